@@ -1,0 +1,80 @@
+//! What happens while work is under way, whatever the kind of work.
+
+use std::fmt;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+/// One thing that running work tells whoever watches.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Progress {
+    /// So many more bytes (or items) are expected than were announced so far.
+    Expect(u64),
+    /// So many more bytes (or items) are done.
+    Advance(u64),
+    /// What the work does now, in a few words.
+    Message(String),
+    /// A line for the step's log.
+    Log(String),
+}
+
+/// The work was asked to stop.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("interrupted")]
+pub struct Cancelled;
+
+/// The one handle through which work reports, and learns that it should stop.
+///
+/// Long synchronous loops call [`Reporter::advance`] or [`Reporter::check`] at least every few
+/// megabytes; asynchronous work is stopped by dropping its future.
+#[derive(Clone)]
+pub struct Reporter {
+    emit: Arc<dyn Fn(Progress) + Send + Sync>,
+    cancelled: Arc<AtomicBool>,
+}
+
+impl fmt::Debug for Reporter {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter
+            .debug_struct("Reporter")
+            .field("cancelled", &self.cancelled)
+            .finish_non_exhaustive()
+    }
+}
+
+impl Reporter {
+    /// Reports through `emit`; `cancelled` is set by whoever wants the work to stop.
+    pub fn new(emit: Arc<dyn Fn(Progress) + Send + Sync>, cancelled: Arc<AtomicBool>) -> Self {
+        Self { emit, cancelled }
+    }
+
+    /// Reports to nobody and is never cancelled.
+    pub fn silent() -> Self {
+        Self::new(Arc::new(|_| ()), Arc::new(AtomicBool::new(false)))
+    }
+
+    /// Announces that `amount` more bytes (or items) are to be done.
+    pub fn expect(&self, amount: u64) {
+        (self.emit)(Progress::Expect(amount));
+    }
+
+    /// Counts `amount` bytes (or items) as done; fails when the work should stop.
+    pub fn advance(&self, amount: u64) -> Result<(), Cancelled> {
+        (self.emit)(Progress::Advance(amount));
+        self.check()
+    }
+
+    /// Says in a few words what the work does now.
+    pub fn message(&self, text: impl Into<String>) {
+        (self.emit)(Progress::Message(text.into()));
+    }
+
+    /// Adds a line to the step's log.
+    pub fn log(&self, line: impl Into<String>) {
+        (self.emit)(Progress::Log(line.into()));
+    }
+
+    /// Fails when the work should stop.
+    pub fn check(&self) -> Result<(), Cancelled> {
+        if self.cancelled.load(Ordering::Relaxed) { Err(Cancelled) } else { Ok(()) }
+    }
+}

@@ -1,0 +1,466 @@
+//! HTTP downloads that retry, resume, verify, and never leave an unverified file under its name.
+
+use std::io::{Seek as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::sync::Once;
+use std::time::Duration;
+
+use miette::Diagnostic;
+use reqwest::header::{ACCEPT, CONTENT_RANGE, RANGE, RETRY_AFTER};
+use reqwest::{Client, Response, StatusCode};
+use sha2::{Digest as _, Sha256};
+use thiserror::Error;
+
+use crate::event::{Cancelled, Reporter};
+
+/// Why a download failed, after all retries.
+#[derive(Debug, Error, Diagnostic)]
+pub enum FetchError {
+    /// Every source said that the file does not exist (404 or 410).
+    #[error("{url} does not exist (HTTP {status})")]
+    #[diagnostic(code(goatbuild::fetch::gone))]
+    Gone {
+        /// The last source asked.
+        url: String,
+        /// 404 or 410.
+        status: u16,
+    },
+    /// The server answered with an error, also after retries.
+    #[error("{url} answered HTTP {status} {attempts} time(s)")]
+    #[diagnostic(
+        code(goatbuild::fetch::status),
+        help(
+            "the server may be overloaded or down; run the command again later, or name another mirror"
+        )
+    )]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The last answer.
+        status: u16,
+        /// How often it was asked.
+        attempts: u32,
+    },
+    /// The connection failed, broke or stalled, also after retries.
+    #[error("{url} could not be fetched, tried {attempts} time(s): {reason}")]
+    #[diagnostic(
+        code(goatbuild::fetch::network),
+        help(
+            "check the network, proxy and certificate settings (HTTPS_PROXY, SSL_CERT_FILE); what was fetched is kept"
+        )
+    )]
+    Network {
+        /// What was asked for.
+        url: String,
+        /// The innermost cause.
+        reason: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The bytes are not the ones that were locked.
+    #[error("{url} has the wrong {what}: expected {expected}, found {found}")]
+    #[diagnostic(
+        code(goatbuild::fetch::mismatch),
+        help(
+            "the server's file is not the locked one; nothing was kept. If the change is wanted, lock anew with `goatbuild lock --upgrade`"
+        )
+    )]
+    Mismatch {
+        /// Where the bytes came from.
+        url: String,
+        /// `size` or `SHA-256`.
+        what: &'static str,
+        /// As locked.
+        expected: String,
+        /// As received.
+        found: String,
+    },
+    /// The body is larger than it may be.
+    #[error("{url} is larger than {limit} bytes")]
+    #[diagnostic(code(goatbuild::fetch::too_large))]
+    TooLarge {
+        /// What was asked for.
+        url: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The network is needed but `--offline` forbids it.
+    #[error("{url} is needed, but --offline forbids the network")]
+    #[diagnostic(code(goatbuild::fetch::offline), help("run once without --offline"))]
+    Offline {
+        /// What would have been asked for.
+        url: String,
+    },
+    /// The file could not be written.
+    #[error("{} could not be written: {source}", path.display())]
+    #[diagnostic(
+        code(goatbuild::fetch::write),
+        help("is the disk full? what was written so far is kept and resumed")
+    )]
+    Write {
+        /// The destination.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The client could not be set up.
+    #[error("the HTTP client could not be set up: {reason}")]
+    #[diagnostic(
+        code(goatbuild::fetch::client),
+        help("check SSL_CERT_FILE and the proxy variables")
+    )]
+    Client {
+        /// What the library said.
+        reason: String,
+    },
+    /// The work was asked to stop.
+    #[error(transparent)]
+    #[diagnostic(code(goatbuild::interrupted))]
+    Cancelled(#[from] Cancelled),
+}
+
+/// What a file must be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Expected {
+    /// Bytes, when the lock knows.
+    pub size: Option<u64>,
+    /// Lower-case hexadecimal SHA-256.
+    pub sha256: String,
+}
+
+/// How patient a [`Fetcher`] is.
+#[derive(Debug, Clone)]
+pub struct Patience {
+    /// How often one source is asked before giving up.
+    pub attempts: u32,
+    /// The wait after the first failure; doubles each time, with jitter.
+    pub first_wait: Duration,
+    /// No wait is longer than this, whatever `Retry-After` says.
+    pub longest_wait: Duration,
+    /// How long a connection may take, and a body may send nothing.
+    pub stall: Duration,
+}
+
+impl Default for Patience {
+    fn default() -> Self {
+        Self {
+            attempts: 5,
+            first_wait: Duration::from_millis(500),
+            longest_wait: Duration::from_secs(30),
+            stall: Duration::from_secs(30),
+        }
+    }
+}
+
+/// Downloads over HTTP. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Fetcher {
+    client: Client,
+    offline: bool,
+    patience: Patience,
+}
+
+/// What to do after one failed attempt.
+enum Failure {
+    /// Worth another attempt, after at least this wait when the server named one.
+    Transient(FetchError, Option<Duration>),
+    /// Asking again would not help.
+    Final(FetchError),
+}
+
+impl Fetcher {
+    /// A fetcher that trusts the operating system's certificates (and `SSL_CERT_FILE`) and honours
+    /// the usual proxy variables.
+    pub fn new(offline: bool, patience: Patience) -> Result<Self, FetchError> {
+        static PROVIDER: Once = Once::new();
+        PROVIDER.call_once(|| {
+            // An error means that a provider is installed already, which serves as well.
+            let _ = rustls::crypto::ring::default_provider().install_default();
+        });
+        let client = Client::builder()
+            .user_agent(concat!("goatbuild/", env!("CARGO_PKG_VERSION")))
+            .connect_timeout(patience.stall)
+            .read_timeout(patience.stall)
+            .build()
+            .map_err(|error| FetchError::Client { reason: innermost(&error) })?;
+        Ok(Self { client, offline, patience })
+    }
+
+    /// Fetches a whole body of at most `limit` bytes into memory.
+    ///
+    /// `accept` is sent as the `Accept` header.
+    pub async fn bytes(
+        &self,
+        url: &str,
+        accept: Option<&str>,
+        limit: u64,
+    ) -> Result<Vec<u8>, FetchError> {
+        self.retrying(url, async || {
+            let mut request = self.client.get(url);
+            if let Some(accept) = accept {
+                request = request.header(ACCEPT, accept);
+            }
+            let mut response = self.answered(url, request.send().await)?;
+            let mut body = Vec::new();
+            while let Some(chunk) =
+                response.chunk().await.map_err(|error| self.broken(url, &error))?
+            {
+                body.extend_from_slice(&chunk);
+                if body.len() as u64 > limit {
+                    return Err(Failure::Final(FetchError::TooLarge {
+                        url: url.to_owned(),
+                        limit,
+                    }));
+                }
+            }
+            Ok(body)
+        })
+        .await
+    }
+
+    /// Fetches one file into `to`, from the first source that has it, and verifies it.
+    ///
+    /// The bytes go to `to` with `.part` appended; an interrupted download goes on from there.
+    /// `to` appears only when size and SHA-256 are right. Returns the source that served it.
+    pub async fn file<'a>(
+        &self,
+        sources: &'a [String],
+        expected: &Expected,
+        to: &Path,
+        reporter: &Reporter,
+    ) -> Result<&'a str, FetchError> {
+        let mut last = None;
+        for url in sources {
+            let outcome =
+                self.retrying(url, async || self.attempt(url, expected, to, reporter).await).await;
+            match outcome {
+                Ok(()) => return Ok(url),
+                Err(
+                    error @ (FetchError::Cancelled(_)
+                    | FetchError::Offline { .. }
+                    | FetchError::Write { .. }),
+                ) => return Err(error),
+                Err(error) => {
+                    reporter.log(format!("{error}"));
+                    // A source that lacks the file says less than one that failed otherwise.
+                    if !(matches!(error, FetchError::Gone { .. }) && last.is_some()) {
+                        last = Some(error);
+                    }
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| panic!("BUG: a file without a source")))
+    }
+
+    async fn attempt(
+        &self,
+        url: &str,
+        expected: &Expected,
+        to: &Path,
+        reporter: &Reporter,
+    ) -> Result<(), Failure> {
+        let written = |source| Failure::Final(FetchError::Write { path: to.to_owned(), source });
+        let part = part_name(to);
+        let mut file = std::fs::OpenOptions::new()
+            .read(true)
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&part)
+            .map_err(written)?;
+        let mut have = file.metadata().map_err(written)?.len();
+        if expected.size.is_some_and(|size| have > size) {
+            have = 0;
+        }
+        if expected.size != Some(have) || have == 0 {
+            let mut request = self.client.get(url);
+            if have > 0 {
+                request = request.header(RANGE, format!("bytes={have}-"));
+            }
+            let sent = request.send().await;
+            if let Ok(response) = &sent
+                && response.status() == StatusCode::RANGE_NOT_SATISFIABLE
+            {
+                file.set_len(0).map_err(written)?;
+            }
+            let mut response = self.answered(url, sent)?;
+            let resumes = response.status() == StatusCode::PARTIAL_CONTENT
+                && response
+                    .headers()
+                    .get(CONTENT_RANGE)
+                    .and_then(|value| value.to_str().ok())
+                    .is_some_and(|value| value.starts_with(&format!("bytes {have}-")));
+            if !resumes {
+                have = 0;
+            }
+            file.set_len(have).map_err(written)?;
+            file.seek(std::io::SeekFrom::End(0)).map_err(written)?;
+            while let Some(chunk) =
+                response.chunk().await.map_err(|error| self.broken(url, &error))?
+            {
+                have += chunk.len() as u64;
+                if let Some(size) = expected.size
+                    && have > size
+                {
+                    let _ = std::fs::remove_file(&part);
+                    return Err(Failure::Final(mismatch(
+                        url,
+                        "size",
+                        &size.to_string(),
+                        &format!("more than {size}"),
+                    )));
+                }
+                file.write_all(&chunk).map_err(written)?;
+                reporter.advance(chunk.len() as u64).map_err(|stop| Failure::Final(stop.into()))?;
+            }
+        }
+        if let Some(size) = expected.size
+            && have < size
+        {
+            return Err(Failure::Transient(
+                FetchError::Network {
+                    url: url.to_owned(),
+                    reason: format!("the body ended after {have} of {size} bytes"),
+                    attempts: self.patience.attempts,
+                },
+                None,
+            ));
+        }
+        file.seek(std::io::SeekFrom::Start(0)).map_err(written)?;
+        let found = sha256_of(&mut file).map_err(written)?;
+        if found != expected.sha256 {
+            let _ = std::fs::remove_file(&part);
+            return Err(Failure::Final(mismatch(url, "SHA-256", &expected.sha256, &found)));
+        }
+        file.sync_data().map_err(written)?;
+        std::fs::rename(&part, to).map_err(written)
+    }
+
+    /// Runs `attempt` until it succeeds, fails for good, or patience ends.
+    async fn retrying<T>(
+        &self,
+        url: &str,
+        mut attempt: impl AsyncFnMut() -> Result<T, Failure>,
+    ) -> Result<T, FetchError> {
+        if self.offline {
+            return Err(FetchError::Offline { url: url.to_owned() });
+        }
+        let mut wait = self.patience.first_wait;
+        let mut tried = 0;
+        loop {
+            tried += 1;
+            match attempt().await {
+                Ok(value) => return Ok(value),
+                Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Transient(error, asked)) => {
+                    if tried >= self.patience.attempts {
+                        return Err(error);
+                    }
+                    let pause = asked.unwrap_or_default().max(wait.mul_f64(jitter()));
+                    tokio::time::sleep(pause.min(self.patience.longest_wait)).await;
+                    wait *= 2;
+                }
+            }
+        }
+    }
+
+    fn answered(
+        &self,
+        url: &str,
+        sent: Result<Response, reqwest::Error>,
+    ) -> Result<Response, Failure> {
+        let response = sent.map_err(|error| self.broken(url, &error))?;
+        let status = response.status();
+        if status.is_success() {
+            return Ok(response);
+        }
+        let failed = |attempts| FetchError::Status {
+            url: url.to_owned(),
+            status: status.as_u16(),
+            attempts,
+        };
+        Err(match status {
+            StatusCode::NOT_FOUND | StatusCode::GONE => {
+                Failure::Final(FetchError::Gone { url: url.to_owned(), status: status.as_u16() })
+            }
+            StatusCode::TOO_MANY_REQUESTS
+            | StatusCode::REQUEST_TIMEOUT
+            | StatusCode::RANGE_NOT_SATISFIABLE => {
+                Failure::Transient(failed(self.patience.attempts), retry_after(&response))
+            }
+            _ if status.is_server_error() => {
+                Failure::Transient(failed(self.patience.attempts), retry_after(&response))
+            }
+            _ => Failure::Final(failed(1)),
+        })
+    }
+
+    fn broken(&self, url: &str, error: &reqwest::Error) -> Failure {
+        Failure::Transient(
+            FetchError::Network {
+                url: url.to_owned(),
+                reason: innermost(error),
+                attempts: self.patience.attempts,
+            },
+            None,
+        )
+    }
+}
+
+/// Lower-case hexadecimal SHA-256 of all that `reader` yields.
+pub fn sha256_of(reader: &mut impl std::io::Read) -> std::io::Result<String> {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let read = reader.read(&mut buffer)?;
+        if read == 0 {
+            return Ok(hex(&hasher.finalize()));
+        }
+        hasher.update(&buffer[..read]);
+    }
+}
+
+/// Lower-case hexadecimal.
+pub fn hex(bytes: &[u8]) -> String {
+    use std::fmt::Write as _;
+    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
+        let _ = write!(text, "{byte:02x}");
+        text
+    })
+}
+
+fn mismatch(url: &str, what: &'static str, expected: &str, found: &str) -> FetchError {
+    FetchError::Mismatch {
+        url: url.to_owned(),
+        what,
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    }
+}
+
+fn part_name(to: &Path) -> PathBuf {
+    let mut name = to.as_os_str().to_owned();
+    name.push(".part");
+    PathBuf::from(name)
+}
+
+fn retry_after(response: &Response) -> Option<Duration> {
+    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
+    Some(Duration::from_secs(seconds))
+}
+
+/// The cause that says what happened, rather than the wrapper that says something did.
+fn innermost(error: &dyn std::error::Error) -> String {
+    let mut inner = error;
+    while let Some(source) = inner.source() {
+        inner = source;
+    }
+    inner.to_string()
+}
+
+/// Between 0.5 and 1.5, so that many clients do not come back at once.
+fn jitter() -> f64 {
+    use std::hash::{BuildHasher as _, RandomState};
+    let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or(0);
+    0.5 + f64::from(random) / f64::from(u32::MAX)
+}

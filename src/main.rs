@@ -1,0 +1,2 @@
+//! The goatbuild command.
+fn main() {}
