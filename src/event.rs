@@ -3,6 +3,9 @@
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use crate::step::StepId;
 
 /// One thing that running work tells whoever watches.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,9 +20,49 @@ pub enum Progress {
     Log(String),
 }
 
+/// How a step ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Ending {
+    /// It did what it had to.
+    Done,
+    /// It did not.
+    Failed,
+    /// It was asked to stop, and did.
+    Interrupted,
+}
+
+/// What happens during an apply, in the order in which it happened.
+#[derive(Debug, Clone)]
+pub enum Event {
+    /// A step begins to run.
+    StepStarted {
+        /// Which one.
+        id: StepId,
+    },
+    /// A running step says something.
+    StepProgress {
+        /// Which one.
+        id: StepId,
+        /// What it says.
+        progress: Progress,
+    },
+    /// A step that ran has ended.
+    StepFinished {
+        /// Which one.
+        id: StepId,
+        /// How.
+        ending: Ending,
+        /// How long it took.
+        took: Duration,
+        /// The error, rendered on one line, when it failed.
+        error: Option<String>,
+    },
+}
+
 /// The work was asked to stop.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error, miette::Diagnostic)]
 #[error("interrupted")]
+#[diagnostic(code(goatbuild::interrupted))]
 pub struct Cancelled;
 
 /// The one handle through which work reports, and learns that it should stop.

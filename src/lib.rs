@@ -2,12 +2,18 @@
 
 pub mod debian;
 pub mod event;
+pub mod exec;
 pub mod fetch;
+pub mod fingerprint;
+pub mod graph;
 pub mod litellm;
 pub mod lock;
 pub mod oci;
+pub mod plan;
 pub mod platform;
 pub mod python;
 pub mod runtime;
 pub mod spec;
+pub mod step;
+pub mod store;
 pub mod wheel;

@@ -1,0 +1,324 @@
+//! The executor: runs what a plan says, as parallel as resources allow, and nothing else.
+//!
+//! It knows `dyn Step`, never a step's kind.
+
+mod schedule;
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::{Duration, Instant};
+
+use tokio::sync::Notify;
+use tokio::task::{Id, JoinSet};
+
+use crate::event::{Cancelled, Ending, Event, Progress, Reporter};
+use crate::fingerprint::Key;
+use crate::graph::Graph;
+use crate::plan::{Memory, Plan, Wishes};
+use crate::step::{Class, Facts, Outcome, Resource, StepError, StepId, Task};
+use crate::store::{Store, StoreError};
+
+use schedule::{Ready, Schedule};
+
+/// How long an effect step may take to put things in order after an interruption.
+const GRACE: Duration = Duration::from_secs(30);
+
+/// Asks running work to stop. Cheap to clone.
+#[derive(Debug, Clone, Default)]
+pub struct Interrupt {
+    stop: Arc<AtomicBool>,
+    now: Arc<AtomicBool>,
+    changed: Arc<Notify>,
+}
+
+impl Interrupt {
+    /// Asks to stop; asked a second time, does not wait for effects to be put in order.
+    pub fn ask(&self) {
+        if self.stop.swap(true, Ordering::SeqCst) {
+            self.now.store(true, Ordering::SeqCst);
+        }
+        self.changed.notify_waiters();
+    }
+
+    /// Whether a stop was asked for.
+    pub fn asked(&self) -> bool {
+        self.stop.load(Ordering::SeqCst)
+    }
+
+    /// The flag that [`Reporter`]s look at.
+    pub fn flag(&self) -> Arc<AtomicBool> {
+        Arc::clone(&self.stop)
+    }
+}
+
+/// A step that failed.
+#[derive(Debug)]
+pub struct FailedStep {
+    /// The step.
+    pub id: StepId,
+    /// Why.
+    pub error: StepError,
+}
+
+/// What an apply did.
+#[derive(Debug, Default)]
+pub struct Report {
+    /// Steps that ran to their end, in the order they ended, with the time each took.
+    pub ran: Vec<(StepId, Duration)>,
+    /// Pending steps whose inputs turned out to be the same.
+    pub cut_off: Vec<StepId>,
+    /// Steps that failed.
+    pub failed: Vec<FailedStep>,
+    /// Steps that did not run because an input failed.
+    pub blocked: Vec<StepId>,
+    /// Whether it was asked to stop.
+    pub interrupted: bool,
+    /// The facts of every step that stands.
+    pub facts: BTreeMap<StepId, Facts>,
+    /// Keys and facts of the pure steps that ran.
+    pub built: Vec<(StepId, Key, Facts)>,
+    /// What the steps that ran had to say about how.
+    pub evidence: BTreeMap<StepId, Facts>,
+}
+
+/// What an apply works with.
+pub struct Executor<'a> {
+    /// The steps.
+    pub graph: &'a Graph,
+    /// What to do with each.
+    pub plan: &'a Plan,
+    /// What was remembered when the plan was made.
+    pub memory: &'a dyn Memory,
+    /// What the user asked for when the plan was made.
+    pub wishes: &'a Wishes,
+    /// Where outcomes are written.
+    pub store: &'a Store,
+    /// The number of this run.
+    pub run: i64,
+    /// Told what happens.
+    pub events: Arc<dyn Fn(Event) + Send + Sync>,
+    /// Asked whether to go on.
+    pub interrupt: &'a Interrupt,
+    /// How many steps may keep a core busy.
+    pub cores: usize,
+}
+
+type Ended = (StepId, Result<Outcome, StepError>, Duration);
+
+impl Executor<'_> {
+    /// Runs the plan. Independent branches go on after a failure.
+    pub async fn apply(&self) -> Result<Report, StoreError> {
+        let mut schedule = Schedule::new(self.graph, self.plan, self.memory, self.wishes);
+        let mut running: JoinSet<Ended> = JoinSet::new();
+        let mut handles: HashMap<Id, (StepId, Class)> = HashMap::new();
+        let mut used: HashMap<Resource, usize> = HashMap::new();
+        let mut written: HashSet<String> = HashSet::new();
+        let mut report = Report::default();
+        let mut queue: Vec<Ready> = Vec::new();
+        let mut deadline: Option<tokio::time::Instant> = None;
+        loop {
+            queue.extend(schedule.ready());
+            if !self.interrupt.asked() {
+                let mut waiting = Vec::new();
+                for ready in queue.drain(..) {
+                    let resource = ready.step.resource();
+                    let exclusive = ready.step.exclusive();
+                    let busy = used.get(&resource).copied().unwrap_or(0) >= self.limit(resource)
+                        || exclusive.as_ref().is_some_and(|name| written.contains(name));
+                    if busy {
+                        waiting.push(ready);
+                        continue;
+                    }
+                    *used.entry(resource).or_default() += 1;
+                    written.extend(exclusive);
+                    let named = (ready.step.id().clone(), ready.step.class());
+                    self.store.intend(self.run, &named.0, &ready.key)?;
+                    let handle = self.start(&mut running, ready);
+                    handles.insert(handle, named);
+                }
+                queue = waiting;
+            }
+            if running.is_empty() {
+                break;
+            }
+            let ended = tokio::select! {
+                ended = running.join_next_with_id() => ended,
+                () = self.interrupt.changed.notified() => {
+                    deadline.get_or_insert(tokio::time::Instant::now() + GRACE);
+                    None
+                }
+                () = sleep_until(deadline) => {
+                    running.abort_all();
+                    None
+                }
+            };
+            if self.interrupt.now.load(Ordering::SeqCst) {
+                running.abort_all();
+            }
+            let Some(ended) = ended else { continue };
+            let (id, outcome, took) = match ended {
+                Ok((handle, ended)) => {
+                    handles.remove(&handle);
+                    ended
+                }
+                Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+                Err(error) => {
+                    let Some((id, _)) = handles.remove(&error.id()) else { continue };
+                    (id, Err(Cancelled.into()), Duration::ZERO)
+                }
+            };
+            let Some(step) = self.graph.get(&id) else { continue };
+            if let Some(count) = used.get_mut(&step.resource()) {
+                *count -= 1;
+            }
+            if let Some(name) = step.exclusive() {
+                written.remove(&name);
+            }
+            self.ended(&mut schedule, &mut report, id, outcome, took)?;
+        }
+        report.interrupted = self.interrupt.asked();
+        schedule.finish(&mut report);
+        self.store.keep_applied(&schedule.cut_off_fingerprints())?;
+        Ok(report)
+    }
+
+    fn limit(&self, resource: Resource) -> usize {
+        match resource {
+            Resource::Network => 4,
+            Resource::Cpu => self.cores,
+            Resource::Disk | Resource::Accelerator => 2,
+        }
+    }
+
+    fn start(&self, running: &mut JoinSet<Ended>, ready: Ready) -> Id {
+        let id = ready.step.id().clone();
+        (self.events)(Event::StepStarted { id: id.clone() });
+        let log = self.store.root().join(Store::log_name(self.run, &id));
+        let reporter = self.reporter(id.clone(), log);
+        let adopt = self.wishes.adopts(&*ready.step);
+        let interrupt = self.interrupt.clone();
+        let handle = running.spawn(async move {
+            let began = Instant::now();
+            let task = Task { key: ready.key, inputs: ready.inputs, reporter, adopt };
+            let outcome = match ready.step.class() {
+                Class::Effect => ready.step.run(&task).await,
+                // Nothing half-made is ever visible, so it can be dropped where it stands.
+                Class::Pure => tokio::select! {
+                    outcome = ready.step.run(&task) => outcome,
+                    () = stopped(&interrupt) => Err(Cancelled.into()),
+                },
+            };
+            (id, outcome, began.elapsed())
+        });
+        handle.id()
+    }
+
+    fn reporter(&self, id: StepId, log: PathBuf) -> Reporter {
+        let events = Arc::clone(&self.events);
+        Reporter::new(
+            Arc::new(move |progress| {
+                if let Progress::Log(line) = &progress {
+                    append(&log, line);
+                }
+                events(Event::StepProgress { id: id.clone(), progress });
+            }),
+            self.interrupt.flag(),
+        )
+    }
+
+    fn ended(
+        &self,
+        schedule: &mut Schedule<'_>,
+        report: &mut Report,
+        id: StepId,
+        outcome: Result<Outcome, StepError>,
+        took: Duration,
+    ) -> Result<(), StoreError> {
+        let Some(step) = self.graph.get(&id) else { return Ok(()) };
+        let fingerprint = schedule.fingerprint(&id);
+        let key = fingerprint.key();
+        let (ending, error) = match &outcome {
+            Ok(outcome) => {
+                self.store.finish(
+                    self.run,
+                    &id,
+                    step.class(),
+                    fingerprint,
+                    took.as_secs_f64(),
+                    Ok(outcome),
+                )?;
+                (Ending::Done, None)
+            }
+            Err(error) => {
+                let (ending, word) = if is_cancelled(error) {
+                    (Ending::Interrupted, "interrupted")
+                } else {
+                    (Ending::Failed, "failed")
+                };
+                let log = self.store.root().join(Store::log_name(self.run, &id));
+                append(&log, &format!("{word}: {error:?}"));
+                self.store.finish(
+                    self.run,
+                    &id,
+                    step.class(),
+                    fingerprint,
+                    took.as_secs_f64(),
+                    Err(word),
+                )?;
+                (ending, Some(error.to_string()))
+            }
+        };
+        (self.events)(Event::StepFinished { id: id.clone(), ending, took, error });
+        match outcome {
+            Ok(outcome) => {
+                if step.class() == Class::Pure {
+                    report.built.push((id.clone(), key, outcome.facts.clone()));
+                }
+                report.evidence.insert(id.clone(), outcome.evidence);
+                report.ran.push((id.clone(), took));
+                schedule.succeeded(&id, outcome.facts);
+            }
+            Err(error) => {
+                if ending == Ending::Failed {
+                    report.failed.push(FailedStep { id: id.clone(), error });
+                }
+                schedule.failed(&id);
+            }
+        }
+        Ok(())
+    }
+}
+
+fn is_cancelled(error: &StepError) -> bool {
+    error.code().is_some_and(|code| code.to_string() == "goatbuild::interrupted")
+}
+
+async fn sleep_until(deadline: Option<tokio::time::Instant>) {
+    match deadline {
+        Some(deadline) => tokio::time::sleep_until(deadline).await,
+        None => std::future::pending().await,
+    }
+}
+
+async fn stopped(interrupt: &Interrupt) {
+    loop {
+        let changed = interrupt.changed.notified();
+        if interrupt.asked() {
+            return;
+        }
+        changed.await;
+    }
+}
+
+/// Adds a line to a step's log. A log that can't be written must not fail the step.
+fn append(log: &std::path::Path, line: &str) {
+    use std::io::Write as _;
+    if let Some(parent) = log.parent() {
+        let _ = std::fs::create_dir_all(parent);
+    }
+    if let Ok(mut file) = std::fs::OpenOptions::new().create(true).append(true).open(log) {
+        let _ = writeln!(file, "{line}");
+    }
+}

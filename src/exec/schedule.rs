@@ -1,0 +1,270 @@
+//! Which step may start now: the state of every step of one apply.
+
+use std::collections::HashMap;
+use std::sync::Arc;
+
+use super::Report;
+use crate::fingerprint::{Fingerprint, Key};
+use crate::graph::Graph;
+use crate::plan::{self, Action, Memory, Plan, PlannedStep, ReasonKind, Verdict, Wishes};
+use crate::step::{Class, Facts, Inputs, Step, StepId};
+
+/// Where a step stands. Every step begins as `Waiting` or `Standing`.
+#[derive(Debug)]
+enum State {
+    /// It may run; not all facts of its inputs are known yet.
+    Waiting,
+    /// Its facts are known; its files are gone, and it runs only when somebody needs them.
+    Evicted(Prepared),
+    /// It will run; some input has not ended yet.
+    Wanted(Prepared),
+    /// It was handed out.
+    Running(Fingerprint),
+    /// Nothing to do, from the start.
+    Standing,
+    /// It might have run, and its inputs turned out to be the same.
+    CutOff(Fingerprint),
+    /// It ran.
+    Done,
+    /// It ran and failed, or was interrupted.
+    Failed,
+    /// An input failed, or somebody else's thing is in the way.
+    Blocked,
+}
+
+#[derive(Debug)]
+struct Prepared {
+    fingerprint: Fingerprint,
+    inputs: Inputs,
+}
+
+/// A step that may start.
+pub(super) struct Ready {
+    pub(super) step: Arc<dyn Step>,
+    pub(super) key: Key,
+    pub(super) inputs: Inputs,
+}
+
+pub(super) struct Schedule<'a> {
+    graph: &'a Graph,
+    planned: HashMap<&'a StepId, &'a PlannedStep>,
+    plan: &'a Plan,
+    memory: &'a dyn Memory,
+    wishes: &'a Wishes,
+    states: HashMap<StepId, State>,
+    facts: HashMap<StepId, Facts>,
+    predicted: HashMap<StepId, Facts>,
+    /// Steps that something changed for since they were last looked at.
+    stale: Vec<StepId>,
+}
+
+impl<'a> Schedule<'a> {
+    pub(super) fn new(
+        graph: &'a Graph,
+        plan: &'a Plan,
+        memory: &'a dyn Memory,
+        wishes: &'a Wishes,
+    ) -> Self {
+        let mut schedule = Self {
+            graph,
+            planned: plan.steps.iter().map(|planned| (&planned.id, planned)).collect(),
+            plan,
+            memory,
+            wishes,
+            states: HashMap::with_capacity(graph.len()),
+            facts: HashMap::with_capacity(graph.len()),
+            predicted: HashMap::new(),
+            stale: Vec::new(),
+        };
+        for planned in &plan.steps {
+            let id = planned.id.clone();
+            let state = match planned.action {
+                Action::Remove => continue,
+                Action::Conflict => State::Blocked,
+                Action::Fresh => {
+                    schedule.facts.insert(id.clone(), planned.facts.clone());
+                    State::Standing
+                }
+                Action::Run | Action::Pending => {
+                    if planned.reasons.iter().any(|reason| reason.kind == ReasonKind::Evicted) {
+                        schedule.facts.insert(id.clone(), planned.facts.clone());
+                    }
+                    schedule.predicted.insert(id.clone(), planned.facts.clone());
+                    schedule.stale.push(id.clone());
+                    State::Waiting
+                }
+            };
+            schedule.states.insert(id, state);
+        }
+        schedule.stale.reverse();
+        schedule
+    }
+
+    /// The steps that became ready since the last call, each handed out once.
+    pub(super) fn ready(&mut self) -> Vec<Ready> {
+        let mut ready = Vec::new();
+        while let Some(id) = self.stale.pop() {
+            if let Some(step) = self.graph.get(&id).cloned() {
+                self.look_at(&step, &mut ready);
+            }
+        }
+        ready
+    }
+
+    pub(super) fn fingerprint(&self, id: &StepId) -> &Fingerprint {
+        match self.states.get(id) {
+            Some(State::Running(fingerprint)) => fingerprint,
+            state => panic!("BUG: {id} ended in state {state:?}"),
+        }
+    }
+
+    pub(super) fn succeeded(&mut self, id: &StepId, facts: Facts) {
+        for (name, predicted) in self.predicted.get(id).into_iter().flatten() {
+            let made = facts.get(name);
+            assert!(
+                made == Some(predicted),
+                "BUG: {id} was predicted to make {name} = {predicted} and made {made:?}"
+            );
+        }
+        self.facts.insert(id.clone(), facts);
+        self.move_to(id, State::Done);
+    }
+
+    pub(super) fn failed(&mut self, id: &StepId) {
+        self.move_to(id, State::Failed);
+    }
+
+    /// Fills in what came of the steps that did not run.
+    pub(super) fn finish(&mut self, report: &mut Report) {
+        for planned in &self.plan.steps {
+            match self.states.get(&planned.id) {
+                Some(State::CutOff(_) | State::Evicted(_)) => {
+                    report.cut_off.push(planned.id.clone());
+                }
+                Some(State::Blocked | State::Waiting | State::Wanted(_)) => {
+                    report.blocked.push(planned.id.clone());
+                }
+                _ => {}
+            }
+        }
+        report.facts = std::mem::take(&mut self.facts).into_iter().collect();
+    }
+
+    /// Cut-off steps stand for their present inputs from now on.
+    pub(super) fn cut_off_fingerprints(&self) -> Vec<(StepId, Fingerprint)> {
+        self.states
+            .iter()
+            .filter_map(|(id, state)| match state {
+                State::CutOff(fingerprint) => Some((id.clone(), fingerprint.clone())),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn look_at(&mut self, step: &Arc<dyn Step>, ready: &mut Vec<Ready>) {
+        let id = step.id();
+        if !matches!(self.states.get(id), Some(State::Waiting | State::Wanted(_))) {
+            return;
+        }
+        let ruined = step.inputs().iter().any(|input| {
+            matches!(self.states.get(&input.step), Some(State::Failed | State::Blocked))
+        });
+        if ruined {
+            self.move_to(id, State::Blocked);
+            return;
+        }
+        if matches!(self.states.get(id), Some(State::Waiting)) {
+            match plan::gather(&**step, |id| self.facts.get(id)) {
+                Err(_) => return,
+                Ok(inputs) => self.decide(step, inputs),
+            }
+        }
+        if matches!(self.states.get(id), Some(State::Wanted(_))) {
+            self.hand_out(step, ready);
+        }
+    }
+
+    /// Decides about a step whose inputs' facts are all known.
+    fn decide(&mut self, step: &Arc<dyn Step>, inputs: Inputs) {
+        let id = step.id();
+        let Some(planned) = self.planned.get(id) else { return };
+        let fingerprint = step.describe(&inputs);
+        let evicted = planned.reasons.iter().any(|reason| reason.kind == ReasonKind::Evicted);
+        let state = match planned.action {
+            Action::Pending if evicted => State::Evicted(Prepared { fingerprint, inputs }),
+            Action::Pending => {
+                let key = fingerprint.key();
+                match plan::judge(&**step, &fingerprint, &key, self.memory, self.wishes).0 {
+                    Verdict::Run(_) => State::Wanted(Prepared { fingerprint, inputs }),
+                    Verdict::Conflict(_) => State::Blocked,
+                    Verdict::Fresh(facts) => {
+                        self.facts.insert(id.clone(), facts);
+                        State::CutOff(fingerprint)
+                    }
+                }
+            }
+            _ => State::Wanted(Prepared { fingerprint, inputs }),
+        };
+        let wanted = matches!(state, State::Wanted(_));
+        self.move_to(id, state);
+        if wanted {
+            self.demand_files(step);
+        }
+    }
+
+    /// Has every evicted input of a step that runs made again.
+    fn demand_files(&mut self, step: &Arc<dyn Step>) {
+        for input in step.inputs().iter().filter(|input| input.blobs) {
+            match self.states.remove(&input.step) {
+                Some(State::Evicted(prepared)) => {
+                    self.move_to(&input.step, State::Wanted(prepared));
+                    if let Some(maker) = self.graph.get(&input.step).cloned() {
+                        self.demand_files(&maker);
+                    }
+                }
+                // Cut off now, and its files are gone: it has to run after all.
+                Some(State::CutOff(fingerprint)) if self.lacks_files(&input.step) => {
+                    let Some(maker) = self.graph.get(&input.step).cloned() else { continue };
+                    let inputs = plan::gather(&*maker, |id| self.facts.get(id))
+                        .unwrap_or_else(|id| panic!("BUG: {id} was cut off without facts"));
+                    self.move_to(&input.step, State::Wanted(Prepared { fingerprint, inputs }));
+                    self.demand_files(&maker);
+                }
+                Some(state) => {
+                    self.states.insert(input.step.clone(), state);
+                }
+                None => {}
+            }
+        }
+    }
+
+    fn lacks_files(&self, id: &StepId) -> bool {
+        match (self.graph.get(id), self.facts.get(id)) {
+            (Some(step), Some(facts)) => step.class() == Class::Pure && !step.has_blobs(facts),
+            _ => false,
+        }
+    }
+
+    fn hand_out(&mut self, step: &Arc<dyn Step>, ready: &mut Vec<Ready>) {
+        let waits = step.inputs().iter().any(|input| {
+            matches!(
+                self.states.get(&input.step),
+                Some(State::Waiting | State::Wanted(_) | State::Running(_))
+            )
+        });
+        if waits {
+            return;
+        }
+        if let Some(State::Wanted(prepared)) = self.states.remove(step.id()) {
+            let key = prepared.fingerprint.key();
+            self.states.insert(step.id().clone(), State::Running(prepared.fingerprint));
+            ready.push(Ready { step: Arc::clone(step), key, inputs: prepared.inputs });
+        }
+    }
+
+    fn move_to(&mut self, id: &StepId, state: State) {
+        self.states.insert(id.clone(), state);
+        self.stale.push(id.clone());
+        self.stale.extend(self.graph.dependents(id).map(|step| step.id().clone()));
+    }
+}

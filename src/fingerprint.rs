@@ -1,0 +1,236 @@
+//! Labelled fields, described once: hashed into a [`Key`] and kept to explain the next one.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// Identifies what a step would do: `gb1-` and 40 hexadecimal digits.
+///
+/// 160 bits of BLAKE3. The whole text fits the 50 characters a deployment tag may hold.
+#[derive(Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Key([u8; 20]);
+
+const PREFIX: &str = "gb1-";
+
+impl Key {
+    /// The shortest form that people can still compare: eight digits.
+    pub fn short(&self) -> String {
+        self.to_string()[PREFIX.len()..][..8].to_owned()
+    }
+
+    /// The raw 20 bytes.
+    pub fn as_bytes(&self) -> &[u8; 20] {
+        &self.0
+    }
+}
+
+impl fmt::Display for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(PREFIX)?;
+        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+    }
+}
+
+impl fmt::Debug for Key {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// The text is not a key.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("expected `gb1-` and 40 hexadecimal digits")]
+pub struct NotAKey;
+
+impl FromStr for Key {
+    type Err = NotAKey;
+
+    fn from_str(text: &str) -> Result<Self, Self::Err> {
+        let digits = text.strip_prefix(PREFIX).ok_or(NotAKey)?.as_bytes();
+        if digits.len() != 40 {
+            return Err(NotAKey);
+        }
+        let mut bytes = [0; 20];
+        for (byte, pair) in bytes.iter_mut().zip(digits.chunks_exact(2)) {
+            let digit = |at: usize| (pair[at] as char).to_digit(16).ok_or(NotAKey);
+            *byte = u8::try_from(digit(0)? * 16 + digit(1)?).map_err(|_| NotAKey)?;
+        }
+        Ok(Self(bytes))
+    }
+}
+
+impl Serialize for Key {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Key {
+    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        String::deserialize(deserializer)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+/// A field that differs between two fingerprints.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Change {
+    /// The field's label.
+    pub field: String,
+    /// Its value before; none when it is new.
+    pub old: Option<String>,
+    /// Its value now; none when it went away.
+    pub new: Option<String>,
+}
+
+/// A step's inputs as labelled fields.
+///
+/// Holds no absolute path, no mirror's URL and no secret's value. Labels are unique.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Fingerprint {
+    kind: String,
+    version: u32,
+    fields: Vec<(String, String)>,
+}
+
+impl Fingerprint {
+    /// Starts a description. Raise `version` when the same fields come to mean other bytes.
+    pub fn new(kind: &str, version: u32) -> Self {
+        Self { kind: kind.to_owned(), version, fields: Vec::with_capacity(16) }
+    }
+
+    /// Adds one labelled field.
+    pub fn field(&mut self, label: impl Into<String>, value: impl fmt::Display) -> &mut Self {
+        self.fields.push((label.into(), value.to_string()));
+        self
+    }
+
+    /// Adds a field when there is a value.
+    pub fn optional(
+        &mut self,
+        label: impl Into<String>,
+        value: Option<impl fmt::Display>,
+    ) -> &mut Self {
+        if let Some(value) = value {
+            self.field(label, value);
+        }
+        self
+    }
+
+    /// The key over kind, version and all fields, whatever order they were added in.
+    ///
+    /// The form hashed is: domain, kind, version, number of fields, then each label and value in
+    /// label order; every text after its length as eight little-endian bytes.
+    pub fn key(&self) -> Key {
+        let mut order: Vec<&(String, String)> = self.fields.iter().collect();
+        order.sort_unstable();
+        if let Some(pair) = order.windows(2).find(|pair| pair[0].0 == pair[1].0) {
+            panic!("BUG: field `{}` is described twice in step kind `{}`", pair[0].0, self.kind);
+        }
+        let size = order.iter().map(|(label, value)| label.len() + value.len() + 16).sum::<usize>();
+        let mut bytes = Vec::with_capacity(size + 64);
+        text(&mut bytes, "goatbuild key 1");
+        text(&mut bytes, &self.kind);
+        bytes.extend_from_slice(&self.version.to_le_bytes());
+        bytes.extend_from_slice(&(order.len() as u64).to_le_bytes());
+        for (label, value) in order {
+            text(&mut bytes, label);
+            text(&mut bytes, value);
+        }
+        let mut key = [0; 20];
+        key.copy_from_slice(&blake3::hash(&bytes).as_bytes()[..20]);
+        Key(key)
+    }
+
+    /// What changed from `old` to `self`, in label order.
+    pub fn changes_since(&self, old: &Self) -> Vec<Change> {
+        let mut changes = Vec::new();
+        if old.version != self.version {
+            changes.push(Change {
+                field: "step version".to_owned(),
+                old: Some(old.version.to_string()),
+                new: Some(self.version.to_string()),
+            });
+        }
+        let before: std::collections::BTreeMap<_, _> = old.pairs().collect();
+        let now: std::collections::BTreeMap<_, _> = self.pairs().collect();
+        let labels: std::collections::BTreeSet<_> = before.keys().chain(now.keys()).collect();
+        for label in labels {
+            let (was, is) = (before.get(*label), now.get(*label));
+            if was != is {
+                changes.push(Change {
+                    field: (*label).to_owned(),
+                    old: was.map(|value| (*value).to_owned()),
+                    new: is.map(|value| (*value).to_owned()),
+                });
+            }
+        }
+        changes
+    }
+
+    /// Labels and values, in the order they were described.
+    pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
+        self.fields.iter().map(|(label, value)| (label.as_str(), value.as_str()))
+    }
+}
+
+fn text(bytes: &mut Vec<u8>, text: &str) {
+    bytes.extend_from_slice(&(text.len() as u64).to_le_bytes());
+    bytes.extend_from_slice(text.as_bytes());
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn sample() -> Fingerprint {
+        let mut fingerprint = Fingerprint::new("deploy", 1);
+        fingerprint.field("image", "sha256:1").field("env.A", "1");
+        fingerprint
+    }
+
+    #[test]
+    fn the_key_of_known_fields_never_changes() {
+        assert_eq!(sample().key().to_string(), "gb1-4b837b0f625cd40d3822efdb2d9fcf5cb039544d");
+    }
+
+    #[test]
+    fn order_does_not_matter_but_borders_do() {
+        let mut turned = Fingerprint::new("deploy", 1);
+        turned.field("env.A", "1").field("image", "sha256:1");
+        assert_eq!(turned.key(), sample().key());
+        let mut shifted = Fingerprint::new("deploy", 1);
+        shifted.field("env.A", "1image").field("", "sha256:1");
+        assert_ne!(shifted.key(), sample().key());
+        assert_ne!(Fingerprint::new("deploy", 2).key(), Fingerprint::new("deploy", 1).key());
+    }
+
+    #[test]
+    fn keys_are_read_back_from_their_text() {
+        let key = sample().key();
+        assert_eq!(key.to_string().parse(), Ok(key));
+        assert!(key.to_string().len() <= 50);
+        assert_eq!("gb1-12".parse::<Key>(), Err(NotAKey));
+        assert_eq!("gb1-é".parse::<Key>(), Err(NotAKey));
+    }
+
+    #[test]
+    fn changes_name_the_field_and_both_values() {
+        let mut new = Fingerprint::new("deploy", 1);
+        new.field("image", "sha256:2").field("env.B", "1");
+        let fields: Vec<_> = new
+            .changes_since(&sample())
+            .into_iter()
+            .map(|change| (change.field, change.old, change.new))
+            .collect();
+        let some = |text: &str| Some(text.to_owned());
+        assert_eq!(
+            fields,
+            [
+                ("env.A".to_owned(), some("1"), None),
+                ("env.B".to_owned(), None, some("1")),
+                ("image".to_owned(), some("sha256:1"), some("sha256:2")),
+            ]
+        );
+    }
+}

@@ -1,0 +1,161 @@
+//! The DAG of steps.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::Arc;
+
+use miette::Diagnostic;
+use petgraph::Direction;
+use petgraph::graph::{DiGraph, NodeIndex};
+use thiserror::Error;
+
+use crate::step::{Step, StepId};
+
+/// Why steps do not make a DAG.
+#[derive(Debug, Error, Diagnostic)]
+pub enum GraphError {
+    /// Steps need each other in a circle.
+    #[error("steps need each other in a circle: {}", Arrows(.0))]
+    #[diagnostic(
+        code(goatbuild::graph::cycle),
+        help("remove one of these references; nothing was run")
+    )]
+    Cycle(Vec<StepId>),
+    /// A step needs a step that is not there.
+    #[error("{step} needs {input}, which no spec or image makes")]
+    #[diagnostic(code(goatbuild::graph::missing_input))]
+    MissingInput {
+        /// The step.
+        step: StepId,
+        /// What it needs.
+        input: StepId,
+    },
+}
+
+struct Arrows<'a>(&'a [StepId]);
+
+impl fmt::Display for Arrows<'_> {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for (at, id) in self.0.iter().enumerate() {
+            write!(formatter, "{}{id}", if at == 0 { "" } else { " → " })?;
+        }
+        Ok(())
+    }
+}
+
+/// Where a step stands in its graph.
+pub type Place = NodeIndex<u32>;
+
+/// All steps of a project, and who needs whom. Immutable once made.
+pub struct Graph {
+    steps: DiGraph<Arc<dyn Step>, ()>,
+    places: HashMap<StepId, Place>,
+    order: Vec<Place>,
+}
+
+impl fmt::Debug for Graph {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.debug_list().entries(self.in_order().map(|step| step.id())).finish()
+    }
+}
+
+impl Graph {
+    /// Joins steps by their declared inputs. Two steps of one id are a bug.
+    pub fn new(steps: Vec<Arc<dyn Step>>) -> Result<Self, GraphError> {
+        let mut graph = DiGraph::with_capacity(steps.len(), steps.len() * 2);
+        let mut places = HashMap::with_capacity(steps.len());
+        for step in steps {
+            let id = step.id().clone();
+            let place = graph.add_node(step);
+            assert!(places.insert(id.clone(), place).is_none(), "BUG: two steps are called {id}");
+        }
+        for place in graph.node_indices() {
+            let step = Arc::clone(&graph[place]);
+            for input in step.inputs() {
+                let Some(&from) = places.get(&input.step) else {
+                    return Err(GraphError::MissingInput {
+                        step: step.id().clone(),
+                        input: input.step.clone(),
+                    });
+                };
+                graph.add_edge(from, place, ());
+            }
+        }
+        let order = petgraph::algo::toposort(&graph, None)
+            .map_err(|cycle| GraphError::Cycle(circle(&graph, cycle.node_id())))?;
+        Ok(Self { steps: graph, places, order })
+    }
+
+    /// The steps, each after all its inputs.
+    pub fn in_order(&self) -> impl DoubleEndedIterator<Item = &Arc<dyn Step>> + ExactSizeIterator {
+        self.order.iter().map(|place| &self.steps[*place])
+    }
+
+    /// The step of this id.
+    pub fn get(&self, id: &StepId) -> Option<&Arc<dyn Step>> {
+        self.places.get(id).map(|place| &self.steps[*place])
+    }
+
+    /// How many steps there are.
+    pub fn len(&self) -> usize {
+        self.order.len()
+    }
+
+    /// Whether there are none.
+    pub fn is_empty(&self) -> bool {
+        self.order.is_empty()
+    }
+
+    /// The steps that take something from this one.
+    pub fn dependents(&self, id: &StepId) -> impl Iterator<Item = &Arc<dyn Step>> {
+        self.places.get(id).into_iter().flat_map(|place| {
+            self.steps
+                .neighbors_directed(*place, Direction::Outgoing)
+                .map(|place| &self.steps[place])
+        })
+    }
+
+    /// The part made of the wanted steps and all that they need.
+    pub fn needed_by(&self, wanted: impl Fn(&dyn Step) -> bool) -> Self {
+        let mut needed = vec![false; self.steps.node_count()];
+        for place in self.order.iter().rev() {
+            if needed[place.index()] || wanted(&*self.steps[*place]) {
+                needed[place.index()] = true;
+                for input in self.steps.neighbors_directed(*place, Direction::Incoming) {
+                    needed[input.index()] = true;
+                }
+            }
+        }
+        let kept = self
+            .order
+            .iter()
+            .filter(|place| needed[place.index()])
+            .map(|place| Arc::clone(&self.steps[*place]))
+            .collect();
+        Self::new(kept).unwrap_or_else(|error| panic!("BUG: a part of a DAG is none: {error}"))
+    }
+}
+
+/// Walks the cycle that `start` is on, back to `start`.
+fn circle(graph: &DiGraph<Arc<dyn Step>, ()>, start: Place) -> Vec<StepId> {
+    let members = petgraph::algo::tarjan_scc(graph)
+        .into_iter()
+        .find(|component| component.contains(&start))
+        .unwrap_or_default();
+    let mut path = vec![start];
+    loop {
+        let here = path[path.len() - 1];
+        let next = graph
+            .neighbors_directed(here, Direction::Outgoing)
+            .filter(|next| members.contains(next))
+            .min_by_key(|next| path.iter().rposition(|seen| seen == next).map_or(-1, |_| 1));
+        let Some(next) = next else { break };
+        if let Some(at) = path.iter().position(|seen| *seen == next) {
+            path.drain(..at);
+            path.push(next);
+            break;
+        }
+        path.push(next);
+    }
+    path.into_iter().map(|place| graph[place].id().clone()).collect()
+}

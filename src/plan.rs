@@ -1,0 +1,477 @@
+//! What would run and why: a value made of the graph, what is remembered, and what was seen.
+//!
+//! `run` ⊆ what an apply runs ⊆ `run` ∪ `pending`.
+
+use std::collections::{BTreeSet, HashMap};
+
+use serde::{Deserialize, Serialize};
+
+use crate::fingerprint::{Change, Fingerprint, Key};
+use crate::graph::Graph;
+use crate::step::{Class, Edge, Facts, Inputs, Observation, Step, StepId};
+
+/// What was remembered of earlier runs.
+pub trait Memory {
+    /// The outcome of a pure step, by key: from the cache or from the lock.
+    fn record(&self, step: &StepId, key: &Key) -> Option<Facts>;
+    /// The last outcome of an effect step.
+    fn row(&self, step: &StepId) -> Option<Row>;
+    /// What the step's inputs were when it was last applied.
+    fn applied(&self, step: &StepId) -> Option<Fingerprint>;
+    /// The key that the step's last attempt failed with, when it failed.
+    fn failed(&self, step: &StepId) -> Option<Key>;
+}
+
+/// What an effect step made when it last ran.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Row {
+    /// The key it ran with.
+    pub key: Key,
+    /// What it made.
+    pub facts: Facts,
+}
+
+/// What happens to a step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Action {
+    /// It runs, for certain.
+    Run,
+    /// It runs unless what its inputs make turns out to be the same.
+    Pending,
+    /// Nothing is to be done.
+    Fresh,
+    /// Its thing is ours and no spec wants it any more.
+    Remove,
+    /// Somebody else's thing is in its place.
+    Conflict,
+}
+
+impl Action {
+    /// The word for people and JSON.
+    pub fn word(self) -> &'static str {
+        match self {
+            Self::Run => "run",
+            Self::Pending => "pending",
+            Self::Fresh => "fresh",
+            Self::Remove => "remove",
+            Self::Conflict => "conflict",
+        }
+    }
+}
+
+/// The kind of a [`Reason`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum ReasonKind {
+    /// It never ran.
+    First,
+    /// A field differs from when it was last applied.
+    Changed,
+    /// The world differs from how the last run left it.
+    Drift,
+    /// Its files left the cache, and something that runs needs them.
+    Evicted,
+    /// The user asked for it.
+    Replaced,
+    /// An input will run, so what it makes is not known yet.
+    Input,
+    /// The last attempt with these very inputs failed.
+    FailedBefore,
+    /// The user takes over somebody else's thing.
+    Adopted,
+    /// No spec wants it.
+    Unwanted,
+    /// It belongs to somebody else.
+    Foreign,
+}
+
+/// Why a step has its action, down to the field.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Reason {
+    /// What kind of reason it is.
+    pub kind: ReasonKind,
+    /// The field, input or detail that it is about.
+    pub field: Option<String>,
+    /// The value before.
+    pub old: Option<String>,
+    /// The value now.
+    pub new: Option<String>,
+}
+
+impl Reason {
+    fn plain(kind: ReasonKind) -> Self {
+        Self { kind, field: None, old: None, new: None }
+    }
+
+    fn about(kind: ReasonKind, field: impl Into<String>) -> Self {
+        Self { field: Some(field.into()), ..Self::plain(kind) }
+    }
+
+    fn change(kind: ReasonKind, change: Change) -> Self {
+        Self { kind, field: Some(change.field), old: change.old, new: change.new }
+    }
+}
+
+/// One step of a plan.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct PlannedStep {
+    /// The step.
+    pub id: StepId,
+    /// The part of the id before the colon.
+    pub kind: String,
+    /// The models that need it.
+    pub models: Vec<String>,
+    /// What happens to it.
+    pub action: Action,
+    /// False when its resource could not be looked at.
+    pub observed: bool,
+    /// None while an input's facts are not known.
+    pub key: Option<Key>,
+    /// Why; empty when fresh.
+    pub reasons: Vec<Reason>,
+    /// The steps it takes something from.
+    pub inputs: Vec<StepId>,
+    /// What is known of its outcome before the apply.
+    #[serde(skip)]
+    pub facts: Facts,
+}
+
+/// How many steps have which action.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Summary {
+    /// Certain to run.
+    pub run: usize,
+    /// May run.
+    pub pending: usize,
+    /// Nothing to do.
+    pub fresh: usize,
+    /// Ours, and unwanted.
+    pub remove: usize,
+    /// In the way.
+    pub conflict: usize,
+}
+
+/// A resource of this project that no spec wants.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Unwanted {
+    /// The id its step had.
+    pub id: StepId,
+    /// The model it was made for.
+    pub model: String,
+    /// Where it is and what it costs, for people.
+    pub detail: String,
+}
+
+/// What the user asked for besides the specs.
+#[derive(Debug, Clone, Default)]
+pub struct Wishes {
+    /// Steps to run even if they are fresh.
+    pub replace: BTreeSet<StepId>,
+    /// Models whose foreign resources are taken over.
+    pub adopt: BTreeSet<String>,
+    /// Trust the rows instead of looking at the world.
+    pub no_refresh: bool,
+}
+
+impl Wishes {
+    /// Whether the user agreed to take over what is in the step's way.
+    pub fn adopts(&self, step: &dyn Step) -> bool {
+        step.models().iter().any(|model| self.adopt.contains(model))
+    }
+}
+
+/// An action for every step, inputs first.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Plan {
+    /// In an order in which they could run one by one; removals last.
+    pub steps: Vec<PlannedStep>,
+}
+
+/// What a step with known inputs has to do.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Verdict {
+    /// It stands, with these facts.
+    Fresh(Facts),
+    /// It has to run.
+    Run(Vec<Reason>),
+    /// Somebody else's thing is in its place.
+    Conflict(Reason),
+}
+
+/// Judges a step whose declared inputs are all known. Also says whether it was observed.
+pub fn judge(
+    step: &dyn Step,
+    fingerprint: &Fingerprint,
+    key: &Key,
+    memory: &dyn Memory,
+    wishes: &Wishes,
+) -> (Verdict, bool) {
+    let because = |first: ReasonKind, known: Option<&Key>| {
+        let mut reasons = match memory.applied(step.id()) {
+            Some(applied) => fingerprint
+                .changes_since(&applied)
+                .into_iter()
+                .map(|change| Reason::change(ReasonKind::Changed, change))
+                .collect(),
+            None => Vec::new(),
+        };
+        if reasons.is_empty() {
+            reasons.push(match known {
+                Some(known) if known != key => Reason::change(
+                    ReasonKind::Changed,
+                    Change {
+                        field: "key".to_owned(),
+                        old: Some(known.to_string()),
+                        new: Some(key.to_string()),
+                    },
+                ),
+                _ => Reason::plain(first),
+            });
+        }
+        reasons
+    };
+    let seen = observation(step, Some(key), wishes);
+    let observed = !matches!(seen, Some(Observation::Unobserved(_)));
+    let mut verdict = match seen {
+        None => match memory.record(step.id(), key) {
+            Some(facts) => Verdict::Fresh(facts),
+            None => Verdict::Run(because(ReasonKind::First, None)),
+        },
+        Some(Observation::Unobserved(_)) => match memory.row(step.id()) {
+            Some(row) if row.key == *key => Verdict::Fresh(row.facts),
+            row => Verdict::Run(because(ReasonKind::First, row.map(|row| row.key).as_ref())),
+        },
+        Some(Observation::Present { key: marked, facts }) if marked == *key => {
+            Verdict::Fresh(facts)
+        }
+        Some(Observation::Present { key: marked, .. }) => {
+            Verdict::Run(because(ReasonKind::Changed, Some(&marked)))
+        }
+        Some(seen) => certain(step, &seen, memory, wishes)
+            .unwrap_or_else(|| panic!("BUG: {} was seen and not judged", step.id())),
+    };
+    if wishes.replace.contains(step.id()) && !matches!(verdict, Verdict::Conflict(_)) {
+        verdict = Verdict::Run(vec![Reason::plain(ReasonKind::Replaced)]);
+    }
+    if let Verdict::Run(reasons) = &mut verdict
+        && memory.failed(step.id()) == Some(*key)
+    {
+        reasons.push(Reason::plain(ReasonKind::FailedBefore));
+    }
+    (verdict, observed)
+}
+
+fn observation(step: &dyn Step, key: Option<&Key>, wishes: &Wishes) -> Option<Observation> {
+    match step.class() {
+        Class::Pure => None,
+        Class::Effect if wishes.no_refresh => Some(Observation::Unobserved(None)),
+        Class::Effect => Some(step.observe(key)),
+    }
+}
+
+/// What can be said of an effect step whatever its key is.
+fn certain(
+    step: &dyn Step,
+    seen: &Observation,
+    memory: &dyn Memory,
+    wishes: &Wishes,
+) -> Option<Verdict> {
+    match seen {
+        Observation::Absent => Some(Verdict::Run(vec![match memory.row(step.id()) {
+            Some(_) => Reason {
+                old: Some("present".to_owned()),
+                new: Some("gone".to_owned()),
+                ..Reason::about(ReasonKind::Drift, step.id().kind())
+            },
+            None => Reason::plain(ReasonKind::First),
+        }])),
+        Observation::Drifted { changes } => Some(Verdict::Run(
+            changes
+                .iter()
+                .map(|change| Reason::change(ReasonKind::Drift, change.clone()))
+                .collect(),
+        )),
+        Observation::Foreign { owner } if wishes.adopts(step) => {
+            Some(Verdict::Run(vec![Reason::about(ReasonKind::Adopted, owner)]))
+        }
+        Observation::Foreign { owner } => {
+            Some(Verdict::Conflict(Reason::about(ReasonKind::Foreign, owner)))
+        }
+        Observation::Unobserved(_) | Observation::Present { .. } => None,
+    }
+}
+
+/// Collects the declared facts of a step's inputs, or names the first input that lacks one.
+pub fn gather<'a>(
+    step: &dyn Step,
+    known: impl Fn(&StepId) -> Option<&'a Facts>,
+) -> Result<Inputs, StepId> {
+    let mut inputs = Inputs::default();
+    for input in step.inputs() {
+        let Edge::Consumes(names) = input.edge else { continue };
+        let all = known(&input.step);
+        let mut facts = Facts::new();
+        for name in names {
+            let value = all.and_then(|facts| facts.get(*name));
+            facts.insert((*name).to_owned(), value.ok_or_else(|| input.step.clone())?.clone());
+        }
+        inputs.insert(input.step.clone(), facts);
+    }
+    Ok(inputs)
+}
+
+/// Makes the plan.
+pub fn plan(graph: &Graph, memory: &dyn Memory, unwanted: &[Unwanted], wishes: &Wishes) -> Plan {
+    let mut steps: Vec<PlannedStep> = Vec::with_capacity(graph.len() + unwanted.len());
+    let mut places: HashMap<StepId, usize> = HashMap::with_capacity(graph.len());
+    for step in graph.in_order() {
+        let planned = plan_step(&**step, memory, wishes, |id| {
+            places.get(id).map(|place| &steps[*place].facts)
+        });
+        places.insert(step.id().clone(), steps.len());
+        steps.push(planned);
+    }
+    evict(graph, &mut steps, &places);
+    steps.extend(unwanted.iter().map(|unwanted| PlannedStep {
+        id: unwanted.id.clone(),
+        kind: unwanted.id.kind().to_owned(),
+        models: vec![unwanted.model.clone()],
+        action: Action::Remove,
+        observed: true,
+        key: None,
+        reasons: vec![Reason::about(ReasonKind::Unwanted, &unwanted.detail)],
+        inputs: Vec::new(),
+        facts: Facts::new(),
+    }));
+    Plan { steps }
+}
+
+fn plan_step<'a>(
+    step: &dyn Step,
+    memory: &dyn Memory,
+    wishes: &Wishes,
+    known: impl Fn(&StepId) -> Option<&'a Facts>,
+) -> PlannedStep {
+    let (key, verdict, observed) = match gather(step, known) {
+        Ok(inputs) => {
+            let fingerprint = step.describe(&inputs);
+            let key = fingerprint.key();
+            let (verdict, observed) = judge(step, &fingerprint, &key, memory, wishes);
+            (Some(key), Some(verdict), observed)
+        }
+        Err(input) => {
+            let seen = observation(step, None, wishes);
+            let observed = !matches!(seen, Some(Observation::Unobserved(_)));
+            let mut verdict = seen.and_then(|seen| certain(step, &seen, memory, wishes));
+            if wishes.replace.contains(step.id()) && !matches!(verdict, Some(Verdict::Conflict(_)))
+            {
+                verdict = Some(Verdict::Run(vec![Reason::plain(ReasonKind::Replaced)]));
+            }
+            if let Some(Verdict::Run(reasons)) = &mut verdict {
+                reasons.push(Reason::about(ReasonKind::Input, input.as_str()));
+                (None, verdict, observed)
+            } else if verdict.is_some() {
+                (None, verdict, observed)
+            } else {
+                let reasons = vec![Reason::about(ReasonKind::Input, input.as_str())];
+                return planned(step, Action::Pending, observed, None, reasons, step.predict());
+            }
+        }
+    };
+    match verdict {
+        Some(Verdict::Fresh(facts)) => {
+            planned(step, Action::Fresh, observed, key, Vec::new(), facts)
+        }
+        Some(Verdict::Run(reasons)) => {
+            planned(step, Action::Run, observed, key, reasons, step.predict())
+        }
+        Some(Verdict::Conflict(reason)) => {
+            planned(step, Action::Conflict, observed, key, vec![reason], step.predict())
+        }
+        None => panic!("BUG: {} has neither a verdict nor an unknown input", step.id()),
+    }
+}
+
+fn planned(
+    step: &dyn Step,
+    action: Action,
+    observed: bool,
+    key: Option<Key>,
+    reasons: Vec<Reason>,
+    facts: Facts,
+) -> PlannedStep {
+    PlannedStep {
+        id: step.id().clone(),
+        kind: step.id().kind().to_owned(),
+        models: step.models().to_vec(),
+        action,
+        observed,
+        key,
+        reasons,
+        inputs: step.inputs().iter().map(|input| input.step.clone()).collect(),
+        facts,
+    }
+}
+
+/// Turns fresh pure steps whose files are gone, but needed by something that runs, to `run`
+/// (needed for certain) or `pending` (needed perhaps). Goes from the end to the start, since what
+/// has to be made again needs its own inputs.
+fn evict(graph: &Graph, steps: &mut [PlannedStep], places: &HashMap<StepId, usize>) {
+    for (place, step) in graph.in_order().enumerate().rev() {
+        let needed = steps[place].action;
+        if !matches!(needed, Action::Run | Action::Pending) {
+            continue;
+        }
+        for input in step.inputs().iter().filter(|input| input.blobs) {
+            let maker = &mut steps[places[&input.step]];
+            let Some(made_by) = graph.get(&input.step) else { continue };
+            let evicted = match maker.action {
+                Action::Fresh => !made_by.has_blobs(&maker.facts),
+                // Perhaps needed so far; now for certain.
+                Action::Pending => maker.reasons.iter().any(|it| it.kind == ReasonKind::Evicted),
+                _ => false,
+            };
+            if evicted {
+                maker.action = needed;
+                maker.reasons = vec![Reason::about(ReasonKind::Evicted, step.id().as_str())];
+            }
+        }
+    }
+}
+
+impl Plan {
+    /// Counts the actions.
+    pub fn summary(&self) -> Summary {
+        let mut summary = Summary::default();
+        for step in &self.steps {
+            match step.action {
+                Action::Run => summary.run += 1,
+                Action::Pending => summary.pending += 1,
+                Action::Fresh => summary.fresh += 1,
+                Action::Remove => summary.remove += 1,
+                Action::Conflict => summary.conflict += 1,
+            }
+        }
+        summary
+    }
+
+    /// Whether an apply would find nothing to do.
+    pub fn is_empty(&self) -> bool {
+        self.steps.iter().all(|step| step.action == Action::Fresh)
+    }
+
+    /// The step of this id.
+    pub fn get(&self, id: &StepId) -> Option<&PlannedStep> {
+        self.steps.iter().find(|step| step.id == *id)
+    }
+
+    /// The documented JSON object, format version 1.
+    pub fn to_json(&self) -> serde_json::Value {
+        serde_json::json!({
+            "format_version": 1,
+            "steps": self.steps,
+            "summary": self.summary(),
+        })
+    }
+}

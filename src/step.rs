@@ -1,0 +1,235 @@
+//! What a step is: the contract between the parts that do work and the core that plans it.
+
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use serde::{Deserialize, Serialize};
+
+use crate::event::Reporter;
+use crate::fingerprint::{Change, Fingerprint, Key};
+
+/// Names a step and so the thing it makes: `deploy:qwen3-4b`. Cheap to clone.
+#[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+pub struct StepId(Arc<str>);
+
+impl StepId {
+    /// The id of the thing called `name`, made by a step of this kind.
+    pub fn new(kind: &str, name: impl fmt::Display) -> Self {
+        Self(format!("{kind}:{name}").into())
+    }
+
+    /// The whole id.
+    pub fn as_str(&self) -> &str {
+        &self.0
+    }
+
+    /// The part before the first colon.
+    pub fn kind(&self) -> &str {
+        self.0.split_once(':').map_or(&*self.0, |(kind, _)| kind)
+    }
+
+    /// The part after the first colon.
+    pub fn name(&self) -> &str {
+        self.0.split_once(':').map_or("", |(_, name)| name)
+    }
+}
+
+impl From<&str> for StepId {
+    fn from(text: &str) -> Self {
+        Self(text.into())
+    }
+}
+
+impl fmt::Display for StepId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.0)
+    }
+}
+
+impl fmt::Debug for StepId {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, formatter)
+    }
+}
+
+/// What identifies the thing that was made: digests, a URL, an instance. May be hashed.
+pub type Facts = BTreeMap<String, String>;
+
+/// What is worth knowing about how it was made: times, sizes, versions. Never hashed.
+pub type Evidence = BTreeMap<String, String>;
+
+/// Both halves of what a step that ran has to say.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Outcome {
+    /// What was made.
+    pub facts: Facts,
+    /// How it was made.
+    pub evidence: Evidence,
+}
+
+/// Whether an outcome is true forever, or only while the world stays as it is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Class {
+    /// Key → outcome, on any machine, on any day.
+    Pure,
+    /// Owns a resource in the world that has one key at a time.
+    Effect,
+}
+
+/// What a running step mostly uses; limits how many run at once.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
+pub enum Resource {
+    /// Waits for downloads.
+    Network,
+    /// Keeps a core busy.
+    Cpu,
+    /// Writes a lot.
+    Disk,
+    /// Occupies the accelerator, or the port, that models are served on.
+    Accelerator,
+}
+
+/// What one step takes from another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Edge {
+    /// These facts enter the key.
+    Consumes(&'static [&'static str]),
+    /// Only the order matters.
+    Order,
+    /// Only the order matters, and the input must hold for the instance that stands now.
+    Gate,
+}
+
+/// One input of a step.
+#[derive(Debug, Clone)]
+pub struct Input {
+    /// The step that makes it.
+    pub step: StepId,
+    /// What is taken from it.
+    pub edge: Edge,
+    /// Whether running needs what the input stored in the cache, not only its facts.
+    pub blobs: bool,
+}
+
+impl Input {
+    /// An input whose facts, and only these, enter the key.
+    pub fn facts(step: StepId, facts: &'static [&'static str]) -> Self {
+        Self { step, edge: Edge::Consumes(facts), blobs: false }
+    }
+
+    /// Like [`Input::facts`], and the files behind those facts are needed to run.
+    pub fn blobs(step: StepId, facts: &'static [&'static str]) -> Self {
+        Self { step, edge: Edge::Consumes(facts), blobs: true }
+    }
+}
+
+/// The facts of a step's inputs, limited to those it declared.
+#[derive(Debug, Clone, Default)]
+pub struct Inputs(BTreeMap<StepId, Facts>);
+
+impl Inputs {
+    /// Adds what one input made.
+    pub fn insert(&mut self, step: StepId, facts: Facts) {
+        self.0.insert(step, facts);
+    }
+
+    /// One declared fact of one input.
+    pub fn fact(&self, step: &StepId, name: &str) -> &str {
+        self.0
+            .get(step)
+            .and_then(|facts| facts.get(name))
+            .unwrap_or_else(|| panic!("BUG: fact `{name}` of {step} was not declared or not made"))
+    }
+}
+
+/// What the world holds of the resource that an effect step owns.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Observation {
+    /// It was not looked at; the row from the last run decides. The reason is for people.
+    Unobserved(Option<String>),
+    /// There is no such thing.
+    Absent,
+    /// It is ours, and as the step with this key left it.
+    Present {
+        /// The key it is marked with.
+        key: Key,
+        /// The facts, complete.
+        facts: Facts,
+    },
+    /// It is ours, but not as we left it.
+    Drifted {
+        /// What differs from how it was left.
+        changes: Vec<Change>,
+    },
+    /// Somebody else's thing is in its place.
+    Foreign {
+        /// Who made it and where it is.
+        owner: String,
+    },
+}
+
+/// What a step gets to do its work.
+#[derive(Debug)]
+pub struct Task {
+    /// The key that the outcome will stand under.
+    pub key: Key,
+    /// The declared facts of the inputs.
+    pub inputs: Inputs,
+    /// Progress, log lines, and whether to stop.
+    pub reporter: Reporter,
+    /// The user agreed to take over a resource of somebody else.
+    pub adopt: bool,
+}
+
+/// The error of a step: any diagnostic.
+pub type StepError = miette::Report;
+
+/// A node of the DAG.
+///
+/// Running must be idempotent: a run that was killed is repeated from the start.
+#[async_trait]
+pub trait Step: Send + Sync {
+    /// The unique name.
+    fn id(&self) -> &StepId;
+
+    /// Whether its outcome depends on the world.
+    fn class(&self) -> Class;
+
+    /// What it mostly uses while it runs.
+    fn resource(&self) -> Resource;
+
+    /// The models that need it.
+    fn models(&self) -> &[String];
+
+    /// What it takes from other steps.
+    fn inputs(&self) -> &[Input];
+
+    /// Describes everything its outcome depends on. Called with all declared facts known.
+    fn describe(&self, inputs: &Inputs) -> Fingerprint;
+
+    /// The facts that are known before it runs. A wrong prediction is a bug.
+    fn predict(&self) -> Facts {
+        Facts::new()
+    }
+
+    /// Names the thing that only one step at a time may write.
+    fn exclusive(&self) -> Option<String> {
+        None
+    }
+
+    /// Looks at the resource as the last look at the world showed it. Effect steps only.
+    ///
+    /// `key` is the key that the step wants, when it is known.
+    fn observe(&self, key: Option<&Key>) -> Observation;
+
+    /// Whether the files behind `facts` are in the cache. Pure steps only.
+    fn has_blobs(&self, facts: &Facts) -> bool {
+        let _ = facts;
+        true
+    }
+
+    /// Does the work.
+    async fn run(&self, task: &Task) -> Result<Outcome, StepError>;
+}

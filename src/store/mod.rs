@@ -1,0 +1,348 @@
+//! What is remembered between runs: records, rows, attempts and logs, under `cache/`.
+//!
+//! Deleting `cache/` loses time, never truth: what is deployed says so itself.
+
+mod lock_file;
+mod memory;
+
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use miette::Diagnostic;
+use rusqlite::{Connection, OptionalExtension as _, params};
+use thiserror::Error;
+
+use crate::fingerprint::{Fingerprint, Key};
+use crate::step::{Class, Facts, Outcome, StepId};
+
+pub use lock_file::{Holder, LockError, WriterLock};
+pub use memory::Remembered;
+
+/// The layout of the database that this version reads and writes.
+const SCHEMA: i64 = 1;
+
+/// Why the cache could not be used.
+#[derive(Debug, Error, Diagnostic)]
+pub enum StoreError {
+    /// A newer goatbuild made this cache.
+    #[error("{} was made by a newer goatbuild (layout {found}, this one knows {known})", path.display())]
+    #[diagnostic(
+        code(goatbuild::store::newer),
+        help(
+            "use that goatbuild, or move `cache/` away: what is deployed is recognised without it, and only time is lost"
+        )
+    )]
+    Newer {
+        /// The database.
+        path: PathBuf,
+        /// Its layout.
+        found: i64,
+        /// Ours.
+        known: i64,
+    },
+    /// The database can't be read or written.
+    #[error("{} can't be used: {source}", path.display())]
+    #[diagnostic(
+        code(goatbuild::store::database),
+        help(
+            "is the disk full, or the directory read-only? If the file is damaged, move `cache/` away: only time is lost"
+        )
+    )]
+    Database {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// A directory or file of the cache can't be made.
+    #[error("{} can't be written: {source}", path.display())]
+    #[diagnostic(code(goatbuild::store::write), help("check the free space and the permissions"))]
+    Write {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// How an attempt of a step ended, from the last run that tried it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Attempt {
+    /// The run it was part of.
+    pub run: i64,
+    /// The step.
+    pub step: StepId,
+    /// `ok`, `failed` or `interrupted`; `running` when the process died.
+    pub outcome: String,
+    /// When it began, RFC 3339.
+    pub started: String,
+    /// How long it took, in seconds.
+    pub seconds: f64,
+    /// Its log, relative to the cache.
+    pub log: String,
+}
+
+/// The cache directory of a project.
+pub struct Store {
+    root: PathBuf,
+    environment: String,
+    connection: Mutex<Connection>,
+}
+
+impl std::fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Store").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+impl Store {
+    /// Opens the cache, making it when there is none.
+    ///
+    /// `environment` is empty for the default one; rows of environments are apart.
+    pub fn open(root: &Path, environment: &str) -> Result<Self, StoreError> {
+        let written = |path: &Path| {
+            let path = path.to_owned();
+            move |source| StoreError::Write { path, source }
+        };
+        std::fs::create_dir_all(root).map_err(written(root))?;
+        let ignore = root.join(".gitignore");
+        if !ignore.exists() {
+            std::fs::write(&ignore, "*\n!.gitignore\n").map_err(written(&ignore))?;
+        }
+        let path = root.join("state.db");
+        let failed = |source| StoreError::Database { path: path.clone(), source };
+        let connection = Connection::open(&path).map_err(failed)?;
+        connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+        let found: i64 = connection
+            .pragma_query_value(None, "user_version", |row| row.get(0))
+            .map_err(failed)?;
+        if found > SCHEMA {
+            return Err(StoreError::Newer { path, found, known: SCHEMA });
+        }
+        if found < SCHEMA {
+            connection.execute_batch(include_str!("schema.sql")).map_err(failed)?;
+        }
+        Ok(Self {
+            root: root.to_owned(),
+            environment: environment.to_owned(),
+            connection: Mutex::new(connection),
+        })
+    }
+
+    /// The cache directory.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn connection(&self) -> MutexGuard<'_, Connection> {
+        self.connection.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn failed(&self, source: rusqlite::Error) -> StoreError {
+        StoreError::Database { path: self.root.join("state.db"), source }
+    }
+
+    /// Begins a run and gives its number.
+    pub fn begin_run(&self, command: &str) -> Result<i64, StoreError> {
+        let connection = self.connection();
+        connection
+            .execute(
+                "insert into runs (environment, command, started) values (?1, ?2, ?3)",
+                params![self.environment, command, now()],
+            )
+            .map_err(|error| self.failed(error))?;
+        Ok(connection.last_insert_rowid())
+    }
+
+    /// Ends a run.
+    pub fn end_run(&self, run: i64, outcome: &str) -> Result<(), StoreError> {
+        self.connection()
+            .execute(
+                "update runs set finished = ?2, outcome = ?3 where id = ?1",
+                params![run, now(), outcome],
+            )
+            .map(drop)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Where the log of a step in a run is, relative to the cache.
+    pub fn log_name(run: i64, step: &StepId) -> String {
+        let safe: String = step
+            .as_str()
+            .chars()
+            .map(|letter| {
+                if letter.is_ascii_alphanumeric() || "-._".contains(letter) { letter } else { '_' }
+            })
+            .collect();
+        format!("logs/{run}/{safe}.log")
+    }
+
+    /// Writes down that a step is about to run: before anything happens.
+    pub fn intend(&self, run: i64, step: &StepId, key: &Key) -> Result<(), StoreError> {
+        self.connection()
+            .execute(
+                "insert or replace into attempts (run, environment, step, key, outcome, started, log)
+                 values (?1, ?2, ?3, ?4, 'running', ?5, ?6)",
+                params![
+                    run,
+                    self.environment,
+                    step.as_str(),
+                    key.to_string(),
+                    now(),
+                    Self::log_name(run, step)
+                ],
+            )
+            .map(drop)
+            .map_err(|error| self.failed(error))
+    }
+
+    /// Writes down how a step ended; on success also its record or row.
+    pub fn finish(
+        &self,
+        run: i64,
+        step: &StepId,
+        class: Class,
+        fingerprint: &Fingerprint,
+        seconds: f64,
+        ended: Result<&Outcome, &str>,
+    ) -> Result<(), StoreError> {
+        let key = fingerprint.key().to_string();
+        let mut connection = self.connection();
+        let write = |connection: &mut Connection| -> rusqlite::Result<()> {
+            let transaction = connection.transaction()?;
+            let word = match ended {
+                Ok(_) => "ok",
+                Err(word) => word,
+            };
+            transaction.execute(
+                "update attempts set outcome = ?3, seconds = ?4 where run = ?1 and step = ?2",
+                params![run, step.as_str(), word, seconds],
+            )?;
+            if let Ok(outcome) = ended {
+                let facts = json(&outcome.facts);
+                let evidence = json(&outcome.evidence);
+                match class {
+                    Class::Pure => transaction.execute(
+                        "insert or replace into records (key, step, facts, evidence, made)
+                         values (?1, ?2, ?3, ?4, ?5)",
+                        params![key, step.as_str(), facts, evidence, now()],
+                    )?,
+                    Class::Effect => transaction.execute(
+                        "insert or replace into rows (environment, step, key, facts, evidence, made)
+                         values (?1, ?2, ?3, ?4, ?5, ?6)",
+                        params![self.environment, step.as_str(), key, facts, evidence, now()],
+                    )?,
+                };
+                transaction.execute(
+                    "insert or replace into applied (environment, step, fingerprint)
+                     values (?1, ?2, ?3)",
+                    params![self.environment, step.as_str(), json(fingerprint)],
+                )?;
+            }
+            transaction.commit()
+        };
+        write(&mut connection).map_err(|error| self.failed(error))
+    }
+
+    /// Keeps the outcome of a pure step that the lock already knew.
+    pub fn keep_applied(&self, steps: &[(StepId, Fingerprint)]) -> Result<(), StoreError> {
+        let mut connection = self.connection();
+        let write = |connection: &mut Connection| -> rusqlite::Result<()> {
+            let transaction = connection.transaction()?;
+            for (step, fingerprint) in steps {
+                transaction.execute(
+                    "insert or replace into applied (environment, step, fingerprint)
+                     values (?1, ?2, ?3)",
+                    params![self.environment, step.as_str(), json(fingerprint)],
+                )?;
+            }
+            transaction.commit()
+        };
+        write(&mut connection).map_err(|error| self.failed(error))
+    }
+
+    /// Forgets the row of a resource that was removed.
+    pub fn forget(&self, step: &StepId) -> Result<(), StoreError> {
+        let connection = self.connection();
+        for table in ["rows", "applied"] {
+            connection
+                .execute(
+                    &format!("delete from {table} where environment = ?1 and step = ?2"),
+                    params![self.environment, step.as_str()],
+                )
+                .map_err(|error| self.failed(error))?;
+        }
+        Ok(())
+    }
+
+    /// The last attempt of a step, in any run.
+    pub fn last_attempt(&self, step: &StepId) -> Result<Option<Attempt>, StoreError> {
+        self.connection()
+            .query_row(
+                "select run, outcome, started, coalesce(seconds, 0), log from attempts
+                 where environment = ?1 and step = ?2 order by run desc limit 1",
+                params![self.environment, step.as_str()],
+                |row| {
+                    Ok(Attempt {
+                        run: row.get(0)?,
+                        step: step.clone(),
+                        outcome: row.get(1)?,
+                        started: row.get(2)?,
+                        seconds: row.get(3)?,
+                        log: row.get(4)?,
+                    })
+                },
+            )
+            .optional()
+            .map_err(|error| self.failed(error))
+    }
+
+    /// The evidence of a step's last outcome: of its row, or of the record with this key.
+    pub fn evidence(&self, step: &StepId, key: &Key) -> Result<Option<Facts>, StoreError> {
+        self.connection()
+            .query_row(
+                "select evidence from records where key = ?1
+                 union all select evidence from rows
+                 where environment = ?2 and step = ?3 and key = ?1 limit 1",
+                params![key.to_string(), self.environment, step.as_str()],
+                |row| row.get::<_, String>(0),
+            )
+            .optional()
+            .map(|text| text.and_then(|text| serde_json::from_str(&text).ok()))
+            .map_err(|error| self.failed(error))
+    }
+
+    /// The remembered hash of a file that has not changed since, by path and stamp.
+    pub fn file_hash(&self, path: &str, stamp: &str) -> Option<String> {
+        self.connection()
+            .query_row(
+                "select sha256 from files where path = ?1 and stamp = ?2",
+                params![path, stamp],
+                |row| row.get(0),
+            )
+            .optional()
+            .ok()
+            .flatten()
+    }
+
+    /// Remembers the hash of a file, so that large weights are not read at every plan.
+    pub fn keep_file_hash(&self, path: &str, stamp: &str, sha256: &str) {
+        // Only a shortcut: failing to remember costs time, nothing else.
+        let _ = self.connection().execute(
+            "insert or replace into files (path, stamp, sha256) values (?1, ?2, ?3)",
+            params![path, stamp, sha256],
+        );
+    }
+}
+
+fn json(value: &impl serde::Serialize) -> String {
+    serde_json::to_string(value).unwrap_or_else(|error| panic!("BUG: not JSON: {error}"))
+}
+
+fn now() -> String {
+    Timestamp::now().to_string()
+}
