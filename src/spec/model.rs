@@ -1,0 +1,370 @@
+//! What a project is once it is read: typed, checked, defaults filled in.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::time::Duration;
+
+use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
+use super::source::{Located, Place, SourceFile};
+use crate::platform::{Architecture, MajorMinor};
+
+/// A project as its files describe it, for one environment.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Project {
+    /// What marks this project's resources elsewhere.
+    pub id: ProjectId,
+    /// What stands before a model's name in its app's name.
+    pub app_prefix: String,
+    /// The environment whose overrides are applied, unless it is the default one.
+    pub environment: Option<EnvironmentName>,
+    /// Settings of the places where models are served.
+    pub targets: Targets,
+    /// Volumes by their name in the project; `model-cache`, `vllm-cache` and `flashinfer-cache`
+    /// are always there.
+    pub volumes: BTreeMap<VolumeName, Volume>,
+    /// Every GPU that may be asked for: the built-in ones and the project's own.
+    pub gpus: BTreeMap<String, Gpu>,
+    /// The gateway, if the project has one.
+    pub gateway: Option<LiteLlm>,
+    /// All models.
+    pub models: BTreeMap<ModelName, Model>,
+    /// All images, also those that no model uses.
+    pub images: BTreeMap<ImageName, Image>,
+}
+
+impl Project {
+    /// The image of `model`; reading has made sure that it exists.
+    pub fn image_of(&self, model: &Model) -> &Image {
+        self.images
+            .get(&model.image)
+            .unwrap_or_else(|| panic!("BUG: {} has no image {}", model.name, model.image))
+    }
+
+    /// The name of the app that serves `model`.
+    pub fn app_name(&self, model: &ModelName) -> String {
+        format!("{}{model}", self.app_prefix)
+    }
+}
+
+/// Settings per target.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Targets {
+    /// `[target.modal]`; a project with a model on Modal has it.
+    pub modal: Option<ModalTarget>,
+    /// `[target.local]`, or its defaults.
+    pub local: LocalTarget,
+}
+
+/// `[target.modal]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ModalTarget {
+    /// Modal's environment; `main`, like Modal's own, when not given.
+    pub environment: String,
+    /// The workspace that the credentials must belong to, if that is to be checked.
+    pub workspace: Option<String>,
+    /// Who builds images, unless an image says otherwise.
+    pub builder: Builder,
+    /// The Modal secret that holds the hub's token.
+    pub hf_secret: Option<String>,
+}
+
+/// Who builds an image that is served on Modal.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Builder {
+    /// Modal does, from the lock: pinned, not bit-identical. Needs no registry.
+    #[default]
+    Modal,
+    /// goatbuild does, and pushes it.
+    Oci,
+}
+
+/// `[target.local]`.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub struct LocalTarget {
+    /// What runs the image.
+    pub runtime: LocalRuntime,
+}
+
+/// What runs images on this machine.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum LocalRuntime {
+    /// Docker or Podman when there is one, otherwise the embedded runtime.
+    #[default]
+    Auto,
+    /// Docker, or fail.
+    Docker,
+    /// Podman, or fail.
+    Podman,
+    /// The embedded runtime on Linux namespaces, or fail.
+    Embedded,
+}
+
+/// A directory that outlives deployments.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Volume {
+    /// The name that the target knows it by.
+    pub name: String,
+    /// Where the image sees it: an absolute path.
+    pub mount: String,
+}
+
+/// What is known of a GPU.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Gpu {
+    /// Memory in GiB.
+    pub vram_gib: f64,
+    /// Price of one GPU for one hour, in US dollars.
+    pub usd_per_hour: f64,
+}
+
+/// `[gateway.litellm]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiteLlm {
+    /// The configuration that holds our entries, relative to the project.
+    pub config: PathBuf,
+    /// A second file that holds the same entries, commented out; relative to the project.
+    pub mirror: Option<PathBuf>,
+    /// What to run after the file changed: a program and its arguments.
+    pub reload: Option<Vec<String>>,
+}
+
+/// One model: what `specs/<model>.toml` describes.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Model {
+    /// The file's name.
+    pub name: ModelName,
+    /// Where it is written; equal for all models (see [`Located`]).
+    pub file: Located<()>,
+    /// The image that serves it; exists in [`Project::images`].
+    pub image: ImageName,
+    /// Where it is served.
+    pub target: TargetKind,
+    /// Environment variables for this model only, over the image's.
+    pub env: BTreeMap<String, String>,
+    /// Where the weights come from.
+    pub source: ModelSource,
+    /// The draft model for speculative decoding.
+    pub draft: Option<Draft>,
+    /// The GPUs to serve on; always there for vLLM on Modal, otherwise optional.
+    pub hardware: Option<Hardware>,
+    /// What serves it.
+    pub engine: Engine,
+    /// How it is served.
+    pub serve: Serve,
+    /// Its entry in the gateway; there when the project has a gateway.
+    pub gateway: Option<GatewayEntry>,
+}
+
+/// Where a model is served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum TargetKind {
+    /// On this machine.
+    #[default]
+    Local,
+    /// On Modal.
+    Modal,
+}
+
+/// Where weights come from.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub enum ModelSource {
+    /// `path:…`: a directory, relative to the project and inside it, with `/` between parts.
+    Path(String),
+    /// `hf:…`: a repository on the Hugging Face hub.
+    Hub {
+        /// `organisation/name`.
+        repository: String,
+        /// A commit, branch or tag; the hub's default branch when not given.
+        revision: Option<String>,
+    },
+}
+
+/// `[draft]`: speculative decoding with a second, smaller model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draft {
+    /// Where its weights come from, with its own revision.
+    pub source: ModelSource,
+    /// The engine's name for the method, such as `eagle3`.
+    pub method: String,
+    /// How many tokens are proposed per step; at least 1.
+    pub num_speculative_tokens: u32,
+}
+
+/// `[hardware]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Hardware {
+    /// A name in [`Project::gpus`].
+    pub gpu: String,
+    /// How many of them: 1 to 8.
+    pub count: u32,
+}
+
+/// `[engine]`: what serves the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Engine {
+    /// Which engine.
+    pub name: EngineName,
+    /// The engine's own flags, as written; not checked yet. Empty for [`EngineName::Command`].
+    pub flags: BTreeMap<String, FlagValue>,
+    /// There exactly when `name` is [`EngineName::Command`].
+    pub command: Option<CommandEngine>,
+}
+
+/// Which engine serves a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum EngineName {
+    /// vLLM.
+    #[default]
+    Vllm,
+    /// mlx-lm: small, runs on a CPU.
+    MlxLm,
+    /// Any program that speaks the `OpenAI` API.
+    Command,
+}
+
+/// What `[engine]` says when its name is `command`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandEngine {
+    /// The program and its arguments; `{host}`, `{port}` and `{model}` stand for what they say.
+    pub command: Vec<String>,
+    /// The path that answers 200 once the server is up.
+    pub health: String,
+    /// Whether it compiles at start, so that a warm-up pays.
+    pub compiles: bool,
+}
+
+/// A flag of an engine with where it is written. Equal to another when the values are.
+#[derive(Debug, Clone)]
+pub struct FlagValue {
+    /// The key's place.
+    pub key: Place,
+    /// The value's place.
+    pub place: Place,
+    /// The value.
+    pub value: Value,
+}
+
+impl PartialEq for FlagValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+/// A TOML value without dates, which no engine takes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A string.
+    String(String),
+    /// A whole number.
+    Integer(i64),
+    /// A finite number.
+    Float(f64),
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A list.
+    Array(Vec<Value>),
+    /// A table, merged leaf by leaf.
+    Table(BTreeMap<String, FlagValue>),
+}
+
+/// `[serve]`: how a model is served.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serve {
+    /// The port on this machine, if it is to be a certain one. Local target only.
+    pub port: Option<u16>,
+    /// What requests call the model; its name when not given.
+    pub served_name: String,
+    /// How many requests one replica takes at once; at least 1.
+    pub max_inputs: u32,
+    /// How long an idle replica stays.
+    pub scaledown_window: Duration,
+    /// How long a request may take.
+    pub timeout: Duration,
+    /// How long a start may take.
+    pub startup_timeout: Duration,
+    /// No compilation: a faster start, slower tokens.
+    pub fast_boot: bool,
+    /// Whether caches are warmed before a deploy.
+    pub warmup: When,
+    /// Whether a deployment is tried out.
+    pub smoke: When,
+}
+
+/// Whether an optional step takes place.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum When {
+    /// When it is of use.
+    #[default]
+    Auto,
+    /// Never.
+    Never,
+}
+
+/// `[gateway]` of a model.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct GatewayEntry {
+    /// The name in the gateway; `<model>-local` when not given. Unique in the project.
+    pub alias: String,
+}
+
+/// One image: what `images/<image>.toml` describes.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Image {
+    /// The file's name.
+    pub name: ImageName,
+    /// Where it is written; equal for all images (see [`Located`]).
+    pub file: Located<()>,
+    /// From `platform`; never the host's.
+    pub architecture: Architecture,
+    /// What lies under the wheels.
+    pub base: Base,
+    /// The Python to serve with; the base's own when not given.
+    pub python: Option<MajorMinor>,
+    /// Requirements as written (PEP 508), not parsed yet.
+    pub requirements: Vec<Located<String>>,
+    /// Environment variables, over the base's.
+    pub env: BTreeMap<String, String>,
+    /// Who builds it for Modal, when it isn't the target's choice.
+    pub builder: Option<Builder>,
+}
+
+/// What lies at the bottom of an image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Base {
+    /// Locked Debian packages in one layer.
+    Debian {
+        /// The release's name, such as `bookworm`.
+        suite: String,
+        /// Packages as written, in order; their dependencies come by themselves.
+        packages: Vec<Located<String>>,
+    },
+    /// An image in a registry.
+    Registry {
+        /// The reference as written: a tag or a digest.
+        reference: Located<String>,
+    },
+    /// An OCI layout on disk.
+    Layout {
+        /// Its directory, relative to the project.
+        path: String,
+    },
+}
+
+/// All files of a project, as text.
+#[derive(Debug, Clone)]
+pub struct Sources {
+    /// `goatbuild.toml`.
+    pub project: SourceFile,
+    /// `specs/*.toml`.
+    pub specs: Vec<SourceFile>,
+    /// `images/*.toml` without the `*.pylock.toml`.
+    pub images: Vec<SourceFile>,
+}
+
+impl Model {
+    /// The file that describes it.
+    pub fn source_file(&self) -> &Arc<SourceFile> {
+        self.file.place.file()
+    }
+}

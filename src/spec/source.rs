@@ -1,0 +1,77 @@
+//! Source files and places in them.
+
+use std::fmt;
+use std::ops::Range;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+/// A file's path, as messages should name it, and its text.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct SourceFile {
+    /// Relative to the project.
+    pub path: PathBuf,
+    /// The whole text.
+    pub text: Arc<str>,
+}
+
+/// A range of bytes in a source file.
+#[derive(Clone, PartialEq, Eq)]
+pub struct Place {
+    file: Arc<SourceFile>,
+    span: Range<usize>,
+}
+
+impl Place {
+    /// The bytes `span` of `file`.
+    pub fn new(file: Arc<SourceFile>, span: Range<usize>) -> Self {
+        Self { file, span }
+    }
+
+    /// The file.
+    pub fn file(&self) -> &Arc<SourceFile> {
+        &self.file
+    }
+
+    /// The bytes.
+    pub fn span(&self) -> Range<usize> {
+        self.span.clone()
+    }
+
+    /// The line that it starts in, from 1.
+    pub fn line(&self) -> usize {
+        let end = self.span.start.min(self.file.text.len());
+        self.file.text.as_bytes()[..end].split(|byte| *byte == b'\n').count()
+    }
+}
+
+impl fmt::Debug for Place {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{self}")
+    }
+}
+
+impl fmt::Display for Place {
+    /// `path:line`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}:{}", self.file.path.display(), self.line())
+    }
+}
+
+/// A value with where it is written.
+///
+/// Equal to another when the values are: where something is written changes nothing.
+#[derive(Debug, Clone)]
+pub struct Located<T> {
+    /// The value.
+    pub value: T,
+    /// Where it is written.
+    pub place: Place,
+}
+
+impl<T: PartialEq> PartialEq for Located<T> {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+impl<T: Eq> Eq for Located<T> {}
