@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use miette::Diagnostic;
 use reqwest::header::{ACCEPT, CONTENT_RANGE, RANGE, RETRY_AFTER};
-use reqwest::{Client, Response, StatusCode};
+use reqwest::{Client, ClientBuilder, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
@@ -172,13 +172,7 @@ impl Fetcher {
     /// A fetcher that trusts the operating system's certificates (and `SSL_CERT_FILE`) and honours
     /// the usual proxy variables.
     pub fn new(offline: bool, patience: Patience) -> Result<Self, FetchError> {
-        static PROVIDER: Once = Once::new();
-        PROVIDER.call_once(|| {
-            // An error means that a provider is installed already, which serves as well.
-            let _ = rustls::crypto::ring::default_provider().install_default();
-        });
-        let client = Client::builder()
-            .user_agent(concat!("goatbuild/", env!("CARGO_PKG_VERSION")))
+        let client = client_builder()
             .connect_timeout(patience.stall)
             .read_timeout(patience.stall)
             .build()
@@ -407,6 +401,16 @@ impl Fetcher {
     }
 }
 
+/// A client that trusts the operating system's certificates, to be configured further.
+pub fn client_builder() -> ClientBuilder {
+    static PROVIDER: Once = Once::new();
+    PROVIDER.call_once(|| {
+        // An error means that a provider is installed already, which serves as well.
+        let _ = rustls::crypto::ring::default_provider().install_default();
+    });
+    Client::builder().user_agent(concat!("goatbuild/", env!("CARGO_PKG_VERSION")))
+}
+
 /// Lower-case hexadecimal SHA-256 of all that `reader` yields.
 pub fn sha256_of(reader: &mut impl std::io::Read) -> std::io::Result<String> {
     let mut hasher = Sha256::new();
@@ -450,7 +454,7 @@ fn retry_after(response: &Response) -> Option<Duration> {
 }
 
 /// The cause that says what happened, rather than the wrapper that says something did.
-fn innermost(error: &dyn std::error::Error) -> String {
+pub fn innermost(error: &dyn std::error::Error) -> String {
     let mut inner = error;
     while let Some(source) = inner.source() {
         inner = source;

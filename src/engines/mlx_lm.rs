@@ -1,0 +1,124 @@
+//! mlx-lm's server: small, and runs on a CPU.
+//!
+//! Read from `mlx_lm/server.py` 0.32: a request's `model` is loaded as a path when there is such a
+//! path, so the model is served from the working directory under the name that requests use.
+
+use std::collections::BTreeMap;
+
+use super::{Engine, FlagProblem, Serving, argument, offline};
+use crate::spec::{Model, Value, nearest};
+
+pub(super) struct MlxLm;
+
+/// The server's flags besides the ones that goatbuild sets itself.
+const FLAGS: [&str; 22] = [
+    "adapter-path",
+    "allowed-origins",
+    "chat-template",
+    "chat-template-args",
+    "decode-concurrency",
+    "draft-model",
+    "kv-bits",
+    "kv-group-size",
+    "log-level",
+    "max-tokens",
+    "min-p",
+    "num-draft-tokens",
+    "pipeline",
+    "prefill-step-size",
+    "prompt-cache-bytes",
+    "prompt-cache-size",
+    "prompt-concurrency",
+    "quantized-kv-start",
+    "temp",
+    "top-k",
+    "top-p",
+    "trust-remote-code",
+];
+
+/// Flags that goatbuild sets itself, and from where.
+const OURS: [(&str, &str); 3] = [
+    ("host", "the target decides where it listens"),
+    ("model", "write `[model] source`"),
+    ("port", "write `[serve] port`"),
+];
+
+impl Engine for MlxLm {
+    fn check(&self, model: &Model) -> Vec<FlagProblem> {
+        let mut problems = Vec::new();
+        for (flag, value) in &model.engine.flags {
+            if let Some((_, instead)) = OURS.iter().find(|(ours, _)| ours == flag) {
+                problems.push(FlagProblem {
+                    flag: Some(flag.clone()),
+                    message: format!("goatbuild sets `{flag}` itself"),
+                    help: (*instead).to_owned(),
+                });
+            } else if !FLAGS.contains(&flag.as_str()) && flag != "use-default-chat-template" {
+                problems.push(FlagProblem {
+                    flag: Some(flag.clone()),
+                    message: format!("mlx-lm's server has no flag `{flag}`"),
+                    help: match nearest(flag, FLAGS) {
+                        Some(near) => format!("did you mean `{near}`?"),
+                        None => format!("it has: {}", FLAGS.join(", ")),
+                    },
+                });
+            } else if matches!(value.value, Value::Array(_)) && flag != "allowed-origins" {
+                problems.push(FlagProblem {
+                    flag: Some(flag.clone()),
+                    message: format!("`{flag}` takes one value, not a list"),
+                    help: "write a single value".to_owned(),
+                });
+            }
+        }
+        if model.draft.is_some() {
+            problems.push(FlagProblem {
+                flag: None,
+                message: "`[draft]` is not supported with mlx-lm".to_owned(),
+                help: "remove the section".to_owned(),
+            });
+        }
+        problems
+    }
+
+    fn compiles(&self, _: &Model) -> bool {
+        false
+    }
+
+    fn command(&self, model: &Model, serving: &Serving<'_>) -> Vec<String> {
+        let mut command: Vec<String> = ["python", "-m", "mlx_lm", "server", "--model"]
+            .into_iter()
+            .chain([serving.model, "--host", serving.host, "--port"])
+            .map(str::to_owned)
+            .collect();
+        command.push(serving.port.to_string());
+        for (flag, value) in &model.engine.flags {
+            match &value.value {
+                Value::Boolean(false) => {}
+                Value::Boolean(true) => command.push(format!("--{flag}")),
+                Value::Array(items) => {
+                    command.push(format!("--{flag}"));
+                    let items: Vec<String> = items.iter().map(argument).collect();
+                    command.push(items.join(","));
+                }
+                value => {
+                    command.push(format!("--{flag}"));
+                    command.push(argument(value));
+                }
+            }
+        }
+        command
+    }
+
+    fn environment(&self) -> BTreeMap<String, String> {
+        offline()
+    }
+
+    fn health(&self, _: &Model) -> String {
+        "/health".to_owned()
+    }
+
+    fn lists_served_name(&self) -> bool {
+        // It lists the path that the name resolves to.
+        false
+    }
+}

@@ -1,0 +1,99 @@
+//! The engines: what serves a model, and how it is started.
+//!
+//! Adding one is one file and one line in [`engine`].
+
+mod command;
+mod mlx_lm;
+mod vllm;
+
+use std::collections::BTreeMap;
+
+use crate::spec::{EngineName, Model, Value};
+
+/// Where and what an engine is to serve, as seen from inside the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serving<'a> {
+    /// The address to listen on.
+    pub host: &'a str,
+    /// The port to listen on.
+    pub port: u16,
+    /// What names the model both on the command line and in requests: a path relative to the
+    /// working directory.
+    pub model: &'a str,
+}
+
+/// A flag that the engine would not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagProblem {
+    /// The flag, or none when the model as a whole is the matter.
+    pub flag: Option<String>,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// A program that serves models through the `OpenAI` API.
+pub trait Engine: Send + Sync {
+    /// What in the spec it would not take, known before anything runs.
+    fn check(&self, model: &Model) -> Vec<FlagProblem>;
+
+    /// Whether starting compiles something worth keeping.
+    fn compiles(&self, model: &Model) -> bool;
+
+    /// Whether a flag can change what is compiled. Unknown flags can.
+    fn reaches_compile_key(&self, flag: &str) -> bool {
+        let _ = flag;
+        true
+    }
+
+    /// The program and its arguments.
+    fn command(&self, model: &Model, serving: &Serving<'_>) -> Vec<String>;
+
+    /// Environment variables that it needs, under the image's and the spec's own.
+    fn environment(&self) -> BTreeMap<String, String>;
+
+    /// The path, from the server's root, that answers 200 once it is up.
+    fn health(&self, model: &Model) -> String;
+
+    /// Whether `GET /v1/models` lists the name that requests use.
+    fn lists_served_name(&self) -> bool;
+}
+
+/// The engine of this name.
+pub fn engine(name: EngineName) -> &'static dyn Engine {
+    match name {
+        EngineName::Vllm => &vllm::Vllm,
+        EngineName::MlxLm => &mlx_lm::MlxLm,
+        EngineName::Command => &command::Command,
+    }
+}
+
+/// What every engine gets: nothing is fetched or reported behind the user's back.
+fn offline() -> BTreeMap<String, String> {
+    [("HF_HUB_OFFLINE", "1"), ("HF_HUB_DISABLE_TELEMETRY", "1"), ("PYTHONUNBUFFERED", "1")]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+        .into()
+}
+
+/// A flag's value on a command line: plain when it is a scalar, otherwise JSON.
+fn argument(value: &Value) -> String {
+    match value {
+        Value::String(text) => text.clone(),
+        value => json(value).to_string(),
+    }
+}
+
+/// A flag's value as JSON, keys in order.
+pub fn json(value: &Value) -> serde_json::Value {
+    match value {
+        Value::String(text) => text.clone().into(),
+        Value::Integer(number) => (*number).into(),
+        Value::Float(number) => (*number).into(),
+        Value::Boolean(truth) => (*truth).into(),
+        Value::Array(items) => items.iter().map(json).collect(),
+        Value::Table(table) => {
+            table.iter().map(|(name, flag)| (name.clone(), json(&flag.value))).collect()
+        }
+    }
+}

@@ -1,0 +1,218 @@
+//! The model cache: a directory in Hugging Face's own layout, with a receipt per finished model.
+//!
+//! `hub/models--ORG--NAME/{blobs,refs,snapshots}` is what the Hugging Face client reads; the
+//! receipts in `.goatbuild/` are ours.
+
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use super::{Manifest, WeightFile};
+use crate::event::{Cancelled, Reporter};
+use crate::fetch::{hex, sha256_of};
+use crate::fingerprint::Key;
+
+/// Why weights could not be read or put into a volume.
+#[derive(Debug, Error, Diagnostic)]
+pub enum WeightsError {
+    /// The directory that the spec names is not there.
+    #[error("{} is not a directory", path.display())]
+    #[diagnostic(
+        code(goatbuild::weights::no_directory),
+        help("`model.source = \"path:…\"` is relative to the project's directory")
+    )]
+    NoDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory holds nothing to serve.
+    #[error("{} has no files", path.display())]
+    #[diagnostic(code(goatbuild::weights::empty))]
+    Empty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A name that no manifest can hold.
+    #[error("{} has a name that is not UTF-8", path.display())]
+    #[diagnostic(code(goatbuild::weights::name))]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file can't be read.
+    #[error("{} can't be read: {source}", path.display())]
+    #[diagnostic(code(goatbuild::weights::read))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The volume can't be written.
+    #[error("{} can't be written: {source}", path.display())]
+    #[diagnostic(code(goatbuild::weights::write), help("is the disk full? what is complete is kept"))]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The source changed while it was copied.
+    #[error("{} changed while it was copied", path.display())]
+    #[diagnostic(code(goatbuild::weights::changed), help("run the command again once it is still"))]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The work was asked to stop.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Cancelled(#[from] Cancelled),
+}
+
+/// A model cache on this machine.
+#[derive(Debug, Clone)]
+pub struct ModelCache {
+    root: PathBuf,
+}
+
+/// Written last, when everything else is in its place.
+#[derive(Debug, Serialize, Deserialize)]
+struct Receipt {
+    key: Key,
+    repository: String,
+    commit: String,
+    manifest: Manifest,
+}
+
+impl ModelCache {
+    /// The cache at `root`, which need not exist yet.
+    pub fn new(root: impl Into<PathBuf>) -> Self {
+        Self { root: root.into() }
+    }
+
+    /// Where a snapshot is, relative to the cache's root.
+    pub fn snapshot(repository: &str, commit: &str) -> String {
+        format!("hub/{}/snapshots/{commit}", folder(repository))
+    }
+
+    /// Whether the model that was put here with this key is all there: receipt, links and sizes.
+    ///
+    /// `None` without a receipt; otherwise the first path that is missing or has another size.
+    pub fn check(&self, key: &Key) -> Option<Result<String, String>> {
+        let text = std::fs::read_to_string(self.receipt(key)).ok()?;
+        let receipt: Receipt = serde_json::from_str(&text).ok()?;
+        let snapshot = self.root.join(Self::snapshot(&receipt.repository, &receipt.commit));
+        for file in &receipt.manifest.files {
+            let found = std::fs::metadata(snapshot.join(&file.path));
+            if !found.is_ok_and(|found| found.len() == file.size) {
+                return Some(Err(file.path.clone()));
+            }
+        }
+        Some(Ok(receipt.commit))
+    }
+
+    /// Copies a directory of weights in, verifies every byte, and writes the receipt.
+    ///
+    /// Returns the bytes that were copied; files that are here already are not copied again.
+    pub fn install(
+        &self,
+        key: Key,
+        repository: &str,
+        manifest: &Manifest,
+        from: &Path,
+        reporter: &Reporter,
+    ) -> Result<u64, WeightsError> {
+        let commit = manifest.commit();
+        let model = self.root.join("hub").join(folder(repository));
+        let blobs = model.join("blobs");
+        create(&blobs)?;
+        reporter.expect(manifest.size());
+        let mut copied = 0;
+        for file in &manifest.files {
+            let blob = blobs.join(&file.sha256);
+            if std::fs::metadata(&blob).is_ok_and(|found| found.len() == file.size) {
+                reporter.advance(file.size)?;
+            } else {
+                copy(&from.join(&file.path), &blob, file)?;
+                reporter.advance(file.size)?;
+                copied += file.size;
+            }
+            let link = self.root.join(Self::snapshot(repository, &commit)).join(&file.path);
+            let up = "../".repeat(file.path.matches('/').count() + 2);
+            symlink(&format!("{up}blobs/{}", file.sha256), &link)?;
+        }
+        write(&model.join("refs/main"), commit.as_bytes())?;
+        let receipt = Receipt {
+            key,
+            repository: repository.to_owned(),
+            commit,
+            manifest: manifest.clone(),
+        };
+        let text = serde_json::to_vec_pretty(&receipt)
+            .unwrap_or_else(|error| panic!("BUG: a receipt is not JSON: {error}"));
+        write(&self.receipt(&key), &text)?;
+        Ok(copied)
+    }
+
+    fn receipt(&self, key: &Key) -> PathBuf {
+        self.root.join(".goatbuild").join(format!("weights-{key}.json"))
+    }
+}
+
+fn folder(repository: &str) -> String {
+    format!("models--{}", repository.replace('/', "--"))
+}
+
+fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> WeightsError {
+    let path = path.to_owned();
+    move |source| WeightsError::Write { path, source }
+}
+
+fn create(directory: &Path) -> Result<(), WeightsError> {
+    std::fs::create_dir_all(directory).map_err(failed(directory))
+}
+
+fn parent(path: &Path) -> &Path {
+    path.parent().unwrap_or(path)
+}
+
+fn copy(from: &Path, to: &Path, file: &WeightFile) -> Result<(), WeightsError> {
+    let temporary = tempfile::Builder::new()
+        .prefix(".incoming-")
+        .tempfile_in(parent(to))
+        .map_err(failed(to))?;
+    // Shares the blocks where the file system can.
+    std::fs::copy(from, temporary.path()).map_err(failed(to))?;
+    let mut copy = std::fs::File::open(temporary.path()).map_err(failed(to))?;
+    if sha256_of(&mut copy).map_err(failed(to))? != file.sha256 {
+        return Err(WeightsError::Changed { path: from.to_owned() });
+    }
+    copy.sync_data().map_err(failed(to))?;
+    temporary.persist(to).map_err(|error| failed(to)(error.error))?;
+    Ok(())
+}
+
+fn symlink(target: &str, link: &Path) -> Result<(), WeightsError> {
+    if std::fs::read_link(link).is_ok_and(|found| found.as_os_str() == target) {
+        return Ok(());
+    }
+    create(parent(link))?;
+    let digest = hex(&blake3::hash(link.as_os_str().as_encoded_bytes()).as_bytes()[..8]);
+    let temporary = parent(link).join(format!(".link-{digest}"));
+    let _ = std::fs::remove_file(&temporary);
+    std::os::unix::fs::symlink(target, &temporary).map_err(failed(link))?;
+    std::fs::rename(&temporary, link).map_err(failed(link))
+}
+
+fn write(path: &Path, bytes: &[u8]) -> Result<(), WeightsError> {
+    create(parent(path))?;
+    let mut temporary =
+        tempfile::NamedTempFile::new_in(parent(path)).map_err(failed(path))?;
+    temporary.write_all(bytes).map_err(failed(path))?;
+    temporary.as_file().sync_data().map_err(failed(path))?;
+    temporary.persist(path).map(drop).map_err(|error| failed(path)(error.error))
+}

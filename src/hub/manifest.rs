@@ -1,0 +1,119 @@
+//! The files of a model, each by its size and SHA-256.
+
+use std::os::unix::fs::MetadataExt as _;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use serde::{Deserialize, Serialize};
+use walkdir::WalkDir;
+
+use super::WeightsError;
+use crate::event::Reporter;
+use crate::fetch::sha256_of;
+
+/// One file of a model.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct WeightFile {
+    /// Relative path with `/` between parts.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// Lower-case hexadecimal SHA-256.
+    pub sha256: String,
+}
+
+/// All files of a model, sorted by path.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// The files.
+    pub files: Vec<WeightFile>,
+}
+
+impl Manifest {
+    /// 40 hexadecimal digits that stand for exactly these files, where a hub has a git commit.
+    pub fn commit(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        for file in &self.files {
+            hasher.update(format!("{}\0{}\0{}\n", file.path, file.size, file.sha256).as_bytes());
+        }
+        hasher.finalize().to_hex()[..40].to_owned()
+    }
+
+    /// Bytes of all files.
+    pub fn size(&self) -> u64 {
+        self.files.iter().map(|file| file.size).sum()
+    }
+}
+
+/// Remembers the hashes of files between runs.
+pub trait HashCache {
+    /// The hash of the file at `path` when it still has this stamp.
+    fn get(&self, path: &str, stamp: &str) -> Option<String>;
+    /// Remembers a hash.
+    fn put(&self, path: &str, stamp: &str, sha256: &str);
+}
+
+/// Reads a directory of weights. Hidden files are left out, symbolic links are followed.
+pub fn scan(
+    directory: &Path,
+    known: &dyn HashCache,
+    reporter: &Reporter,
+) -> Result<Manifest, WeightsError> {
+    if !directory.is_dir() {
+        return Err(WeightsError::NoDirectory { path: directory.to_owned() });
+    }
+    let mut files = Vec::new();
+    let visible = |entry: &walkdir::DirEntry| {
+        entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.')
+    };
+    for entry in WalkDir::new(directory).follow_links(true).into_iter().filter_entry(visible) {
+        reporter.check()?;
+        let entry = entry.map_err(|error| WeightsError::Read {
+            path: error.path().unwrap_or(directory).to_owned(),
+            source: error.into(),
+        })?;
+        if entry.file_type().is_file() {
+            files.push(describe(directory, entry.path(), known)?);
+        }
+    }
+    if files.is_empty() {
+        return Err(WeightsError::Empty { path: directory.to_owned() });
+    }
+    files.sort_unstable();
+    Ok(Manifest { files })
+}
+
+fn describe(
+    directory: &Path,
+    path: &Path,
+    known: &dyn HashCache,
+) -> Result<WeightFile, WeightsError> {
+    let failed = |source| WeightsError::Read { path: path.to_owned(), source };
+    let relative = path.strip_prefix(directory).unwrap_or(path);
+    let relative =
+        relative.to_str().ok_or_else(|| WeightsError::NotUtf8 { path: path.to_owned() })?;
+    let metadata = std::fs::metadata(path).map_err(failed)?;
+    let stamp = format!(
+        "{}-{}-{}.{}-{}.{}",
+        metadata.ino(),
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec()
+    );
+    let name = path.to_string_lossy();
+    let sha256 = if let Some(sha256) = known.get(&name, &stamp) {
+        sha256
+    } else {
+        let mut file = std::fs::File::open(path).map_err(failed)?;
+        let sha256 = sha256_of(&mut file).map_err(failed)?;
+        // A file written in the last moments could change again under the same time stamp.
+        let settled = metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+        if settled.is_some_and(|age| age > Duration::from_secs(2)) {
+            known.put(&name, &stamp, &sha256);
+        }
+        sha256
+    };
+    Ok(WeightFile { path: relative.to_owned(), size: metadata.len(), sha256 })
+}

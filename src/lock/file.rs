@@ -1,0 +1,127 @@
+//! `goatbuild.lock`: what moving references resolved to, and what pure steps made of them.
+
+use std::collections::BTreeMap;
+
+use miette::{Diagnostic, NamedSource, SourceSpan};
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::debian::LockedDebian;
+use crate::fingerprint::Key;
+use crate::platform::Runtime;
+use crate::spec::ImageName;
+use crate::step::{Facts, StepId};
+
+/// The format that this version reads and writes.
+const VERSION: u32 = 1;
+
+const HEADER: &str = "\
+# Made by `goatbuild lock`; commit it. What the specs leave open is settled here, and what every
+# image was built to, so that a machine with an empty cache plans the same.
+";
+
+/// All that is locked besides the wheels, which have `images/<image>.pylock.toml`.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockFile {
+    /// The format; 1.
+    pub version: u32,
+    /// What each image's base resolved to.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", rename = "image")]
+    pub images: BTreeMap<String, LockedImage>,
+    /// What pure steps made, so that a rebuild that differs is noticed.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub built: BTreeMap<StepId, Built>,
+}
+
+/// The lock's entry of one image.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct LockedImage {
+    /// Digest of what the image's file asks for; another digest means that this entry is missing.
+    pub request: String,
+    /// What wheels have to run on.
+    pub runtime: Runtime,
+    /// The base, when it is made of Debian packages.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub debian: Option<LockedDebian>,
+}
+
+/// What a pure step made.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Built {
+    /// The step's key then.
+    pub key: Key,
+    /// What it made.
+    pub facts: Facts,
+}
+
+impl Default for LockFile {
+    fn default() -> Self {
+        Self { version: VERSION, images: BTreeMap::new(), built: BTreeMap::new() }
+    }
+}
+
+/// Why a lock can't be used.
+#[derive(Debug, Error, Diagnostic)]
+pub enum LockFileError {
+    /// It isn't what this version writes.
+    #[error("{path} can't be read: {message}")]
+    #[diagnostic(
+        code(goatbuild::lock::syntax),
+        help("undo the edit or resolve the merge; or delete the file and run `goatbuild lock` to lock everything anew")
+    )]
+    Syntax {
+        /// The file.
+        path: String,
+        /// What is wrong.
+        message: String,
+        /// Its text.
+        #[source_code]
+        text: NamedSource<String>,
+        /// Where.
+        #[label("here")]
+        span: Option<SourceSpan>,
+    },
+    /// A newer goatbuild wrote it.
+    #[error("{path} has format {found}; this goatbuild knows {VERSION}")]
+    #[diagnostic(code(goatbuild::lock::newer), help("use a newer goatbuild"))]
+    Newer {
+        /// The file.
+        path: String,
+        /// Its format.
+        found: i64,
+    },
+}
+
+impl LockFile {
+    /// Reads the text of a lock. `path` is for errors.
+    pub fn parse(path: &str, text: &str) -> Result<Self, LockFileError> {
+        let syntax = |error: toml::de::Error| LockFileError::Syntax {
+            path: path.to_owned(),
+            message: error.message().to_owned(),
+            text: NamedSource::new(path, text.to_owned()),
+            span: error.span().map(SourceSpan::from),
+        };
+        let table: toml::Table = toml::from_str(text).map_err(syntax)?;
+        match table.get("version").and_then(toml::Value::as_integer) {
+            Some(found) if found > i64::from(VERSION) => {
+                Err(LockFileError::Newer { path: path.to_owned(), found })
+            }
+            _ => toml::from_str(text).map_err(syntax),
+        }
+    }
+
+    /// The text to write: the same for the same content.
+    pub fn render(&self) -> String {
+        let body = toml::to_string(self)
+            .unwrap_or_else(|error| panic!("BUG: the lock can't be written as TOML: {error}"));
+        format!("{HEADER}\n{body}")
+    }
+
+    /// The entry of an image, if it answers this request.
+    pub fn image(&self, image: &ImageName, request: &str) -> Option<&LockedImage> {
+        self.images.get(image.as_str()).filter(|locked| locked.request == request)
+    }
+}

@@ -1,0 +1,177 @@
+//! A client for the `OpenAI` API as model servers speak it: only what trying one out needs.
+
+use std::time::{Duration, Instant};
+
+use miette::Diagnostic;
+use reqwest::Client;
+use serde_json::{Value, json};
+use thiserror::Error;
+
+use crate::fetch::{client_builder, innermost};
+
+/// Why a server did not answer as it should.
+#[derive(Debug, Error, Diagnostic)]
+pub enum ApiError {
+    /// No answer came.
+    #[error("{url} could not be reached: {reason}")]
+    #[diagnostic(code(goatbuild::smoke::unreachable), help("`goatbuild logs MODEL` shows what the server says"))]
+    Unreachable {
+        /// What was asked.
+        url: String,
+        /// The cause.
+        reason: String,
+    },
+    /// An answer came that says no.
+    #[error("{url} answered HTTP {status}: {body}")]
+    #[diagnostic(code(goatbuild::smoke::refused), help("`goatbuild logs MODEL` shows what the server says"))]
+    Refused {
+        /// What was asked.
+        url: String,
+        /// The status.
+        status: u16,
+        /// The start of the body.
+        body: String,
+    },
+    /// An answer came that isn't what the API says.
+    #[error("{url} answered something else than {expected}: {body}")]
+    #[diagnostic(code(goatbuild::smoke::unexpected), help("does the server speak the OpenAI API? `goatbuild logs MODEL` shows what it says"))]
+    Unexpected {
+        /// What was asked.
+        url: String,
+        /// What should have come.
+        expected: &'static str,
+        /// The start of the body.
+        body: String,
+    },
+}
+
+/// A server at `base`, such as `http://127.0.0.1:8000/v1`.
+#[derive(Debug, Clone)]
+pub struct Server {
+    client: Client,
+    base: String,
+}
+
+/// How a streamed answer came.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Streamed {
+    /// Until the first piece.
+    pub first: Duration,
+    /// How many pieces.
+    pub pieces: usize,
+}
+
+impl Server {
+    /// A client for one server. Proxies are not used: the server is on this machine.
+    pub fn local(base: &str, timeout: Duration) -> Result<Self, ApiError> {
+        let client = client_builder().no_proxy().timeout(timeout).build().map_err(|error| {
+            ApiError::Unreachable { url: base.to_owned(), reason: error.to_string() }
+        })?;
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
+    }
+
+    /// Whether `path`, from the server's root, answers with success.
+    pub async fn is_healthy(&self, path: &str) -> bool {
+        let root = self.base.trim_end_matches("/v1");
+        let sent = self.client.get(format!("{root}{path}")).send().await;
+        sent.is_ok_and(|response| response.status().is_success())
+    }
+
+    /// The ids that `GET /models` lists.
+    pub async fn models(&self) -> Result<Vec<String>, ApiError> {
+        let url = format!("{}/models", self.base);
+        let sent = self.client.get(&url).send().await;
+        let body = success(&url, sent).await?;
+        let listed = parse(&url, &body)?;
+        let ids = listed["data"].as_array().map(|models| {
+            models.iter().filter_map(|model| model["id"].as_str().map(str::to_owned)).collect()
+        });
+        ids.ok_or_else(|| unexpected(&url, "a list of models", &body))
+    }
+
+    /// One short chat completion; gives the text of the answer.
+    pub async fn chat(&self, model: &str) -> Result<String, ApiError> {
+        let url = format!("{}/chat/completions", self.base);
+        let sent = self.client.post(&url).json(&question(model, false)).send().await;
+        let body = success(&url, sent).await?;
+        let message = &parse(&url, &body)?["choices"][0]["message"];
+        if !message.is_object() {
+            return Err(unexpected(&url, "a chat completion", &body));
+        }
+        Ok(message["content"].as_str().unwrap_or_default().to_owned())
+    }
+
+    /// The same, streamed.
+    pub async fn stream(&self, model: &str) -> Result<Streamed, ApiError> {
+        let url = format!("{}/chat/completions", self.base);
+        let began = Instant::now();
+        let sent = self.client.post(&url).json(&question(model, true)).send().await;
+        let unreachable = |error: &reqwest::Error| ApiError::Unreachable {
+            url: url.clone(),
+            reason: innermost(error),
+        };
+        let mut response = sent.map_err(|error| unreachable(&error))?;
+        let status = response.status();
+        if !status.is_success() {
+            let body = response.text().await.unwrap_or_default();
+            return Err(refused(&url, status.as_u16(), &body));
+        }
+        let mut first = None;
+        let mut text = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
+            first.get_or_insert_with(|| began.elapsed());
+            text.extend_from_slice(&chunk);
+        }
+        let text = String::from_utf8_lossy(&text);
+        let pieces = text.lines().filter(|line| line.starts_with("data: {")).count();
+        match first {
+            Some(first) if pieces > 0 && text.contains("data: [DONE]") => {
+                Ok(Streamed { first, pieces })
+            }
+            _ => Err(unexpected(&url, "a stream of events that ends with [DONE]", &text)),
+        }
+    }
+}
+
+fn question(model: &str, stream: bool) -> Value {
+    json!({
+        "model": model,
+        "messages": [{ "role": "user", "content": "Say hello." }],
+        "max_tokens": 8,
+        "stream": stream,
+    })
+}
+
+async fn success(
+    url: &str,
+    sent: Result<reqwest::Response, reqwest::Error>,
+) -> Result<String, ApiError> {
+    let unreachable = |error: reqwest::Error| ApiError::Unreachable {
+        url: url.to_owned(),
+        reason: innermost(&error),
+    };
+    let response = sent.map_err(unreachable)?;
+    let status = response.status();
+    let body = response.text().await.map_err(unreachable)?;
+    if status.is_success() { Ok(body) } else { Err(refused(url, status.as_u16(), &body)) }
+}
+
+fn parse(url: &str, body: &str) -> Result<Value, ApiError> {
+    serde_json::from_str(body).map_err(|_| unexpected(url, "JSON", body))
+}
+
+fn refused(url: &str, status: u16, body: &str) -> ApiError {
+    ApiError::Refused { url: url.to_owned(), status, body: start_of(body) }
+}
+
+fn unexpected(url: &str, expected: &'static str, body: &str) -> ApiError {
+    ApiError::Unexpected { url: url.to_owned(), expected, body: start_of(body) }
+}
+
+fn start_of(body: &str) -> String {
+    let mut start: String = body.chars().take(300).collect();
+    if start.len() < body.len() {
+        start.push('…');
+    }
+    start
+}

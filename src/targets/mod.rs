@@ -1,0 +1,139 @@
+//! The targets: where models are served.
+//!
+//! Adding one is one file and one line in [`target`].
+
+pub mod local;
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::fingerprint::Key;
+use crate::hub::Manifest;
+use crate::plan::Unwanted;
+use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
+
+/// What is to be served, whatever the target is.
+#[derive(Debug, Clone)]
+pub struct Deployment {
+    /// The model.
+    pub model: String,
+    /// The digest of the image's manifest.
+    pub image: String,
+    /// The weights' repository name and commit.
+    pub weights: (String, String),
+    /// What requests call the model.
+    pub served_name: String,
+    /// The program and its arguments; the port is filled in by `command`.
+    pub command: Arc<dyn Fn(&str, u16) -> Vec<String> + Send + Sync>,
+    /// Environment variables over the image's.
+    pub environment: BTreeMap<String, String>,
+    /// The port, when the spec names one.
+    pub port: Option<u16>,
+    /// The path that answers 200 once it is up.
+    pub health: String,
+    /// How long a start may take.
+    pub startup_timeout: Duration,
+    /// The directory under the compile-cache volume to use; none when nothing compiles.
+    pub warm_cache: Option<Key>,
+}
+
+impl std::fmt::Debug for dyn Target {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+/// Weights that a target is to hold.
+#[derive(Debug, Clone)]
+pub struct Weights {
+    /// The name in the model cache: `organisation/name`.
+    pub repository: String,
+    /// The files.
+    pub manifest: Manifest,
+    /// Where they are on this machine.
+    pub from: std::path::PathBuf,
+}
+
+/// How a deployment is right now, for people.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Live {
+    /// The model.
+    pub model: String,
+    /// The key it is marked with.
+    pub key: Option<Key>,
+    /// `running`, `stopped` or `starting`.
+    pub state: &'static str,
+    /// Where it answers.
+    pub url: String,
+    /// Since when, RFC 3339.
+    pub since: String,
+    /// Anything else worth a line: process, memory, ….
+    pub detail: String,
+}
+
+/// A place where models are served.
+///
+/// `look` is called before observations; they answer from what it saw.
+#[async_trait]
+pub trait Target: Send + Sync {
+    /// Its name in specs.
+    fn name(&self) -> &'static str;
+
+    /// Whether this machine can use it; fails before anything is downloaded.
+    async fn check(&self) -> Result<(), StepError>;
+
+    /// Looks at everything of this project that is there.
+    async fn look(&self) -> Result<(), StepError>;
+
+    /// Whether the weights of this key are all there.
+    fn observe_weights(&self, weights: &Weights, key: Option<&Key>) -> Observation;
+
+    /// Puts the weights there.
+    async fn place_weights(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError>;
+
+    /// Whether the caches of this key are warm.
+    fn observe_warmup(&self, model: &str, key: Option<&Key>) -> Observation;
+
+    /// Starts the engine twice in a cache directory of its own, and writes the receipt.
+    async fn warm_up(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError>;
+
+    /// What serves this model now.
+    fn observe_deployment(&self, model: &str) -> Observation;
+
+    /// The facts of a deployment that are known before it is made.
+    fn predict_deployment(&self, model: &str, port: Option<u16>) -> Facts;
+
+    /// Serves the model, replacing what served it before.
+    async fn deploy(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError>;
+
+    /// Whether the instance that stands passed its smoke test of this key.
+    fn observe_smoke(&self, model: &str) -> Observation;
+
+    /// Keeps at the target that the instance passed.
+    async fn passed_smoke(
+        &self,
+        model: &str,
+        instance: &str,
+        key: Key,
+    ) -> Result<(), StepError>;
+
+    /// Deployments of this project that none of `wanted` is the model of.
+    fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted>;
+
+    /// Stops and forgets the deployment of a model; does nothing when there is none.
+    async fn remove(&self, model: &str) -> Result<(), StepError>;
+
+    /// How the deployments are right now.
+    fn live(&self) -> Vec<Live>;
+
+    /// Where the server of a model writes its log.
+    fn log(&self, model: &str) -> Option<std::path::PathBuf>;
+}
+
+/// The id of the deploy step of a model.
+pub fn deploy_id(model: &str) -> StepId {
+    StepId::new("deploy", model)
+}
