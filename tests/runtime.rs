@@ -37,7 +37,10 @@ int main(int argc, char **argv) {
         printf("listening\n"); fflush(stdout);
         for (;;) { int c = accept(s, 0, 0); write(c, "hello\n", 6); close(c); }
     }
-    if (!strcmp(what, "stubborn")) { signal(SIGTERM, SIG_IGN); for (;;) pause(); }
+    if (!strcmp(what, "stubborn")) {
+        signal(SIGTERM, SIG_IGN); printf("ignoring\n"); fflush(stdout);
+        for (;;) pause();
+    }
     if (!strcmp(what, "fork")) { if (fork() == 0) for (;;) pause(); return atoi(argv[2]); }
     if (!strcmp(what, "write")) {
         int f = open(argv[2], O_WRONLY | O_CREAT, 0644);
@@ -205,6 +208,7 @@ async fn a_server_that_ignores_sigterm_is_killed_after_the_grace() {
     let fixture = Fixture::new();
     let id = fresh_id();
     let instance = spawn(&fixture.sandbox(&["tool", "stubborn"]), &id).expect("starts");
+    eventually("it ignores", || fixture.log().contains("ignoring")).await;
     let start = Instant::now();
     runtime::stop(&instance, Duration::from_millis(300)).await.expect("stops");
     assert!(start.elapsed() >= Duration::from_millis(300));
@@ -399,7 +403,7 @@ fn again(masked: bool, user: bool) {
     std::fs::copy(std::env::current_exe().expect("this binary"), &tests).expect("a copy");
     std::fs::copy(supervisor(), &supervisor_copy).expect("a copy");
     std::os::unix::fs::chown(place, user.then_some(65534), user.then_some(65534)).expect("chown");
-    let mask = "mount --bind /dev/null /proc/kcore && ! unshare -Urpf --mount-proc true && ";
+    let mask = "mount --bind /dev/null /proc/interrupts && ! unshare -Urpf --mount-proc true && ";
     let become_user = "setpriv --reuid 65534 --regid 65534 --clear-groups ";
     let script = format!(
         "{}exec {}\"$0\" --test-threads=2",
