@@ -1,2 +1,10 @@
 //! The goatbuild command.
-fn main() {}
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    if let Some(code) = goatbuild::runtime::supervise(std::env::args_os()) {
+        return code;
+    }
+    ExitCode::SUCCESS
+}

@@ -1,0 +1,109 @@
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::event::Cancelled;
+
+/// Why a sandbox could not be started, run or stopped.
+#[derive(Debug, Error, Diagnostic)]
+pub enum RuntimeError {
+    /// This is not Linux.
+    #[error("the embedded runtime needs Linux")]
+    #[diagnostic(
+        code(goatbuild::runtime::unsupported),
+        help("start Docker or Podman, or serve the model with another target")
+    )]
+    Unsupported,
+    /// The kernel or a policy refuses a user namespace.
+    #[error("this machine refuses user namespaces: {reason}")]
+    #[diagnostic(code(goatbuild::runtime::user_namespaces))]
+    UserNamespaces {
+        /// Which call failed, and how.
+        reason: String,
+        /// What this machine's settings suggest.
+        #[help]
+        help: String,
+    },
+    /// A mount or another part of the sandbox could not be made.
+    #[error("the sandbox could not be set up: {action}: {reason}")]
+    #[diagnostic(
+        code(goatbuild::runtime::setup),
+        help(
+            "in a container or under a security policy some mounts are refused: start Docker or Podman, or run the container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`"
+        )
+    )]
+    Setup {
+        /// What was tried.
+        action: String,
+        /// What the system said.
+        reason: String,
+    },
+    /// The command can't be executed inside the root.
+    #[error("`{command}` could not be started inside {}: {reason}", root.display())]
+    #[diagnostic(
+        code(goatbuild::runtime::command),
+        help("is the program in the image, on its PATH, and built for this machine's processor?")
+    )]
+    Command {
+        /// The program, as given.
+        command: String,
+        /// Where it was looked for.
+        root: PathBuf,
+        /// What the system said.
+        reason: String,
+    },
+    /// A file or directory that the sandbox names can't be used.
+    #[error("{} cannot be used as {purpose}: {source}", path.display())]
+    #[diagnostic(
+        code(goatbuild::runtime::path),
+        help("it must exist and be accessible to the user who runs goatbuild")
+    )]
+    Path {
+        /// The file or directory.
+        path: PathBuf,
+        /// What it is for.
+        purpose: &'static str,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The supervisor could not be started, or ended without a word.
+    #[error("the supervisor could not be started: {reason}")]
+    #[diagnostic(
+        code(goatbuild::runtime::supervisor),
+        help("the end of the deployment's log may say more")
+    )]
+    Supervisor {
+        /// What happened.
+        reason: String,
+    },
+    /// The processes are still there after they were killed.
+    #[error("instance {id} (process {pid}) does not stop")]
+    #[diagnostic(
+        code(goatbuild::runtime::stop),
+        help(
+            "a process may hang in the kernel (a dead network file system?), or belong to another user"
+        )
+    )]
+    Stop {
+        /// The instance's id.
+        id: String,
+        /// The supervisor.
+        pid: i32,
+    },
+    /// A one-off command took too long and was ended.
+    #[error("`{command}` did not end within {seconds} s")]
+    #[diagnostic(code(goatbuild::runtime::timeout), help("its last output:\n{tail}"))]
+    Timeout {
+        /// The program.
+        command: String,
+        /// The limit.
+        seconds: u64,
+        /// The end of its output.
+        tail: String,
+    },
+    /// The work was asked to stop.
+    #[error(transparent)]
+    #[diagnostic(code(goatbuild::interrupted))]
+    Cancelled(#[from] Cancelled),
+}

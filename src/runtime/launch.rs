@@ -1,0 +1,234 @@
+//! Starts sandboxes: one that stays, or one for a single command.
+
+use std::fs::OpenOptions;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+use std::process::{Child, Command, Stdio};
+use std::time::Duration;
+
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+
+use super::supervise::{Failure, Launch, Processes, Purpose, SUBCOMMAND, send_launch};
+use super::{Instance, Output, RuntimeError, Sandbox, check, instance};
+use crate::event::Reporter;
+
+/// How much of a command's output an error shows, in characters.
+const TAIL: usize = 2000;
+
+/// Starts a sandbox that outlives this process; returns once the command runs.
+///
+/// `instance_id` is 128 random bits in hexadecimal; `supervisor` is the goatbuild executable.
+/// Blocks for some hundredths of a second.
+pub fn spawn(
+    sandbox: &Sandbox,
+    instance_id: &str,
+    supervisor: &Path,
+) -> Result<Instance, RuntimeError> {
+    let processes = processes(supervisor, sandbox)?;
+    let sandbox = absolute(sandbox)?;
+    let log = OpenOptions::new()
+        .append(true)
+        .create(true)
+        .open(&sandbox.log)
+        .map_err(|source| unusable(&sandbox.log, "the log", source))?;
+    let launch = Launch { sandbox, id: instance_id.to_owned(), processes, purpose: Purpose::Serve };
+    let mut child = start(&launch, supervisor, log.into())?;
+    let pid = i32::try_from(child.id()).unwrap_or_else(|_| panic!("BUG: a pid beyond i32"));
+    // It can't be anyone else: nobody waits for it before this function does.
+    let instance = instance::identify(pid, instance_id);
+    let told = told(&mut child)?;
+    if let Some(failure) = told {
+        let _ = child.wait();
+        return Err(explain(failure, &launch.sandbox));
+    }
+    instance.ok_or_else(|| RuntimeError::Supervisor { reason: "it ended at once".to_owned() })
+}
+
+/// Runs one command to its end and collects its output, which is also logged line by line.
+///
+/// When the future is dropped, or this process dies, the command and all its processes are killed.
+/// The sandbox's `log` is not used.
+pub async fn run(
+    sandbox: &Sandbox,
+    timeout: Duration,
+    supervisor: &Path,
+    reporter: &Reporter,
+) -> Result<Output, RuntimeError> {
+    let processes = processes(supervisor, sandbox)?;
+    let launch =
+        Launch { sandbox: absolute(sandbox)?, id: random_id(), processes, purpose: Purpose::Once };
+    let mut text = String::new();
+    match tokio::time::timeout(timeout, run_once(&launch, supervisor, reporter, &mut text)).await {
+        Ok(Ok(status)) => Ok(Output { status, text }),
+        Ok(Err(error)) => Err(error),
+        Err(_) => Err(RuntimeError::Timeout {
+            command: launch.sandbox.command.first().cloned().unwrap_or_default(),
+            seconds: timeout.as_secs(),
+            tail: tail(&text).to_owned(),
+        }),
+    }
+}
+
+async fn run_once(
+    launch: &Launch,
+    supervisor: &Path,
+    reporter: &Reporter,
+    text: &mut String,
+) -> Result<i32, RuntimeError> {
+    let broken = |error: std::io::Error| RuntimeError::Supervisor { reason: error.to_string() };
+    let mut child = tokio::process::Command::from(command(launch, supervisor))
+        .stderr(Stdio::piped())
+        .spawn()
+        .map_err(broken)?;
+    let missing = || panic!("BUG: a pipe that was asked for is missing");
+    // Kept open: when it closes, the supervisor ends the command.
+    let mut stdin = child.stdin.take().unwrap_or_else(missing);
+    let mut report = child.stdout.take().unwrap_or_else(|| panic!("BUG: no report"));
+    let mut output =
+        BufReader::new(child.stderr.take().unwrap_or_else(|| panic!("BUG: no output")));
+    let mut line = serde_json::to_vec(launch).unwrap_or_else(|error| panic!("BUG: {error}"));
+    line.push(b'\n');
+    stdin.write_all(&line).await.map_err(broken)?;
+    let mut told = Vec::new();
+    report.read_to_end(&mut told).await.map_err(broken)?;
+    let mut line = Vec::new();
+    while output.read_until(b'\n', &mut line).await.map_err(broken)? > 0 {
+        reporter.check()?;
+        let shown = String::from_utf8_lossy(&line);
+        reporter.log(shown.trim_end());
+        text.push_str(&shown);
+        line.clear();
+    }
+    let status = child.wait().await.map_err(broken)?;
+    if let Some(failure) = parse(&told)? {
+        return Err(explain(failure, &launch.sandbox));
+    }
+    Ok(status.code().unwrap_or(128))
+}
+
+/// Makes a sandbox, executes nothing in it, and tells what failed.
+pub(super) fn probe(
+    root: &Path,
+    processes: Processes,
+    supervisor: &Path,
+) -> Result<Option<Failure>, RuntimeError> {
+    let launch = Launch {
+        sandbox: Sandbox {
+            root: root.to_owned(),
+            binds: Vec::new(),
+            env: std::collections::BTreeMap::new(),
+            command: Vec::new(),
+            workdir: "/".to_owned(),
+            log: PathBuf::new(),
+        },
+        id: random_id(),
+        processes,
+        purpose: Purpose::Probe,
+    };
+    let mut child = start(&launch, supervisor, Stdio::null())?;
+    let told = told(&mut child)?;
+    let status =
+        child.wait().map_err(|error| RuntimeError::Supervisor { reason: error.to_string() })?;
+    if told.is_none() && !status.success() {
+        return Err(RuntimeError::Supervisor { reason: format!("its probe ended with {status}") });
+    }
+    Ok(told)
+}
+
+/// Which processes a sandbox of this root can see; fails when it can't be made at all.
+fn processes(supervisor: &Path, sandbox: &Sandbox) -> Result<Processes, RuntimeError> {
+    let root = std::path::absolute(&sandbox.root)
+        .and_then(|root| root.read_dir().map(|_| root))
+        .map_err(|source| unusable(&sandbox.root, "the root", source))?;
+    match probe(&root, Processes::Isolated, supervisor)? {
+        None => Ok(Processes::Isolated),
+        Some(Failure::Procfs { .. }) => Ok(Processes::Shared),
+        Some(failure) => Err(explain(failure, sandbox)),
+    }
+}
+
+/// The supervisor runs elsewhere: relative paths would change their meaning.
+fn absolute(sandbox: &Sandbox) -> Result<Sandbox, RuntimeError> {
+    let absolute = |path: &Path, purpose| {
+        std::path::absolute(path).map_err(|source| unusable(path, purpose, source))
+    };
+    let mut sandbox = sandbox.clone();
+    sandbox.root = absolute(&sandbox.root, "the root")?;
+    sandbox.log = absolute(&sandbox.log, "the log")?;
+    for bind in &mut sandbox.binds {
+        bind.source = absolute(&bind.source, "a volume")?;
+        bind.source.metadata().map_err(|source| unusable(&bind.source, "a volume", source))?;
+    }
+    Ok(sandbox)
+}
+
+fn command(launch: &Launch, supervisor: &Path) -> Command {
+    let mut command = Command::new(std::path::absolute(supervisor).unwrap_or_default());
+    command
+        .args([SUBCOMMAND, "start", &launch.id])
+        .current_dir("/")
+        .stdin(Stdio::piped())
+        .stdout(Stdio::piped());
+    command
+}
+
+fn start(launch: &Launch, supervisor: &Path, log: Stdio) -> Result<Child, RuntimeError> {
+    let failed = |error: std::io::Error| RuntimeError::Supervisor {
+        reason: format!("{}: {error}", supervisor.display()),
+    };
+    let mut child = command(launch, supervisor).stderr(log).spawn().map_err(failed)?;
+    send_launch(&mut child, launch).map_err(failed)?;
+    Ok(child)
+}
+
+/// Waits until the command runs (nothing is told) or can't.
+fn told(child: &mut Child) -> Result<Option<Failure>, RuntimeError> {
+    let mut told = Vec::new();
+    if let Some(mut report) = child.stdout.take() {
+        report
+            .read_to_end(&mut told)
+            .map_err(|error| RuntimeError::Supervisor { reason: error.to_string() })?;
+    }
+    parse(&told)
+}
+
+fn parse(told: &[u8]) -> Result<Option<Failure>, RuntimeError> {
+    if told.is_empty() {
+        return Ok(None);
+    }
+    serde_json::from_slice(told).map(Some).map_err(|_| RuntimeError::Supervisor {
+        reason: format!("it said: {}", String::from_utf8_lossy(told).trim_end()),
+    })
+}
+
+/// What a failure inside means for who asked.
+pub(super) fn explain(failure: Failure, sandbox: &Sandbox) -> RuntimeError {
+    match failure {
+        Failure::UserNamespaces { reason } => {
+            RuntimeError::UserNamespaces { reason, help: check::user_namespaces_help() }
+        }
+        Failure::Procfs { reason } => {
+            RuntimeError::Setup { action: "mounting a procfs".to_owned(), reason }
+        }
+        Failure::Setup { action, reason } => RuntimeError::Setup { action, reason },
+        Failure::Command { command, reason } => {
+            RuntimeError::Command { command, root: sandbox.root.clone(), reason }
+        }
+    }
+}
+
+fn unusable(path: &Path, purpose: &'static str, source: std::io::Error) -> RuntimeError {
+    RuntimeError::Path { path: path.to_owned(), purpose, source }
+}
+
+fn tail(text: &str) -> &str {
+    let from = text.char_indices().rev().nth(TAIL).map_or(0, |(index, _)| index);
+    text[from..].trim_end()
+}
+
+/// 128 bits in hexadecimal; nobody but the sweep of one's own processes relies on them.
+fn random_id() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    let random = || RandomState::new().hash_one(std::process::id());
+    format!("{:016x}{:016x}", random(), random())
+}

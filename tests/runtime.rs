@@ -1,0 +1,439 @@
+//! The embedded runtime, with the real binary, real namespaces and a static program as the server.
+//!
+//! As root, all of it is run again as an ordinary user, and again with a masked /proc.
+#![cfg(target_os = "linux")]
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::sync::OnceLock;
+use std::time::{Duration, Instant};
+
+use goatbuild::event::Reporter;
+use goatbuild::runtime::{self, Bind, Instance, Output, RuntimeError, Sandbox};
+
+/// One static program that does what the tests need inside.
+const TOOL: &str = r#"
+#include <arpa/inet.h>
+#include <errno.h>
+#include <fcntl.h>
+#include <signal.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/mount.h>
+#include <sys/socket.h>
+#include <unistd.h>
+int main(int argc, char **argv) {
+    const char *what = argv[1];
+    if (!strcmp(what, "serve")) { /* with a child that ignores SIGTERM, and an orphan */
+        if (fork() == 0) { signal(SIGTERM, SIG_IGN); for (;;) pause(); }
+        if (fork() == 0) { if (fork() == 0) { setsid(); for (;;) pause(); } exit(0); }
+        int s = socket(AF_INET, SOCK_STREAM, 0), one = 1;
+        setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
+        struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(atoi(argv[2])) };
+        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+        if (bind(s, (void *)&a, sizeof a) || listen(s, 8)) { perror("listen"); return 1; }
+        printf("listening\n"); fflush(stdout);
+        for (;;) { int c = accept(s, 0, 0); write(c, "hello\n", 6); close(c); }
+    }
+    if (!strcmp(what, "stubborn")) {
+        signal(SIGTERM, SIG_IGN); printf("ignoring\n"); fflush(stdout);
+        for (;;) pause();
+    }
+    if (!strcmp(what, "fork")) { if (fork() == 0) for (;;) pause(); return atoi(argv[2]); }
+    if (!strcmp(what, "write")) {
+        int f = open(argv[2], O_WRONLY | O_CREAT, 0644);
+        if (f < 0 || write(f, "x", 1) != 1) { printf("%s\n", strerror(errno)); return 1; }
+        printf("written\n"); return 0;
+    }
+    if (!strcmp(what, "cat")) {
+        char b[4096]; int n, f = open(argv[2], O_RDONLY);
+        if (f < 0) { printf("%s\n", strerror(errno)); return 1; }
+        while ((n = read(f, b, sizeof b)) > 0) fwrite(b, 1, n, stdout);
+        return 0;
+    }
+    if (!strcmp(what, "remount")) {
+        int r = mount("none", "/", 0, MS_REMOUNT | MS_BIND, 0);
+        printf("%s\n", r ? strerror(errno) : "remounted"); return 0;
+    }
+    if (!strcmp(what, "about")) {
+        char link[64] = { 0 }; readlink("/proc/self", link, 63);
+        printf("uid=%d self=%d home=%s secret=%s\n", getuid(), atoi(link) == getpid(),
+               getenv("HOME"), getenv("SECRET"));
+        return 0;
+    }
+    return 2;
+}
+"#;
+
+/// A root that holds the tool, and a path with a space in it; removed at the end.
+struct Fixture {
+    directory: tempfile::TempDir,
+}
+
+impl Fixture {
+    fn new() -> Self {
+        let directory =
+            tempfile::Builder::new().prefix("goat build ").tempdir().expect("a directory");
+        let root = directory.path().join("root");
+        std::fs::create_dir_all(root.join("bin")).expect("bin");
+        std::fs::create_dir(directory.path().join("volume")).expect("volume");
+        std::fs::copy(tool(), root.join("bin/tool")).expect("the tool");
+        runtime::prepare_root(&root).expect("a prepared root");
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn sandbox(&self, arguments: &[&str]) -> Sandbox {
+        Sandbox {
+            root: self.path("root"),
+            binds: vec![Bind {
+                source: self.path("volume"),
+                target: "/root/.cache/huggingface".into(),
+                read_only: false,
+            }],
+            env: BTreeMap::from([("SECRET".to_owned(), "hush".to_owned())]),
+            command: arguments.iter().map(|&argument| argument.to_owned()).collect(),
+            workdir: "/".to_owned(),
+            log: self.path("log"),
+        }
+    }
+
+    fn log(&self) -> String {
+        std::fs::read_to_string(self.path("log")).unwrap_or_default()
+    }
+
+    async fn run(&self, arguments: &[&str]) -> Output {
+        let limit = Duration::from_secs(20);
+        runtime::run(&self.sandbox(arguments), limit, &supervisor(), &Reporter::silent())
+            .await
+            .expect("runs")
+    }
+}
+
+/// Compiled once per test process.
+fn tool() -> &'static Path {
+    static TOOL_PATH: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
+    &TOOL_PATH
+        .get_or_init(|| {
+            let directory = tempfile::tempdir().expect("a directory");
+            let (source, program) =
+                (directory.path().join("tool.c"), directory.path().join("tool"));
+            std::fs::write(&source, TOOL).expect("the source");
+            let status = Command::new("cc")
+                .args(["-static", "-w", "-o"])
+                .args([&program, &source])
+                .status()
+                .expect("a C compiler");
+            assert!(status.success());
+            (directory, program)
+        })
+        .1
+}
+
+/// Where the binary is; somewhere else when these tests run as another user.
+fn supervisor() -> PathBuf {
+    std::env::var_os("GOATBUILD_TEST_SUPERVISOR")
+        .map_or_else(|| env!("CARGO_BIN_EXE_goatbuild").into(), PathBuf::from)
+}
+
+fn spawn(sandbox: &Sandbox, id: &str) -> Result<Instance, RuntimeError> {
+    runtime::spawn(sandbox, id, &supervisor())
+}
+
+fn fresh_id() -> String {
+    use std::hash::{BuildHasher as _, RandomState};
+    let random = || RandomState::new().hash_one(0);
+    format!("{:016x}{:016x}", random(), random())
+}
+
+fn free_port() -> u16 {
+    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    listener.local_addr().expect("an address").port()
+}
+
+fn greeting(port: u16) -> Option<String> {
+    use std::io::Read as _;
+    let mut connection = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
+    let mut text = String::new();
+    connection.read_to_string(&mut text).ok()?;
+    Some(text)
+}
+
+async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    while !holds() {
+        assert!(Instant::now() < deadline, "never: {what}");
+        tokio::time::sleep(Duration::from_millis(20)).await;
+    }
+}
+
+/// How many processes carry the id, in their arguments or their environment.
+fn processes_of(id: &str) -> usize {
+    let holds = |path: PathBuf| {
+        std::fs::read(path).is_ok_and(|text| String::from_utf8_lossy(&text).contains(id))
+    };
+    std::fs::read_dir("/proc")
+        .expect("proc")
+        .filter_map(Result::ok)
+        .filter(|entry| entry.file_name().to_string_lossy().parse::<i32>().is_ok())
+        .filter(|entry| holds(entry.path().join("cmdline")) || holds(entry.path().join("environ")))
+        .count()
+}
+
+#[tokio::test]
+async fn a_server_is_reachable_and_stop_leaves_nothing() {
+    let fixture = Fixture::new();
+    let (id, port) = (fresh_id(), free_port());
+    let instance =
+        spawn(&fixture.sandbox(&["tool", "serve", &port.to_string()]), &id).expect("starts");
+    eventually("a greeting", || greeting(port).as_deref() == Some("hello\n")).await;
+    assert!(runtime::is_alive(&instance));
+    assert!(fixture.log().contains("listening"));
+    assert!(processes_of(&id) >= 5, "supervisors, the server and what it forked");
+
+    runtime::stop(&instance, Duration::from_secs(5)).await.expect("stops");
+    assert!(!runtime::is_alive(&instance));
+    assert_eq!(processes_of(&id), 0);
+    assert_eq!(greeting(port), None);
+    runtime::stop(&instance, Duration::from_secs(5)).await.expect("stops again");
+}
+
+#[tokio::test]
+async fn a_server_that_ignores_sigterm_is_killed_after_the_grace() {
+    let fixture = Fixture::new();
+    let id = fresh_id();
+    let instance = spawn(&fixture.sandbox(&["tool", "stubborn"]), &id).expect("starts");
+    eventually("it ignores", || fixture.log().contains("ignoring")).await;
+    let start = Instant::now();
+    runtime::stop(&instance, Duration::from_millis(300)).await.expect("stops");
+    assert!(start.elapsed() >= Duration::from_millis(300));
+    assert!(start.elapsed() < Duration::from_secs(5), "{:?}", start.elapsed());
+    assert_eq!(processes_of(&id), 0);
+}
+
+#[tokio::test]
+async fn hangups_and_interrupts_of_the_terminal_leave_it_running() {
+    let fixture = Fixture::new();
+    let id = fresh_id();
+    let instance = spawn(&fixture.sandbox(&["tool", "stubborn"]), &id).expect("starts");
+    let pid = nix::unistd::Pid::from_raw(instance.pid);
+    assert_eq!(nix::unistd::getsid(Some(pid)).expect("a session"), pid, "no terminal's session");
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGHUP).expect("a signal");
+    tokio::time::sleep(Duration::from_millis(100)).await;
+    assert!(runtime::is_alive(&instance));
+    runtime::stop(&instance, Duration::ZERO).await.expect("stops");
+}
+
+#[tokio::test]
+async fn a_killed_supervisor_takes_the_server_with_it() {
+    let fixture = Fixture::new();
+    let (id, port) = (fresh_id(), free_port());
+    let instance =
+        spawn(&fixture.sandbox(&["tool", "serve", &port.to_string()]), &id).expect("starts");
+    eventually("a greeting", || greeting(port).is_some()).await;
+    let pid = nix::unistd::Pid::from_raw(instance.pid);
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGKILL).expect("a signal");
+    eventually("silence", || greeting(port).is_none()).await;
+    assert!(!runtime::is_alive(&instance), "a zombie isn't alive");
+    runtime::stop(&instance, Duration::ZERO).await.expect("sweeps");
+    assert_eq!(processes_of(&id), 0);
+}
+
+#[tokio::test]
+async fn two_sandboxes_of_one_root_run_at_the_same_time() {
+    let fixture = Fixture::new();
+    let ports = [free_port(), free_port()];
+    let instances = ports.map(|port| {
+        spawn(&fixture.sandbox(&["tool", "serve", &port.to_string()]), &fresh_id()).expect("starts")
+    });
+    for port in ports {
+        eventually("a greeting", || greeting(port).is_some()).await;
+    }
+    runtime::stop(&instances[0], Duration::from_secs(5)).await.expect("stops");
+    assert!(greeting(ports[0]).is_none() && greeting(ports[1]).is_some());
+    runtime::stop(&instances[1], Duration::from_secs(5)).await.expect("stops");
+}
+
+#[tokio::test]
+async fn the_root_is_read_only_and_volumes_are_not() {
+    let fixture = Fixture::new();
+    for path in ["/file", "/bin/tool", "/etc/hosts", "/proc/sys/kernel/hostname", "/dev/file"] {
+        let output = fixture.run(&["tool", "write", path]).await;
+        assert_eq!(output.status, 1, "{path}: {}", output.text);
+    }
+    for path in ["/tmp/f", "/run/f", "/root/f", "/dev/shm/f", "/dev/null"] {
+        assert_eq!(fixture.run(&["tool", "write", path]).await.text, "written\n", "{path}");
+    }
+    fixture.run(&["tool", "write", "/root/.cache/huggingface/f"]).await;
+    assert!(fixture.path("volume/f").is_file());
+    assert!(!fixture.path("root/file").exists());
+    assert_ne!(fixture.run(&["tool", "remount"]).await.text, "remounted\n");
+
+    let mut sandbox = fixture.sandbox(&["tool", "write", "/models/g"]);
+    sandbox.binds[0].target = "/models".into();
+    sandbox.binds[0].read_only = true;
+    let limit = Duration::from_secs(20);
+    let output =
+        runtime::run(&sandbox, limit, &supervisor(), &Reporter::silent()).await.expect("runs");
+    assert_eq!(output.text, "Read-only file system\n");
+}
+
+#[tokio::test]
+async fn inside_one_is_root_without_rights_in_an_environment_of_its_own() {
+    let fixture = Fixture::new();
+    let output = fixture.run(&["tool", "about"]).await;
+    assert_eq!(output.text, "uid=0 self=1 home=/root secret=hush\n");
+    let status = fixture.run(&["tool", "cat", "/proc/self/status"]).await.text;
+    assert!(status.contains("NoNewPrivs:\t1"), "{status}");
+    let environment = fixture.run(&["tool", "cat", "/proc/self/environ"]).await.text;
+    assert!(!environment.contains("CARGO"), "{environment}");
+    let mounts = fixture.run(&["tool", "cat", "/proc/self/mountinfo"]).await.text;
+    assert!(!mounts.contains("/run/.host"), "{mounts}");
+    let hosts = fixture.run(&["tool", "cat", "/etc/hosts"]).await.text;
+    assert_eq!(hosts, std::fs::read_to_string("/etc/hosts").unwrap_or_default());
+}
+
+#[tokio::test]
+async fn a_missing_command_is_an_error_and_a_line_in_the_log() {
+    let fixture = Fixture::new();
+    let error = spawn(&fixture.sandbox(&["vllm", "serve"]), &fresh_id()).expect_err("no vllm");
+    assert!(
+        matches!(&error, RuntimeError::Command { command, .. } if command == "vllm"),
+        "{error}"
+    );
+    assert!(
+        fixture.log().contains("`vllm` could not be started: No such file"),
+        "{}",
+        fixture.log()
+    );
+
+    let mut sandbox = fixture.sandbox(&["tool", "about"]);
+    sandbox.workdir = "/nowhere".to_owned();
+    let error = spawn(&sandbox, &fresh_id()).expect_err("no directory");
+    assert!(error.to_string().contains("/nowhere"), "{error}");
+    sandbox.root = fixture.path("missing");
+    let error = spawn(&sandbox, &fresh_id()).expect_err("no root");
+    assert!(matches!(error, RuntimeError::Path { .. }), "{error}");
+}
+
+#[tokio::test]
+async fn a_command_returns_its_status_and_leaves_no_child() {
+    let fixture = Fixture::new();
+    let output = fixture.run(&["tool", "fork", "7"]).await;
+    assert_eq!(output, Output { status: 7, text: String::new() });
+}
+
+#[tokio::test]
+async fn a_command_that_takes_too_long_is_killed() {
+    let fixture = Fixture::new();
+    let port = free_port();
+    let error = runtime::run(
+        &fixture.sandbox(&["tool", "serve", &port.to_string()]),
+        Duration::from_millis(700),
+        &supervisor(),
+        &Reporter::silent(),
+    )
+    .await
+    .expect_err("a server doesn't end");
+    assert!(
+        matches!(&error, RuntimeError::Timeout { tail, .. } if tail == "listening"),
+        "{error:?}"
+    );
+    eventually("the port is free", || greeting(port).is_none()).await;
+}
+
+#[tokio::test]
+async fn the_check_passes_and_says_which_processes_are_seen() {
+    let fixture = Fixture::new();
+    let report = runtime::check(&fixture.path("volume"), &supervisor());
+    assert!(report.ok(), "{report:#?}");
+    let processes = report.checks.iter().find(|check| check.name == "processes").expect("checked");
+    let masked = std::env::var_os("GOATBUILD_TEST_MASKED").is_some();
+    assert_eq!(processes.detail.starts_with("shared"), masked, "{processes:?}");
+    assert_eq!(fixture.path("volume").read_dir().expect("lists").count(), 0, "cleans up");
+}
+
+#[test]
+fn the_instance_outlives_the_process_that_spawned_it() {
+    // A process of its own is the one that spawns: this test binary, with one helper "test".
+    let fixture = Fixture::new();
+    let id = fresh_id();
+    let sandbox = serde_json::to_string(&fixture.sandbox(&["tool", "stubborn"])).expect("JSON");
+    let status = Command::new(std::env::current_exe().expect("this binary"))
+        .args(["--exact", "spawn_for_another_test", "--ignored"])
+        .env("GOATBUILD_TEST_SPAWN", sandbox)
+        .env("GOATBUILD_TEST_ID", &id)
+        .env("GOATBUILD_TEST_INSTANCE", fixture.path("instance"))
+        .stdout(Stdio::null())
+        .status()
+        .expect("runs");
+    assert!(status.success());
+    let text = std::fs::read(fixture.path("instance")).expect("written");
+    let instance: Instance = serde_json::from_slice(&text).expect("JSON");
+    assert!(runtime::is_alive(&instance));
+    let waiting =
+        tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio");
+    waiting.block_on(runtime::stop(&instance, Duration::ZERO)).expect("stops");
+    assert_eq!(processes_of(&id), 0);
+}
+
+#[test]
+#[ignore = "the other half of `the_instance_outlives_the_process_that_spawned_it`"]
+fn spawn_for_another_test() {
+    let variable = |name| std::env::var(name).expect("set by the other test");
+    let sandbox = serde_json::from_str(&variable("GOATBUILD_TEST_SPAWN")).expect("JSON");
+    let instance = spawn(&sandbox, &variable("GOATBUILD_TEST_ID")).expect("starts");
+    let text = serde_json::to_vec(&instance).expect("JSON");
+    std::fs::write(variable("GOATBUILD_TEST_INSTANCE"), text).expect("written");
+}
+
+/// Runs all tests above again, in another environment, where that can be had.
+fn again(masked: bool, user: bool) {
+    if !nix::unistd::geteuid().is_root() || std::env::var_os("GOATBUILD_TEST_AGAIN").is_some() {
+        return;
+    }
+    let directory = tempfile::tempdir().expect("a directory");
+    let place = directory.path();
+    let (tests, supervisor_copy) = (place.join("tests"), place.join("goatbuild"));
+    std::fs::copy(std::env::current_exe().expect("this binary"), &tests).expect("a copy");
+    std::fs::copy(supervisor(), &supervisor_copy).expect("a copy");
+    std::os::unix::fs::chown(place, user.then_some(65534), user.then_some(65534)).expect("chown");
+    let mask = "mount --bind /dev/null /proc/interrupts && ! unshare -Urpf --mount-proc true && ";
+    let become_user = "setpriv --reuid 65534 --regid 65534 --clear-groups ";
+    let script = format!(
+        "{}exec {}\"$0\" --test-threads=2",
+        if masked { mask } else { "" },
+        if user { become_user } else { "" },
+    );
+    let mut command = Command::new("unshare");
+    command
+        .args(["--mount", "sh", "-c", &script])
+        .arg(&tests)
+        .current_dir(place)
+        .env("TMPDIR", place)
+        .env("GOATBUILD_TEST_AGAIN", "1")
+        .env("GOATBUILD_TEST_SUPERVISOR", &supervisor_copy);
+    if masked {
+        command.env("GOATBUILD_TEST_MASKED", "1");
+    }
+    let output = command.output().expect("unshare");
+    let text = String::from_utf8_lossy(&output.stdout);
+    let errors = String::from_utf8_lossy(&output.stderr);
+    assert!(output.status.success(), "{text}\n{errors}");
+}
+
+#[test]
+fn all_of_it_works_for_an_ordinary_user() {
+    again(false, true);
+}
+
+#[test]
+fn all_of_it_works_where_proc_is_masked() {
+    again(true, false);
+    again(true, true);
+}
