@@ -1,1 +1,3 @@
-//! TODO(lock)
+//! What was resolved and is committed: `goatbuild.lock` and one `pylock.toml` per image.
+
+pub mod pylock;
