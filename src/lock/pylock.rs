@@ -1,0 +1,512 @@
+//! `pylock.toml` (PEP 751): reading it, choosing one wheel per package, writing it again.
+//!
+//! What is committed lists exactly one wheel per package, so that what runs can be read off the
+//! file, and stays a file that uv and pip can install from.
+
+mod request;
+mod tags;
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::str::FromStr as _;
+
+use miette::Diagnostic;
+use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder, MarkerTree};
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+pub use request::{PythonRequest, normalized, validate_requirement};
+pub use tags::{Misfit, SupportedTags, WheelName};
+
+use crate::platform::{MajorMinor, Runtime};
+
+/// A `pylock.toml`: only what goatbuild needs; the standard's other fields are passed over.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub struct Pylock {
+    /// The version of the format; `1.x` is understood.
+    pub lock_version: String,
+    /// All packages, for all environments that the file covers.
+    #[serde(default)]
+    pub packages: Vec<Package>,
+    #[serde(default)]
+    tool: Tool,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+struct Tool {
+    goatbuild: Option<Answered>,
+}
+
+/// The `[tool.goatbuild]` table: which request the file answers.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Answered {
+    /// [`PythonRequest::digest`] of the request.
+    pub request: String,
+    /// What the wheels were chosen for.
+    pub runtime: Runtime,
+}
+
+/// One package at one version.
+#[derive(Debug, Clone, PartialEq, Deserialize)]
+pub struct Package {
+    /// The name, normalised by whoever wrote the file.
+    pub name: String,
+    /// The version; absent for sources whose version is not fixed.
+    pub version: Option<String>,
+    /// Where the package is needed (PEP 508); everywhere without one.
+    pub marker: Option<String>,
+    /// Its wheels, in no particular order.
+    #[serde(default)]
+    pub wheels: Vec<Wheel>,
+    /// A direct URL: of a wheel, or of sources.
+    pub archive: Option<Wheel>,
+    vcs: Option<IgnoredAny>,
+    directory: Option<IgnoredAny>,
+}
+
+/// One wheel, as the file lists it.
+#[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
+pub struct Wheel {
+    /// The file name; the last part of `url` without one.
+    pub name: Option<String>,
+    /// Where it was found.
+    pub url: Option<String>,
+    /// Bytes.
+    pub size: Option<u64>,
+    /// Digests in hexadecimal, by algorithm.
+    #[serde(default)]
+    pub hashes: BTreeMap<String, String>,
+}
+
+/// The one wheel of a package that an image gets.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub struct LockedWheel {
+    /// The package's normalised name.
+    pub name: String,
+    /// The package's version.
+    pub version: String,
+    /// The file's name.
+    pub filename: String,
+    /// Where it was found; a mirror may serve it as well.
+    pub url: String,
+    /// Bytes, where the index says.
+    pub size: Option<u64>,
+    /// Lower-case hexadecimal SHA-256.
+    pub sha256: String,
+}
+
+/// Why a `pylock.toml` cannot be used.
+#[derive(Debug, Error, Diagnostic)]
+pub enum PylockError {
+    /// The text is not TOML, or not of the standard's shape.
+    #[error("this is no pylock.toml: {reason}")]
+    #[diagnostic(
+        code(goatbuild::lock::pylock),
+        help("restore it from version control, or delete it and run `goatbuild lock`")
+    )]
+    Malformed {
+        /// The parser's words.
+        reason: String,
+    },
+    /// The format is newer than this goatbuild.
+    #[error("pylock.toml has lock-version {found}; only 1.x is understood")]
+    #[diagnostic(code(goatbuild::lock::pylock_version), help("use a newer goatbuild"))]
+    Version {
+        /// The file's version.
+        found: String,
+    },
+    /// A marker is not one that a runtime decides.
+    #[error("the marker of {package} cannot be evaluated: {marker}")]
+    #[diagnostic(
+        code(goatbuild::lock::marker),
+        help("delete the file and run `goatbuild lock`, which writes none")
+    )]
+    Marker {
+        /// The package.
+        package: String,
+        /// The marker as written.
+        marker: String,
+    },
+    /// Two versions of one package are wanted at once.
+    #[error("{package} is locked twice: {first} and {second}")]
+    #[diagnostic(
+        code(goatbuild::lock::duplicate),
+        help("delete the file and run `goatbuild lock`")
+    )]
+    Duplicate {
+        /// The package.
+        package: String,
+        /// One version.
+        first: String,
+        /// The other.
+        second: String,
+    },
+    /// The package is not a wheel from an index or a URL.
+    #[error("{package} is locked to {kind}, whose bytes are not locked")]
+    #[diagnostic(
+        code(goatbuild::lock::not_a_wheel),
+        help("require a published wheel: `{package}==VERSION`, or `{package} @ https://….whl`")
+    )]
+    NotAWheel {
+        /// The package.
+        package: String,
+        /// What it is instead.
+        kind: &'static str,
+    },
+    /// No wheel of the package runs on the runtime.
+    #[error(
+        "no wheel of {package} {version} runs on Python {} with glibc {} ({}){}",
+        runtime.python, runtime.glibc, runtime.architecture.machine(), listed(candidates)
+    )]
+    #[diagnostic(code(goatbuild::lock::no_wheel), help("{}", way_out(package, candidates)))]
+    NoWheel {
+        /// The package.
+        package: String,
+        /// Its version.
+        version: String,
+        /// What it should run on.
+        runtime: Runtime,
+        /// Each wheel there is, and why it does not fit.
+        candidates: Vec<(String, Misfit)>,
+    },
+    /// The chosen wheel lacks what is needed to fetch and verify it.
+    #[error("the lock gives no {what} for {filename}")]
+    #[diagnostic(
+        code(goatbuild::lock::incomplete),
+        help("the index must publish SHA-256 digests; lock again with one that does")
+    )]
+    Incomplete {
+        /// The wheel.
+        filename: String,
+        /// `https URL` or `SHA-256`.
+        what: &'static str,
+    },
+}
+
+impl Pylock {
+    /// Reads the text of a `pylock.toml`.
+    pub fn parse(text: &str) -> Result<Self, PylockError> {
+        let lock: Self = toml::from_str(text)
+            .map_err(|error| PylockError::Malformed { reason: error.to_string() })?;
+        if lock.lock_version.split('.').next() != Some("1") {
+            return Err(PylockError::Version { found: lock.lock_version });
+        }
+        Ok(lock)
+    }
+
+    /// Which request the file answers, when goatbuild wrote it.
+    pub fn answered(&self) -> Option<&Answered> {
+        self.tool.goatbuild.as_ref()
+    }
+
+    /// Whether the file answers this request; if not, it has to be locked anew.
+    pub fn answers(&self, request: &PythonRequest) -> bool {
+        self.answered().is_some_and(|answered| {
+            answered.request == request.digest() && answered.runtime == request.runtime
+        })
+    }
+
+    /// Chooses exactly one wheel for every package that the runtime needs, sorted by name.
+    pub fn choose(&self, runtime: &Runtime) -> Result<Vec<LockedWheel>, PylockError> {
+        let supported = SupportedTags::new(runtime);
+        let environment = marker_environment(runtime);
+        let mut chosen = BTreeMap::new();
+        for package in &self.packages {
+            if !package.is_needed(&environment)? {
+                continue;
+            }
+            let wheel = package.choose(runtime, &supported)?;
+            let version = wheel.version.clone();
+            if let Some(first) = chosen.insert(wheel.name.clone(), wheel) {
+                return Err(PylockError::Duplicate {
+                    package: first.name,
+                    first: first.version,
+                    second: version,
+                });
+            }
+        }
+        Ok(chosen.into_values().collect())
+    }
+
+    /// The file that holds just these wheels, as the answer to `request`.
+    pub fn of(wheels: &[LockedWheel], request: &PythonRequest) -> Self {
+        let mut packages: Vec<Package> = wheels.iter().map(Package::of).collect();
+        packages.sort_by(|one, other| one.name.cmp(&other.name));
+        let answered = Answered { request: request.digest(), runtime: request.runtime };
+        Self { lock_version: "1.0".to_owned(), packages, tool: Tool { goatbuild: Some(answered) } }
+    }
+
+    /// The text to commit: the same for the same packages, whoever resolved them and when.
+    pub fn render(&self) -> String {
+        let mut text = String::from(
+            "# Written by `goatbuild lock`: exactly one wheel per package. \
+             Edit the image's requirements instead.\n",
+        );
+        let mut line = |text_line: String| {
+            let _ = writeln!(text, "{text_line}");
+        };
+        line(format!("lock-version = {}", quoted(&self.lock_version)));
+        if let Some(Answered { runtime, .. }) = self.answered() {
+            let marker = format!(
+                "platform_machine == '{}' and python_version == '{}' and sys_platform == 'linux'",
+                runtime.architecture.machine(),
+                runtime.python
+            );
+            line(format!("environments = [{}]", quoted(&marker)));
+        }
+        line("created-by = \"goatbuild\"".to_owned());
+        if let Some(Answered { runtime, .. }) = self.answered() {
+            line(format!("requires-python = {}", quoted(&format!("=={}.*", runtime.python))));
+        }
+        for package in &self.packages {
+            line(format!("\n[[packages]]\nname = {}", quoted(&package.name)));
+            if let Some(version) = &package.version {
+                line(format!("version = {}", quoted(version)));
+            }
+            if let Some(marker) = &package.marker {
+                line(format!("marker = {}", quoted(marker)));
+            }
+            line("wheels = [".to_owned());
+            for wheel in &package.wheels {
+                line(format!("    {},", wheel.render()));
+            }
+            line("]".to_owned());
+        }
+        if let Some(Answered { request, runtime }) = self.answered() {
+            line(format!("\n[tool.goatbuild]\nrequest = {}", quoted(request)));
+            line(format!(
+                "runtime = {{ architecture = {}, glibc = {}, python = {} }}",
+                quoted(runtime.architecture.name()),
+                quoted(&runtime.glibc.to_string()),
+                quoted(&runtime.python.to_string())
+            ));
+        }
+        text
+    }
+}
+
+impl Package {
+    fn of(wheel: &LockedWheel) -> Self {
+        let from_url = filename_in(&wheel.url);
+        Self {
+            name: wheel.name.clone(),
+            version: Some(wheel.version.clone()),
+            marker: None,
+            wheels: vec![Wheel {
+                name: (from_url != wheel.filename).then(|| wheel.filename.clone()),
+                url: Some(wheel.url.clone()),
+                size: wheel.size,
+                hashes: BTreeMap::from([("sha256".to_owned(), wheel.sha256.clone())]),
+            }],
+            archive: None,
+            vcs: None,
+            directory: None,
+        }
+    }
+
+    fn is_needed(&self, environment: &MarkerEnvironment) -> Result<bool, PylockError> {
+        let Some(text) = &self.marker else { return Ok(true) };
+        let marker = MarkerTree::from_str(text).map_err(|_| PylockError::Marker {
+            package: self.name.clone(),
+            marker: text.clone(),
+        })?;
+        Ok(marker.evaluate(environment, &[]))
+    }
+
+    fn choose(
+        &self,
+        runtime: &Runtime,
+        supported: &SupportedTags,
+    ) -> Result<LockedWheel, PylockError> {
+        let not_a_wheel = |kind| PylockError::NotAWheel { package: self.name.clone(), kind };
+        if self.vcs.is_some() {
+            return Err(not_a_wheel("a version control system"));
+        }
+        if self.directory.is_some() {
+            return Err(not_a_wheel("a local directory"));
+        }
+        let direct = match &self.archive {
+            Some(archive) if archive.filename().ends_with(".whl") => Some(archive),
+            Some(_) => return Err(not_a_wheel("a source archive")),
+            None => None,
+        };
+        let wheels = || self.wheels.iter().chain(direct);
+        let best = wheels()
+            .filter_map(|wheel| {
+                let name = WheelName::parse(&wheel.filename())?;
+                let rank = supported.rank(&name)?;
+                // The file name last, so that no choice depends on the order in the file.
+                Some(((rank, std::cmp::Reverse(name.build), wheel.filename()), name.version, wheel))
+            })
+            .min_by(|(one, ..), (other, ..)| one.cmp(other));
+        let Some((_, version, wheel)) = best else {
+            let misfit = |name: &str| match WheelName::parse(name) {
+                Some(wheel) => supported.misfit(&wheel),
+                None => Some(Misfit::BadName),
+            };
+            return Err(PylockError::NoWheel {
+                package: self.name.clone(),
+                version: self.version.clone().unwrap_or_default(),
+                runtime: *runtime,
+                candidates: wheels()
+                    .map(Wheel::filename)
+                    .filter_map(|name| misfit(&name).map(|misfit| (name, misfit)))
+                    .collect(),
+            });
+        };
+        let filename = wheel.filename();
+        let lacks = |what| PylockError::Incomplete { filename: filename.clone(), what };
+        // A local path would hold on one machine only.
+        let url = wheel.url.clone().filter(|url| url.starts_with("http"));
+        let sha256 = wheel.hashes.get("sha256").map(|digest| digest.to_lowercase());
+        Ok(LockedWheel {
+            name: normalized(&self.name),
+            version: self.version.clone().unwrap_or(version),
+            url: url.ok_or_else(|| lacks("http(s) URL"))?,
+            size: wheel.size,
+            sha256: sha256.filter(|digest| is_sha256(digest)).ok_or_else(|| lacks("SHA-256"))?,
+            filename,
+        })
+    }
+}
+
+impl Wheel {
+    /// The file's name, which is the URL's last part unless the lock says otherwise.
+    pub fn filename(&self) -> String {
+        match (&self.name, &self.url) {
+            (Some(name), _) => name.clone(),
+            (None, Some(url)) => filename_in(url),
+            (None, None) => String::new(),
+        }
+    }
+
+    fn render(&self) -> String {
+        let mut fields = Vec::new();
+        if let Some(name) = &self.name {
+            fields.push(format!("name = {}", quoted(name)));
+        }
+        if let Some(url) = &self.url {
+            fields.push(format!("url = {}", quoted(url)));
+        }
+        if let Some(size) = self.size {
+            fields.push(format!("size = {size}"));
+        }
+        let hashes: Vec<String> = self
+            .hashes
+            .iter()
+            .map(|(algorithm, digest)| format!("{algorithm} = {}", quoted(digest)))
+            .collect();
+        fields.push(format!("hashes = {{ {} }}", hashes.join(", ")));
+        format!("{{ {} }}", fields.join(", "))
+    }
+}
+
+/// Says why none of `filenames`, all of one version of `package`, runs on `runtime`.
+///
+/// `None` when one does. For answers of an index that a resolver found unusable.
+pub fn no_wheel_among(
+    package: &str,
+    version: &str,
+    runtime: &Runtime,
+    filenames: &[String],
+) -> Option<PylockError> {
+    let supported = SupportedTags::new(runtime);
+    let mut candidates = Vec::new();
+    for filename in filenames.iter().filter(|name| name.ends_with(".whl")) {
+        let misfit = match WheelName::parse(filename) {
+            Some(wheel) => supported.misfit(&wheel)?,
+            None => Misfit::BadName,
+        };
+        candidates.push((filename.clone(), misfit));
+    }
+    Some(PylockError::NoWheel {
+        package: package.to_owned(),
+        version: version.to_owned(),
+        runtime: *runtime,
+        candidates,
+    })
+}
+
+/// The last part of a URL's path, with `%2B` and its like decoded.
+pub fn filename_in(url: &str) -> String {
+    let path = url.split(['?', '#']).next().unwrap_or(url);
+    let last = path.rsplit('/').next().unwrap_or(path).as_bytes();
+    let mut decoded = Vec::with_capacity(last.len());
+    let mut at = 0;
+    while at < last.len() {
+        let code = (last[at] == b'%')
+            .then(|| last.get(at + 1..at + 3))
+            .flatten()
+            .and_then(|digits| std::str::from_utf8(digits).ok())
+            .and_then(|digits| u8::from_str_radix(digits, 16).ok());
+        decoded.push(code.unwrap_or(last[at]));
+        at += if code.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8_lossy(&decoded).into_owned()
+}
+
+fn marker_environment(runtime: &Runtime) -> MarkerEnvironment {
+    let version = runtime.python.to_string();
+    let full = format!("{version}.0");
+    MarkerEnvironment::try_from(MarkerEnvironmentBuilder {
+        implementation_name: "cpython",
+        implementation_version: &full,
+        os_name: "posix",
+        platform_machine: runtime.architecture.machine(),
+        platform_python_implementation: "CPython",
+        platform_release: "",
+        platform_system: "Linux",
+        platform_version: "",
+        python_full_version: &full,
+        python_version: &version,
+        sys_platform: "linux",
+    })
+    .unwrap_or_else(|error| panic!("BUG: {version} is no Python version: {error}"))
+}
+
+fn is_sha256(text: &str) -> bool {
+    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
+}
+
+fn quoted(text: &str) -> String {
+    toml::Value::from(text).to_string()
+}
+
+fn listed(candidates: &[(String, Misfit)]) -> String {
+    if candidates.is_empty() {
+        return ": it is published as source only".to_owned();
+    }
+    candidates.iter().fold(":".to_owned(), |mut text, (name, misfit)| {
+        let _ = write!(text, "\n  {name} {misfit}");
+        text
+    })
+}
+
+fn way_out(package: &str, candidates: &[(String, Misfit)]) -> String {
+    let newer = candidates.iter().filter_map(|(_, misfit)| match misfit {
+        Misfit::NewerGlibc { needed, .. } => Some(*needed),
+        _ => None,
+    });
+    if let Some(needed) = newer.min_by_key(|version: &MajorMinor| (version.major, version.minor)) {
+        return format!(
+            "choose a base with glibc {needed} or newer, or a version of {package} built for an older one"
+        );
+    }
+    if candidates.is_empty() {
+        return format!(
+            "goatbuild never builds from source: require a version of {package} that has wheels, \
+             or build one and require `{package} @ https://….whl`"
+        );
+    }
+    if candidates.iter().any(|(_, misfit)| matches!(misfit, Misfit::OtherPython(_))) {
+        return format!(
+            "choose a Python that {package} has wheels for, or another version of {package}"
+        );
+    }
+    format!("choose a version of {package} that has wheels for the image's platform")
+}
+
+#[cfg(test)]
+mod tests;
