@@ -1,0 +1,391 @@
+//! The local target: models served on this machine, without root and without a daemon.
+
+mod serve;
+mod state;
+mod warm;
+
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use async_trait::async_trait;
+use miette::Diagnostic;
+use thiserror::Error;
+use tokio::sync::Mutex;
+
+use super::{Deployment, Live, Target, Weights, deploy_id};
+use crate::fingerprint::{Change, Key};
+use crate::hub::ModelCache;
+use crate::oci::Layout;
+use crate::plan::Unwanted;
+use crate::runtime;
+use crate::step::{Facts, Observation, Outcome, StepError, Task};
+
+use state::{Served, State};
+
+/// Why something could not be done on this machine.
+#[derive(Debug, Error, Diagnostic)]
+pub enum LocalError {
+    /// Sandboxes can't run here.
+    #[error("this machine can't run images without Docker: {reason}")]
+    #[diagnostic(code(goatbuild::local::runtime))]
+    Runtime {
+        /// The first check that failed.
+        reason: String,
+        /// What to do about it.
+        #[help]
+        help: String,
+    },
+    /// The port is taken.
+    #[error("port {port} is in use by another program")]
+    #[diagnostic(
+        code(goatbuild::local::port),
+        help("stop that program (`ss -ltnp` names it), or give the model another `[serve] port`; nothing was stopped")
+    )]
+    Port {
+        /// The port.
+        port: u16,
+    },
+    /// The server ended before it answered.
+    #[error("{model}: the server ended before it answered{outcome}; the end of its log:\n{log}")]
+    #[diagnostic(code(goatbuild::local::ended), help("`goatbuild logs {model}` shows the whole log"))]
+    Ended {
+        /// The model.
+        model: String,
+        /// What became of the one before.
+        outcome: String,
+        /// The log's last lines.
+        log: String,
+    },
+    /// The server did not answer in time.
+    #[error("{model}: the server did not answer within {seconds} s{outcome}; the end of its log:\n{log}")]
+    #[diagnostic(
+        code(goatbuild::local::unhealthy),
+        help("give it more time with `[serve] startup-timeout`; `goatbuild logs {model}` shows the whole log")
+    )]
+    Unhealthy {
+        /// The model.
+        model: String,
+        /// The startup timeout.
+        seconds: u64,
+        /// What became of the one before.
+        outcome: String,
+        /// The log's last lines.
+        log: String,
+    },
+    /// A file or directory can't be used.
+    #[error("{} can't be used: {source}", path.display())]
+    #[diagnostic(code(goatbuild::local::file), help("is the disk full? check the permissions"))]
+    File {
+        /// The path.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The second start compiled again.
+    #[error("{model}: the second start wrote to the compile cache again: {files}")]
+    #[diagnostic(
+        code(goatbuild::local::cold),
+        help("the engine's cache key differs between two equal starts, so every replica would compile; `[serve] warmup = \"never\"` deploys all the same")
+    )]
+    Cold {
+        /// The model.
+        model: String,
+        /// Some of the new files.
+        files: String,
+    },
+}
+
+/// Where things of this project are on this machine.
+#[derive(Debug, Clone)]
+pub struct Places {
+    /// The project's `cache/`.
+    pub cache: PathBuf,
+    /// The state directory of all projects.
+    pub state: PathBuf,
+    /// The state directory of this project and environment.
+    pub ours: PathBuf,
+    /// The executable that supervises servers: this very program.
+    pub supervisor: PathBuf,
+}
+
+/// A volume, as the target needs it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Mount {
+    /// The directory's name under `cache/volumes/`.
+    pub name: String,
+    /// The absolute path inside the image.
+    pub path: String,
+}
+
+/// This machine.
+#[derive(Debug)]
+pub struct Local {
+    places: Places,
+    model_cache: Mount,
+    compile_cache: Mount,
+    others: Vec<Mount>,
+    seen: RwLock<State>,
+    /// Held while the state file is read, changed and written.
+    writing: Mutex<()>,
+}
+
+impl Local {
+    /// The target of one project and environment.
+    pub fn new(
+        places: Places,
+        model_cache: Mount,
+        compile_cache: Mount,
+        others: Vec<Mount>,
+    ) -> Self {
+        let seen = RwLock::new(State::default());
+        Self { places, model_cache, compile_cache, others, seen, writing: Mutex::new(()) }
+    }
+
+    fn state_file(&self) -> PathBuf {
+        self.places.ours.join("deployments.json")
+    }
+
+    fn layout(&self) -> Result<Layout, StepError> {
+        Ok(Layout::open(&self.places.cache.join("oci"))?)
+    }
+
+    fn volume(&self, mount: &Mount) -> PathBuf {
+        self.places.cache.join("volumes").join(&mount.name)
+    }
+
+    fn cache(&self) -> ModelCache {
+        ModelCache::new(self.volume(&self.model_cache))
+    }
+
+    fn seen<T>(&self, look: impl FnOnce(&State) -> T) -> T {
+        look(&self.seen.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    fn served(&self, model: &str) -> Option<Served> {
+        self.seen(|state| state.served.get(model).cloned())
+    }
+
+    /// Changes the state file, and what was seen of it.
+    async fn change(&self, change: impl FnOnce(&mut State)) -> Result<(), StepError> {
+        let _writing = self.writing.lock().await;
+        let path = self.state_file();
+        let mut state = State::load(&path)?;
+        change(&mut state);
+        state.save(&path)?;
+        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = state;
+        Ok(())
+    }
+}
+
+fn drift(field: &str, old: &str, new: &str) -> Observation {
+    let change =
+        Change { field: field.to_owned(), old: Some(old.to_owned()), new: Some(new.to_owned()) };
+    Observation::Drifted { changes: vec![change] }
+}
+
+#[async_trait]
+impl Target for Local {
+    fn name(&self) -> &'static str {
+        "local"
+    }
+
+    async fn check(&self) -> Result<(), StepError> {
+        let scratch = &self.places.ours;
+        std::fs::create_dir_all(scratch)
+            .map_err(|source| LocalError::File { path: scratch.clone(), source })?;
+        let report = runtime::check(scratch, &self.places.supervisor);
+        match report.checks.into_iter().find(|check| !check.ok) {
+            None => Ok(()),
+            Some(check) => Err(LocalError::Runtime {
+                reason: format!("{}: {}", check.name, check.detail),
+                help: check.help.unwrap_or_else(|| "`goatbuild check` tells more".to_owned()),
+            }
+            .into()),
+        }
+    }
+
+    async fn look(&self) -> Result<(), StepError> {
+        let state = State::load(&self.state_file())?;
+        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = state;
+        Ok(())
+    }
+
+    fn observe_weights(&self, weights: &Weights, key: Option<&Key>) -> Observation {
+        let Some(key) = key else { return Observation::Unobserved(None) };
+        match self.cache().check(key) {
+            None => Observation::Absent,
+            Some(Err(file)) => drift(&file, "present", "gone or changed"),
+            Some(Ok(commit)) => Observation::Present { key: *key, facts: weights.facts(&commit) },
+        }
+    }
+
+    async fn place_weights(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError> {
+        let (cache, weights, key) = (self.cache(), weights.clone(), task.key);
+        let reporter = task.reporter.clone();
+        blocking(move || {
+            let copied = cache.install(
+                key,
+                &weights.repository,
+                &weights.manifest,
+                &weights.from,
+                &reporter,
+            )?;
+            let facts = weights.facts(&weights.manifest.commit());
+            let evidence = [
+                ("bytes".to_owned(), weights.manifest.size().to_string()),
+                ("copied".to_owned(), copied.to_string()),
+            ];
+            Ok(Outcome { facts, evidence: evidence.into() })
+        })
+        .await
+    }
+
+    fn observe_warmup(&self, model: &str, key: Option<&Key>) -> Observation {
+        self.warm_receipt(model, key)
+    }
+
+    async fn warm_up(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError> {
+        self.warm(deployment, task).await
+    }
+
+    fn observe_deployment(&self, model: &str) -> Observation {
+        let Some(served) = self.served(model) else { return Observation::Absent };
+        let alive = served.instance.as_ref().is_some_and(runtime::is_alive);
+        match (served.healthy, alive) {
+            (true, true) => Observation::Present { key: served.key, facts: served.facts },
+            (true, false) => drift("process", "running", "ended"),
+            (false, _) => drift("start", "finished", "cut short"),
+        }
+    }
+
+    fn predict_deployment(&self, model: &str, port: Option<u16>) -> Facts {
+        let kept = self.served(model).map(|served| served.port);
+        match port.or(kept) {
+            Some(port) => [("url".to_owned(), serve::url(port))].into(),
+            None => Facts::new(),
+        }
+    }
+
+    async fn deploy(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError> {
+        self.serve(deployment, task).await
+    }
+
+    fn observe_smoke(&self, model: &str) -> Observation {
+        match self.served(model).and_then(|served| Some((served.smoke?, served.facts))) {
+            Some((key, mut facts)) => {
+                facts.retain(|name, _| name == "instance");
+                Observation::Present { key, facts }
+            }
+            None => Observation::Absent,
+        }
+    }
+
+    async fn passed_smoke(
+        &self,
+        model: &str,
+        instance: &str,
+        key: Key,
+    ) -> Result<(), StepError> {
+        self.change(|state| {
+            if let Some(served) = state.served.get_mut(model)
+                && served.facts.get("instance").is_some_and(|found| found == instance)
+            {
+                served.smoke = Some(key);
+            }
+        })
+        .await
+    }
+
+    fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
+        self.seen(|state| {
+            let gone = state.served.iter().filter(|(model, _)| !wanted(model));
+            gone.map(|(model, served)| Unwanted {
+                id: deploy_id(model),
+                model: model.clone(),
+                detail: format!("{} on this machine, costs nothing per hour", serve::url(served.port)),
+            })
+            .collect()
+        })
+    }
+
+    async fn remove(&self, model: &str) -> Result<(), StepError> {
+        if let Some(served) = self.served(model) {
+            self.stop(&served).await?;
+        }
+        self.change(|state| drop(state.served.remove(model))).await
+    }
+
+    fn live(&self) -> Vec<Live> {
+        let describe = |(model, served): (&String, &Served)| {
+            let alive = served.instance.as_ref().is_some_and(runtime::is_alive);
+            Live {
+                model: model.clone(),
+                key: Some(served.key),
+                state: match (alive, served.healthy) {
+                    (true, true) => "running",
+                    (true, false) => "starting",
+                    (false, _) => "stopped",
+                },
+                url: serve::url(served.port),
+                since: served.since.clone(),
+                detail: match &served.instance {
+                    Some(instance) if alive => format!("process {}", instance.pid),
+                    _ => "`goatbuild apply` starts it again".to_owned(),
+                },
+            }
+        };
+        self.seen(|state| state.served.iter().map(describe).collect())
+    }
+
+    fn log(&self, model: &str) -> Option<PathBuf> {
+        let log = self.log_file(model);
+        log.exists().then_some(log)
+    }
+}
+
+impl Weights {
+    fn facts(&self, commit: &str) -> Facts {
+        [
+            ("repository".to_owned(), self.repository.clone()),
+            ("commit".to_owned(), commit.to_owned()),
+        ]
+        .into()
+    }
+
+    /// The facts, which are known before the weights are anywhere.
+    pub fn predicted(&self) -> Facts {
+        self.facts(&self.manifest.commit())
+    }
+}
+
+impl Local {
+    fn log_file(&self, model: &str) -> PathBuf {
+        self.places.ours.join("logs").join(format!("{model}.log"))
+    }
+}
+
+/// Runs blocking work beside the event loop.
+pub(crate) async fn blocking<T: Send + 'static>(
+    work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
+) -> Result<T, StepError> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => outcome,
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(crate::event::Cancelled.into()),
+    }
+}
+
+/// The last lines of a log, for an error.
+fn end_of(log: &Path) -> String {
+    use std::io::{Read as _, Seek as _, SeekFrom};
+    let mut text = Vec::new();
+    if let Ok(mut file) = std::fs::File::open(log) {
+        let length = file.metadata().map_or(0, |metadata| metadata.len());
+        let _ = file.seek(SeekFrom::Start(length.saturating_sub(8192)));
+        let _ = file.read_to_end(&mut text);
+    }
+    let text = String::from_utf8_lossy(&text);
+    let lines: Vec<&str> = text.lines().collect();
+    let last = &lines[lines.len().saturating_sub(20)..];
+    last.iter().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n")
+}
