@@ -5,6 +5,7 @@
 //! its parts, for who reads specs in parallel.
 
 mod effective;
+mod flags;
 mod image_file;
 mod model;
 mod model_file;

@@ -9,7 +9,6 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::effective::{Effective, Origin};
-use super::model::{FlagValue, Value};
 use super::problem::{Problem, SpecError, nearest};
 use super::source::{Place, SourceFile};
 use super::value;
@@ -87,14 +86,14 @@ impl Context {
 
 /// A value as it was found, in the strongest layer that has it.
 #[derive(Clone, Copy)]
-struct Found<'a> {
+pub(super) struct Found<'a> {
     key: &'a Spanned<std::borrow::Cow<'a, str>>,
-    value: &'a Spanned<DeValue<'a>>,
-    layer: Layer<'a>,
+    pub(super) value: &'a Spanned<DeValue<'a>>,
+    pub(super) layer: Layer<'a>,
 }
 
 impl<'a> Found<'a> {
-    fn spot(&self) -> Spot<'a> {
+    pub(super) fn spot(&self) -> Spot<'a> {
         Spot { file: self.layer.file, span: self.value.span() }
     }
 
@@ -107,7 +106,7 @@ impl<'a> Found<'a> {
 pub(super) struct Table<'a, 'c> {
     pub(super) context: &'c Context,
     /// The table's path with a dot behind it, or nothing for a whole file.
-    path: String,
+    pub(super) path: String,
     /// Strongest first; none when the table isn't there.
     layers: Vec<Layer<'a>>,
     asked: Vec<&'a str>,
@@ -143,7 +142,7 @@ impl<'a, 'c> Table<'a, 'c> {
     }
 
     /// All layers that have `key`, strongest first.
-    fn every(&self, key: &str) -> impl Iterator<Item = Found<'a>> {
+    pub(super) fn every(&self, key: &str) -> impl Iterator<Item = Found<'a>> {
         self.layers.iter().filter_map(move |layer| {
             let (key, value) = layer.table.get_key_value(key)?;
             if self.is_unset(key.get_ref(), layer) {
@@ -156,19 +155,14 @@ impl<'a, 'c> Table<'a, 'c> {
     fn find(&mut self, key: &'a str) -> Option<Found<'a>> {
         self.asked.push(key);
         let found = self.every(key).next()?;
-        self.trace(&self.path, key, &found);
+        self.trace(key, &found);
         Some(found)
     }
 
-    fn trace(&self, path: &str, key: &str, found: &Found<'_>) {
+    pub(super) fn trace(&self, key: &str, found: &Found<'_>) {
         let Some(trace) = &self.context.trace else { return };
-        if found.value.get_ref().is_table()
-            && !found.value.get_ref().as_table().is_some_and(DeTable::is_empty)
-        {
-            return;
-        }
         trace.borrow_mut().push(Effective {
-            field: format!("{path}{}", value::key_text(key)),
+            field: self.field(key),
             value: value::toml_text(found.value.get_ref()),
             origin: Origin::of(found.layer.rank, &found.key_spot().place()),
         });
@@ -421,49 +415,6 @@ impl<'a, 'c> Table<'a, 'c> {
             }
         }
         map
-    }
-
-    /// All keys that weren't asked for, with values of any type, merged leaf by leaf.
-    pub(super) fn flags(&mut self) -> BTreeMap<String, FlagValue> {
-        let mut flags = BTreeMap::new();
-        for key in self.other_keys() {
-            let Some(found) = self.every(key.value).next() else { continue };
-            let name = key.value.to_owned();
-            let value = if found.value.get_ref().as_table().is_some_and(|table| !table.is_empty()) {
-                let mut inner = self.flag_table(key.value);
-                Value::Table(inner.flags())
-            } else {
-                self.trace(&self.path, key.value, &found);
-                match value::value(found.value, found.layer.file) {
-                    Ok(value) => value,
-                    Err(expected) => {
-                        let text = found.value.get_ref();
-                        let problem = Problem::BadValue {
-                            field: self.field(key.value),
-                            found: value::type_name(text).to_owned(),
-                            expected: expected.to_owned(),
-                        };
-                        self.context.report(problem, &found.spot());
-                        continue;
-                    }
-                }
-            };
-            let place = found.spot().place();
-            flags.insert(name, FlagValue { key: key.spot.place(), place, value });
-        }
-        flags
-    }
-
-    /// The table `key` through the layers above the first that has something else there.
-    fn flag_table(&self, key: &'a str) -> Table<'a, 'c> {
-        let layers = self
-            .every(key)
-            .map_while(|found| {
-                Some(Layer { table: found.value.get_ref().as_table()?, ..found.layer })
-            })
-            .collect();
-        let path = format!("{}{}.", self.path, value::key_text(key));
-        Table::new(self.context, &path, layers, self.spot.clone())
     }
 
     /// Reports every key that nothing asked for.

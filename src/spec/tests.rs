@@ -33,10 +33,9 @@ config = "dev/litellm-config-modal.yaml"
 
 [environment.staging.target.modal]
 environment = "goat-staging"
-
-[environment.staging.model.gpt-oss-20b]
-hardware.count = 2
 "#;
+
+const OVERRIDE: &str = "[environment.staging.model.gpt-oss-20b]\nhardware.count = 2\n";
 
 const SPEC: &str = r#"
 image  = "gpt-oss"
@@ -156,7 +155,7 @@ fn comments_and_key_order_change_nothing() {
 
 #[test]
 fn an_environment_overrides_targets_and_hardware() {
-    let sources = sources(PROJECT, &[("gpt-oss-20b", SPEC)]);
+    let sources = sources(&format!("{PROJECT}{OVERRIDE}"), &[("gpt-oss-20b", SPEC)]);
     let project = read(&sources, Some(&staging())).expect("reads");
     let modal = project.targets.modal.as_ref().expect("is there");
     assert_eq!(modal.environment, "goat-staging");
@@ -180,7 +179,7 @@ fn a_command_engine_has_its_own_fields() {
 
 #[test]
 fn every_value_is_shown_with_its_origin() {
-    let sources = sources(PROJECT, &[("gpt-oss-20b", SPEC)]);
+    let sources = sources(&format!("{PROJECT}{OVERRIDE}"), &[("gpt-oss-20b", SPEC)]);
     let name = ModelName::new("gpt-oss-20b").expect("a name");
     let values = effective(&sources, Some(&staging()), &name).expect("reads").expect("exists");
     insta::assert_snapshot!(render_effective(&values));
@@ -231,7 +230,7 @@ fn a_model_on_modal_needs_the_target() {
 fn dangling_names_suggest_the_nearest() {
     let text = "unset = [\"serve.timeot\"]\nimage = \"gpt-os\"\nmodel.source = \"path:tiny\"\n\
                 hardware.gpu = \"H10\"\n";
-    let project = PROJECT.replace("model.gpt-oss-20b", "model.tinny");
+    let project = format!("{PROJECT}{}", OVERRIDE.replace("gpt-oss-20b", "tinny"));
     insta::assert_snapshot!(mistakes(&sources(&project, &[("tiny", text)])));
 }
 
