@@ -1,12 +1,29 @@
 //! Raw TOML with spans → a validated, typed project.
 //!
 //! Pure: the caller hands in paths and texts, and gets a [`Project`] or every mistake in every
-//! file.
+//! file. [`read`] does all of it; [`Shared`], [`read_model`], [`read_image`] and [`assemble`] are
+//! its parts, for who reads specs in parallel.
 
+mod effective;
+mod flags;
+mod image_file;
 mod model;
+mod model_file;
 mod name;
+mod path;
+mod problem;
+mod project_file;
+mod read;
 mod source;
+mod table;
+mod value;
 
+pub use effective::*;
 pub use model::*;
 pub use name::*;
+pub use problem::*;
+pub use read::*;
 pub use source::*;
+
+#[cfg(test)]
+mod tests;

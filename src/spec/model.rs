@@ -37,8 +37,8 @@ impl Project {
     /// The image of `model`; reading has made sure that it exists.
     pub fn image_of(&self, model: &Model) -> &Image {
         self.images
-            .get(&model.image)
-            .unwrap_or_else(|| panic!("BUG: {} has no image {}", model.name, model.image))
+            .get(&model.image.value)
+            .unwrap_or_else(|| panic!("BUG: {} has no image {}", model.name, model.image.value))
     }
 
     /// The name of the app that serves `model`.
@@ -137,7 +137,7 @@ pub struct Model {
     /// Where it is written; equal for all models (see [`Located`]).
     pub file: Located<()>,
     /// The image that serves it; exists in [`Project::images`].
-    pub image: ImageName,
+    pub image: Located<ImageName>,
     /// Where it is served.
     pub target: TargetKind,
     /// Environment variables for this model only, over the image's.
@@ -272,7 +272,7 @@ pub enum Value {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serve {
     /// The port on this machine, if it is to be a certain one. Local target only.
-    pub port: Option<u16>,
+    pub port: Option<Located<u16>>,
     /// What requests call the model; its name when not given.
     pub served_name: String,
     /// How many requests one replica takes at once; at least 1.
@@ -305,7 +305,7 @@ pub enum When {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayEntry {
     /// The name in the gateway; `<model>-local` when not given. Unique in the project.
-    pub alias: String,
+    pub alias: Located<String>,
 }
 
 /// One image: what `images/<image>.toml` describes.

@@ -1,0 +1,97 @@
+//! Reads an image's file.
+
+use std::sync::Arc;
+
+use super::model::{Base, Builder, Image};
+use super::model_file::{VARIABLE, is_variable};
+use super::name::ImageName;
+use super::path::inside;
+use super::source::{Located, Place, SourceFile};
+use super::table::{Table, Text};
+use super::value::quoted;
+use crate::platform::Architecture;
+
+/// The two ways to write who builds an image.
+pub(super) const BUILDERS: [(&str, Builder); 2] =
+    [("modal", Builder::Modal), ("oci", Builder::Oci)];
+
+/// Reads the whole file; nothing when a required part is missing or wrong.
+pub(super) fn image(
+    mut root: Table<'_, '_>,
+    name: Option<ImageName>,
+    file: &Arc<SourceFile>,
+) -> Option<Image> {
+    let platforms = [("linux/amd64", Architecture::Amd64), ("linux/arm64", Architecture::Arm64)];
+    let architecture = root.choice("platform", &platforms);
+    let base = base(&mut root);
+    let python = root.string("python").and_then(|text| {
+        let version = text.value.parse().ok();
+        if version.is_none() {
+            let expected = "a version like \"3.12\"";
+            root.bad("python", &quoted(text.value), expected, &text.spot);
+        }
+        version
+    });
+    let requirements = texts(&mut root, "requirements", "a requirement like \"vllm==0.13.0\"");
+    let mut table = root.table("env");
+    let env = table.string_map(is_variable, VARIABLE);
+    table.finish();
+    let builder = root.optional_choice("builder", &BUILDERS);
+    root.finish();
+    let file = Located { value: (), place: Place::new(Arc::clone(file), 0..0) };
+    Some(Image { name: name?, file, architecture, base: base?, python, requirements, env, builder })
+}
+
+/// A list of non-empty texts, kept with their places.
+fn texts<'a>(table: &mut Table<'a, '_>, key: &'a str, expected: &str) -> Vec<Located<String>> {
+    let Some((texts, _)) = table.strings(key) else { return Vec::new() };
+    let mut kept = Vec::with_capacity(texts.len());
+    for Text { value, spot } in texts {
+        if value.trim().is_empty() {
+            table.bad(key, "empty", expected, &spot);
+        } else {
+            kept.push(Located { value: value.to_owned(), place: spot.place() });
+        }
+    }
+    kept
+}
+
+fn base(root: &mut Table<'_, '_>) -> Option<Base> {
+    if root.holds_table("base") {
+        return base_table(root.table("base"));
+    }
+    let example = "base = { debian = \"bookworm\", packages = [\"python3\"] }";
+    let text = root.required("base", example)?;
+    if text.value.contains(char::is_whitespace) {
+        let expected = "an image reference like \"docker.io/library/debian:bookworm\"";
+        root.bad("base", &quoted(text.value), expected, &text.spot);
+        return None;
+    }
+    let reference = Located { value: text.value.to_owned(), place: text.spot.place() };
+    Some(Base::Registry { reference })
+}
+
+fn base_table(mut table: Table<'_, '_>) -> Option<Base> {
+    let layout = table.has("layout").then(|| table.string("layout")).flatten();
+    if let Some(text) = layout {
+        let path = inside(text.value);
+        if path.is_none() {
+            let expected = "a path relative to the project that doesn't leave it";
+            table.bad("layout", &quoted(text.value), expected, &text.spot);
+        }
+        table.finish();
+        return path.map(|path| Base::Layout { path });
+    }
+    let suite = table.required("debian", "debian = \"bookworm\", or layout = \"directory\"");
+    let packages = texts(&mut table, "packages", "a package like \"python3\"");
+    let suite = suite.filter(|text| {
+        let is_suite = text.value.bytes().all(|byte| byte.is_ascii_lowercase());
+        if !is_suite {
+            let expected = "the name of a release like \"bookworm\"";
+            table.bad("debian", &quoted(text.value), expected, &text.spot);
+        }
+        is_suite
+    });
+    table.finish();
+    Some(Base::Debian { suite: suite?.value.to_owned(), packages })
+}

@@ -1,0 +1,324 @@
+//! Reads a model's spec.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use super::model::{
+    CommandEngine, Draft, Engine, EngineName, GatewayEntry, Hardware, Model, ModelSource, Serve,
+    TargetKind, When,
+};
+use super::name::{ImageName, ModelName};
+use super::path::inside;
+use super::problem::{Problem, nearest};
+use super::read::Shared;
+use super::source::Located;
+use super::table::{Table, Text};
+use super::value::{duration_text, quoted};
+
+/// What an environment variable's name looks like.
+pub(super) const VARIABLE: &str = "letters, digits and `_`, not starting with a digit";
+
+/// Says whether `name` is one for an environment variable.
+pub(super) fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
+/// Reads the whole spec; nothing when a required part is missing or wrong.
+pub(super) fn model(
+    mut root: Table<'_, '_>,
+    name: Option<ModelName>,
+    shared: &Shared<'_>,
+) -> Option<Model> {
+    unset(&mut root, shared);
+    let image = image(&mut root);
+    let target =
+        root.choice("target", &[("local", TargetKind::Local), ("modal", TargetKind::Modal)]);
+    if target == TargetKind::Modal && !shared.has_modal() {
+        let problem = Problem::MissingField {
+            field: "target.modal".to_owned(),
+            example: "[target.modal] with environment = \"main\" in goatbuild.toml".to_owned(),
+        };
+        root.context.report(problem, &root.spot_of("target"));
+    }
+    let mut table = root.table("env");
+    let env = table.string_map(is_variable, VARIABLE);
+    table.finish();
+    let source = source(root.table("model"));
+    let draft = draft(root.table("draft"));
+    let hardware = hardware(root.table("hardware"), shared);
+    let engine = engine(root.table("engine"));
+    if let (TargetKind::Modal, None, Some(EngineName::Vllm)) =
+        (target, &hardware, engine.as_ref().map(|engine| engine.name))
+        && !root.has("hardware")
+    {
+        root.missing("hardware.gpu", "[hardware] with gpu = \"H100\"");
+    }
+    let fallback = name.as_ref().map_or("", ModelName::as_str);
+    let serve = serve(root.table("serve"), fallback);
+    let gateway = gateway(root.table("gateway"), fallback, shared.has_gateway());
+    let file = Located { value: (), place: root.spot.place() };
+    root.finish();
+    let (name, image, source) = (name?, image?, source?);
+    let (engine, serve) = (engine?, serve?);
+    Some(Model { name, file, image, target, env, source, draft, hardware, engine, serve, gateway })
+}
+
+/// Takes back the defaults that the spec names.
+fn unset(root: &mut Table<'_, '_>, shared: &Shared<'_>) {
+    let Some((paths, _)) = root.strings("unset") else { return };
+    for path in paths {
+        let known = shared.default_paths();
+        if known.contains(path.value) {
+            root.context.unset(path.value);
+            continue;
+        }
+        let problem = Problem::DanglingName {
+            kind: "default",
+            name: path.value.to_owned(),
+            nearest: nearest(path.value, known).map(str::to_owned),
+            make: "remove it from `unset`: `[defaults]` in goatbuild.toml has no such field"
+                .to_owned(),
+        };
+        root.context.report(problem, &path.spot);
+    }
+}
+
+fn image(root: &mut Table<'_, '_>) -> Option<Located<ImageName>> {
+    let text = root.required("image", "image = \"vllm\", for images/vllm.toml")?;
+    match ImageName::new(text.value) {
+        Ok(value) => Some(Located { value, place: text.spot.place() }),
+        Err(error) => {
+            let (kind, name) = ("an image", text.value.to_owned());
+            let problem = Problem::BadName { kind, name, expected: error.expected };
+            root.context.report(problem, &text.spot);
+            None
+        }
+    }
+}
+
+/// Reads `source` and `revision`, then what is left unknown.
+fn source(mut table: Table<'_, '_>) -> Option<ModelSource> {
+    let source = source_fields(&mut table);
+    table.finish();
+    source
+}
+
+fn source_fields(table: &mut Table<'_, '_>) -> Option<ModelSource> {
+    let text = table.required("source", "source = \"hf:openai/gpt-oss-20b\"");
+    let revision = table.string("revision");
+    let text = text?;
+    if let Some(revision) = &revision
+        && !is_revision(revision.value)
+    {
+        let expected = "a commit of 40 hex digits, a branch or a tag";
+        table.bad("revision", &quoted(revision.value), expected, &revision.spot);
+    }
+    match text.value.split_once(':') {
+        Some(("hf", repository)) if is_repository(repository) => Some(ModelSource::Hub {
+            repository: repository.to_owned(),
+            revision: revision.map(|text| text.value.to_owned()),
+        }),
+        Some(("path", path)) => {
+            if let Some(revision) = revision {
+                let expected = "left out: only sources that start with `hf:` have revisions";
+                table.bad("revision", &quoted(revision.value), expected, &revision.spot);
+            }
+            let path = inside(path);
+            if path.is_none() {
+                let expected = "a path relative to the project that doesn't leave it";
+                table.bad("source", &quoted(text.value), expected, &text.spot);
+            }
+            path.map(ModelSource::Path)
+        }
+        _ => {
+            let expected = "\"hf:organisation/name\" or \"path:directory\"";
+            table.bad("source", &quoted(text.value), expected, &text.spot);
+            None
+        }
+    }
+}
+
+/// Says whether `text` is `organisation/name` in the characters that the hub takes.
+fn is_repository(text: &str) -> bool {
+    let is_part = |part: &str| {
+        let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+        !part.is_empty()
+            && part.len() <= 96
+            && part.bytes().all(inner)
+            && !part.starts_with(['.', '-'])
+            && !part.ends_with(['.', '-'])
+            && !part.contains("..")
+    };
+    text.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name))
+}
+
+/// Says whether `text` can be a git reference (or a commit).
+fn is_revision(text: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_graphic() && !b"~^:?*[\\".contains(&byte);
+    !text.is_empty()
+        && text.bytes().all(inner)
+        && !text.contains("..")
+        && !text.starts_with(['/', '-', '.'])
+        && !text.ends_with(['/', '.'])
+}
+
+fn draft(mut table: Table<'_, '_>) -> Option<Draft> {
+    if !table.is_present() {
+        return None;
+    }
+    let source = source_fields(&mut table);
+    let method = table.required("method", "method = \"eagle3\"");
+    let tokens = table.integer("num-speculative-tokens", 1..1001);
+    if !table.has("num-speculative-tokens") {
+        table.missing("num-speculative-tokens", "num-speculative-tokens = 7");
+    }
+    table.finish();
+    Some(Draft {
+        source: source?,
+        method: method?.value.to_owned(),
+        num_speculative_tokens: u32::try_from(tokens?.0).ok()?,
+    })
+}
+
+fn hardware(mut table: Table<'_, '_>, shared: &Shared<'_>) -> Option<Hardware> {
+    if !table.is_present() {
+        return None;
+    }
+    let gpu = table.required("gpu", "gpu = \"H100\"");
+    let gpu = gpu.filter(|text| {
+        shared.has_gpu(text.value) || {
+            let problem = Problem::DanglingName {
+                kind: "GPU",
+                name: text.value.to_owned(),
+                nearest: nearest(text.value, shared.gpu_names()).map(str::to_owned),
+                make: format!(
+                    "add `{} = {{ vram-gib = …, usd-per-hour = … }}` to [gpu] in goatbuild.toml",
+                    super::value::key_text(text.value)
+                ),
+            };
+            table.context.report(problem, &text.spot);
+            false
+        }
+    });
+    let most = if gpu
+        .as_ref()
+        .is_some_and(|gpu| gpu.value.starts_with("A10") && !gpu.value.starts_with("A100"))
+    {
+        5
+    } else {
+        9
+    };
+    let count = table.integer("count", 1..most);
+    if !table.has("count") {
+        table.built_in("count", "1");
+    }
+    table.finish();
+    let count = count.and_then(|(count, _)| u32::try_from(count).ok()).unwrap_or(1);
+    Some(Hardware { gpu: gpu?.value.to_owned(), count })
+}
+
+fn engine(mut table: Table<'_, '_>) -> Option<Engine> {
+    let names = [
+        ("vllm", EngineName::Vllm),
+        ("mlx-lm", EngineName::MlxLm),
+        ("command", EngineName::Command),
+    ];
+    let name = table.choice("name", &names);
+    if name != EngineName::Command {
+        let flags = table.flags();
+        return Some(Engine { name, flags, command: None });
+    }
+    let command = table.strings("command");
+    let example = "command = [\"python\", \"serve.py\", \"--port\", \"{port}\"]";
+    if !table.has("command") {
+        table.missing("command", example);
+    }
+    let command = command.and_then(|(texts, spot)| {
+        if texts.is_empty() {
+            table.bad("command", "empty", &format!("something like {example}"), &spot);
+            return None;
+        }
+        Some(texts.into_iter().map(|text| text.value.to_owned()).collect())
+    });
+    let health = table.string("health");
+    let health = health.filter(|text| {
+        text.value.starts_with('/') || {
+            table.bad("health", &quoted(text.value), "a path like \"/health\"", &text.spot);
+            false
+        }
+    });
+    if !table.has("health") {
+        table.built_in("health", "\"/health\"");
+    }
+    let health = health.map_or("/health", |text| text.value).to_owned();
+    let compiles = table.boolean("compiles", false);
+    table.finish();
+    let command = Some(CommandEngine { command: command?, health, compiles });
+    Some(Engine { name, flags: BTreeMap::new(), command })
+}
+
+fn serve(mut table: Table<'_, '_>, name: &str) -> Option<Serve> {
+    let port = table.integer("port", 1..65536);
+    let port = port.and_then(|(port, spot)| {
+        Some(Located { value: u16::try_from(port).ok()?, place: spot.place() })
+    });
+    let served_name = word(&mut table, "served-name", name);
+    let max_inputs = table.integer("max-inputs", 1..100_001);
+    if !table.has("max-inputs") {
+        table.built_in("max-inputs", "32");
+    }
+    let mut duration = |key, seconds| {
+        let default = Duration::from_secs(seconds);
+        if !table.has(key) {
+            table.built_in(key, &duration_text(default));
+        }
+        table.duration(key).unwrap_or(default)
+    };
+    let scaledown_window = duration("scaledown-window", 5 * 60);
+    let timeout = duration("timeout", 60 * 60);
+    let startup_timeout = duration("startup-timeout", 10 * 60);
+    let fast_boot = table.boolean("fast-boot", false);
+    let when = [("auto", When::Auto), ("never", When::Never)];
+    let warmup = table.choice("warmup", &when);
+    let smoke = table.choice("smoke", &when);
+    table.finish();
+    Some(Serve {
+        port,
+        served_name: served_name?.value,
+        max_inputs: max_inputs.and_then(|(number, _)| u32::try_from(number).ok()).unwrap_or(32),
+        scaledown_window,
+        timeout,
+        startup_timeout,
+        fast_boot,
+        warmup,
+        smoke,
+    })
+}
+
+/// A printable text without spaces or quotes: what requests call a model.
+fn word<'a>(table: &mut Table<'a, '_>, key: &'a str, default: &str) -> Option<Located<String>> {
+    if !table.has(key) {
+        table.built_in(key, &quoted(default));
+        return Some(Located { value: default.to_owned(), place: table.spot.place() });
+    }
+    let Text { value, spot } = table.string(key)?;
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@+".contains(&byte);
+    if value.is_empty() || !value.bytes().all(inner) {
+        let expected = "letters, digits and -_./:@+";
+        table.bad(key, &quoted(value), expected, &spot);
+        return None;
+    }
+    Some(Located { value: value.to_owned(), place: spot.place() })
+}
+
+fn gateway(mut table: Table<'_, '_>, name: &str, wanted: bool) -> Option<GatewayEntry> {
+    let alias = if wanted || table.is_present() {
+        word(&mut table, "alias", &format!("{name}-local"))
+    } else {
+        None
+    };
+    table.finish();
+    alias.filter(|_| wanted).map(|alias| GatewayEntry { alias })
+}

@@ -1,0 +1,324 @@
+//! What can be wrong with a project's files.
+
+use std::fmt;
+
+use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
+use thiserror::Error;
+
+use super::source::Place;
+
+/// One mistake, without its place.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Error)]
+pub enum Problem {
+    /// A file isn't TOML; in the parser's words.
+    #[error("not valid TOML: {message}")]
+    Syntax {
+        /// The parser's words.
+        message: String,
+    },
+    /// A key that nothing reads.
+    #[error("unknown field `{field}`")]
+    UnknownField {
+        /// The whole path of the key.
+        field: String,
+        /// The known field that looks most like it.
+        nearest: Option<String>,
+        /// All fields that may stand there.
+        known: Vec<String>,
+    },
+    /// A value of another type than the field has.
+    #[error("`{field}` should be {expected}, but is {found}")]
+    WrongType {
+        /// The field.
+        field: String,
+        /// The type it has, in words.
+        expected: &'static str,
+        /// The type of the value, in words.
+        found: &'static str,
+    },
+    /// A value of the right type that the field can't take.
+    #[error("`{field}` can't be {found}")]
+    BadValue {
+        /// The field.
+        field: String,
+        /// The value, as TOML.
+        found: String,
+        /// What it can be, in words.
+        expected: String,
+    },
+    /// A field that has no default and isn't there.
+    #[error("`{field}` is missing")]
+    MissingField {
+        /// The field.
+        field: String,
+        /// What to write.
+        example: String,
+    },
+    /// The name of something that doesn't exist.
+    #[error("there is no {kind} `{name}`")]
+    DanglingName {
+        /// What it should be the name of.
+        kind: &'static str,
+        /// The name.
+        name: String,
+        /// The existing name that looks most like it.
+        nearest: Option<String>,
+        /// How to make one.
+        make: String,
+    },
+    /// A file or key that can't be a name.
+    #[error("`{name}` can't be the name of {kind}")]
+    BadName {
+        /// What it should be the name of, with its article.
+        kind: &'static str,
+        /// The text.
+        name: String,
+        /// What such a name looks like.
+        expected: &'static str,
+    },
+    /// Two files of one name.
+    #[error("there are two files for the {kind} `{name}`")]
+    DuplicateName {
+        /// What both describe.
+        kind: &'static str,
+        /// The name.
+        name: String,
+    },
+    /// Two models with one gateway alias: the gateway would balance between them.
+    #[error("two models have the gateway alias `{alias}`")]
+    DuplicateAlias {
+        /// The alias.
+        alias: String,
+    },
+    /// Two local models with one port.
+    #[error("two local models have the port {port}")]
+    DuplicatePort {
+        /// The port.
+        port: u16,
+    },
+    /// Two volumes at one path.
+    #[error("two volumes are mounted at `{mount}`")]
+    DuplicateMount {
+        /// The path.
+        mount: String,
+    },
+    /// A flag that the engine doesn't take so; reported by the engine's own check.
+    #[error("{message}")]
+    Flag {
+        /// What is wrong.
+        message: String,
+        /// What to do.
+        help: String,
+    },
+    /// Where the first of two equal things is written; only ever a companion.
+    #[error("the first one is here")]
+    First,
+}
+
+impl Problem {
+    /// The stable code, without `goatbuild::spec::`.
+    fn code(&self) -> &'static str {
+        match self {
+            Self::Syntax { .. } => "syntax",
+            Self::UnknownField { .. } => "unknown_field",
+            Self::WrongType { .. } => "wrong_type",
+            Self::BadValue { .. } => "bad_value",
+            Self::MissingField { .. } => "missing_field",
+            Self::DanglingName { .. } => "dangling_name",
+            Self::BadName { .. } => "bad_name",
+            Self::DuplicateName { .. } => "duplicate_name",
+            Self::DuplicateAlias { .. } => "duplicate_alias",
+            Self::DuplicatePort { .. } => "duplicate_port",
+            Self::DuplicateMount { .. } => "duplicate_mount",
+            Self::Flag { .. } => "flag",
+            Self::First => "first",
+        }
+    }
+
+    /// What stands under the place.
+    fn label(&self) -> String {
+        match self {
+            Self::Syntax { .. } | Self::Flag { .. } | Self::First => "here".to_owned(),
+            Self::UnknownField { .. } => "nothing reads this".to_owned(),
+            Self::WrongType { expected, .. } => format!("expected {expected}"),
+            Self::BadValue { expected, .. } => format!("expected {expected}"),
+            Self::MissingField { field, .. } => format!("`{field}` should be set here"),
+            Self::DanglingName { kind, .. } => format!("no such {kind}"),
+            Self::BadName { .. } => "not a name".to_owned(),
+            Self::DuplicateName { .. }
+            | Self::DuplicateAlias { .. }
+            | Self::DuplicatePort { .. }
+            | Self::DuplicateMount { .. } => "the second one".to_owned(),
+        }
+    }
+
+    /// What to do.
+    fn help(&self) -> Option<String> {
+        Some(match self {
+            Self::Syntax { .. } | Self::First => return None,
+            Self::UnknownField { nearest: Some(nearest), .. } => {
+                format!("did you mean `{nearest}`?")
+            }
+            Self::UnknownField { known, .. } if known.is_empty() => "remove it".to_owned(),
+            Self::UnknownField { known, .. } => format!("known here: {}", known.join(", ")),
+            Self::WrongType { expected, found, .. } => match (*expected, *found) {
+                ("a string", "an integer" | "a float" | "a boolean") => {
+                    "put it into quotes".to_owned()
+                }
+                ("a duration", _) => "write it like \"90s\", \"5m\" or \"1h30m\"".to_owned(),
+                ("an integer" | "a number" | "a boolean", "a string") => {
+                    "write it without quotes".to_owned()
+                }
+                _ => format!("write {expected}"),
+            },
+            Self::BadValue { expected, .. } => format!("write {expected}"),
+            Self::MissingField { example, .. } => format!("for example: {example}"),
+            Self::DanglingName { nearest: Some(nearest), make, .. } => {
+                format!("did you mean `{nearest}`? Otherwise {make}")
+            }
+            Self::DanglingName { make, .. } => make.clone(),
+            Self::BadName { expected, .. } => format!("use {expected}"),
+            Self::DuplicateName { .. } => "rename or remove one of them".to_owned(),
+            Self::DuplicateAlias { .. } => {
+                "the gateway would balance requests between the two; set another \
+                 `gateway.alias` in one of them"
+                    .to_owned()
+            }
+            Self::DuplicatePort { .. } => {
+                "set another `serve.port` in one of them, or none: then a free one is found"
+                    .to_owned()
+            }
+            Self::DuplicateMount { .. } => "set another `mount` for one of them".to_owned(),
+            Self::Flag { help, .. } => help.clone(),
+        })
+    }
+}
+
+/// One mistake and where it is.
+#[derive(Debug, Clone)]
+pub struct SpecError {
+    /// What is wrong.
+    pub problem: Problem,
+    /// Where.
+    pub place: Place,
+    /// The other place, where two don't go together.
+    first: Option<Box<SpecError>>,
+}
+
+impl SpecError {
+    /// The mistake `problem` at `place`.
+    pub fn new(problem: Problem, place: Place) -> Self {
+        Self { problem, place, first: None }
+    }
+
+    /// Adds where the first of two equal things is written.
+    pub(super) fn with_first(mut self, place: Place) -> Self {
+        self.first = Some(Box::new(Self::new(Problem::First, place)));
+        self
+    }
+
+    /// What errors are ordered by: place, then mistake.
+    fn order(&self) -> (&std::path::Path, usize, usize, &Problem) {
+        let span = self.place.span();
+        (&self.place.file().path, span.start, span.end, &self.problem)
+    }
+}
+
+impl fmt::Display for SpecError {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.problem.fmt(formatter)
+    }
+}
+
+impl std::error::Error for SpecError {}
+
+impl Diagnostic for SpecError {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        if self.problem == Problem::First {
+            return None;
+        }
+        Some(Box::new(format!("goatbuild::spec::{}", self.problem.code())))
+    }
+
+    fn severity(&self) -> Option<Severity> {
+        Some(if self.problem == Problem::First { Severity::Advice } else { Severity::Error })
+    }
+
+    fn help<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        self.problem.help().map(|help| Box::new(help) as Box<dyn fmt::Display>)
+    }
+
+    fn source_code(&self) -> Option<&dyn SourceCode> {
+        Some(&**self.place.file())
+    }
+
+    fn labels(&self) -> Option<Box<dyn Iterator<Item = LabeledSpan> + '_>> {
+        let label = LabeledSpan::new_with_span(Some(self.problem.label()), self.place.span());
+        Some(Box::new(std::iter::once(label)))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        let first: &dyn Diagnostic = self.first.as_deref()?;
+        Some(Box::new(std::iter::once(first)))
+    }
+}
+
+/// Every mistake in a project's files: at least one, by file and place, each once.
+#[derive(Debug, Clone)]
+pub struct SpecErrors {
+    errors: Vec<SpecError>,
+}
+
+impl SpecErrors {
+    /// Takes `errors` if there are any.
+    pub fn collect(mut errors: Vec<SpecError>) -> Result<(), Self> {
+        if errors.is_empty() {
+            return Ok(());
+        }
+        errors.sort_by(|one, other| one.order().cmp(&other.order()));
+        errors.dedup_by(|one, other| one.order() == other.order());
+        Err(Self { errors })
+    }
+
+    /// The mistakes.
+    pub fn errors(&self) -> &[SpecError] {
+        &self.errors
+    }
+}
+
+impl fmt::Display for SpecErrors {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self.errors.len() {
+            1 => write!(formatter, "the project has a mistake"),
+            count => write!(formatter, "the project has {count} mistakes"),
+        }
+    }
+}
+
+impl std::error::Error for SpecErrors {}
+
+impl Diagnostic for SpecErrors {
+    fn code<'a>(&'a self) -> Option<Box<dyn fmt::Display + 'a>> {
+        Some(Box::new("goatbuild::spec"))
+    }
+
+    fn related<'a>(&'a self) -> Option<Box<dyn Iterator<Item = &'a dyn Diagnostic> + 'a>> {
+        Some(Box::new(self.errors.iter().map(|error| error as &dyn Diagnostic)))
+    }
+}
+
+/// The candidate that looks most like `name`, if one looks like it at all.
+pub fn nearest<'a>(
+    name: &str,
+    candidates: impl IntoIterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>,
+) -> Option<&'a str> {
+    let mut best: Option<(f64, &'a str)> = None;
+    for candidate in candidates {
+        let candidate = candidate.as_ref();
+        let similarity = strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
+        if similarity > 0.8 && best.is_none_or(|(highest, _)| similarity > highest) {
+            best = Some((similarity, candidate));
+        }
+    }
+    best.map(|(_, candidate)| candidate)
+}

@@ -1,0 +1,224 @@
+//! Reads what `goatbuild.toml` says about the project itself.
+
+use std::collections::BTreeMap;
+use std::path::PathBuf;
+
+use super::image_file::BUILDERS;
+use super::model::{Gpu, LiteLlm, LocalRuntime, LocalTarget, ModalTarget, Targets, Volume};
+use super::name::{ProjectId, VolumeName};
+use super::path::{inside, is_mount};
+use super::problem::{Problem, SpecError};
+use super::source::Place;
+use super::table::{Table, Text};
+use super::value::quoted;
+
+/// Modal's GPUs with memory in GiB and dollars per hour (list prices as
+/// remembered from 2025, not looked up). A project overrides what has changed.
+const GPUS: [(&str, f64, f64); 14] = [
+    ("T4", 16.0, 0.59),
+    ("L4", 24.0, 0.80),
+    ("A10", 24.0, 1.10),
+    ("A10G", 24.0, 1.10),
+    ("L40S", 48.0, 1.95),
+    ("A100", 40.0, 2.10),
+    ("A100-40GB", 40.0, 2.10),
+    ("A100-80GB", 80.0, 2.50),
+    ("RTX-PRO-6000", 96.0, 3.03),
+    ("H100", 80.0, 3.95),
+    ("H100!", 80.0, 3.95),
+    ("H200", 141.0, 4.54),
+    ("B200", 180.0, 6.25),
+    ("B200+", 180.0, 6.25),
+];
+
+/// Volumes that every project has, with where an image sees them.
+const VOLUMES: [(&str, &str); 3] = [
+    ("model-cache", "/root/.cache/huggingface"),
+    ("vllm-cache", "/root/.cache/vllm"),
+    ("flashinfer-cache", "/root/.cache/flashinfer"),
+];
+
+/// What the project's own file says, for one environment.
+#[derive(Debug, Clone)]
+pub(super) struct Settings {
+    pub(super) id: Option<ProjectId>,
+    pub(super) app_prefix: String,
+    pub(super) targets: Targets,
+    pub(super) volumes: BTreeMap<VolumeName, Volume>,
+    pub(super) gpus: BTreeMap<String, Gpu>,
+    pub(super) gateway: Option<LiteLlm>,
+}
+
+/// Reads the whole file, with the overrides of one environment over it.
+pub(super) fn settings<'a>(
+    root: &mut Table<'a, '_>,
+    environment: Option<&mut Table<'a, '_>>,
+) -> Settings {
+    let mut target = root.table("target");
+    let mut volumes = root.table("volumes");
+    let mut gateway = root.table("gateway");
+    if let Some(environment) = environment {
+        target = environment.table("target").over(target);
+        volumes = environment.table("volumes").over(volumes);
+        gateway = environment.table("gateway").over(gateway);
+    }
+    let mut project = root.table("project");
+    let id = project_id(&mut project);
+    let prefix = project.string("app-prefix").filter(|text| {
+        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+        let is_prefix = text.value.bytes().all(inner) && !text.value.starts_with('-');
+        if !is_prefix || text.value.len() > 40 {
+            let expected = "at most 40 lowercase letters, digits and `-`";
+            project.bad("app-prefix", &quoted(text.value), expected, &text.spot);
+        }
+        is_prefix
+    });
+    let app_prefix = match (prefix, &id) {
+        (Some(prefix), _) => prefix.value.to_owned(),
+        (None, Some(id)) => format!("{id}-"),
+        (None, None) => String::new(),
+    };
+    project.finish();
+    let volumes = read_volumes(volumes, id.as_ref().map_or("", ProjectId::as_str));
+    let targets = targets(target);
+    let gateway = read_gateway(gateway);
+    Settings { id, app_prefix, targets, volumes, gpus: gpus(root.table("gpu")), gateway }
+}
+
+fn project_id(project: &mut Table<'_, '_>) -> Option<ProjectId> {
+    let text = project.required("id", "id = \"goat-7f3a91\"")?;
+    match ProjectId::new(text.value) {
+        Ok(id) => Some(id),
+        Err(error) => {
+            project.bad("id", &quoted(text.value), error.expected, &text.spot);
+            None
+        }
+    }
+}
+
+fn targets(mut table: Table<'_, '_>) -> Targets {
+    let mut modal = table.table("modal");
+    let environment = modal.string("environment").map_or("main", |text| text.value).to_owned();
+    let target = ModalTarget {
+        environment,
+        workspace: modal.string("workspace").map(|text| text.value.to_owned()),
+        builder: modal.choice("builder", &BUILDERS),
+        hf_secret: modal.string("hf-secret").map(|text| text.value.to_owned()),
+    };
+    let is_present = modal.is_present();
+    modal.finish();
+    let mut local = table.table("local");
+    let runtimes = [
+        ("auto", LocalRuntime::Auto),
+        ("docker", LocalRuntime::Docker),
+        ("podman", LocalRuntime::Podman),
+        ("embedded", LocalRuntime::Embedded),
+    ];
+    let runtime = local.choice("runtime", &runtimes);
+    local.finish();
+    table.finish();
+    Targets { modal: is_present.then_some(target), local: LocalTarget { runtime } }
+}
+
+fn read_volumes(mut table: Table<'_, '_>, id: &str) -> BTreeMap<VolumeName, Volume> {
+    let mut volumes = BTreeMap::new();
+    let mut mounts: BTreeMap<String, Place> = BTreeMap::new();
+    let mut names: Vec<(&str, Place)> =
+        table.other_keys().into_iter().map(|key| (key.value, key.spot.place())).collect();
+    for (name, _) in VOLUMES {
+        if !names.iter().any(|(other, _)| *other == name) {
+            names.push((name, table.spot.place()));
+        }
+    }
+    for (key, place) in names {
+        let name = match VolumeName::new(key) {
+            Ok(name) => name,
+            Err(error) => {
+                let (kind, name) = ("a volume", key.to_owned());
+                let problem = Problem::BadName { kind, name, expected: error.expected };
+                table.context.push(SpecError::new(problem, place));
+                continue;
+            }
+        };
+        let built_in = VOLUMES.iter().find(|(name, _)| *name == key).map(|(_, mount)| *mount);
+        let mut volume = table.table(key);
+        let own = volume.string("name").map(|text| text.value.to_owned());
+        let mount = volume.string("mount");
+        if mount.is_none() && built_in.is_none() && !volume.has("mount") {
+            volume.missing("mount", "mount = \"/data\"");
+        }
+        if let Some(Text { value, spot }) = &mount
+            && !is_mount(value)
+        {
+            volume.bad("mount", &quoted(value), "an absolute path like \"/data\"", spot);
+        }
+        let place = mount.as_ref().map_or(place, |text| text.spot.place());
+        volume.finish();
+        let Some(mount) = mount.map(|text| text.value).or(built_in) else { continue };
+        if let Some(first) = mounts.get(mount) {
+            let problem = Problem::DuplicateMount { mount: mount.to_owned() };
+            table.context.push(SpecError::new(problem, place).with_first(first.clone()));
+        } else {
+            mounts.insert(mount.to_owned(), place);
+        }
+        let own = own.unwrap_or_else(|| format!("{id}-{key}"));
+        volumes.insert(name, Volume { name: own, mount: mount.to_owned() });
+    }
+    volumes
+}
+
+fn gpus(mut table: Table<'_, '_>) -> BTreeMap<String, Gpu> {
+    let built_in = |(name, vram_gib, usd_per_hour): (&str, f64, f64)| {
+        (name.to_owned(), Gpu { vram_gib, usd_per_hour })
+    };
+    let mut gpus: BTreeMap<_, _> = GPUS.into_iter().map(built_in).collect();
+    for key in table.other_keys() {
+        let known = gpus.get(key.value).copied();
+        let mut gpu = table.table(key.value);
+        let mut number = |field, known: Option<f64>, example: &str| {
+            if known.is_none() && !gpu.has(field) {
+                gpu.missing(field, example);
+            }
+            gpu.number(field).or(known)
+        };
+        let vram_gib = number("vram-gib", known.map(|gpu| gpu.vram_gib), "vram-gib = 80");
+        let usd_per_hour =
+            number("usd-per-hour", known.map(|gpu| gpu.usd_per_hour), "usd-per-hour = 4.50");
+        gpu.finish();
+        if let (Some(vram_gib), Some(usd_per_hour)) = (vram_gib, usd_per_hour) {
+            gpus.insert(key.value.to_owned(), Gpu { vram_gib, usd_per_hour });
+        }
+    }
+    gpus
+}
+
+fn read_gateway(mut table: Table<'_, '_>) -> Option<LiteLlm> {
+    let mut litellm = table.table("litellm");
+    table.finish();
+    if !litellm.is_present() {
+        return None;
+    }
+    let config = litellm.required("config", "config = \"litellm.yaml\"");
+    let config = config.and_then(|text| project_path(&litellm, "config", &text));
+    let mirror = litellm.string("mirror");
+    let mirror = mirror.and_then(|text| project_path(&litellm, "mirror", &text));
+    let reload = litellm.strings("reload").and_then(|(texts, spot)| {
+        if texts.is_empty() {
+            litellm.bad("reload", "empty", "a program and its arguments", &spot);
+            return None;
+        }
+        Some(texts.into_iter().map(|text| text.value.to_owned()).collect())
+    });
+    litellm.finish();
+    Some(LiteLlm { config: config?, mirror, reload })
+}
+
+/// A path relative to the project that doesn't leave it, or a report.
+fn project_path(table: &Table<'_, '_>, key: &str, text: &Text<'_>) -> Option<PathBuf> {
+    let path = inside(text.value);
+    if path.is_none() {
+        let expected = "a path relative to the project that doesn't leave it";
+        table.bad(key, &quoted(text.value), expected, &text.spot);
+    }
+    path.map(PathBuf::from)
+}

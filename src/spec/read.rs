@@ -1,0 +1,382 @@
+//! Reads all files of a project and puts them together.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+use std::sync::Arc;
+
+use toml::Spanned;
+use toml::de::{DeTable, DeValue};
+
+use super::effective::Effective;
+use super::model::{Image, Model, Project, Sources, TargetKind};
+use super::name::{EnvironmentName, ImageName, ModelName, NotAName};
+use super::problem::{Problem, SpecError, SpecErrors, nearest};
+use super::project_file::{Settings, settings};
+use super::source::{Place, SourceFile};
+use super::table::{Context, Layer, Rank, Spot, Table};
+use super::{image_file, model_file, value};
+
+/// Reads a project for `environment`; fails with every mistake in every file.
+pub fn read(
+    sources: &Sources,
+    environment: Option<&EnvironmentName>,
+) -> Result<Project, SpecErrors> {
+    let mut shared = Shared::new(&sources.project, environment);
+    let mut errors = std::mem::take(&mut shared.errors);
+    let mut keep = |mistakes: Vec<SpecError>| errors.extend(mistakes);
+    let models: Vec<_> = sources
+        .specs
+        .iter()
+        .filter_map(|file| read_model(file, &shared).map_err(&mut keep).ok())
+        .collect();
+    let images: Vec<_> =
+        sources.images.iter().filter_map(|file| read_image(file).map_err(&mut keep).ok()).collect();
+    assemble(sources, shared, models, images, errors)
+}
+
+/// What all specs share: the project's own file, read once.
+#[derive(Debug)]
+pub struct Shared<'a> {
+    file: Arc<SourceFile>,
+    /// Nothing when the file isn't TOML.
+    tree: Option<Spanned<DeTable<'a>>>,
+    environment: Option<EnvironmentName>,
+    settings: Settings,
+    default_paths: BTreeSet<String>,
+    errors: Vec<SpecError>,
+}
+
+impl<'a> Shared<'a> {
+    /// Reads `goatbuild.toml`; its mistakes come out of [`assemble`].
+    pub fn new(source: &'a SourceFile, environment: Option<&EnvironmentName>) -> Self {
+        let file = Arc::new(source.clone());
+        let context = Context::default();
+        let tree = parse(source, &file, &context);
+        let empty = DeTable::new();
+        let table = tree.as_ref().map_or(&empty, Spanned::get_ref);
+        let settings = project_file(table, &file, &context, environment);
+        let mut default_paths = BTreeSet::new();
+        if let Some(defaults) = table.get("defaults").and_then(|found| found.get_ref().as_table()) {
+            collect_paths(defaults, "", &mut default_paths);
+        }
+        let (mut errors, _) = context.finish();
+        if tree.is_none() {
+            errors.retain(|error| matches!(error.problem, Problem::Syntax { .. }));
+        }
+        let environment = environment.cloned();
+        let mut shared = Self { file, tree, environment, settings, default_paths, errors };
+        let mut mistakes = shared.check_defaults();
+        shared.errors.append(&mut mistakes);
+        shared
+    }
+
+    pub(super) fn has_modal(&self) -> bool {
+        self.settings.targets.modal.is_some() || self.tree.is_none()
+    }
+
+    pub(super) fn has_gateway(&self) -> bool {
+        self.settings.gateway.is_some()
+    }
+
+    pub(super) fn has_gpu(&self, name: &str) -> bool {
+        self.settings.gpus.contains_key(name) || self.tree.is_none()
+    }
+
+    pub(super) fn gpu_names(&self) -> impl Iterator<Item = &str> {
+        self.settings.gpus.keys().map(String::as_str)
+    }
+
+    /// Every field and table in `[defaults]`, as whole paths.
+    pub(super) fn default_paths(&self) -> &BTreeSet<String> {
+        &self.default_paths
+    }
+
+    /// The table at `path`, if it is one.
+    fn layer(&self, path: &[&str], rank: Rank) -> Option<Layer<'_>> {
+        let mut table: &DeTable<'_> = self.tree.as_ref()?.get_ref();
+        for key in path {
+            table = table.get(*key)?.get_ref().as_table()?;
+        }
+        Some(Layer { table, file: &self.file, rank })
+    }
+
+    /// The chosen environment's overrides for one model.
+    fn overrides(&self, model: &str) -> Option<Layer<'_>> {
+        let environment = self.environment.as_ref()?.as_str();
+        self.layer(&["environment", environment, "model", model], Rank::Environment)
+    }
+
+    /// Reads `[defaults]` as if it were a spec, so that its mistakes show without any spec.
+    fn check_defaults(&self) -> Vec<SpecError> {
+        let Some(layer) = self.layer(&["defaults"], Rank::Defaults) else { return Vec::new() };
+        let context = Context::default();
+        let spot = Spot { file: &self.file, span: 0..0 };
+        model_file::model(Table::new(&context, "", vec![layer], spot), None, self);
+        let (mut errors, _) = context.finish();
+        errors.retain(|error| !matches!(error.problem, Problem::MissingField { .. }));
+        errors
+    }
+}
+
+/// Reads one spec. Specs can be read in parallel.
+pub fn read_model(source: &SourceFile, shared: &Shared<'_>) -> Result<Model, Vec<SpecError>> {
+    let context = Context::default();
+    let model = model_with(source, shared, &context);
+    let (mut errors, _) = context.finish();
+    if shared.tree.is_none() {
+        // What is missing may be in the defaults that can't be read.
+        errors.retain(|error| !matches!(error.problem, Problem::MissingField { .. }));
+    }
+    model.filter(|_| errors.is_empty()).ok_or(errors)
+}
+
+fn model_with(source: &SourceFile, shared: &Shared<'_>, context: &Context) -> Option<Model> {
+    let file = Arc::new(source.clone());
+    let name = file_name(&file, "a model", ModelName::new, context);
+    let tree = parse(source, &file, context)?;
+    let own = Layer { table: tree.get_ref(), file: &file, rank: Rank::Own };
+    let stem = name.as_ref().map_or("", ModelName::as_str);
+    let layers = [shared.overrides(stem), Some(own), shared.layer(&["defaults"], Rank::Defaults)];
+    let layers = layers.into_iter().flatten().collect();
+    let root = Table::new(context, "", layers, Spot { file: &file, span: 0..0 });
+    model_file::model(root, name, shared)
+}
+
+/// Reads one image. Images can be read in parallel.
+pub fn read_image(source: &SourceFile) -> Result<Image, Vec<SpecError>> {
+    let context = Context::default();
+    let image = image_with(source, "", &context);
+    let (errors, _) = context.finish();
+    image.filter(|_| errors.is_empty()).ok_or(errors)
+}
+
+fn image_with(source: &SourceFile, path: &str, context: &Context) -> Option<Image> {
+    let file = Arc::new(source.clone());
+    let name = file_name(&file, "an image", ImageName::new, context);
+    let tree = parse(source, &file, context)?;
+    let own = Layer { table: tree.get_ref(), file: &file, rank: Rank::Own };
+    let root = Table::new(context, path, vec![own], Spot { file: &file, span: 0..0 });
+    image_file::image(root, name, &file)
+}
+
+/// Puts together what was read; `errors` are the mistakes that were found on the way.
+pub fn assemble(
+    sources: &Sources,
+    mut shared: Shared<'_>,
+    models: Vec<Model>,
+    images: Vec<Image>,
+    mut errors: Vec<SpecError>,
+) -> Result<Project, SpecErrors> {
+    errors.append(&mut shared.errors);
+    let images_by_name =
+        by_name(images, "image", |image| (&image.name, &image.file.place), &mut errors);
+    let models_by_name =
+        by_name(models, "model", |model| (&model.name, &model.file.place), &mut errors);
+    // A file with mistakes still makes its name exist.
+    let stems: BTreeSet<&str> = sources.images.iter().filter_map(stem).collect();
+    let mut aliases: BTreeMap<&str, &Place> = BTreeMap::new();
+    let mut ports: BTreeMap<u16, &Place> = BTreeMap::new();
+    for model in models_by_name.values() {
+        let image = model.image.value.as_str();
+        if !stems.contains(image) {
+            let problem = Problem::DanglingName {
+                kind: "image",
+                name: image.to_owned(),
+                nearest: nearest(image, stems.iter().copied()).map(str::to_owned),
+                make: format!("write images/{image}.toml"),
+            };
+            errors.push(SpecError::new(problem, model.image.place.clone()));
+        }
+        if let Some(gateway) = &model.gateway {
+            let alias = &gateway.alias;
+            if let Some(first) = aliases.get(alias.value.as_str()) {
+                let problem = Problem::DuplicateAlias { alias: alias.value.clone() };
+                let error = SpecError::new(problem, alias.place.clone());
+                errors.push(error.with_first((*first).clone()));
+            } else {
+                aliases.insert(&alias.value, &alias.place);
+            }
+        }
+        if let (TargetKind::Local, Some(port)) = (model.target, &model.serve.port) {
+            if let Some(first) = ports.get(&port.value) {
+                let problem = Problem::DuplicatePort { port: port.value };
+                let error = SpecError::new(problem, port.place.clone());
+                errors.push(error.with_first((*first).clone()));
+            } else {
+                ports.insert(port.value, &port.place);
+            }
+        }
+    }
+    overridden_models_exist(sources, &shared, &mut errors);
+    SpecErrors::collect(errors)?;
+    let Settings { id, app_prefix, targets, volumes, gpus, gateway } = shared.settings;
+    Ok(Project {
+        id: id.unwrap_or_else(|| panic!("BUG: a project without id and without mistakes")),
+        app_prefix,
+        environment: shared.environment,
+        targets,
+        volumes,
+        gpus,
+        gateway,
+        models: models_by_name,
+        images: images_by_name,
+    })
+}
+
+/// Every value that counts for `model` and its image, in the order in which they are read.
+///
+/// `None` when the project has no such model.
+pub fn effective(
+    sources: &Sources,
+    environment: Option<&EnvironmentName>,
+    model: &ModelName,
+) -> Result<Option<Vec<Effective>>, SpecErrors> {
+    let Some(spec) = sources.specs.iter().find(|file| stem(file) == Some(model.as_str())) else {
+        return Ok(None);
+    };
+    let shared = Shared::new(&sources.project, environment);
+    SpecErrors::collect(shared.errors.clone())?;
+    let context = Context::traced();
+    let read = model_with(spec, &shared, &context);
+    let (errors, mut values) = context.finish();
+    SpecErrors::collect(errors)?;
+    let image = read.map(|model| model.image.value);
+    let file =
+        sources.images.iter().find(|file| stem(file) == image.as_ref().map(ImageName::as_str));
+    if let Some(file) = file {
+        let context = Context::traced();
+        image_with(file, "image:", &context);
+        let (errors, mut image_values) = context.finish();
+        SpecErrors::collect(errors)?;
+        values.append(&mut image_values);
+    }
+    Ok(Some(values))
+}
+
+/// Reads the project's file once per environment, and keeps what the chosen one says.
+fn project_file(
+    tree: &DeTable<'_>,
+    file: &Arc<SourceFile>,
+    context: &Context,
+    chosen: Option<&EnvironmentName>,
+) -> Settings {
+    let own = Layer { table: tree, file, rank: Rank::Own };
+    let spot = Spot { file, span: 0..0 };
+    let mut root = Table::new(context, "", vec![own], spot);
+    let mut kept = settings(&mut root, None);
+    let _ = root.table("defaults");
+    let mut environments = root.table("environment");
+    let names = environments.other_keys();
+    for name in &names {
+        let mut environment = environments.table(name.value);
+        let settings = settings(&mut root, Some(&mut environment));
+        let _ = environment.table("model");
+        environment.finish();
+        if chosen.is_some_and(|chosen| chosen.as_str() == name.value) {
+            kept = settings;
+        }
+    }
+    if let Some(chosen) = chosen
+        && !names.iter().any(|name| name.value == chosen.as_str())
+    {
+        let problem = Problem::DanglingName {
+            kind: "environment",
+            name: chosen.to_string(),
+            nearest: nearest(chosen.as_str(), names.iter().map(|name| name.value))
+                .map(str::to_owned),
+            make: format!("add [environment.{chosen}] to goatbuild.toml"),
+        };
+        context.report(problem, &environments.spot);
+    }
+    root.finish();
+    kept
+}
+
+/// Reports overrides of models that don't exist.
+fn overridden_models_exist(sources: &Sources, shared: &Shared<'_>, errors: &mut Vec<SpecError>) {
+    let Some(environments) = shared.layer(&["environment"], Rank::Own) else { return };
+    let stems: BTreeSet<&str> = sources.specs.iter().filter_map(stem).collect();
+    for environment in environments.table.values() {
+        let models = environment.get_ref().as_table().and_then(|table| table.get("model"));
+        let Some(models) = models.and_then(|models| models.get_ref().as_table()) else { continue };
+        for key in models.keys().filter(|key| !stems.contains(key.get_ref().as_ref())) {
+            let name: &str = key.get_ref();
+            let problem = Problem::DanglingName {
+                kind: "model",
+                name: name.to_owned(),
+                nearest: nearest(name, stems.iter().copied()).map(str::to_owned),
+                make: format!("write specs/{name}.toml"),
+            };
+            errors.push(SpecError::new(problem, Place::new(Arc::clone(&shared.file), key.span())));
+        }
+    }
+}
+
+fn by_name<N: Ord + Clone + std::fmt::Display, T>(
+    things: Vec<T>,
+    kind: &'static str,
+    describe: fn(&T) -> (&N, &Place),
+    errors: &mut Vec<SpecError>,
+) -> BTreeMap<N, T> {
+    let mut map: BTreeMap<N, T> = BTreeMap::new();
+    for thing in things {
+        let (name, place) = describe(&thing);
+        if let Some(first) = map.get(name) {
+            let problem = Problem::DuplicateName { kind, name: name.to_string() };
+            let error = SpecError::new(problem, place.clone());
+            errors.push(error.with_first(describe(first).1.clone()));
+        } else {
+            map.insert(name.clone(), thing);
+        }
+    }
+    map
+}
+
+fn stem(file: &SourceFile) -> Option<&str> {
+    file.path.file_stem()?.to_str()
+}
+
+/// The name that a file's own name gives.
+fn file_name<N>(
+    file: &Arc<SourceFile>,
+    kind: &'static str,
+    name: fn(&str) -> Result<N, NotAName>,
+    context: &Context,
+) -> Option<N> {
+    match name(stem(file).unwrap_or_default()) {
+        Ok(name) => Some(name),
+        Err(error) => {
+            let text = file.path.file_stem().map_or(file.path.as_path(), Path::new);
+            let name = text.display().to_string();
+            let problem = Problem::BadName { kind, name, expected: error.expected };
+            context.push(SpecError::new(problem, Place::new(Arc::clone(file), 0..0)));
+            None
+        }
+    }
+}
+
+fn parse<'a>(
+    source: &'a SourceFile,
+    file: &Arc<SourceFile>,
+    context: &Context,
+) -> Option<Spanned<DeTable<'a>>> {
+    match DeTable::parse(&source.text) {
+        Ok(tree) => Some(tree),
+        Err(error) => {
+            let message = error.message().to_owned();
+            let place = Place::new(Arc::clone(file), error.span().unwrap_or(0..0));
+            context.push(SpecError::new(Problem::Syntax { message }, place));
+            None
+        }
+    }
+}
+
+fn collect_paths(table: &DeTable<'_>, above: &str, paths: &mut BTreeSet<String>) {
+    for (key, found) in table {
+        let path = format!("{above}{}", value::key_text(key.get_ref()));
+        if let DeValue::Table(table) = found.get_ref() {
+            collect_paths(table, &format!("{path}."), paths);
+        }
+        paths.insert(path);
+    }
+}

@@ -1,0 +1,322 @@
+//! Reading whole projects; every diagnostic as the user sees it is a snapshot.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use miette::{GraphicalReportHandler, GraphicalTheme};
+use proptest::prelude::*;
+
+use super::*;
+
+const PROJECT: &str = r#"
+[project]
+id = "goat-7f3a91"
+app-prefix = "goat-vllm-"
+
+[defaults]
+serve = { max-inputs = 32, scaledown-window = "5m", timeout = "60m" }
+engine.compilation-config = { mode = 3, pass_config = { fuse_allreduce_rms = false } }
+
+[target.modal]
+environment = "goat"
+workspace = "phare"
+hf-secret = "goat-hf-token"
+
+[volumes]
+model-cache = { name = "goat-model-cache" }
+
+[gpu]
+H100 = { usd-per-hour = 4.50 }
+
+[gateway.litellm]
+config = "dev/litellm-config-modal.yaml"
+
+[environment.staging.target.modal]
+environment = "goat-staging"
+"#;
+
+const OVERRIDE: &str = "[environment.staging.model.gpt-oss-20b]\nhardware.count = 2\n";
+
+const SPEC: &str = r#"
+image  = "gpt-oss"
+target = "modal"
+env    = { VLLM_LOGGING_LEVEL = "INFO" }
+
+[model]
+source   = "hf:openai/gpt-oss-20b"
+revision = "d666cf3b67006cf8227666739edf25164aaffdeb"
+
+[draft]
+source = "hf:RedHatAI/gpt-oss-20b-speculator.eagle3"
+method = "eagle3"
+num-speculative-tokens = 7
+
+[hardware]
+gpu = "H100"
+
+[engine]
+max-model-len = 32768
+kv-cache-dtype = "fp8"
+compilation-config = { pass_config = { fuse_allreduce_rms = true } }
+
+[serve]
+startup-timeout = "30m"
+max-inputs = 64
+"#;
+
+const IMAGE: &str = r#"
+base = "docker.io/nvidia/cuda:12.8.1-devel-ubuntu22.04"
+python = "3.12"
+requirements = ["vllm==0.13.0"]
+env = { VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8 = "1" }
+"#;
+
+const LOCAL: &str = "image = \"gpt-oss\"\nmodel.source = \"path:tiny\"\n";
+
+fn file(path: &str, text: &str) -> SourceFile {
+    SourceFile { path: PathBuf::from(path), text: text.into() }
+}
+
+fn sources(project: &str, specs: &[(&str, &str)]) -> Sources {
+    let specs = specs.iter().map(|(name, text)| file(&format!("specs/{name}.toml"), text));
+    let images = vec![file("images/gpt-oss.toml", IMAGE)];
+    Sources { project: file("goatbuild.toml", project), specs: specs.collect(), images }
+}
+
+fn staging() -> EnvironmentName {
+    EnvironmentName::new("staging").expect("a name")
+}
+
+fn rendered(error: &SpecErrors) -> String {
+    let mut text = String::new();
+    GraphicalReportHandler::new_themed(GraphicalTheme::unicode_nocolor())
+        .with_width(100)
+        .with_links(false)
+        .without_syntax_highlighting()
+        .render_report(&mut text, error)
+        .expect("renders");
+    text.lines().map(|line| line.trim_end().to_owned() + "\n").collect()
+}
+
+fn mistakes(sources: &Sources) -> String {
+    rendered(&read(sources, None).expect_err("has mistakes"))
+}
+
+/// The mistakes of a local model with `lines` added.
+fn spec_mistakes(lines: &str) -> String {
+    mistakes(&sources(PROJECT, &[("tiny", &format!("{LOCAL}{lines}"))]))
+}
+
+#[test]
+fn a_whole_project_is_read() {
+    let project = read(&sources(PROJECT, &[("gpt-oss-20b", SPEC)]), None).expect("reads");
+    let model = &project.models["gpt-oss-20b"];
+    assert_eq!(project.app_name(&model.name), "goat-vllm-gpt-oss-20b");
+    assert_eq!(project.image_of(model).requirements[0].value, "vllm==0.13.0");
+    assert_eq!(model.serve.max_inputs, 64);
+    assert_eq!(model.serve.scaledown_window, Duration::from_secs(300));
+    assert_eq!(model.serve.startup_timeout, Duration::from_secs(1800));
+    assert_eq!(model.hardware, Some(Hardware { gpu: "H100".to_owned(), count: 1 }));
+    assert_eq!(project.gpus["H100"], Gpu { vram_gib: 80.0, usd_per_hour: 4.5 });
+    let alias = model.gateway.as_ref().map(|gateway| gateway.alias.value.as_str());
+    assert_eq!(alias, Some("gpt-oss-20b-local"));
+    let volume = |name: &str| project.volumes[name].name.as_str();
+    assert_eq!(volume("model-cache"), "goat-model-cache");
+    assert_eq!(volume("vllm-cache"), "goat-7f3a91-vllm-cache");
+}
+
+#[test]
+fn nested_flags_merge_leaf_by_leaf() {
+    let project = read(&sources(PROJECT, &[("gpt-oss-20b", SPEC)]), None).expect("reads");
+    let flag = &project.models["gpt-oss-20b"].engine.flags["compilation-config"];
+    let expected = serde_json::json!({ "mode": 3, "pass_config": { "fuse_allreduce_rms": true } });
+    assert_eq!(flag.to_json(), expected);
+}
+
+#[test]
+fn unset_takes_defaults_back() {
+    let text = format!("unset = [\"engine.compilation-config\", \"serve.timeout\"]\n{LOCAL}");
+    let project = read(&sources(PROJECT, &[("tiny", &text)]), None).expect("reads");
+    assert!(project.models["tiny"].engine.flags.is_empty());
+    let kept = format!("unset = [\"engine.compilation-config.mode\"]\n{LOCAL}");
+    let project = read(&sources(PROJECT, &[("tiny", &kept)]), None).expect("reads");
+    let flag = &project.models["tiny"].engine.flags["compilation-config"];
+    let expected = serde_json::json!({ "pass_config": { "fuse_allreduce_rms": false } });
+    assert_eq!(flag.to_json(), expected);
+}
+
+#[test]
+fn comments_and_key_order_change_nothing() {
+    let moved = format!("# moved\n\n{}", SPEC.replace("gpu = \"H100\"", "gpu   = 'H100' # same"));
+    let one = read(&sources(PROJECT, &[("gpt-oss-20b", SPEC)]), None).expect("reads");
+    let other = read(&sources(PROJECT, &[("gpt-oss-20b", &moved)]), None).expect("reads");
+    assert_eq!(one, other);
+}
+
+#[test]
+fn an_environment_overrides_targets_and_hardware() {
+    let sources = sources(&format!("{PROJECT}{OVERRIDE}"), &[("gpt-oss-20b", SPEC)]);
+    let project = read(&sources, Some(&staging())).expect("reads");
+    let modal = project.targets.modal.as_ref().expect("is there");
+    assert_eq!(modal.environment, "goat-staging");
+    assert_eq!(modal.workspace.as_deref(), Some("phare"));
+    let hardware = project.models["gpt-oss-20b"].hardware.as_ref().expect("is there");
+    assert_eq!((hardware.gpu.as_str(), hardware.count), ("H100", 2));
+}
+
+#[test]
+fn a_command_engine_has_its_own_fields() {
+    let text = format!("{LOCAL}engine = {{ name = \"command\", command = [\"serve\"] }}\n");
+    let project = PROJECT.replace("engine.compilation-config", "# ");
+    let project = read(&sources(&project, &[("tiny", &text)]), None).expect("reads");
+    let command = CommandEngine {
+        command: vec!["serve".to_owned()],
+        health: "/health".to_owned(),
+        compiles: false,
+    };
+    assert_eq!(project.models["tiny"].engine.command, Some(command));
+}
+
+#[test]
+fn every_value_is_shown_with_its_origin() {
+    let sources = sources(&format!("{PROJECT}{OVERRIDE}"), &[("gpt-oss-20b", SPEC)]);
+    let name = ModelName::new("gpt-oss-20b").expect("a name");
+    let values = effective(&sources, Some(&staging()), &name).expect("reads").expect("exists");
+    insta::assert_snapshot!(render_effective(&values));
+}
+
+#[test]
+fn unknown_fields_suggest_the_nearest() {
+    insta::assert_snapshot!(spec_mistakes("serve.max-input = 3\nzzz = 1\nhardware.cont = 1\n"));
+}
+
+#[test]
+fn wrong_types_say_what_was_expected() {
+    insta::assert_snapshot!(spec_mistakes(
+        "env = { A = 1 }\nserve = { port = \"80\", timeout = 60, fast-boot = 1, smoke = [] }\n\
+         engine = \"vllm\"\n"
+    ));
+}
+
+#[test]
+fn bad_values_say_what_can_be_written() {
+    insta::assert_snapshot!(spec_mistakes(
+        "target = \"moon\"\nserve = { port = 70000, timeout = \"5 minutes\", served-name = \"a b\" }\n\
+         engine = { seed = inf, day = 2026-01-01 }\ngateway.alias = \"\"\nmodel.revision = \"x\"\n"
+    ));
+}
+
+#[test]
+fn sources_stay_in_the_project_or_on_the_hub() {
+    let spec = |source: &str| format!("image = \"gpt-oss\"\nmodel.source = \"{source}\"\n");
+    let (one, two, three) = (spec("path:../up"), spec("hf:gpt-oss"), spec("openai/gpt-oss"));
+    let specs = [("one", one.as_str()), ("three", &three), ("two", &two)];
+    insta::assert_snapshot!(mistakes(&sources(PROJECT, &specs)));
+}
+
+#[test]
+fn missing_fields_come_with_an_example() {
+    let modal = "target = \"modal\"\n[draft]\n[engine]\nname = \"vllm\"\n";
+    insta::assert_snapshot!(mistakes(&sources(PROJECT, &[("empty", modal)])));
+}
+
+#[test]
+fn a_model_on_modal_needs_the_target() {
+    let project = "project.id = \"a\"\n";
+    insta::assert_snapshot!(mistakes(&sources(project, &[("gpt-oss-20b", SPEC)])));
+}
+
+#[test]
+fn dangling_names_suggest_the_nearest() {
+    let text = "unset = [\"serve.timeot\"]\nimage = \"gpt-os\"\nmodel.source = \"path:tiny\"\n\
+                hardware.gpu = \"H10\"\n";
+    let project = format!("{PROJECT}{}", OVERRIDE.replace("gpt-oss-20b", "tinny"));
+    insta::assert_snapshot!(mistakes(&sources(&project, &[("tiny", text)])));
+}
+
+#[test]
+fn an_unknown_environment_suggests_the_nearest() {
+    let sources = sources(PROJECT, &[("gpt-oss-20b", SPEC)]);
+    let name = EnvironmentName::new("stagin").expect("a name");
+    insta::assert_snapshot!(rendered(&read(&sources, Some(&name)).expect_err("dangles")));
+}
+
+#[test]
+fn duplicates_point_at_both_places() {
+    let one = format!("{LOCAL}gateway.alias = \"same\"\nserve.port = 8000\n");
+    let sources = sources(PROJECT, &[("one", &one), ("two", &one)]);
+    insta::assert_snapshot!(mistakes(&sources));
+}
+
+#[test]
+fn two_files_of_one_name_are_a_mistake() {
+    insta::assert_snapshot!(mistakes(&sources(PROJECT, &[("a/tiny", LOCAL), ("b/tiny", LOCAL)])));
+}
+
+#[test]
+fn bad_names_say_what_a_name_is() {
+    let text = format!("{LOCAL}env = {{ \"1A\" = \"x\" }}\n");
+    insta::assert_snapshot!(mistakes(&sources(PROJECT, &[("Tiny_Model", &text)])));
+}
+
+#[test]
+fn files_that_are_not_toml_are_pointed_at() {
+    let sources = sources("[project\nid = 1", &[("tiny", "image = \n"), ("two", LOCAL)]);
+    insta::assert_snapshot!(mistakes(&sources));
+}
+
+#[test]
+fn project_mistakes_are_all_reported() {
+    let project = "[project]\nid = \"A B\"\n[defaults]\nserve.max-inputs = 0\nengin = 1\n\
+                   [volumes]\nother = { mount = \"/root/.cache/vllm\" }\nthird = {}\n\
+                   [gpu]\nX1 = { vram-gib = -1 }\n[gateway.litellm]\nconfig = \"/etc/x\"\n\
+                   [target.local]\nruntime = \"dokcer\"\n[environment.staging.targt]\n";
+    insta::assert_snapshot!(mistakes(&sources(project, &[("tiny", LOCAL), ("two", LOCAL)])));
+}
+
+#[test]
+fn image_mistakes_are_all_reported() {
+    let mut sources = sources(PROJECT, &[]);
+    sources.images = vec![
+        file("images/a.toml", "platform = \"linux/riscv\"\npython = \"three\"\n"),
+        file("images/b.toml", "base = { debian = \"Bookworm\", packges = [] }\nbuilder = \"x\"\n"),
+        file("images/c.toml", "base = { layout = \"../x\" }\nrequirements = [\"\", 1]\n"),
+    ];
+    insta::assert_snapshot!(mistakes(&sources));
+}
+
+proptest! {
+    #[test]
+    fn arbitrary_text_never_panics(project in "\\PC{0,80}", spec in "\\PC{0,80}") {
+        let sources = sources(&project, &[("tiny", &spec)]);
+        let _ = read(&sources, None).map_err(|errors| rendered(&errors));
+    }
+
+    #[test]
+    fn cut_and_spliced_files_never_panic(
+        cut in 0usize..900,
+        length in 0usize..40,
+        junk in "[\\[\\]{}=.\"'\n a-z0-9é-]{0,12}",
+    ) {
+        let splice = |text: &str| {
+            let start = cut % text.len();
+            let end = (start + length).min(text.len());
+            format!("{}{junk}{}", &text[..start], &text[end..])
+        };
+        let mut sources = sources(&splice(PROJECT), &[("gpt-oss-20b", &splice(SPEC))]);
+        sources.images[0].text = splice(IMAGE).into();
+        let _ = read(&sources, Some(&staging())).map_err(|errors| rendered(&errors));
+    }
+}
+
+/// Measures; run with `--release -- --ignored --nocapture`.
+#[test]
+#[ignore = "a measurement"]
+fn ten_thousand_specs() {
+    let named: Vec<_> = (0..10_000).map(|number| (format!("model-{number}"), SPEC)).collect();
+    let named: Vec<_> = named.iter().map(|(name, text)| (name.as_str(), *text)).collect();
+    let sources = sources(PROJECT, &named);
+    let start = std::time::Instant::now();
+    let project = read(&sources, None).expect("reads");
+    println!("{} models in {:?}", project.models.len(), start.elapsed());
+}
