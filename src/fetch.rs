@@ -160,10 +160,15 @@ pub struct Fetcher {
     patience: Patience,
 }
 
+/// So many new bytes show that a bad connection still leads somewhere.
+const PROGRESS: u64 = 1 << 20;
+
 /// What to do after one failed attempt.
 enum Failure {
     /// Worth another attempt, after at least this wait when the server named one.
     Transient(FetchError, Option<Duration>),
+    /// It broke after a good part had arrived: worth another attempt, and patience starts anew.
+    Progressed,
     /// Asking again would not help.
     Final(FetchError),
 }
@@ -178,6 +183,11 @@ impl Fetcher {
             .build()
             .map_err(|error| FetchError::Client { reason: innermost(&error) })?;
         Ok(Self { client, offline, patience })
+    }
+
+    /// Whether the network is forbidden.
+    pub fn is_offline(&self) -> bool {
+        self.offline
     }
 
     /// Fetches a whole body of at most `limit` bytes into memory.
@@ -202,7 +212,7 @@ impl Fetcher {
                 body.extend_from_slice(&chunk);
                 if body.len() as u64 > limit {
                     return Err(Failure::Final(FetchError::TooLarge {
-                        url: url.to_owned(),
+                        url: without_credentials(url),
                         limit,
                     }));
                 }
@@ -224,9 +234,14 @@ impl Fetcher {
         reporter: &Reporter,
     ) -> Result<&'a str, FetchError> {
         let mut last = None;
+        // The most bytes that were ever there: what is fetched twice is counted once.
+        let mut counted = 0;
         for url in sources {
-            let outcome =
-                self.retrying(url, async || self.attempt(url, expected, to, reporter).await).await;
+            let outcome = self
+                .retrying(url, async || {
+                    self.attempt(url, expected, to, &mut counted, reporter).await
+                })
+                .await;
             match outcome {
                 Ok(()) => return Ok(url),
                 Err(
@@ -251,6 +266,7 @@ impl Fetcher {
         url: &str,
         expected: &Expected,
         to: &Path,
+        counted: &mut u64,
         reporter: &Reporter,
     ) -> Result<(), Failure> {
         let written = |source| Failure::Final(FetchError::Write { path: to.to_owned(), source });
@@ -266,6 +282,7 @@ impl Fetcher {
         if expected.size.is_some_and(|size| have > size) {
             have = 0;
         }
+        let mut resumed = have > 0;
         if expected.size != Some(have) || have == 0 {
             let mut request = self.client.get(url);
             if have > 0 {
@@ -278,53 +295,61 @@ impl Fetcher {
                 file.set_len(0).map_err(written)?;
             }
             let mut response = self.answered(url, sent)?;
-            let resumes = response.status() == StatusCode::PARTIAL_CONTENT
+            resumed = response.status() == StatusCode::PARTIAL_CONTENT
                 && response
                     .headers()
                     .get(CONTENT_RANGE)
                     .and_then(|value| value.to_str().ok())
                     .is_some_and(|value| value.starts_with(&format!("bytes {have}-")));
-            if !resumes {
+            if !resumed {
                 have = 0;
             }
             file.set_len(have).map_err(written)?;
             file.seek(std::io::SeekFrom::End(0)).map_err(written)?;
-            while let Some(chunk) =
-                response.chunk().await.map_err(|error| self.broken(url, &error))?
-            {
+            advance_to(have, counted, reporter)?;
+            let before = *counted;
+            loop {
+                let chunk = match response.chunk().await {
+                    Ok(Some(chunk)) => chunk,
+                    Ok(None) => break,
+                    Err(_) if *counted >= before + PROGRESS => return Err(Failure::Progressed),
+                    Err(error) => return Err(self.broken(url, &error)),
+                };
                 have += chunk.len() as u64;
                 if let Some(size) = expected.size
                     && have > size
                 {
-                    let _ = std::fs::remove_file(&part);
-                    return Err(Failure::Final(mismatch(
-                        url,
-                        "size",
-                        &size.to_string(),
-                        &format!("more than {size}"),
-                    )));
+                    let found = format!("more than {size}");
+                    let error = mismatch(url, "size", &size.to_string(), &found);
+                    return Err(discarded(error, &part, resumed));
                 }
                 file.write_all(&chunk).map_err(written)?;
-                reporter.advance(chunk.len() as u64).map_err(|stop| Failure::Final(stop.into()))?;
+                advance_to(have, counted, reporter)?;
             }
-        }
-        if let Some(size) = expected.size
-            && have < size
-        {
-            return Err(Failure::Transient(
-                FetchError::Network {
-                    url: url.to_owned(),
-                    reason: format!("the body ended after {have} of {size} bytes"),
-                    attempts: self.patience.attempts,
-                },
-                None,
-            ));
+            if let Some(size) = expected.size
+                && have < size
+            {
+                if *counted >= before + PROGRESS {
+                    return Err(Failure::Progressed);
+                }
+                let reason = format!("the body ended after {have} of {size} bytes");
+                return Err(Failure::Transient(self.network(url, reason), None));
+            }
+        } else {
+            advance_to(have, counted, reporter)?;
         }
         file.seek(std::io::SeekFrom::Start(0)).map_err(written)?;
-        let found = sha256_of(&mut file).map_err(written)?;
+        // Gigabytes take seconds to hash: not on a thread that others wait for.
+        let (file, found) = tokio::task::spawn_blocking(move || {
+            let found = sha256_of(&mut file);
+            (file, found)
+        })
+        .await
+        .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        let found = found.map_err(written)?;
         if found != expected.sha256 {
-            let _ = std::fs::remove_file(&part);
-            return Err(Failure::Final(mismatch(url, "SHA-256", &expected.sha256, &found)));
+            let error = mismatch(url, "SHA-256", &expected.sha256, &found);
+            return Err(discarded(error, &part, resumed));
         }
         file.sync_data().map_err(written)?;
         std::fs::rename(&part, to).map_err(written)
@@ -337,7 +362,7 @@ impl Fetcher {
         mut attempt: impl AsyncFnMut() -> Result<T, Failure>,
     ) -> Result<T, FetchError> {
         if self.offline {
-            return Err(FetchError::Offline { url: url.to_owned() });
+            return Err(FetchError::Offline { url: without_credentials(url) });
         }
         let mut wait = self.patience.first_wait;
         let mut tried = 0;
@@ -346,6 +371,11 @@ impl Fetcher {
             match attempt().await {
                 Ok(value) => return Ok(value),
                 Err(Failure::Final(error)) => return Err(error),
+                Err(Failure::Progressed) => {
+                    tried = 0;
+                    wait = self.patience.first_wait;
+                    tokio::time::sleep(wait.mul_f64(jitter())).await;
+                }
                 Err(Failure::Transient(error, asked)) => {
                     if tried >= self.patience.attempts {
                         return Err(error);
@@ -369,14 +399,15 @@ impl Fetcher {
             return Ok(response);
         }
         let failed = |attempts| FetchError::Status {
-            url: url.to_owned(),
+            url: without_credentials(url),
             status: status.as_u16(),
             attempts,
         };
         Err(match status {
-            StatusCode::NOT_FOUND | StatusCode::GONE => {
-                Failure::Final(FetchError::Gone { url: url.to_owned(), status: status.as_u16() })
-            }
+            StatusCode::NOT_FOUND | StatusCode::GONE => Failure::Final(FetchError::Gone {
+                url: without_credentials(url),
+                status: status.as_u16(),
+            }),
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::REQUEST_TIMEOUT
             | StatusCode::RANGE_NOT_SATISFIABLE => {
@@ -390,15 +421,40 @@ impl Fetcher {
     }
 
     fn broken(&self, url: &str, error: &reqwest::Error) -> Failure {
-        Failure::Transient(
-            FetchError::Network {
-                url: url.to_owned(),
-                reason: innermost(error),
-                attempts: self.patience.attempts,
-            },
-            None,
-        )
+        Failure::Transient(self.network(url, innermost(error)), None)
     }
+
+    fn network(&self, url: &str, reason: String) -> FetchError {
+        FetchError::Network {
+            url: without_credentials(url),
+            reason,
+            attempts: self.patience.attempts,
+        }
+    }
+}
+
+/// Reports what is new of `have` bytes.
+fn advance_to(have: u64, counted: &mut u64, reporter: &Reporter) -> Result<(), Failure> {
+    let new = have.saturating_sub(*counted);
+    *counted += new;
+    reporter.advance(new).map_err(|stop| Failure::Final(stop.into()))
+}
+
+/// Throws wrong bytes away. If part of them was from before, a fresh download may be right.
+fn discarded(error: FetchError, part: &Path, resumed: bool) -> Failure {
+    let _ = std::fs::remove_file(part);
+    if resumed { Failure::Transient(error, None) } else { Failure::Final(error) }
+}
+
+/// The URL as messages and locks may show it: without user name and password.
+pub(crate) fn without_credentials(url: &str) -> String {
+    let Ok(mut parsed) = reqwest::Url::parse(url) else { return url.to_owned() };
+    if parsed.username().is_empty() && parsed.password().is_none() {
+        return url.to_owned();
+    }
+    let _ = parsed.set_username("");
+    let _ = parsed.set_password(None);
+    parsed.into()
 }
 
 /// A client that trusts the operating system's certificates, to be configured further.
@@ -435,7 +491,7 @@ pub fn hex(bytes: &[u8]) -> String {
 
 fn mismatch(url: &str, what: &'static str, expected: &str, found: &str) -> FetchError {
     FetchError::Mismatch {
-        url: url.to_owned(),
+        url: without_credentials(url),
         what,
         expected: expected.to_owned(),
         found: found.to_owned(),
@@ -468,3 +524,8 @@ fn jitter() -> f64 {
     let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or(0);
     0.5 + f64::from(random) / f64::from(u32::MAX)
 }
+
+#[cfg(test)]
+pub(crate) mod double;
+#[cfg(test)]
+mod tests;

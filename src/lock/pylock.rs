@@ -21,6 +21,9 @@ pub use tags::{Misfit, SupportedTags, WheelName};
 
 use crate::platform::{MajorMinor, Runtime};
 
+/// How many wheels an error lists; the nearest misses come first.
+const LISTED: usize = 6;
+
 /// A `pylock.toml`: only what goatbuild needs; the standard's other fields are passed over.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -328,7 +331,7 @@ impl Package {
             return Err(not_a_wheel("a local directory"));
         }
         let direct = match &self.archive {
-            Some(archive) if archive.filename().ends_with(".whl") => Some(archive),
+            Some(archive) if archive.filename().strip_suffix(".whl").is_some() => Some(archive),
             Some(_) => return Err(not_a_wheel("a source archive")),
             None => None,
         };
@@ -414,7 +417,7 @@ pub fn no_wheel_among(
 ) -> Option<PylockError> {
     let supported = SupportedTags::new(runtime);
     let mut candidates = Vec::new();
-    for filename in filenames.iter().filter(|name| name.ends_with(".whl")) {
+    for filename in filenames.iter().filter(|name| name.strip_suffix(".whl").is_some()) {
         let misfit = match WheelName::parse(filename) {
             Some(wheel) => supported.misfit(&wheel)?,
             None => Misfit::BadName,
@@ -478,10 +481,20 @@ fn listed(candidates: &[(String, Misfit)]) -> String {
     if candidates.is_empty() {
         return ": it is published as source only".to_owned();
     }
-    candidates.iter().fold(":".to_owned(), |mut text, (name, misfit)| {
+    let mut sorted: Vec<_> = candidates.iter().collect();
+    sorted.sort_by_key(|(_, misfit)| match misfit {
+        Misfit::NewerGlibc { .. } => 0,
+        Misfit::OtherPython(_) => 1,
+        Misfit::OtherPlatform(_) | Misfit::BadName => 2,
+    });
+    let mut text = ":".to_owned();
+    for (name, misfit) in sorted.iter().take(LISTED) {
         let _ = write!(text, "\n  {name} {misfit}");
-        text
-    })
+    }
+    if sorted.len() > LISTED {
+        let _ = write!(text, "\n  … and {} more", sorted.len() - LISTED);
+    }
+    text
 }
 
 fn way_out(package: &str, candidates: &[(String, Misfit)]) -> String {

@@ -1,1 +1,17 @@
-//! TODO(python)
+//! Python packages for an image: a pinned uv, resolution to a lock, and the locked wheels.
+//!
+//! uv only resolves. What is fetched, and that its bytes are the locked ones, is decided here.
+
+mod error;
+mod index;
+mod resolve;
+mod uv;
+mod wheels;
+
+pub use error::PythonError;
+pub use resolve::{Upgrade, resolve};
+pub use uv::{Uv, ensure_uv};
+pub use wheels::fetch_wheels;
+
+#[cfg(test)]
+mod tests;

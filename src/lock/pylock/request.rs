@@ -41,7 +41,9 @@ impl PythonRequest {
                 requirements.iter().map(|requirement| canonical(requirement)).collect();
             field(label);
             field(&canonical.len().to_string());
-            canonical.iter().for_each(|requirement| field(requirement));
+            for requirement in &canonical {
+                field(requirement);
+            }
         }
         hasher.finalize().to_hex().to_string()
     }
@@ -60,7 +62,7 @@ pub fn validate_requirement(text: &str) -> Result<(), String> {
     let Some(VersionOrUrl::Url(url)) = &requirement.version_or_url else { return Ok(()) };
     let url = url.to_string();
     let file = url.split(['#', '?']).next().unwrap_or(&url);
-    if url.starts_with("https://") && file.ends_with(".whl") {
+    if url.starts_with("https://") && file.strip_suffix(".whl").is_some() {
         return Ok(());
     }
     Err(format!(

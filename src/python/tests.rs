@@ -1,0 +1,166 @@
+use std::path::Path;
+
+use super::index::Index;
+use super::*;
+use crate::event::Reporter;
+use crate::fetch::double::{Answer, Server};
+use crate::fetch::{FetchError, Fetcher, Patience, sha256_of};
+use crate::lock::pylock::{LockedWheel, PythonRequest};
+use crate::platform::{Architecture, MajorMinor, Runtime};
+
+fn fetcher() -> Fetcher {
+    let first_wait = std::time::Duration::from_millis(5);
+    Fetcher::new(false, Patience { attempts: 2, first_wait, ..Patience::default() }).unwrap()
+}
+
+fn wheel(name: &str, url: String, bytes: &[u8]) -> LockedWheel {
+    LockedWheel {
+        name: name.to_owned(),
+        version: "1".to_owned(),
+        filename: format!("{name}-1-py3-none-any.whl"),
+        url,
+        size: Some(bytes.len() as u64),
+        sha256: sha256_of(&mut std::io::Cursor::new(bytes)).unwrap(),
+    }
+}
+
+fn index_of(server: &Server) -> Index {
+    let url = format!("{}/simple", server.url);
+    Index::configured(|name| (name == "PIP_INDEX_URL").then(|| url.clone())).unwrap()
+}
+
+async fn fetch(
+    index: Option<&Index>,
+    wheels: &[LockedWheel],
+    into: &Path,
+) -> Result<Vec<std::path::PathBuf>, PythonError> {
+    wheels::fetch_through(&fetcher(), index, wheels, into, &Reporter::silent()).await
+}
+
+#[tokio::test]
+async fn wheels_are_stored_by_digest_and_fetched_once() {
+    let server = Server::start().await;
+    let url = |path: &str, bytes: &[u8]| server.on(path, vec![Answer::Whole(bytes.to_vec())]);
+    let wheels = [wheel("a", url("/a", b"aaa"), b"aaa"), wheel("b", url("/b", b"bbbbb"), b"bbbbb")];
+    let into = tempfile::tempdir().unwrap();
+    let paths = fetch(None, &wheels, into.path()).await.unwrap();
+    assert_eq!(std::fs::read(&paths[0]).unwrap(), b"aaa");
+    assert!(paths[1].ends_with(format!("{}.whl", wheels[1].sha256)));
+    assert_eq!(fetch(None, &wheels, into.path()).await.unwrap(), paths);
+    assert_eq!(server.ranges("/a").len(), 1);
+}
+
+#[tokio::test]
+async fn a_mirror_serves_what_is_gone_where_it_was_locked() {
+    let server = Server::start().await;
+    server.on("/files/a-1-py3-none-any.whl", vec![Answer::Whole(b"aaa".to_vec())]);
+    let page = br#"{"files":[{"filename":"a-1-py3-none-any.whl","url":"../../files/a-1-py3-none-any.whl"}]}"#;
+    server.on("/simple/a/", vec![Answer::Whole(page.to_vec())]);
+    let wheels = [wheel("a", format!("{}/gone", server.url), b"aaa")];
+    let into = tempfile::tempdir().unwrap();
+    let index = index_of(&server);
+    let paths = fetch(Some(&index), &wheels, into.path()).await.unwrap();
+    assert_eq!(std::fs::read(&paths[0]).unwrap(), b"aaa");
+}
+
+#[tokio::test]
+async fn a_wheel_gone_everywhere_says_how_to_lock_anew() {
+    let server = Server::start().await;
+    let wheels = [wheel("a", format!("{}/gone", server.url), b"aaa")];
+    let into = tempfile::tempdir().unwrap();
+    for index in [None, Some(index_of(&server))] {
+        let error = fetch(index.as_ref(), &wheels, into.path()).await.unwrap_err();
+        assert!(matches!(&error, PythonError::Gone { package, version, .. }
+            if package == "a" && version == "1"));
+        let help = miette::Diagnostic::help(&error).unwrap().to_string();
+        assert!(help.contains("goatbuild lock --upgrade IMAGE"), "{help}");
+    }
+}
+
+#[tokio::test]
+async fn a_failing_server_is_not_called_gone() {
+    let server = Server::start().await;
+    let url = server.on("/a", vec![Answer::Status(503, None)]);
+    let into = tempfile::tempdir().unwrap();
+    let index = index_of(&server);
+    let outcome = fetch(Some(&index), &[wheel("a", url, b"aaa")], into.path()).await;
+    let Err(PythonError::Fetch(FetchError::Status { status: 503, .. })) = outcome else {
+        panic!("{outcome:?}");
+    };
+}
+
+#[tokio::test]
+async fn an_index_with_another_uv_is_refused() {
+    let server = Server::start().await;
+    server.on("/simple/uv/", vec![Answer::Whole(br#"{"files":[]}"#.to_vec())]);
+    let tools = tempfile::tempdir().unwrap();
+    let outcome =
+        uv::pinned(&fetcher(), &index_of(&server), tools.path(), &Reporter::silent()).await;
+    assert!(matches!(outcome, Err(PythonError::UvMissing { .. })));
+}
+
+fn request(requirements: &[&str], glibc: u32, python: u32) -> PythonRequest {
+    PythonRequest {
+        image: "test".to_owned(),
+        requirements: requirements.iter().map(|&text| text.to_owned()).collect(),
+        overrides: Vec::new(),
+        runtime: Runtime {
+            architecture: Architecture::Amd64,
+            glibc: MajorMinor { major: 2, minor: glibc },
+            python: MajorMinor { major: 3, minor: python },
+        },
+    }
+}
+
+#[tokio::test]
+async fn a_requirement_that_cannot_be_locked_is_refused_before_uv_runs() {
+    let uv = Uv { program: "/nonexistent".into(), version: String::new() };
+    let request = request(&["x @ git+https://example.org/x"], 36, 11);
+    let work = tempfile::tempdir().unwrap();
+    let outcome = resolve(&uv, &fetcher(), &request, None, &Upgrade::None, work.path()).await;
+    assert!(matches!(outcome, Err(PythonError::Requirement { .. })));
+}
+
+/// The index, uv and two wheels for real; skipped, loudly, without a network.
+#[tokio::test]
+async fn a_real_requirement_is_locked_kept_upgraded_and_fetched() {
+    let reachable = tokio::net::TcpStream::connect("pypi.org:443");
+    let proxied = std::env::var_os("HTTPS_PROXY").or_else(|| std::env::var_os("https_proxy"));
+    let wait = std::time::Duration::from_secs(5);
+    if proxied.is_none() && !matches!(tokio::time::timeout(wait, reachable).await, Ok(Ok(_))) {
+        eprintln!("SKIPPED: no network, so nothing was resolved for real");
+        return;
+    }
+    // Kept between runs: uv has 19 MB.
+    let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools");
+    let fetcher = Fetcher::new(false, Patience::default()).unwrap();
+    let uv = ensure_uv(&fetcher, &tools, &Reporter::silent()).await.unwrap();
+    let work = tempfile::tempdir().unwrap();
+    let lock = async |request: &PythonRequest, previous: Option<&str>, upgrade: Upgrade| {
+        resolve(&uv, &fetcher, request, previous, &upgrade, work.path()).await
+    };
+
+    let old = lock(&request(&["idna==3.9"], 36, 11), None, Upgrade::None).await.unwrap().render();
+    let request_now = request(&["idna"], 36, 11);
+    let kept = lock(&request_now, Some(&old), Upgrade::None).await.unwrap();
+    let wheels = kept.choose(&request_now.runtime).unwrap();
+    let names: Vec<&str> = wheels.iter().map(|wheel| wheel.name.as_str()).collect();
+    assert_eq!(names, ["idna", "pip"]);
+    assert_eq!(wheels[0].version, "3.9");
+    assert!(kept.answers(&request_now));
+    let again = lock(&request_now, Some(&kept.render()), Upgrade::None).await.unwrap();
+    assert_eq!(again.render(), kept.render());
+
+    let upgrade = Upgrade::Packages(vec!["idna".to_owned()]);
+    let newer = lock(&request_now, Some(&old), upgrade).await.unwrap();
+    assert_ne!(newer.choose(&request_now.runtime).unwrap()[0].version, "3.9");
+
+    let into = tempfile::tempdir().unwrap();
+    let paths = fetch_wheels(&fetcher, &wheels, into.path(), &Reporter::silent()).await.unwrap();
+    assert_eq!(std::fs::metadata(&paths[0]).ok().map(|found| found.len()), wheels[0].size);
+
+    let error = lock(&request(&["vllm==0.13.0"], 28, 12), None, Upgrade::None).await.unwrap_err();
+    let help = miette::Diagnostic::help(&error).unwrap().to_string();
+    assert!(error.to_string().contains("needs glibc 2.31, the base has 2.28"), "{error}");
+    assert!(help.contains("glibc 2.31 or newer"), "{help}");
+}

@@ -1,0 +1,153 @@
+//! Finding uv, or fetching the pinned one.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use tokio::process::Command;
+
+use super::PythonError;
+use super::index::Index;
+use crate::event::Reporter;
+use crate::fetch::{Expected, Fetcher};
+
+/// The first uv whose `pylock.toml` was seen to keep the pins of an existing one.
+const OLDEST: (u64, u64, u64) = (0, 8, 0);
+/// The uv that is fetched when there is none.
+const PINNED: &str = "0.13.9";
+
+/// A wheel of the pinned uv, as <https://pypi.org/simple/uv/> lists it.
+struct Pinned {
+    /// `std::env::consts::OS` and `ARCH`.
+    machine: (&'static str, &'static str),
+    filename: &'static str,
+    size: u64,
+    sha256: &'static str,
+}
+
+/// The musllinux builds are static, so they run with any libc.
+const PINNED_WHEELS: [Pinned; 4] = [
+    Pinned {
+        machine: ("linux", "x86_64"),
+        filename: "uv-0.13.9-py3-none-musllinux_1_1_x86_64.whl",
+        size: 19_295_638,
+        sha256: "2c45530751517d6c3bbc69a19473f6effe47cce047bede01ffd8af7ea7b36b25",
+    },
+    Pinned {
+        machine: ("linux", "aarch64"),
+        filename: "uv-0.13.9-py3-none-manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64.whl",
+        size: 18_026_789,
+        sha256: "5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe",
+    },
+    Pinned {
+        machine: ("macos", "x86_64"),
+        filename: "uv-0.13.9-py3-none-macosx_10_12_x86_64.whl",
+        size: 17_529_974,
+        sha256: "c16ed11e013557536b3e60065f1b912f6407bd6518e041b961e23ef9e6b4fbf5",
+    },
+    Pinned {
+        machine: ("macos", "aarch64"),
+        filename: "uv-0.13.9-py3-none-macosx_11_0_arm64.whl",
+        size: 14_660_755,
+        sha256: "66c512266d633bef48384a1f53003f41f2a8e7b36fe6e7fbfd3e0fd52d96fa63",
+    },
+];
+
+/// A uv that works.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Uv {
+    /// The program; a bare name is looked up on `PATH`.
+    pub program: PathBuf,
+    /// Its version.
+    pub version: String,
+}
+
+/// The uv on `PATH` if it is new enough and works, otherwise the pinned one under `tools`.
+///
+/// The pinned one is fetched once, from the index that the user's variables name.
+pub async fn ensure_uv(
+    fetcher: &Fetcher,
+    tools: &Path,
+    reporter: &Reporter,
+) -> Result<Uv, PythonError> {
+    if let Some(uv) = working(Path::new("uv")).await {
+        return Ok(uv);
+    }
+    let index = Index::configured_or_public(|name| std::env::var(name).ok());
+    pinned(fetcher, &index, tools, reporter).await
+}
+
+/// The pinned uv, fetched through `index` unless it is there already.
+pub(super) async fn pinned(
+    fetcher: &Fetcher,
+    index: &Index,
+    tools: &Path,
+    reporter: &Reporter,
+) -> Result<Uv, PythonError> {
+    let directory = tools.join(format!("uv-{PINNED}"));
+    let program = directory.join("uv");
+    if let Some(uv) = working(&program).await {
+        return Ok(uv);
+    }
+    let machine = (std::env::consts::OS, std::env::consts::ARCH);
+    let Some(wheel) = PINNED_WHEELS.iter().find(|wheel| wheel.machine == machine) else {
+        let machine = format!("{} on {}", machine.0, machine.1);
+        return Err(PythonError::UvPlatform { version: PINNED, machine });
+    };
+    if fetcher.is_offline() {
+        return Err(PythonError::UvOffline { version: PINNED });
+    }
+    reporter.message(format!("fetching uv {PINNED}"));
+    let missing =
+        || PythonError::UvMissing { index: index.shown(), filename: wheel.filename.to_owned() };
+    let source = index.find(fetcher, "uv", wheel.filename).await?.ok_or_else(missing)?;
+    tokio::fs::create_dir_all(&directory).await.map_err(PythonError::io(&directory))?;
+    let file = directory.join(wheel.filename);
+    let expected = Expected { size: Some(wheel.size), sha256: wheel.sha256.to_owned() };
+    reporter.expect(wheel.size);
+    fetcher.file(&[source], &expected, &file, reporter).await?;
+    let extracted = {
+        let (file, program) = (file.clone(), program.clone());
+        tokio::task::spawn_blocking(move || extract(&file, &program)).await
+    };
+    match extracted {
+        Ok(outcome) => outcome.map_err(PythonError::io(&program))?,
+        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
+    }
+    let _ = tokio::fs::remove_file(&file).await;
+    working(&program).await.ok_or_else(|| PythonError::Io {
+        path: program,
+        source: std::io::Error::other("the fetched uv does not run here; install uv yourself"),
+    })
+}
+
+/// Takes the `uv` program out of its wheel; `program` appears whole or not at all.
+fn extract(wheel: &Path, program: &Path) -> std::io::Result<()> {
+    let mut archive = zip::ZipArchive::new(std::fs::File::open(wheel)?)?;
+    let mut member = archive.by_name(&format!("uv-{PINNED}.data/scripts/uv"))?;
+    let directory = program.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    std::io::copy(&mut member, &mut file)?;
+    #[cfg(unix)]
+    {
+        use std::os::unix::fs::PermissionsExt as _;
+        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o755))?;
+    }
+    file.as_file().sync_data()?;
+    file.persist(program)?;
+    Ok(())
+}
+
+/// Asks a program for its version; `None` when it is no uv, too old, or does not answer.
+async fn working(program: &Path) -> Option<Uv> {
+    let asked =
+        Command::new(program).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
+    let output = tokio::time::timeout(Duration::from_secs(20), asked).await.ok()?.ok()?;
+    let text = String::from_utf8(output.stdout).ok()?;
+    let version = text.strip_prefix("uv ")?.split_whitespace().next()?.to_owned();
+    let mut numbers = version.split('.').map(|part| part.parse::<u64>().unwrap_or(0));
+    let mut next = || numbers.next().unwrap_or(0);
+    let found = (next(), next(), next());
+    (output.status.success() && found >= OLDEST)
+        .then(|| Uv { program: program.to_owned(), version })
+}

@@ -1,0 +1,105 @@
+//! Fetching locked wheels, in parallel, from where they were locked or from a mirror.
+
+use std::path::{Path, PathBuf};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+
+use super::PythonError;
+use super::index::Index;
+use crate::event::Reporter;
+use crate::fetch::{Expected, FetchError, Fetcher};
+use crate::lock::pylock::LockedWheel;
+
+/// As many as fill a line; more only make an index answer 429.
+const PARALLEL: usize = 6;
+
+/// Fetches every wheel to `<sha256>.whl` under `into`; returns the paths in the given order.
+///
+/// A file that is there has been verified when it was written, and is not fetched again.
+pub async fn fetch_wheels(
+    fetcher: &Fetcher,
+    wheels: &[LockedWheel],
+    into: &Path,
+    reporter: &Reporter,
+) -> Result<Vec<PathBuf>, PythonError> {
+    let index = Index::configured(|name| std::env::var(name).ok());
+    fetch_through(fetcher, index.as_ref(), wheels, into, reporter).await
+}
+
+/// [`fetch_wheels`] with the index given.
+pub(super) async fn fetch_through(
+    fetcher: &Fetcher,
+    index: Option<&Index>,
+    wheels: &[LockedWheel],
+    into: &Path,
+    reporter: &Reporter,
+) -> Result<Vec<PathBuf>, PythonError> {
+    tokio::fs::create_dir_all(into).await.map_err(PythonError::io(into))?;
+    let path_of = |wheel: &LockedWheel| into.join(format!("{}.whl", wheel.sha256));
+    let mut missing: Vec<&LockedWheel> = Vec::new();
+    for wheel in wheels {
+        let there = match tokio::fs::metadata(path_of(wheel)).await {
+            Ok(found) => wheel.size.is_none_or(|size| size == found.len()),
+            Err(_) => false,
+        };
+        // One file twice would be two writers of one path.
+        if !there && !missing.iter().any(|other| other.sha256 == wheel.sha256) {
+            missing.push(wheel);
+        }
+    }
+    // The large ones first: the last to end is then a small one.
+    missing.sort_by_key(|wheel| std::cmp::Reverse(wheel.size));
+    reporter.expect(missing.iter().filter_map(|wheel| wheel.size).sum());
+    stream::iter(missing.into_iter().map(|wheel| {
+        let to = path_of(wheel);
+        async move { fetch_one(fetcher, index, wheel, &to, reporter).await }
+    }))
+    .buffer_unordered(PARALLEL)
+    .try_collect::<()>()
+    .await?;
+    Ok(wheels.iter().map(path_of).collect())
+}
+
+async fn fetch_one(
+    fetcher: &Fetcher,
+    index: Option<&Index>,
+    wheel: &LockedWheel,
+    to: &Path,
+    reporter: &Reporter,
+) -> Result<(), PythonError> {
+    let expected = Expected { size: wheel.size, sha256: wheel.sha256.clone() };
+    let locked = match index {
+        Some(index) => index.with_credentials(&wheel.url),
+        None => wheel.url.clone(),
+    };
+    let first = match fetcher.file(&[locked], &expected, to, reporter).await {
+        Ok(_) => return Ok(()),
+        Err(
+            error @ (FetchError::Cancelled(_)
+            | FetchError::Offline { .. }
+            | FetchError::Write { .. }),
+        ) => return Err(error.into()),
+        Err(error) => error,
+    };
+    let mirror = match index {
+        Some(index) => index.find(fetcher, &wheel.name, &wheel.filename).await?,
+        None => None,
+    };
+    let last = match mirror {
+        Some(mirror) => match fetcher.file(&[mirror], &expected, to, reporter).await {
+            Ok(_) => return Ok(()),
+            // That the mirror lacks it says less than how the first source failed.
+            Err(FetchError::Gone { .. }) => first,
+            Err(error) => error,
+        },
+        None => first,
+    };
+    Err(match last {
+        FetchError::Gone { .. } => PythonError::Gone {
+            package: wheel.name.clone(),
+            version: wheel.version.clone(),
+            filename: wheel.filename.clone(),
+        },
+        other => other.into(),
+    })
+}
