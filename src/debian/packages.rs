@@ -1,0 +1,240 @@
+//! The network side: an index and packages, from whichever mirror has them.
+
+use std::collections::BTreeSet;
+use std::io::Read as _;
+use std::path::{Path, PathBuf};
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use jiff::Timestamp;
+use sha2::{Digest as _, Sha256};
+
+use super::index::Suite;
+use super::release::{self, ARCHIVE_KEYS, Release};
+use super::{DebianError, DebianRequest, LockedDebian, LockedPackage, Mirrors, solve, version};
+use crate::event::Reporter;
+use crate::fetch::{Expected, FetchError, Fetcher, hex};
+use crate::platform::MajorMinor;
+
+/// A release file is some 150 kB.
+const RELEASE_LIMIT: u64 = 16 << 20;
+/// Bookworm's inflated index is 50 MB.
+const INDEX_LIMIT: u64 = 1 << 30;
+/// How many packages are fetched at a time.
+const PARALLEL: usize = 4;
+
+/// Locks what an image asks for against the suite as it is now.
+///
+/// Packages of `previous` are kept where a dependency leaves a choice. A suite has one version of
+/// each package, so that no older version can be kept.
+pub async fn resolve(
+    fetcher: &Fetcher,
+    mirrors: &Mirrors,
+    request: &DebianRequest,
+    previous: Option<&LockedDebian>,
+    reporter: &Reporter,
+) -> Result<LockedDebian, DebianError> {
+    let suite = &request.suite;
+    if suite.is_empty() || !suite.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'-') {
+        return Err(DebianError::Index {
+            suite: suite.clone(),
+            reason: "a suite is named by letters, digits and dashes, such as bookworm".into(),
+        });
+    }
+    let now = Timestamp::now();
+    let roots = index_roots(mirrors, previous, now);
+    reporter.message(format!("index of {suite}"));
+    let (release, text) = index(fetcher, &roots, request, now, reporter).await?;
+    reporter.check()?;
+    let unusable = |reason| DebianError::Index { suite: suite.clone(), reason };
+    let packages = Suite::parse(&text, request.architecture.name()).map_err(unusable)?;
+    let pinned: BTreeSet<&str> = previous
+        .filter(|previous| previous.suite == *suite)
+        .into_iter()
+        .flat_map(|previous| previous.packages.iter().map(|package| package.name.as_str()))
+        .collect();
+    let chosen = solve::solve(&packages, suite, &request.packages, &pinned)?;
+    let major_minor = |name: &str| {
+        let version = version::upstream(chosen.get(name)?.version);
+        let mut parts = version.split(|c: char| !c.is_ascii_digit());
+        let major = parts.next()?.parse().ok()?;
+        Some(MajorMinor { major, minor: parts.next()?.parse().ok()? })
+    };
+    Ok(LockedDebian {
+        suite: release.codename,
+        architecture: request.architecture,
+        snapshot: release::snapshot_after(release.date),
+        glibc: major_minor("libc6")
+            .ok_or_else(|| unusable("libc6 has no version like 2.36".into()))?,
+        python: major_minor("python3"),
+        packages: chosen
+            .values()
+            .map(|package| LockedPackage {
+                name: package.name.to_owned(),
+                version: package.version.to_owned(),
+                path: package.path.to_owned(),
+                size: package.size,
+                sha256: package.sha256.to_owned(),
+            })
+            .collect(),
+    })
+}
+
+/// Where an index may come from: the pool, the configured mirror, the newest known snapshot.
+fn index_roots(mirrors: &Mirrors, previous: Option<&LockedDebian>, now: Timestamp) -> Vec<String> {
+    let snapshot = mirrors.snapshot.as_ref().map(|snapshot| {
+        let time = previous.map_or_else(|| release::snapshot_at(now), |it| it.snapshot.clone());
+        format!("{}/{time}", trimmed(snapshot))
+    });
+    let mut roots = vec![trimmed(&mirrors.pool).to_owned()];
+    roots.extend(mirrors.mirror.as_deref().map(trimmed).map(str::to_owned));
+    roots.extend(snapshot);
+    roots
+}
+
+fn trimmed(url: &str) -> &str {
+    url.trim_end_matches('/')
+}
+
+/// The verified release file and the inflated index, from the first mirror that has both.
+async fn index(
+    fetcher: &Fetcher,
+    roots: &[String],
+    request: &DebianRequest,
+    now: Timestamp,
+    reporter: &Reporter,
+) -> Result<(Release, String), DebianError> {
+    let mut tried = Vec::new();
+    let mut refused = None;
+    for root in roots {
+        match index_of(fetcher, root, request, now).await {
+            Ok(found) => return Ok(found),
+            Err(DebianError::Fetch(
+                error @ (FetchError::Offline { .. } | FetchError::Cancelled(_)),
+            )) => {
+                return Err(error.into());
+            }
+            Err(error) => {
+                reporter.log(format!("{root}: {error}"));
+                tried.push(error.to_string());
+                // A mirror that was reached and is wrong says more than one that was not reached.
+                if !matches!(error, DebianError::Fetch(_)) {
+                    refused = refused.or(Some(error));
+                }
+            }
+        }
+    }
+    Err(refused.unwrap_or_else(|| DebianError::NoIndex { suite: request.suite.clone(), tried }))
+}
+
+async fn index_of(
+    fetcher: &Fetcher,
+    root: &str,
+    request: &DebianRequest,
+    now: Timestamp,
+) -> Result<(Release, String), DebianError> {
+    let suite = &request.suite;
+    let base = format!("{root}/dists/{suite}");
+    let signed = fetcher.bytes(&format!("{base}/InRelease"), None, RELEASE_LIMIT).await?;
+    let wanted = format!("main/binary-{}/Packages.xz", request.architecture.name());
+    let release = release::verified(&signed, ARCHIVE_KEYS, suite, &wanted, now)?;
+    let directory = wanted.trim_end_matches("Packages.xz");
+    let by_hash = format!("{base}/{directory}by-hash/SHA256/{}", release.index.sha256);
+    let by_name = format!("{base}/{wanted}");
+    let packed = if release.by_hash {
+        match fetcher.bytes(&by_hash, None, release.index.size).await {
+            // Old snapshots lack the directory.
+            Err(FetchError::Gone { .. }) => {
+                fetcher.bytes(&by_name, None, release.index.size).await?
+            }
+            other => other?,
+        }
+    } else {
+        fetcher.bytes(&by_name, None, release.index.size).await?
+    };
+    let unusable = |reason: String| DebianError::Index { suite: suite.clone(), reason };
+    if hex(&Sha256::digest(&packed)) != release.index.sha256 {
+        return Err(unusable(format!("{by_name} is not the file that the release file names")));
+    }
+    let inflated = tokio::task::spawn_blocking(move || {
+        let mut text = String::new();
+        liblzma::read::XzDecoder::new_multi_decoder(packed.as_slice())
+            .take(INDEX_LIMIT)
+            .read_to_string(&mut text)
+            .map(|_| text)
+    });
+    let text = inflated
+        .await
+        .unwrap_or_else(|error| panic!("BUG: inflating an index panicked: {error}"))
+        .map_err(|error| unusable(format!("{by_name} cannot be inflated: {error}")))?;
+    Ok((release, text))
+}
+
+/// Fetches all locked packages into a directory, each under its SHA-256, in the lock's order.
+///
+/// A file that is there is not fetched again: it got its name only after it was verified.
+pub async fn fetch_packages(
+    fetcher: &Fetcher,
+    mirrors: &Mirrors,
+    locked: &LockedDebian,
+    into: &Path,
+    reporter: &Reporter,
+) -> Result<Vec<PathBuf>, DebianError> {
+    tokio::fs::create_dir_all(into)
+        .await
+        .map_err(DebianError::io(format!("creating {}", into.display())))?;
+    let missing = locked.packages.iter().filter(|package| !into.join(&package.sha256).exists());
+    reporter.expect(missing.map(|package| package.size).sum());
+    stream::iter(&locked.packages)
+        .map(|package| {
+            fetch_package(fetcher, sources(mirrors, locked, package), package, into, reporter)
+        })
+        .buffered(PARALLEL)
+        .try_collect()
+        .await
+}
+
+fn sources(mirrors: &Mirrors, locked: &LockedDebian, package: &LockedPackage) -> Vec<String> {
+    let path = &package.path;
+    let mut sources = vec![format!("{}/{path}", trimmed(&mirrors.pool))];
+    if let Some(snapshot) = &mirrors.snapshot {
+        sources.push(format!("{}/{}/{path}", trimmed(snapshot), locked.snapshot));
+    }
+    sources.extend(mirrors.mirror.as_ref().map(|mirror| format!("{}/{path}", trimmed(mirror))));
+    sources
+}
+
+async fn fetch_package(
+    fetcher: &Fetcher,
+    sources: Vec<String>,
+    package: &LockedPackage,
+    into: &Path,
+    reporter: &Reporter,
+) -> Result<PathBuf, DebianError> {
+    let to = into.join(&package.sha256);
+    if to.exists() {
+        return Ok(to);
+    }
+    let expected = Expected { size: Some(package.size), sha256: package.sha256.clone() };
+    let mut tried = Vec::new();
+    let mut gone = 0;
+    for source in &sources {
+        match fetcher.file(std::slice::from_ref(source), &expected, &to, reporter).await {
+            Ok(_) => return Ok(to),
+            Err(
+                error @ (FetchError::Offline { .. }
+                | FetchError::Write { .. }
+                | FetchError::Cancelled(_)),
+            ) => return Err(error.into()),
+            Err(error) => {
+                gone += usize::from(matches!(error, FetchError::Gone { .. }));
+                tried.push(error.to_string());
+            }
+        }
+    }
+    let (name, version) = (package.name.clone(), package.version.clone());
+    Err(if gone == sources.len() {
+        DebianError::Gone { package: name, version, sources }
+    } else {
+        DebianError::Unavailable { package: name, version, tried }
+    })
+}

@@ -1,0 +1,205 @@
+//! From package names to the set of packages that satisfies every dependency.
+
+use std::collections::{BTreeMap, BTreeSet, VecDeque};
+
+use super::DebianError;
+use super::index::{Clause, Package, Suite};
+
+/// What every image has, so that it is a system with a shell, a C library and users.
+pub(super) const ALWAYS: [&str; 6] =
+    ["base-files", "base-passwd", "coreutils", "dash", "libc-bin", "libc6"];
+
+/// Chooses packages, breadth first, without ever taking a choice back.
+///
+/// Where a dependency leaves a choice, a chosen package wins, then one of `pinned`, then the first
+/// alternative in the package's own order; of several providers the one with the highest priority,
+/// then the first by name. So one index and one request always give one answer.
+pub(super) fn solve<'s, 'a>(
+    suite: &'s Suite<'a>,
+    code_name: &str,
+    requested: &[String],
+    pinned: &BTreeSet<&str>,
+) -> Result<BTreeMap<&'a str, &'s Package<'a>>, DebianError> {
+    let mut chosen: BTreeMap<&str, &Package<'_>> = BTreeMap::new();
+    let mut queue = VecDeque::new();
+    let names: BTreeSet<&str> =
+        ALWAYS.into_iter().chain(requested.iter().map(String::as_str)).collect();
+    for name in names {
+        let package = suite.get(name).ok_or_else(|| missing(suite, code_name, name, name, None))?;
+        chosen.insert(package.name, package);
+        queue.push_back(package);
+    }
+    while let Some(package) = queue.pop_front() {
+        for clause in package.dependencies() {
+            if is_satisfied(&clause, &chosen) {
+                continue;
+            }
+            let best = choose(suite, &clause, &chosen, pinned).ok_or_else(|| {
+                let name = clause.alternatives[0].name;
+                missing(suite, code_name, clause.text, name, Some(package.name))
+            })?;
+            chosen.insert(best.name, best);
+            queue.push_back(best);
+        }
+    }
+    check_exclusions(&chosen)?;
+    Ok(chosen)
+}
+
+fn is_satisfied(clause: &Clause<'_>, chosen: &BTreeMap<&str, &Package<'_>>) -> bool {
+    clause.alternatives.iter().any(|relation| {
+        chosen.get(relation.name).is_some_and(|package| package.satisfies(relation))
+            || chosen.values().any(|package| package.satisfies(relation))
+    })
+}
+
+fn choose<'s, 'a>(
+    suite: &'s Suite<'a>,
+    clause: &Clause<'_>,
+    chosen: &BTreeMap<&str, &Package<'_>>,
+    pinned: &BTreeSet<&str>,
+) -> Option<&'s Package<'a>> {
+    let candidates: Vec<_> =
+        clause.alternatives.iter().flat_map(|relation| suite.satisfying(relation)).collect();
+    let fits = |package: &&&Package<'_>| {
+        chosen
+            .values()
+            .all(|other| exclusion(package, other).is_none() && exclusion(other, package).is_none())
+    };
+    let pinned = candidates.iter().filter(|package| pinned.contains(package.name));
+    // One that conflicts is still better than none: its conflict explains more than its absence.
+    pinned.chain(&candidates).find(fits).or(candidates.first()).copied()
+}
+
+/// Why `package` excludes `other`, if it does. A package never excludes itself.
+fn exclusion(package: &Package<'_>, other: &Package<'_>) -> Option<(&'static str, String)> {
+    if package.name == other.name {
+        return None;
+    }
+    package.exclusions().into_iter().find_map(|(relation, clause)| {
+        let excludes = clause.alternatives.iter().any(|it| other.satisfies(it));
+        excludes.then(|| (relation, clause.text.to_owned()))
+    })
+}
+
+fn check_exclusions(chosen: &BTreeMap<&str, &Package<'_>>) -> Result<(), DebianError> {
+    for package in chosen.values() {
+        for other in chosen.values() {
+            if let Some((relation, clause)) = exclusion(package, other) {
+                return Err(DebianError::Conflict {
+                    package: package.name.to_owned(),
+                    other: other.name.to_owned(),
+                    relation,
+                    clause,
+                });
+            }
+        }
+    }
+    Ok(())
+}
+
+fn missing(
+    suite: &Suite<'_>,
+    code_name: &str,
+    wanted: &str,
+    name: &str,
+    required_by: Option<&str>,
+) -> DebianError {
+    let providers = suite.providers(name);
+    let nearest = suite.nearest(name);
+    let help = if required_by.is_some() {
+        format!("the index of {code_name} is inconsistent: use another mirror")
+    } else if !providers.is_empty() {
+        format!("{name} is a virtual package: ask for one of {}", providers.join(", "))
+    } else if nearest.is_empty() {
+        format!("check the name: https://packages.debian.org/{code_name}/ lists what there is")
+    } else {
+        format!("did you mean {}?", nearest.join(", "))
+    };
+    DebianError::NoPackage {
+        name: wanted.to_owned(),
+        suite: code_name.to_owned(),
+        required_by: required_by.map(str::to_owned),
+        help,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use miette::Diagnostic as _;
+
+    use super::*;
+
+    fn stanza(name: &str, fields: &str) -> String {
+        format!(
+            "Package: {name}\nVersion: 2.0-1\nArchitecture: amd64\nFilename: pool/{name}.deb\nSize: 1\nSHA256: {}\n{fields}\n\n",
+            "0".repeat(64)
+        )
+    }
+
+    fn base(more: &[(&str, &str)]) -> String {
+        let always = ALWAYS.iter().map(|name| stanza(name, ""));
+        always.chain(more.iter().map(|(name, fields)| stanza(name, fields))).collect()
+    }
+
+    fn solved(text: &str, ask: &[&str], pinned: &[&str]) -> Result<Vec<String>, DebianError> {
+        let suite = Suite::parse(text, "amd64").unwrap();
+        let ask: Vec<_> = ask.iter().map(|name| (*name).to_owned()).collect();
+        let chosen = solve(&suite, "bookworm", &ask, &pinned.iter().copied().collect())?;
+        Ok(chosen.into_keys().filter(|it| !ALWAYS.contains(it)).map(str::to_owned).collect())
+    }
+
+    #[test]
+    fn providers_are_chosen_by_priority_then_name() {
+        let text = base(&[
+            ("app", "Depends: awk"),
+            ("gawk", "Provides: awk\nPriority: optional"),
+            ("mawk", "Provides: awk\nPriority: required"),
+        ]);
+        assert_eq!(solved(&text, &["app"], &[]).unwrap(), ["app", "mawk"]);
+        assert_eq!(solved(&text, &["app", "gawk"], &[]).unwrap(), ["app", "gawk"]);
+        assert_eq!(solved(&text, &["app"], &["gawk"]).unwrap(), ["app", "gawk"]);
+    }
+
+    #[test]
+    fn bounds_rule_alternatives_and_unversioned_providers_out() {
+        let text = base(&[
+            ("app", "Depends: old (<< 1.0) | virtual (>= 1.5) | late, late"),
+            ("old", ""),
+            ("plain", "Provides: virtual"),
+            ("exact", "Provides: virtual (= 1.6)"),
+            ("late", "Pre-Depends: old (= 2.0-1)"),
+        ]);
+        assert_eq!(solved(&text, &["app"], &[]).unwrap(), ["app", "exact", "late", "old"]);
+    }
+
+    #[test]
+    fn conflicts_and_breaks_between_chosen_packages_are_errors() {
+        let text =
+            base(&[("a", "Breaks: b (<< 3)"), ("b", ""), ("c", "Conflicts: v\nProvides: v")]);
+        let error = solved(&text, &["a", "b"], &[]).unwrap_err();
+        assert_eq!(error.to_string(), "a cannot be installed with b: it breaks b (<< 3)");
+        assert_eq!(solved(&text, &["c"], &[]).unwrap(), ["c"]);
+    }
+
+    #[test]
+    fn an_alternative_that_conflicts_is_passed_over() {
+        let text = base(&[
+            ("app", "Depends: first | second"),
+            ("first", "Conflicts: dash"),
+            ("second", ""),
+        ]);
+        assert_eq!(solved(&text, &["app"], &[]).unwrap(), ["app", "second"]);
+    }
+
+    #[test]
+    fn a_misspelt_package_is_an_error_with_the_nearest_name() {
+        let text = base(&[("python3", "")]);
+        let error = solved(&text, &["pyton3"], &[]).unwrap_err();
+        assert_eq!(error.to_string(), "bookworm has no package pyton3");
+        assert_eq!(error.help().unwrap().to_string(), "did you mean python3?");
+        let text = base(&[("app", "Depends: nothing (>= 2)")]);
+        let error = solved(&text, &["app"], &[]).unwrap_err();
+        assert_eq!(error.to_string(), "bookworm has no package nothing (>= 2), which app needs");
+    }
+}
