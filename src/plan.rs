@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::graph::Graph;
-use crate::step::{Class, Edge, Facts, Inputs, Observation, Step, StepId};
+use crate::step::{Class, Edge, Facts, Inputs, Observation, Step, StepId, Wanted};
 
 /// What was remembered of earlier runs.
 pub trait Memory {
@@ -199,14 +199,16 @@ pub enum Verdict {
     Conflict(Reason),
 }
 
-/// Judges a step whose declared inputs are all known. Also says whether it was observed.
+/// Judges a step whose declared inputs are all known: its key, what to do, and whether its
+/// resource was looked at.
 pub fn judge(
     step: &dyn Step,
     fingerprint: &Fingerprint,
-    key: &Key,
+    inputs: &Inputs,
     memory: &dyn Memory,
     wishes: &Wishes,
-) -> (Verdict, bool) {
+) -> (Key, Verdict, bool) {
+    let key = &fingerprint.key();
     let because = |first: ReasonKind, known: Option<&Key>| {
         let mut reasons = match memory.applied(step.id()) {
             Some(applied) => fingerprint
@@ -231,7 +233,7 @@ pub fn judge(
         }
         reasons
     };
-    let seen = observation(step, Some(key), wishes);
+    let seen = observation(step, Some(Wanted { key, inputs }), wishes);
     let observed = !matches!(seen, Some(Observation::Unobserved(_)));
     let mut verdict = match seen {
         None => match memory.record(step.id(), key) {
@@ -259,14 +261,18 @@ pub fn judge(
     {
         reasons.push(Reason::plain(ReasonKind::FailedBefore));
     }
-    (verdict, observed)
+    (*key, verdict, observed)
 }
 
-fn observation(step: &dyn Step, key: Option<&Key>, wishes: &Wishes) -> Option<Observation> {
+fn observation(
+    step: &dyn Step,
+    wanted: Option<Wanted<'_>>,
+    wishes: &Wishes,
+) -> Option<Observation> {
     match step.class() {
         Class::Pure => None,
         Class::Effect if wishes.no_refresh => Some(Observation::Unobserved(None)),
-        Class::Effect => Some(step.observe(key)),
+        Class::Effect => Some(step.observe(wanted)),
     }
 }
 
@@ -356,8 +362,7 @@ fn plan_step<'a>(
     let (key, verdict, observed) = match gather(step, known) {
         Ok(inputs) => {
             let fingerprint = step.describe(&inputs);
-            let key = fingerprint.key();
-            let (verdict, observed) = judge(step, &fingerprint, &key, memory, wishes);
+            let (key, verdict, observed) = judge(step, &fingerprint, &inputs, memory, wishes);
             (Some(key), Some(verdict), observed)
         }
         Err(input) => {

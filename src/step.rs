@@ -170,6 +170,15 @@ pub enum Observation {
     },
 }
 
+/// What an effect step would stand for if it ran now.
+#[derive(Debug, Clone, Copy)]
+pub struct Wanted<'a> {
+    /// The key.
+    pub key: &'a Key,
+    /// The declared facts of the inputs.
+    pub inputs: &'a Inputs,
+}
+
 /// What a step gets to do its work.
 #[derive(Debug)]
 pub struct Task {
@@ -219,10 +228,10 @@ pub trait Step: Send + Sync {
         None
     }
 
-    /// Looks at the resource as the last look at the world showed it. Effect steps only.
+    /// Tells of the resource what the last look at the world showed. Effect steps only.
     ///
-    /// `key` is the key that the step wants, when it is known.
-    fn observe(&self, key: Option<&Key>) -> Observation;
+    /// `wanted` is there once all declared facts are known.
+    fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation;
 
     /// Whether the files behind `facts` are in the cache. Pure steps only.
     fn has_blobs(&self, facts: &Facts) -> bool {

@@ -193,8 +193,7 @@ impl<'a> Schedule<'a> {
         let state = match planned.action {
             Action::Pending if evicted => State::Evicted(Prepared { fingerprint, inputs }),
             Action::Pending => {
-                let key = fingerprint.key();
-                match plan::judge(&**step, &fingerprint, &key, self.memory, self.wishes).0 {
+                match plan::judge(&**step, &fingerprint, &inputs, self.memory, self.wishes).1 {
                     Verdict::Run(_) => State::Wanted(Prepared { fingerprint, inputs }),
                     Verdict::Conflict(_) => State::Blocked,
                     Verdict::Fresh(facts) => {

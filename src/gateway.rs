@@ -1,0 +1,311 @@
+//! The gateway's files of one project: looked at once per plan, edited one entry at a time.
+
+use std::collections::HashMap;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError, RwLock};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::fingerprint::{Change, Key};
+use crate::litellm::file::File;
+use crate::litellm::{self, Document, Entry, GatewayError, Own};
+use crate::plan::Unwanted;
+use crate::spec::LiteLlm;
+use crate::step::{Facts, Observation, StepError, StepId};
+
+/// Why the gateway could not be told.
+#[derive(Debug, Error, Diagnostic)]
+pub enum ReloadError {
+    /// The command ended with an error.
+    #[error("the gateway's reload command failed ({status}): {command}\n{output}")]
+    #[diagnostic(
+        code(goatbuild::gateway::reload),
+        help("the entries are in the file; the next apply runs the command again")
+    )]
+    Failed {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// What it said.
+        output: String,
+    },
+    /// The mark that a reload is due can't be kept.
+    #[error("{} can't be written: {source}", path.display())]
+    #[diagnostic(code(goatbuild::gateway::mark))]
+    Mark {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// What the files showed at the last look.
+#[derive(Debug)]
+struct Seen {
+    document: Document,
+    keys: HashMap<String, String>,
+    mirror: Option<(String, String)>,
+}
+
+/// The files that hold a project's entries.
+#[derive(Debug)]
+pub struct Gateway {
+    root: PathBuf,
+    project: String,
+    config: PathBuf,
+    mirror: Option<PathBuf>,
+    reload: Option<Vec<String>>,
+    seen: RwLock<Option<Seen>>,
+    writing: Mutex<()>,
+}
+
+impl Gateway {
+    /// The gateway of the project at `root`.
+    pub fn new(root: &Path, project: &str, settings: &LiteLlm) -> Self {
+        Self {
+            root: root.to_owned(),
+            project: project.to_owned(),
+            config: settings.config.clone(),
+            mirror: settings.mirror.clone(),
+            reload: settings.reload.clone(),
+            seen: RwLock::default(),
+            writing: Mutex::default(),
+        }
+    }
+
+    /// The file's path, relative to the project.
+    pub fn name(&self) -> String {
+        self.config.display().to_string()
+    }
+
+    /// Reads the files.
+    pub fn look(&self) -> Result<(), StepError> {
+        let seen = self.read()?;
+        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        Ok(())
+    }
+
+    fn read(&self) -> Result<Seen, GatewayError> {
+        let document = File::read(&self.root.join(&self.config))?.document()?;
+        let mirror = match &self.mirror {
+            Some(path) => {
+                let text = File::read(&self.root.join(path))?.text().to_owned();
+                Some((path.display().to_string(), text))
+            }
+            None => None,
+        };
+        let owned = litellm::owned(&document, &self.project);
+        let keys = owned.into_iter().map(|owned| (owned.model, owned.key)).collect();
+        Ok(Seen { document, keys, mirror })
+    }
+
+    fn seen<T>(&self, look: impl FnOnce(&Seen) -> T) -> Option<T> {
+        self.seen.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(look)
+    }
+
+    /// What the files hold of one entry. `complete` once all its values are known.
+    pub fn observe(&self, entry: &Entry, complete: Option<&Key>) -> Observation {
+        self.seen(|seen| seen.observe(entry, complete))
+            .unwrap_or_else(|| Observation::Unobserved(None))
+    }
+
+    /// Entries of this project that no spec wants.
+    pub fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
+        let file = self.name();
+        let of = |seen: &Seen| {
+            let mut unwanted: Vec<Unwanted> = litellm::owned(&seen.document, &self.project)
+                .into_iter()
+                .filter(|owned| !wanted(&owned.model))
+                .map(|owned| Unwanted {
+                    id: gateway_id(&owned.model),
+                    detail: format!("{} at {file}:{}", owned.alias, owned.line),
+                    model: owned.model,
+                })
+                .collect();
+            if let Some((name, text)) = &seen.mirror {
+                for block in litellm::mirrored(name, text, &self.project).unwrap_or_default() {
+                    let known = unwanted.iter().any(|unwanted| unwanted.model == block.model);
+                    if !known && !wanted(&block.model) {
+                        unwanted.push(Unwanted {
+                            id: gateway_id(&block.model),
+                            detail: format!("{name}:{}", block.line),
+                            model: block.model,
+                        });
+                    }
+                }
+            }
+            unwanted
+        };
+        self.seen(of).unwrap_or_default()
+    }
+
+    /// Writes an entry. Returns whether a file changed.
+    pub fn upsert(&self, entry: &Entry, adopt: bool) -> Result<bool, StepError> {
+        self.edit(
+            |document| litellm::upsert(document, entry, adopt),
+            |name, text| litellm::mirror_upsert(name, text, entry),
+        )
+    }
+
+    /// Removes the entries of a model. Returns whether a file changed.
+    pub fn remove(&self, model: &str) -> Result<bool, StepError> {
+        self.edit(
+            |document| litellm::remove(document, &self.project, model),
+            |name, text| litellm::mirror_remove(name, text, &self.project, model),
+        )
+    }
+
+    /// The configuration as it would be with these entries, without writing it.
+    pub fn render(&self, entries: &[Entry]) -> Result<String, StepError> {
+        let document = File::read(&self.root.join(&self.config))?.document()?;
+        let changes: Vec<_> =
+            entries.iter().map(|entry| litellm::Change::Upsert { entry, adopt: false }).collect();
+        Ok(litellm::edit(&document, &changes)?)
+    }
+
+    /// What a proxy would stumble over.
+    pub fn problems(&self) -> Result<Vec<litellm::Problem>, StepError> {
+        let document = File::read(&self.root.join(&self.config))?.document()?;
+        Ok(litellm::check(&document, &|name| std::env::var_os(name).is_some()))
+    }
+
+    fn edit(
+        &self,
+        config: impl FnOnce(&Document) -> Result<String, GatewayError>,
+        mirror: impl FnOnce(&str, &str) -> Result<String, GatewayError>,
+    ) -> Result<bool, StepError> {
+        let _writing = self.writing.lock().unwrap_or_else(PoisonError::into_inner);
+        let file = File::read(&self.root.join(&self.config))?;
+        let text = config(&file.document()?)?;
+        let mut changed = text != file.text();
+        if changed {
+            self.mark()?;
+            file.write(&text)?;
+        }
+        if let Some(path) = &self.mirror {
+            let file = File::read(&self.root.join(path))?;
+            let text = mirror(&path.display().to_string(), file.text())?;
+            changed |= text != file.text();
+            file.write(&text)?;
+        }
+        Ok(changed)
+    }
+
+    fn mark_file(&self) -> PathBuf {
+        self.root.join("cache/gateway-reload-due")
+    }
+
+    /// Notes that a reload is due, so that it is not forgotten when this process is killed.
+    fn mark(&self) -> Result<(), ReloadError> {
+        if self.reload.is_none() {
+            return Ok(());
+        }
+        let path = self.mark_file();
+        let written = std::fs::create_dir_all(self.root.join("cache"))
+            .and_then(|()| std::fs::write(&path, b""));
+        written.map_err(|source| ReloadError::Mark { path, source })
+    }
+
+    /// Runs the reload command when the configuration changed since it last ran.
+    ///
+    /// Returns the command line if it ran.
+    pub async fn reload(&self) -> Result<Option<String>, StepError> {
+        let Some(command) = self.reload.as_ref().filter(|_| self.mark_file().exists()) else {
+            return Ok(None);
+        };
+        let line = command.join(" ");
+        let failed = |status: String, output: String| ReloadError::Failed {
+            command: line.clone(),
+            status,
+            output,
+        };
+        let (program, arguments) = command
+            .split_first()
+            .ok_or_else(|| failed("it is empty".to_owned(), String::new()))?;
+        let ran = tokio::process::Command::new(program)
+            .args(arguments)
+            .current_dir(&self.root)
+            .stdin(std::process::Stdio::null())
+            .kill_on_drop(true)
+            .output()
+            .await
+            .map_err(|error| failed(error.to_string(), String::new()))?;
+        if !ran.status.success() {
+            let output = [ran.stdout, ran.stderr].concat();
+            let output = String::from_utf8_lossy(&output).trim_end().to_owned();
+            return Err(failed(ran.status.to_string(), output).into());
+        }
+        let path = self.mark_file();
+        std::fs::remove_file(&path).map_err(|source| ReloadError::Mark { path, source })?;
+        Ok(Some(line))
+    }
+}
+
+impl Seen {
+    fn observe(&self, entry: &Entry, complete: Option<&Key>) -> Observation {
+        let found = litellm::observe(&self.document, entry);
+        if let Some(rival) = found.rivals.first() {
+            let owner = rival.owner.as_ref().map_or_else(
+                || "an entry made by hand".to_owned(),
+                |marker| format!("an entry of project {}, model {}", marker.project, marker.model),
+            );
+            return Observation::Foreign {
+                owner: format!("`{}` at {}:{}, {owner}", entry.alias, rival.path, rival.line),
+            };
+        }
+        let marked = self.keys.get(&entry.model).and_then(|key| key.parse::<Key>().ok());
+        match (found.own, complete, marked) {
+            (Own::Absent, _, _) => Observation::Absent,
+            (Own::Duplicated { lines }, _, _) => {
+                let lines: Vec<String> = lines.iter().map(ToString::to_string).collect();
+                drifted("entries", "1", &format!("{} (lines {})", lines.len(), lines.join(", ")))
+            }
+            (Own::Present { differs, .. }, Some(key), Some(marked)) if marked == *key => {
+                if differs.is_empty() {
+                    return self.mirrored(entry, marked);
+                }
+                let changes = differs.into_iter().map(|change| Change {
+                    field: change.field,
+                    // The plan tells what the hand made of it, then what it will be.
+                    old: change.old.or_else(|| Some("(missing)".to_owned())),
+                    new: Some(change.new),
+                });
+                Observation::Drifted { changes: changes.collect() }
+            }
+            (Own::Present { .. }, _, Some(marked)) => {
+                Observation::Present { key: marked, facts: facts(entry) }
+            }
+            (Own::Present { .. }, _, None) => drifted("model_info.goatbuild.key", "a key", "none"),
+        }
+    }
+
+    fn mirrored(&self, entry: &Entry, key: Key) -> Observation {
+        match &self.mirror {
+            Some((name, text)) => match litellm::mirror_is_current(name, text, entry) {
+                Ok(true) => Observation::Present { key, facts: facts(entry) },
+                Ok(false) => drifted(name, "as written", "edited or missing"),
+                Err(error) => drifted(name, "readable", &error.to_string()),
+            },
+            None => Observation::Present { key, facts: facts(entry) },
+        }
+    }
+}
+
+fn drifted(field: &str, old: &str, new: &str) -> Observation {
+    let change =
+        Change { field: field.to_owned(), old: Some(old.to_owned()), new: Some(new.to_owned()) };
+    Observation::Drifted { changes: vec![change] }
+}
+
+/// What a gateway step makes.
+pub fn facts(entry: &Entry) -> Facts {
+    [("alias".to_owned(), entry.alias.clone())].into()
+}
+
+/// The id of the gateway step of a model.
+pub fn gateway_id(model: &str) -> StepId {
+    StepId::new("gateway", model)
+}

@@ -1,0 +1,156 @@
+//! Finds a project on disk and reads its files.
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::engines;
+use crate::spec::{
+    self, EnvironmentName, Image, Model, Problem, Project, Shared, SourceFile, Sources, SpecError,
+    SpecErrors,
+};
+
+/// The file that makes a directory a project.
+pub const PROJECT_FILE: &str = "goatbuild.toml";
+
+/// Why a project can't be read.
+#[derive(Debug, Error, Diagnostic)]
+pub enum ProjectError {
+    /// There is none here.
+    #[error("there is no {PROJECT_FILE} in {} or above it", from.display())]
+    #[diagnostic(
+        code(goatbuild::spec::no_project),
+        help("go to a project's directory, or name it with `-C DIR`")
+    )]
+    NotFound {
+        /// Where the search began.
+        from: PathBuf,
+    },
+    /// A file can't be read.
+    #[error("{} can't be read: {source}", path.display())]
+    #[diagnostic(code(goatbuild::spec::unreadable))]
+    Unreadable {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The files say something wrong.
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Spec(#[from] SpecErrors),
+}
+
+/// The project's directory: `from` or the nearest one above it.
+pub fn find(from: &Path) -> Result<PathBuf, ProjectError> {
+    let from = std::path::absolute(from)
+        .map_err(|source| ProjectError::Unreadable { path: from.to_owned(), source })?;
+    from.ancestors()
+        .find(|directory| directory.join(PROJECT_FILE).is_file())
+        .map(Path::to_owned)
+        .ok_or(ProjectError::NotFound { from })
+}
+
+/// Reads every file of the project at `root`.
+pub fn load(root: &Path) -> Result<Sources, ProjectError> {
+    let project = text(root, Path::new(PROJECT_FILE))?;
+    let images = list(root, "images", |name| !name.ends_with(".pylock.toml"))?;
+    let specs = list(root, "specs", |_| true)?;
+    Ok(Sources { project, specs: in_parallel(&specs, |path| text(root, path))?, images: {
+        images.iter().map(|path| text(root, path)).collect::<Result<_, _>>()?
+    } })
+}
+
+/// Reads and checks a project, its engines' flags included.
+pub fn read(
+    sources: &Sources,
+    environment: Option<&EnvironmentName>,
+) -> Result<Project, ProjectError> {
+    let shared = Shared::new(&sources.project, environment);
+    let mut errors: Vec<SpecError> = Vec::new();
+    let read: Vec<Result<Model, Vec<SpecError>>> =
+        in_parallel(&sources.specs, |file| Ok::<_, ProjectError>(spec::read_model(file, &shared)))?;
+    let models = keep(read, &mut errors);
+    let read = sources.images.iter().map(spec::read_image).collect();
+    let images: Vec<Image> = keep(read, &mut errors);
+    let project = spec::assemble(sources, shared, models, images, errors)?;
+    let refused: Vec<SpecError> = project.models.values().flat_map(refused_flags).collect();
+    SpecErrors::collect(refused)?;
+    Ok(project)
+}
+
+fn keep<T>(read: Vec<Result<T, Vec<SpecError>>>, errors: &mut Vec<SpecError>) -> Vec<T> {
+    read.into_iter().filter_map(|read| read.map_err(|found| errors.extend(found)).ok()).collect()
+}
+
+/// What a model's engine would not take, as mistakes in the spec.
+fn refused_flags(model: &Model) -> Vec<SpecError> {
+    let problems = engines::engine(model.engine.name).check(model);
+    let error = |problem: engines::FlagProblem| {
+        let flag = problem.flag.and_then(|flag| model.engine.flags.get(&flag));
+        let place = flag.map_or_else(|| model.file.place.clone(), |flag| flag.key.clone());
+        SpecError::new(Problem::Flag { message: problem.message, help: problem.help }, place)
+    };
+    problems.into_iter().map(error).collect()
+}
+
+fn list(
+    root: &Path,
+    directory: &str,
+    wanted: impl Fn(&str) -> bool,
+) -> Result<Vec<PathBuf>, ProjectError> {
+    let path = root.join(directory);
+    let unreadable = |source| ProjectError::Unreadable { path: path.clone(), source };
+    let entries = match std::fs::read_dir(&path) {
+        Ok(entries) => entries,
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(unreadable(error)),
+    };
+    let mut names = Vec::new();
+    for entry in entries {
+        let name = entry.map_err(unreadable)?.file_name().to_string_lossy().into_owned();
+        let is_toml = Path::new(&name).extension().is_some_and(|extension| extension == "toml");
+        if is_toml && !name.starts_with('.') && wanted(&name) {
+            names.push(Path::new(directory).join(name));
+        }
+    }
+    names.sort();
+    Ok(names)
+}
+
+fn text(root: &Path, path: &Path) -> Result<SourceFile, ProjectError> {
+    let text = std::fs::read_to_string(root.join(path))
+        .map_err(|source| ProjectError::Unreadable { path: path.to_owned(), source })?;
+    Ok(SourceFile { path: path.to_owned(), text: Arc::from(text) })
+}
+
+/// Below this many files, threads cost more than they give.
+const WORTH_THREADS: usize = 64;
+
+/// Maps items on all cores, in order.
+fn in_parallel<T: Sync, U: Send, E: Send>(
+    items: &[T],
+    map: impl Fn(&T) -> Result<U, E> + Sync,
+) -> Result<Vec<U>, E> {
+    let cores = std::thread::available_parallelism().map_or(1, usize::from);
+    if items.len() < WORTH_THREADS || cores == 1 {
+        return items.iter().map(map).collect();
+    }
+    let map = &map;
+    std::thread::scope(|scope| {
+        let parts: Vec<_> = items
+            .chunks(items.len().div_ceil(cores))
+            .map(|part| scope.spawn(move || part.iter().map(map).collect::<Result<Vec<U>, E>>()))
+            .collect();
+        let mut all = Vec::with_capacity(items.len());
+        for part in parts {
+            match part.join() {
+                Ok(mapped) => all.extend(mapped?),
+                Err(panic) => std::panic::resume_unwind(panic),
+            }
+        }
+        Ok(all)
+    })
+}

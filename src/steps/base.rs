@@ -1,0 +1,129 @@
+//! `base:<image>`: locked Debian packages in one layer.
+
+use async_trait::async_trait;
+
+use crate::debian;
+use crate::fingerprint::Fingerprint;
+use crate::oci::BlobWriter;
+use crate::spec::ImageName;
+use crate::step::{
+    Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
+    Wanted,
+};
+use crate::targets::local::blocking;
+use crate::workspace::SharedWorkspace;
+
+/// Raise when the same packages come to make another layer.
+const VERSION: u32 = 1;
+
+pub(super) struct Base {
+    workspace: SharedWorkspace,
+    id: StepId,
+    models: Vec<String>,
+    locked: debian::LockedDebian,
+}
+
+impl Base {
+    pub(super) fn new(workspace: &SharedWorkspace, image: &ImageName, models: &[String]) -> Self {
+        let locked = workspace
+            .lock(|lock| lock.images.get(image.as_str()).and_then(|image| image.debian.clone()))
+            .unwrap_or_else(|| panic!("BUG: the base of {image} was not locked"));
+        Self {
+            workspace: workspace.clone(),
+            id: StepId::new("base", image),
+            models: models.to_vec(),
+            locked,
+        }
+    }
+}
+
+#[async_trait]
+impl Step for Base {
+    fn id(&self) -> &StepId {
+        &self.id
+    }
+
+    fn class(&self) -> Class {
+        Class::Pure
+    }
+
+    fn resource(&self) -> Resource {
+        Resource::Network
+    }
+
+    fn models(&self) -> &[String] {
+        &self.models
+    }
+
+    fn inputs(&self) -> &[Input] {
+        &[]
+    }
+
+    fn describe(&self, _: &Inputs) -> Fingerprint {
+        let mut fingerprint = Fingerprint::new("base", VERSION);
+        fingerprint
+            .field("architecture", self.locked.architecture.name())
+            .field("source-date-epoch", self.workspace.settings.epoch);
+        for package in &self.locked.packages {
+            let version = format!("{} {}", package.version, package.sha256);
+            fingerprint.field(format!("package.{}", package.name), version);
+        }
+        fingerprint
+    }
+
+    fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
+        Observation::Unobserved(None)
+    }
+
+    fn has_blobs(&self, facts: &Facts) -> bool {
+        has_layer(&self.workspace, facts)
+    }
+
+    async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
+        let workspace = &self.workspace;
+        let into = workspace.root.join("cache/debs");
+        task.reporter.message(format!("fetching {} packages", self.locked.packages.len()));
+        let mirrors = workspace.mirrors();
+        let debs = debian::fetch_packages(
+            &workspace.fetcher,
+            &mirrors,
+            &self.locked,
+            &into,
+            &task.reporter,
+        )
+        .await?;
+        task.reporter.message("writing the layer");
+        let (layout, locked, epoch) =
+            (workspace.layout()?, self.locked.clone(), workspace.settings.epoch);
+        let reporter = task.reporter.clone();
+        blocking(move || {
+            let blob = BlobWriter::new(&layout)?;
+            let mut tar = crate::oci::LayerWriter::new(blob);
+            debian::write_layer(&locked, &debs, epoch, &mut tar, &reporter)?;
+            let layer = tar.finish()?;
+            Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
+        })
+        .await
+    }
+}
+
+/// The facts of a step that makes one layer.
+pub(super) fn layer_facts(layer: &crate::oci::Layer) -> Facts {
+    [
+        ("digest".to_owned(), layer.digest.clone()),
+        ("diff-id".to_owned(), layer.diff_id.clone()),
+        ("size".to_owned(), layer.size.to_string()),
+    ]
+    .into()
+}
+
+/// The facts that an image needs of each of its layers.
+pub(super) const LAYER_FACTS: &[&str] = &["digest", "diff-id", "size"];
+
+/// Whether the layer that `facts` tell of is in the cache.
+pub(super) fn has_layer(workspace: &SharedWorkspace, facts: &Facts) -> bool {
+    match (workspace.layout(), facts.get("digest")) {
+        (Ok(layout), Some(digest)) => layout.has(digest),
+        _ => false,
+    }
+}

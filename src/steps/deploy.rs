@@ -1,0 +1,201 @@
+//! `deploy:<model>`: a model, served at its target.
+
+use std::sync::Arc;
+
+use async_trait::async_trait;
+
+use crate::engines::{self, engine, json};
+use crate::fingerprint::{Fingerprint, Key};
+use crate::spec::{Model, Value};
+use crate::step::{
+    Class, Edge, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
+    Task, Wanted,
+};
+use crate::targets::{self, Deployment, Target};
+use crate::workspace::SharedWorkspace;
+
+/// Raise when the same settings come to mean another deployment.
+const VERSION: u32 = 1;
+
+/// What deploying and warming up a model share.
+#[derive(Clone)]
+pub(super) struct Serving {
+    pub(super) workspace: SharedWorkspace,
+    pub(super) model: Model,
+    pub(super) image: StepId,
+    pub(super) weights: StepId,
+    pub(super) repository: String,
+}
+
+const IMAGE_FACTS: &[&str] = &["digest"];
+const WEIGHTS_FACTS: &[&str] = &["commit"];
+
+impl Serving {
+    pub(super) fn target(&self) -> &dyn Target {
+        self.workspace.target(&self.model)
+    }
+
+    pub(super) fn inputs(&self) -> Vec<Input> {
+        vec![
+            Input::blobs(self.image.clone(), IMAGE_FACTS),
+            Input::facts(self.weights.clone(), WEIGHTS_FACTS),
+        ]
+    }
+
+    /// Everything that can change what is compiled; also part of what is deployed.
+    pub(super) fn describe_compiled(&self, inputs: &Inputs, fingerprint: &mut Fingerprint) {
+        self.describe_place(inputs, fingerprint);
+        self.describe_flags(fingerprint, |engine, flag| engine.reaches_compile_key(flag));
+        for (name, value) in &self.model.env {
+            fingerprint.field(format!("env.{name}"), value);
+        }
+        fingerprint.field("serve.fast-boot", self.model.serve.fast_boot);
+        if let Some(hardware) = &self.model.hardware {
+            fingerprint
+                .field("hardware.gpu", &hardware.gpu)
+                .field("hardware.count", hardware.count);
+        }
+    }
+
+    fn describe_place(&self, inputs: &Inputs, fingerprint: &mut Fingerprint) {
+        let engine = self.model.engine.name;
+        fingerprint
+            .field("target", self.target().name())
+            .field("image", inputs.fact(&self.image, "digest"))
+            .field("model.source", &self.repository)
+            .field("model.revision", inputs.fact(&self.weights, "commit"))
+            .field("engine.name", format!("{engine:?}").to_lowercase());
+        if let Some(command) = &self.model.engine.command {
+            let words: Vec<Value> = command.command.iter().cloned().map(Value::String).collect();
+            fingerprint
+                .field("engine.command", json(&Value::Array(words)))
+                .field("engine.health", &command.health);
+        }
+        for (name, volume) in &self.workspace.project.volumes {
+            let place = format!("{} at {}", volume.name, volume.mount);
+            fingerprint.field(format!("volumes.{name}"), place);
+        }
+    }
+
+    fn describe_flags(
+        &self,
+        fingerprint: &mut Fingerprint,
+        wanted: impl Fn(&dyn engines::Engine, &str) -> bool,
+    ) {
+        let engine = engine(self.model.engine.name);
+        for (flag, value) in &self.model.engine.flags {
+            if wanted(engine, flag) {
+                fingerprint.field(format!("engine.{flag}"), json(&value.value));
+            }
+        }
+    }
+
+    pub(super) fn deployment(&self, inputs: &Inputs, warm_cache: Option<Key>) -> Deployment {
+        let model = self.model.clone();
+        let engine = engine(model.engine.name);
+        let mut environment = engine.environment();
+        environment.extend(model.env.clone());
+        Deployment {
+            model: model.name.to_string(),
+            image: inputs.fact(&self.image, "digest").to_owned(),
+            weights: (self.repository.clone(), inputs.fact(&self.weights, "commit").to_owned()),
+            served_name: model.serve.served_name.clone(),
+            environment,
+            port: model.serve.port,
+            health: engine.health(&model),
+            startup_timeout: model.serve.startup_timeout,
+            warm_cache,
+            command: Arc::new(move |name, port| {
+                let serving = engines::Serving { host: "127.0.0.1", port, model: name };
+                engine.command(&model, &serving)
+            }),
+        }
+    }
+}
+
+pub(super) struct Deploy {
+    serving: Serving,
+    id: StepId,
+    models: Vec<String>,
+    inputs: Vec<Input>,
+    warms: bool,
+}
+
+impl Deploy {
+    pub(super) fn new(serving: Serving, warmup: Option<&StepId>) -> Self {
+        let mut inputs = serving.inputs();
+        inputs.extend(warmup.map(|step| Input {
+            step: step.clone(),
+            edge: Edge::Order,
+            blobs: false,
+        }));
+        Self {
+            id: targets::deploy_id(serving.model.name.as_str()),
+            models: vec![serving.model.name.to_string()],
+            inputs,
+            warms: warmup.is_some(),
+            serving,
+        }
+    }
+}
+
+#[async_trait]
+impl Step for Deploy {
+    fn id(&self) -> &StepId {
+        &self.id
+    }
+
+    fn class(&self) -> Class {
+        Class::Effect
+    }
+
+    fn resource(&self) -> Resource {
+        Resource::Accelerator
+    }
+
+    fn models(&self) -> &[String] {
+        &self.models
+    }
+
+    fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    fn describe(&self, inputs: &Inputs) -> Fingerprint {
+        let serve = &self.serving.model.serve;
+        let mut fingerprint = Fingerprint::new("deploy", VERSION);
+        self.serving.describe_compiled(inputs, &mut fingerprint);
+        self.serving
+            .describe_flags(&mut fingerprint, |engine, flag| !engine.reaches_compile_key(flag));
+        fingerprint
+            .field("project", self.serving.workspace.project.id.as_str())
+            .field("serve.served-name", &serve.served_name)
+            .field("serve.max-inputs", serve.max_inputs)
+            .field("serve.scaledown-window", format!("{:?}", serve.scaledown_window))
+            .field("serve.timeout", format!("{:?}", serve.timeout))
+            .optional("serve.port", serve.port);
+        fingerprint
+    }
+
+    fn predict(&self) -> Facts {
+        let serve = &self.serving.model.serve;
+        let name = self.serving.model.name.as_str();
+        let mut facts = self.serving.target().predict_deployment(name, serve.port);
+        facts.insert("served-name".to_owned(), serve.served_name.clone());
+        facts
+    }
+
+    fn exclusive(&self) -> Option<String> {
+        Some(format!("deployment:{}", self.serving.model.name))
+    }
+
+    fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
+        self.serving.target().observe_deployment(self.serving.model.name.as_str())
+    }
+
+    async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
+        let warm = self.warms.then(|| super::warmup::describe(&self.serving, &task.inputs).key());
+        let deployment = self.serving.deployment(&task.inputs, warm);
+        self.serving.target().deploy(&deployment, task).await
+    }
+}

@@ -1,0 +1,122 @@
+//! `gateway:<model>`: the entry through which clients find a model.
+
+use async_trait::async_trait;
+
+use crate::fingerprint::{Fingerprint, Key};
+use crate::gateway::{Gateway, facts, gateway_id};
+use crate::litellm::Entry;
+use crate::spec::Model;
+use crate::step::{
+    Class, Edge, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
+    Wanted,
+};
+use crate::workspace::SharedWorkspace;
+
+/// Raise when the same settings come to make another entry.
+const VERSION: u32 = 1;
+
+const DEPLOY_FACTS: &[&str] = &["url", "served-name"];
+
+pub(super) struct Wire {
+    workspace: SharedWorkspace,
+    id: StepId,
+    alias: String,
+    models: Vec<String>,
+    inputs: Vec<Input>,
+}
+
+impl Wire {
+    pub(super) fn new(
+        workspace: &SharedWorkspace,
+        model: &Model,
+        alias: &str,
+        deploy: &StepId,
+        smoke: Option<&StepId>,
+    ) -> Self {
+        let mut inputs = vec![Input::facts(deploy.clone(), DEPLOY_FACTS)];
+        inputs.extend(smoke.map(|step| Input {
+            step: step.clone(),
+            edge: Edge::Gate,
+            blobs: false,
+        }));
+        Self {
+            workspace: workspace.clone(),
+            id: gateway_id(model.name.as_str()),
+            alias: alias.to_owned(),
+            models: vec![model.name.to_string()],
+            inputs,
+        }
+    }
+
+    fn gateway(&self) -> &Gateway {
+        let gateway = self.workspace.gateway.as_ref();
+        gateway.unwrap_or_else(|| panic!("BUG: {} without a gateway", self.id))
+    }
+
+    fn entry(&self, known: Option<(&Key, &Inputs)>) -> Entry {
+        let fact = |name| {
+            known.map_or("", |(_, inputs)| inputs.fact(&self.inputs[0].step, name)).to_owned()
+        };
+        Entry {
+            alias: self.alias.clone(),
+            served_name: fact("served-name"),
+            api_base: fact("url"),
+            // A server on this machine asks for none.
+            api_key: "none".to_owned(),
+            project: self.workspace.project.id.to_string(),
+            model: self.models[0].clone(),
+            key: known.map(|(key, _)| key.to_string()).unwrap_or_default(),
+        }
+    }
+}
+
+#[async_trait]
+impl Step for Wire {
+    fn id(&self) -> &StepId {
+        &self.id
+    }
+
+    fn class(&self) -> Class {
+        Class::Effect
+    }
+
+    fn resource(&self) -> Resource {
+        Resource::Disk
+    }
+
+    fn models(&self) -> &[String] {
+        &self.models
+    }
+
+    fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    fn describe(&self, inputs: &Inputs) -> Fingerprint {
+        let deploy = &self.inputs[0].step;
+        let mut fingerprint = Fingerprint::new("gateway", VERSION);
+        fingerprint
+            .field("project", self.workspace.project.id.as_str())
+            .field("gateway.config", self.gateway().name())
+            .field("gateway.alias", &self.alias)
+            .field("url", inputs.fact(deploy, "url"))
+            .field("served-name", inputs.fact(deploy, "served-name"));
+        fingerprint
+    }
+
+    fn exclusive(&self) -> Option<String> {
+        Some(format!("gateway:{}", self.gateway().name()))
+    }
+
+    fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
+        let known = wanted.map(|wanted| (wanted.key, wanted.inputs));
+        self.gateway().observe(&self.entry(known), wanted.map(|wanted| wanted.key))
+    }
+
+    async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
+        let entry = self.entry(Some((&task.key, &task.inputs)));
+        let changed = self.gateway().upsert(&entry, task.adopt)?;
+        task.reporter.log(if changed { "the file was changed" } else { "the file was right" });
+        Ok(Outcome { facts: facts(&entry), ..Outcome::default() })
+    }
+}

@@ -1,0 +1,114 @@
+//! `smoke:<model>`: whether the instance that stands answers as clients will ask it.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::engines::engine;
+use crate::fingerprint::Fingerprint;
+use crate::openai::{ApiError, Server};
+use crate::spec::Model;
+use crate::step::{
+    Class, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
+};
+use crate::workspace::SharedWorkspace;
+
+/// Raise when more is asked of an instance.
+const VERSION: u32 = 1;
+
+const DEPLOY_FACTS: &[&str] = &["instance", "url", "served-name"];
+
+pub(super) struct Smoke {
+    workspace: SharedWorkspace,
+    id: StepId,
+    model: Model,
+    models: Vec<String>,
+    inputs: Vec<Input>,
+}
+
+impl Smoke {
+    pub(super) fn new(workspace: &SharedWorkspace, model: &Model, deploy: &StepId) -> Self {
+        Self {
+            workspace: workspace.clone(),
+            id: StepId::new("smoke", &model.name),
+            model: model.clone(),
+            models: vec![model.name.to_string()],
+            inputs: vec![Input::facts(deploy.clone(), DEPLOY_FACTS)],
+        }
+    }
+
+    fn fact<'a>(&self, inputs: &'a Inputs, name: &str) -> &'a str {
+        inputs.fact(&self.inputs[0].step, name)
+    }
+}
+
+#[async_trait]
+impl Step for Smoke {
+    fn id(&self) -> &StepId {
+        &self.id
+    }
+
+    fn class(&self) -> Class {
+        Class::Effect
+    }
+
+    fn resource(&self) -> Resource {
+        Resource::Accelerator
+    }
+
+    fn models(&self) -> &[String] {
+        &self.models
+    }
+
+    fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    fn describe(&self, inputs: &Inputs) -> Fingerprint {
+        let mut fingerprint = Fingerprint::new("smoke", VERSION);
+        for name in DEPLOY_FACTS {
+            fingerprint.field(*name, self.fact(inputs, name));
+        }
+        fingerprint
+    }
+
+    fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
+        self.workspace.target(&self.model).observe_smoke(self.model.name.as_str())
+    }
+
+    async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
+        let url = self.fact(&task.inputs, "url");
+        let name = self.fact(&task.inputs, "served-name");
+        let server = Server::local(url, self.model.serve.timeout.min(Duration::from_secs(600)))?;
+        task.reporter.message("GET /v1/models");
+        let listed = server.models().await?;
+        if engine(self.model.engine.name).lists_served_name()
+            && !listed.iter().any(|id| id == name)
+        {
+            return Err(ApiError::Unexpected {
+                url: format!("{url}/models"),
+                expected: "a list with the served name",
+                body: listed.join(", "),
+            }
+            .into());
+        }
+        task.reporter.check()?;
+        task.reporter.message("a chat completion");
+        let answer = server.chat(name).await?;
+        task.reporter.log(format!("chat: {answer:?}"));
+        task.reporter.check()?;
+        task.reporter.message("a streamed chat completion");
+        let streamed = server.stream(name).await?;
+        let instance = self.fact(&task.inputs, "instance").to_owned();
+        let target = self.workspace.target(&self.model);
+        target.passed_smoke(self.model.name.as_str(), &instance, task.key).await?;
+        let evidence = [
+            ("first-token-ms".to_owned(), streamed.first.as_millis().to_string()),
+            ("pieces".to_owned(), streamed.pieces.to_string()),
+        ];
+        Ok(Outcome {
+            facts: [("instance".to_owned(), instance)].into(),
+            evidence: evidence.into(),
+        })
+    }
+}

@@ -1,0 +1,124 @@
+//! `wheels:<image>/<slot>`: locked wheels, spliced into one layer.
+
+use async_trait::async_trait;
+
+use super::base::{has_layer, layer_facts};
+use crate::fingerprint::Fingerprint;
+use crate::lock::pylock::LockedWheel;
+use crate::oci::BlobWriter;
+use crate::python;
+use crate::spec::ImageName;
+use crate::step::{
+    Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
+    Wanted,
+};
+use crate::targets::local::blocking;
+use crate::wheel::{self, Scheme, WheelFile};
+use crate::workspace::SharedWorkspace;
+
+/// An image may have 127 layers; the base and the environment's own are not wheels.
+const FREE_LAYERS: usize = 127 - 2;
+
+pub(super) struct Wheels {
+    workspace: SharedWorkspace,
+    id: StepId,
+    models: Vec<String>,
+    wheels: Vec<LockedWheel>,
+    scheme: Scheme,
+}
+
+/// The steps of an image's wheels, one per layer.
+pub(super) fn slots(
+    workspace: &SharedWorkspace,
+    image: &ImageName,
+    models: &[String],
+) -> Vec<Wheels> {
+    let parts = workspace.parts(image);
+    let scheme = Scheme { python: parts.runtime.python, epoch: workspace.settings.epoch };
+    let sized: Vec<wheel::WheelRef> = parts
+        .wheels
+        .iter()
+        .map(|wheel| wheel::WheelRef { name: wheel.name.clone(), size: wheel.size.unwrap_or(0) })
+        .collect();
+    wheel::slots(&sized, FREE_LAYERS)
+        .into_iter()
+        .map(|slot| Wheels {
+            workspace: workspace.clone(),
+            id: StepId::new("wheels", format!("{image}/{}", slot.name)),
+            models: models.to_vec(),
+            wheels: slot.wheels.iter().map(|at| parts.wheels[*at].clone()).collect(),
+            scheme,
+        })
+        .collect()
+}
+
+/// Fetches wheels, unless they are there, and says how each is called.
+pub(super) async fn fetch(
+    workspace: &SharedWorkspace,
+    wheels: &[LockedWheel],
+    task: &Task,
+) -> Result<Vec<WheelFile>, StepError> {
+    let into = workspace.root.join("cache/wheels");
+    let paths =
+        python::fetch_wheels(&workspace.fetcher, wheels, &into, &task.reporter).await?;
+    let named = paths.into_iter().zip(wheels);
+    Ok(named.map(|(path, wheel)| WheelFile { path, filename: wheel.filename.clone() }).collect())
+}
+
+#[async_trait]
+impl Step for Wheels {
+    fn id(&self) -> &StepId {
+        &self.id
+    }
+
+    fn class(&self) -> Class {
+        Class::Pure
+    }
+
+    fn resource(&self) -> Resource {
+        Resource::Cpu
+    }
+
+    fn models(&self) -> &[String] {
+        &self.models
+    }
+
+    fn inputs(&self) -> &[Input] {
+        &[]
+    }
+
+    fn describe(&self, _: &Inputs) -> Fingerprint {
+        let mut fingerprint = Fingerprint::new("wheels", wheel::LAYOUT_VERSION);
+        fingerprint
+            .field("python", self.scheme.python)
+            .field("source-date-epoch", self.scheme.epoch);
+        for wheel in &self.wheels {
+            let version = format!("{} {}", wheel.version, wheel.sha256);
+            fingerprint.field(format!("wheel.{}", wheel.name), version);
+        }
+        fingerprint
+    }
+
+    fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
+        Observation::Unobserved(None)
+    }
+
+    fn has_blobs(&self, facts: &Facts) -> bool {
+        has_layer(&self.workspace, facts)
+    }
+
+    async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
+        task.reporter.message("fetching");
+        let files = fetch(&self.workspace, &self.wheels, task).await?;
+        task.reporter.message("splicing");
+        let (layout, scheme) = (self.workspace.layout()?, self.scheme);
+        let reporter = task.reporter.clone();
+        blocking(move || {
+            let mut blob = BlobWriter::new(&layout)?;
+            let layer = wheel::build_layer(&files, &scheme, &mut blob, &reporter)?;
+            blob.commit(&layer.digest)?;
+            Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
+        })
+        .await
+    }
+}

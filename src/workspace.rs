@@ -1,0 +1,305 @@
+//! A project with everything its steps work with: lock, cache, network, targets, gateway.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::event::Reporter;
+use crate::fetch::{Fetcher, Patience};
+use crate::gateway::Gateway;
+use crate::hub::{HashCache, Manifest, scan};
+use crate::lock::LockFile;
+use crate::lock::pylock::LockedWheel;
+use crate::oci::Layout;
+use crate::plan::Unwanted;
+use crate::platform::Runtime;
+use crate::spec::{ImageName, Model, ModelSource, Project, TargetKind};
+use crate::step::StepError;
+use crate::store::Store;
+use crate::targets::Target;
+use crate::targets::local::{Local, Mount, Places};
+
+/// What this version can't do yet, said before anything runs.
+#[derive(Debug, Error, Diagnostic)]
+pub enum Unsupported {
+    /// A target.
+    #[error("{model}: this version serves on this machine only")]
+    #[diagnostic(code(goatbuild::spec::target), help("write `target = \"local\"` in {spec}"))]
+    Modal {
+        /// The model.
+        model: String,
+        /// Its file.
+        spec: String,
+    },
+    /// A source of weights.
+    #[error("{model}: this version takes weights from a directory only")]
+    #[diagnostic(
+        code(goatbuild::spec::source),
+        help("fetch {repository} into the project and write `model.source = \"path:DIRECTORY\"`")
+    )]
+    Hub {
+        /// The model.
+        model: String,
+        /// Its repository.
+        repository: String,
+    },
+    /// A base.
+    #[error("{image}: this version builds on Debian packages only")]
+    #[diagnostic(
+        code(goatbuild::spec::base),
+        help("write `base = {{ debian = \"bookworm\", packages = [\"python3\"] }}`")
+    )]
+    Base {
+        /// The image.
+        image: String,
+    },
+}
+
+/// What an image is made of, all locked.
+#[derive(Debug, Clone)]
+pub struct LockedParts {
+    /// What wheels have to run on.
+    pub runtime: Runtime,
+    /// The wheels.
+    pub wheels: Vec<LockedWheel>,
+}
+
+/// How a command was started.
+#[derive(Debug, Clone)]
+pub struct Settings {
+    /// Never use the network.
+    pub offline: bool,
+    /// Where the local target keeps its state.
+    pub state: PathBuf,
+    /// This program, for supervising servers.
+    pub program: PathBuf,
+    /// Seconds since 1970 that every file in a layer has.
+    pub epoch: u64,
+    /// How patient downloads are.
+    pub patience: Patience,
+}
+
+/// A project, ready to be planned and applied.
+pub struct Workspace {
+    /// The project's directory.
+    pub root: PathBuf,
+    /// What its files say.
+    pub project: Project,
+    /// How the command was started.
+    pub settings: Settings,
+    /// What is remembered.
+    pub store: Store,
+    /// The network.
+    pub fetcher: Fetcher,
+    /// The gateway's files, when the project has a gateway.
+    pub gateway: Option<Gateway>,
+    local: Local,
+    lock: RwLock<LockFile>,
+    parts: RwLock<BTreeMap<ImageName, LockedParts>>,
+    manifests: RwLock<HashMap<String, Manifest>>,
+}
+
+impl std::fmt::Debug for Workspace {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        formatter.debug_struct("Workspace").field("root", &self.root).finish_non_exhaustive()
+    }
+}
+
+impl Workspace {
+    /// Opens the cache and the lock of a project that was read.
+    pub fn open(root: PathBuf, project: Project, settings: Settings) -> Result<Self, StepError> {
+        let environment = project.environment.as_ref().map_or("", |name| name.as_str());
+        let store = Store::open(&root.join("cache"), environment)?;
+        let lock = read_lock(&root)?;
+        let fetcher = Fetcher::new(settings.offline, settings.patience.clone())?;
+        let mount = |name: &str| {
+            let (_, volume) = project
+                .volumes
+                .iter()
+                .find(|(known, _)| known.as_str() == name)
+                .unwrap_or_else(|| panic!("BUG: the volume {name} is not built in"));
+            Mount { name: volume.name.clone(), path: volume.mount.clone() }
+        };
+        let others = project
+            .volumes
+            .iter()
+            .filter(|(name, _)| !["model-cache", "vllm-cache"].contains(&name.as_str()))
+            .map(|(_, volume)| Mount { name: volume.name.clone(), path: volume.mount.clone() })
+            .collect();
+        let ours = settings.state.join(project.id.as_str()).join(match environment {
+            "" => "default",
+            name => name,
+        });
+        let places = Places {
+            cache: root.join("cache"),
+            state: settings.state.clone(),
+            ours,
+            supervisor: settings.program.clone(),
+        };
+        let local = Local::new(places, mount("model-cache"), mount("vllm-cache"), others);
+        let gateway = project.gateway.as_ref().map(|gateway| Gateway::new(&root, project.id.as_str(), gateway));
+        Ok(Self {
+            root,
+            project,
+            settings,
+            store,
+            fetcher,
+            gateway,
+            local,
+            lock: RwLock::new(lock),
+            parts: RwLock::default(),
+            manifests: RwLock::default(),
+        })
+    }
+
+    /// Refuses what this version can't do.
+    pub fn check_supported(&self) -> Result<(), Unsupported> {
+        for model in self.project.models.values() {
+            if model.target == TargetKind::Modal {
+                return Err(Unsupported::Modal {
+                    model: model.name.to_string(),
+                    spec: format!("specs/{}.toml", model.name),
+                });
+            }
+            if let ModelSource::Hub { repository, .. } = &model.source {
+                return Err(Unsupported::Hub {
+                    model: model.name.to_string(),
+                    repository: repository.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Where a model is served.
+    pub fn target(&self, model: &Model) -> &dyn Target {
+        match model.target {
+            TargetKind::Local => &self.local,
+            TargetKind::Modal => panic!("BUG: {} was not refused", model.name),
+        }
+    }
+
+    /// All targets of this project.
+    pub fn targets(&self) -> [&dyn Target; 1] {
+        [&self.local]
+    }
+
+    /// The layout that images are built in.
+    pub fn layout(&self) -> Result<Layout, StepError> {
+        Ok(Layout::open(&self.root.join("cache/oci"))?)
+    }
+
+    /// Reads the lock.
+    pub fn lock<T>(&self, read: impl FnOnce(&LockFile) -> T) -> T {
+        read(&self.lock.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the lock and writes it, if that makes a difference.
+    pub fn change_lock(&self, change: impl FnOnce(&mut LockFile)) -> Result<(), StepError> {
+        let mut lock = self.lock.write().unwrap_or_else(PoisonError::into_inner);
+        let before = lock.clone();
+        change(&mut lock);
+        if *lock != before {
+            write(&self.root.join("goatbuild.lock"), lock.render().as_bytes())?;
+        }
+        Ok(())
+    }
+
+    /// What an image is made of, once locking has settled it.
+    pub fn parts(&self, image: &ImageName) -> LockedParts {
+        let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
+        parts.get(image).cloned().unwrap_or_else(|| panic!("BUG: {image} was not locked"))
+    }
+
+    /// Settles what an image is made of.
+    pub fn set_parts(&self, image: ImageName, parts: LockedParts) {
+        self.parts.write().unwrap_or_else(PoisonError::into_inner).insert(image, parts);
+    }
+
+    /// The files of a model's weights on this machine; hashed at most once per command.
+    pub fn manifest(&self, path: &str, reporter: &Reporter) -> Result<Manifest, StepError> {
+        let known = self.manifests.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        if let Some(manifest) = known {
+            return Ok(manifest);
+        }
+        let manifest = scan(&self.root.join(path), &self.store, reporter)?;
+        self.manifests
+            .write()
+            .unwrap_or_else(PoisonError::into_inner)
+            .insert(path.to_owned(), manifest.clone());
+        Ok(manifest)
+    }
+
+    /// Looks at everything outside the cache.
+    pub async fn look(&self) -> Result<(), StepError> {
+        for target in self.targets() {
+            target.look().await?;
+        }
+        if let Some(gateway) = &self.gateway {
+            gateway.look()?;
+        }
+        Ok(())
+    }
+
+    /// Resources of this project that no spec wants, gateway entries first.
+    pub fn unwanted(&self) -> Vec<Unwanted> {
+        let models = &self.project.models;
+        let wanted = |model: &str| models.keys().any(|name| name.as_str() == model);
+        let mut unwanted = match &self.gateway {
+            Some(gateway) => gateway.unwanted(&wanted),
+            None => Vec::new(),
+        };
+        unwanted.extend(self.targets().iter().flat_map(|target| target.unwanted(&wanted)));
+        unwanted
+    }
+}
+
+impl HashCache for Store {
+    fn get(&self, path: &str, stamp: &str) -> Option<String> {
+        self.file_hash(path, stamp)
+    }
+
+    fn put(&self, path: &str, stamp: &str, sha256: &str) {
+        self.keep_file_hash(path, stamp, sha256);
+    }
+}
+
+/// A file of the project can't be read or written.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{} can't be {verb}: {source}", path.display())]
+#[diagnostic(code(goatbuild::project::file), help("is the disk full? check the permissions"))]
+pub struct FileError {
+    path: PathBuf,
+    verb: &'static str,
+    source: std::io::Error,
+}
+
+fn read_lock(root: &Path) -> Result<LockFile, StepError> {
+    let path = root.join("goatbuild.lock");
+    match std::fs::read_to_string(&path) {
+        Ok(text) => Ok(LockFile::parse("goatbuild.lock", &text)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(LockFile::default()),
+        Err(source) => Err(FileError { path, verb: "read", source }.into()),
+    }
+}
+
+/// Writes a file of the project as a whole.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
+    let failed = |source| FileError { path: path.to_owned(), verb: "written", source };
+    let parent = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(parent).map_err(failed)?;
+    let mut file = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(parent)
+        .map_err(failed)?;
+    std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
+    file.as_file().sync_data().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
+
+/// A workspace that steps share.
+pub type SharedWorkspace = Arc<Workspace>;
