@@ -57,6 +57,9 @@ fn boot_id() -> String {
 }
 
 /// True while the supervisor of exactly this instance runs.
+///
+/// Where processes are shared, a supervisor that was killed may leave some of the server's behind:
+/// [`stop`] before the instance is replaced, alive or not.
 pub fn is_alive(instance: &Instance) -> bool {
     let runs = Stat::read(instance.pid).is_some_and(|stat| {
         stat.start_time == instance.start_time && !matches!(stat.state, 'Z' | 'X')

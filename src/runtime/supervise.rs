@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead as _, Write as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -92,6 +93,8 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCo
         return None;
     }
     let role = arguments.next().unwrap_or_default();
+    // Otherwise it would be `exe`, after the link that it is started by.
+    let _ = prctl::set_name(c"goatbuild");
     let outcome = match role.to_str() {
         Some("start") => start(),
         Some("init") => init(),
@@ -216,6 +219,7 @@ fn start_next(
         // Before the next process exists, so that no signal is missed.
         let signals = Signals::install().map_err(Failure::setup("handling signals"))?;
         let mut child = Command::new("/proc/self/exe")
+            .arg0("goatbuild")
             .args([SUBCOMMAND, role, &launch.id])
             .stdin(Stdio::piped())
             .spawn()

@@ -1,6 +1,6 @@
 //! The embedded runtime, with the real binary, real namespaces and a static program as the server.
 //!
-//! As root, all of it is run again as an ordinary user, and again with a masked /proc.
+//! As root, all of it is run again as an ordinary user and as in an unprivileged container.
 #![cfg(target_os = "linux")]
 
 mod fixture;
@@ -221,8 +221,19 @@ fn spawn_for_another_test() {
     std::fs::write(variable("GOATBUILD_TEST_INSTANCE"), text).expect("written");
 }
 
-/// Runs all tests above again, in another environment, where that can be had.
-fn again(masked: bool, user: bool) {
+/// Who runs all tests above once more, and what /proc looks like to them.
+#[derive(Clone, Copy, PartialEq)]
+enum Again {
+    /// A user without any rights.
+    User,
+    /// The same, and parts of /proc are masked.
+    MaskedUser,
+    /// Root with the capabilities that container engines leave, and parts of /proc are masked.
+    Container,
+}
+
+/// Only root can make these environments; for anyone else the first run is the test.
+fn again(environment: Again) {
     if !nix::unistd::geteuid().is_root() || std::env::var_os("GOATBUILD_TEST_AGAIN").is_some() {
         return;
     }
@@ -231,23 +242,29 @@ fn again(masked: bool, user: bool) {
     let (tests, supervisor_copy) = (place.join("tests"), place.join("goatbuild"));
     std::fs::copy(std::env::current_exe().expect("this binary"), &tests).expect("a copy");
     std::fs::copy(supervisor(), &supervisor_copy).expect("a copy");
-    std::os::unix::fs::chown(place, user.then_some(65534), user.then_some(65534)).expect("chown");
+    let owner = (environment != Again::Container).then_some(65534);
+    std::os::unix::fs::chown(place, owner, owner).expect("chown");
+    // The kernel must then refuse a fresh procfs: otherwise this would test nothing.
     let mask = "mount --bind /dev/null /proc/interrupts && ! unshare -Urpf --mount-proc true && ";
-    let become_user = "setpriv --reuid 65534 --regid 65534 --clear-groups ";
-    let script = format!(
-        "{}exec {}\"$0\" --test-threads=2",
-        if masked { mask } else { "" },
-        if user { become_user } else { "" },
-    );
+    let mask = if environment == Again::User { "" } else { mask };
+    let identity = match environment {
+        Again::User | Again::MaskedUser => "--reuid 65534 --regid 65534 --clear-groups",
+        Again::Container => {
+            "--inh-caps=-all --bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,\
+             +setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,\
+             +audit_write,+setfcap"
+        }
+    };
     let mut command = Command::new("unshare");
     command
-        .args(["--mount", "sh", "-c", &script])
+        .args(["--mount", "sh", "-c"])
+        .arg(format!("{mask}exec setpriv {identity} \"$0\" --test-threads=2"))
         .arg(&tests)
         .current_dir(place)
         .env("TMPDIR", place)
         .env("GOATBUILD_TEST_AGAIN", "1")
         .env("GOATBUILD_TEST_SUPERVISOR", &supervisor_copy);
-    if masked {
+    if !mask.is_empty() {
         command.env("GOATBUILD_TEST_MASKED", "1");
     }
     let output = command.output().expect("unshare");
@@ -258,11 +275,15 @@ fn again(masked: bool, user: bool) {
 
 #[test]
 fn all_of_it_works_for_an_ordinary_user() {
-    again(false, true);
+    again(Again::User);
 }
 
 #[test]
-fn all_of_it_works_where_proc_is_masked() {
-    again(true, false);
-    again(true, true);
+fn all_of_it_works_for_an_ordinary_user_where_proc_is_masked() {
+    again(Again::MaskedUser);
+}
+
+#[test]
+fn all_of_it_works_for_root_in_an_unprivileged_container() {
+    again(Again::Container);
 }
