@@ -33,7 +33,7 @@ pub fn spawn(
         .map_err(|source| unusable(&sandbox.log, "the log", source))?;
     let launch = Launch { sandbox, id: instance_id.to_owned(), processes, purpose: Purpose::Serve };
     let mut child = start(&launch, supervisor, log.into())?;
-    let pid = i32::try_from(child.id()).unwrap_or_else(|_| panic!("BUG: a pid beyond i32"));
+    let pid = child.id().cast_signed();
     // It can't be anyone else: nobody waits for it before this function does.
     let instance = instance::identify(pid, instance_id);
     let told = told(&mut child)?;

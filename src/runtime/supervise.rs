@@ -163,12 +163,14 @@ pub(super) fn new_user_namespace() -> Result<(), Failure> {
     };
     let (user, group) = (unistd::geteuid(), unistd::getegid());
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| refused("unshare", &error))?;
-    // Without this the kernel refuses the group map of a plain user.
     let write = |file: &str, text: String| {
         std::fs::write(Path::new("/proc/self").join(file), text)
             .map_err(|error| refused(&format!("writing {file}"), &error))
     };
-    write("setgroups", "deny".to_owned())?;
+    // Without this the kernel refuses the group map of a plain user; not every kernel has it.
+    if Path::new("/proc/self/setgroups").exists() {
+        write("setgroups", "deny".to_owned())?;
+    }
     write("uid_map", format!("0 {user} 1"))?;
     write("gid_map", format!("0 {group} 1"))
 }
@@ -224,7 +226,7 @@ fn start_next(
             .stdin(Stdio::piped())
             .spawn()
             .map_err(Failure::setup(format!("starting `{role}`")))?;
-        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+        let pid = Pid::from_raw(child.id().cast_signed());
         send_launch(&mut child, launch).map_err(Failure::setup("passing on what to start"))?;
         // From here on only the next process can report.
         unistd::dup2_stdout(std::io::stderr()).map_err(Failure::setup("closing the report"))?;
