@@ -92,5 +92,5 @@ pub(super) fn user_namespaces_help() -> String {
             );
         }
     }
-    "a container or security policy refuses them: start Docker or Podman, or run this container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`; they are also refused inside a chroot".to_owned()
+    "a container or security policy refuses them: start Docker or Podman, or run this container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`; they are also refused inside a chroot, and to a container's root without CAP_SETFCAP".to_owned()
 }

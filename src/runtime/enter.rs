@@ -39,12 +39,12 @@ struct Source {
 
 /// Makes the sandbox and becomes the command; returns only for a probe.
 pub(super) fn enter(launch: &Launch) -> Result<i32, Failure> {
+    // A copy that closes itself when the command is executed, which tells the caller that it runs.
     let report = std::io::stdout()
         .as_fd()
         .try_clone_to_owned()
         .map_err(Failure::setup("keeping the report"))?;
     let sources = sources(launch)?;
-    // While this process lives, the server's standard error is also its standard output.
     unshare(CloneFlags::CLONE_NEWNS).map_err(Failure::setup("creating the mount namespace"))?;
     change_root(&launch.sandbox.root)?;
     root::prepare_root(Path::new("/")).map_err(|error| Failure::Setup {
@@ -70,7 +70,6 @@ pub(super) fn enter(launch: &Launch) -> Result<i32, Failure> {
     unistd::dup2_stdin(null).map_err(Failure::setup("closing standard input"))?;
     unistd::dup2_stdout(std::io::stderr()).map_err(Failure::setup("opening the log"))?;
     let Err(failure) = become_command(launch);
-    // The caller reads this; `report` would otherwise be closed by the successful execution.
     let mut report = File::from(report);
     let _ = serde_json::to_writer(&mut report, &failure);
     let _ = writeln!(std::io::stderr(), "goatbuild: {failure}");

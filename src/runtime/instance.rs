@@ -43,24 +43,28 @@ impl Stat {
 /// The identity of the running process `pid`; `None` when it has ended.
 pub(super) fn identify(pid: i32, id: &str) -> Option<Instance> {
     Some(Instance {
-        boot_id: boot_id()?,
+        boot_id: boot_id(),
         pid,
         start_time: Stat::read(pid)?.start_time,
         id: id.to_owned(),
     })
 }
 
-fn boot_id() -> Option<String> {
-    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
-    Some(text.trim().to_owned())
+/// Empty where it is hidden: the start time still tells.
+fn boot_id() -> String {
+    let text = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap_or_default();
+    text.trim().to_owned()
 }
 
 /// True while the supervisor of exactly this instance runs.
+///
+/// Where processes are shared, a supervisor that was killed may leave some of the server's behind:
+/// [`stop`] before the instance is replaced, alive or not.
 pub fn is_alive(instance: &Instance) -> bool {
     let runs = Stat::read(instance.pid).is_some_and(|stat| {
         stat.start_time == instance.start_time && !matches!(stat.state, 'Z' | 'X')
     });
-    runs && boot_id().as_ref() == Some(&instance.boot_id) && names(instance)
+    runs && boot_id() == instance.boot_id && names(instance)
 }
 
 /// The supervisor carries the instance's id in its arguments.

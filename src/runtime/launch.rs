@@ -33,7 +33,7 @@ pub fn spawn(
         .map_err(|source| unusable(&sandbox.log, "the log", source))?;
     let launch = Launch { sandbox, id: instance_id.to_owned(), processes, purpose: Purpose::Serve };
     let mut child = start(&launch, supervisor, log.into())?;
-    let pid = i32::try_from(child.id()).unwrap_or_else(|_| panic!("BUG: a pid beyond i32"));
+    let pid = child.id().cast_signed();
     // It can't be anyone else: nobody waits for it before this function does.
     let instance = instance::identify(pid, instance_id);
     let told = told(&mut child)?;
@@ -41,7 +41,11 @@ pub fn spawn(
         let _ = child.wait();
         return Err(explain(failure, &launch.sandbox));
     }
-    instance.ok_or_else(|| RuntimeError::Supervisor { reason: "it ended at once".to_owned() })
+    instance.ok_or_else(|| {
+        // Nothing that can't be found again may go on running.
+        let _ = child.kill().and_then(|()| child.wait());
+        RuntimeError::Supervisor { reason: "it has no entry in /proc".to_owned() }
+    })
 }
 
 /// Runs one command to its end and collects its output, which is also logged line by line.
@@ -80,9 +84,8 @@ async fn run_once(
         .stderr(Stdio::piped())
         .spawn()
         .map_err(broken)?;
-    let missing = || panic!("BUG: a pipe that was asked for is missing");
     // Kept open: when it closes, the supervisor ends the command.
-    let mut stdin = child.stdin.take().unwrap_or_else(missing);
+    let mut stdin = child.stdin.take().unwrap_or_else(|| panic!("BUG: no input"));
     let mut report = child.stdout.take().unwrap_or_else(|| panic!("BUG: no report"));
     let mut output =
         BufReader::new(child.stderr.take().unwrap_or_else(|| panic!("BUG: no output")));

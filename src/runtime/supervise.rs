@@ -4,6 +4,7 @@
 use std::ffi::OsString;
 use std::io::{BufRead as _, Write as _};
 use std::os::fd::AsFd as _;
+use std::os::unix::process::CommandExt as _;
 use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
@@ -92,6 +93,8 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCo
         return None;
     }
     let role = arguments.next().unwrap_or_default();
+    // Otherwise it would be `exe`, after the link that it is started by.
+    let _ = prctl::set_name(c"goatbuild");
     let outcome = match role.to_str() {
         Some("start") => start(),
         Some("init") => init(),
@@ -160,12 +163,14 @@ pub(super) fn new_user_namespace() -> Result<(), Failure> {
     };
     let (user, group) = (unistd::geteuid(), unistd::getegid());
     unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| refused("unshare", &error))?;
-    // Without this the kernel refuses the group map of a plain user.
     let write = |file: &str, text: String| {
         std::fs::write(Path::new("/proc/self").join(file), text)
             .map_err(|error| refused(&format!("writing {file}"), &error))
     };
-    write("setgroups", "deny".to_owned())?;
+    // Without this the kernel refuses the group map of a plain user; not every kernel has it.
+    if Path::new("/proc/self/setgroups").exists() {
+        write("setgroups", "deny".to_owned())?;
+    }
     write("uid_map", format!("0 {user} 1"))?;
     write("gid_map", format!("0 {group} 1"))
 }
@@ -216,11 +221,12 @@ fn start_next(
         // Before the next process exists, so that no signal is missed.
         let signals = Signals::install().map_err(Failure::setup("handling signals"))?;
         let mut child = Command::new("/proc/self/exe")
+            .arg0("goatbuild")
             .args([SUBCOMMAND, role, &launch.id])
             .stdin(Stdio::piped())
             .spawn()
             .map_err(Failure::setup(format!("starting `{role}`")))?;
-        let pid = Pid::from_raw(i32::try_from(child.id()).unwrap_or(i32::MAX));
+        let pid = Pid::from_raw(child.id().cast_signed());
         send_launch(&mut child, launch).map_err(Failure::setup("passing on what to start"))?;
         // From here on only the next process can report.
         unistd::dup2_stdout(std::io::stderr()).map_err(Failure::setup("closing the report"))?;

@@ -1,189 +1,18 @@
 //! The embedded runtime, with the real binary, real namespaces and a static program as the server.
 //!
-//! As root, all of it is run again as an ordinary user, and again with a masked /proc.
+//! As root, all of it is run again as an ordinary user and as in an unprivileged container.
 #![cfg(target_os = "linux")]
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+mod fixture;
+
 use std::process::{Command, Stdio};
-use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
+use fixture::{
+    Fixture, eventually, free_port, fresh_id, greeting, processes_of, spawn, supervisor,
+};
 use goatbuild::event::Reporter;
-use goatbuild::runtime::{self, Bind, Instance, Output, RuntimeError, Sandbox};
-
-/// One static program that does what the tests need inside.
-const TOOL: &str = r#"
-#include <arpa/inet.h>
-#include <errno.h>
-#include <fcntl.h>
-#include <signal.h>
-#include <stdio.h>
-#include <stdlib.h>
-#include <string.h>
-#include <sys/mount.h>
-#include <sys/socket.h>
-#include <unistd.h>
-int main(int argc, char **argv) {
-    const char *what = argv[1];
-    if (!strcmp(what, "serve")) { /* with a child that ignores SIGTERM, and an orphan */
-        if (fork() == 0) { signal(SIGTERM, SIG_IGN); for (;;) pause(); }
-        if (fork() == 0) { if (fork() == 0) { setsid(); for (;;) pause(); } exit(0); }
-        int s = socket(AF_INET, SOCK_STREAM, 0), one = 1;
-        setsockopt(s, SOL_SOCKET, SO_REUSEADDR, &one, sizeof one);
-        struct sockaddr_in a = { .sin_family = AF_INET, .sin_port = htons(atoi(argv[2])) };
-        a.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
-        if (bind(s, (void *)&a, sizeof a) || listen(s, 8)) { perror("listen"); return 1; }
-        printf("listening\n"); fflush(stdout);
-        for (;;) { int c = accept(s, 0, 0); write(c, "hello\n", 6); close(c); }
-    }
-    if (!strcmp(what, "stubborn")) {
-        signal(SIGTERM, SIG_IGN); printf("ignoring\n"); fflush(stdout);
-        for (;;) pause();
-    }
-    if (!strcmp(what, "fork")) { if (fork() == 0) for (;;) pause(); return atoi(argv[2]); }
-    if (!strcmp(what, "write")) {
-        int f = open(argv[2], O_WRONLY | O_CREAT, 0644);
-        if (f < 0 || write(f, "x", 1) != 1) { printf("%s\n", strerror(errno)); return 1; }
-        printf("written\n"); return 0;
-    }
-    if (!strcmp(what, "cat")) {
-        char b[4096]; int n, f = open(argv[2], O_RDONLY);
-        if (f < 0) { printf("%s\n", strerror(errno)); return 1; }
-        while ((n = read(f, b, sizeof b)) > 0) fwrite(b, 1, n, stdout);
-        return 0;
-    }
-    if (!strcmp(what, "remount")) {
-        int r = mount("none", "/", 0, MS_REMOUNT | MS_BIND, 0);
-        printf("%s\n", r ? strerror(errno) : "remounted"); return 0;
-    }
-    if (!strcmp(what, "about")) {
-        char link[64] = { 0 }; readlink("/proc/self", link, 63);
-        printf("uid=%d self=%d home=%s secret=%s\n", getuid(), atoi(link) == getpid(),
-               getenv("HOME"), getenv("SECRET"));
-        return 0;
-    }
-    return 2;
-}
-"#;
-
-/// A root that holds the tool, and a path with a space in it; removed at the end.
-struct Fixture {
-    directory: tempfile::TempDir,
-}
-
-impl Fixture {
-    fn new() -> Self {
-        let directory =
-            tempfile::Builder::new().prefix("goat build ").tempdir().expect("a directory");
-        let root = directory.path().join("root");
-        std::fs::create_dir_all(root.join("bin")).expect("bin");
-        std::fs::create_dir(directory.path().join("volume")).expect("volume");
-        std::fs::copy(tool(), root.join("bin/tool")).expect("the tool");
-        runtime::prepare_root(&root).expect("a prepared root");
-        Self { directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn sandbox(&self, arguments: &[&str]) -> Sandbox {
-        Sandbox {
-            root: self.path("root"),
-            binds: vec![Bind {
-                source: self.path("volume"),
-                target: "/root/.cache/huggingface".into(),
-                read_only: false,
-            }],
-            env: BTreeMap::from([("SECRET".to_owned(), "hush".to_owned())]),
-            command: arguments.iter().map(|&argument| argument.to_owned()).collect(),
-            workdir: "/".to_owned(),
-            log: self.path("log"),
-        }
-    }
-
-    fn log(&self) -> String {
-        std::fs::read_to_string(self.path("log")).unwrap_or_default()
-    }
-
-    async fn run(&self, arguments: &[&str]) -> Output {
-        let limit = Duration::from_secs(20);
-        runtime::run(&self.sandbox(arguments), limit, &supervisor(), &Reporter::silent())
-            .await
-            .expect("runs")
-    }
-}
-
-/// Compiled once per test process.
-fn tool() -> &'static Path {
-    static TOOL_PATH: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    &TOOL_PATH
-        .get_or_init(|| {
-            let directory = tempfile::tempdir().expect("a directory");
-            let (source, program) =
-                (directory.path().join("tool.c"), directory.path().join("tool"));
-            std::fs::write(&source, TOOL).expect("the source");
-            let status = Command::new("cc")
-                .args(["-static", "-w", "-o"])
-                .args([&program, &source])
-                .status()
-                .expect("a C compiler");
-            assert!(status.success());
-            (directory, program)
-        })
-        .1
-}
-
-/// Where the binary is; somewhere else when these tests run as another user.
-fn supervisor() -> PathBuf {
-    std::env::var_os("GOATBUILD_TEST_SUPERVISOR")
-        .map_or_else(|| env!("CARGO_BIN_EXE_goatbuild").into(), PathBuf::from)
-}
-
-fn spawn(sandbox: &Sandbox, id: &str) -> Result<Instance, RuntimeError> {
-    runtime::spawn(sandbox, id, &supervisor())
-}
-
-fn fresh_id() -> String {
-    use std::hash::{BuildHasher as _, RandomState};
-    let random = || RandomState::new().hash_one(0);
-    format!("{:016x}{:016x}", random(), random())
-}
-
-fn free_port() -> u16 {
-    let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
-    listener.local_addr().expect("an address").port()
-}
-
-fn greeting(port: u16) -> Option<String> {
-    use std::io::Read as _;
-    let mut connection = std::net::TcpStream::connect(("127.0.0.1", port)).ok()?;
-    let mut text = String::new();
-    connection.read_to_string(&mut text).ok()?;
-    Some(text)
-}
-
-async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(10);
-    while !holds() {
-        assert!(Instant::now() < deadline, "never: {what}");
-        tokio::time::sleep(Duration::from_millis(20)).await;
-    }
-}
-
-/// How many processes carry the id, in their arguments or their environment.
-fn processes_of(id: &str) -> usize {
-    let holds = |path: PathBuf| {
-        std::fs::read(path).is_ok_and(|text| String::from_utf8_lossy(&text).contains(id))
-    };
-    std::fs::read_dir("/proc")
-        .expect("proc")
-        .filter_map(Result::ok)
-        .filter(|entry| entry.file_name().to_string_lossy().parse::<i32>().is_ok())
-        .filter(|entry| holds(entry.path().join("cmdline")) || holds(entry.path().join("environ")))
-        .count()
-}
+use goatbuild::runtime::{self, Instance, Output, RuntimeError};
 
 #[tokio::test]
 async fn a_server_is_reachable_and_stop_leaves_nothing() {
@@ -392,8 +221,19 @@ fn spawn_for_another_test() {
     std::fs::write(variable("GOATBUILD_TEST_INSTANCE"), text).expect("written");
 }
 
-/// Runs all tests above again, in another environment, where that can be had.
-fn again(masked: bool, user: bool) {
+/// Who runs all tests above once more, and what /proc looks like to them.
+#[derive(Clone, Copy, PartialEq)]
+enum Again {
+    /// A user without any rights.
+    User,
+    /// The same, and parts of /proc are masked.
+    MaskedUser,
+    /// Root with the capabilities that container engines leave, and parts of /proc are masked.
+    Container,
+}
+
+/// Only root can make these environments; for anyone else the first run is the test.
+fn again(environment: Again) {
     if !nix::unistd::geteuid().is_root() || std::env::var_os("GOATBUILD_TEST_AGAIN").is_some() {
         return;
     }
@@ -402,23 +242,29 @@ fn again(masked: bool, user: bool) {
     let (tests, supervisor_copy) = (place.join("tests"), place.join("goatbuild"));
     std::fs::copy(std::env::current_exe().expect("this binary"), &tests).expect("a copy");
     std::fs::copy(supervisor(), &supervisor_copy).expect("a copy");
-    std::os::unix::fs::chown(place, user.then_some(65534), user.then_some(65534)).expect("chown");
+    let owner = (environment != Again::Container).then_some(65534);
+    std::os::unix::fs::chown(place, owner, owner).expect("chown");
+    // The kernel must then refuse a fresh procfs: otherwise this would test nothing.
     let mask = "mount --bind /dev/null /proc/interrupts && ! unshare -Urpf --mount-proc true && ";
-    let become_user = "setpriv --reuid 65534 --regid 65534 --clear-groups ";
-    let script = format!(
-        "{}exec {}\"$0\" --test-threads=2",
-        if masked { mask } else { "" },
-        if user { become_user } else { "" },
-    );
+    let mask = if environment == Again::User { "" } else { mask };
+    let identity = match environment {
+        Again::User | Again::MaskedUser => "--reuid 65534 --regid 65534 --clear-groups",
+        Again::Container => {
+            "--inh-caps=-all --bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,\
+             +setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,\
+             +audit_write,+setfcap"
+        }
+    };
     let mut command = Command::new("unshare");
     command
-        .args(["--mount", "sh", "-c", &script])
+        .args(["--mount", "sh", "-c"])
+        .arg(format!("{mask}exec setpriv {identity} \"$0\" --test-threads=2"))
         .arg(&tests)
         .current_dir(place)
         .env("TMPDIR", place)
         .env("GOATBUILD_TEST_AGAIN", "1")
         .env("GOATBUILD_TEST_SUPERVISOR", &supervisor_copy);
-    if masked {
+    if !mask.is_empty() {
         command.env("GOATBUILD_TEST_MASKED", "1");
     }
     let output = command.output().expect("unshare");
@@ -429,11 +275,15 @@ fn again(masked: bool, user: bool) {
 
 #[test]
 fn all_of_it_works_for_an_ordinary_user() {
-    again(false, true);
+    again(Again::User);
 }
 
 #[test]
-fn all_of_it_works_where_proc_is_masked() {
-    again(true, false);
-    again(true, true);
+fn all_of_it_works_for_an_ordinary_user_where_proc_is_masked() {
+    again(Again::MaskedUser);
+}
+
+#[test]
+fn all_of_it_works_for_root_in_an_unprivileged_container() {
+    again(Again::Container);
 }
