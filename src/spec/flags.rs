@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::context::Layer;
 use super::model::{FlagValue, Value};
-use super::table::{Found, Layer, Table};
+use super::table::{Found, Table};
 use super::value;
 
 impl<'a> Table<'a, '_> {

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::context::Text;
 use super::model::{
     CommandEngine, Draft, Engine, EngineName, GatewayEntry, Hardware, Model, ModelSource, Serve,
     TargetKind, When,
@@ -12,7 +13,7 @@ use super::path::inside;
 use super::problem::{Problem, nearest};
 use super::read::Shared;
 use super::source::Located;
-use super::table::{Table, Text};
+use super::table::Table;
 use super::value::{duration_text, quoted};
 
 /// What an environment variable's name looks like.
@@ -32,7 +33,7 @@ pub(super) fn model(
     shared: &Shared<'_>,
 ) -> Option<Model> {
     unset(&mut root, shared);
-    let image = image(&mut root);
+    let image = image(&mut root, shared);
     let target =
         root.choice("target", &[("local", TargetKind::Local), ("modal", TargetKind::Modal)]);
     if target == TargetKind::Modal && !shared.has_modal() {
@@ -53,7 +54,9 @@ pub(super) fn model(
         (target, &hardware, engine.as_ref().map(|engine| engine.name))
         && !root.has("hardware")
     {
-        root.missing("hardware.gpu", "[hardware] with gpu = \"H100\"");
+        let example = "[hardware] with gpu = \"H100\"".to_owned();
+        let problem = Problem::MissingField { field: "hardware.gpu".to_owned(), example };
+        root.context.report(problem, &root.spot);
     }
     let fallback = name.as_ref().map_or("", ModelName::as_str);
     let serve = serve(root.table("serve"), fallback);
@@ -85,10 +88,22 @@ fn unset(root: &mut Table<'_, '_>, shared: &Shared<'_>) {
     }
 }
 
-fn image(root: &mut Table<'_, '_>) -> Option<Located<ImageName>> {
+fn image(root: &mut Table<'_, '_>, shared: &Shared<'_>) -> Option<Located<ImageName>> {
     let text = root.required("image", "image = \"vllm\", for images/vllm.toml")?;
     match ImageName::new(text.value) {
-        Ok(value) => Some(Located { value, place: text.spot.place() }),
+        Ok(value) if shared.has_image(text.value) => {
+            Some(Located { value, place: text.spot.place() })
+        }
+        Ok(name) => {
+            let problem = Problem::DanglingName {
+                kind: "image",
+                name: name.to_string(),
+                nearest: nearest(text.value, shared.image_names()).map(str::to_owned),
+                make: format!("write images/{name}.toml"),
+            };
+            root.context.report(problem, &text.spot);
+            None
+        }
         Err(error) => {
             let (kind, name) = ("an image", text.value.to_owned());
             let problem = Problem::BadName { kind, name, expected: error.expected };

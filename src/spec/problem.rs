@@ -97,10 +97,14 @@ pub enum Problem {
         port: u16,
     },
     /// Two volumes at one path.
-    #[error("two volumes are mounted at `{mount}`")]
+    #[error("the volumes `{first}` and `{second}` are both mounted at `{mount}`")]
     DuplicateMount {
         /// The path.
         mount: String,
+        /// The volume that has it.
+        first: String,
+        /// The volume that can't have it; possibly a built-in one.
+        second: String,
     },
     /// A flag that the engine doesn't take so; reported by the engine's own check.
     #[error("{message}")]
@@ -141,7 +145,7 @@ impl Problem {
             Self::Syntax { .. } | Self::Flag { .. } | Self::First => "here".to_owned(),
             Self::UnknownField { .. } => "nothing reads this".to_owned(),
             Self::WrongType { expected, .. } => format!("expected {expected}"),
-            Self::BadValue { expected, .. } => format!("expected {expected}"),
+            Self::BadValue { .. } => "this".to_owned(),
             Self::MissingField { field, .. } => format!("`{field}` should be set here"),
             Self::DanglingName { kind, .. } => format!("no such {kind}"),
             Self::BadName { .. } => "not a name".to_owned(),
@@ -171,7 +175,7 @@ impl Problem {
                 }
                 _ => format!("write {expected}"),
             },
-            Self::BadValue { expected, .. } => format!("write {expected}"),
+            Self::BadValue { expected, .. } => format!("expected {expected}"),
             Self::MissingField { example, .. } => format!("for example: {example}"),
             Self::DanglingName { nearest: Some(nearest), make, .. } => {
                 format!("did you mean `{nearest}`? Otherwise {make}")

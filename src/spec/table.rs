@@ -1,88 +1,15 @@
 //! Reads one table of a TOML tree field by field, with its mistakes, through layers of overrides.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
+use super::context::{Context, Layer, Rank, Spot, Text};
 use super::effective::{Effective, Origin};
-use super::problem::{Problem, SpecError, nearest};
-use super::source::{Place, SourceFile};
+use super::problem::{Problem, nearest};
 use super::value;
-
-/// Where a layer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rank {
-    /// An override of the chosen environment.
-    Environment,
-    /// The file itself.
-    Own,
-    /// `[defaults]`.
-    Defaults,
-}
-
-/// One of several tables that are read as if they were one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Layer<'a> {
-    pub(super) table: &'a DeTable<'a>,
-    pub(super) file: &'a Arc<SourceFile>,
-    pub(super) rank: Rank,
-}
-
-/// A place that costs nothing until it is needed.
-#[derive(Debug, Clone)]
-pub(super) struct Spot<'a> {
-    pub(super) file: &'a Arc<SourceFile>,
-    pub(super) span: Range<usize>,
-}
-
-impl Spot<'_> {
-    pub(super) fn place(&self) -> Place {
-        Place::new(Arc::clone(self.file), self.span.clone())
-    }
-}
-
-/// A string and where it is written.
-#[derive(Debug, Clone)]
-pub(super) struct Text<'a> {
-    pub(super) value: &'a str,
-    pub(super) spot: Spot<'a>,
-}
-
-/// What one reading collects beside its result.
-#[derive(Debug, Default)]
-pub(super) struct Context {
-    errors: RefCell<Vec<SpecError>>,
-    /// Defaults that the spec takes back, as whole paths.
-    unset: RefCell<BTreeSet<String>>,
-    /// Every value read, when somebody wants to see them.
-    trace: Option<RefCell<Vec<Effective>>>,
-}
-
-impl Context {
-    pub(super) fn traced() -> Self {
-        Self { trace: Some(RefCell::default()), ..Self::default() }
-    }
-
-    pub(super) fn report(&self, problem: Problem, spot: &Spot<'_>) {
-        self.errors.borrow_mut().push(SpecError::new(problem, spot.place()));
-    }
-
-    pub(super) fn push(&self, error: SpecError) {
-        self.errors.borrow_mut().push(error);
-    }
-
-    pub(super) fn unset(&self, path: &str) {
-        self.unset.borrow_mut().insert(path.to_owned());
-    }
-
-    pub(super) fn finish(self) -> (Vec<SpecError>, Vec<Effective>) {
-        (self.errors.into_inner(), self.trace.map(RefCell::into_inner).unwrap_or_default())
-    }
-}
 
 /// A value as it was found, in the strongest layer that has it.
 #[derive(Clone, Copy)]
@@ -135,10 +62,7 @@ impl<'a, 'c> Table<'a, 'c> {
     }
 
     fn is_unset(&self, key: &str, layer: &Layer<'_>) -> bool {
-        layer.rank == Rank::Defaults && {
-            let unset = self.context.unset.borrow();
-            !unset.is_empty() && unset.contains(&self.field(key))
-        }
+        layer.rank == Rank::Defaults && self.context.is_unset(|| self.field(key))
     }
 
     /// All layers that have `key`, strongest first.
@@ -160,7 +84,7 @@ impl<'a, 'c> Table<'a, 'c> {
     }
 
     pub(super) fn trace(&self, key: &str, found: &Found<'_>) {
-        let Some(trace) = &self.context.trace else { return };
+        let Some(trace) = self.context.trace() else { return };
         trace.borrow_mut().push(Effective {
             field: self.field(key),
             value: value::toml_text(found.value.get_ref()),
@@ -170,7 +94,7 @@ impl<'a, 'c> Table<'a, 'c> {
 
     /// Notes that `key` has goatbuild's own default.
     pub(super) fn built_in(&self, key: &str, value: &str) {
-        if let Some(trace) = &self.context.trace {
+        if let Some(trace) = self.context.trace() {
             trace.borrow_mut().push(Effective {
                 field: self.field(key),
                 value: value.to_owned(),
@@ -336,7 +260,11 @@ impl<'a, 'c> Table<'a, 'c> {
             return Some(*choice);
         }
         let words: Vec<_> = choices.iter().map(|(word, _)| value::quoted(word)).collect();
-        self.bad(key, &value::quoted(text.value), &words.join(" or "), &text.spot);
+        let mut expected = format!("one of {}", words.join(", "));
+        if let Some(near) = nearest(text.value, choices.iter().map(|(word, _)| *word)) {
+            expected = format!("{expected}; did you mean \"{near}\"?");
+        }
+        self.bad(key, &value::quoted(text.value), &expected, &text.spot);
         None
     }
 
