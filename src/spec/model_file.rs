@@ -137,7 +137,7 @@ fn source_fields(table: &mut Table<'_, '_>) -> Option<ModelSource> {
         }),
         Some(("path", path)) => {
             if let Some(revision) = revision {
-                let expected = "left out: only sources that start with `hf:` have revisions";
+                let expected = "no revision: only sources that start with `hf:` have one";
                 table.bad("revision", &quoted(revision.value), expected, &revision.spot);
             }
             let path = inside(path);

@@ -316,11 +316,13 @@ pub fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>,
 ) -> Option<&'a str> {
+    /// Jaro-Winkler; below it, suggestions look random.
+    const LEAST: f64 = 0.85;
     let mut best: Option<(f64, &'a str)> = None;
     for candidate in candidates {
         let candidate = candidate.as_ref();
         let similarity = strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
-        if similarity > 0.8 && best.is_none_or(|(highest, _)| similarity > highest) {
+        if similarity > LEAST && best.is_none_or(|(highest, _)| similarity > highest) {
             best = Some((similarity, candidate));
         }
     }

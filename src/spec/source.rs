@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
+use toml::de::DeTable;
 
 /// A file's path, as messages should name it, and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -27,6 +28,20 @@ impl Place {
     /// The bytes `span` of `file`.
     pub fn new(file: Arc<SourceFile>, span: Range<usize>) -> Self {
         Self { file, span }
+    }
+
+    /// The value of the field whose keys are `path`, where a file itself writes it.
+    ///
+    /// Reads the text anew: for mistakes that only show later, such as a revision that the hub
+    /// doesn't have.
+    pub fn of_field(file: &Arc<SourceFile>, path: &[&str]) -> Option<Self> {
+        let tree = DeTable::parse(&file.text).ok()?;
+        let (last, tables) = path.split_last()?;
+        let mut table = tree.get_ref();
+        for key in tables {
+            table = table.get(*key)?.get_ref().as_table()?;
+        }
+        Some(Self::new(Arc::clone(file), table.get(*last)?.span()))
     }
 
     /// The file.

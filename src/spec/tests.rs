@@ -126,6 +126,23 @@ fn a_whole_project_is_read() {
 }
 
 #[test]
+fn a_field_is_found_again_in_its_file() {
+    let project = read(&sources(PROJECT, &[("gpt-oss-20b", SPEC)]), None).expect("reads");
+    let file = project.models["gpt-oss-20b"].source_file();
+    let place = Place::of_field(file, &["model", "revision"]).expect("is there");
+    assert_eq!(place.to_string(), "specs/gpt-oss-20b.toml:8");
+    assert_eq!(Place::of_field(file, &["serve", "timeout"]), None);
+}
+
+#[test]
+fn an_empty_table_takes_no_default_back() {
+    let text = format!("{LOCAL}engine.compilation-config = {{}}\n");
+    let project = read(&sources(PROJECT, &[("tiny", &text)]), None).expect("reads");
+    let flag = &project.models["tiny"].engine.flags["compilation-config"];
+    assert_eq!(flag.to_json()["mode"], 3);
+}
+
+#[test]
 fn nested_flags_merge_leaf_by_leaf() {
     let project = read(&sources(PROJECT, &[("gpt-oss-20b", SPEC)]), None).expect("reads");
     let flag = &project.models["gpt-oss-20b"].engine.flags["compilation-config"];
