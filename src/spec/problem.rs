@@ -96,6 +96,12 @@ pub enum Problem {
         /// The port.
         port: u16,
     },
+    /// Two models on Modal whose URLs would be one: names are spelled with `-` for `.` there.
+    #[error("two models on Modal would have the address `{label}`")]
+    DuplicateAddress {
+        /// The label that both apps would have.
+        label: String,
+    },
     /// Two volumes at one path.
     #[error("the volumes `{first}` and `{second}` are both mounted at `{mount}`")]
     DuplicateMount {
@@ -133,6 +139,7 @@ impl Problem {
             Self::DuplicateName { .. } => "duplicate_name",
             Self::DuplicateAlias { .. } => "duplicate_alias",
             Self::DuplicatePort { .. } => "duplicate_port",
+            Self::DuplicateAddress { .. } => "duplicate_address",
             Self::DuplicateMount { .. } => "duplicate_mount",
             Self::Flag { .. } => "flag",
             Self::First => "first",
@@ -152,6 +159,7 @@ impl Problem {
             Self::DuplicateName { .. }
             | Self::DuplicateAlias { .. }
             | Self::DuplicatePort { .. }
+            | Self::DuplicateAddress { .. }
             | Self::DuplicateMount { .. } => "the second one".to_owned(),
         }
     }
@@ -182,6 +190,9 @@ impl Problem {
             }
             Self::DanglingName { make, .. } => make.clone(),
             Self::BadName { expected, .. } => format!("use {expected}"),
+            Self::DuplicateAddress { .. } => {
+                "rename one of them: in URLs, `.` is written as `-`".to_owned()
+            }
             Self::DuplicateName { .. } => "rename or remove one of them".to_owned(),
             Self::DuplicateAlias { .. } => {
                 "the gateway would balance requests between the two; set another \

@@ -211,6 +211,7 @@ pub fn assemble(
     let models_by_name =
         by_name(models, "model", |model| (&model.name, &model.file.place), &mut errors);
     let mut aliases: BTreeMap<&str, &Place> = BTreeMap::new();
+    let mut labels: BTreeMap<String, &Place> = BTreeMap::new();
     let mut ports: BTreeMap<u16, &Place> = BTreeMap::new();
     for model in models_by_name.values() {
         if let Some(gateway) = &model.gateway {
@@ -221,6 +222,16 @@ pub fn assemble(
                 errors.push(error.with_first((*first).clone()));
             } else {
                 aliases.insert(&alias.value, &alias.place);
+            }
+        }
+        if model.target == TargetKind::Modal {
+            let label = format!("{}{}", shared.settings.app_prefix, model.name).replace('.', "-");
+            let place = &model.file.place;
+            if let Some(first) = labels.get(&label) {
+                let error = SpecError::new(Problem::DuplicateAddress { label }, place.clone());
+                errors.push(error.with_first((*first).clone()));
+            } else {
+                labels.insert(label, place);
             }
         }
         if let (TargetKind::Local, Some(port)) = (model.target, &model.serve.port) {

@@ -266,6 +266,12 @@ fn duplicates_point_at_both_places() {
 }
 
 #[test]
+fn two_models_on_modal_have_two_addresses() {
+    let sources = sources(PROJECT, &[("llama-3-1", SPEC), ("llama-3.1", SPEC)]);
+    insta::assert_snapshot!(mistakes(&sources));
+}
+
+#[test]
 fn two_files_of_one_name_are_a_mistake() {
     insta::assert_snapshot!(mistakes(&sources(PROJECT, &[("a/tiny", LOCAL), ("b/tiny", LOCAL)])));
 }
