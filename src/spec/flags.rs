@@ -44,7 +44,7 @@ impl<'a> Table<'a, '_> {
             Some(Layer { table: found.value.get_ref().as_table()?, ..found.layer })
         };
         let layers = self.every(key).map_while(table).collect();
-        let path = format!("{}{}.", self.path, value::key_text(key));
-        Self::new(self.context, &path, layers, self.spot.clone())
+        let path = self.field(key) + ".";
+        Self::new(self.context, path, layers, self.spot.clone())
     }
 }

@@ -227,7 +227,7 @@ fn hardware(mut table: Table<'_, '_>, shared: &Shared<'_>) -> Option<Hardware> {
     };
     let count = table.integer("count", 1..most);
     if !table.has("count") {
-        table.built_in("count", "1");
+        table.built_in("count", || "1".to_owned());
     }
     table.finish();
     let count = count.and_then(|(count, _)| u32::try_from(count).ok()).unwrap_or(1);
@@ -265,7 +265,7 @@ fn engine(mut table: Table<'_, '_>) -> Option<Engine> {
         }
     });
     if !table.has("health") {
-        table.built_in("health", "\"/health\"");
+        table.built_in("health", || quoted("/health"));
     }
     let health = health.map_or("/health", |text| text.value).to_owned();
     let compiles = table.boolean("compiles", false);
@@ -282,12 +282,12 @@ fn serve(mut table: Table<'_, '_>, name: &str) -> Option<Serve> {
     let served_name = word(&mut table, "served-name", name);
     let max_inputs = table.integer("max-inputs", 1..100_001);
     if !table.has("max-inputs") {
-        table.built_in("max-inputs", "32");
+        table.built_in("max-inputs", || "32".to_owned());
     }
     let mut duration = |key, seconds| {
         let default = Duration::from_secs(seconds);
         if !table.has(key) {
-            table.built_in(key, &duration_text(default));
+            table.built_in(key, || duration_text(default));
         }
         table.duration(key).unwrap_or(default)
     };
@@ -315,7 +315,7 @@ fn serve(mut table: Table<'_, '_>, name: &str) -> Option<Serve> {
 /// A printable text without spaces or quotes: what requests call a model.
 fn word<'a>(table: &mut Table<'a, '_>, key: &'a str, default: &str) -> Option<Located<String>> {
     if !table.has(key) {
-        table.built_in(key, &quoted(default));
+        table.built_in(key, || quoted(default));
         return Some(Located { value: default.to_owned(), place: table.spot.place() });
     }
     let Text { value, spot } = table.string(key)?;

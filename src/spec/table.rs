@@ -44,11 +44,11 @@ pub(super) struct Table<'a, 'c> {
 impl<'a, 'c> Table<'a, 'c> {
     pub(super) fn new(
         context: &'c Context,
-        path: &str,
+        path: impl Into<String>,
         layers: Vec<Layer<'a>>,
         spot: Spot<'a>,
     ) -> Self {
-        Self { context, path: path.to_owned(), layers, asked: Vec::with_capacity(12), spot }
+        Self { context, path: path.into(), layers, asked: Vec::with_capacity(12), spot }
     }
 
     /// Says whether the table is written anywhere.
@@ -58,7 +58,11 @@ impl<'a, 'c> Table<'a, 'c> {
 
     /// The whole path of `key`.
     pub(super) fn field(&self, key: &str) -> String {
-        format!("{}{}", self.path, value::key_text(key))
+        let key = value::key_text(key);
+        let mut field = String::with_capacity(self.path.len() + key.len() + 1);
+        field.push_str(&self.path);
+        field.push_str(&key);
+        field
     }
 
     fn is_unset(&self, key: &str, layer: &Layer<'_>) -> bool {
@@ -93,11 +97,11 @@ impl<'a, 'c> Table<'a, 'c> {
     }
 
     /// Notes that `key` has goatbuild's own default.
-    pub(super) fn built_in(&self, key: &str, value: &str) {
+    pub(super) fn built_in(&self, key: &str, value: impl FnOnce() -> String) {
         if let Some(trace) = self.context.trace() {
             trace.borrow_mut().push(Effective {
                 field: self.field(key),
-                value: value.to_owned(),
+                value: value(),
                 origin: Origin::BuiltIn,
             });
         }
@@ -160,7 +164,7 @@ impl<'a, 'c> Table<'a, 'c> {
 
     pub(super) fn boolean(&mut self, key: &'a str, default: bool) -> bool {
         let Some(found) = self.find(key) else {
-            self.built_in(key, if default { "true" } else { "false" });
+            self.built_in(key, || default.to_string());
             return default;
         };
         found.value.get_ref().as_bool().unwrap_or_else(|| {
@@ -245,7 +249,7 @@ impl<'a, 'c> Table<'a, 'c> {
     pub(super) fn choice<T: Copy>(&mut self, key: &'a str, choices: &[(&str, T)]) -> T {
         let (word, default) = choices[0];
         if self.every(key).next().is_none() {
-            self.built_in(key, &value::quoted(word));
+            self.built_in(key, || value::quoted(word));
         }
         self.optional_choice(key, choices).unwrap_or(default)
     }
@@ -281,8 +285,8 @@ impl<'a, 'c> Table<'a, 'c> {
                 self.wrong_type(key, "a table", &found);
             }
         }
-        let path = format!("{}{}.", self.path, value::key_text(key));
-        Table::new(self.context, &path, layers, spot.unwrap_or_else(|| self.spot.clone()))
+        let path = self.field(key) + ".";
+        Table::new(self.context, path, layers, spot.unwrap_or_else(|| self.spot.clone()))
     }
 
     /// The same table with the layers of `below` under its own.

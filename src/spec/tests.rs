@@ -331,15 +331,3 @@ proptest! {
         let _ = read(&sources, Some(&staging())).map_err(|errors| rendered(&errors));
     }
 }
-
-/// Measures; run with `--release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn ten_thousand_specs() {
-    let named: Vec<_> = (0..10_000).map(|number| (format!("model-{number}"), SPEC)).collect();
-    let named: Vec<_> = named.iter().map(|(name, text)| (name.as_str(), *text)).collect();
-    let sources = sources(PROJECT, &named);
-    let start = std::time::Instant::now();
-    let project = read(&sources, None).expect("reads");
-    println!("{} models in {:?}", project.models.len(), start.elapsed());
-}
