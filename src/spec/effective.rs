@@ -2,8 +2,8 @@
 
 use std::fmt;
 
+use super::context::Rank;
 use super::source::Place;
-use super::table::Rank;
 
 /// One value that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::context::Layer;
 use super::model::{FlagValue, Value};
-use super::table::{Found, Layer, Table};
+use super::table::{Found, Table};
 use super::value;
 
 impl<'a> Table<'a, '_> {
@@ -43,7 +44,7 @@ impl<'a> Table<'a, '_> {
             Some(Layer { table: found.value.get_ref().as_table()?, ..found.layer })
         };
         let layers = self.every(key).map_while(table).collect();
-        let path = format!("{}{}.", self.path, value::key_text(key));
-        Self::new(self.context, &path, layers, self.spot.clone())
+        let path = self.field(key) + ".";
+        Self::new(self.context, path, layers, self.spot.clone())
     }
 }

@@ -2,12 +2,13 @@
 
 use std::sync::Arc;
 
+use super::context::Text;
 use super::model::{Base, Builder, Image};
 use super::model_file::{VARIABLE, is_variable};
 use super::name::ImageName;
 use super::path::inside;
 use super::source::{Located, Place, SourceFile};
-use super::table::{Table, Text};
+use super::table::Table;
 use super::value::quoted;
 use crate::platform::Architecture;
 

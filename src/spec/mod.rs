@@ -4,6 +4,7 @@
 //! file. [`read`] does all of it; [`Shared`], [`read_model`], [`read_image`] and [`assemble`] are
 //! its parts, for who reads specs in parallel.
 
+mod context;
 mod effective;
 mod flags;
 mod image_file;

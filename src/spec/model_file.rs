@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::context::Text;
 use super::model::{
     CommandEngine, Draft, Engine, EngineName, GatewayEntry, Hardware, Model, ModelSource, Serve,
     TargetKind, When,
@@ -12,7 +13,7 @@ use super::path::inside;
 use super::problem::{Problem, nearest};
 use super::read::Shared;
 use super::source::Located;
-use super::table::{Table, Text};
+use super::table::Table;
 use super::value::{duration_text, quoted};
 
 /// What an environment variable's name looks like.
@@ -32,7 +33,7 @@ pub(super) fn model(
     shared: &Shared<'_>,
 ) -> Option<Model> {
     unset(&mut root, shared);
-    let image = image(&mut root);
+    let image = image(&mut root, shared);
     let target =
         root.choice("target", &[("local", TargetKind::Local), ("modal", TargetKind::Modal)]);
     if target == TargetKind::Modal && !shared.has_modal() {
@@ -53,7 +54,9 @@ pub(super) fn model(
         (target, &hardware, engine.as_ref().map(|engine| engine.name))
         && !root.has("hardware")
     {
-        root.missing("hardware.gpu", "[hardware] with gpu = \"H100\"");
+        let example = "[hardware] with gpu = \"H100\"".to_owned();
+        let problem = Problem::MissingField { field: "hardware.gpu".to_owned(), example };
+        root.context.report(problem, &root.spot);
     }
     let fallback = name.as_ref().map_or("", ModelName::as_str);
     let serve = serve(root.table("serve"), fallback);
@@ -85,10 +88,22 @@ fn unset(root: &mut Table<'_, '_>, shared: &Shared<'_>) {
     }
 }
 
-fn image(root: &mut Table<'_, '_>) -> Option<Located<ImageName>> {
+fn image(root: &mut Table<'_, '_>, shared: &Shared<'_>) -> Option<Located<ImageName>> {
     let text = root.required("image", "image = \"vllm\", for images/vllm.toml")?;
     match ImageName::new(text.value) {
-        Ok(value) => Some(Located { value, place: text.spot.place() }),
+        Ok(value) if shared.has_image(text.value) => {
+            Some(Located { value, place: text.spot.place() })
+        }
+        Ok(name) => {
+            let problem = Problem::DanglingName {
+                kind: "image",
+                name: name.to_string(),
+                nearest: nearest(text.value, shared.image_names()).map(str::to_owned),
+                make: format!("write images/{name}.toml"),
+            };
+            root.context.report(problem, &text.spot);
+            None
+        }
         Err(error) => {
             let (kind, name) = ("an image", text.value.to_owned());
             let problem = Problem::BadName { kind, name, expected: error.expected };
@@ -122,7 +137,7 @@ fn source_fields(table: &mut Table<'_, '_>) -> Option<ModelSource> {
         }),
         Some(("path", path)) => {
             if let Some(revision) = revision {
-                let expected = "left out: only sources that start with `hf:` have revisions";
+                let expected = "no revision: only sources that start with `hf:` have one";
                 table.bad("revision", &quoted(revision.value), expected, &revision.spot);
             }
             let path = inside(path);
@@ -212,7 +227,7 @@ fn hardware(mut table: Table<'_, '_>, shared: &Shared<'_>) -> Option<Hardware> {
     };
     let count = table.integer("count", 1..most);
     if !table.has("count") {
-        table.built_in("count", "1");
+        table.built_in("count", || "1".to_owned());
     }
     table.finish();
     let count = count.and_then(|(count, _)| u32::try_from(count).ok()).unwrap_or(1);
@@ -250,7 +265,7 @@ fn engine(mut table: Table<'_, '_>) -> Option<Engine> {
         }
     });
     if !table.has("health") {
-        table.built_in("health", "\"/health\"");
+        table.built_in("health", || quoted("/health"));
     }
     let health = health.map_or("/health", |text| text.value).to_owned();
     let compiles = table.boolean("compiles", false);
@@ -267,12 +282,12 @@ fn serve(mut table: Table<'_, '_>, name: &str) -> Option<Serve> {
     let served_name = word(&mut table, "served-name", name);
     let max_inputs = table.integer("max-inputs", 1..100_001);
     if !table.has("max-inputs") {
-        table.built_in("max-inputs", "32");
+        table.built_in("max-inputs", || "32".to_owned());
     }
     let mut duration = |key, seconds| {
         let default = Duration::from_secs(seconds);
         if !table.has(key) {
-            table.built_in(key, &duration_text(default));
+            table.built_in(key, || duration_text(default));
         }
         table.duration(key).unwrap_or(default)
     };
@@ -300,7 +315,7 @@ fn serve(mut table: Table<'_, '_>, name: &str) -> Option<Serve> {
 /// A printable text without spaces or quotes: what requests call a model.
 fn word<'a>(table: &mut Table<'a, '_>, key: &'a str, default: &str) -> Option<Located<String>> {
     if !table.has(key) {
-        table.built_in(key, &quoted(default));
+        table.built_in(key, || quoted(default));
         return Some(Located { value: default.to_owned(), place: table.spot.place() });
     }
     let Text { value, spot } = table.string(key)?;

@@ -96,11 +96,21 @@ pub enum Problem {
         /// The port.
         port: u16,
     },
+    /// Two models on Modal whose URLs would be one: names are spelled with `-` for `.` there.
+    #[error("two models on Modal would have the address `{label}`")]
+    DuplicateAddress {
+        /// The label that both apps would have.
+        label: String,
+    },
     /// Two volumes at one path.
-    #[error("two volumes are mounted at `{mount}`")]
+    #[error("the volumes `{first}` and `{second}` are both mounted at `{mount}`")]
     DuplicateMount {
         /// The path.
         mount: String,
+        /// The volume that has it.
+        first: String,
+        /// The volume that can't have it; possibly a built-in one.
+        second: String,
     },
     /// A flag that the engine doesn't take so; reported by the engine's own check.
     #[error("{message}")]
@@ -129,6 +139,7 @@ impl Problem {
             Self::DuplicateName { .. } => "duplicate_name",
             Self::DuplicateAlias { .. } => "duplicate_alias",
             Self::DuplicatePort { .. } => "duplicate_port",
+            Self::DuplicateAddress { .. } => "duplicate_address",
             Self::DuplicateMount { .. } => "duplicate_mount",
             Self::Flag { .. } => "flag",
             Self::First => "first",
@@ -141,13 +152,14 @@ impl Problem {
             Self::Syntax { .. } | Self::Flag { .. } | Self::First => "here".to_owned(),
             Self::UnknownField { .. } => "nothing reads this".to_owned(),
             Self::WrongType { expected, .. } => format!("expected {expected}"),
-            Self::BadValue { expected, .. } => format!("expected {expected}"),
+            Self::BadValue { .. } => "this".to_owned(),
             Self::MissingField { field, .. } => format!("`{field}` should be set here"),
             Self::DanglingName { kind, .. } => format!("no such {kind}"),
             Self::BadName { .. } => "not a name".to_owned(),
             Self::DuplicateName { .. }
             | Self::DuplicateAlias { .. }
             | Self::DuplicatePort { .. }
+            | Self::DuplicateAddress { .. }
             | Self::DuplicateMount { .. } => "the second one".to_owned(),
         }
     }
@@ -171,13 +183,16 @@ impl Problem {
                 }
                 _ => format!("write {expected}"),
             },
-            Self::BadValue { expected, .. } => format!("write {expected}"),
+            Self::BadValue { expected, .. } => format!("expected {expected}"),
             Self::MissingField { example, .. } => format!("for example: {example}"),
             Self::DanglingName { nearest: Some(nearest), make, .. } => {
                 format!("did you mean `{nearest}`? Otherwise {make}")
             }
             Self::DanglingName { make, .. } => make.clone(),
             Self::BadName { expected, .. } => format!("use {expected}"),
+            Self::DuplicateAddress { .. } => {
+                "rename one of them: in URLs, `.` is written as `-`".to_owned()
+            }
             Self::DuplicateName { .. } => "rename or remove one of them".to_owned(),
             Self::DuplicateAlias { .. } => {
                 "the gateway would balance requests between the two; set another \
@@ -312,11 +327,13 @@ pub fn nearest<'a>(
     name: &str,
     candidates: impl IntoIterator<Item = &'a (impl AsRef<str> + ?Sized + 'a)>,
 ) -> Option<&'a str> {
+    /// Jaro-Winkler; below it, suggestions look random.
+    const LEAST: f64 = 0.85;
     let mut best: Option<(f64, &'a str)> = None;
     for candidate in candidates {
         let candidate = candidate.as_ref();
         let similarity = strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
-        if similarity > 0.8 && best.is_none_or(|(highest, _)| similarity > highest) {
+        if similarity > LEAST && best.is_none_or(|(highest, _)| similarity > highest) {
             best = Some((similarity, candidate));
         }
     }

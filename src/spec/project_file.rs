@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::context::Text;
 use super::image_file::BUILDERS;
 use super::model::{Gpu, LiteLlm, LocalRuntime, LocalTarget, ModalTarget, Targets, Volume};
 use super::name::{ProjectId, VolumeName};
 use super::path::{inside, is_mount};
 use super::problem::{Problem, SpecError};
 use super::source::Place;
-use super::table::{Table, Text};
+use super::table::Table;
 use super::value::quoted;
 
 /// Modal's GPUs with memory in GiB and dollars per hour (list prices as
@@ -122,7 +123,7 @@ fn targets(mut table: Table<'_, '_>) -> Targets {
 
 fn read_volumes(mut table: Table<'_, '_>, id: &str) -> BTreeMap<VolumeName, Volume> {
     let mut volumes = BTreeMap::new();
-    let mut mounts: BTreeMap<String, Place> = BTreeMap::new();
+    let mut mounts: BTreeMap<String, (&str, Place)> = BTreeMap::new();
     let mut names: Vec<(&str, Place)> =
         table.other_keys().into_iter().map(|key| (key.value, key.spot.place())).collect();
     for (name, _) in VOLUMES {
@@ -155,11 +156,12 @@ fn read_volumes(mut table: Table<'_, '_>, id: &str) -> BTreeMap<VolumeName, Volu
         let place = mount.as_ref().map_or(place, |text| text.spot.place());
         volume.finish();
         let Some(mount) = mount.map(|text| text.value).or(built_in) else { continue };
-        if let Some(first) = mounts.get(mount) {
-            let problem = Problem::DuplicateMount { mount: mount.to_owned() };
-            table.context.push(SpecError::new(problem, place).with_first(first.clone()));
+        if let Some((first, first_place)) = mounts.get(mount) {
+            let (first, second) = ((*first).to_owned(), key.to_owned());
+            let problem = Problem::DuplicateMount { mount: mount.to_owned(), first, second };
+            table.context.push(SpecError::new(problem, place).with_first(first_place.clone()));
         } else {
-            mounts.insert(mount.to_owned(), place);
+            mounts.insert(mount.to_owned(), (key, place));
         }
         let own = own.unwrap_or_else(|| format!("{id}-{key}"));
         volumes.insert(name, Volume { name: own, mount: mount.to_owned() });

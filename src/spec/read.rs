@@ -7,13 +7,14 @@ use std::sync::Arc;
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::context::{Context, Layer, Rank, Spot};
 use super::effective::Effective;
 use super::model::{Image, Model, Project, Sources, TargetKind};
 use super::name::{EnvironmentName, ImageName, ModelName, NotAName};
 use super::problem::{Problem, SpecError, SpecErrors, nearest};
 use super::project_file::{Settings, settings};
 use super::source::{Place, SourceFile};
-use super::table::{Context, Layer, Rank, Spot, Table};
+use super::table::Table;
 use super::{image_file, model_file, value};
 
 /// Reads a project for `environment`; fails with every mistake in every file.
@@ -21,7 +22,7 @@ pub fn read(
     sources: &Sources,
     environment: Option<&EnvironmentName>,
 ) -> Result<Project, SpecErrors> {
-    let mut shared = Shared::new(&sources.project, environment);
+    let mut shared = Shared::new(sources, environment);
     let mut errors = std::mem::take(&mut shared.errors);
     let mut keep = |mistakes: Vec<SpecError>| errors.extend(mistakes);
     let models: Vec<_> = sources
@@ -31,7 +32,7 @@ pub fn read(
         .collect();
     let images: Vec<_> =
         sources.images.iter().filter_map(|file| read_image(file).map_err(&mut keep).ok()).collect();
-    assemble(sources, shared, models, images, errors)
+    assemble(shared, models, images, errors)
 }
 
 /// What all specs share: the project's own file, read once.
@@ -43,12 +44,14 @@ pub struct Shared<'a> {
     environment: Option<EnvironmentName>,
     settings: Settings,
     default_paths: BTreeSet<String>,
+    images: BTreeSet<&'a str>,
     errors: Vec<SpecError>,
 }
 
 impl<'a> Shared<'a> {
     /// Reads `goatbuild.toml`; its mistakes come out of [`assemble`].
-    pub fn new(source: &'a SourceFile, environment: Option<&EnvironmentName>) -> Self {
+    pub fn new(sources: &'a Sources, environment: Option<&EnvironmentName>) -> Self {
+        let source = &sources.project;
         let file = Arc::new(source.clone());
         let context = Context::default();
         let tree = parse(source, &file, &context);
@@ -64,10 +67,22 @@ impl<'a> Shared<'a> {
             errors.retain(|error| matches!(error.problem, Problem::Syntax { .. }));
         }
         let environment = environment.cloned();
-        let mut shared = Self { file, tree, environment, settings, default_paths, errors };
+        let images = sources.images.iter().filter_map(stem).collect();
+        let mut shared = Self { file, tree, environment, settings, default_paths, images, errors };
         let mut mistakes = shared.check_defaults();
         shared.errors.append(&mut mistakes);
+        let mut mistakes = shared.check_overrides(sources);
+        shared.errors.append(&mut mistakes);
         shared
+    }
+
+    /// Says whether an image's file exists, be it without mistakes or not.
+    pub(super) fn has_image(&self, name: &str) -> bool {
+        self.images.contains(name)
+    }
+
+    pub(super) fn image_names(&self) -> impl Iterator<Item = &str> {
+        self.images.iter().copied()
     }
 
     pub(super) fn has_modal(&self) -> bool {
@@ -116,6 +131,30 @@ impl<'a> Shared<'a> {
         errors.retain(|error| !matches!(error.problem, Problem::MissingField { .. }));
         errors
     }
+
+    /// Reports overrides of models that don't exist.
+    fn check_overrides(&self, sources: &Sources) -> Vec<SpecError> {
+        let mut errors = Vec::new();
+        let Some(environments) = self.layer(&["environment"], Rank::Own) else { return errors };
+        let stems: BTreeSet<&str> = sources.specs.iter().filter_map(stem).collect();
+        let models = environments.table.values().filter_map(|environment| {
+            environment.get_ref().as_table()?.get("model")?.get_ref().as_table()
+        });
+        for key in models.flat_map(DeTable::keys) {
+            let name: &str = key.get_ref();
+            if stems.contains(name) {
+                continue;
+            }
+            let problem = Problem::DanglingName {
+                kind: "model",
+                name: name.to_owned(),
+                nearest: nearest(name, stems.iter().copied()).map(str::to_owned),
+                make: format!("write specs/{name}.toml"),
+            };
+            errors.push(SpecError::new(problem, Place::new(Arc::clone(&self.file), key.span())));
+        }
+        errors
+    }
 }
 
 /// Reads one spec. Specs can be read in parallel.
@@ -161,7 +200,6 @@ fn image_with(source: &SourceFile, path: &str, context: &Context) -> Option<Imag
 
 /// Puts together what was read; `errors` are the mistakes that were found on the way.
 pub fn assemble(
-    sources: &Sources,
     mut shared: Shared<'_>,
     models: Vec<Model>,
     images: Vec<Image>,
@@ -172,21 +210,10 @@ pub fn assemble(
         by_name(images, "image", |image| (&image.name, &image.file.place), &mut errors);
     let models_by_name =
         by_name(models, "model", |model| (&model.name, &model.file.place), &mut errors);
-    // A file with mistakes still makes its name exist.
-    let stems: BTreeSet<&str> = sources.images.iter().filter_map(stem).collect();
     let mut aliases: BTreeMap<&str, &Place> = BTreeMap::new();
+    let mut labels: BTreeMap<String, &Place> = BTreeMap::new();
     let mut ports: BTreeMap<u16, &Place> = BTreeMap::new();
     for model in models_by_name.values() {
-        let image = model.image.value.as_str();
-        if !stems.contains(image) {
-            let problem = Problem::DanglingName {
-                kind: "image",
-                name: image.to_owned(),
-                nearest: nearest(image, stems.iter().copied()).map(str::to_owned),
-                make: format!("write images/{image}.toml"),
-            };
-            errors.push(SpecError::new(problem, model.image.place.clone()));
-        }
         if let Some(gateway) = &model.gateway {
             let alias = &gateway.alias;
             if let Some(first) = aliases.get(alias.value.as_str()) {
@@ -195,6 +222,16 @@ pub fn assemble(
                 errors.push(error.with_first((*first).clone()));
             } else {
                 aliases.insert(&alias.value, &alias.place);
+            }
+        }
+        if model.target == TargetKind::Modal {
+            let label = format!("{}{}", shared.settings.app_prefix, model.name).replace('.', "-");
+            let place = &model.file.place;
+            if let Some(first) = labels.get(&label) {
+                let error = SpecError::new(Problem::DuplicateAddress { label }, place.clone());
+                errors.push(error.with_first((*first).clone()));
+            } else {
+                labels.insert(label, place);
             }
         }
         if let (TargetKind::Local, Some(port)) = (model.target, &model.serve.port) {
@@ -207,7 +244,6 @@ pub fn assemble(
             }
         }
     }
-    overridden_models_exist(sources, &shared, &mut errors);
     SpecErrors::collect(errors)?;
     let Settings { id, app_prefix, targets, volumes, gpus, gateway } = shared.settings;
     Ok(Project {
@@ -234,7 +270,7 @@ pub fn effective(
     let Some(spec) = sources.specs.iter().find(|file| stem(file) == Some(model.as_str())) else {
         return Ok(None);
     };
-    let shared = Shared::new(&sources.project, environment);
+    let shared = Shared::new(sources, environment);
     SpecErrors::collect(shared.errors.clone())?;
     let context = Context::traced();
     let read = model_with(spec, &shared, &context);
@@ -290,26 +326,6 @@ fn project_file(
     }
     root.finish();
     kept
-}
-
-/// Reports overrides of models that don't exist.
-fn overridden_models_exist(sources: &Sources, shared: &Shared<'_>, errors: &mut Vec<SpecError>) {
-    let Some(environments) = shared.layer(&["environment"], Rank::Own) else { return };
-    let stems: BTreeSet<&str> = sources.specs.iter().filter_map(stem).collect();
-    for environment in environments.table.values() {
-        let models = environment.get_ref().as_table().and_then(|table| table.get("model"));
-        let Some(models) = models.and_then(|models| models.get_ref().as_table()) else { continue };
-        for key in models.keys().filter(|key| !stems.contains(key.get_ref().as_ref())) {
-            let name: &str = key.get_ref();
-            let problem = Problem::DanglingName {
-                kind: "model",
-                name: name.to_owned(),
-                nearest: nearest(name, stems.iter().copied()).map(str::to_owned),
-                make: format!("write specs/{name}.toml"),
-            };
-            errors.push(SpecError::new(problem, Place::new(Arc::clone(&shared.file), key.span())));
-        }
-    }
 }
 
 fn by_name<N: Ord + Clone + std::fmt::Display, T>(

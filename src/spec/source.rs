@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use miette::{MietteError, MietteSpanContents, SourceCode, SourceSpan, SpanContents};
+use toml::de::DeTable;
 
 /// A file's path, as messages should name it, and its text.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -20,13 +21,31 @@ pub struct SourceFile {
 #[derive(Clone, PartialEq, Eq)]
 pub struct Place {
     file: Arc<SourceFile>,
-    span: Range<usize>,
+    /// First byte and the one behind the last; small, since every flag has two places.
+    start: u32,
+    end: u32,
 }
 
 impl Place {
     /// The bytes `span` of `file`.
     pub fn new(file: Arc<SourceFile>, span: Range<usize>) -> Self {
-        Self { file, span }
+        // A file of 4 GiB is none that anybody wrote: places behind that are wrong, not fatal.
+        let offset = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Self { file, start: offset(span.start), end: offset(span.end) }
+    }
+
+    /// The value of the field whose keys are `path`, where a file itself writes it.
+    ///
+    /// Reads the text anew: for mistakes that only show later, such as a revision that the hub
+    /// doesn't have.
+    pub fn of_field(file: &Arc<SourceFile>, path: &[&str]) -> Option<Self> {
+        let tree = DeTable::parse(&file.text).ok()?;
+        let (last, tables) = path.split_last()?;
+        let mut table = tree.get_ref();
+        for key in tables {
+            table = table.get(*key)?.get_ref().as_table()?;
+        }
+        Some(Self::new(Arc::clone(file), table.get(*last)?.span()))
     }
 
     /// The file.
@@ -36,12 +55,12 @@ impl Place {
 
     /// The bytes.
     pub fn span(&self) -> Range<usize> {
-        self.span.clone()
+        self.start as usize..self.end as usize
     }
 
     /// The line that it starts in, from 1.
     pub fn line(&self) -> usize {
-        let end = self.span.start.min(self.file.text.len());
+        let end = (self.start as usize).min(self.file.text.len());
         self.file.text.as_bytes()[..end].split(|byte| *byte == b'\n').count()
     }
 }

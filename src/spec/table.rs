@@ -1,88 +1,15 @@
 //! Reads one table of a TOML tree field by field, with its mistakes, through layers of overrides.
 
-use std::cell::RefCell;
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 use std::ops::Range;
-use std::sync::Arc;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeValue;
 
+use super::context::{Context, Layer, Rank, Spot, Text};
 use super::effective::{Effective, Origin};
-use super::problem::{Problem, SpecError, nearest};
-use super::source::{Place, SourceFile};
+use super::problem::{Problem, nearest};
 use super::value;
-
-/// Where a layer comes from.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Rank {
-    /// An override of the chosen environment.
-    Environment,
-    /// The file itself.
-    Own,
-    /// `[defaults]`.
-    Defaults,
-}
-
-/// One of several tables that are read as if they were one.
-#[derive(Debug, Clone, Copy)]
-pub(super) struct Layer<'a> {
-    pub(super) table: &'a DeTable<'a>,
-    pub(super) file: &'a Arc<SourceFile>,
-    pub(super) rank: Rank,
-}
-
-/// A place that costs nothing until it is needed.
-#[derive(Debug, Clone)]
-pub(super) struct Spot<'a> {
-    pub(super) file: &'a Arc<SourceFile>,
-    pub(super) span: Range<usize>,
-}
-
-impl Spot<'_> {
-    pub(super) fn place(&self) -> Place {
-        Place::new(Arc::clone(self.file), self.span.clone())
-    }
-}
-
-/// A string and where it is written.
-#[derive(Debug, Clone)]
-pub(super) struct Text<'a> {
-    pub(super) value: &'a str,
-    pub(super) spot: Spot<'a>,
-}
-
-/// What one reading collects beside its result.
-#[derive(Debug, Default)]
-pub(super) struct Context {
-    errors: RefCell<Vec<SpecError>>,
-    /// Defaults that the spec takes back, as whole paths.
-    unset: RefCell<BTreeSet<String>>,
-    /// Every value read, when somebody wants to see them.
-    trace: Option<RefCell<Vec<Effective>>>,
-}
-
-impl Context {
-    pub(super) fn traced() -> Self {
-        Self { trace: Some(RefCell::default()), ..Self::default() }
-    }
-
-    pub(super) fn report(&self, problem: Problem, spot: &Spot<'_>) {
-        self.errors.borrow_mut().push(SpecError::new(problem, spot.place()));
-    }
-
-    pub(super) fn push(&self, error: SpecError) {
-        self.errors.borrow_mut().push(error);
-    }
-
-    pub(super) fn unset(&self, path: &str) {
-        self.unset.borrow_mut().insert(path.to_owned());
-    }
-
-    pub(super) fn finish(self) -> (Vec<SpecError>, Vec<Effective>) {
-        (self.errors.into_inner(), self.trace.map(RefCell::into_inner).unwrap_or_default())
-    }
-}
 
 /// A value as it was found, in the strongest layer that has it.
 #[derive(Clone, Copy)]
@@ -117,11 +44,11 @@ pub(super) struct Table<'a, 'c> {
 impl<'a, 'c> Table<'a, 'c> {
     pub(super) fn new(
         context: &'c Context,
-        path: &str,
+        path: impl Into<String>,
         layers: Vec<Layer<'a>>,
         spot: Spot<'a>,
     ) -> Self {
-        Self { context, path: path.to_owned(), layers, asked: Vec::with_capacity(12), spot }
+        Self { context, path: path.into(), layers, asked: Vec::with_capacity(12), spot }
     }
 
     /// Says whether the table is written anywhere.
@@ -131,14 +58,15 @@ impl<'a, 'c> Table<'a, 'c> {
 
     /// The whole path of `key`.
     pub(super) fn field(&self, key: &str) -> String {
-        format!("{}{}", self.path, value::key_text(key))
+        let key = value::key_text(key);
+        let mut field = String::with_capacity(self.path.len() + key.len() + 1);
+        field.push_str(&self.path);
+        field.push_str(&key);
+        field
     }
 
     fn is_unset(&self, key: &str, layer: &Layer<'_>) -> bool {
-        layer.rank == Rank::Defaults && {
-            let unset = self.context.unset.borrow();
-            !unset.is_empty() && unset.contains(&self.field(key))
-        }
+        layer.rank == Rank::Defaults && self.context.is_unset(|| self.field(key))
     }
 
     /// All layers that have `key`, strongest first.
@@ -160,7 +88,7 @@ impl<'a, 'c> Table<'a, 'c> {
     }
 
     pub(super) fn trace(&self, key: &str, found: &Found<'_>) {
-        let Some(trace) = &self.context.trace else { return };
+        let Some(trace) = self.context.trace() else { return };
         trace.borrow_mut().push(Effective {
             field: self.field(key),
             value: value::toml_text(found.value.get_ref()),
@@ -169,11 +97,11 @@ impl<'a, 'c> Table<'a, 'c> {
     }
 
     /// Notes that `key` has goatbuild's own default.
-    pub(super) fn built_in(&self, key: &str, value: &str) {
-        if let Some(trace) = &self.context.trace {
+    pub(super) fn built_in(&self, key: &str, value: impl FnOnce() -> String) {
+        if let Some(trace) = self.context.trace() {
             trace.borrow_mut().push(Effective {
                 field: self.field(key),
-                value: value.to_owned(),
+                value: value(),
                 origin: Origin::BuiltIn,
             });
         }
@@ -236,7 +164,7 @@ impl<'a, 'c> Table<'a, 'c> {
 
     pub(super) fn boolean(&mut self, key: &'a str, default: bool) -> bool {
         let Some(found) = self.find(key) else {
-            self.built_in(key, if default { "true" } else { "false" });
+            self.built_in(key, || default.to_string());
             return default;
         };
         found.value.get_ref().as_bool().unwrap_or_else(|| {
@@ -321,7 +249,7 @@ impl<'a, 'c> Table<'a, 'c> {
     pub(super) fn choice<T: Copy>(&mut self, key: &'a str, choices: &[(&str, T)]) -> T {
         let (word, default) = choices[0];
         if self.every(key).next().is_none() {
-            self.built_in(key, &value::quoted(word));
+            self.built_in(key, || value::quoted(word));
         }
         self.optional_choice(key, choices).unwrap_or(default)
     }
@@ -336,7 +264,11 @@ impl<'a, 'c> Table<'a, 'c> {
             return Some(*choice);
         }
         let words: Vec<_> = choices.iter().map(|(word, _)| value::quoted(word)).collect();
-        self.bad(key, &value::quoted(text.value), &words.join(" or "), &text.spot);
+        let mut expected = format!("one of {}", words.join(", "));
+        if let Some(near) = nearest(text.value, choices.iter().map(|(word, _)| *word)) {
+            expected = format!("{expected}; did you mean \"{near}\"?");
+        }
+        self.bad(key, &value::quoted(text.value), &expected, &text.spot);
         None
     }
 
@@ -353,8 +285,8 @@ impl<'a, 'c> Table<'a, 'c> {
                 self.wrong_type(key, "a table", &found);
             }
         }
-        let path = format!("{}{}.", self.path, value::key_text(key));
-        Table::new(self.context, &path, layers, spot.unwrap_or_else(|| self.spot.clone()))
+        let path = self.field(key) + ".";
+        Table::new(self.context, path, layers, spot.unwrap_or_else(|| self.spot.clone()))
     }
 
     /// The same table with the layers of `below` under its own.

@@ -126,6 +126,23 @@ fn a_whole_project_is_read() {
 }
 
 #[test]
+fn a_field_is_found_again_in_its_file() {
+    let project = read(&sources(PROJECT, &[("gpt-oss-20b", SPEC)]), None).expect("reads");
+    let file = project.models["gpt-oss-20b"].source_file();
+    let place = Place::of_field(file, &["model", "revision"]).expect("is there");
+    assert_eq!(place.to_string(), "specs/gpt-oss-20b.toml:8");
+    assert_eq!(Place::of_field(file, &["serve", "timeout"]), None);
+}
+
+#[test]
+fn an_empty_table_takes_no_default_back() {
+    let text = format!("{LOCAL}engine.compilation-config = {{}}\n");
+    let project = read(&sources(PROJECT, &[("tiny", &text)]), None).expect("reads");
+    let flag = &project.models["tiny"].engine.flags["compilation-config"];
+    assert_eq!(flag.to_json()["mode"], 3);
+}
+
+#[test]
 fn nested_flags_merge_leaf_by_leaf() {
     let project = read(&sources(PROJECT, &[("gpt-oss-20b", SPEC)]), None).expect("reads");
     let flag = &project.models["gpt-oss-20b"].engine.flags["compilation-config"];
@@ -249,6 +266,12 @@ fn duplicates_point_at_both_places() {
 }
 
 #[test]
+fn two_models_on_modal_have_two_addresses() {
+    let sources = sources(PROJECT, &[("llama-3-1", SPEC), ("llama-3.1", SPEC)]);
+    insta::assert_snapshot!(mistakes(&sources));
+}
+
+#[test]
 fn two_files_of_one_name_are_a_mistake() {
     insta::assert_snapshot!(mistakes(&sources(PROJECT, &[("a/tiny", LOCAL), ("b/tiny", LOCAL)])));
 }
@@ -307,16 +330,4 @@ proptest! {
         sources.images[0].text = splice(IMAGE).into();
         let _ = read(&sources, Some(&staging())).map_err(|errors| rendered(&errors));
     }
-}
-
-/// Measures; run with `--release -- --ignored --nocapture`.
-#[test]
-#[ignore = "a measurement"]
-fn ten_thousand_specs() {
-    let named: Vec<_> = (0..10_000).map(|number| (format!("model-{number}"), SPEC)).collect();
-    let named: Vec<_> = named.iter().map(|(name, text)| (name.as_str(), *text)).collect();
-    let sources = sources(PROJECT, &named);
-    let start = std::time::Instant::now();
-    let project = read(&sources, None).expect("reads");
-    println!("{} models in {:?}", project.models.len(), start.elapsed());
 }
