@@ -147,7 +147,7 @@ pub enum PylockError {
         second: String,
     },
     /// The package is not a wheel from an index or a URL.
-    #[error("{package} is locked to {kind}, whose bytes are not locked")]
+    #[error("{package} is locked to {kind}, which other machines cannot fetch and verify")]
     #[diagnostic(
         code(goatbuild::lock::not_a_wheel),
         help("require a published wheel: `{package}==VERSION`, or `{package} @ https://….whl`")
@@ -174,17 +174,15 @@ pub enum PylockError {
         /// Each wheel there is, and why it does not fit.
         candidates: Vec<(String, Misfit)>,
     },
-    /// The chosen wheel lacks what is needed to fetch and verify it.
-    #[error("the lock gives no {what} for {filename}")]
+    /// The chosen wheel has no SHA-256 to verify it with.
+    #[error("the lock gives no SHA-256 for {filename}")]
     #[diagnostic(
-        code(goatbuild::lock::incomplete),
+        code(goatbuild::lock::unverifiable),
         help("the index must publish SHA-256 digests; lock again with one that does")
     )]
-    Incomplete {
+    Unverifiable {
         /// The wheel.
         filename: String,
-        /// `https URL` or `SHA-256`.
-        what: &'static str,
     },
 }
 
@@ -360,17 +358,20 @@ impl Package {
             });
         };
         let filename = wheel.filename();
-        let lacks = |what| PylockError::Incomplete { filename: filename.clone(), what };
-        // A local path would hold on one machine only.
+        // A path or `file:` URL would hold on one machine only.
         let url = wheel.url.clone().filter(|url| url.starts_with("http"));
+        let url = url.ok_or_else(|| not_a_wheel("a local file"))?;
         let sha256 = wheel.hashes.get("sha256").map(|digest| digest.to_lowercase());
+        let sha256 = sha256
+            .filter(|digest| is_sha256(digest))
+            .ok_or_else(|| PylockError::Unverifiable { filename: filename.clone() })?;
         Ok(LockedWheel {
             name: normalized(&self.name),
             version: self.version.clone().unwrap_or(version),
-            url: url.ok_or_else(|| lacks("http(s) URL"))?,
-            size: wheel.size,
-            sha256: sha256.filter(|digest| is_sha256(digest)).ok_or_else(|| lacks("SHA-256"))?,
             filename,
+            url,
+            size: wheel.size,
+            sha256,
         })
     }
 }

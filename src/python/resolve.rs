@@ -289,10 +289,10 @@ mod tests {
             }
             .map(str::to_owned)
         });
-        let changed = |name: &str| changes.iter().find(|(found, _)| *found == name);
-        let value = |name| changed(name).and_then(|(_, value)| value.as_deref());
+        let entry = |name: &str| changes.iter().find(|(found, _)| *found == name);
+        let value = |name| entry(name).and_then(|(_, value)| value.as_deref());
         assert_eq!(value("UV_DEFAULT_INDEX"), Some("https://pip.example/simple"));
-        assert_eq!(changed("UV_EXTRA_INDEX_URL"), None);
+        assert_eq!(entry("UV_EXTRA_INDEX_URL"), None);
         assert_eq!(value("UV_FIND_LINKS"), Some("https://links.example/"));
     }
 
