@@ -113,9 +113,10 @@ async fn a_spoiled_left_over_is_fetched_anew() {
     let server = Server::start().await;
     let body = body(50_000);
     let url = server.on("/f", vec![Answer::Whole(body.clone())]);
-    for left_over in [&[0; 20_000][..], &[0; 50_000], &[0; 60_000]] {
-        let fetched = fetch(std::slice::from_ref(&url), &body, Some(left_over)).await;
-        assert_eq!(fetched.bytes.as_deref(), Some(&body[..]), "{} bytes", left_over.len());
+    for length in [20_000, 50_000, 60_000] {
+        let left_over = vec![0; length];
+        let fetched = fetch(std::slice::from_ref(&url), &body, Some(&left_over)).await;
+        assert_eq!(fetched.bytes.as_deref(), Some(&body[..]), "{length} bytes");
     }
 }
 

@@ -3,6 +3,7 @@
 //! What is committed lists exactly one wheel per package, so that what runs can be read off the
 //! file, and stays a file that uv and pip can install from.
 
+mod error;
 mod request;
 mod tags;
 
@@ -10,19 +11,15 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::str::FromStr as _;
 
-use miette::Diagnostic;
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder, MarkerTree};
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
+pub use error::PylockError;
 pub use request::{PythonRequest, normalized, validate_requirement};
 pub use tags::{Misfit, SupportedTags, WheelName};
 
-use crate::platform::{MajorMinor, Runtime};
-
-/// How many wheels an error lists; the nearest misses come first.
-const LISTED: usize = 6;
+use crate::platform::Runtime;
 
 /// A `pylock.toml`: only what goatbuild needs; the standard's other fields are passed over.
 #[derive(Debug, Clone, PartialEq, Deserialize)]
@@ -100,94 +97,6 @@ pub struct LockedWheel {
     pub sha256: String,
 }
 
-/// Why a `pylock.toml` cannot be used.
-#[derive(Debug, Error, Diagnostic)]
-pub enum PylockError {
-    /// The text is not TOML, or not of the standard's shape.
-    #[error("this is no pylock.toml: {reason}")]
-    #[diagnostic(
-        code(goatbuild::lock::pylock),
-        help("restore it from version control, or delete it and run `goatbuild lock`")
-    )]
-    Malformed {
-        /// The parser's words.
-        reason: String,
-    },
-    /// The format is newer than this goatbuild.
-    #[error("pylock.toml has lock-version {found}; only 1.x is understood")]
-    #[diagnostic(code(goatbuild::lock::pylock_version), help("use a newer goatbuild"))]
-    Version {
-        /// The file's version.
-        found: String,
-    },
-    /// A marker is not one that a runtime decides.
-    #[error("the marker of {package} cannot be evaluated: {marker}")]
-    #[diagnostic(
-        code(goatbuild::lock::marker),
-        help("delete the file and run `goatbuild lock`, which writes none")
-    )]
-    Marker {
-        /// The package.
-        package: String,
-        /// The marker as written.
-        marker: String,
-    },
-    /// Two versions of one package are wanted at once.
-    #[error("{package} is locked twice: {first} and {second}")]
-    #[diagnostic(
-        code(goatbuild::lock::duplicate),
-        help("delete the file and run `goatbuild lock`")
-    )]
-    Duplicate {
-        /// The package.
-        package: String,
-        /// One version.
-        first: String,
-        /// The other.
-        second: String,
-    },
-    /// The package is not a wheel from an index or a URL.
-    #[error("{package} is locked to {kind}, whose bytes are not locked")]
-    #[diagnostic(
-        code(goatbuild::lock::not_a_wheel),
-        help("require a published wheel: `{package}==VERSION`, or `{package} @ https://….whl`")
-    )]
-    NotAWheel {
-        /// The package.
-        package: String,
-        /// What it is instead.
-        kind: &'static str,
-    },
-    /// No wheel of the package runs on the runtime.
-    #[error(
-        "no wheel of {package} {version} runs on Python {} with glibc {} ({}){}",
-        runtime.python, runtime.glibc, runtime.architecture.machine(), listed(candidates)
-    )]
-    #[diagnostic(code(goatbuild::lock::no_wheel), help("{}", way_out(package, candidates)))]
-    NoWheel {
-        /// The package.
-        package: String,
-        /// Its version.
-        version: String,
-        /// What it should run on.
-        runtime: Runtime,
-        /// Each wheel there is, and why it does not fit.
-        candidates: Vec<(String, Misfit)>,
-    },
-    /// The chosen wheel lacks what is needed to fetch and verify it.
-    #[error("the lock gives no {what} for {filename}")]
-    #[diagnostic(
-        code(goatbuild::lock::incomplete),
-        help("the index must publish SHA-256 digests; lock again with one that does")
-    )]
-    Incomplete {
-        /// The wheel.
-        filename: String,
-        /// `https URL` or `SHA-256`.
-        what: &'static str,
-    },
-}
-
 impl Pylock {
     /// Reads the text of a `pylock.toml`.
     pub fn parse(text: &str) -> Result<Self, PylockError> {
@@ -241,7 +150,7 @@ impl Pylock {
         Self { lock_version: "1.0".to_owned(), packages, tool: Tool { goatbuild: Some(answered) } }
     }
 
-    /// The text to commit: the same for the same packages, whoever resolved them and when.
+    /// The text to commit, of what [`Pylock::of`] made: the same for the same packages, whoever resolved them and when.
     pub fn render(&self) -> String {
         let mut text = String::from(
             "# Written by `goatbuild lock`: exactly one wheel per package. \
@@ -360,17 +269,20 @@ impl Package {
             });
         };
         let filename = wheel.filename();
-        let lacks = |what| PylockError::Incomplete { filename: filename.clone(), what };
-        // A local path would hold on one machine only.
+        // A path or `file:` URL would hold on one machine only.
         let url = wheel.url.clone().filter(|url| url.starts_with("http"));
+        let url = url.ok_or_else(|| not_a_wheel("a local file"))?;
         let sha256 = wheel.hashes.get("sha256").map(|digest| digest.to_lowercase());
+        let sha256 = sha256
+            .filter(|digest| is_sha256(digest))
+            .ok_or_else(|| PylockError::Unverifiable { filename: filename.clone() })?;
         Ok(LockedWheel {
             name: normalized(&self.name),
             version: self.version.clone().unwrap_or(version),
-            url: url.ok_or_else(|| lacks("http(s) URL"))?,
-            size: wheel.size,
-            sha256: sha256.filter(|digest| is_sha256(digest)).ok_or_else(|| lacks("SHA-256"))?,
             filename,
+            url,
+            size: wheel.size,
+            sha256,
         })
     }
 }
@@ -475,50 +387,6 @@ fn is_sha256(text: &str) -> bool {
 
 fn quoted(text: &str) -> String {
     toml::Value::from(text).to_string()
-}
-
-fn listed(candidates: &[(String, Misfit)]) -> String {
-    if candidates.is_empty() {
-        return ": it is published as source only".to_owned();
-    }
-    let mut sorted: Vec<_> = candidates.iter().collect();
-    sorted.sort_by_key(|(_, misfit)| match misfit {
-        Misfit::NewerGlibc { .. } => 0,
-        Misfit::OtherPython(_) => 1,
-        Misfit::OtherPlatform(_) | Misfit::BadName => 2,
-    });
-    let mut text = ":".to_owned();
-    for (name, misfit) in sorted.iter().take(LISTED) {
-        let _ = write!(text, "\n  {name} {misfit}");
-    }
-    if sorted.len() > LISTED {
-        let _ = write!(text, "\n  … and {} more", sorted.len() - LISTED);
-    }
-    text
-}
-
-fn way_out(package: &str, candidates: &[(String, Misfit)]) -> String {
-    let newer = candidates.iter().filter_map(|(_, misfit)| match misfit {
-        Misfit::NewerGlibc { needed, .. } => Some(*needed),
-        _ => None,
-    });
-    if let Some(needed) = newer.min_by_key(|version: &MajorMinor| (version.major, version.minor)) {
-        return format!(
-            "choose a base with glibc {needed} or newer, or a version of {package} built for an older one"
-        );
-    }
-    if candidates.is_empty() {
-        return format!(
-            "goatbuild never builds from source: require a version of {package} that has wheels, \
-             or build one and require `{package} @ https://….whl`"
-        );
-    }
-    if candidates.iter().any(|(_, misfit)| matches!(misfit, Misfit::OtherPython(_))) {
-        return format!(
-            "choose a Python that {package} has wheels for, or another version of {package}"
-        );
-    }
-    format!("choose a version of {package} that has wheels for the image's platform")
 }
 
 #[cfg(test)]

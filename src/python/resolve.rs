@@ -110,7 +110,7 @@ async fn run(
         }
         Upgrade::Packages(names) => {
             for name in names {
-                command.args(["--upgrade-package", name]);
+                command.arg(format!("--upgrade-package={name}"));
             }
         }
     }
@@ -141,9 +141,21 @@ async fn run(
     Err(failure(words, fetcher, request).await)
 }
 
-/// The host's Python and environment say nothing about the image.
-const NOT_THE_HOST: [&str; 5] =
-    ["VIRTUAL_ENV", "CONDA_PREFIX", "UV_PYTHON", "UV_SYSTEM_PYTHON", "UV_PROJECT_ENVIRONMENT"];
+/// What the host has, or asks of all its own projects, says nothing about the image.
+const NOT_THE_HOST: [&str; 9] = [
+    "CONDA_PREFIX",
+    "UV_CONSTRAINT",
+    "UV_EXCLUDE",
+    "UV_OVERRIDE",
+    "UV_PROJECT_ENVIRONMENT",
+    "UV_PYTHON",
+    "UV_SYSTEM_PYTHON",
+    // `auto` looks at the host's GPU.
+    "UV_TORCH_BACKEND",
+    "VIRTUAL_ENV",
+];
+/// Paths that would mean something else from another directory.
+const PATHS: [&str; 3] = ["SSL_CERT_FILE", "UV_CACHE_DIR", "UV_CONFIG_FILE"];
 
 /// What uv's environment gets (or loses) besides the user's own.
 fn environment(variable: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, Option<String>)> {
@@ -159,6 +171,11 @@ fn environment(variable: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, 
     }
     if set("UV_INDEX").is_none() && set("UV_EXTRA_INDEX_URL").is_none() {
         changes.extend(set("PIP_EXTRA_INDEX_URL").map(|urls| ("UV_EXTRA_INDEX_URL", Some(urls))));
+    }
+    for name in PATHS {
+        let absolute = set(name).and_then(|path| std::path::absolute(path).ok());
+        let text = absolute.and_then(|path| path.into_os_string().into_string().ok());
+        changes.extend(text.map(|path| (name, Some(path))));
     }
     if set("SSL_CERT_FILE").is_none() {
         changes.extend(set("PIP_CERT").map(|path| ("SSL_CERT_FILE", Some(path))));
@@ -289,10 +306,10 @@ mod tests {
             }
             .map(str::to_owned)
         });
-        let changed = |name: &str| changes.iter().find(|(found, _)| *found == name);
-        let value = |name| changed(name).and_then(|(_, value)| value.as_deref());
+        let entry = |name: &str| changes.iter().find(|(found, _)| *found == name);
+        let value = |name| entry(name).and_then(|(_, value)| value.as_deref());
         assert_eq!(value("UV_DEFAULT_INDEX"), Some("https://pip.example/simple"));
-        assert_eq!(changed("UV_EXTRA_INDEX_URL"), None);
+        assert_eq!(entry("UV_EXTRA_INDEX_URL"), None);
         assert_eq!(value("UV_FIND_LINKS"), Some("https://links.example/"));
     }
 

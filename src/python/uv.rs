@@ -84,6 +84,8 @@ pub(super) async fn pinned(
     tools: &Path,
     reporter: &Reporter,
 ) -> Result<Uv, PythonError> {
+    // It is run from other directories.
+    let tools = std::path::absolute(tools).map_err(PythonError::io(tools))?;
     let directory = tools.join(format!("uv-{PINNED}"));
     let program = directory.join("uv");
     if let Some(uv) = working(&program).await {

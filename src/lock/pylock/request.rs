@@ -161,6 +161,8 @@ mod tests {
             "-r requirements.txt",
             "./local",
             "vllm=0.13",
+            "idna\n-r other.txt",
+            "idna six",
             "vllm @ git+https://github.com/vllm-project/vllm",
             "x @ file:///tmp/x-1-py3-none-any.whl",
             "x @ https://example.org/x-1.tar.gz",

@@ -80,28 +80,25 @@ impl SupportedTags {
         if self.rank(wheel).is_some() {
             return None;
         }
-        let fits_python = wheel.pythons.iter().any(|python| {
-            wheel.abis.iter().any(|abi| {
-                self.ranks
-                    .keys()
-                    .any(|(tag_python, tag_abi, _)| tag_python == python && tag_abi == abi)
-            })
-        });
-        if !fits_python {
-            return Some(Misfit::OtherPython(format!(
-                "{}-{}",
-                wheel.pythons.join("."),
-                wheel.abis.join(".")
-            )));
-        }
+        let machine = self.runtime.architecture.machine();
+        let here = |platform: &String| platform == "any" || platform == &format!("linux_{machine}");
         let needed = wheel
             .platforms
             .iter()
             .filter_map(|platform| glibc_of(platform, self.runtime.architecture))
             .min();
+        if needed.is_none() && !wheel.platforms.iter().any(here) {
+            return Some(Misfit::OtherPlatform(wheel.platforms.join(".")));
+        }
+        let fits_python = self
+            .ranks
+            .keys()
+            .any(|(python, abi, _)| wheel.pythons.contains(python) && wheel.abis.contains(abi));
         Some(match needed {
-            Some(needed) => Misfit::NewerGlibc { needed, found: self.runtime.glibc },
-            None => Misfit::OtherPlatform(wheel.platforms.join(".")),
+            Some(needed) if fits_python => Misfit::NewerGlibc { needed, found: self.runtime.glibc },
+            _ => {
+                Misfit::OtherPython(format!("{}-{}", wheel.pythons.join("."), wheel.abis.join(".")))
+            }
         })
     }
 }
@@ -116,9 +113,10 @@ pub enum Misfit {
         /// The base's glibc.
         found: MajorMinor,
     },
-    /// It is for another Python or another ABI: its `python-abi` tag.
+    /// It is for this platform, but for another Python or another ABI: its `python-abi` tag.
     OtherPython(String),
-    /// It is for another operating system, C library or processor: its platform tag.
+    /// It is for another operating system, C library or processor, whatever its Python: its
+    /// platform tag.
     OtherPlatform(String),
     /// Its file name does not follow the standard.
     BadName,

@@ -1,5 +1,7 @@
 use super::*;
-use crate::platform::Architecture;
+use miette::Diagnostic as _;
+
+use crate::platform::{Architecture, MajorMinor};
 
 const FIXTURE: &str = include_str!("fixture.pylock.toml");
 
