@@ -177,6 +177,11 @@ impl<'a> Package<'a> {
 }
 
 impl Relation<'_> {
+    /// Whether the relation names this very version of this package.
+    pub(super) fn names(&self, name: &str, version: &str) -> bool {
+        self.name == name && self.admits(Some(version))
+    }
+
     /// Whether a version is within the bound; a provider without a version satisfies no bound.
     fn admits(&self, version: Option<&str>) -> bool {
         let Some((operator, bound)) = self.bound else { return true };

@@ -5,16 +5,29 @@
 //! but the lock and the epoch. What the packages' maintainer scripts would do is done as data, from
 //! a table that a person reviewed (`reviewed.toml`); a script outside of it is an error.
 
+mod archive;
+mod certificates;
+mod configure;
+mod database;
+mod deb;
+mod elf;
 mod error;
 mod index;
+mod layer;
+mod loader_cache;
 mod packages;
 mod release;
+mod scripts;
 mod solve;
+#[cfg(test)]
+mod tests;
+mod tree;
 mod version;
 
 use serde::{Deserialize, Serialize};
 
 pub use self::error::DebianError;
+pub use self::layer::write_layer;
 pub use self::packages::{fetch_packages, resolve};
 use crate::platform::{Architecture, MajorMinor};
 

@@ -1,0 +1,173 @@
+//! What the packages' scripts would leave behind on a new system, made as data.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+
+use super::layer::Unpacked;
+use super::scripts::{self, Alternative, Reviewed};
+use super::tree::{Node, Tree};
+use super::{DebianError, certificates, loader_cache};
+use crate::platform::Architecture;
+
+/// Adds users, configuration, alternatives, certificates and the loader's cache.
+pub(super) fn configure(
+    tree: &mut Tree,
+    packages: &[Unpacked<'_>],
+    architecture: Architecture,
+) -> Result<(), DebianError> {
+    let mut alternatives: BTreeMap<&str, Vec<&Alternative>> = BTreeMap::new();
+    for package in packages {
+        let name = &package.locked.name;
+        let Some(reviewed) = scripts::reviewed(name) else { continue };
+        if ["preinst", "postinst"].iter().all(|script| !package.control.contains_key(*script)) {
+            continue;
+        }
+        apply(tree, name, reviewed)?;
+        for alternative in &reviewed.alternatives {
+            alternatives.entry(&alternative.name).or_default().push(alternative);
+        }
+    }
+    for (name, candidates) in alternatives {
+        choose(tree, name, candidates, architecture)?;
+    }
+    users(tree)?;
+    shells(tree)?;
+    certificates::install(tree)?;
+    for (path, mode) in
+        [("tmp", 0o1777), ("proc", 0o555), ("sys", 0o555), ("dev", 0o755), ("run", 0o755)]
+    {
+        tree.put_directory(path, mode);
+    }
+    tree.put_file("etc/machine-id", 0o444, b"")?;
+    loader_cache::install(tree, architecture)
+}
+
+fn apply(tree: &mut Tree, package: &str, reviewed: &Reviewed) -> Result<(), DebianError> {
+    let failed = |reason: String| DebianError::Configure { package: package.to_owned(), reason };
+    for (to, from) in &reviewed.copy {
+        let bytes = tree.read(from).ok_or_else(|| failed(format!("{from} is missing")))?;
+        tree.put_file(to, 0o644, &bytes)?;
+    }
+    for (path, target) in &reviewed.link {
+        tree.put_link(path, target);
+    }
+    for (path, mode) in &reviewed.directory {
+        let mode = u32::from_str_radix(mode, 8)
+            .unwrap_or_else(|_| panic!("BUG: {mode} in reviewed.toml is no octal mode"));
+        tree.put_directory(path, mode);
+    }
+    for (path, content) in &reviewed.write {
+        tree.put_file(path, 0o644, content.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// Links a generic name to its best candidate, and tells `update-alternatives` about all.
+fn choose(
+    tree: &mut Tree,
+    name: &str,
+    candidates: Vec<&Alternative>,
+    architecture: Architecture,
+) -> Result<(), DebianError> {
+    let here = |text: &str| text.replace("{multiarch}", architecture.multiarch());
+    let mut candidates: Vec<_> =
+        candidates.into_iter().filter(|it| tree.exists(&here(&it.path))).collect();
+    candidates.sort_by(|left, right| {
+        right.priority.cmp(&left.priority).then_with(|| left.path.cmp(&right.path))
+    });
+    let Some(best) = candidates.first() else { return Ok(()) };
+    link(tree, &here(&best.link), name, &here(&best.path));
+    let mut slaves = BTreeMap::new();
+    for slave in candidates.iter().flat_map(|candidate| &candidate.slaves) {
+        slaves.entry(slave.name.as_str()).or_insert_with(|| here(&slave.link));
+    }
+    for slave in &best.slaves {
+        if tree.exists(&here(&slave.path)) {
+            link(tree, &here(&slave.link), &slave.name, &here(&slave.path));
+        }
+    }
+    let mut state = format!("auto\n{}\n", here(&best.link));
+    for (name, link) in &slaves {
+        let _ = write!(state, "{name}\n{link}\n");
+    }
+    state.push('\n');
+    // update-alternatives keeps them sorted by path.
+    candidates.sort_by(|left, right| left.path.cmp(&right.path));
+    for candidate in candidates {
+        let _ = write!(state, "{}\n{}\n", here(&candidate.path), candidate.priority);
+        for name in slaves.keys() {
+            let slave = candidate.slaves.iter().find(|slave| slave.name == *name);
+            let _ = writeln!(state, "{}", slave.map(|it| here(&it.path)).unwrap_or_default());
+        }
+    }
+    state.push('\n');
+    tree.put_file(&format!("var/lib/dpkg/alternatives/{name}"), 0o644, state.as_bytes())
+}
+
+fn link(tree: &mut Tree, link: &str, name: &str, path: &str) {
+    tree.put_link(link, &format!("/etc/alternatives/{name}"));
+    tree.put_link(&format!("etc/alternatives/{name}"), path);
+}
+
+/// Users and groups from base-passwd's masters; nobody can log in with a password.
+fn users(tree: &mut Tree) -> Result<(), DebianError> {
+    let has_bash = tree.exists("usr/bin/bash");
+    for (name, shadow, rest) in [("passwd", "shadow", "::0:99999:7:::"), ("group", "gshadow", "::")]
+    {
+        let master = format!("usr/share/base-passwd/{name}.master");
+        let master = tree.read(&master).ok_or_else(|| DebianError::Configure {
+            package: "base-passwd".to_owned(),
+            reason: format!("{master} is missing"),
+        })?;
+        let (mut open, mut hidden) = (String::new(), String::new());
+        for line in String::from_utf8_lossy(&master).lines() {
+            let mut fields: Vec<&str> = line.split(':').collect();
+            if fields.len() < 3 {
+                continue;
+            }
+            let _ = writeln!(hidden, "{}:*{rest}", fields[0]);
+            fields[1] = "x";
+            if fields.last() == Some(&"/bin/bash") && !has_bash {
+                fields.pop();
+                fields.push("/bin/sh");
+            }
+            let _ = writeln!(open, "{}", fields.join(":"));
+        }
+        tree.put_file(&format!("etc/{name}"), 0o644, open.as_bytes())?;
+        tree.put_file(&format!("etc/{shadow}"), 0o640, hidden.as_bytes())?;
+    }
+    Ok(())
+}
+
+/// `/etc/shells` as `update-shells` makes it: each shell under both names of a merged `/usr`.
+fn shells(tree: &mut Tree) -> Result<(), DebianError> {
+    let Some(first) = tree.read("usr/share/debianutils/shells") else { return Ok(()) };
+    let mut text = String::from_utf8_lossy(&first).into_owned();
+    let prefix = b"usr/share/debianutils/shells.d/";
+    let parts: Vec<_> = tree
+        .entries
+        .iter()
+        .filter(|(path, _)| path.starts_with(prefix))
+        .filter_map(|(_, entry)| match entry.node {
+            Node::File { content, .. } => Some(content),
+            _ => None,
+        })
+        .collect();
+    let mut shells: Vec<String> = text.lines().map(str::to_owned).collect();
+    for content in parts {
+        let bytes = tree.content(content).map_err(DebianError::io("reading shells"))?;
+        for shell in String::from_utf8_lossy(&bytes).lines().filter(|it| it.starts_with('/')) {
+            let other = match shell.strip_prefix("/usr/bin/") {
+                Some(name) => format!("/bin/{name}"),
+                None => format!("/usr{shell}"),
+            };
+            for shell in [shell.to_owned(), other] {
+                if !shells.contains(&shell) {
+                    let _ = writeln!(text, "{shell}");
+                    shells.push(shell);
+                }
+            }
+        }
+    }
+    tree.put_file("etc/shells", 0o644, text.as_bytes())
+}

@@ -1,0 +1,242 @@
+//! Reads a `.deb`: an `ar` archive of a version, a control tar and a data tar.
+
+use std::collections::BTreeMap;
+use std::fs::File;
+use std::io::{self, BufReader, Read};
+use std::path::Path;
+
+use super::{DebianError, LockedPackage};
+use crate::event::Reporter;
+use crate::fetch::sha256_of;
+
+/// No control tar comes near this.
+const CONTROL_LIMIT: u64 = 64 << 20;
+const AR_MAGIC: &[u8] = b"!<arch>\n";
+
+/// What a member of the data tar is; paths are as the package spells them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Kind {
+    /// A directory.
+    Directory,
+    /// A file with content.
+    File,
+    /// A symbolic link to these bytes.
+    Symlink(Vec<u8>),
+    /// Another name of an earlier file of the same package.
+    Hardlink(Vec<u8>),
+}
+
+/// One member of the data tar.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) struct Member {
+    pub(super) path: Vec<u8>,
+    pub(super) kind: Kind,
+    pub(super) mode: u32,
+}
+
+/// The files of a package's control tar, by name.
+pub(super) type Control = BTreeMap<String, Vec<u8>>;
+
+/// A package file, read up to its data.
+pub(super) struct Deb<'a> {
+    path: &'a Path,
+    package: &'a LockedPackage,
+    archive: BufReader<File>,
+    /// The files of the control tar.
+    pub(super) control: Control,
+}
+
+/// Checks that a file is the locked package.
+pub(super) fn verify(path: &Path, package: &LockedPackage) -> Result<(), DebianError> {
+    let reading = || DebianError::io(format!("reading {}", path.display()));
+    let mut file = File::open(path).map_err(reading())?;
+    if sha256_of(&mut file).map_err(reading())? == package.sha256 {
+        return Ok(());
+    }
+    Err(malformed(path, package, "its SHA-256 is not the locked one"))
+}
+
+impl<'a> Deb<'a> {
+    /// Reads a package's control files.
+    pub(super) fn open(path: &'a Path, package: &'a LockedPackage) -> Result<Self, DebianError> {
+        let file =
+            File::open(path).map_err(DebianError::io(format!("opening {}", path.display())))?;
+        let mut deb =
+            Self { path, package, archive: BufReader::new(file), control: Control::new() };
+        let mut magic = [0; AR_MAGIC.len()];
+        deb.archive.read_exact(&mut magic).map_err(|error| damaged(path, package, &error))?;
+        if magic != AR_MAGIC {
+            return Err(malformed(path, package, "it is no ar archive"));
+        }
+        let (name, size) = deb.next()?;
+        if name != "debian-binary" {
+            return Err(malformed(path, package, "it does not start with debian-binary"));
+        }
+        let version = deb.member(size, |member| {
+            let mut version = String::new();
+            member.read_to_string(&mut version).map(|_| version)
+        })?;
+        if !version.starts_with("2.") {
+            return Err(malformed(path, package, format!("its format is {}", version.trim())));
+        }
+        let (name, size) = deb.next()?;
+        let extension = name
+            .strip_prefix("control")
+            .ok_or_else(|| malformed(path, package, format!("{name} comes before its control")))?;
+        deb.control = deb.member(size, |member| {
+            control_files(inflated(member, extension)?.take(CONTROL_LIMIT))
+        })?;
+        Ok(deb)
+    }
+
+    /// Gives every member of the data tar, with its content, to `each`.
+    pub(super) fn unpack(
+        mut self,
+        reporter: &Reporter,
+        each: &mut dyn FnMut(Member, &mut dyn Read) -> Result<(), DebianError>,
+    ) -> Result<Control, DebianError> {
+        let (path, package) = (self.path, self.package);
+        let (name, size) = self.next()?;
+        let extension = name
+            .strip_prefix("data")
+            .ok_or_else(|| malformed(path, package, format!("{name} comes before its data")))?
+            .to_owned();
+        let mut refused = None;
+        self.member(size, |member| {
+            let mut tar = inflated(member, &extension)?;
+            refused = data(&mut tar, package, reporter, each)?.err();
+            // The end of the compressed stream carries its checksum.
+            if refused.is_none() {
+                io::copy(&mut tar, &mut io::sink())?;
+            }
+            Ok(())
+        })?;
+        refused.map_or(Ok(self.control), Err)
+    }
+
+    /// The next member's name and size.
+    fn next(&mut self) -> Result<(String, u64), DebianError> {
+        ar_header(&mut self.archive).map_err(|reason| malformed(self.path, self.package, reason))
+    }
+
+    /// Reads one whole member with its padding.
+    fn member<T>(
+        &mut self,
+        size: u64,
+        read: impl FnOnce(&mut dyn Read) -> io::Result<T>,
+    ) -> Result<T, DebianError> {
+        let damaged = |error: io::Error| damaged(self.path, self.package, &error);
+        let mut member = (&mut self.archive).take(size);
+        let value = read(&mut member).map_err(damaged)?;
+        io::copy(&mut member, &mut io::sink()).map_err(damaged)?;
+        if member.limit() != 0 {
+            return Err(malformed(self.path, self.package, "it is cut short"));
+        }
+        if size % 2 == 1 {
+            // Some tools leave out the padding at the very end.
+            io::copy(&mut (&mut self.archive).take(1), &mut io::sink()).map_err(damaged)?;
+        }
+        Ok(value)
+    }
+}
+
+fn malformed(path: &Path, package: &LockedPackage, reason: impl Into<String>) -> DebianError {
+    DebianError::Malformed {
+        package: package.name.clone(),
+        path: path.to_owned(),
+        reason: reason.into(),
+    }
+}
+
+fn damaged(path: &Path, package: &LockedPackage, error: &io::Error) -> DebianError {
+    malformed(path, package, format!("it is cut short or damaged: {error}"))
+}
+
+/// The next member's name and size.
+fn ar_header(archive: &mut impl Read) -> Result<(String, u64), String> {
+    let mut header = Vec::with_capacity(60);
+    archive.take(60).read_to_end(&mut header).map_err(|error| error.to_string())?;
+    if header.len() != 60 || &header[58..] != b"`\n" {
+        return Err("it is cut short, or an ar header is damaged".into());
+    }
+    let text = |range: std::ops::Range<usize>| {
+        std::str::from_utf8(&header[range]).map(str::trim_end).map_err(|error| error.to_string())
+    };
+    let name = text(0..16)?.trim_end_matches('/').to_owned();
+    let size = text(48..58)?.parse().map_err(|_| format!("{name} has no size"))?;
+    Ok((name, size))
+}
+
+fn inflated<'a>(member: &'a mut dyn Read, extension: &str) -> io::Result<Box<dyn Read + 'a>> {
+    Ok(match extension {
+        ".tar.xz" => Box::new(liblzma::read::XzDecoder::new_multi_decoder(member)),
+        ".tar.gz" => Box::new(flate2::read::MultiGzDecoder::new(member)),
+        ".tar" => Box::new(member),
+        other => {
+            let reason = format!("{other} is a compression that Debian does not use");
+            return Err(io::Error::new(io::ErrorKind::Unsupported, reason));
+        }
+    })
+}
+
+fn control_files(tar: impl Read) -> io::Result<Control> {
+    let mut files = Control::new();
+    let mut archive = tar::Archive::new(tar);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        if entry.header().entry_type().is_file() {
+            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+            let mut content = Vec::new();
+            entry.read_to_end(&mut content)?;
+            files.insert(name.trim_start_matches("./").to_owned(), content);
+        }
+    }
+    let mut rest = archive.into_inner();
+    io::copy(&mut rest, &mut io::sink())?;
+    Ok(files)
+}
+
+/// The outer error is the archive's, the inner one is that of whoever takes the members.
+fn data(
+    tar: &mut dyn Read,
+    package: &LockedPackage,
+    reporter: &Reporter,
+    each: &mut dyn FnMut(Member, &mut dyn Read) -> Result<(), DebianError>,
+) -> io::Result<Result<(), DebianError>> {
+    let mut archive = tar::Archive::new(tar);
+    for entry in archive.entries()? {
+        let mut entry = entry?;
+        let header = entry.header();
+        let path = entry.path_bytes().into_owned();
+        let link = || entry.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default();
+        let kind = match header.entry_type() {
+            tar::EntryType::Directory => Kind::Directory,
+            tar::EntryType::Regular | tar::EntryType::Continuous => Kind::File,
+            tar::EntryType::Symlink => Kind::Symlink(link()),
+            tar::EntryType::Link => Kind::Hardlink(link()),
+            other => {
+                return Ok(Err(DebianError::UnsafePath {
+                    package: package.name.clone(),
+                    path: String::from_utf8_lossy(&path).into_owned(),
+                    reason: format!("it is neither file, directory nor link, but {other:?}"),
+                }));
+            }
+        };
+        let mut mode = header.mode()? & 0o7777;
+        // All becomes root's, so a bit that lends another owner's rights must not lend root's.
+        if header.uid()? != 0 {
+            mode &= !0o4000;
+        }
+        if header.gid()? != 0 {
+            mode &= !0o2000;
+        }
+        let taken = match reporter.check() {
+            Ok(()) => each(Member { path, kind, mode }, &mut entry),
+            Err(cancelled) => Err(cancelled.into()),
+        };
+        if taken.is_err() {
+            return Ok(taken);
+        }
+    }
+    Ok(Ok(()))
+}
