@@ -82,7 +82,7 @@ fn replace(
     // The parser's block scalars start behind their header, `|` or `>-`.
     let start = if text[blank..].starts_with(['|', '>']) { blank } else { range.start.max(colon) };
     let start = skip_properties(text, start);
-    let old = start..range.end.max(start);
+    let old = start..start + text[start..range.end.max(start)].trim_end().len();
     let gap = if start == colon || text[..start].ends_with(':') { " " } else { "" };
     let new = scalar_like(new, &text[old.clone()]);
     splices.replace(old, format!("{gap}{new}"));
@@ -123,6 +123,9 @@ pub(super) fn insert_flow(document: &Document, mapping: Id, pairs: &str, splices
             let end = document.range(*value).end.max(document.range(*key).end);
             let null = document.tree.text(*value) == Some("");
             let end = if null { after_colon(document, *key).unwrap_or(end) } else { end };
+            // A colon needs a blank behind it.
+            let blank = usize::from(null && document.text()[end..].starts_with(' '));
+            let end = end + blank;
             splices.insert(end, format!(", {pairs}"));
         }
         None => {

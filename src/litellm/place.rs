@@ -149,7 +149,8 @@ fn fill_empty(
     let start = skip_properties(text, document.range(value).start.max(colon));
     let old = start..document.range(value).end.max(start);
     if document.tree.node(root).flow {
-        splices.replace(old, format!(" [{}]", flow_items(intent)));
+        let gap = if text[..old.start].ends_with(':') { " " } else { "" };
+        splices.replace(old, format!("{gap}[{}]", flow_items(intent)));
         return Ok(());
     }
     if text[old.clone()].contains('\n') {

@@ -44,9 +44,10 @@ pub(super) fn line_start(text: &str, at: usize) -> usize {
     text[..at].rfind('\n').map_or(0, |newline| newline + 1)
 }
 
-/// The first byte of the line behind the one that holds `at`.
+/// The first byte of the line behind the one that holds `at`, which may be within a character.
 pub(super) fn next_line(text: &str, at: usize) -> usize {
-    text[at..].find('\n').map_or(text.len(), |newline| at + newline + 1)
+    let newline = text.as_bytes()[at..].iter().position(|byte| *byte == b'\n');
+    newline.map_or(text.len(), |newline| at + newline + 1)
 }
 
 /// Writes a string in block context: plain where that is safe, otherwise double-quoted.

@@ -65,7 +65,7 @@ fn a_missing_list_is_added() {
     becomes(" a: 1\n b: 2\n", &format!(" a: 1\n b: 2\n model_list:\n{}", lines("   ")));
     becomes("{}\n", "{\"model_list\": [@flow@]}\n");
     becomes("{\"a\": 1}", "{\"a\": 1, \"model_list\": [@flow@]}");
-    becomes("{a: 1, b: , }\n", "{a: 1, b:, \"model_list\": [@flow@] , }\n");
+    becomes("{a: 1, b: , }\n", "{a: 1, b: , \"model_list\": [@flow@], }\n");
 }
 
 #[test]
@@ -79,7 +79,7 @@ fn an_empty_list_is_filled() {
         "model_list: &all []\nb: *all\n".replace("b: *all\n", "").as_str(),
         "model_list: &all\n@2@\n",
     );
-    becomes("model_list: [\n  # none\n]\n", "model_list: [@flow@\n  # none\n]\n");
+    becomes("model_list: [\n  # none\n  ]\n", "model_list: [@flow@\n  # none\n  ]\n");
     becomes("{\"model_list\": []}", "{\"model_list\": [@flow@]}");
 }
 

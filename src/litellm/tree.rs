@@ -258,7 +258,7 @@ fn scalar_range(text: &str, value: &str, style: ScalarStyle, range: Range<usize>
             let keeps_blank_lines = value.ends_with("\n\n") || value == "\n";
             let body = &text[range.clone()];
             let end = if keeps_blank_lines {
-                body.rfind('\n').unwrap_or(body.len())
+                body.rfind('\n').map_or(body.len(), |newline| newline + 1)
             } else {
                 body.trim_end().len()
             };
