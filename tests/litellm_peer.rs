@@ -81,7 +81,10 @@ fn upstream_double() -> (u16, Receiver<(String, Value)>) {
             let length = answer.len();
             let answer = format!("{head}\r\nContent-Length: {length}\r\n\r\n{answer}");
             reader.into_inner().write_all(answer.as_bytes()).unwrap();
-            let _ = asked.send((first.trim().to_owned(), body));
+            // At its start the proxy also asks for the models.
+            if first.starts_with("POST") {
+                let _ = asked.send((first.trim().to_owned(), body));
+            }
         }
     });
     (port, receiver)

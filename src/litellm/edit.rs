@@ -121,7 +121,7 @@ fn settled(after: &Document, changes: &[Change<'_>]) -> Result<(), GatewayError>
     if changes.iter().all(settled) {
         Ok(())
     } else {
-        Err(after.place().damage("the entry would not be recognised again"))
+        Err(after.place().damage(&"the entry would not be recognised again"))
     }
 }
 

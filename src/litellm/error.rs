@@ -14,7 +14,7 @@ pub type Source = Arc<NamedSource<String>>;
 /// Why a gateway file is not read or not written; the file is as it was.
 #[derive(Debug, Error, Diagnostic)]
 pub enum GatewayError {
-    /// The file is not YAML, or uses what PyYAML would refuse too (several documents, a key twice).
+    /// The file is not YAML, or uses what `PyYAML` would refuse too (several documents, a key twice).
     #[error("{path}:{line}:{column} is not valid YAML: {reason}")]
     #[diagnostic(code(goatbuild::gateway::syntax), help("correct the file; it was left as it is"))]
     Syntax {
@@ -155,10 +155,8 @@ impl Place<'_> {
 
     /// The line of a byte, counted from 1.
     pub(super) fn line(self, at: usize) -> usize {
-        1 + self.text.as_bytes()[..at.min(self.text.len())]
-            .iter()
-            .filter(|byte| **byte == b'\n')
-            .count()
+        let before = &self.text.as_bytes()[..at.min(self.text.len())];
+        before.split(|byte| *byte == b'\n').count()
     }
 
     pub(super) fn syntax(self, at: usize, reason: String) -> GatewayError {
@@ -194,7 +192,7 @@ impl Place<'_> {
         }
     }
 
-    pub(super) fn damage(self, reason: impl ToString) -> GatewayError {
+    pub(super) fn damage(self, reason: &dyn std::fmt::Display) -> GatewayError {
         GatewayError::Damage { path: self.name.to_owned(), reason: reason.to_string() }
     }
 }

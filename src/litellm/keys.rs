@@ -118,21 +118,19 @@ fn fill(
 /// Adds pairs, already written, to a mapping in braces.
 pub(super) fn insert_flow(document: &Document, mapping: Id, pairs: &str, splices: &mut Splices) {
     let range = document.range(mapping);
-    match document.tree.pairs(mapping).last() {
-        Some((key, value)) => {
-            let end = document.range(*value).end.max(document.range(*key).end);
-            let null = document.tree.text(*value) == Some("");
-            let end = if null { after_colon(document, *key).unwrap_or(end) } else { end };
-            // A colon needs a blank behind it.
-            let blank = usize::from(null && document.text()[end..].starts_with(' '));
-            let end = end + blank;
-            splices.insert(end, format!(", {pairs}"));
-        }
-        None => {
-            let open = skip_properties(document.text(), range.start) + 1;
-            splices.insert(open, pairs);
-        }
+    let Some((key, value)) = document.tree.pairs(mapping).last() else {
+        let open = skip_properties(document.text(), range.start) + 1;
+        splices.insert(open, pairs);
+        return;
+    };
+    let mut end = document.range(*value).end.max(document.range(*key).end);
+    if document.tree.text(*value) == Some("")
+        && let Ok(colon) = after_colon(document, *key)
+    {
+        // A colon needs a blank behind it.
+        end = colon + usize::from(document.text()[colon..].starts_with(' '));
     }
+    splices.insert(end, format!(", {pairs}"));
 }
 
 /// The byte behind the colon of a pair.

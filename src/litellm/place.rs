@@ -159,9 +159,9 @@ fn fill_empty(
     }
     let blank = text[..old.start].trim_end_matches(' ').len().max(colon);
     splices.delete(blank..old.end);
-    let indent = keys::indent(document, key)?;
+    let margin = keys::indent(document, key)?;
     for entry in &intent.appended {
-        let item = block_item(&wanted(entry), &format!("{indent}  "), line_break(text));
+        let item = block_item(&wanted(entry), &format!("{margin}  "), line_break(text));
         splices.insert(next_line(text, old.end), item);
     }
     Ok(())
@@ -188,20 +188,20 @@ fn add_list(
         keys::insert_flow(document, root, &pair, splices);
         return Ok(());
     }
-    let indent = keys::indent(document, tree.pairs(root)[0].0)?;
+    let margin = keys::indent(document, tree.pairs(root)[0].0)?;
     // Behind everything, comments too, but before the mark that ends a document.
     let mut end = next_line(text, document.range(root).end.max(1) - 1);
     while end < text.len() && !text[end..].starts_with("...") {
         end = next_line(text, end);
     }
-    splices.insert(end, list_lines(intent, &indent, line_break(text)));
+    splices.insert(end, list_lines(intent, &margin, line_break(text)));
     Ok(())
 }
 
-fn list_lines(intent: &Intent<'_>, indent: &str, line_break: &str) -> String {
-    let mut lines = block(&[&Want::Mapping("model_list", Vec::new())], indent, line_break);
+fn list_lines(intent: &Intent<'_>, margin: &str, line_break: &str) -> String {
+    let mut lines = block(&[&Want::Mapping("model_list", Vec::new())], margin, line_break);
     for entry in &intent.appended {
-        lines.push_str(&block_item(&wanted(entry), &format!("{indent}  "), line_break));
+        lines.push_str(&block_item(&wanted(entry), &format!("{margin}  "), line_break));
     }
     lines
 }

@@ -21,7 +21,7 @@ fn entry() -> Entry {
 /// Our entry in lines, its dash behind `indent`.
 fn lines(indent: &str) -> String {
     let text = "- model_name: tiny-local\n  litellm_params:\n    model: openai/tiny\n    api_base: http://127.0.0.1:8000/v1\n    api_key: none\n  model_info:\n    goatbuild:\n      project: goat-1\n      model: tiny\n      key: gb1-00\n";
-    text.split_inclusive('\n').map(|line| format!("{indent}{line}")).collect()
+    format!("{indent}{}\n", text.trim_end().replace('\n', &format!("\n{indent}")))
 }
 
 const FLOW: &str = r#"{"model_name": "tiny-local", "litellm_params": {"model": "openai/tiny", "api_base": "http://127.0.0.1:8000/v1", "api_key": "none"}, "model_info": {"goatbuild": {"project": "goat-1", "model": "tiny", "key": "gb1-00"}}}"#;
@@ -320,13 +320,12 @@ fn the_mirror_holds_the_entry_commented_out() {
         assert_eq!(removed, before);
     }
     let mirror = mirror_upsert("m", "", &entry()).unwrap();
-    let live: String = mirror
+    let live: Vec<_> = mirror
         .lines()
         .filter_map(|line| line.strip_prefix("# "))
         .filter(|line| !line.starts_with("goatbuild:"))
-        .map(|line| format!("{line}\n"))
         .collect();
-    assert_eq!(live, lines("  "));
+    assert_eq!(live.join("\n") + "\n", lines("  "));
     let open = "# goatbuild:begin goat-1/tiny\n# x\n";
     assert!(matches!(
         mirror_upsert("m", open, &entry()),

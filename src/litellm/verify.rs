@@ -47,9 +47,10 @@ pub(super) fn compare(
     intent: &Intent<'_>,
 ) -> Result<(), GatewayError> {
     let mut expected = values(before)?;
-    apply(&mut expected, intent).ok_or_else(|| before.damage("an entry is not a plain mapping"))?;
-    let found = values(after).map_err(|error| before.damage(error))?;
-    if found == expected { Ok(()) } else { Err(before.damage(difference(&expected, &found))) }
+    apply(&mut expected, intent)
+        .ok_or_else(|| before.damage(&"an entry is not a plain mapping"))?;
+    let found = values(after).map_err(|error| before.damage(&error))?;
+    if found == expected { Ok(()) } else { Err(before.damage(&difference(&expected, &found))) }
 }
 
 fn apply(document: &mut Value, intent: &Intent<'_>) -> Option<()> {

@@ -13,6 +13,8 @@ use super::peers;
 const REQUIREMENT: &str = "litellm[proxy]==1.106.2";
 /// The proxy is up in about 14 seconds on two idle cores.
 const START: Duration = Duration::from_secs(180);
+/// The proxy refuses to start without a key; this one guards a loopback port for a minute.
+const MASTER_KEY: &str = "sk-goatbuild-test-5f0c1b7be1ad4a5c9a0c6d3e2f718293";
 const REQUEST: Duration = Duration::from_secs(60);
 
 /// The command, ready for arguments; `None` when `LiteLLM` cannot be had.
@@ -27,12 +29,12 @@ fn command() -> Option<Command> {
     {
         command.env_remove(name);
     }
-    command.env_remove("DATABASE_URL").env_remove("LITELLM_MASTER_KEY").stdin(Stdio::null());
+    command.env_remove("DATABASE_URL").env("LITELLM_MASTER_KEY", MASTER_KEY).stdin(Stdio::null());
     Some(command)
 }
 
 /// What `--validate_config` prints: stdout and stderr.
-pub fn validate(config: &Path) -> Option<String> {
+pub(crate) fn validate(config: &Path) -> Option<String> {
     let mut command = command()?;
     let child = command
         .arg("--config")
@@ -61,15 +63,15 @@ fn bounded(mut child: Child, limit: Duration) -> Output {
 
 /// A running proxy; dropping it stops it.
 #[derive(Debug)]
-pub struct Proxy {
+pub(crate) struct Proxy {
     /// On 127.0.0.1.
-    pub port: u16,
+    pub(crate) port: u16,
     child: Child,
 }
 
 impl Proxy {
     /// Starts the proxy and waits until it is ready; `None` when `LiteLLM` cannot be had.
-    pub fn start(config: &Path) -> Option<Self> {
+    pub(crate) fn start(config: &Path) -> Option<Self> {
         let log: PathBuf = config.with_extension("proxy.log");
         let port =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
@@ -96,7 +98,7 @@ impl Proxy {
     }
 
     /// One request; the answer's status and body.
-    pub fn request(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
+    pub(crate) fn request(&self, method: &str, path: &str, body: &str) -> (u16, serde_json::Value) {
         self.try_request(method, path, body).expect("the proxy answers")
     }
 
@@ -111,7 +113,7 @@ impl Proxy {
         stream.set_read_timeout(Some(REQUEST)).ok()?;
         // HTTP/1.0 and so no chunks: the body ends with the connection.
         let head = format!(
-            "{method} {path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
+            "{method} {path} HTTP/1.0\r\nHost: {address}\r\nAuthorization: Bearer {MASTER_KEY}\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n",
             body.len()
         );
         stream.write_all(format!("{head}{body}").as_bytes()).ok()?;

@@ -13,7 +13,7 @@ fn directory() -> PathBuf {
 ///
 /// `None` when it cannot be had, for want of a network say; the test's name and the reason then
 /// stand on stderr, and the test should return.
-pub fn venv(name: &str, requirements: &[&str]) -> Option<PathBuf> {
+pub(crate) fn venv(name: &str, requirements: &[&str]) -> Option<PathBuf> {
     match try_venv(name, requirements) {
         Ok(venv) => Some(venv),
         Err(reason) => {
