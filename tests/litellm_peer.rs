@@ -1,0 +1,143 @@
+//! The files we write, read by the real `LiteLLM`.
+
+mod support;
+
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _, Write as _};
+use std::net::{Ipv4Addr, TcpListener};
+use std::sync::mpsc::{self, Receiver};
+use std::time::Duration;
+
+use goatbuild::litellm::file::File;
+use goatbuild::litellm::{Entry, upsert};
+use serde_json::{Value, json};
+use support::litellm::{Proxy, validate};
+
+fn entry(port: u16) -> Entry {
+    Entry {
+        alias: "tiny-local".into(),
+        served_name: "acme/tiny".into(),
+        api_base: format!("http://127.0.0.1:{port}/v1"),
+        api_key: "none".into(),
+        project: "goat-7f3a91".into(),
+        model: "tiny".into(),
+        key: "gb1-0123456789012345678901234567890123456789".into(),
+    }
+}
+
+/// A file as somebody keeps it by hand, with an included one.
+const HAND_MADE: &str = "# our proxy\r
+include: [more.yaml] # next to this file\r
+model_list:\r
+# the big one\r
+- model_name: gpt-4\r
+  litellm_params: {model: openai/gpt-4, api_key: os.environ/SOME_KEY} # paid\r
+- &tiny\r
+  model_info: {id: hand-made}\r
+  model_name: 'tiny-local' # as clients know it\r
+  litellm_params:\r
+    model: openai/older\r
+    rpm: 77\r
+    timeout: 20\r
+# end\r
+litellm_settings: {drop_params: true}";
+
+const MORE: &str =
+    "model_list:\n- model_name: more\n  litellm_params: {model: openai/more, api_key: x}\n";
+
+/// A double of an engine: answers every chat, and hands on what it was asked.
+fn upstream_double() -> (u16, Receiver<(String, Value)>) {
+    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
+    let port = listener.local_addr().unwrap().port();
+    let (asked, receiver) = mpsc::channel();
+    std::thread::spawn(move || {
+        for stream in listener.incoming() {
+            let Ok(stream) = stream else { return };
+            stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+            let mut reader = BufReader::new(stream);
+            let (mut first, mut length) = (String::new(), 0);
+            reader.read_line(&mut first).unwrap();
+            loop {
+                let mut line = String::new();
+                if reader.read_line(&mut line).unwrap() <= 2 {
+                    break;
+                }
+                let line = line.to_ascii_lowercase();
+                if let Some(value) = line.strip_prefix("content-length:") {
+                    length = value.trim().parse().unwrap();
+                }
+            }
+            let mut body = vec![0; length];
+            reader.read_exact(&mut body).unwrap();
+            let body = serde_json::from_slice(&body).unwrap_or(Value::Null);
+            let message = json!({"role": "assistant", "content": "meh"});
+            let answer = json!({
+                "id": "1", "object": "chat.completion", "created": 1, "model": "acme/tiny",
+                "choices": [{"index": 0, "message": message, "finish_reason": "stop"}],
+                "usage": {"prompt_tokens": 1, "completion_tokens": 1, "total_tokens": 2},
+            })
+            .to_string();
+            let head = "HTTP/1.1 200 OK\r\nContent-Type: application/json\r\nConnection: close";
+            let length = answer.len();
+            let answer = format!("{head}\r\nContent-Length: {length}\r\n\r\n{answer}");
+            reader.into_inner().write_all(answer.as_bytes()).unwrap();
+            // At its start the proxy also asks for the models.
+            if first.starts_with("POST") {
+                let _ = asked.send((first.trim().to_owned(), body));
+            }
+        }
+    });
+    (port, receiver)
+}
+
+#[test]
+fn litellm_reads_a_fresh_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.yaml");
+    let file = File::read(&path).unwrap();
+    file.write(&upsert(&file.document().unwrap(), &entry(9), false).unwrap()).unwrap();
+    let Some(said) = validate(&path) else { return };
+    assert!(said.contains("config OK (1 models)"), "{said}");
+}
+
+#[test]
+fn litellm_serves_an_adopted_entry_in_a_hand_made_file() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.yaml");
+    fs::write(&path, HAND_MADE).unwrap();
+    fs::write(directory.path().join("more.yaml"), MORE).unwrap();
+    let (port, asked) = upstream_double();
+    let file = File::read(&path).unwrap();
+    file.write(&upsert(&file.document().unwrap(), &entry(1), true).unwrap()).unwrap();
+    // A later run edits the adopted entry and adds another.
+    let second = Entry { alias: "second-local".into(), model: "second".into(), ..entry(port) };
+    for entry in [entry(port), second] {
+        let file = File::read(&path).unwrap();
+        file.write(&upsert(&file.document().unwrap(), &entry, false).unwrap()).unwrap();
+    }
+    let Some(said) = validate(&path) else { return };
+    assert!(said.contains("config OK (4 models)"), "{said}");
+
+    let Some(proxy) = Proxy::start(&path) else { return };
+    let (status, info) = proxy.request("GET", "/model/info", "");
+    assert_eq!(status, 200, "{info}");
+    let models = info["data"].as_array().unwrap();
+    assert_eq!(models.len(), 4, "{info}");
+    let tiny = models.iter().find(|model| model["model_name"] == "tiny-local").unwrap();
+    let Entry { project, model, key, .. } = entry(port);
+    let marker = json!({"project": project, "model": model, "key": key});
+    assert_eq!(tiny["model_info"]["goatbuild"], marker, "{tiny}");
+    assert_eq!(tiny["model_info"]["id"], "hand-made", "{tiny}");
+    assert_eq!(tiny["litellm_params"]["rpm"], 77, "{tiny}");
+    assert!(models.iter().any(|model| model["model_name"] == "more"), "{info}");
+
+    for alias in ["tiny-local", "second-local"] {
+        let chat = json!({"model": alias, "messages": [{"role": "user", "content": "hi"}]});
+        let (status, answer) = proxy.request("POST", "/v1/chat/completions", &chat.to_string());
+        assert_eq!(status, 200, "{answer}");
+        assert_eq!(answer["choices"][0]["message"]["content"], "meh");
+        let (line, body) = asked.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert!(line.starts_with("POST /v1/chat/completions "), "{line}");
+        assert_eq!(body["model"], "acme/tiny");
+    }
+}

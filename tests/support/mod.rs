@@ -1,0 +1,6 @@
+//! Real peers for tests, and the strict doubles of what cannot be had.
+
+#![allow(dead_code, reason = "each test binary uses a part of this")]
+
+pub(crate) mod litellm;
+pub(crate) mod peers;

@@ -1,0 +1,58 @@
+//! Provides programs that nobody here wrote, once per checkout, under `target/peers`.
+
+use std::fs::{self, File};
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+/// Where peers live; kept between runs.
+fn directory() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers")
+}
+
+/// A Python environment with exactly these requirements, made if it isn't there.
+///
+/// `None` when it cannot be had, for want of a network say; the test's name and the reason then
+/// stand on stderr, and the test should return.
+pub(crate) fn venv(name: &str, requirements: &[&str]) -> Option<PathBuf> {
+    match try_venv(name, requirements) {
+        Ok(venv) => Some(venv),
+        Err(reason) => {
+            let test = std::thread::current().name().unwrap_or("a test").to_owned();
+            eprintln!("SKIPPED {test}: the peer `{name}` cannot be had: {reason}");
+            None
+        }
+    }
+}
+
+fn try_venv(name: &str, requirements: &[&str]) -> Result<PathBuf, String> {
+    let directory = directory();
+    fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
+    let lock =
+        File::create(directory.join(format!("{name}.lock"))).map_err(|error| error.to_string())?;
+    lock.lock().map_err(|error| error.to_string())?;
+    let venv = directory.join(name);
+    let stamp = venv.join("goatbuild-stamp");
+    let wanted = requirements.join("\n");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(venv);
+    }
+    let _ = fs::remove_dir_all(&venv);
+    run(Command::new("python3").args(["-m", "venv"]).arg(&venv))?;
+    let mut pip = Command::new(venv.join("bin/python"));
+    pip.args(["-m", "pip", "install", "--quiet", "--disable-pip-version-check"]);
+    run(pip.args(["--retries", "2", "--timeout", "30"]).args(requirements))?;
+    fs::write(&stamp, wanted).map_err(|error| error.to_string())?;
+    Ok(venv)
+}
+
+/// Runs a command; its stderr's end is the error.
+fn run(command: &mut Command) -> Result<(), String> {
+    let output =
+        command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
+    if output.status.success() {
+        return Ok(());
+    }
+    let said = String::from_utf8_lossy(&output.stderr);
+    let end = said.lines().rev().take(5).collect::<Vec<_>>();
+    Err(format!("{command:?} failed: {}", end.into_iter().rev().collect::<Vec<_>>().join(" | ")))
+}
