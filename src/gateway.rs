@@ -222,9 +222,8 @@ impl Gateway {
             status,
             output,
         };
-        let (program, arguments) = command
-            .split_first()
-            .ok_or_else(|| failed("it is empty".to_owned(), String::new()))?;
+        let (program, arguments) =
+            command.split_first().ok_or_else(|| failed("it is empty".to_owned(), String::new()))?;
         let ran = tokio::process::Command::new(program)
             .args(arguments)
             .current_dir(&self.root)

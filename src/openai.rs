@@ -14,7 +14,10 @@ use crate::fetch::{client_builder, innermost};
 pub enum ApiError {
     /// No answer came.
     #[error("{url} could not be reached: {reason}")]
-    #[diagnostic(code(goatbuild::smoke::unreachable), help("`goatbuild logs MODEL` shows what the server says"))]
+    #[diagnostic(
+        code(goatbuild::smoke::unreachable),
+        help("`goatbuild logs MODEL` shows what the server says")
+    )]
     Unreachable {
         /// What was asked.
         url: String,
@@ -23,7 +26,10 @@ pub enum ApiError {
     },
     /// An answer came that says no.
     #[error("{url} answered HTTP {status}: {body}")]
-    #[diagnostic(code(goatbuild::smoke::refused), help("`goatbuild logs MODEL` shows what the server says"))]
+    #[diagnostic(
+        code(goatbuild::smoke::refused),
+        help("`goatbuild logs MODEL` shows what the server says")
+    )]
     Refused {
         /// What was asked.
         url: String,
@@ -34,7 +40,10 @@ pub enum ApiError {
     },
     /// An answer came that isn't what the API says.
     #[error("{url} answered something else than {expected}: {body}")]
-    #[diagnostic(code(goatbuild::smoke::unexpected), help("does the server speak the OpenAI API? `goatbuild logs MODEL` shows what it says"))]
+    #[diagnostic(
+        code(goatbuild::smoke::unexpected),
+        help("does the server speak the OpenAI API? `goatbuild logs MODEL` shows what it says")
+    )]
     Unexpected {
         /// What was asked.
         url: String,

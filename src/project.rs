@@ -58,9 +58,11 @@ pub fn load(root: &Path) -> Result<Sources, ProjectError> {
     let project = text(root, Path::new(PROJECT_FILE))?;
     let images = list(root, "images", |name| !name.ends_with(".pylock.toml"))?;
     let specs = list(root, "specs", |_| true)?;
-    Ok(Sources { project, specs: in_parallel(&specs, |path| text(root, path))?, images: {
-        images.iter().map(|path| text(root, path)).collect::<Result<_, _>>()?
-    } })
+    Ok(Sources {
+        project,
+        specs: in_parallel(&specs, |path| text(root, path))?,
+        images: { images.iter().map(|path| text(root, path)).collect::<Result<_, _>>()? },
+    })
 }
 
 /// Reads and checks a project, its engines' flags included.
@@ -68,7 +70,7 @@ pub fn read(
     sources: &Sources,
     environment: Option<&EnvironmentName>,
 ) -> Result<Project, ProjectError> {
-    let shared = Shared::new(&sources.project, environment);
+    let shared = Shared::new(sources, environment);
     let mut errors: Vec<SpecError> = Vec::new();
     let read: Vec<Result<Model, Vec<SpecError>>> =
         in_parallel(&sources.specs, |file| Ok::<_, ProjectError>(spec::read_model(file, &shared)))?;

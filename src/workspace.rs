@@ -7,6 +7,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::debian::Mirrors;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, Patience};
 use crate::gateway::Gateway;
@@ -80,6 +81,8 @@ pub struct Settings {
     pub epoch: u64,
     /// How patient downloads are.
     pub patience: Patience,
+    /// Where Debian packages come from.
+    pub mirrors: Mirrors,
 }
 
 /// A project, ready to be planned and applied.
@@ -140,7 +143,10 @@ impl Workspace {
             supervisor: settings.program.clone(),
         };
         let local = Local::new(places, mount("model-cache"), mount("vllm-cache"), others);
-        let gateway = project.gateway.as_ref().map(|gateway| Gateway::new(&root, project.id.as_str(), gateway));
+        let gateway = project
+            .gateway
+            .as_ref()
+            .map(|gateway| Gateway::new(&root, project.id.as_str(), gateway));
         Ok(Self {
             root,
             project,
@@ -172,6 +178,11 @@ impl Workspace {
             }
         }
         Ok(())
+    }
+
+    /// Where Debian packages come from.
+    pub fn mirrors(&self) -> Mirrors {
+        self.settings.mirrors.clone()
     }
 
     /// Where a model is served.
@@ -221,7 +232,8 @@ impl Workspace {
 
     /// The files of a model's weights on this machine; hashed at most once per command.
     pub fn manifest(&self, path: &str, reporter: &Reporter) -> Result<Manifest, StepError> {
-        let known = self.manifests.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
+        let known =
+            self.manifests.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
         if let Some(manifest) = known {
             return Ok(manifest);
         }

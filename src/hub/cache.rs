@@ -53,7 +53,10 @@ pub enum WeightsError {
     },
     /// The volume can't be written.
     #[error("{} can't be written: {source}", path.display())]
-    #[diagnostic(code(goatbuild::weights::write), help("is the disk full? what is complete is kept"))]
+    #[diagnostic(
+        code(goatbuild::weights::write),
+        help("is the disk full? what is complete is kept")
+    )]
     Write {
         /// The file.
         path: PathBuf,
@@ -146,12 +149,8 @@ impl ModelCache {
             symlink(&format!("{up}blobs/{}", file.sha256), &link)?;
         }
         write(&model.join("refs/main"), commit.as_bytes())?;
-        let receipt = Receipt {
-            key,
-            repository: repository.to_owned(),
-            commit,
-            manifest: manifest.clone(),
-        };
+        let receipt =
+            Receipt { key, repository: repository.to_owned(), commit, manifest: manifest.clone() };
         let text = serde_json::to_vec_pretty(&receipt)
             .unwrap_or_else(|error| panic!("BUG: a receipt is not JSON: {error}"));
         write(&self.receipt(&key), &text)?;
@@ -210,8 +209,7 @@ fn symlink(target: &str, link: &Path) -> Result<(), WeightsError> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), WeightsError> {
     create(parent(path))?;
-    let mut temporary =
-        tempfile::NamedTempFile::new_in(parent(path)).map_err(failed(path))?;
+    let mut temporary = tempfile::NamedTempFile::new_in(parent(path)).map_err(failed(path))?;
     temporary.write_all(bytes).map_err(failed(path))?;
     temporary.as_file().sync_data().map_err(failed(path))?;
     temporary.persist(path).map(drop).map_err(|error| failed(path)(error.error))

@@ -109,7 +109,8 @@ fn describe(
         let mut file = std::fs::File::open(path).map_err(failed)?;
         let sha256 = sha256_of(&mut file).map_err(failed)?;
         // A file written in the last moments could change again under the same time stamp.
-        let settled = metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
+        let settled =
+            metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
         if settled.is_some_and(|age| age > Duration::from_secs(2)) {
             known.put(&name, &stamp, &sha256);
         }

@@ -70,7 +70,9 @@ pub enum LockFileError {
     #[error("{path} can't be read: {message}")]
     #[diagnostic(
         code(goatbuild::lock::syntax),
-        help("undo the edit or resolve the merge; or delete the file and run `goatbuild lock` to lock everything anew")
+        help(
+            "undo the edit or resolve the merge; or delete the file and run `goatbuild lock` to lock everything anew"
+        )
     )]
     Syntax {
         /// The file.

@@ -137,10 +137,7 @@ impl Step for Image {
                 ("layers".to_owned(), layers.len().to_string()),
                 ("size".to_owned(), size.to_string()),
             ];
-            Ok(Outcome {
-                facts: [("digest".to_owned(), digest)].into(),
-                evidence: evidence.into(),
-            })
+            Ok(Outcome { facts: [("digest".to_owned(), digest)].into(), evidence: evidence.into() })
         })
         .await
     }

@@ -82,8 +82,7 @@ impl Step for Smoke {
         let server = Server::local(url, self.model.serve.timeout.min(Duration::from_secs(600)))?;
         task.reporter.message("GET /v1/models");
         let listed = server.models().await?;
-        if engine(self.model.engine.name).lists_served_name()
-            && !listed.iter().any(|id| id == name)
+        if engine(self.model.engine.name).lists_served_name() && !listed.iter().any(|id| id == name)
         {
             return Err(ApiError::Unexpected {
                 url: format!("{url}/models"),
@@ -106,9 +105,6 @@ impl Step for Smoke {
             ("first-token-ms".to_owned(), streamed.first.as_millis().to_string()),
             ("pieces".to_owned(), streamed.pieces.to_string()),
         ];
-        Ok(Outcome {
-            facts: [("instance".to_owned(), instance)].into(),
-            evidence: evidence.into(),
-        })
+        Ok(Outcome { facts: [("instance".to_owned(), instance)].into(), evidence: evidence.into() })
     }
 }

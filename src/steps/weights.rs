@@ -32,10 +32,8 @@ impl Weigh {
     ) -> Result<Self, StepError> {
         let manifest = workspace.manifest(path, reporter)?;
         let commit = manifest.commit();
-        let name: String = path
-            .chars()
-            .map(|letter| if letter == '/' { '-' } else { letter })
-            .collect();
+        let name: String =
+            path.chars().map(|letter| if letter == '/' { '-' } else { letter }).collect();
         let weights = Weights {
             // No organisation on a hub is called so by accident: its models are not fetched here.
             repository: format!("local/{}", name.trim_matches('-')),

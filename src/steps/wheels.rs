@@ -59,8 +59,7 @@ pub(super) async fn fetch(
     task: &Task,
 ) -> Result<Vec<WheelFile>, StepError> {
     let into = workspace.root.join("cache/wheels");
-    let paths =
-        python::fetch_wheels(&workspace.fetcher, wheels, &into, &task.reporter).await?;
+    let paths = python::fetch_wheels(&workspace.fetcher, wheels, &into, &task.reporter).await?;
     let named = paths.into_iter().zip(wheels);
     Ok(named.map(|(path, wheel)| WheelFile { path, filename: wheel.filename.clone() }).collect())
 }

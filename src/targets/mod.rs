@@ -113,12 +113,7 @@ pub trait Target: Send + Sync {
     fn observe_smoke(&self, model: &str) -> Observation;
 
     /// Keeps at the target that the instance passed.
-    async fn passed_smoke(
-        &self,
-        model: &str,
-        instance: &str,
-        key: Key,
-    ) -> Result<(), StepError>;
+    async fn passed_smoke(&self, model: &str, instance: &str, key: Key) -> Result<(), StepError>;
 
     /// Deployments of this project that none of `wanted` is the model of.
     fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted>;

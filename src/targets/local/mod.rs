@@ -39,7 +39,9 @@ pub enum LocalError {
     #[error("port {port} is in use by another program")]
     #[diagnostic(
         code(goatbuild::local::port),
-        help("stop that program (`ss -ltnp` names it), or give the model another `[serve] port`; nothing was stopped")
+        help(
+            "stop that program (`ss -ltnp` names it), or give the model another `[serve] port`; nothing was stopped"
+        )
     )]
     Port {
         /// The port.
@@ -47,7 +49,10 @@ pub enum LocalError {
     },
     /// The server ended before it answered.
     #[error("{model}: the server ended before it answered{outcome}; the end of its log:\n{log}")]
-    #[diagnostic(code(goatbuild::local::ended), help("`goatbuild logs {model}` shows the whole log"))]
+    #[diagnostic(
+        code(goatbuild::local::ended),
+        help("`goatbuild logs {model}` shows the whole log")
+    )]
     Ended {
         /// The model.
         model: String,
@@ -57,10 +62,14 @@ pub enum LocalError {
         log: String,
     },
     /// The server did not answer in time.
-    #[error("{model}: the server did not answer within {seconds} s{outcome}; the end of its log:\n{log}")]
+    #[error(
+        "{model}: the server did not answer within {seconds} s{outcome}; the end of its log:\n{log}"
+    )]
     #[diagnostic(
         code(goatbuild::local::unhealthy),
-        help("give it more time with `[serve] startup-timeout`; `goatbuild logs {model}` shows the whole log")
+        help(
+            "give it more time with `[serve] startup-timeout`; `goatbuild logs {model}` shows the whole log"
+        )
     )]
     Unhealthy {
         /// The model.
@@ -85,7 +94,9 @@ pub enum LocalError {
     #[error("{model}: the second start wrote to the compile cache again: {files}")]
     #[diagnostic(
         code(goatbuild::local::cold),
-        help("the engine's cache key differs between two equal starts, so every replica would compile; `[serve] warmup = \"never\"` deploys all the same")
+        help(
+            "the engine's cache key differs between two equal starts, so every replica would compile; `[serve] warmup = \"never\"` deploys all the same"
+        )
     )]
     Cold {
         /// The model.
@@ -280,12 +291,7 @@ impl Target for Local {
         }
     }
 
-    async fn passed_smoke(
-        &self,
-        model: &str,
-        instance: &str,
-        key: Key,
-    ) -> Result<(), StepError> {
+    async fn passed_smoke(&self, model: &str, instance: &str, key: Key) -> Result<(), StepError> {
         self.change(|state| {
             if let Some(served) = state.served.get_mut(model)
                 && served.facts.get("instance").is_some_and(|found| found == instance)
@@ -302,7 +308,10 @@ impl Target for Local {
             gone.map(|(model, served)| Unwanted {
                 id: deploy_id(model),
                 model: model.clone(),
-                detail: format!("{} on this machine, costs nothing per hour", serve::url(served.port)),
+                detail: format!(
+                    "{} on this machine, costs nothing per hour",
+                    serve::url(served.port)
+                ),
             })
             .collect()
         })

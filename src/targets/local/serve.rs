@@ -115,8 +115,7 @@ impl Local {
     }
 
     fn start(&self, served: &mut Served, instance: &str) -> Result<(), StepError> {
-        served.instance =
-            Some(runtime::spawn(&served.sandbox, instance, &self.places.supervisor)?);
+        served.instance = Some(runtime::spawn(&served.sandbox, instance, &self.places.supervisor)?);
         Ok(())
     }
 

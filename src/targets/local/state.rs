@@ -36,7 +36,9 @@ pub enum StateError {
     #[error("{} is not the state of a local target: {reason}", path.display())]
     #[diagnostic(
         code(goatbuild::local::state_format),
-        help("a newer goatbuild may have written it: use that one. Otherwise move the file away and stop the servers by hand")
+        help(
+            "a newer goatbuild may have written it: use that one. Otherwise move the file away and stop the servers by hand"
+        )
     )]
     Format {
         /// The file.

@@ -90,11 +90,7 @@ impl Local {
     }
 
     /// Starts the engine on a port of its own, asks it something, and stops it.
-    async fn try_out(
-        &self,
-        deployment: &Deployment,
-        task: &Task,
-    ) -> Result<Duration, StepError> {
+    async fn try_out(&self, deployment: &Deployment, task: &Task) -> Result<Duration, StepError> {
         let port = free_port()?;
         let root = self.root(&deployment.image, &task.reporter).await?;
         let sandbox = self.sandbox(deployment, root, port)?;

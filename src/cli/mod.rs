@@ -1,0 +1,230 @@
+//! Arguments → calls; errors → exit codes.
+
+mod apply;
+mod check;
+mod destroy;
+mod gateway;
+mod inspect;
+mod lock;
+mod plan;
+mod session;
+
+use std::ffi::OsString;
+use std::path::PathBuf;
+
+use clap::{Args, Parser, Subcommand};
+use miette::Report;
+
+use crate::exec::Interrupt;
+
+/// Why the program ended.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Exit {
+    /// All is well.
+    Done,
+    /// Something failed.
+    Failed,
+    /// `plan --detailed-exitcode` found something to do.
+    Changes,
+    /// The plan was refused.
+    Refused,
+    /// The command line is wrong.
+    Usage,
+    /// A spec or lock is wrong.
+    Data,
+    /// Another goatbuild was at work for too long.
+    Locked,
+    /// Interrupted by the user.
+    Interrupted,
+}
+
+impl Exit {
+    /// The process's exit code.
+    pub fn code(self) -> u8 {
+        match self {
+            Self::Done => 0,
+            Self::Failed => 1,
+            Self::Changes => 2,
+            Self::Refused => 3,
+            Self::Usage => 64,
+            Self::Data => 65,
+            Self::Locked => 75,
+            Self::Interrupted => 130,
+        }
+    }
+
+    /// The exit of a command that failed with `error`, by its stable code.
+    fn of(error: &Report) -> Self {
+        let code = error.code().map(|code| code.to_string()).unwrap_or_default();
+        match code.strip_prefix("goatbuild::").unwrap_or(&code) {
+            "interrupted" => Self::Interrupted,
+            "store::locked" => Self::Locked,
+            code if code.starts_with("usage::") => Self::Usage,
+            code if code.starts_with("plan::") => Self::Refused,
+            code if ["spec::", "lock::", "graph::"].iter().any(|room| code.starts_with(room)) => {
+                Self::Data
+            }
+            _ => Self::Failed,
+        }
+    }
+}
+
+/// A declarative build tool for LLM serving: specs in, a plan out, and only the stale steps run.
+#[derive(Debug, Parser)]
+#[command(name = "goatbuild", version, max_term_width = 100)]
+struct Cli {
+    #[command(flatten)]
+    global: Global,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Clone, Args)]
+pub(crate) struct Global {
+    /// Work in DIR's project instead of the current directory's
+    #[arg(short = 'C', value_name = "DIR", global = true)]
+    directory: Option<PathBuf>,
+    /// Apply the overrides of `[environment.NAME]`
+    #[arg(long = "env", value_name = "NAME", env = "GOATBUILD_ENV", global = true)]
+    environment: Option<String>,
+    /// Never use the network
+    #[arg(long, global = true)]
+    offline: bool,
+    /// Refuse to change a lock; the default when CI is set
+    #[arg(long, global = true)]
+    locked: bool,
+    /// Wait at most this long for another goatbuild that is at work here
+    #[arg(long, value_name = "SECONDS", default_value_t = 600, global = true)]
+    lock_timeout: u64,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// Settle what the specs leave open: wheels and Debian packages
+    Lock(lock::LockArgs),
+    /// Check specs, lock and gateway file, and whether this machine can serve
+    Check,
+    /// Print every effective value of a model and where it came from
+    Show(inspect::ShowArgs),
+    /// Show what would run, and why
+    Plan(plan::PlanArgs),
+    /// Run what is stale, and nothing else
+    Apply(apply::ApplyArgs),
+    /// Explain one step: its action, its reasons, its inputs
+    Why(inspect::WhyArgs),
+    /// Show what is served right now
+    Status(inspect::StatusArgs),
+    /// Print the log of a model's server, or of a step's last run
+    Logs(inspect::LogsArgs),
+    /// Stop a model's server and remove its gateway entry
+    Destroy(destroy::DestroyArgs),
+    /// Look at the LiteLLM file
+    #[command(subcommand)]
+    Gateway(gateway::GatewayCommand),
+}
+
+/// What a plan covers and how it is made; shared by `plan`, `apply` and `why`.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct Selection {
+    /// Only these models and what they need; all without any
+    #[arg(value_name = "MODEL")]
+    models: Vec<String>,
+    #[command(flatten)]
+    wishes: WishArgs,
+}
+
+/// What the user asks for besides the specs.
+#[derive(Debug, Clone, Default, Args)]
+pub(crate) struct WishArgs {
+    /// Only this step and what it needs
+    #[arg(long, value_name = "STEP")]
+    only: Vec<String>,
+    /// Run this step even if it is fresh
+    #[arg(long, value_name = "STEP")]
+    replace: Vec<String>,
+    /// Take over a gateway entry that somebody else made for this model
+    #[arg(long, value_name = "MODEL")]
+    adopt: Vec<String>,
+    /// Trust the last run instead of looking at the world
+    #[arg(long)]
+    no_refresh: bool,
+    /// Look at the world even so (the default)
+    #[arg(long, conflicts_with = "no_refresh")]
+    refresh: bool,
+}
+
+/// Runs the program and gives its exit code.
+pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let cli = match Cli::try_parse_from(arguments) {
+        Ok(cli) => cli,
+        Err(error) => {
+            let wrong = error.use_stderr();
+            // Nothing can be done about a closed stream.
+            let _ = error.print();
+            return if wrong { Exit::Usage.code() } else { Exit::Done.code() };
+        }
+    };
+    crate::ui::set_up_errors();
+    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => {
+            eprintln!("goatbuild can't start: {error}");
+            return Exit::Failed.code();
+        }
+    };
+    let interrupt = Interrupt::default();
+    let ended = runtime.block_on(async {
+        tokio::spawn(listen(interrupt.clone()));
+        dispatch(cli.command, &cli.global, &interrupt).await
+    });
+    runtime.shutdown_timeout(std::time::Duration::from_secs(2));
+    match ended {
+        Ok(exit) => exit.code(),
+        Err(error) => {
+            let exit = Exit::of(&error);
+            crate::ui::print_error(&error);
+            exit.code()
+        }
+    }
+}
+
+async fn dispatch(
+    command: Command,
+    global: &Global,
+    interrupt: &Interrupt,
+) -> Result<Exit, Report> {
+    match command {
+        Command::Lock(arguments) => lock::run(global, &arguments).await,
+        Command::Check => check::run(global).await,
+        Command::Show(arguments) => inspect::show(global, &arguments),
+        Command::Plan(arguments) => plan::run(global, &arguments).await,
+        Command::Apply(arguments) => apply::run(global, &arguments, interrupt).await,
+        Command::Why(arguments) => inspect::why(global, &arguments).await,
+        Command::Status(arguments) => inspect::status(global, &arguments).await,
+        Command::Logs(arguments) => inspect::logs(global, &arguments, interrupt).await,
+        Command::Destroy(arguments) => destroy::run(global, &arguments).await,
+        Command::Gateway(command) => gateway::run(global, &command).await,
+    }
+}
+
+/// Turns Ctrl-C and SIGTERM into a request to stop.
+async fn listen(interrupt: Interrupt) {
+    use tokio::signal::unix::{SignalKind, signal};
+    let (Ok(mut keys), Ok(mut term)) =
+        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
+    else {
+        return;
+    };
+    loop {
+        tokio::select! {
+            _ = keys.recv() => {}
+            _ = term.recv() => {}
+        }
+        if interrupt.asked() {
+            eprintln!("stopping at once");
+        } else {
+            eprintln!("stopping; what is done is kept (again: stop at once)");
+        }
+        interrupt.ask();
+    }
+}

@@ -1,0 +1,80 @@
+//! `goatbuild plan`.
+
+use clap::Args;
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::{Exit, Global, Selection, session};
+use crate::locking::Renew;
+use crate::plan::Plan;
+use crate::ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct PlanArgs {
+    #[command(flatten)]
+    selection: Selection,
+    /// Print the plan as one JSON object
+    #[arg(long)]
+    json: bool,
+    /// Exit with 2 when something would run or be removed
+    #[arg(long)]
+    detailed_exitcode: bool,
+    /// Fail when something could not be looked at
+    #[arg(long)]
+    require_observed: bool,
+    /// List every step, the fresh ones too
+    #[arg(long, short)]
+    verbose: bool,
+}
+
+/// Why a plan is refused.
+#[derive(Debug, Error, Diagnostic)]
+pub(crate) enum Refused {
+    /// Somebody else's things are in the way.
+    #[error("{} in the way: {}", if steps.len() == 1 { "somebody else's thing is" } else { "somebody else's things are" }, steps.join("; "))]
+    #[diagnostic(
+        code(goatbuild::plan::conflict),
+        help("remove it, rename the alias, or take it over with `--adopt MODEL`; nothing was changed")
+    )]
+    Conflict { steps: Vec<String> },
+    /// Something could not be looked at.
+    #[error("could not be looked at: {}", steps.join(", "))]
+    #[diagnostic(code(goatbuild::plan::unobserved), help("plan without --no-refresh, or without --require-observed"))]
+    Unobserved { steps: Vec<String> },
+}
+
+pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, Report> {
+    let workspace = session::open(global)?;
+    let planned =
+        session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
+    let plan = &planned.plan;
+    if arguments.json {
+        ui::print_line(&plan.to_json().to_string());
+    } else {
+        ui::print_plan(plan, arguments.verbose);
+    }
+    if arguments.require_observed {
+        let steps: Vec<String> =
+            plan.steps.iter().filter(|step| !step.observed).map(|step| step.id.to_string()).collect();
+        if !steps.is_empty() {
+            return Err(Refused::Unobserved { steps }.into());
+        }
+    }
+    let summary = plan.summary();
+    let changes = summary.run + summary.pending + summary.remove > 0;
+    Ok(if arguments.detailed_exitcode && changes { Exit::Changes } else { Exit::Done })
+}
+
+/// Refuses a plan with conflicts.
+pub(crate) fn refuse_conflicts(plan: &Plan) -> Result<(), Refused> {
+    let steps: Vec<String> = plan
+        .steps
+        .iter()
+        .filter(|step| step.action == crate::plan::Action::Conflict)
+        .map(|step| {
+            let owner = step.reasons.iter().find_map(|reason| reason.field.as_deref());
+            format!("{} ({})", step.id, owner.unwrap_or("unknown"))
+        })
+        .collect();
+    if steps.is_empty() { Ok(()) } else { Err(Refused::Conflict { steps }) }
+}

@@ -1,0 +1,244 @@
+//! What every command starts with: the project, its lock, its graph, its plan.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::time::Duration;
+
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::{Global, Selection, WishArgs};
+use crate::debian::Mirrors;
+use crate::event::Reporter;
+use crate::fetch::Patience;
+use crate::fingerprint::Key;
+use crate::graph::Graph;
+use crate::locking::{self, LockOptions, Renew};
+use crate::plan::{self, Plan, Wishes};
+use crate::project;
+use crate::spec::{EnvironmentName, Sources, nearest};
+use crate::step::{Facts, StepId};
+use crate::steps;
+use crate::store::{Remembered, WriterLock};
+use crate::ui;
+use crate::workspace::{Settings, SharedWorkspace, Workspace};
+
+/// What the command line names that is not there.
+#[derive(Debug, Error, Diagnostic)]
+pub(crate) enum UsageError {
+    /// A model, step or environment.
+    #[error("there is no {kind} `{name}`")]
+    #[diagnostic(code(goatbuild::usage::unknown_name))]
+    Unknown {
+        kind: &'static str,
+        name: String,
+        #[help]
+        help: String,
+    },
+    /// A variable holds something else than it should.
+    #[error("{variable} is `{value}`, expected {expected}")]
+    #[diagnostic(code(goatbuild::usage::variable))]
+    Variable { variable: &'static str, value: String, expected: &'static str },
+}
+
+/// An error for a name that isn't there, with what could have been meant.
+pub(crate) fn unknown<'a>(
+    kind: &'static str,
+    name: &str,
+    known: impl IntoIterator<Item = &'a str>,
+) -> UsageError {
+    let known: Vec<&str> = known.into_iter().collect();
+    let help = match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "there are none".to_owned(),
+        None => format!("there are: {}", known.iter().take(12).copied().collect::<Vec<_>>().join(", ")),
+    };
+    UsageError::Unknown { kind, name: name.to_owned(), help }
+}
+
+/// The files of the project that the command is about.
+pub(crate) struct Files {
+    pub(crate) root: PathBuf,
+    pub(crate) sources: Sources,
+    pub(crate) environment: Option<EnvironmentName>,
+}
+
+pub(crate) fn files(global: &Global) -> Result<Files, Report> {
+    let from = global.directory.as_deref().unwrap_or(Path::new("."));
+    let root = project::find(from)?;
+    let sources = project::load(&root)?;
+    let environment = match &global.environment {
+        Some(name) => Some(name.parse().map_err(|_| unknown("environment", name, []))?),
+        None => None,
+    };
+    Ok(Files { root, sources, environment })
+}
+
+/// Opens the workspace of the command's project.
+pub(crate) fn open(global: &Global) -> Result<SharedWorkspace, Report> {
+    let files = files(global)?;
+    let project = project::read(&files.sources, files.environment.as_ref())?;
+    let settings = settings(global)?;
+    let workspace = Workspace::open(files.root, project, settings)?;
+    workspace.check_supported()?;
+    Ok(Arc::new(workspace))
+}
+
+fn settings(global: &Global) -> Result<Settings, Report> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let directory = |name: &str| variable(name).map(PathBuf::from);
+    let state = directory("GOATBUILD_STATE_DIR")
+        .or_else(|| directory("XDG_STATE_HOME").map(|home| home.join("goatbuild")))
+        .or_else(|| directory("HOME").map(|home| home.join(".local/state/goatbuild")))
+        .unwrap_or_else(|| PathBuf::from("/var/tmp/goatbuild"));
+    let state = std::path::absolute(&state).unwrap_or(state);
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    let epoch = number("SOURCE_DATE_EPOCH")?.unwrap_or(0);
+    let mut patience = Patience::default();
+    if let Some(attempts) = number("GOATBUILD_HTTP_ATTEMPTS")? {
+        patience.attempts = u32::try_from(attempts).unwrap_or(u32::MAX).max(1);
+    }
+    let mut mirrors = Mirrors::default();
+    if let Some(pool) = variable("GOATBUILD_DEBIAN_POOL") {
+        mirrors.pool = pool;
+    }
+    if let Some(snapshot) = variable("GOATBUILD_DEBIAN_SNAPSHOT") {
+        mirrors.snapshot = Some(snapshot);
+    }
+    mirrors.mirror = variable("GOATBUILD_DEBIAN_MIRROR").or(mirrors.mirror);
+    Ok(Settings { offline: global.offline, state, program, epoch, patience, mirrors })
+}
+
+fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
+    match std::env::var(variable) {
+        Ok(value) if !value.is_empty() => value.parse().map(Some).map_err(|_| {
+            UsageError::Variable { variable, value, expected: "a whole number" }
+        }),
+        _ => Ok(None),
+    }
+}
+
+/// Whether the lock must stay as it is.
+pub(crate) fn is_locked(global: &Global) -> bool {
+    let ci = std::env::var("CI").is_ok_and(|value| !["", "0", "false"].contains(&value.as_str()));
+    global.locked || ci
+}
+
+/// A plan and all it was made of.
+pub(crate) struct Planned {
+    pub(crate) graph: Graph,
+    pub(crate) wishes: Wishes,
+    pub(crate) plan: Plan,
+}
+
+/// Locks what is missing, looks at the world, and plans.
+pub(crate) async fn plan(
+    workspace: &SharedWorkspace,
+    global: &Global,
+    selection: &Selection,
+    renew: Renew,
+) -> Result<Planned, Report> {
+    let options = LockOptions { locked: is_locked(global), upgrade: renew };
+    let (reporter, finish) = ui::preparing();
+    let settled = locking::settle(workspace, &options, &reporter).await;
+    finish();
+    ui::print_lock_changes(&settled?);
+    workspace.look().await?;
+    let whole = steps::compile(workspace, &Reporter::silent())?;
+    let wishes = wishes(&whole, workspace, &selection.wishes)?;
+    let (graph, all) = select(workspace, whole, selection)?;
+    let memory = remember(workspace)?;
+    let unwanted = if all { workspace.unwanted() } else { Vec::new() };
+    let plan = plan::plan(&graph, &memory, &unwanted, &wishes);
+    Ok(Planned { graph, wishes, plan })
+}
+
+/// The memory of the cache and the lock together.
+pub(crate) fn remember(workspace: &Workspace) -> Result<Remembered<'_>, Report> {
+    let locked: HashMap<StepId, (Key, Facts)> = workspace.lock(|lock| {
+        let built = lock.built.iter();
+        built.map(|(id, built)| (id.clone(), (built.key, built.facts.clone()))).collect()
+    });
+    Ok(workspace.store.remember(locked)?)
+}
+
+fn wishes(graph: &Graph, workspace: &Workspace, asked: &WishArgs) -> Result<Wishes, UsageError> {
+    let mut replace = BTreeSet::new();
+    for name in &asked.replace {
+        replace.insert(step(graph, name)?);
+    }
+    for name in &asked.adopt {
+        model(workspace, name)?;
+    }
+    Ok(Wishes {
+        replace,
+        adopt: asked.adopt.iter().cloned().collect(),
+        no_refresh: asked.no_refresh,
+    })
+}
+
+/// The id of a step that the graph has.
+pub(crate) fn step(graph: &Graph, name: &str) -> Result<StepId, UsageError> {
+    let id = StepId::from(name);
+    match graph.get(&id) {
+        Some(_) => Ok(id),
+        None => Err(unknown("step", name, graph.in_order().map(|step| step.id().as_str()))),
+    }
+}
+
+/// Fails unless the project has this model.
+pub(crate) fn model(workspace: &Workspace, name: &str) -> Result<(), UsageError> {
+    let models = &workspace.project.models;
+    match models.get(name) {
+        Some(_) => Ok(()),
+        None => Err(unknown("model", name, models.keys().map(|name| name.as_str()))),
+    }
+}
+
+/// The part of the graph that was asked for, and whether that is all of it.
+fn select(
+    workspace: &Workspace,
+    graph: Graph,
+    selection: &Selection,
+) -> Result<(Graph, bool), UsageError> {
+    if selection.models.is_empty() && selection.wishes.only.is_empty() {
+        return Ok((graph, true));
+    }
+    for name in &selection.models {
+        model(workspace, name)?;
+    }
+    let mut only = BTreeSet::new();
+    for name in &selection.wishes.only {
+        only.insert(step(&graph, name)?);
+    }
+    let part = graph.needed_by(|step| {
+        if only.is_empty() {
+            step.models().iter().any(|model| selection.models.contains(model))
+        } else {
+            only.contains(step.id())
+        }
+    });
+    Ok((part, false))
+}
+
+/// Takes the locks of the project's cache and of its state on this machine.
+pub(crate) async fn lock(
+    workspace: &Workspace,
+    global: &Global,
+    command: &str,
+) -> Result<[WriterLock; 2], Report> {
+    let timeout = Duration::from_secs(global.lock_timeout);
+    let environment =
+        workspace.project.environment.as_ref().map_or("default", |name| name.as_str());
+    let state = workspace.settings.state.join(workspace.project.id.as_str()).join(environment);
+    std::fs::create_dir_all(&state).map_err(|source| crate::store::StoreError::Write {
+        path: state.clone(),
+        source,
+    })?;
+    let tell = |holder: &str| ui::note(&format!("waiting for another goatbuild: {holder}"));
+    let cache = workspace.store.root().join("lock");
+    let (first, _) = WriterLock::take(&cache, command, timeout, tell).await?;
+    let (second, _) = WriterLock::take(&state.join("lock"), command, timeout, tell).await?;
+    Ok([first, second])
+}
