@@ -90,6 +90,20 @@ async fn a_failing_server_is_not_called_gone() {
 }
 
 #[tokio::test]
+async fn an_unreachable_mirror_does_not_make_a_wheel_gone_or_hide_wrong_bytes() {
+    let server = Server::start().await;
+    server.on("/simple/a/", vec![Answer::Status(503, None)]);
+    let into = tempfile::tempdir().unwrap();
+    let index = index_of(&server);
+    let gone = wheel("a", format!("{}/gone", server.url), b"aaa");
+    let outcome = fetch(Some(&index), &[gone], into.path()).await;
+    assert!(matches!(outcome, Err(PythonError::Fetch(FetchError::Status { status: 503, .. }))));
+    let wrong = server.on("/wrong", vec![Answer::Whole(b"bbb".to_vec())]);
+    let outcome = fetch(Some(&index), &[wheel("a", wrong, b"aaa")], into.path()).await;
+    assert!(matches!(outcome, Err(PythonError::Fetch(FetchError::Mismatch { .. }))));
+}
+
+#[tokio::test]
 async fn an_index_with_another_uv_is_refused() {
     let server = Server::start().await;
     server.on("/simple/uv/", vec![Answer::Whole(br#"{"files":[]}"#.to_vec())]);
