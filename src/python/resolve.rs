@@ -7,7 +7,7 @@ use tokio::process::Command;
 
 use super::PythonError;
 use super::index::Index;
-use super::uv::Uv;
+use super::uv::{Uv, output_of};
 use crate::fetch::{Fetcher, without_credentials};
 use crate::lock::pylock::{
     Pylock, PythonRequest, WheelName, no_wheel_among, normalized, validate_requirement,
@@ -96,8 +96,7 @@ async fn run(
         .args(["--python-version", &request.runtime.python.to_string()])
         .args(["--python-platform", &platform(&request.runtime)])
         .arg("--output-file")
-        .arg(&output)
-        .arg(&input);
+        .arg(&output);
     if !request.overrides.is_empty() {
         let overrides = scratch.join("overrides.txt");
         write(&overrides, &(request.overrides.join("\n") + "\n")).await?;
@@ -126,14 +125,13 @@ async fn run(
             None => command.env_remove(name),
         };
     }
-    let finished = command
+    command
+        .arg(&input)
         // From the root, so that no project's uv settings apply but the user's do.
         .current_dir("/")
         .stdin(Stdio::null())
-        .kill_on_drop(true)
-        .output()
-        .await
-        .map_err(PythonError::io(&uv.program))?;
+        .kill_on_drop(true);
+    let finished = output_of(&mut command).await.map_err(PythonError::io(&uv.program))?;
     if finished.status.success() {
         return tokio::fs::read_to_string(&output).await.map_err(PythonError::io(&output));
     }
@@ -230,6 +228,10 @@ async fn failure(words: String, fetcher: &Fetcher, request: &PythonRequest) -> P
         explanation: words,
         found,
         help: help.unwrap_or_else(|| {
+            if fetcher.is_offline() {
+                return "with --offline only what uv has cached is known: run once without it"
+                    .to_owned();
+            }
             format!(
                 "change the requirements in the image's file, or its Python ({}) or base (glibc {})",
                 request.runtime.python, request.runtime.glibc

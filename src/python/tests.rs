@@ -90,6 +90,20 @@ async fn a_failing_server_is_not_called_gone() {
 }
 
 #[tokio::test]
+async fn an_unreachable_mirror_does_not_make_a_wheel_gone_or_hide_wrong_bytes() {
+    let server = Server::start().await;
+    server.on("/simple/a/", vec![Answer::Status(503, None)]);
+    let into = tempfile::tempdir().unwrap();
+    let index = index_of(&server);
+    let gone = wheel("a", format!("{}/gone", server.url), b"aaa");
+    let outcome = fetch(Some(&index), &[gone], into.path()).await;
+    assert!(matches!(outcome, Err(PythonError::Fetch(FetchError::Status { status: 503, .. }))));
+    let wrong = server.on("/wrong", vec![Answer::Whole(b"bbb".to_vec())]);
+    let outcome = fetch(Some(&index), &[wheel("a", wrong, b"aaa")], into.path()).await;
+    assert!(matches!(outcome, Err(PythonError::Fetch(FetchError::Mismatch { .. }))));
+}
+
+#[tokio::test]
 async fn an_index_with_another_uv_is_refused() {
     let server = Server::start().await;
     server.on("/simple/uv/", vec![Answer::Whole(br#"{"files":[]}"#.to_vec())]);
@@ -163,4 +177,88 @@ async fn a_real_requirement_is_locked_kept_upgraded_and_fetched() {
     let help = miette::Diagnostic::help(&error).unwrap().to_string();
     assert!(error.to_string().contains("needs glibc 2.31, the base has 2.28"), "{error}");
     assert!(help.contains("glibc 2.31 or newer"), "{help}");
+}
+
+/// A double of uv: a script that records its arguments and environment, and then does `what`.
+#[cfg(unix)]
+fn uv_double(directory: &Path, what: &str) -> Uv {
+    use std::os::unix::fs::PermissionsExt as _;
+    let program = directory.join("uv");
+    let recorded = directory.join("recorded");
+    let text = format!(
+        "#!/bin/sh\nfor last; do :; done\nwork=${{last%/*}}\n{{ echo \"$@\"; env; cat \"$last\"; }} > {}\n{what}\n",
+        recorded.display()
+    );
+    std::fs::write(&program, text).unwrap();
+    std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
+    Uv { program, version: "0.0.0".to_owned() }
+}
+
+#[cfg(unix)]
+async fn resolve_with(what: &str, previous: Option<&str>) -> (Result<String, PythonError>, String) {
+    let directory = tempfile::tempdir().unwrap();
+    let uv = uv_double(directory.path(), what);
+    let offline = Fetcher::new(true, Patience::default()).unwrap();
+    let request = request(&["idna", "mlx[cpu]"], 36, 11);
+    let upgrade = Upgrade::Packages(vec!["idna".to_owned()]);
+    let work = directory.path().join("work");
+    let outcome = resolve(&uv, &offline, &request, previous, &upgrade, &work).await;
+    assert_eq!(std::fs::read_dir(&work).unwrap().count(), 0, "scratch files are left behind");
+    let recorded = std::fs::read_to_string(directory.path().join("recorded")).unwrap_or_default();
+    (outcome.map(|lock| lock.render()), recorded)
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn uv_is_asked_for_the_image_and_not_for_the_host() {
+    let previous = "lock-version = '1.0'\ncreated-by = 'test'\npackages = []\n";
+    // The double answers with what it was given as the previous lock.
+    let (outcome, recorded) = resolve_with("exit 0", Some(previous)).await;
+    assert!(outcome.unwrap().contains("architecture = \"amd64\""));
+    for wanted in [
+        "--only-binary :all:",
+        "--python-version 3.11",
+        "--python-platform x86_64-manylinux_2_36",
+        "--upgrade-package=idna",
+        "--offline",
+        "UV_PYTHON_DOWNLOADS=never",
+        "UV_SYSTEM_CERTS=1",
+        "\nidna\nmlx[cpu]\npip\n",
+    ] {
+        assert!(recorded.contains(wanted), "{wanted} is missing in {recorded}");
+    }
+    assert!(!recorded.contains("UV_FIND_LINKS=/"), "{recorded}");
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn what_uv_says_is_shown_verbatim() {
+    let say = |words: &str| format!("echo '{words}' >&2; exit 1");
+    let words = "error: No solution found when resolving dependencies: a needs b";
+    let (outcome, _) = resolve_with(&say(words), None).await;
+    assert!(matches!(outcome, Err(PythonError::Unsatisfiable { explanation, .. })
+        if explanation == words));
+    let (outcome, _) =
+        resolve_with(&say("error: No interpreter found for Python 3.12"), None).await;
+    assert!(matches!(outcome, Err(PythonError::NoInterpreter)));
+    let (outcome, _) = resolve_with(&say("error: disk on fire"), None).await;
+    assert!(
+        matches!(outcome, Err(PythonError::Uv { output, .. }) if output == "error: disk on fire")
+    );
+}
+
+#[cfg(unix)]
+#[tokio::test]
+async fn a_broken_previous_lock_is_an_error_not_a_fresh_start() {
+    let (outcome, recorded) = resolve_with("exit 0", None).await;
+    // A uv that writes no lock.
+    assert!(matches!(outcome, Err(PythonError::Io { .. })));
+    assert!(!recorded.is_empty());
+    let directory = tempfile::tempdir().unwrap();
+    let uv = uv_double(directory.path(), "exit 0");
+    let broken = Some("<<<<<<< HEAD");
+    let request = request(&["idna"], 36, 11);
+    let outcome = resolve(&uv, &fetcher(), &request, broken, &Upgrade::All, directory.path()).await;
+    assert!(matches!(outcome, Err(PythonError::Lock(_))));
+    assert!(!directory.path().join("recorded").exists());
 }

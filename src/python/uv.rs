@@ -1,7 +1,8 @@
 //! Finding uv, or fetching the pinned one.
 
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
-use std::process::Stdio;
+use std::process::{Output, Stdio};
 use std::time::Duration;
 
 use tokio::process::Command;
@@ -138,6 +139,23 @@ fn extract(wheel: &Path, program: &Path) -> std::io::Result<()> {
     file.as_file().sync_data()?;
     file.persist(program)?;
     Ok(())
+}
+
+/// Runs a command to its end.
+///
+/// A program that was just written can be busy for a moment: until a child that another thread
+/// forked meanwhile has closed the inherited file.
+pub(super) async fn output_of(command: &mut Command) -> std::io::Result<Output> {
+    let mut left = 20;
+    loop {
+        match command.output().await {
+            Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && left > 0 => {
+                left -= 1;
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+            finished => return finished,
+        }
+    }
 }
 
 /// Asks a program for its version; `None` when it is no uv, too old, or does not answer.

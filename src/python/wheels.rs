@@ -82,7 +82,12 @@ async fn fetch_one(
         Err(error) => error,
     };
     let mirror = match index {
-        Some(index) => index.find(fetcher, &wheel.name, &wheel.filename).await?,
+        Some(index) => match index.find(fetcher, &wheel.name, &wheel.filename).await {
+            Ok(found) => found,
+            // Whether the wheel is gone is then unknown; any other failure says more.
+            Err(error) if matches!(first, FetchError::Gone { .. }) => return Err(error.into()),
+            Err(_) => None,
+        },
         None => None,
     };
     let last = match mirror {
