@@ -1,0 +1,222 @@
+//! Why a wheel cannot become a layer.
+
+use std::io;
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::event::Cancelled;
+
+const BROKEN: &str = "the wheel is broken or was tampered with: nothing of it is used. Report it to its publisher, or require another version";
+
+/// Why a wheel cannot become a layer. `wheel` is the file name, `member` the path inside it.
+#[derive(Debug, Error, Diagnostic)]
+pub enum WheelError {
+    /// The wheel could not be read.
+    #[error("{} could not be read: {source}", path.display())]
+    #[diagnostic(
+        code(goatbuild::wheel::read),
+        help("check the disk; delete the file to have it fetched again")
+    )]
+    Read {
+        /// Where the wheel lies.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The layer could not be written.
+    #[error("the layer could not be written: {source}")]
+    #[diagnostic(
+        code(goatbuild::wheel::write),
+        help("is the disk full? nothing half-written was kept")
+    )]
+    Write {
+        /// What the system said.
+        source: io::Error,
+    },
+    /// The file name is not a wheel's.
+    #[error("`{wheel}` is not a wheel's file name")]
+    #[diagnostic(
+        code(goatbuild::wheel::file_name),
+        help("expected `name-version[-build]-python-abi-platform.whl`")
+    )]
+    FileName {
+        /// The name.
+        wheel: String,
+    },
+    /// The file is no zip archive, is truncated, or contradicts itself.
+    #[error("{wheel} is not an intact zip archive: {reason}")]
+    #[diagnostic(code(goatbuild::wheel::archive), help("{BROKEN}"))]
+    Archive {
+        /// The file name.
+        wheel: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A member's path would leave its place, or can't be a path.
+    #[error("{wheel}: the path of `{}` {reason}", member.escape_debug())]
+    #[diagnostic(code(goatbuild::wheel::path), help("{BROKEN}"))]
+    Path {
+        /// The file name.
+        wheel: String,
+        /// The path as given.
+        member: String,
+        /// What is wrong with it.
+        reason: &'static str,
+    },
+    /// A member is a symbolic link, a device or another special file.
+    #[error("{wheel}: `{member}` is {kind}")]
+    #[diagnostic(
+        code(goatbuild::wheel::special_file),
+        help("wheels hold regular files only; installers differ in what they make of others")
+    )]
+    SpecialFile {
+        /// The file name.
+        wheel: String,
+        /// The member.
+        member: String,
+        /// What it is.
+        kind: &'static str,
+    },
+    /// Two members have, or are installed to, one path.
+    #[error("{wheel} has `{member}` twice")]
+    #[diagnostic(code(goatbuild::wheel::duplicate), help("{BROKEN}"))]
+    Duplicate {
+        /// The file name.
+        wheel: String,
+        /// The path.
+        member: String,
+    },
+    /// A member is encrypted.
+    #[error("{wheel}: `{member}` is encrypted")]
+    #[diagnostic(code(goatbuild::wheel::encrypted), help("{BROKEN}"))]
+    Encrypted {
+        /// The file name.
+        wheel: String,
+        /// The member.
+        member: String,
+    },
+    /// A member is compressed by a method that wheels don't use.
+    #[error("{wheel}: `{member}` is compressed by method {method}")]
+    #[diagnostic(
+        code(goatbuild::wheel::method),
+        help("wheels use methods 0 (stored) and 8 (deflate)")
+    )]
+    Method {
+        /// The file name.
+        wheel: String,
+        /// The member.
+        member: String,
+        /// The zip format's number for it.
+        method: u16,
+    },
+    /// The central directory and the member's own header disagree.
+    #[error("{wheel}: the two headers of `{member}` disagree on its {field}")]
+    #[diagnostic(code(goatbuild::wheel::header_mismatch), help("{BROKEN}"))]
+    HeaderMismatch {
+        /// The file name.
+        wheel: String,
+        /// The member, as the central directory names it.
+        member: String,
+        /// What they disagree on.
+        field: &'static str,
+    },
+    /// A member's deflate stream is invalid or has other sizes than stated.
+    #[error("{wheel}: the compressed data of `{member}` {reason}")]
+    #[diagnostic(code(goatbuild::wheel::stream), help("{BROKEN}"))]
+    Stream {
+        /// The file name.
+        wheel: String,
+        /// The member.
+        member: String,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// A member's content is not what its checksum says.
+    #[error("{wheel}: `{member}` has the CRC-32 {found:08x}, not {expected:08x}")]
+    #[diagnostic(code(goatbuild::wheel::crc), help("{BROKEN}"))]
+    Crc {
+        /// The file name.
+        wheel: String,
+        /// The member.
+        member: String,
+        /// As stated.
+        expected: u32,
+        /// As computed.
+        found: u32,
+    },
+    /// The `.dist-info` directory is missing, ambiguous or not the file name's.
+    #[error("{wheel}: {reason}")]
+    #[diagnostic(
+        code(goatbuild::wheel::dist_info),
+        help(
+            "a wheel has one `name-version.dist-info` directory with WHEEL, METADATA and RECORD, named as the file is"
+        )
+    )]
+    DistInfo {
+        /// The file name.
+        wheel: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The wheel is of a format that doesn't exist yet.
+    #[error("{wheel} has the Wheel-Version {version}")]
+    #[diagnostic(
+        code(goatbuild::wheel::format_version),
+        help(
+            "goatbuild knows version 1: is there a newer goatbuild, or an older version of the package?"
+        )
+    )]
+    FormatVersion {
+        /// The file name.
+        wheel: String,
+        /// As stated.
+        version: String,
+    },
+    /// `entry_points.txt` holds what can't be a script.
+    #[error("{wheel}: line {line} of entry_points.txt {reason}")]
+    #[diagnostic(
+        code(goatbuild::wheel::entry_points),
+        help("a script is `name = package.module:function`")
+    )]
+    EntryPoints {
+        /// The file name.
+        wheel: String,
+        /// Counted from one.
+        line: usize,
+        /// What is wrong.
+        reason: &'static str,
+    },
+    /// RECORD is not readable, or contradicts the archive.
+    #[error("{wheel}: RECORD {reason}")]
+    #[diagnostic(code(goatbuild::wheel::record), help("{BROKEN}"))]
+    Record {
+        /// The file name.
+        wheel: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// Two wheels own one path and would put different things there.
+    #[error("{first} and {second} both own `{path}`, and {difference}")]
+    #[diagnostic(
+        code(goatbuild::wheel::collision),
+        help(
+            "which one wins would depend on the order of installation: require versions that don't overlap, or only one of the two"
+        )
+    )]
+    Collision {
+        /// The file name of the one.
+        first: String,
+        /// The file name of the other, which may be the same.
+        second: String,
+        /// The path in the layer.
+        path: String,
+        /// How the two differ.
+        difference: &'static str,
+    },
+    /// The work was asked to stop.
+    #[error(transparent)]
+    #[diagnostic(code(goatbuild::interrupted))]
+    Cancelled(#[from] Cancelled),
+}

@@ -1,0 +1,129 @@
+//! The layer itself: tar entries in path order, spliced or encoded.
+
+use std::collections::BTreeMap;
+use std::io::{self, Write};
+
+use super::collision::Owned;
+use super::error::WheelError;
+use super::inflate::{Inflater, Piece};
+use super::install::{Plan, Source};
+use super::tar::{self, Kind};
+use super::{PREFIX, SPLICED, Scheme};
+use crate::event::Reporter;
+use crate::oci::{GzipBlocks, Layer};
+
+/// Writes `files` of `plans`, with the directories from [`PREFIX`] down that they need.
+pub(super) fn write(
+    plans: &[Plan],
+    files: &BTreeMap<&str, Owned>,
+    scheme: &Scheme,
+    inflater: &mut Inflater,
+    out: &mut impl Write,
+    reporter: &Reporter,
+) -> Result<Layer, WheelError> {
+    let unwritten = |source| WheelError::Write { source };
+    reporter.expect(files.iter().map(|(path, owner)| to_read(&plans[owner.plan], path)).sum());
+    let mut layer = GzipBlocks::new(out);
+    let mut open = "";
+    tar::header(&mut layer, PREFIX, Kind::Directory, false, scheme.epoch).map_err(unwritten)?;
+    for (path, owner) in files {
+        open_directories(&mut layer, open, path, scheme.epoch).map_err(unwritten)?;
+        open = path;
+        let plan = &plans[owner.plan];
+        match &plan.files[*path].source {
+            Source::Bytes(bytes) => {
+                let kind = Kind::File(bytes.len() as u64);
+                tar::header(&mut layer, path, kind, owner.executable, scheme.epoch)
+                    .and_then(|()| layer.write_all(bytes))
+                    .and_then(|()| layer.write_all(tar::padding(bytes.len() as u64)))
+                    .map_err(unwritten)?;
+            }
+            Source::Member(index) => {
+                let member = &plan.archive.members[*index];
+                let kind = Kind::File(member.size);
+                tar::header(&mut layer, path, kind, owner.executable, scheme.epoch)
+                    .map_err(unwritten)?;
+                let spliced = member.deflated && member.size >= SPLICED;
+                if spliced {
+                    layer.begin_raw().map_err(unwritten)?;
+                }
+                inflater.read(&plan.archive, member, reporter, |piece| {
+                    match piece {
+                        Piece::Raw(bytes) if spliced => layer.raw(bytes),
+                        Piece::Raw(_) => Ok(()),
+                        Piece::Content(bytes) if spliced => {
+                            layer.raw_content(bytes);
+                            Ok(())
+                        }
+                        Piece::Content(bytes) => layer.write_all(bytes),
+                    }
+                    .map_err(unwritten)
+                })?;
+                if spliced {
+                    layer.end_raw(member.crc32, member.size).map_err(unwritten)?;
+                }
+                layer.write_all(tar::padding(member.size)).map_err(unwritten)?;
+            }
+        }
+    }
+    tar::end(&mut layer).map_err(unwritten)?;
+    layer.finish().map(|(_, layer)| layer).map_err(unwritten)
+}
+
+/// Writes the files of an empty virtual environment.
+pub(super) fn venv(scheme: &Scheme, interpreter: &str, out: &mut impl Write) -> io::Result<Layer> {
+    let home = interpreter.rsplit_once('/').map_or("/", |(home, _)| home);
+    let python = scheme.python;
+    let configuration = format!(
+        "home = {home}\ninclude-system-site-packages = false\nversion = {python}\nexecutable = {interpreter}\n"
+    );
+    let numbered = format!("bin/python{python}");
+    let library = format!("lib/python{python}");
+    let site = format!("{library}/site-packages");
+    let entries = [
+        ("", Kind::Directory),
+        ("/bin", Kind::Directory),
+        ("/bin/python", Kind::Symlink(interpreter)),
+        ("/bin/python3", Kind::Symlink("python")),
+        (&*format!("/{numbered}"), Kind::Symlink("python")),
+        ("/lib", Kind::Directory),
+        (&*format!("/{library}"), Kind::Directory),
+        (&*format!("/{site}"), Kind::Directory),
+        ("/lib64", Kind::Symlink("lib")),
+        ("/pyvenv.cfg", Kind::File(configuration.len() as u64)),
+    ];
+    let mut layer = GzipBlocks::new(out);
+    for (path, kind) in entries {
+        tar::header(&mut layer, &format!("{PREFIX}{path}"), kind, false, scheme.epoch)?;
+    }
+    layer.write_all(configuration.as_bytes())?;
+    layer.write_all(tar::padding(configuration.len() as u64))?;
+    tar::end(&mut layer)?;
+    layer.finish().map(|(_, layer)| layer)
+}
+
+/// Writes the directories of `path` that the entry before, `previous`, was not in.
+///
+/// Since paths are in byte order, `a-b` may come between `a` and `a/b`, but a directory's content
+/// is never interrupted: what a directory holds shares the prefix that ends in its slash.
+fn open_directories(
+    out: &mut impl Write,
+    previous: &str,
+    path: &str,
+    epoch: u64,
+) -> io::Result<()> {
+    for (slash, _) in path.match_indices('/').filter(|(slash, _)| *slash > PREFIX.len()) {
+        if !previous.starts_with(&path[..=slash]) {
+            tar::header(out, &path[..slash], Kind::Directory, false, epoch)?;
+        }
+    }
+    Ok(())
+}
+
+/// The bytes that will be read for one file.
+fn to_read(plan: &Plan, path: &str) -> u64 {
+    match plan.files[path].source {
+        Source::Bytes(_) => 0,
+        Source::Member(index) => plan.archive.members[index].compressed,
+    }
+}
