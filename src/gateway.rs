@@ -142,6 +142,16 @@ impl Gateway {
         self.seen(of).unwrap_or_default()
     }
 
+    /// Whether the files hold an entry of this model.
+    pub fn has(&self, model: &str) -> bool {
+        self.key(model).is_some()
+    }
+
+    /// The key that the entry of this model is marked with.
+    pub fn key(&self, model: &str) -> Option<String> {
+        self.seen(|seen| seen.keys.get(model).cloned()).flatten()
+    }
+
     /// Writes an entry. Returns whether a file changed.
     pub fn upsert(&self, entry: &Entry, adopt: bool) -> Result<bool, StepError> {
         self.edit(

@@ -1,5 +1,6 @@
 //! goatbuild: a declarative build tool for LLM serving.
 
+pub mod cli;
 pub mod debian;
 pub mod engines;
 pub mod event;
@@ -24,5 +25,6 @@ pub mod step;
 pub mod steps;
 pub mod store;
 pub mod targets;
+pub mod ui;
 pub mod wheel;
 pub mod workspace;

@@ -36,6 +36,13 @@ pub enum Renew {
     Everything,
     /// The images, and the packages, of these names.
     Named(Vec<String>),
+    /// What was withdrawn from where it came from; all other pins are kept.
+    Gone {
+        /// The image that needs it.
+        image: String,
+        /// The package.
+        package: String,
+    },
 }
 
 /// Why the lock could not be settled.
@@ -158,6 +165,13 @@ async fn settle_image(
     let upgrade = match &options.upgrade {
         Renew::Nothing => Upgrade::None,
         Renew::Everything => Upgrade::All,
+        Renew::Gone { image: of, package } => {
+            let ours = of == image.name.as_str()
+                && found
+                    .as_ref()
+                    .is_some_and(|(_, lock)| lock.packages.iter().any(|it| it.name == *package));
+            if ours { Upgrade::Packages(vec![package.clone()]) } else { Upgrade::None }
+        }
         Renew::Named(names) if names.iter().any(|name| name == image.name.as_str()) => Upgrade::All,
         Renew::Named(names) => {
             let locked = found.as_ref().map(|(_, lock)| lock);
@@ -210,18 +224,18 @@ async fn settle_base(
     let request = base_request(image, suite, packages);
     let previous = workspace.lock(|lock| lock.images.get(image.name.as_str()).cloned());
     let renew = match &options.upgrade {
-        Renew::Nothing => false,
+        Renew::Nothing | Renew::Gone { .. } => false,
         Renew::Everything => true,
         Renew::Named(names) => names.iter().any(|name| {
-            name == image.name.as_str()
-                || previous.as_ref().and_then(|locked| locked.debian.as_ref()).is_some_and(
-                    |debian| debian.packages.iter().any(|package| package.name == *name),
-                )
+            name == image.name.as_str() || previous.as_ref().is_some_and(|locked| locked.has(name))
         }),
     };
+    let gone = matches!(&options.upgrade, Renew::Gone { image: of, package }
+        if of == image.name.as_str() && previous.as_ref().is_some_and(|locked| locked.has(package)));
     if let Some(locked) = &previous
         && locked.request == request
         && !renew
+        && !gone
     {
         return Ok(locked.clone());
     }

@@ -34,19 +34,23 @@ pub(crate) enum Refused {
     #[error("{} in the way: {}", if steps.len() == 1 { "somebody else's thing is" } else { "somebody else's things are" }, steps.join("; "))]
     #[diagnostic(
         code(goatbuild::plan::conflict),
-        help("remove it, rename the alias, or take it over with `--adopt MODEL`; nothing was changed")
+        help(
+            "remove it, rename the alias, or take it over with `--adopt MODEL`; nothing was changed"
+        )
     )]
     Conflict { steps: Vec<String> },
     /// Something could not be looked at.
     #[error("could not be looked at: {}", steps.join(", "))]
-    #[diagnostic(code(goatbuild::plan::unobserved), help("plan without --no-refresh, or without --require-observed"))]
+    #[diagnostic(
+        code(goatbuild::plan::unobserved),
+        help("plan without --no-refresh, or without --require-observed")
+    )]
     Unobserved { steps: Vec<String> },
 }
 
 pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, Report> {
     let workspace = session::open(global)?;
-    let planned =
-        session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
+    let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let plan = &planned.plan;
     if arguments.json {
         ui::print_line(&plan.to_json().to_string());
@@ -54,8 +58,12 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
         ui::print_plan(plan, arguments.verbose);
     }
     if arguments.require_observed {
-        let steps: Vec<String> =
-            plan.steps.iter().filter(|step| !step.observed).map(|step| step.id.to_string()).collect();
+        let steps: Vec<String> = plan
+            .steps
+            .iter()
+            .filter(|step| !step.observed)
+            .map(|step| step.id.to_string())
+            .collect();
         if !steps.is_empty() {
             return Err(Refused::Unobserved { steps }.into());
         }

@@ -52,7 +52,9 @@ pub(crate) fn unknown<'a>(
     let help = match nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "there are none".to_owned(),
-        None => format!("there are: {}", known.iter().take(12).copied().collect::<Vec<_>>().join(", ")),
+        None => {
+            format!("there are: {}", known.iter().take(12).copied().collect::<Vec<_>>().join(", "))
+        }
     };
     UsageError::Unknown { kind, name: name.to_owned(), help }
 }
@@ -112,9 +114,10 @@ fn settings(global: &Global) -> Result<Settings, Report> {
 
 fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
     match std::env::var(variable) {
-        Ok(value) if !value.is_empty() => value.parse().map(Some).map_err(|_| {
-            UsageError::Variable { variable, value, expected: "a whole number" }
-        }),
+        Ok(value) if !value.is_empty() => value
+            .parse()
+            .map(Some)
+            .map_err(|_| UsageError::Variable { variable, value, expected: "a whole number" }),
         _ => Ok(None),
     }
 }
@@ -151,6 +154,16 @@ pub(crate) async fn plan(
     let memory = remember(workspace)?;
     let unwanted = if all { workspace.unwanted() } else { Vec::new() };
     let plan = plan::plan(&graph, &memory, &unwanted, &wishes);
+    Ok(Planned { graph, wishes, plan })
+}
+
+/// A plan of everything as it is locked; changes and prints nothing.
+pub(crate) async fn plan_quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
+    let options = LockOptions { locked: true, upgrade: Renew::Nothing };
+    locking::settle(workspace, &options, &Reporter::silent()).await?;
+    let graph = steps::compile(workspace, &Reporter::silent())?;
+    let wishes = Wishes::default();
+    let plan = plan::plan(&graph, &remember(workspace)?, &workspace.unwanted(), &wishes);
     Ok(Planned { graph, wishes, plan })
 }
 
@@ -232,10 +245,8 @@ pub(crate) async fn lock(
     let environment =
         workspace.project.environment.as_ref().map_or("default", |name| name.as_str());
     let state = workspace.settings.state.join(workspace.project.id.as_str()).join(environment);
-    std::fs::create_dir_all(&state).map_err(|source| crate::store::StoreError::Write {
-        path: state.clone(),
-        source,
-    })?;
+    std::fs::create_dir_all(&state)
+        .map_err(|source| crate::store::StoreError::Write { path: state.clone(), source })?;
     let tell = |holder: &str| ui::note(&format!("waiting for another goatbuild: {holder}"));
     let cache = workspace.store.root().join("lock");
     let (first, _) = WriterLock::take(&cache, command, timeout, tell).await?;

@@ -57,6 +57,14 @@ pub struct Built {
     pub facts: Facts,
 }
 
+impl LockedImage {
+    /// Whether the base has a package of this name.
+    pub fn has(&self, package: &str) -> bool {
+        let packages = self.debian.iter().flat_map(|debian| &debian.packages);
+        packages.into_iter().any(|locked| locked.name == package)
+    }
+}
+
 impl Default for LockFile {
     fn default() -> Self {
         Self { version: VERSION, images: BTreeMap::new(), built: BTreeMap::new() }

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::debian;
 use crate::fingerprint::Fingerprint;
-use crate::oci::BlobWriter;
+use crate::oci::GzipBlocks;
 use crate::spec::ImageName;
 use crate::step::{
     Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
@@ -97,10 +97,10 @@ impl Step for Base {
             (workspace.layout()?, self.locked.clone(), workspace.settings.epoch);
         let reporter = task.reporter.clone();
         blocking(move || {
-            let blob = BlobWriter::new(&layout)?;
-            let mut tar = crate::oci::LayerWriter::new(blob);
+            let mut tar = GzipBlocks::new(layout.blobs().layer_writer()?);
             debian::write_layer(&locked, &debs, epoch, &mut tar, &reporter)?;
-            let layer = tar.finish()?;
+            let (blob, layer) = tar.finish().map_err(|source| layout.unwritable(source))?;
+            blob.commit(&layer)?;
             Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
         })
         .await
@@ -123,7 +123,7 @@ pub(super) const LAYER_FACTS: &[&str] = &["digest", "diff-id", "size"];
 /// Whether the layer that `facts` tell of is in the cache.
 pub(super) fn has_layer(workspace: &SharedWorkspace, facts: &Facts) -> bool {
     match (workspace.layout(), facts.get("digest")) {
-        (Ok(layout), Some(digest)) => layout.has(digest),
+        (Ok(layout), Some(digest)) => layout.blobs().has(digest).unwrap_or(false),
         _ => false,
     }
 }

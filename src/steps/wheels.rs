@@ -5,7 +5,6 @@ use async_trait::async_trait;
 use super::base::{has_layer, layer_facts};
 use crate::fingerprint::Fingerprint;
 use crate::lock::pylock::LockedWheel;
-use crate::oci::BlobWriter;
 use crate::python;
 use crate::spec::ImageName;
 use crate::step::{
@@ -113,9 +112,9 @@ impl Step for Wheels {
         let (layout, scheme) = (self.workspace.layout()?, self.scheme);
         let reporter = task.reporter.clone();
         blocking(move || {
-            let mut blob = BlobWriter::new(&layout)?;
+            let mut blob = layout.blobs().layer_writer()?;
             let layer = wheel::build_layer(&files, &scheme, &mut blob, &reporter)?;
-            blob.commit(&layer.digest)?;
+            blob.commit(&layer)?;
             Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
         })
         .await

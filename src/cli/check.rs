@@ -1,0 +1,54 @@
+//! `goatbuild check`.
+
+use miette::Report;
+
+use super::{Exit, Global, session};
+use crate::litellm::Severity;
+use crate::locking::{self, LockOptions, Renew};
+use crate::runtime;
+use crate::ui;
+
+pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
+    let workspace = session::open(global)?;
+    let mut fine = true;
+    let project = &workspace.project;
+    ui::checked(
+        true,
+        "specs",
+        &format!("{} models, {} images", project.models.len(), project.images.len()),
+        None,
+    );
+    let options = LockOptions { locked: true, upgrade: Renew::Nothing };
+    let (reporter, finish) = ui::preparing();
+    let settled = locking::settle(&workspace, &options, &reporter).await;
+    finish();
+    match settled {
+        Ok(_) => ui::checked(true, "lock", "answers all images", None),
+        Err(error) => {
+            let strict = session::is_locked(global);
+            fine &= !strict;
+            let help = error.help().map(|help| help.to_string());
+            ui::checked(!strict, "lock", &error.to_string(), help.as_deref());
+        }
+    }
+    let scratch = workspace.settings.state.join(project.id.as_str());
+    std::fs::create_dir_all(&scratch)
+        .map_err(|source| crate::store::StoreError::Write { path: scratch.clone(), source })?;
+    for check in runtime::check(&scratch, &workspace.settings.program).checks {
+        fine &= check.ok;
+        ui::checked(check.ok, check.name, &check.detail, check.help.as_deref());
+    }
+    if let Some(gateway) = &workspace.gateway {
+        let problems = gateway.problems()?;
+        if problems.is_empty() {
+            ui::checked(true, "gateway", &format!("{} is in order", gateway.name()), None);
+        }
+        for problem in problems {
+            let wrong = problem.severity == Severity::Error;
+            fine &= !wrong;
+            let place = format!("{}:{}: {}", problem.path, problem.line, problem.message);
+            ui::checked(!wrong, "gateway", &place, None);
+        }
+    }
+    Ok(if fine { Exit::Done } else { Exit::Failed })
+}

@@ -1,0 +1,86 @@
+//! `goatbuild destroy`.
+
+use std::io::{BufRead as _, IsTerminal as _, Write as _};
+
+use clap::Args;
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::{Exit, Global, session};
+use crate::gateway::gateway_id;
+use crate::step::StepId;
+use crate::targets::deploy_id;
+use crate::ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct DestroyArgs {
+    /// The model; its spec need not exist any more
+    model: String,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Debug, Error, Diagnostic)]
+#[error("{model} would be stopped, and nobody is there to ask")]
+#[diagnostic(code(goatbuild::usage::unconfirmed), help("say it with `--yes`"))]
+struct Unconfirmed {
+    model: String,
+}
+
+pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit, Report> {
+    let workspace = session::open(global)?;
+    let _lock = session::lock(&workspace, global, "destroy").await?;
+    workspace.look().await?;
+    let model = arguments.model.as_str();
+    let live: Vec<_> = workspace
+        .targets()
+        .iter()
+        .flat_map(|target| target.live())
+        .filter(|live| live.model == model)
+        .collect();
+    let wired = workspace.gateway.as_ref().is_some_and(|gateway| gateway.has(model));
+    if live.is_empty() && !wired {
+        session::model(&workspace, model)?;
+        ui::note(&format!("{model} is not deployed: nothing to destroy"));
+        return Ok(Exit::Done);
+    }
+    for live in &live {
+        ui::note(&format!("{model}: {} at {}", live.state, live.url));
+    }
+    if !arguments.yes && !confirmed(model)? {
+        ui::note("nothing was changed");
+        return Ok(Exit::Done);
+    }
+    if let Some(gateway) = &workspace.gateway {
+        if gateway.remove(model)? {
+            ui::note(&format!("{model}: entry removed from {}", gateway.name()));
+        }
+        if let Some(command) = gateway.reload().await? {
+            ui::note(&format!("ran {command}"));
+        }
+    }
+    for target in workspace.targets() {
+        target.remove(model).await?;
+    }
+    let smoke = StepId::new("smoke", model);
+    for step in [gateway_id(model), deploy_id(model), smoke] {
+        workspace.store.forget(&step)?;
+    }
+    if !live.is_empty() {
+        ui::note(&format!("{model}: stopped; image and weights are kept"));
+    }
+    Ok(Exit::Done)
+}
+
+fn confirmed(model: &str) -> Result<bool, Report> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return Err(Unconfirmed { model: model.to_owned() }.into());
+    }
+    eprint!("stop {model} and remove its gateway entry? [y/N] ");
+    let _ = std::io::stderr().flush();
+    let mut answer = String::new();
+    let read = input.lock().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+}

@@ -1,0 +1,69 @@
+//! `goatbuild gateway render` and `goatbuild gateway check`.
+
+use clap::Subcommand;
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::{Exit, Global, session};
+use crate::litellm::{Entry, Severity};
+use crate::ui;
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum GatewayCommand {
+    /// Print the LiteLLM file as it would be with the entries of what is deployed
+    Render,
+    /// Check the LiteLLM file for what the proxy would stumble over
+    Check,
+}
+
+#[derive(Debug, Error, Diagnostic)]
+#[error("this project has no gateway")]
+#[diagnostic(
+    code(goatbuild::usage::no_gateway),
+    help("add `[gateway.litellm]` with `config = \"litellm.yaml\"` to goatbuild.toml")
+)]
+struct NoGateway;
+
+pub(crate) async fn run(global: &Global, command: &GatewayCommand) -> Result<Exit, Report> {
+    let workspace = session::open(global)?;
+    let gateway = workspace.gateway.as_ref().ok_or(NoGateway)?;
+    match command {
+        GatewayCommand::Render => {
+            workspace.look().await?;
+            let project = &workspace.project;
+            let entries: Vec<Entry> = workspace
+                .targets()
+                .iter()
+                .flat_map(|target| target.live())
+                .filter_map(|live| {
+                    let model = project.models.get(live.model.as_str())?;
+                    Some(Entry {
+                        alias: model.gateway.as_ref()?.alias.to_string(),
+                        served_name: model.serve.served_name.clone(),
+                        api_base: live.url,
+                        api_key: "none".to_owned(),
+                        project: project.id.to_string(),
+                        key: gateway.key(&live.model).unwrap_or_default(),
+                        model: live.model,
+                    })
+                })
+                .collect();
+            ui::print_text(&gateway.render(&entries)?);
+            Ok(Exit::Done)
+        }
+        GatewayCommand::Check => {
+            let problems = gateway.problems()?;
+            if problems.is_empty() {
+                ui::checked(true, "gateway", &format!("{} is in order", gateway.name()), None);
+            }
+            let mut fine = true;
+            for problem in problems {
+                let wrong = problem.severity == Severity::Error;
+                fine &= !wrong;
+                let place = format!("{}:{}: {}", problem.path, problem.line, problem.message);
+                ui::checked(!wrong, "gateway", &place, None);
+            }
+            Ok(if fine { Exit::Done } else { Exit::Failed })
+        }
+    }
+}

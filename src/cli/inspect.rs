@@ -1,0 +1,196 @@
+//! `goatbuild show`, `why`, `status` and `logs`.
+
+use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::path::Path;
+use std::time::Duration;
+
+use clap::Args;
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::session::{UsageError, unknown};
+use super::{Exit, Global, Selection, WishArgs, session};
+use crate::exec::Interrupt;
+use crate::locking::Renew;
+use crate::plan::{Action, gather};
+use crate::spec::{self, ModelName};
+use crate::step::StepId;
+use crate::ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct ShowArgs {
+    /// The model
+    model: String,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct WhyArgs {
+    /// The step, such as `deploy:tiny`
+    step: String,
+    /// Trust the last run instead of looking at the world
+    #[arg(long)]
+    no_refresh: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArgs {
+    /// Print one JSON object
+    #[arg(long)]
+    json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct LogsArgs {
+    /// A model, or a step such as `wheels:tiny/numpy`
+    name: String,
+    /// Go on printing what is added
+    #[arg(short, long)]
+    follow: bool,
+    /// Only the last lines
+    #[arg(short = 'n', long, value_name = "LINES")]
+    lines: Option<usize>,
+}
+
+/// There is nothing to print.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{name} has no log yet")]
+#[diagnostic(
+    code(goatbuild::logs::none),
+    help("it never ran on this machine, or `cache/` was deleted; run `goatbuild apply`")
+)]
+struct NoLog {
+    name: String,
+}
+
+pub(crate) fn show(global: &Global, arguments: &ShowArgs) -> Result<Exit, Report> {
+    let files = session::files(global)?;
+    let known: Vec<String> = files
+        .sources
+        .specs
+        .iter()
+        .filter_map(|file| file.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
+        .collect();
+    let missing = || unknown("model", &arguments.model, known.iter().map(String::as_str));
+    let model: ModelName = arguments.model.parse().map_err(|_| missing())?;
+    let environment = files.environment.as_ref();
+    let values = spec::effective(&files.sources, environment, &model)?.ok_or_else(missing)?;
+    ui::print_text(&spec::render_effective(&values));
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn why(global: &Global, arguments: &WhyArgs) -> Result<Exit, Report> {
+    let workspace = session::open(global)?;
+    let wishes = WishArgs { no_refresh: arguments.no_refresh, ..WishArgs::default() };
+    let selection = Selection { wishes, ..Selection::default() };
+    let planned = session::plan(&workspace, global, &selection, Renew::Nothing).await?;
+    let id = StepId::from(arguments.step.as_str());
+    let found = planned.plan.get(&id);
+    let step = found.ok_or_else(|| {
+        unknown("step", &arguments.step, planned.plan.steps.iter().map(|step| step.id.as_str()))
+    })?;
+    let facts = |id: &StepId| planned.plan.get(id).map(|step| &step.facts);
+    let fingerprint = planned
+        .graph
+        .get(&id)
+        .and_then(|step| gather(&**step, facts).ok().map(|inputs| step.describe(&inputs)));
+    let evidence = match &step.key {
+        Some(key) => workspace.store.evidence(&id, key)?,
+        None => None,
+    };
+    let attempt = workspace.store.last_attempt(&id)?;
+    ui::print_why(step, fingerprint.as_ref(), evidence.as_ref(), attempt.as_ref());
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Exit, Report> {
+    let workspace = session::open(global)?;
+    workspace.look().await?;
+    let live: Vec<_> = workspace.targets().iter().flat_map(|target| target.live()).collect();
+    // What is served is known without a lock; whether it is what the specs want is not.
+    let planned = session::plan_quietly(&workspace).await.map_err(|error| error.to_string());
+    let wanted = |model: &str| {
+        let plan = &planned.as_ref().ok()?.plan;
+        plan.get(&crate::targets::deploy_id(model)).map(|step| (step.key, step.action))
+    };
+    let mut rows: Vec<ui::StatusRow> = live
+        .into_iter()
+        .map(|live| {
+            let (key, action) = wanted(&live.model).unzip();
+            let verdict = match action {
+                _ if !workspace.project.models.contains_key(live.model.as_str()) => "unwanted",
+                Some(Action::Fresh) => "as specified",
+                Some(_) => "differs from its spec: `goatbuild plan` tells how",
+                None => "not compared: the lock is incomplete",
+            };
+            ui::StatusRow { live, wanted: key.flatten(), verdict }
+        })
+        .collect();
+    for model in workspace.project.models.keys() {
+        if !rows.iter().any(|row| row.live.model == model.as_str()) {
+            rows.push(ui::StatusRow::absent(model.as_str()));
+        }
+    }
+    rows.sort_by(|one, other| one.live.model.cmp(&other.live.model));
+    ui::print_status(&rows, arguments.json);
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn logs(
+    global: &Global,
+    arguments: &LogsArgs,
+    interrupt: &Interrupt,
+) -> Result<Exit, Report> {
+    let workspace = session::open(global)?;
+    let name = &arguments.name;
+    let log = if name.contains(':') {
+        let attempt = workspace.store.last_attempt(&StepId::from(name.as_str()))?;
+        attempt.map(|attempt| workspace.store.root().join(attempt.log)).filter(|log| log.exists())
+    } else {
+        workspace.look().await?;
+        let found = workspace.targets().iter().find_map(|target| target.log(name));
+        if found.is_none() {
+            session::model(&workspace, name)?;
+        }
+        found
+    };
+    let log = log.ok_or_else(|| NoLog { name: name.clone() })?;
+    let printed = print_log(&log, arguments, interrupt).await;
+    printed.map(|()| Exit::Done).map_err(|source| {
+        Report::from(UsageError::Variable {
+            variable: "the log",
+            value: source.to_string(),
+            expected: "a readable file",
+        })
+    })
+}
+
+async fn print_log(log: &Path, arguments: &LogsArgs, interrupt: &Interrupt) -> std::io::Result<()> {
+    let mut file = std::fs::File::open(log)?;
+    let mut text = Vec::new();
+    file.read_to_end(&mut text)?;
+    let mut at = text.len() as u64;
+    let shown = match arguments.lines {
+        Some(count) => {
+            let body = text.strip_suffix(b"\n").unwrap_or(&text);
+            let breaks = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
+            let start =
+                count.checked_sub(1).and_then(|skip| breaks.map(|(at, _)| at + 1).nth(skip));
+            if count == 0 { &[][..] } else { &text[start.unwrap_or(0)..] }
+        }
+        None => &text[..],
+    };
+    let mut out = std::io::stdout().lock();
+    out.write_all(shown)?;
+    out.flush()?;
+    while arguments.follow && !interrupt.asked() {
+        tokio::time::sleep(Duration::from_millis(200)).await;
+        let mut file = std::fs::File::open(log)?;
+        file.seek(SeekFrom::Start(at))?;
+        let mut more = Vec::new();
+        file.read_to_end(&mut more)?;
+        at += more.len() as u64;
+        out.write_all(&more)?;
+        out.flush()?;
+    }
+    Ok(())
+}

@@ -1,0 +1,159 @@
+//! How an apply ended.
+
+use std::time::Duration;
+
+use serde_json::json;
+
+use super::words::{bytes, count, duration};
+use super::{BAD, BOLD, FAINT, GOOD, Mode, WARN, note};
+use crate::exec::Report;
+use crate::plan::{Action, Plan};
+use crate::step::StepId;
+use crate::targets::deploy_id;
+use crate::workspace::Workspace;
+
+/// All that the closing words are made of.
+#[derive(Debug)]
+pub struct Applied<'a> {
+    /// The project.
+    pub workspace: &'a Workspace,
+    /// What was planned.
+    pub plan: &'a Plan,
+    /// What came of it.
+    pub report: &'a Report,
+    /// Resources that were taken away.
+    pub removed: &'a [StepId],
+    /// The gateway's reload command, if it ran.
+    pub reloaded: Option<&'a str>,
+    /// How long it all took.
+    pub took: Duration,
+}
+
+impl Applied<'_> {
+    /// Prints it.
+    pub fn print(&self, mode: Mode) {
+        if mode == Mode::Json {
+            println!("{}", self.json());
+            return;
+        }
+        for failed in &self.report.failed {
+            anstream::eprintln!("\n{BAD}{} failed{BAD:#}", failed.id);
+            super::print_error(&failed.error);
+        }
+        if let Some(command) = self.reloaded {
+            note(&format!("ran {command}"));
+        }
+        for id in self.removed {
+            note(&format!("removed {id}"));
+        }
+        self.kept();
+        self.counts();
+        if self.report.failed.is_empty() && !self.report.interrupted {
+            self.endpoints();
+        }
+    }
+
+    fn json(&self) -> serde_json::Value {
+        let ids = |ids: &mut dyn Iterator<Item = &StepId>| {
+            ids.map(ToString::to_string).collect::<Vec<_>>()
+        };
+        let report = self.report;
+        let failed: Vec<_> = report
+            .failed
+            .iter()
+            .map(|failed| {
+                json!({
+                    "id": failed.id,
+                    "code": failed.error.code().map(|code| code.to_string()),
+                    "error": failed.error.to_string(),
+                    "help": failed.error.help().map(|help| help.to_string()),
+                })
+            })
+            .collect();
+        json!({
+            "event": "apply_finished",
+            "ran": ids(&mut report.ran.iter().map(|(id, _)| id)),
+            "cut_off": ids(&mut report.cut_off.iter()),
+            "failed": ids(&mut report.failed.iter().map(|failed| &failed.id)),
+            "blocked": ids(&mut report.blocked.iter()),
+            "removed": ids(&mut self.removed.iter()),
+            "interrupted": report.interrupted,
+            "errors": failed,
+        })
+    }
+
+    /// What is still there although no spec wants it.
+    fn kept(&self) {
+        let unwanted = self.plan.steps.iter().filter(|step| step.action == Action::Remove);
+        for step in unwanted.filter(|step| !self.removed.contains(&step.id)) {
+            let detail = step.reasons.iter().find_map(|reason| reason.field.as_deref());
+            anstream::eprintln!(
+                "{WARN}kept{WARN:#} {}: {}; `goatbuild apply --prune` or `goatbuild destroy {}` removes it",
+                step.id,
+                detail.unwrap_or_default(),
+                step.id.name(),
+            );
+        }
+    }
+
+    fn counts(&self) {
+        let report = self.report;
+        let fresh = self.plan.summary().fresh;
+        let (style, word) = if report.interrupted {
+            (WARN, "interrupted")
+        } else if report.failed.is_empty() {
+            (GOOD, "done")
+        } else {
+            (BAD, "failed")
+        };
+        let mut parts = vec![format!("{} ran", count(report.ran.len(), "step"))];
+        parts.push(format!("{fresh} fresh"));
+        if !report.cut_off.is_empty() {
+            parts.push(format!("{} unchanged after all", report.cut_off.len()));
+        }
+        if !report.failed.is_empty() {
+            parts.push(format!("{} failed", report.failed.len()));
+        }
+        if !report.blocked.is_empty() {
+            parts.push(format!("{} not started", report.blocked.len()));
+        }
+        anstream::println!(
+            "{style}{word}{style:#} in {}: {}",
+            duration(self.took),
+            parts.join(", ")
+        );
+        for (id, evidence) in &report.evidence {
+            if let (Some(layers), Some(size)) = (evidence.get("layers"), evidence.get("size")) {
+                let size = bytes(size.parse().unwrap_or(0));
+                anstream::println!("  {FAINT}{id}: {layers} layers, {size} compressed{FAINT:#}");
+            }
+        }
+    }
+
+    /// Where the models answer, and how to ask one.
+    fn endpoints(&self) {
+        let mut first = true;
+        for (name, model) in &self.workspace.project.models {
+            let facts = self.report.facts.get(&deploy_id(name.as_str()));
+            let Some(url) = facts.and_then(|facts| facts.get("url")) else { continue };
+            let alias = match (&self.workspace.gateway, &model.gateway) {
+                (Some(gateway), Some(entry)) => {
+                    format!("  ({} in {})", entry.alias, gateway.name())
+                }
+                _ => String::new(),
+            };
+            anstream::println!("{BOLD}{name}{BOLD:#}  {url}{FAINT}{alias}{FAINT:#}");
+            if std::mem::take(&mut first) {
+                let body = json!({
+                    "model": model.serve.served_name,
+                    "messages": [{ "role": "user", "content": "Hello" }],
+                    "max_tokens": 16,
+                });
+                let body = body.to_string().replace('\'', "'\\''");
+                println!(
+                    "  curl {url}/chat/completions -H 'Content-Type: application/json' -d '{body}'"
+                );
+            }
+        }
+    }
+}

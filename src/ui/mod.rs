@@ -1,0 +1,104 @@
+//! What people and programs see: plans, events and errors, rendered.
+//!
+//! Results go to standard output, everything else to standard error. It knows events and plans,
+//! no step.
+
+mod applied;
+mod plan;
+mod status;
+mod watch;
+mod words;
+
+use std::io::IsTerminal as _;
+use std::sync::Arc;
+use std::sync::atomic::AtomicBool;
+
+use anstyle::{AnsiColor, Style};
+use miette::Report;
+
+use crate::event::{Progress, Reporter};
+use crate::locking::Changes;
+
+pub use applied::Applied;
+pub use plan::{print_plan, print_plan_before_apply};
+pub use status::{StatusRow, print_status, print_why};
+pub use watch::{Mode, Watcher};
+
+const GOOD: Style = AnsiColor::Green.on_default();
+const WARN: Style = AnsiColor::Yellow.on_default();
+const BAD: Style = AnsiColor::Red.on_default();
+const FAINT: Style = Style::new().dimmed();
+const BOLD: Style = Style::new().bold();
+
+/// Has errors drawn with a width and colours that fit where they are shown.
+pub fn set_up_errors() {
+    let _ = miette::set_hook(Box::new(|_| {
+        let plain = std::env::var_os("CI").is_some() || std::env::var_os("NO_COLOR").is_some();
+        let colour = std::io::stderr().is_terminal() && !plain;
+        Box::new(
+            miette::MietteHandlerOpts::new()
+                .color(colour)
+                .unicode(true)
+                .terminal_links(false)
+                .width(100)
+                .wrap_lines(false)
+                .build(),
+        )
+    }));
+}
+
+/// Shows an error with its place, code and way out.
+pub fn print_error(error: &Report) {
+    eprintln!("{error:?}");
+}
+
+/// One line of news.
+pub fn note(text: &str) {
+    anstream::eprintln!("{FAINT}·{FAINT:#} {text}");
+}
+
+/// One line of a result.
+pub fn print_line(text: &str) {
+    anstream::println!("{text}");
+}
+
+/// A result as it is.
+pub fn print_text(text: &str) {
+    print!("{text}{}", if text.ends_with('\n') || text.is_empty() { "" } else { "\n" });
+}
+
+/// Shows what is done before a plan can be made. The returned function ends the display.
+pub fn preparing() -> (Reporter, impl FnOnce()) {
+    let line = watch::spinner();
+    let shown = line.clone();
+    let emit = move |progress| {
+        if let Progress::Message(text) = progress {
+            match &shown {
+                Some(line) => line.set_message(text),
+                None => note(&text),
+            }
+        }
+    };
+    let reporter = Reporter::new(Arc::new(emit), Arc::new(AtomicBool::new(false)));
+    (reporter, move || {
+        if let Some(line) = line {
+            line.finish_and_clear();
+        }
+    })
+}
+
+/// Tells what locking changed.
+pub fn print_lock_changes(changes: &Changes) {
+    for line in &changes.lines {
+        note(&format!("lock: {line}"));
+    }
+}
+
+/// One line of a check.
+pub fn checked(fine: bool, name: &str, detail: &str, help: Option<&str>) {
+    let (style, mark) = if fine { (GOOD, "✓") } else { (BAD, "✗") };
+    anstream::println!("{style}{mark}{style:#} {name}: {detail}");
+    if let Some(help) = help {
+        anstream::println!("  {FAINT}help:{FAINT:#} {help}");
+    }
+}

@@ -1,0 +1,149 @@
+//! A plan, for people.
+
+use std::fmt::Write as _;
+
+use anstyle::Style;
+
+use super::words::count;
+use super::{BAD, BOLD, FAINT, GOOD, WARN};
+use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind};
+
+/// So many layers of one image that share action and reason are told one by one; more on one line.
+const LISTED: usize = 6;
+
+/// Prints a plan as a result.
+pub fn print_plan(plan: &Plan, verbose: bool) {
+    anstream::print!("{}", render(plan, verbose));
+}
+
+/// Prints a plan as news, when there is something to do.
+pub fn print_plan_before_apply(plan: &Plan, verbose: bool) {
+    if verbose || !plan.is_empty() {
+        anstream::eprint!("{}\n", render(plan, verbose));
+    }
+}
+
+/// The text of a plan, with styles.
+pub(super) fn render(plan: &Plan, verbose: bool) -> String {
+    let mut text = String::new();
+    let shown: Vec<&PlannedStep> = plan
+        .steps
+        .iter()
+        .filter(|step| verbose || step.action != Action::Fresh || !step.observed)
+        .collect();
+    let lines =
+        if verbose { shown.iter().map(|step| line(step)).collect() } else { grouped(&shown) };
+    let width = lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
+    for Line { action, name, why } in lines {
+        let style = style(action);
+        let padding = " ".repeat(width - name.chars().count());
+        let _ = write!(text, "{style}{:>8}{style:#}  {name}{padding}", action.word());
+        let indent = format!("\n{}", " ".repeat(width + 10));
+        let why: Vec<String> = why.iter().map(|why| format!("  {FAINT}{why}{FAINT:#}")).collect();
+        let _ = writeln!(text, "{}", why.join(&indent));
+    }
+    let summary = plan.summary();
+    let _ = writeln!(
+        text,
+        "{BOLD}{} to run{BOLD:#}, {} pending, {} fresh{}{}",
+        summary.run,
+        summary.pending,
+        summary.fresh,
+        if summary.remove > 0 { format!(", {} to remove", summary.remove) } else { String::new() },
+        match summary.conflict {
+            0 => String::new(),
+            number => format!(", {}", count(number, "conflict")),
+        },
+    );
+    text
+}
+
+struct Line {
+    action: Action,
+    name: String,
+    why: Vec<String>,
+}
+
+fn line(step: &PlannedStep) -> Line {
+    let mut why: Vec<String> = step.reasons.iter().map(reason).collect();
+    if !step.observed {
+        why.push("not looked at".to_owned());
+    }
+    Line { action: step.action, name: step.id.to_string(), why }
+}
+
+/// Layers of one image that do the same for the same kind of reason share a line.
+fn grouped(steps: &[&PlannedStep]) -> Vec<Line> {
+    let key = |step: &PlannedStep| {
+        let image = step.id.name().split('/').next().unwrap_or_default().to_owned();
+        let kinds: Vec<ReasonKind> = step.reasons.iter().map(|reason| reason.kind).collect();
+        (step.kind.clone(), image, step.action, kinds)
+    };
+    let mut lines = Vec::new();
+    let mut told = std::collections::HashSet::new();
+    for step in steps {
+        let this = key(step);
+        let alike: Vec<_> = steps.iter().filter(|other| key(other) == this).collect();
+        let plain = !this.3.contains(&ReasonKind::Changed);
+        if step.kind != "wheels" || !plain || alike.len() <= LISTED {
+            lines.push(line(step));
+        } else if told.insert(this.clone()) {
+            let name = format!("wheels:{}/… ({} layers)", this.1, alike.len());
+            let why = step.reasons.first().map(|first| first.kind.words().to_owned());
+            lines.push(Line { action: step.action, name, why: why.into_iter().collect() });
+        }
+    }
+    lines
+}
+
+/// One reason in words.
+pub(super) fn reason(reason: &Reason) -> String {
+    let field = reason.field.as_deref().unwrap_or_default();
+    let words = reason.kind.words();
+    match (&reason.old, &reason.new) {
+        (Some(old), Some(new)) => format!("{words} {field}: {} → {}", short(old), short(new)),
+        (None, Some(new)) => format!("{words} {field}: + {}", short(new)),
+        (Some(old), None) => format!("{words} {field}: - {}", short(old)),
+        (None, None) if field.is_empty() => words.to_owned(),
+        (None, None) => format!("{words} {field}"),
+    }
+}
+
+impl ReasonKind {
+    /// What a reason of this kind begins with.
+    pub(super) fn words(self) -> &'static str {
+        match self {
+            Self::First => "first time",
+            Self::Changed => "changed",
+            Self::Drift => "drift",
+            Self::Evicted => "its files left the cache; needed by",
+            Self::Replaced => "--replace",
+            Self::Input => "depends on",
+            Self::FailedBefore => "failed before",
+            Self::Adopted => "takes over",
+            Self::Unwanted => "no spec wants",
+            Self::Foreign => "in the way:",
+        }
+    }
+}
+
+/// Long values by both ends: what differs in a path or digest is rarely in the middle alone.
+fn short(value: &str) -> String {
+    const LONGEST: usize = 60;
+    let letters: Vec<char> = value.chars().collect();
+    if letters.len() <= LONGEST {
+        return value.to_owned();
+    }
+    let head: String = letters[..36].iter().collect();
+    let tail: String = letters[letters.len() - 20..].iter().collect();
+    format!("{head}…{tail}")
+}
+
+pub(super) fn style(action: Action) -> Style {
+    match action {
+        Action::Run => GOOD,
+        Action::Pending => WARN,
+        Action::Fresh => FAINT,
+        Action::Remove | Action::Conflict => BAD,
+    }
+}

@@ -1,0 +1,133 @@
+//! One step explained, and what is served right now.
+
+use serde_json::json;
+
+use super::plan::{reason, style};
+use super::words::duration;
+use super::{BOLD, FAINT, GOOD, WARN};
+use crate::fingerprint::{Fingerprint, Key};
+use crate::plan::PlannedStep;
+use crate::step::Facts;
+use crate::store::Attempt;
+use crate::targets::Live;
+
+/// A deployment beside what its spec wants.
+#[derive(Debug, Clone)]
+pub struct StatusRow {
+    /// How it is.
+    pub live: Live,
+    /// The key that the spec gives, when it is known.
+    pub wanted: Option<Key>,
+    /// How the two compare.
+    pub verdict: &'static str,
+}
+
+impl StatusRow {
+    /// A model that is not served anywhere.
+    pub fn absent(model: &str) -> Self {
+        let live = Live {
+            model: model.to_owned(),
+            key: None,
+            state: "absent",
+            url: String::new(),
+            since: String::new(),
+            detail: String::new(),
+        };
+        Self { live, wanted: None, verdict: "not deployed: `goatbuild apply` does it" }
+    }
+}
+
+/// Prints what is served.
+pub fn print_status(rows: &[StatusRow], as_json: bool) {
+    if as_json {
+        let models: Vec<_> = rows
+            .iter()
+            .map(|row| {
+                json!({
+                    "model": row.live.model,
+                    "state": row.live.state,
+                    "url": row.live.url,
+                    "since": row.live.since,
+                    "key": row.live.key,
+                    "wanted": row.wanted,
+                    "verdict": row.verdict,
+                })
+            })
+            .collect();
+        println!("{}", json!({ "format_version": 1, "models": models }));
+        return;
+    }
+    let width = rows.iter().map(|row| row.live.model.len()).max().unwrap_or(0);
+    for StatusRow { live, verdict, .. } in rows {
+        let colour = if live.state == "running" { GOOD } else { WARN };
+        let padding = " ".repeat(width - live.model.len());
+        anstream::println!(
+            "{BOLD}{}{BOLD:#}{padding}  {colour}{}{colour:#}  {}",
+            live.model,
+            live.state,
+            [live.url.as_str(), live.detail.as_str()]
+                .into_iter()
+                .filter(|part| !part.is_empty())
+                .collect::<Vec<_>>()
+                .join("  "),
+        );
+        let since = match live.since.as_str() {
+            "" => String::new(),
+            since => format!("since {since}, "),
+        };
+        anstream::println!("{}  {FAINT}{since}{verdict}{FAINT:#}", " ".repeat(width));
+    }
+}
+
+/// Prints all that is known of one step.
+pub fn print_why(
+    step: &PlannedStep,
+    fingerprint: Option<&Fingerprint>,
+    evidence: Option<&Facts>,
+    attempt: Option<&Attempt>,
+) {
+    let colour = style(step.action);
+    anstream::println!("{BOLD}{}{BOLD:#}  {colour}{}{colour:#}", step.id, step.action.word());
+    for why in &step.reasons {
+        anstream::println!("  {}", reason(why));
+    }
+    match &step.key {
+        Some(key) => anstream::println!("  key      {key}"),
+        None => anstream::println!("  key      not known until its inputs have run"),
+    }
+    if !step.models.is_empty() {
+        anstream::println!("  models   {}", step.models.join(", "));
+    }
+    let inputs: Vec<String> = step.inputs.iter().map(ToString::to_string).collect();
+    if !inputs.is_empty() {
+        anstream::println!("  inputs   {}", inputs.join(", "));
+    }
+    if let Some(attempt) = attempt {
+        let took = duration(std::time::Duration::from_secs_f64(attempt.seconds.max(0.0)));
+        anstream::println!(
+            "  last     {} at {}, run {}, {took}",
+            attempt.outcome,
+            attempt.started,
+            attempt.run
+        );
+    }
+    section("facts", step.facts.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    if let Some(evidence) = evidence {
+        section("evidence", evidence.iter().map(|(name, value)| (name.as_str(), value.as_str())));
+    }
+    if let Some(fingerprint) = fingerprint {
+        section("hashed into the key", fingerprint.pairs());
+    }
+}
+
+fn section<'a>(title: &str, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
+    let pairs: Vec<_> = pairs.collect();
+    if pairs.is_empty() {
+        return;
+    }
+    anstream::println!("  {FAINT}{title}{FAINT:#}");
+    let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
+    for (name, value) in pairs {
+        anstream::println!("    {name}{}  {value}", " ".repeat(width - name.chars().count()));
+    }
+}

@@ -1,0 +1,208 @@
+//! What is going on during an apply: a live view in a terminal, plain lines, or JSON lines.
+
+use std::collections::HashMap;
+use std::io::IsTerminal as _;
+use std::sync::{Mutex, PoisonError};
+use std::time::{Duration, Instant};
+
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use serde_json::json;
+
+use super::words::{bytes, duration};
+use super::{BAD, FAINT, GOOD};
+use crate::event::{Ending, Event, Progress};
+use crate::step::StepId;
+
+/// How events are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Mode {
+    /// A line per running step that is drawn again and again.
+    Live,
+    /// A line when a step starts or ends.
+    Plain,
+    /// One JSON object per event on standard output.
+    Json,
+}
+
+impl Mode {
+    /// Live where somebody looks at it.
+    pub fn for_terminal() -> Self {
+        let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
+        let quiet = dumb || std::env::var_os("CI").is_some();
+        if std::io::stderr().is_terminal() && !quiet { Self::Live } else { Self::Plain }
+    }
+}
+
+/// A line that turns while something is prepared; none where nobody looks.
+pub(super) fn spinner() -> Option<ProgressBar> {
+    if Mode::for_terminal() != Mode::Live {
+        return None;
+    }
+    let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg}"));
+    bar.enable_steady_tick(Duration::from_millis(120));
+    Some(bar)
+}
+
+fn style(template: &str) -> ProgressStyle {
+    ProgressStyle::with_template(template)
+        .unwrap_or_else(|error| panic!("BUG: a progress template is wrong: {error}"))
+}
+
+/// Shows events as they come. Shared by all running steps.
+pub struct Watcher {
+    mode: Mode,
+    lines: MultiProgress,
+    running: Mutex<HashMap<StepId, Running>>,
+}
+
+struct Running {
+    began: Instant,
+    bar: ProgressBar,
+    expected: u64,
+    done: u64,
+    message: String,
+    told: Instant,
+}
+
+/// In JSON, a step tells of its progress at most this often.
+const PAUSE: Duration = Duration::from_millis(250);
+
+impl Watcher {
+    /// A watcher for one apply.
+    pub fn new(mode: Mode) -> Self {
+        let target = match mode {
+            Mode::Live => ProgressDrawTarget::stderr(),
+            Mode::Plain | Mode::Json => ProgressDrawTarget::hidden(),
+        };
+        if mode == Mode::Json {
+            println!("{}", json!({ "event": "apply_started", "format_version": 1 }));
+        }
+        let lines = MultiProgress::with_draw_target(target);
+        Self { mode, lines, running: Mutex::default() }
+    }
+
+    /// Shows one event.
+    pub fn tell(&self, event: &Event) {
+        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        match event {
+            Event::StepStarted { id } => {
+                running.insert(id.clone(), self.start(id));
+            }
+            Event::StepProgress { id, progress } => {
+                if let Some(step) = running.get_mut(id) {
+                    self.progress(id, step, progress);
+                }
+            }
+            Event::StepFinished { id, ending, took, error } => {
+                if let Some(step) = running.remove(id) {
+                    step.bar.finish_and_clear();
+                    self.finished(id, *ending, *took, error.as_deref());
+                }
+            }
+        }
+    }
+
+    /// Takes the live view away.
+    pub fn finish(&self) {
+        let _ = self.lines.clear();
+    }
+
+    fn start(&self, id: &StepId) -> Running {
+        match self.mode {
+            Mode::Json => println!("{}", json!({ "event": "step_started", "id": id })),
+            Mode::Plain => eprintln!("  start {id}"),
+            Mode::Live => {}
+        }
+        let bar = self.lines.add(ProgressBar::new_spinner());
+        bar.set_style(style("{spinner} {prefix}  {wide_msg}"));
+        bar.set_prefix(id.to_string());
+        if self.mode == Mode::Live {
+            bar.enable_steady_tick(Duration::from_millis(120));
+        }
+        let now = Instant::now();
+        Running { began: now, bar, expected: 0, done: 0, message: String::new(), told: now }
+    }
+
+    fn progress(&self, id: &StepId, step: &mut Running, progress: &Progress) {
+        match progress {
+            Progress::Expect(more) => step.expected += more,
+            Progress::Advance(more) => step.done += more,
+            Progress::Message(text) => {
+                // What came before was of another kind of work, at another rate.
+                if step.message != *text {
+                    (step.began, step.expected, step.done) = (Instant::now(), 0, 0);
+                }
+                step.message.clone_from(text);
+            }
+            Progress::Log(_) => return,
+        }
+        match self.mode {
+            Mode::Live => step.bar.set_message(step.describe()),
+            Mode::Json if step.told.elapsed() >= PAUSE => {
+                step.told = Instant::now();
+                let line = json!({
+                    "event": "step_progress",
+                    "id": id,
+                    "message": step.message,
+                    "done": step.done,
+                    "expected": step.expected,
+                });
+                println!("{line}");
+            }
+            Mode::Plain | Mode::Json => {}
+        }
+    }
+
+    fn finished(&self, id: &StepId, ending: Ending, took: Duration, error: Option<&str>) {
+        let word = match ending {
+            Ending::Done => "ok",
+            Ending::Failed => "failed",
+            Ending::Interrupted => "interrupted",
+        };
+        if self.mode == Mode::Json {
+            let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
+            let line = json!({
+                "event": "step_finished",
+                "id": id,
+                "outcome": word,
+                "seconds": seconds,
+                "error": error,
+            });
+            println!("{line}");
+            return;
+        }
+        let (style, mark) = if ending == Ending::Done { (GOOD, "✓") } else { (BAD, "✗") };
+        let note = if ending == Ending::Done { String::new() } else { format!("  {word}") };
+        let time = duration(took);
+        self.lines.suspend(|| {
+            anstream::eprintln!("{style}{mark}{style:#} {id}  {FAINT}{time}{FAINT:#}{note}");
+        });
+    }
+}
+
+impl Running {
+    /// What it does, how far it is, how fast, and how long it will take.
+    fn describe(&self) -> String {
+        if self.done == 0 {
+            return self.message.clone();
+        }
+        let seconds = self.began.elapsed().as_secs_f64().max(0.001);
+        #[expect(
+            clippy::cast_precision_loss,
+            clippy::cast_possible_truncation,
+            clippy::cast_sign_loss,
+            reason = "a rate for people needs three digits"
+        )]
+        let rate = (self.done as f64 / seconds) as u64;
+        let mut text = format!("{}  {}", self.message, bytes(self.done));
+        if self.expected > self.done {
+            text.push_str(&format!(" of {}", bytes(self.expected)));
+        }
+        text.push_str(&format!(", {}/s", bytes(rate)));
+        let left = self.expected.saturating_sub(self.done).checked_div(rate);
+        if let Some(left) = left.filter(|left| *left > 0) {
+            text.push_str(&format!(", {} left", duration(Duration::from_secs(left))));
+        }
+        text
+    }
+}
