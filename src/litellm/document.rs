@@ -46,8 +46,11 @@ impl Document {
             text.push_str(line_break(&text));
         }
         let place = Place { name, text: &text };
-        let tree = Tree::parse(place)?;
-        verify::values(place)?;
+        let tree = match (Tree::parse(place), verify::values(place)) {
+            (Ok(tree), Ok(_)) => tree,
+            (Ok(_), Err(error)) | (Err(error), Err(_)) => return Err(error),
+            (Err(error), Ok(_)) => return Err(error.strict()),
+        };
         let root = tree.root.filter(|root| !tree.is_null(*root));
         if let Some(root) = root
             && !matches!(tree.node(root).kind, Kind::Mapping(_))
