@@ -5,11 +5,12 @@ mod support;
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Ipv4Addr, TcpListener};
+use std::process::Command;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use goatbuild::litellm::file::File;
-use goatbuild::litellm::{Entry, upsert};
+use goatbuild::litellm::{Change, Document, Entry, edit, upsert};
 use serde_json::{Value, json};
 use support::litellm::{Proxy, validate};
 
@@ -98,6 +99,73 @@ fn litellm_reads_a_fresh_file() {
     file.write(&upsert(&file.document().unwrap(), &entry(9), false).unwrap()).unwrap();
     let Some(said) = validate(&path) else { return };
     assert!(said.contains("config OK (1 models)"), "{said}");
+}
+
+/// `PyYAML` reads YAML 1.1, in which `on`, `1:30` and `1_000` are no strings.
+#[test]
+fn pyyaml_reads_every_alias_as_written() {
+    let aliases = [
+        "on",
+        "No",
+        "y",
+        "~",
+        "null",
+        "1:30",
+        "1_000",
+        "0x1f",
+        "1e3",
+        ".inf",
+        "2001-01-01",
+        "=",
+        "<<",
+        "a:b",
+        "a: b",
+        "a #b",
+        "[x]",
+        "é",
+        "\u{1f410}",
+        "'",
+        "\"",
+        "\\",
+        "tab\there",
+        "\u{85}",
+        "\u{2028}",
+        "\u{7f}",
+        " x ",
+        "-",
+        "openai/*",
+        "true",
+        "_",
+        "a:",
+        "%a",
+        "@a",
+        "`a",
+    ];
+    let entries: Vec<_> = aliases
+        .iter()
+        .enumerate()
+        .map(|(index, alias)| Entry {
+            alias: (*alias).into(),
+            model: format!("m{index}"),
+            ..entry(1)
+        })
+        .collect();
+    let changes: Vec<_> =
+        entries.iter().map(|entry| Change::Upsert { entry, adopt: false }).collect();
+    let directory = tempfile::tempdir().unwrap();
+    let Some(venv) = support::litellm::venv() else { return };
+    for start in ["", "model_list: [{model_name: x}]"] {
+        let path = directory.path().join("config.yaml");
+        let text = edit(&Document::parse("config.yaml", start).unwrap(), &changes).unwrap();
+        fs::write(&path, text).unwrap();
+        let code = "import json, sys, yaml; print(json.dumps([m['model_name'] for m in yaml.safe_load(open(sys.argv[1], encoding='utf-8'))['model_list']]))";
+        let output =
+            Command::new(venv.join("bin/python")).args(["-c", code]).arg(&path).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        let mut read: Vec<String> = serde_json::from_slice(&output.stdout).unwrap();
+        read.retain(|alias| alias != "x");
+        assert_eq!(read, aliases);
+    }
 }
 
 #[test]

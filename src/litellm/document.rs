@@ -46,8 +46,11 @@ impl Document {
             text.push_str(line_break(&text));
         }
         let place = Place { name, text: &text };
-        let tree = Tree::parse(place)?;
-        verify::values(place)?;
+        let tree = match (Tree::parse(place), verify::values(place)) {
+            (Ok(tree), Ok(_)) => tree,
+            (Ok(_), Err(error)) | (Err(error), Err(_)) => return Err(error),
+            (Err(error), Ok(_)) => return Err(error.strict()),
+        };
         let root = tree.root.filter(|root| !tree.is_null(*root));
         if let Some(root) = root
             && !matches!(tree.node(root).kind, Kind::Mapping(_))
@@ -136,10 +139,13 @@ impl Document {
         Ok(())
     }
 
+    /// Reads the marker that is written in this very entry.
+    ///
+    /// Somebody may build on our entry (`- *ours`, `<<: *ours`): that makes theirs no entry of ours.
     fn marker(&self, entry: Id) -> Option<Marker> {
-        let marker = self.tree.get(entry, "model_info")?;
-        let marker = self.tree.get(marker, "goatbuild")?;
-        let field = |key| Some(self.tree.text(self.tree.get(marker, key)?)?.to_owned());
+        let (_, info) = self.tree.pair(entry, "model_info")?;
+        let (_, marker) = self.tree.pair(info, "goatbuild")?;
+        let field = |key| Some(self.tree.text(self.tree.pair(marker, key)?.1)?.to_owned());
         Some(Marker {
             project: field("project")?,
             model: field("model")?,

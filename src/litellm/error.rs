@@ -33,6 +33,30 @@ pub enum GatewayError {
         #[label("here")]
         span: SourceSpan,
     },
+    /// The file is read by `LiteLLM`'s lenient parser, but is not YAML by the book.
+    #[error("{path}:{line}:{column} is not strictly YAML: {reason}")]
+    #[diagnostic(
+        code(goatbuild::gateway::strict),
+        help(
+            "LiteLLM reads it, but positions are not certain here: indent what stands in brackets or quotes deeper than its key, use blanks instead of tabs, then run again"
+        )
+    )]
+    Strict {
+        /// The file, as it was named.
+        path: String,
+        /// Counted from 1.
+        line: usize,
+        /// In characters, counted from 1.
+        column: usize,
+        /// What the parser says.
+        reason: String,
+        /// The file's text.
+        #[source_code]
+        source_code: Source,
+        /// Where the parser stopped.
+        #[label("here")]
+        span: SourceSpan,
+    },
     /// The YAML is valid, but not what `LiteLLM` reads.
     #[error("{path}:{line}: expected {expected}")]
     #[diagnostic(code(goatbuild::gateway::shape), help("correct the file; it was left as it is"))]
@@ -139,6 +163,18 @@ pub enum GatewayError {
         /// The file.
         path: PathBuf,
     },
+}
+
+impl GatewayError {
+    /// The same refusal, of a text that the second parser accepts.
+    pub(super) fn strict(self) -> Self {
+        match self {
+            Self::Syntax { path, line, column, reason, source_code, span } => {
+                Self::Strict { path, line, column, reason, source_code, span }
+            }
+            other => other,
+        }
+    }
 }
 
 /// A text that diagnostics can be raised about.

@@ -204,6 +204,23 @@ fn anchors_aliases_and_merges_stay() {
 }
 
 #[test]
+fn an_entry_built_on_ours_is_not_ours() {
+    let ours = lines("").replacen("- ", "- &ours\n  ", 1);
+    let built = "- <<: *ours\n  model_name: tiny-long\n";
+    let text = format!("model_list:\n{ours}{built}");
+    assert!(observe(&parse(&text), &entry()).is_current());
+    assert_eq!(put(&text), text);
+    // Ours cannot go while somebody's stands on it, nor change beneath it.
+    let removed = remove(&parse(&text), "goat-1", "tiny");
+    assert!(matches!(removed, Err(GatewayError::Damage { .. })));
+    let moved = Entry { api_base: "http://new/v1".into(), ..entry() };
+    let changed = upsert(&parse(&text), &moved, false);
+    assert!(matches!(changed, Err(GatewayError::Damage { .. })));
+    let twice = parse(&format!("model_list:\n{ours}- *ours\n"));
+    assert_eq!(observe(&twice, &entry()).rivals.len(), 1);
+}
+
+#[test]
 fn adoption_marks_a_hand_made_entry_in_place() {
     let text = "model_list:\n  # mine\n  - model_name: tiny-local # alias\n    litellm_params:\n      model: openai/old\n      rpm: 5\n    model_info:\n      id: abc\nx: 1\n";
     let found = observe(&parse(text), &entry());

@@ -17,9 +17,14 @@ const START: Duration = Duration::from_secs(180);
 const MASTER_KEY: &str = "sk-goatbuild-test-5f0c1b7be1ad4a5c9a0c6d3e2f718293";
 const REQUEST: Duration = Duration::from_secs(60);
 
+/// The Python environment with `LiteLLM` in it; `None` when it cannot be had.
+pub(crate) fn venv() -> Option<PathBuf> {
+    peers::venv("litellm", &[REQUIREMENT])
+}
+
 /// The command, ready for arguments; `None` when `LiteLLM` cannot be had.
 fn command() -> Option<Command> {
-    let bin = peers::venv("litellm", &[REQUIREMENT])?.join("bin");
+    let bin = venv()?.join("bin");
     let mut command = Command::new(bin.join("litellm"));
     // The interpreter's other programs are looked for on PATH.
     let path = std::env::var("PATH").unwrap_or_default();

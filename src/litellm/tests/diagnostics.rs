@@ -21,6 +21,7 @@ fn refused(text: &str) -> String {
 fn refusals_point_at_the_place() {
     for (name, text) in [
         ("syntax", "a: 1\nmodel_list:\n  - model_name: [a\n    api_key: sk-1\n"),
+        ("strict", "model_list: [\n]\n"),
         ("twice", "model_list: []\nmodel_list: []\n"),
         ("documents", "a: 1\n---\nb: 1\n"),
         ("root", "- a\n"),
