@@ -77,7 +77,7 @@ pub fn read(
     let models = keep(read, &mut errors);
     let read = sources.images.iter().map(spec::read_image).collect();
     let images: Vec<Image> = keep(read, &mut errors);
-    let project = spec::assemble(sources, shared, models, images, errors)?;
+    let project = spec::assemble(shared, models, images, errors)?;
     let refused: Vec<SpecError> = project.models.values().flat_map(refused_flags).collect();
     SpecErrors::collect(refused)?;
     Ok(project)

@@ -38,7 +38,7 @@ pub(crate) async fn run(global: &Global, command: &GatewayCommand) -> Result<Exi
                 .filter_map(|live| {
                     let model = project.models.get(live.model.as_str())?;
                     Some(Entry {
-                        alias: model.gateway.as_ref()?.alias.to_string(),
+                        alias: model.gateway.as_ref()?.alias.value.clone(),
                         served_name: model.serve.served_name.clone(),
                         api_base: live.url,
                         api_key: "none".to_owned(),

@@ -101,7 +101,7 @@ impl Serving {
             weights: (self.repository.clone(), inputs.fact(&self.weights, "commit").to_owned()),
             served_name: model.serve.served_name.clone(),
             environment,
-            port: model.serve.port,
+            port: model.serve.port.as_ref().map(|port| port.value),
             health: engine.health(&model),
             startup_timeout: model.serve.startup_timeout,
             warm_cache,
@@ -173,14 +173,14 @@ impl Step for Deploy {
             .field("serve.max-inputs", serve.max_inputs)
             .field("serve.scaledown-window", format!("{:?}", serve.scaledown_window))
             .field("serve.timeout", format!("{:?}", serve.timeout))
-            .optional("serve.port", serve.port);
+            .optional("serve.port", serve.port.as_ref().map(|port| port.value));
         fingerprint
     }
 
     fn predict(&self) -> Facts {
         let serve = &self.serving.model.serve;
         let name = self.serving.model.name.as_str();
-        let mut facts = self.serving.target().predict_deployment(name, serve.port);
+        let mut facts = self.serving.target().predict_deployment(name, serve.port.as_ref().map(|port| port.value));
         facts.insert("served-name".to_owned(), serve.served_name.clone());
         facts
     }

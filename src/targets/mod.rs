@@ -16,7 +16,7 @@ use crate::plan::Unwanted;
 use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
 
 /// What is to be served, whatever the target is.
-#[derive(Debug, Clone)]
+#[derive(Clone)]
 pub struct Deployment {
     /// The model.
     pub model: String,

@@ -138,7 +138,7 @@ impl Applied<'_> {
             let Some(url) = facts.and_then(|facts| facts.get("url")) else { continue };
             let alias = match (&self.workspace.gateway, &model.gateway) {
                 (Some(gateway), Some(entry)) => {
-                    format!("  ({} in {})", entry.alias, gateway.name())
+                    format!("  ({} in {})", entry.alias.value, gateway.name())
                 }
                 _ => String::new(),
             };
