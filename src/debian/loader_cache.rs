@@ -210,10 +210,10 @@ fn strings(libraries: &[Library]) -> (Vec<u8>, BTreeMap<&str, usize>) {
         .iter()
         .flat_map(|library| [library.name.as_str(), library.path.as_str()])
         .collect();
-    // From their ends, the longer first, so that a suffix follows what it ends.
+    // By their ends, the greatest first, and the longer before the suffix that ends it.
     all.sort_by(|left, right| {
         let unequal = left.bytes().rev().zip(right.bytes().rev()).find(|(l, r)| l != r);
-        unequal.map_or_else(|| right.len().cmp(&left.len()), |(l, r)| l.cmp(&r))
+        unequal.map_or_else(|| right.len().cmp(&left.len()), |(l, r)| r.cmp(&l))
     });
     all.dedup();
     let mut bytes = Vec::new();
