@@ -128,7 +128,7 @@ fn search(
         let Some(library) = elf::shared_object(&bytes, architecture) else { continue };
         let mut name = library.soname.unwrap_or_else(|| file.clone());
         // A link counts as one only when it is the library's own name, or the one for the linker.
-        is_link &= name == file || (file.ends_with(".so") && name.starts_with(&file));
+        is_link &= name == file || (file.strip_suffix(".so").is_some() && name.starts_with(&file));
         if is_link {
             name.clone_from(&file);
         }
