@@ -82,7 +82,7 @@ impl Member<'_> {
             out.write_all(&records)?;
             out.write_all(&[0; BLOCK][..padding(size)])?;
         }
-        let names = split.unwrap_or((b"", &self.path[..100]));
+        let names = split.unwrap_or_else(|| (b"", &self.path[..100]));
         let link = &self.link[..self.link.len().min(100)];
         out.write_all(&header(names, link, self.mode, self.epoch, self.size, self.kind))
     }

@@ -21,7 +21,7 @@ pub(super) fn install(tree: &mut Tree) -> Result<(), DebianError> {
             }
             _ => None,
         })
-        .filter(|(path, _)| path.starts_with(SHIPPED) && path.ends_with(".crt"))
+        .filter(|(path, _)| path.starts_with(SHIPPED) && path.strip_suffix(".crt").is_some())
         .collect();
     if shipped.is_empty() {
         return Ok(());
@@ -100,7 +100,7 @@ fn subject_hash(certificate: &[u8]) -> Option<u32> {
         fields = value(fields)?.2;
     }
     let (_, mut names, _) = value(fields)?;
-    let mut canonical = Vec::new();
+    let mut subject = Vec::new();
     while !names.is_empty() {
         let (_, mut set, rest) = value(names)?;
         names = rest;
@@ -110,27 +110,25 @@ fn subject_hash(certificate: &[u8]) -> Option<u32> {
             set = rest;
             let (_, _, text) = value(attribute)?;
             let kind = &attribute[..attribute.len() - text.len()];
-            let (tag, content, _) = value(text)?;
-            let text = match canonical_text(tag, content)? {
-                Some(text) => encoded(0x0c, text.as_bytes()),
-                None => text.to_vec(),
-            };
+            let text = canonical(text)?;
             attributes.push(encoded(0x30, &[kind, &text].concat()));
         }
         attributes.sort();
-        canonical.extend(encoded(0x31, &attributes.concat()));
+        subject.extend(encoded(0x31, &attributes.concat()));
     }
-    let digest = Sha1::digest(&canonical);
+    let digest = Sha1::digest(&subject);
     Some(u32::from_le_bytes(digest[..4].try_into().ok()?))
 }
 
-/// The canonical form of a string; the inner none when the value is no string.
-fn canonical_text(tag: u8, content: &[u8]) -> Option<Option<String>> {
+/// A value in its canonical form, which only strings have: one space between words, lower case.
+fn canonical(whole: &[u8]) -> Option<Vec<u8>> {
+    let (tag, content, _) = value(whole)?;
     let text = match tag {
         // UTF8String, PrintableString, IA5String, VisibleString.
         0x0c | 0x13 | 0x16 | 0x1a => String::from_utf8(content.to_vec()).ok()?,
         // T61String, which OpenSSL reads as Latin-1.
         0x14 => content.iter().copied().map(char::from).collect(),
+        // BMPString and UniversalString.
         0x1e => {
             let units = content.chunks(2).map(|it| Some(u16::from_be_bytes(it.try_into().ok()?)));
             String::from_utf16(&units.collect::<Option<Vec<_>>>()?).ok()?
@@ -139,11 +137,11 @@ fn canonical_text(tag: u8, content: &[u8]) -> Option<Option<String>> {
             .chunks(4)
             .map(|it| char::from_u32(u32::from_be_bytes(it.try_into().ok()?)))
             .collect::<Option<_>>()?,
-        _ => return Some(None),
+        _ => return Some(whole.to_vec()),
     };
-    let words: Vec<_> = text.split(|c: char| c.is_ascii_whitespace() || c == '\x0b').collect();
-    let words: Vec<_> = words.into_iter().filter(|word| !word.is_empty()).collect();
-    Some(Some(words.join(" ").to_ascii_lowercase()))
+    let words = text.split(|c: char| c.is_ascii_whitespace() || c == '\x0b');
+    let words: Vec<_> = words.filter(|word| !word.is_empty()).collect();
+    Some(encoded(0x0c, words.join(" ").to_ascii_lowercase().as_bytes()))
 }
 
 /// Splits DER into the first value's tag and content, and what follows it.
@@ -168,13 +166,11 @@ fn encoded(tag: u8, content: &[u8]) -> Vec<u8> {
     let length = content.len().to_be_bytes();
     let significant = &length[length.iter().take_while(|byte| **byte == 0).count()..];
     let mut der = vec![tag];
-    match content.len() {
-        0..0x80 => der.push(content.len().to_le_bytes()[0]),
-        _ => {
-            der.push(0x80 | significant.len().to_le_bytes()[0]);
-            der.extend_from_slice(significant);
-        }
+    if content.len() >= 0x80 {
+        der.push(0x80 | significant.len().to_le_bytes()[0]);
     }
+    // Zero has no significant byte, but needs one here.
+    der.extend_from_slice(if significant.is_empty() { &[0] } else { significant });
     der.extend_from_slice(content);
     der
 }

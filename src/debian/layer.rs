@@ -52,6 +52,7 @@ pub fn write_layer(
     packages.sort_by_key(|package| &package.locked.name);
     reporter.message("configuring");
     scripts::check(&packages)?;
+    tree.complete()?;
     configure::configure(&mut tree, &packages, locked.architecture)?;
     database::write(&mut tree, &packages)?;
     tree.complete()?;
@@ -94,7 +95,7 @@ fn unpack<'a>(
         list.push(b'/');
         list.extend_from_slice(if name.is_empty() { b"." } else { name });
         list.push(b'\n');
-        tree.add(&package.name, member, content, &replaces)
+        tree.add(&package.name, &member, content, &replaces)
     })?;
     Ok(Unpacked { locked: package, control, list })
 }

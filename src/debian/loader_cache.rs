@@ -128,7 +128,7 @@ fn search(
         let Some(library) = elf::shared_object(&bytes, architecture) else { continue };
         let mut name = library.soname.unwrap_or_else(|| file.clone());
         // A link counts as one only when it is the library's own name, or the one for the linker.
-        is_link &= name == file || (file.ends_with(".so") && name.starts_with(&file));
+        is_link &= name == file || (file.strip_suffix(".so").is_some() && name.starts_with(&file));
         if is_link {
             name.clone_from(&file);
         }
@@ -210,10 +210,10 @@ fn strings(libraries: &[Library]) -> (Vec<u8>, BTreeMap<&str, usize>) {
         .iter()
         .flat_map(|library| [library.name.as_str(), library.path.as_str()])
         .collect();
-    // From their ends, the longer first, so that a suffix follows what it ends.
+    // By their ends, the greatest first, and the longer before the suffix that ends it.
     all.sort_by(|left, right| {
         let unequal = left.bytes().rev().zip(right.bytes().rev()).find(|(l, r)| l != r);
-        unequal.map_or_else(|| right.len().cmp(&left.len()), |(l, r)| l.cmp(&r))
+        unequal.map_or_else(|| right.len().cmp(&left.len()), |(l, r)| r.cmp(&l))
     });
     all.dedup();
     let mut bytes = Vec::new();

@@ -182,6 +182,13 @@ pub async fn fetch_packages(
     tokio::fs::create_dir_all(into)
         .await
         .map_err(DebianError::io(format!("creating {}", into.display())))?;
+    for package in &locked.packages {
+        // The digest becomes a file's name.
+        if package.sha256.len() != 64 || !package.sha256.bytes().all(|it| it.is_ascii_hexdigit()) {
+            let reason = format!("the lock has no SHA-256 for {}", package.name);
+            return Err(DebianError::Index { suite: locked.suite.clone(), reason });
+        }
+    }
     let missing = locked.packages.iter().filter(|package| !into.join(&package.sha256).exists());
     reporter.expect(missing.map(|package| package.size).sum());
     stream::iter(&locked.packages)

@@ -4,7 +4,7 @@ use jiff::Timestamp;
 use jiff::civil::DateTime;
 use pgp::composed::{CleartextSignedMessage, Deserializable as _, SignedPublicKey};
 use pgp::packet::Signature;
-use pgp::types::{KeyDetails as _, Timestamp as Time, VerifyingKey};
+use pgp::types::{Timestamp as Time, VerifyingKey};
 
 use super::DebianError;
 
@@ -182,6 +182,8 @@ pub(super) fn snapshot_at(time: Timestamp) -> String {
 
 #[cfg(test)]
 mod tests {
+    use pgp::types::KeyDetails as _;
+
     use super::*;
     use crate::fetch::hex;
 

@@ -152,62 +152,70 @@ fn unknown(bytes: &[u8]) -> Option<(usize, String)> {
     lines(bytes).into_iter().find(|(_, line)| !is_harmless(line))
 }
 
+/// Commands that leave nothing behind in an image, and the shell's own words.
+const HARMLESS: [&str; 33] = [
+    ":",
+    "[",
+    "case",
+    "db_stop",
+    "db_version",
+    "deb-systemd-helper",
+    "deb-systemd-invoke",
+    "do",
+    "done",
+    "dpkg-maintscript-helper",
+    "dpkg-trigger",
+    "else",
+    "esac",
+    "exit",
+    "false",
+    "fi",
+    "invoke-rc.d",
+    "ldconfig",
+    "py3clean",
+    "py3compile",
+    "pycompile",
+    "pypy3compile",
+    "return",
+    "set",
+    "systemctl",
+    "test",
+    "then",
+    "true",
+    "update-rc.d",
+    "which",
+    "{",
+    "}",
+    "",
+];
+
 fn is_harmless(line: &str) -> bool {
-    // A substitution may run anything.
-    let runs =
-        line.contains('`') || (line.contains("$(") && !line.contains("$((")) || line.contains('>');
-    if runs && !line.ends_with(">/dev/null || true") && !line.ends_with(">/dev/null 2>&1; then") {
+    let mut line = line.to_owned();
+    for redirection in [">/dev/null", "> /dev/null", "2>&1", "2>/dev/null", "2> /dev/null"] {
+        line = line.replace(redirection, "");
+    }
+    // A substitution may run anything, a redirection write anything.
+    if line.contains(['`', '>', '<']) || line.contains("$(") {
         return false;
     }
-    let mut rest = line;
-    for keyword in ["if ", "elif ", "then ", "else ", "! "] {
-        rest = rest.strip_prefix(keyword).unwrap_or(rest).trim_start();
-    }
+    let mut rest = line.as_str();
     // The pattern of a `case`, perhaps with its commands on the same line.
     if let Some((pattern, after)) = rest.split_once(')')
         && pattern.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_|* (".contains(&byte))
     {
         rest = after;
     }
-    rest.split(';').flat_map(|part| part.split("&&")).flat_map(|part| part.split("||")).all(
-        |part| {
-            let mut words =
-                part.split_whitespace().filter(|word| !matches!(*word, "{" | "}" | "!"));
-            match words.next().unwrap_or_default() {
-                ""
-                | "then"
-                | "else"
-                | "fi"
-                | "esac"
-                | "do"
-                | "done"
-                | ":"
-                | "true"
-                | "exit"
-                | "return"
-                | "set"
-                | "case"
-                | "["
-                | "test"
-                | "dpkg-maintscript-helper"
-                | "py3compile"
-                | "pycompile"
-                | "py3clean"
-                | "ldconfig"
-                | "deb-systemd-helper"
-                | "deb-systemd-invoke"
-                | "systemctl"
-                | "dpkg-trigger"
-                | "db_stop"
-                | "db_version" => true,
-                "." => words.next() == Some("/usr/share/debconf/confmodule"),
-                "command" => words.next() == Some("-v"),
-                "which" => true,
-                "dpkg" => words.next() == Some("--compare-versions"),
-                _ => false,
-            }
-        },
-    )
+    rest.split([';', '&', '|']).all(|part| {
+        let mut words = part
+            .split_whitespace()
+            .skip_while(|word| matches!(*word, "if" | "elif" | "then" | "else" | "!" | "{"));
+        match words.next().unwrap_or_default() {
+            "." => words.next() == Some("/usr/share/debconf/confmodule"),
+            "command" => words.next() == Some("-v"),
+            "dpkg" => words.next() == Some("--compare-versions"),
+            word => HARMLESS.contains(&word) || word.starts_with("_dh_action="),
+        }
+    })
 }
 
 #[cfg(test)]
@@ -227,6 +235,10 @@ mod tests {
         let script = b"#!/bin/sh\nset -e\ncase \"$1\" in\n  configure)\n    adduser --system x\n  ;;\nesac\n";
         assert_eq!(unknown(script), Some((5, "adduser --system x".to_owned())));
         assert_eq!(unknown(b"#!/bin/sh\nexit $(touch /x)\n").unwrap().0, 2);
+        assert_eq!(unknown(b"#!/bin/sh\ntrue | evil\n").unwrap().0, 2);
+        assert_eq!(unknown(b"#!/bin/sh\ntrue & evil\n").unwrap().0, 2);
+        assert_eq!(unknown(b"#!/bin/sh\nif [ x ]; then evil; fi\n").unwrap().0, 2);
+        assert_eq!(unknown(b"#!/bin/sh\ntest x > /etc/y\n").unwrap().0, 2);
         assert_eq!(unknown(b"\x7fELF").unwrap().0, 1);
     }
 

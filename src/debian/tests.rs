@@ -1,10 +1,348 @@
-//! The whole way, on real packages.
+//! The whole way: on small packages made here, and on real ones.
 
+use std::collections::BTreeMap;
+use std::io::{Read as _, Write as _};
 use std::path::PathBuf;
+use std::time::Duration;
 
 use super::*;
 use crate::event::Reporter;
-use crate::fetch::{Fetcher, Patience};
+use crate::fetch::{Fetcher, Patience, sha256_of};
+
+/// A package under construction: control files, and tar entries (path, kind, mode, content).
+struct Deb {
+    name: &'static str,
+    control: Vec<(&'static str, String)>,
+    entries: Vec<(&'static str, tar::EntryType, u32, &'static str)>,
+}
+
+use tar::EntryType::{Directory, Link, Regular, Symlink};
+
+impl Deb {
+    fn new(name: &'static str) -> Self {
+        let control = format!(
+            "Package: {name}\nVersion: 1.0-1\nArchitecture: amd64\nMaintainer: a <a@b>\nDescription: x\n"
+        );
+        Self { name, control: vec![("./control", control)], entries: Vec::new() }
+    }
+
+    fn field(mut self, line: &str) -> Self {
+        self.control[0].1.push_str(line);
+        self.control[0].1.push('\n');
+        self
+    }
+
+    fn script(mut self, text: &str) -> Self {
+        self.control.push(("./postinst", text.to_owned()));
+        self
+    }
+
+    fn has(
+        mut self,
+        path: &'static str,
+        kind: tar::EntryType,
+        mode: u32,
+        content: &'static str,
+    ) -> Self {
+        self.entries.push((path, kind, mode, content));
+        self
+    }
+
+    fn file(self, path: &'static str, content: &'static str) -> Self {
+        self.has(path, Regular, 0o644, content)
+    }
+
+    fn bytes(&self) -> Vec<u8> {
+        let control = self.control.iter();
+        let control = tarred(control.map(|(path, text)| (*path, Regular, 0o755, text.as_str())));
+        let data = tarred(self.entries.iter().copied());
+        let mut deb = b"!<arch>\n".to_vec();
+        for (name, content) in [
+            ("debian-binary", b"2.0\n".to_vec()),
+            ("control.tar.xz", xz(&control)),
+            ("data.tar.xz", xz(&data)),
+        ] {
+            deb.extend(
+                format!(
+                    "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
+                    0,
+                    0,
+                    0,
+                    100_644,
+                    content.len()
+                )
+                .bytes(),
+            );
+            deb.extend(&content);
+            deb.extend(if content.len() % 2 == 1 { b"\n".as_slice() } else { b"" });
+        }
+        deb
+    }
+}
+
+fn xz(bytes: &[u8]) -> Vec<u8> {
+    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
+    encoder.write_all(bytes).unwrap();
+    encoder.finish().unwrap()
+}
+
+/// A tar whose names are taken as they are, however wicked.
+fn tarred<'a>(entries: impl Iterator<Item = (&'a str, tar::EntryType, u32, &'a str)>) -> Vec<u8> {
+    let mut builder = tar::Builder::new(Vec::new());
+    for (path, kind, mode, content) in entries {
+        let mut header = tar::Header::new_gnu();
+        let raw = header.as_old_mut();
+        raw.name[..path.len()].copy_from_slice(path.as_bytes());
+        let is_link = matches!(kind, Symlink | Link);
+        if is_link {
+            raw.linkname[..content.len()].copy_from_slice(content.as_bytes());
+        }
+        let content = if is_link { "" } else { content };
+        header.set_entry_type(kind);
+        header.set_mode(mode);
+        // Group 42 is Debian's shadow.
+        header.set_uid(0);
+        header.set_gid(if mode & 0o2000 == 0 { 0 } else { 42 });
+        header.set_size(content.len() as u64);
+        header.set_cksum();
+        builder.append(&header, content.as_bytes()).unwrap();
+    }
+    builder.into_inner().unwrap()
+}
+
+/// The packages that every layer here has.
+fn base() -> Vec<Deb> {
+    vec![
+        Deb::new("base-passwd")
+            .file("./usr/share/base-passwd/passwd.master", "root:*:0:0:root:/root:/bin/bash\n")
+            .file("./usr/share/base-passwd/group.master", "root:*:0:\n"),
+    ]
+}
+
+fn locked(debs: &[(&str, Vec<u8>)], directory: &std::path::Path) -> (LockedDebian, Vec<PathBuf>) {
+    let mut packages = Vec::new();
+    let mut paths = Vec::new();
+    for (name, bytes) in debs {
+        let sha256 = sha256_of(&mut bytes.as_slice()).unwrap();
+        paths.push(directory.join(&sha256));
+        std::fs::write(directory.join(&sha256), bytes).unwrap();
+        packages.push(LockedPackage {
+            name: (*name).to_owned(),
+            version: "1.0-1".to_owned(),
+            path: format!("pool/{name}.deb"),
+            size: bytes.len() as u64,
+            sha256,
+        });
+    }
+    let locked = LockedDebian {
+        suite: "bookworm".to_owned(),
+        architecture: Architecture::Amd64,
+        snapshot: "20261123T000000Z".to_owned(),
+        glibc: "2.36".parse().unwrap(),
+        python: None,
+        packages,
+    };
+    (locked, paths)
+}
+
+fn layer_of(debs: &[(&str, Vec<u8>)]) -> Result<Vec<u8>, DebianError> {
+    let directory = tempfile::tempdir().unwrap();
+    let (locked, paths) = locked(debs, directory.path());
+    let mut out = Vec::new();
+    write_layer(&locked, &paths, 7, &mut out, &Reporter::silent()).map(|()| out)
+}
+
+fn layer(more: Vec<Deb>) -> Result<Vec<u8>, DebianError> {
+    let all = base().into_iter().chain(more);
+    layer_of(&all.map(|deb| (deb.name, deb.bytes())).collect::<Vec<_>>())
+}
+
+/// Path → kind, mode and what the link or file holds; checks owner, time and order on the way.
+fn listed(layer: &[u8]) -> BTreeMap<String, String> {
+    let mut all = BTreeMap::new();
+    let mut last = Vec::new();
+    for entry in tar::Archive::new(layer).entries().unwrap() {
+        let mut entry = entry.unwrap();
+        let path = entry.path_bytes().strip_suffix(b"/").unwrap_or(&entry.path_bytes()).to_vec();
+        assert!(last < path, "{last:?} comes before {path:?}");
+        last.clone_from(&path);
+        let header = entry.header().clone();
+        assert_eq!(
+            (header.uid().unwrap(), header.gid().unwrap(), header.mtime().unwrap()),
+            (0, 0, 7)
+        );
+        let mut holds = String::new();
+        match entry.link_name_bytes() {
+            Some(link) => holds = String::from_utf8(link.into_owned()).unwrap(),
+            None => _ = entry.read_to_string(&mut holds).unwrap_or_default(),
+        }
+        let kind = char::from(header.entry_type().as_byte());
+        let text = format!("{kind} {:o} {holds}", header.mode().unwrap());
+        all.insert(String::from_utf8(path).unwrap(), text);
+    }
+    all
+}
+
+fn code(outcome: Result<Vec<u8>, DebianError>) -> String {
+    let error = outcome.unwrap_err();
+    miette::Diagnostic::code(&error).unwrap().to_string()
+}
+
+#[test]
+fn usr_is_merged_and_links_are_rewritten() {
+    let deb = Deb::new("a")
+        .has("./", Directory, 0o755, "")
+        .has("./bin/", Directory, 0o755, "")
+        .has("./bin/tool", Regular, 0o4755, "tool")
+        .has("./bin/group", Regular, 0o2755, "group")
+        .has("./bin/alias", Symlink, 0o777, "tool")
+        .has("./usr/bin/again", Link, 0o4755, "./bin/tool")
+        .has("./lib64/ld.so", Symlink, 0o777, "/lib/x/ld.so");
+    let all = listed(&layer(vec![deb]).unwrap());
+    assert_eq!(all["bin"], "2 777 usr/bin");
+    assert_eq!(all["lib64"], "2 777 usr/lib64");
+    assert!(!all.contains_key("lib32"));
+    assert_eq!(all["usr/bin/alias"], "2 777 tool");
+    // The first name in order holds the content. Rights of a group that is lost are not root's.
+    assert_eq!(all["usr/bin/again"], "0 4755 tool");
+    assert_eq!(all["usr/bin/tool"], "1 4755 usr/bin/again");
+    assert_eq!(all["usr/bin/group"], "0 755 group");
+    assert_eq!(all["usr"], "5 755 ");
+    assert_eq!(all["tmp"], "5 1777 ");
+    assert_eq!(all["etc/machine-id"], "0 444 ");
+    assert_eq!(all["etc/passwd"], "0 644 root:x:0:0:root:/root:/bin/sh\n");
+    assert!(all["var/lib/dpkg/info/a.list"].contains("\n/bin/tool\n"));
+    assert!(all["var/lib/dpkg/status"].contains("Package: a\nStatus: install ok installed\n"));
+    assert!(!all.contains_key("etc/resolv.conf") && !all.contains_key("etc/hosts"));
+}
+
+#[test]
+fn long_paths_survive_and_bytes_do_not_vary() {
+    const LONG: &str = "./usr/share/0123456789012345678901234567890123456789/0123456789012345678901234567890123456789";
+    let build = || layer(vec![Deb::new("a").file(LONG, "x")]).unwrap();
+    assert!(build() == build());
+    assert_eq!(listed(&build())[&LONG[2..]], "0 644 x");
+    let mut tree = tree::Tree::new(&std::env::temp_dir()).unwrap();
+    for length in [99, 100, 101, 155, 200, 256, 300] {
+        let name = "n".repeat(length);
+        tree.put_file(&format!("d/{name}"), 0o644, b"x").unwrap();
+        tree.put_link(&format!("l/{name}"), &name);
+        tree.put_directory(&format!("{name}/{name}"), 0o755);
+    }
+    tree.complete().unwrap();
+    let wanted: Vec<_> = tree.entries.keys().cloned().collect();
+    let mut out = Vec::new();
+    archive::write(&mut tree, 7, &mut out, &Reporter::silent()).unwrap();
+    let found: Vec<_> = listed(&out).into_keys().map(String::into_bytes).collect();
+    assert_eq!(found, wanted);
+}
+
+#[test]
+fn members_that_climb_out_are_refused() {
+    let wicked = [
+        Deb::new("a").file("./../x", "x"),
+        Deb::new("a").file("./usr/../../x", "x"),
+        Deb::new("a").file("/etc/x", "x"),
+        Deb::new("a").has("./out", Symlink, 0o777, "/etc").file("./out/x", "x"),
+        Deb::new("a").has("./usr/bin", Symlink, 0o777, "/tmp").file("./bin/x", "x"),
+        Deb::new("a").has("./x", Link, 0o644, "../etc/shadow"),
+        Deb::new("a").has("./x", Link, 0o644, "./usr/share/base-passwd/passwd.master"),
+        Deb::new("a").has("./x", tar::EntryType::Char, 0o644, ""),
+    ];
+    for deb in wicked {
+        let path = deb.entries.last().unwrap().0;
+        assert_eq!(code(layer(vec![deb])), "goatbuild::debian::unsafe_path", "{path}");
+    }
+}
+
+#[test]
+fn damaged_packages_are_refused() {
+    let whole = Deb::new("base-passwd").file("./a", "a").bytes();
+    let broken = |bytes: &[u8]| code(layer_of(&[("base-passwd", bytes.to_vec())]));
+    for end in (0..whole.len() - 1).step_by(7) {
+        assert_eq!(broken(&whole[..end]), "goatbuild::debian::malformed", "cut at {end}");
+    }
+    assert_eq!(broken(&[b"!<arch>X", &whole[8..]].concat()), "goatbuild::debian::malformed");
+    let directory = tempfile::tempdir().unwrap();
+    let (locked, paths) = locked(&[("a", whole)], directory.path());
+    std::fs::write(&paths[0], b"other").unwrap();
+    let outcome = write_layer(&locked, &paths, 0, &mut Vec::new(), &Reporter::silent());
+    assert!(outcome.unwrap_err().to_string().contains("SHA-256 is not the locked one"));
+}
+
+#[test]
+fn two_packages_may_not_differ_on_a_path_unless_one_replaces_the_other() {
+    let one = || Deb::new("one").file("./etc/x", "one");
+    let two = || Deb::new("two").file("./etc/x", "two");
+    let error = layer(vec![one(), two()]).unwrap_err();
+    assert_eq!(error.to_string(), "one and two both contain etc/x, and differ");
+    let same = Deb::new("two").file("./etc/x", "one");
+    assert_eq!(listed(&layer(vec![one(), same]).unwrap())["etc/x"], "0 644 one");
+    let replaced = layer(vec![one(), two().field("Replaces: one (<< 2)")]).unwrap();
+    assert_eq!(listed(&replaced)["etc/x"], "0 644 two");
+    let replaced = layer(vec![one().field("Replaces: two"), two()]).unwrap();
+    assert_eq!(listed(&replaced)["etc/x"], "0 644 one");
+    let outcome = layer(vec![one(), two().field("Replaces: one (<< 1)")]);
+    assert_eq!(code(outcome), "goatbuild::debian::overlap");
+}
+
+#[test]
+fn alternatives_come_from_the_table_and_unknown_scripts_are_named() {
+    let awk = |name, priority: u32, path| {
+        let install = format!(
+            "#!/bin/sh\nupdate-alternatives --install /usr/bin/awk awk {path} {priority}\n"
+        );
+        Deb::new(name).script(&install)
+    };
+    let gawk = awk("gawk", 10, "/usr/bin/gawk").file("./usr/bin/gawk", "g");
+    let mawk = awk("mawk", 5, "/usr/bin/mawk").file("./usr/bin/mawk", "m");
+    let all = listed(&layer(vec![gawk, mawk]).unwrap());
+    assert_eq!(all["usr/bin/awk"], "2 777 /etc/alternatives/awk");
+    assert_eq!(all["etc/alternatives/awk"], "2 777 /usr/bin/gawk");
+    assert!(all["var/lib/dpkg/alternatives/awk"].contains("/usr/bin/mawk\n5\n"));
+
+    let unknown = Deb::new("server").script("#!/bin/sh\nset -e\nadduser --system server\n");
+    let error = layer(vec![unknown]).unwrap_err();
+    assert_eq!(
+        error.to_string(),
+        "server's postinst does what goatbuild cannot do without running it, line 3: adduser --system server"
+    );
+    assert_eq!(code(Err(error)), "goatbuild::debian::unreviewed_script");
+}
+
+#[tokio::test]
+async fn a_package_gone_from_every_source_says_so() {
+    let listener = tokio::net::TcpListener::bind("127.0.0.1:0").await.unwrap();
+    let root = format!("http://{}", listener.local_addr().unwrap());
+    tokio::spawn(async move {
+        loop {
+            let (mut stream, _) = listener.accept().await.unwrap();
+            let mut request = [0; 4096];
+            let _ = tokio::io::AsyncReadExt::read(&mut stream, &mut request).await;
+            let answer =
+                b"HTTP/1.1 404 Not Found\r\nContent-Length: 0\r\nConnection: close\r\n\r\n";
+            let _ = tokio::io::AsyncWriteExt::write_all(&mut stream, answer).await;
+        }
+    });
+    let patience = Patience { attempts: 1, first_wait: Duration::ZERO, ..Patience::default() };
+    let fetcher = Fetcher::new(false, patience).unwrap();
+    let directory = tempfile::tempdir().unwrap();
+    let (locked, paths) = locked(&[("a", b"a".to_vec())], directory.path());
+    let reporter = Reporter::silent();
+    let mirrors = Mirrors { pool: root.clone(), snapshot: Some(root), mirror: None };
+    // What is there already is not asked for.
+    let found = fetch_packages(&fetcher, &mirrors, &locked, directory.path(), &reporter).await;
+    assert_eq!(found.unwrap(), paths);
+    std::fs::remove_file(&paths[0]).unwrap();
+    let error =
+        fetch_packages(&fetcher, &mirrors, &locked, directory.path(), &reporter).await.unwrap_err();
+    assert!(error.is_gone(), "{error}");
+    // A source that cannot be reached may still have it.
+    let mirrors = Mirrors { mirror: Some("http://127.0.0.1:1".to_owned()), ..mirrors };
+    let error =
+        fetch_packages(&fetcher, &mirrors, &locked, directory.path(), &reporter).await.unwrap_err();
+    assert!(matches!(error, DebianError::Unavailable { .. }), "{error}");
+}
 
 /// Builds an image's layer from the network into `GOATBUILD_TEST_OUT`, twice when it is unset.
 #[tokio::test]

@@ -57,7 +57,7 @@ impl Tree {
     pub(super) fn add(
         &mut self,
         package: &str,
-        member: Member,
+        member: &Member,
         content: &mut dyn Read,
         replaces: &dyn Fn(&str, &str) -> bool,
     ) -> Result<(), DebianError> {
