@@ -199,27 +199,30 @@ impl Fetcher {
         accept: Option<&str>,
         limit: u64,
     ) -> Result<Vec<u8>, FetchError> {
-        self.retrying(url, async || {
-            let mut request = self.client.get(url);
-            if let Some(accept) = accept {
-                request = request.header(ACCEPT, accept);
+        let mut retry = self.retry(url)?;
+        loop {
+            match self.whole(url, accept, limit).await {
+                Ok(body) => return Ok(body),
+                Err(failure) => retry.pause(failure).await?,
             }
-            let mut response = self.answered(url, request.send().await)?;
-            let mut body = Vec::new();
-            while let Some(chunk) =
-                response.chunk().await.map_err(|error| self.broken(url, &error))?
-            {
-                body.extend_from_slice(&chunk);
-                if body.len() as u64 > limit {
-                    return Err(Failure::Final(FetchError::TooLarge {
-                        url: without_credentials(url),
-                        limit,
-                    }));
-                }
+        }
+    }
+
+    async fn whole(&self, url: &str, accept: Option<&str>, limit: u64) -> Result<Vec<u8>, Failure> {
+        let mut request = self.client.get(url);
+        if let Some(accept) = accept {
+            request = request.header(ACCEPT, accept);
+        }
+        let mut response = self.answered(url, request.send().await)?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(url, &error))? {
+            body.extend_from_slice(&chunk);
+            if body.len() as u64 > limit {
+                let url = without_credentials(url);
+                return Err(Failure::Final(FetchError::TooLarge { url, limit }));
             }
-            Ok(body)
-        })
-        .await
+        }
+        Ok(body)
     }
 
     /// Fetches one file into `to`, from the first source that has it, and verifies it.
@@ -237,12 +240,7 @@ impl Fetcher {
         // The most bytes that were ever there: what is fetched twice is counted once.
         let mut counted = 0;
         for url in sources {
-            let outcome = self
-                .retrying(url, async || {
-                    self.attempt(url, expected, to, &mut counted, reporter).await
-                })
-                .await;
-            match outcome {
+            match self.one(url, expected, to, &mut counted, reporter).await {
                 Ok(()) => return Ok(url),
                 Err(
                     error @ (FetchError::Cancelled(_)
@@ -355,37 +353,30 @@ impl Fetcher {
         std::fs::rename(&part, to).map_err(written)
     }
 
-    /// Runs `attempt` until it succeeds, fails for good, or patience ends.
-    async fn retrying<T>(
+    /// Fetches from one source until it succeeds, fails for good, or patience ends.
+    async fn one(
         &self,
         url: &str,
-        mut attempt: impl AsyncFnMut() -> Result<T, Failure>,
-    ) -> Result<T, FetchError> {
+        expected: &Expected,
+        to: &Path,
+        counted: &mut u64,
+        reporter: &Reporter,
+    ) -> Result<(), FetchError> {
+        let mut retry = self.retry(url)?;
+        loop {
+            match self.attempt(url, expected, to, counted, reporter).await {
+                Ok(()) => return Ok(()),
+                Err(failure) => retry.pause(failure).await?,
+            }
+        }
+    }
+
+    fn retry(&self, url: &str) -> Result<Retry<'_>, FetchError> {
         if self.offline {
             return Err(FetchError::Offline { url: without_credentials(url) });
         }
-        let mut wait = self.patience.first_wait;
-        let mut tried = 0;
-        loop {
-            tried += 1;
-            match attempt().await {
-                Ok(value) => return Ok(value),
-                Err(Failure::Final(error)) => return Err(error),
-                Err(Failure::Progressed) => {
-                    tried = 0;
-                    wait = self.patience.first_wait;
-                    tokio::time::sleep(wait.mul_f64(jitter())).await;
-                }
-                Err(Failure::Transient(error, asked)) => {
-                    if tried >= self.patience.attempts {
-                        return Err(error);
-                    }
-                    let pause = asked.unwrap_or_default().max(wait.mul_f64(jitter()));
-                    tokio::time::sleep(pause.min(self.patience.longest_wait)).await;
-                    wait *= 2;
-                }
-            }
-        }
+        let patience = &self.patience;
+        Ok(Retry { patience, wait: patience.first_wait, tried: 0 })
     }
 
     fn answered(
@@ -455,6 +446,39 @@ pub(crate) fn without_credentials(url: &str) -> String {
     let _ = parsed.set_username("");
     let _ = parsed.set_password(None);
     parsed.into()
+}
+
+/// How often one source was asked, and how long to wait before the next time.
+///
+/// A value and a loop, not a function that takes the attempt: futures that borrow through a closure
+/// can't be sent to another thread.
+struct Retry<'a> {
+    patience: &'a Patience,
+    wait: Duration,
+    tried: u32,
+}
+
+impl Retry<'_> {
+    /// Waits before the next attempt, or gives up with the error.
+    async fn pause(&mut self, failure: Failure) -> Result<(), FetchError> {
+        self.tried += 1;
+        match failure {
+            Failure::Final(error) => Err(error),
+            Failure::Progressed => {
+                self.tried = 0;
+                self.wait = self.patience.first_wait;
+                tokio::time::sleep(self.wait.mul_f64(jitter())).await;
+                Ok(())
+            }
+            Failure::Transient(error, _) if self.tried >= self.patience.attempts => Err(error),
+            Failure::Transient(_, asked) => {
+                let pause = asked.unwrap_or_default().max(self.wait.mul_f64(jitter()));
+                tokio::time::sleep(pause.min(self.patience.longest_wait)).await;
+                self.wait *= 2;
+                Ok(())
+            }
+        }
+    }
 }
 
 /// A client that trusts the operating system's certificates, to be configured further.

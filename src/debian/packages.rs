@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 use sha2::{Digest as _, Sha256};
 
@@ -191,13 +191,13 @@ pub async fn fetch_packages(
     }
     let missing = locked.packages.iter().filter(|package| !into.join(&package.sha256).exists());
     reporter.expect(missing.map(|package| package.size).sum());
-    stream::iter(&locked.packages)
-        .map(|package| {
-            fetch_package(fetcher, sources(mirrors, locked, package), package, into, reporter)
-        })
-        .buffered(PARALLEL)
-        .try_collect()
-        .await
+    // Boxed: a closure over borrowed packages would keep the caller's future from being `Send`.
+    let mut fetches = Vec::with_capacity(locked.packages.len());
+    for package in &locked.packages {
+        let sources = sources(mirrors, locked, package);
+        fetches.push(fetch_package(fetcher, sources, package, into, reporter).boxed());
+    }
+    stream::iter(fetches).buffered(PARALLEL).try_collect().await
 }
 
 fn sources(mirrors: &Mirrors, locked: &LockedDebian, package: &LockedPackage) -> Vec<String> {

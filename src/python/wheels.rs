@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 
 use super::PythonError;
 use super::index::Index;
@@ -50,13 +50,12 @@ pub(super) async fn fetch_through(
     // The large ones first: the last to end is then a small one.
     missing.sort_by_key(|wheel| std::cmp::Reverse(wheel.size));
     reporter.expect(missing.iter().filter_map(|wheel| wheel.size).sum());
-    stream::iter(missing.into_iter().map(|wheel| {
-        let to = path_of(wheel);
-        async move { fetch_one(fetcher, index, wheel, &to, reporter).await }
-    }))
-    .buffer_unordered(PARALLEL)
-    .try_collect::<()>()
-    .await?;
+    // Boxed: a closure over borrowed wheels would keep the caller's future from being `Send`.
+    let mut fetches = Vec::with_capacity(missing.len());
+    for wheel in missing {
+        fetches.push(fetch_one(fetcher, index, wheel, path_of(wheel), reporter).boxed());
+    }
+    stream::iter(fetches).buffer_unordered(PARALLEL).try_collect::<()>().await?;
     Ok(wheels.iter().map(path_of).collect())
 }
 
@@ -64,7 +63,7 @@ async fn fetch_one(
     fetcher: &Fetcher,
     index: Option<&Index>,
     wheel: &LockedWheel,
-    to: &Path,
+    to: PathBuf,
     reporter: &Reporter,
 ) -> Result<(), PythonError> {
     let expected = Expected { size: wheel.size, sha256: wheel.sha256.clone() };
@@ -72,7 +71,7 @@ async fn fetch_one(
         Some(index) => index.with_credentials(&wheel.url),
         None => wheel.url.clone(),
     };
-    let first = match fetcher.file(&[locked], &expected, to, reporter).await {
+    let first = match fetcher.file(&[locked], &expected, &to, reporter).await {
         Ok(_) => return Ok(()),
         Err(
             error @ (FetchError::Cancelled(_)
@@ -91,7 +90,7 @@ async fn fetch_one(
         None => None,
     };
     let last = match mirror {
-        Some(mirror) => match fetcher.file(&[mirror], &expected, to, reporter).await {
+        Some(mirror) => match fetcher.file(&[mirror], &expected, &to, reporter).await {
             Ok(_) => return Ok(()),
             // That the mirror lacks it says less than how the first source failed.
             Err(FetchError::Gone { .. }) => first,

@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::debian;
 use crate::fingerprint::Fingerprint;
-use crate::oci::GzipBlocks;
+use crate::oci::{GzipBlocks, OciError};
 use crate::spec::ImageName;
 use crate::step::{
     Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
@@ -99,7 +99,11 @@ impl Step for Base {
         blocking(move || {
             let mut tar = GzipBlocks::new(layout.blobs().layer_writer()?);
             debian::write_layer(&locked, &debs, epoch, &mut tar, &reporter)?;
-            let (blob, layer) = tar.finish().map_err(|source| layout.unwritable(source))?;
+            let (blob, layer) = tar.finish().map_err(|source| OciError::File {
+                path: layout.root().to_owned(),
+                doing: "written",
+                source,
+            })?;
             blob.commit(&layer)?;
             Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
         })

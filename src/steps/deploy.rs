@@ -180,7 +180,10 @@ impl Step for Deploy {
     fn predict(&self) -> Facts {
         let serve = &self.serving.model.serve;
         let name = self.serving.model.name.as_str();
-        let mut facts = self.serving.target().predict_deployment(name, serve.port.as_ref().map(|port| port.value));
+        let mut facts = self
+            .serving
+            .target()
+            .predict_deployment(name, serve.port.as_ref().map(|port| port.value));
         facts.insert("served-name".to_owned(), serve.served_name.clone());
         facts
     }

@@ -129,7 +129,10 @@ impl Step for Image {
         blocking(move || {
             reporter.message("checking that no two wheels own one path");
             wheel::collisions(&files, &scheme, &reporter)?;
-            let environment = wheel::venv_layer(&layout, &scheme)?;
+            let mut blob = layout.blobs().layer_writer()?;
+            let interpreter = format!("/usr/bin/python{}", scheme.python);
+            let environment = wheel::venv_layer(&scheme, &interpreter, &mut blob)?;
+            blob.commit(&environment)?;
             layers.insert(1, environment);
             let digest = layout.write_image(&tag, &config, &layers)?;
             let size: u64 = layers.iter().map(|layer| layer.size).sum();

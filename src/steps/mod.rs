@@ -129,7 +129,8 @@ fn compile_model(
     if workspace.gateway.is_some()
         && let Some(entry) = &model.gateway
     {
-        let step = gateway::Wire::new(workspace, model, &entry.alias.value, &deploy_id, smoke.as_ref());
+        let step =
+            gateway::Wire::new(workspace, model, &entry.alias.value, &deploy_id, smoke.as_ref());
         steps.push(Arc::new(step));
     }
 }
