@@ -163,7 +163,7 @@ fn listed(layer: &[u8]) -> BTreeMap<String, String> {
     let mut last = Vec::new();
     for entry in tar::Archive::new(layer).entries().unwrap() {
         let mut entry = entry.unwrap();
-        let path = entry.path_bytes().strip_suffix(b"/").unwrap_or(&entry.path_bytes()).to_vec();
+        let path = entry.path_bytes().into_owned();
         assert!(last < path, "{last:?} comes before {path:?}");
         last.clone_from(&path);
         let header = entry.header().clone();
@@ -178,7 +178,8 @@ fn listed(layer: &[u8]) -> BTreeMap<String, String> {
         }
         let kind = char::from(header.entry_type().as_byte());
         let text = format!("{kind} {:o} {holds}", header.mode().unwrap());
-        all.insert(String::from_utf8(path).unwrap(), text);
+        let path = String::from_utf8(path).unwrap();
+        all.insert(path.trim_end_matches('/').to_owned(), text);
     }
     all
 }
