@@ -224,6 +224,7 @@ async fn fetch_package(
     let expected = Expected { size: Some(package.size), sha256: package.sha256.clone() };
     let mut tried = Vec::new();
     let mut gone = 0;
+    let mut superseded = false;
     for source in &sources {
         match fetcher.file(std::slice::from_ref(source), &expected, &to, reporter).await {
             Ok(_) => return Ok(to),
@@ -233,7 +234,10 @@ async fn fetch_package(
                 | FetchError::Cancelled(_)),
             ) => return Err(error.into()),
             Err(error) => {
-                gone += usize::from(matches!(error, FetchError::Gone { .. }));
+                let is_gone = matches!(error, FetchError::Gone { .. });
+                // The pool is asked first.
+                superseded |= is_gone && tried.is_empty();
+                gone += usize::from(is_gone);
                 tried.push(error.to_string());
             }
         }
@@ -242,6 +246,6 @@ async fn fetch_package(
     Err(if gone == sources.len() {
         DebianError::Gone { package: name, version, sources }
     } else {
-        DebianError::Unavailable { package: name, version, tried }
+        DebianError::Unavailable { package: name, version, superseded, tried }
     })
 }

@@ -342,7 +342,7 @@ async fn a_package_gone_from_every_source_says_so() {
     let mirrors = Mirrors { mirror: Some("http://127.0.0.1:1".to_owned()), ..mirrors };
     let error =
         fetch_packages(&fetcher, &mirrors, &locked, directory.path(), &reporter).await.unwrap_err();
-    assert!(matches!(error, DebianError::Unavailable { .. }), "{error}");
+    assert!(matches!(error, DebianError::Unavailable { superseded: true, .. }), "{error}");
 }
 
 /// Builds an image's layer from the network into `GOATBUILD_TEST_OUT`, twice when it is unset.
