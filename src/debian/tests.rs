@@ -371,6 +371,10 @@ async fn a_python_base_is_locked_fetched_and_built_the_same_twice() {
     assert_eq!(toml::from_str::<LockedDebian>(&text).unwrap(), locked);
     let again = resolve(&fetcher, &mirrors, &request, Some(&locked), &reporter).await.unwrap();
     assert_eq!(again, locked);
+    let newer = LockedDebian { snapshot: "99991231T000000Z".to_owned(), ..locked.clone() };
+    let pool_only = Mirrors { snapshot: None, ..Mirrors::default() };
+    let stale = resolve(&fetcher, &pool_only, &request, Some(&newer), &reporter).await;
+    assert!(stale.unwrap_err().to_string().contains("is older than the lock"));
 
     let directory = tempfile::tempdir().unwrap();
     let packages =
