@@ -4,12 +4,12 @@ use std::collections::HashMap;
 use std::io::{self, Write};
 
 use super::DebianError;
-use super::tree::{Content, Node, Tree};
+use super::tree::{Content, Entry, Node, Tree};
 use crate::event::Reporter;
 
 const BLOCK: usize = 512;
 
-/// Writes all entries in byte order: ustar headers, PAX records only for what does not fit.
+/// Writes all entries in byte order of their names in the tar: ustar headers, PAX records only for what does not fit.
 pub(super) fn write(
     tree: &mut Tree,
     epoch: u64,
@@ -18,13 +18,21 @@ pub(super) fn write(
 ) -> Result<(), DebianError> {
     let writing = || DebianError::io("writing the layer");
     let entries = std::mem::take(&mut tree.entries);
+    let mut named: Vec<(Vec<u8>, &Entry)> = entries
+        .iter()
+        .map(|(path, entry)| match entry.node {
+            Node::Directory => ([path, b"/".as_slice()].concat(), entry),
+            _ => (path.clone(), entry),
+        })
+        .collect();
+    // With its slash, a directory stands right before all that is in it, and no `x.conf` between
+    // `x` and `x/y`: whoever unpacks can set its time once and for all.
+    named.sort_by(|left, right| left.0.cmp(&right.0));
     let mut first_of: HashMap<Content, &[u8]> = HashMap::new();
-    for (path, entry) in &entries {
-        let mut member =
-            Member { path: path.clone(), link: b"", mode: entry.mode, epoch, size: 0, kind: b'0' };
+    for (path, entry) in &named {
+        let mut member = Member { path, link: b"", mode: entry.mode, epoch, size: 0, kind: b'0' };
         match &entry.node {
             Node::Directory => {
-                member.path.push(b'/');
                 member.kind = b'5';
                 member.write(out).map_err(writing())?;
             }
@@ -58,7 +66,7 @@ pub(super) fn write(
 }
 
 struct Member<'a> {
-    path: Vec<u8>,
+    path: &'a [u8],
     link: &'a [u8],
     mode: u32,
     epoch: u64,
@@ -68,10 +76,10 @@ struct Member<'a> {
 
 impl Member<'_> {
     fn write(&self, out: &mut dyn Write) -> io::Result<()> {
-        let split = split(&self.path);
+        let split = split(self.path);
         let mut records = Vec::new();
         if split.is_none() {
-            records.extend(record("path", &self.path));
+            records.extend(record("path", self.path));
         }
         if self.link.len() > 100 {
             records.extend(record("linkpath", self.link));

@@ -202,8 +202,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn hashes_match_the_openssl_of_this_machine() {
         let certificates = std::fs::read_dir("/usr/share/ca-certificates/mozilla");
-        for path in certificates.into_iter().flatten().map(|entry| entry.unwrap().path()).take(200)
-        {
+        for path in certificates.into_iter().flatten().map(|entry| entry.unwrap().path()).take(40) {
             let openssl = std::process::Command::new("openssl")
                 .args(["x509", "-noout", "-hash", "-in"])
                 .arg(&path)

@@ -28,7 +28,8 @@ pub(super) fn configure(
         }
     }
     for (name, candidates) in alternatives {
-        choose(tree, name, candidates, architecture)?;
+        let name = name.replace("{multiarch}", architecture.multiarch());
+        choose(tree, &name, candidates, architecture)?;
     }
     users(tree)?;
     shells(tree)?;

@@ -110,6 +110,9 @@ pub enum DebianError {
         package: String,
         /// The locked version.
         version: String,
+        /// Whether the pool, which has every current version, said that this one is gone: then
+        /// locking again helps too.
+        superseded: bool,
         /// Each source with what it said.
         tried: Vec<String>,
     },

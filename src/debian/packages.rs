@@ -43,12 +43,13 @@ pub async fn resolve(
     let now = Timestamp::now();
     let roots = index_roots(mirrors, previous, now);
     reporter.message(format!("index of {suite}"));
-    let (release, text) = index(fetcher, &roots, request, now, reporter).await?;
+    let previous = previous.filter(|previous| previous.suite == *suite);
+    let locked_at = previous.map(|previous| previous.snapshot.as_str());
+    let (release, text) = index(fetcher, &roots, request, now, locked_at, reporter).await?;
     reporter.check()?;
     let unusable = |reason| DebianError::Index { suite: suite.clone(), reason };
     let packages = Suite::parse(&text, request.architecture.name()).map_err(unusable)?;
     let pinned: BTreeSet<&str> = previous
-        .filter(|previous| previous.suite == *suite)
         .into_iter()
         .flat_map(|previous| previous.packages.iter().map(|package| package.name.as_str()))
         .collect();
@@ -101,12 +102,13 @@ async fn index(
     roots: &[String],
     request: &DebianRequest,
     now: Timestamp,
+    locked_at: Option<&str>,
     reporter: &Reporter,
 ) -> Result<(Release, String), DebianError> {
     let mut tried = Vec::new();
     let mut refused = None;
     for root in roots {
-        match index_of(fetcher, root, request, now).await {
+        match index_of(fetcher, root, request, now, locked_at).await {
             Ok(found) => return Ok(found),
             Err(DebianError::Fetch(
                 error @ (FetchError::Offline { .. } | FetchError::Cancelled(_)),
@@ -131,12 +133,19 @@ async fn index_of(
     root: &str,
     request: &DebianRequest,
     now: Timestamp,
+    locked_at: Option<&str>,
 ) -> Result<(Release, String), DebianError> {
     let suite = &request.suite;
     let base = format!("{root}/dists/{suite}");
     let signed = fetcher.bytes(&format!("{base}/InRelease"), None, RELEASE_LIMIT).await?;
     let wanted = format!("main/binary-{}/Packages.xz", request.architecture.name());
     let release = release::verified(&signed, ARCHIVE_KEYS, suite, &wanted, now)?;
+    let unusable = |reason: String| DebianError::Index { suite: suite.clone(), reason };
+    // An old release file is signed as well as a new one: a mirror may not lead back to old holes.
+    let at = release::snapshot_after(release.date);
+    if locked_at.is_some_and(|locked_at| at.as_str() < locked_at) {
+        return Err(unusable(format!("{root} is older than the lock")));
+    }
     let directory = wanted.trim_end_matches("Packages.xz");
     let by_hash = format!("{base}/{directory}by-hash/SHA256/{}", release.index.sha256);
     let by_name = format!("{base}/{wanted}");
@@ -151,7 +160,6 @@ async fn index_of(
     } else {
         fetcher.bytes(&by_name, None, release.index.size).await?
     };
-    let unusable = |reason: String| DebianError::Index { suite: suite.clone(), reason };
     if hex(&Sha256::digest(&packed)) != release.index.sha256 {
         return Err(unusable(format!("{by_name} is not the file that the release file names")));
     }
@@ -224,6 +232,7 @@ async fn fetch_package(
     let expected = Expected { size: Some(package.size), sha256: package.sha256.clone() };
     let mut tried = Vec::new();
     let mut gone = 0;
+    let mut superseded = false;
     for source in &sources {
         match fetcher.file(std::slice::from_ref(source), &expected, &to, reporter).await {
             Ok(_) => return Ok(to),
@@ -233,7 +242,10 @@ async fn fetch_package(
                 | FetchError::Cancelled(_)),
             ) => return Err(error.into()),
             Err(error) => {
-                gone += usize::from(matches!(error, FetchError::Gone { .. }));
+                let is_gone = matches!(error, FetchError::Gone { .. });
+                // The pool is asked first.
+                superseded |= is_gone && tried.is_empty();
+                gone += usize::from(is_gone);
                 tried.push(error.to_string());
             }
         }
@@ -242,6 +254,6 @@ async fn fetch_package(
     Err(if gone == sources.len() {
         DebianError::Gone { package: name, version, sources }
     } else {
-        DebianError::Unavailable { package: name, version, tried }
+        DebianError::Unavailable { package: name, version, superseded, tried }
     })
 }

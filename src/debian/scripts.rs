@@ -7,6 +7,7 @@ use serde::Deserialize;
 
 use super::DebianError;
 use super::layer::Unpacked;
+use crate::platform::Architecture;
 
 /// What a reviewed package's scripts would do on a first installation, as data.
 #[derive(Debug, Default, Deserialize)]
@@ -131,16 +132,20 @@ fn unknown_in_reviewed(bytes: &[u8], reviewed: &Reviewed) -> Option<(usize, Stri
 }
 
 fn alternative_is_known(line: &str, reviewed: &Reviewed) -> bool {
-    let mut words = line.split_whitespace();
-    if !words.any(|word| word == "update-alternatives") || !words.any(|word| word == "--install") {
-        return true;
-    }
-    let (_, Some(name), Some(path)) = (words.next(), words.next(), words.next()) else {
-        return false;
-    };
-    // A name or path that the script computes is known as soon as the review listed any.
-    reviewed.alternatives.iter().any(|known| {
-        (known.name == name || name.contains('$')) && (known.path == path || path.contains('$'))
+    let words: Vec<&str> = line.split_whitespace().collect();
+    let installs = (0..words.len()).filter(|at| words[*at] == "--install");
+    installs.into_iter().all(|at| {
+        let (Some(name), Some(path)) = (words.get(at + 2), words.get(at + 3)) else { return false };
+        // A name or path that the script computes is known as soon as the review listed any.
+        reviewed.alternatives.iter().any(|known| {
+            let fits = |known: &str, found: &str| {
+                found.contains('$')
+                    || [Architecture::Amd64, Architecture::Arm64]
+                        .iter()
+                        .any(|it| known.replace("{multiarch}", it.multiarch()) == found)
+            };
+            fits(&known.name, name) && fits(&known.path, path)
+        })
     })
 }
 
@@ -251,6 +256,16 @@ mod tests {
         assert_eq!(unknown_in_reviewed(&old, known), None);
         let new = script("update-alternatives --install /usr/bin/cc cc /usr/bin/other 20");
         assert!(unknown_in_reviewed(&new, known).is_some());
+        let both = script(
+            "update-alternatives --install /usr/bin/cc cc /usr/bin/gcc 20 && \
+             update-alternatives --install /usr/bin/x x /usr/bin/y 20",
+        );
+        assert!(unknown_in_reviewed(&both, known).is_some());
+        let blas = script(
+            "update-alternatives --install /usr/lib/aarch64-linux-gnu/libblas.so.3 \
+             libblas.so.3-aarch64-linux-gnu /usr/lib/aarch64-linux-gnu/blas/libblas.so.3 10",
+        );
+        assert_eq!(unknown_in_reviewed(&blas, reviewed("libblas3").unwrap()), None);
         assert!(unknown_in_reviewed(&script("useradd x"), known).is_some());
     }
 }

@@ -163,7 +163,7 @@ fn listed(layer: &[u8]) -> BTreeMap<String, String> {
     let mut last = Vec::new();
     for entry in tar::Archive::new(layer).entries().unwrap() {
         let mut entry = entry.unwrap();
-        let path = entry.path_bytes().strip_suffix(b"/").unwrap_or(&entry.path_bytes()).to_vec();
+        let path = entry.path_bytes().into_owned();
         assert!(last < path, "{last:?} comes before {path:?}");
         last.clone_from(&path);
         let header = entry.header().clone();
@@ -178,7 +178,8 @@ fn listed(layer: &[u8]) -> BTreeMap<String, String> {
         }
         let kind = char::from(header.entry_type().as_byte());
         let text = format!("{kind} {:o} {holds}", header.mode().unwrap());
-        all.insert(String::from_utf8(path).unwrap(), text);
+        let path = String::from_utf8(path).unwrap();
+        all.insert(path.trim_end_matches('/').to_owned(), text);
     }
     all
 }
@@ -341,7 +342,7 @@ async fn a_package_gone_from_every_source_says_so() {
     let mirrors = Mirrors { mirror: Some("http://127.0.0.1:1".to_owned()), ..mirrors };
     let error =
         fetch_packages(&fetcher, &mirrors, &locked, directory.path(), &reporter).await.unwrap_err();
-    assert!(matches!(error, DebianError::Unavailable { .. }), "{error}");
+    assert!(matches!(error, DebianError::Unavailable { superseded: true, .. }), "{error}");
 }
 
 /// Builds an image's layer from the network into `GOATBUILD_TEST_OUT`, twice when it is unset.
@@ -370,6 +371,10 @@ async fn a_python_base_is_locked_fetched_and_built_the_same_twice() {
     assert_eq!(toml::from_str::<LockedDebian>(&text).unwrap(), locked);
     let again = resolve(&fetcher, &mirrors, &request, Some(&locked), &reporter).await.unwrap();
     assert_eq!(again, locked);
+    let newer = LockedDebian { snapshot: "99991231T000000Z".to_owned(), ..locked.clone() };
+    let pool_only = Mirrors { snapshot: None, ..Mirrors::default() };
+    let stale = resolve(&fetcher, &pool_only, &request, Some(&newer), &reporter).await;
+    assert!(stale.unwrap_err().to_string().contains("is older than the lock"));
 
     let directory = tempfile::tempdir().unwrap();
     let packages =

@@ -38,7 +38,7 @@ pub(super) struct Entry {
     pub(super) owner: String,
 }
 
-/// A tree of paths without a leading slash, in byte order, which is the layer's order.
+/// A tree of paths without a leading slash.
 #[derive(Debug)]
 pub(super) struct Tree {
     pub(super) entries: BTreeMap<Vec<u8>, Entry>,
