@@ -192,7 +192,10 @@ fn keep_built(
 /// What to lock anew when a step failed because a locked package was withdrawn.
 fn withdrawn(failed: &exec::FailedStep) -> Option<(Renew, String)> {
     let package = match failed.error.downcast_ref::<DebianError>() {
-        Some(DebianError::Gone { package, .. }) => package.clone(),
+        Some(
+            DebianError::Gone { package, .. }
+            | DebianError::Unavailable { package, superseded: true, .. },
+        ) => package.clone(),
         _ => match failed.error.downcast_ref::<PythonError>() {
             Some(PythonError::Gone { package, .. }) => package.clone(),
             _ => return None,
