@@ -1,5 +1,14 @@
 //! An OCI image layout on disk: blobs, images, and unpacking them.
+//!
+//! A blob is whole or absent, `index.json` is old or new, whenever the process is killed. Documents
+//! are canonical JSON (sorted keys, no spaces), so that the same image has the same digest.
 
+mod blob;
+mod error;
 mod gzip;
+mod layout;
 
+pub use self::blob::{BlobWriter, Blobs, LayerWriter};
+pub use self::error::OciError;
 pub use self::gzip::{BLOCK, GzipBlocks, Layer};
+pub use self::layout::Layout;

@@ -1,0 +1,211 @@
+//! Content-addressed files: a blob appears under its name whole, or not at all.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+
+use sha2::{Digest as _, Sha256};
+use tempfile::NamedTempFile;
+
+use super::error::{OciError, at};
+use super::gzip::Layer;
+use crate::event::Reporter;
+use crate::fetch::hex;
+
+/// The blobs of one OCI layout.
+#[derive(Debug, Clone)]
+pub struct Blobs {
+    directory: PathBuf,
+}
+
+impl Blobs {
+    /// Uses `directory`, which is made if need be.
+    pub(super) fn open(directory: PathBuf) -> Result<Self, OciError> {
+        fs::create_dir_all(&directory).map_err(at(&directory, "created"))?;
+        Ok(Self { directory })
+    }
+
+    /// Where the blob is, or would be.
+    pub fn path(&self, digest: &str) -> Result<PathBuf, OciError> {
+        let digits = digest
+            .strip_prefix("sha256:")
+            .filter(|digits| digits.len() == 64)
+            .filter(|digits| digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
+            .ok_or_else(|| OciError::Digest { digest: digest.to_owned() })?;
+        Ok(self.directory.join(digits))
+    }
+
+    /// Whether the blob is there.
+    pub fn has(&self, digest: &str) -> Result<bool, OciError> {
+        Ok(self.path(digest)?.is_file())
+    }
+
+    /// The blob's size in bytes.
+    pub fn len(&self, digest: &str) -> Result<u64, OciError> {
+        self.open_blob(digest)?.metadata().map(|data| data.len()).map_err(at(
+            &self.path(digest)?,
+            "read",
+        ))
+    }
+
+    /// Opens the blob for reading.
+    pub fn open_blob(&self, digest: &str) -> Result<File, OciError> {
+        let path = self.path(digest)?;
+        File::open(&path).map_err(|source| {
+            if source.kind() == io::ErrorKind::NotFound {
+                OciError::Missing { digest: digest.to_owned() }
+            } else {
+                at(&path, "read")(source)
+            }
+        })
+    }
+
+    /// Reads a small blob, and verifies it.
+    pub fn read(&self, digest: &str) -> Result<Vec<u8>, OciError> {
+        let mut bytes = Vec::new();
+        io::copy(&mut self.open_blob(digest)?, &mut bytes)
+            .map_err(at(&self.path(digest)?, "read"))?;
+        same(digest, &format!("sha256:{}", hex(&Sha256::digest(&bytes))))?;
+        Ok(bytes)
+    }
+
+    /// Stores bytes and returns their digest.
+    pub fn put(&self, bytes: &[u8]) -> Result<String, OciError> {
+        let mut writer = self.writer()?;
+        writer.write_all(bytes).map_err(at(&self.directory, "written"))?;
+        writer.commit().map(|(digest, _)| digest)
+    }
+
+    /// Begins a blob whose digest is computed while it is written.
+    pub fn writer(&self) -> Result<BlobWriter, OciError> {
+        Ok(BlobWriter { hasher: Sha256::new(), inner: self.layer_writer()? })
+    }
+
+    /// Begins a blob whose writer computes the digest itself, as [`super::GzipBlocks`] does.
+    pub fn layer_writer(&self) -> Result<LayerWriter, OciError> {
+        let file = tempfile::Builder::new()
+            .prefix(".part-")
+            .tempfile_in(&self.directory)
+            .map_err(at(&self.directory, "written"))?;
+        Ok(LayerWriter { file: BufWriter::with_capacity(1 << 18, file), blobs: self.clone() })
+    }
+
+    /// Fails when the blob's bytes are not those of its name. Reads all of them.
+    pub fn verify(&self, digest: &str, reporter: &Reporter) -> Result<(), OciError> {
+        let mut file = self.open_blob(digest)?;
+        let mut hasher = Sha256::new();
+        let mut buffer = vec![0; 1 << 18];
+        loop {
+            let path = self.path(digest)?;
+            let read = io::Read::read(&mut file, &mut buffer).map_err(at(&path, "read"))?;
+            if read == 0 {
+                return same(digest, &format!("sha256:{}", hex(&hasher.finalize())));
+            }
+            hasher.update(&buffer[..read]);
+            reporter.advance(read as u64)?;
+        }
+    }
+}
+
+fn same(digest: &str, found: &str) -> Result<(), OciError> {
+    if digest == found {
+        return Ok(());
+    }
+    Err(OciError::Damaged { digest: digest.to_owned(), found: found.to_owned() })
+}
+
+/// A blob being written and digested. Dropping it removes it.
+pub struct BlobWriter {
+    hasher: Sha256,
+    inner: LayerWriter,
+}
+
+impl BlobWriter {
+    /// Puts the blob under its name; returns its digest and size.
+    pub fn commit(self) -> Result<(String, u64), OciError> {
+        let digest = format!("sha256:{}", hex(&self.hasher.finalize()));
+        let size = self.inner.commit_as(&digest)?;
+        Ok((digest, size))
+    }
+
+    /// Puts the blob under `digest`, if that is what was written.
+    pub fn commit_if(self, digest: &str) -> Result<u64, OciError> {
+        same(digest, &format!("sha256:{}", hex(&self.hasher.finalize())))?;
+        self.inner.commit_as(digest)
+    }
+}
+
+impl Write for BlobWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        let written = self.inner.write(bytes)?;
+        self.hasher.update(&bytes[..written]);
+        Ok(written)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.inner.flush()
+    }
+}
+
+/// A layer being written. Dropping it removes it.
+pub struct LayerWriter {
+    file: BufWriter<NamedTempFile>,
+    blobs: Blobs,
+}
+
+impl LayerWriter {
+    /// Puts the layer under its digest, which its writer computed over just these bytes.
+    pub fn commit(self, layer: &Layer) -> Result<(), OciError> {
+        let size = self.commit_as(&layer.digest)?;
+        assert!(size == layer.size, "BUG: a layer of {} bytes has {size}", layer.size);
+        Ok(())
+    }
+
+    fn commit_as(self, digest: &str) -> Result<u64, OciError> {
+        let target = self.blobs.path(digest)?;
+        let mut file = self
+            .file
+            .into_inner()
+            .map_err(|error| at(&target, "written")(error.into_error()))?;
+        let size = sync(&mut file).map_err(at(&target, "written"))?;
+        file.persist(&target).map_err(|error| at(&target, "written")(error.error))?;
+        sync_directory(&self.blobs.directory)?;
+        Ok(size)
+    }
+}
+
+impl Write for LayerWriter {
+    fn write(&mut self, bytes: &[u8]) -> io::Result<usize> {
+        self.file.write(bytes)
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.file.flush()
+    }
+}
+
+/// Writes `bytes` to `target` so that a reader sees the old file or the new one, even after a kill.
+pub(super) fn replace(target: &Path, bytes: &[u8]) -> Result<(), OciError> {
+    let directory = target.parent().unwrap_or(Path::new("."));
+    let mut file = tempfile::Builder::new()
+        .prefix(".part-")
+        .tempfile_in(directory)
+        .map_err(at(directory, "written"))?;
+    file.write_all(bytes).map_err(at(target, "written"))?;
+    sync(&mut file).map_err(at(target, "written"))?;
+    file.persist(target).map_err(|error| at(target, "written")(error.error))?;
+    sync_directory(directory)
+}
+
+/// Makes the content durable and readable for others, as blobs in shared caches have to be.
+fn sync(file: &mut NamedTempFile) -> io::Result<u64> {
+    use std::os::unix::fs::PermissionsExt as _;
+    let file = file.as_file_mut();
+    file.set_permissions(fs::Permissions::from_mode(0o644))?;
+    file.sync_all()?;
+    Ok(file.metadata()?.len())
+}
+
+fn sync_directory(directory: &Path) -> Result<(), OciError> {
+    File::open(directory).and_then(|file| file.sync_all()).map_err(at(directory, "written"))
+}

@@ -1,0 +1,107 @@
+//! Why the image store could not do something.
+
+use std::io;
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::event::Cancelled;
+
+/// Why the image store could not do something.
+#[derive(Debug, Error, Diagnostic)]
+pub enum OciError {
+    /// A file of the store could not be read or written.
+    #[error("{} could not be {doing}: {source}", path.display())]
+    #[diagnostic(
+        code(goatbuild::oci::file),
+        help("check permissions and free space; everything in the cache can be made again")
+    )]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// `read`, `written` and the like.
+        doing: &'static str,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// A name is no digest of a kind that is stored here.
+    #[error("`{digest}` is not a SHA-256 digest")]
+    #[diagnostic(
+        code(goatbuild::oci::digest),
+        help("expected `sha256:` and 64 lower-case hexadecimal digits")
+    )]
+    Digest {
+        /// The name.
+        digest: String,
+    },
+    /// A blob is not in the store.
+    #[error("the blob {digest} is missing")]
+    #[diagnostic(code(goatbuild::oci::missing), help("run `goatbuild apply` to make it again"))]
+    Missing {
+        /// Its digest.
+        digest: String,
+    },
+    /// A blob's bytes are not those of its name.
+    #[error("the blob {digest} is damaged: its bytes have the digest {found}")]
+    #[diagnostic(
+        code(goatbuild::oci::damaged),
+        help("delete the file and run `goatbuild apply` to make it again; check the disk")
+    )]
+    Damaged {
+        /// As named.
+        digest: String,
+        /// As computed.
+        found: String,
+    },
+    /// There is no image of that tag or digest.
+    #[error("there is no image `{name}` in {}", path.display())]
+    #[diagnostic(
+        code(goatbuild::oci::no_image),
+        help("`goatbuild apply` builds the images of all specs")
+    )]
+    NoImage {
+        /// The tag or digest.
+        name: String,
+        /// The layout's directory.
+        path: PathBuf,
+    },
+    /// A JSON document is not what it should be.
+    #[error("{what} can't be understood: {reason}")]
+    #[diagnostic(
+        code(goatbuild::oci::document),
+        help("the image is broken, or of a kind that goatbuild does not know")
+    )]
+    Document {
+        /// Which document.
+        what: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+    /// A layer's entry can't be unpacked safely.
+    #[error("layer {digest}: `{entry}` {reason}")]
+    #[diagnostic(
+        code(goatbuild::oci::unpack),
+        help("the layer is broken or hostile; nothing outside the target was touched")
+    )]
+    Unpack {
+        /// The layer.
+        digest: String,
+        /// The entry's path.
+        entry: String,
+        /// What is wrong.
+        reason: String,
+    },
+    /// The work was asked to stop.
+    #[error(transparent)]
+    #[diagnostic(code(goatbuild::interrupted))]
+    Cancelled(#[from] Cancelled),
+}
+
+/// Names the file and the deed in an error of the system.
+pub(super) fn at<'path>(
+    path: &'path Path,
+    doing: &'static str,
+) -> impl FnOnce(io::Error) -> OciError + use<'path> {
+    move |source| OciError::File { path: path.to_owned(), doing, source }
+}
