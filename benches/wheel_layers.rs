@@ -67,7 +67,11 @@ fn main() {
             command.args(["-ec", PEER]).env("WHEELS", wheels).env("OUT", out).env("LEVEL", level);
             measured(&mut command, scratch.path())
         });
-        println!("{:.2}x CPU, {:.2}x wall of unzip + gzip -{level}", peer.cpu / ours.cpu, peer.wall / ours.wall);
+        println!(
+            "{:.2}x CPU, {:.2}x wall of unzip + gzip -{level}",
+            peer.cpu / ours.cpu,
+            peer.wall / ours.wall
+        );
         line(&mut report, &format!("unzip + gzip -{level}"), &peer);
     }
     println!("{:20} {:>8} {:>8} {:>9} {:>9}", "", "wall s", "CPU s", "peak MiB", "MB");
@@ -149,8 +153,12 @@ fn measured(command: &mut Command, out: &Path) -> Run {
 fn children_cpu() -> f64 {
     let stat = fs::read_to_string("/proc/self/stat").expect("procfs");
     let fields = stat.rsplit(')').next().unwrap_or_default();
-    let ticks: u32 =
-        fields.split_whitespace().skip(13).take(2).map(|field| field.parse::<u32>().unwrap_or(0)).sum();
+    let ticks: u32 = fields
+        .split_whitespace()
+        .skip(13)
+        .take(2)
+        .map(|field| field.parse::<u32>().unwrap_or(0))
+        .sum();
     f64::from(ticks) / 100.0
 }
 

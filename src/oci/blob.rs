@@ -42,10 +42,10 @@ impl Blobs {
 
     /// The blob's size in bytes.
     pub fn len(&self, digest: &str) -> Result<u64, OciError> {
-        self.open_blob(digest)?.metadata().map(|data| data.len()).map_err(at(
-            &self.path(digest)?,
-            "read",
-        ))
+        self.open_blob(digest)?
+            .metadata()
+            .map(|data| data.len())
+            .map_err(at(&self.path(digest)?, "read"))
     }
 
     /// Opens the blob for reading.
@@ -163,10 +163,8 @@ impl LayerWriter {
 
     fn commit_as(self, digest: &str) -> Result<u64, OciError> {
         let target = self.blobs.path(digest)?;
-        let mut file = self
-            .file
-            .into_inner()
-            .map_err(|error| at(&target, "written")(error.into_error()))?;
+        let mut file =
+            self.file.into_inner().map_err(|error| at(&target, "written")(error.into_error()))?;
         let size = sync(&mut file).map_err(at(&target, "written"))?;
         file.persist(&target).map_err(|error| at(&target, "written")(error.error))?;
         sync_directory(&self.blobs.directory)?;

@@ -1,10 +1,16 @@
-//! The layout's two files, `oci-layout` and `index.json`.
+//! The layout's `index.json`: which images there are, and what they are called.
 
-use std::fs;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+
+use oci_spec::image::{
+    ANNOTATION_REF_NAME, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType,
+};
 
 use super::blob::{self, Blobs};
 use super::error::{OciError, at};
+use super::image::{canonical, parse};
+use crate::event::Reporter;
 
 /// One OCI image layout.
 #[derive(Debug, Clone)]
@@ -13,16 +19,30 @@ pub struct Layout {
     blobs: Blobs,
 }
 
+/// An image's documents, read and verified.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Of the manifest.
+    pub digest: String,
+    /// Names the configuration and the layers.
+    pub manifest: ImageManifest,
+    /// How it is to be run.
+    pub config: ImageConfiguration,
+}
+
 impl Layout {
     /// Opens the layout in `root`, or makes an empty one.
     pub fn open(root: &Path) -> Result<Self, OciError> {
-        let blobs = Blobs::open(root.join("blobs/sha256"))?;
+        let layout = Self { root: root.to_owned(), blobs: Blobs::open(root.join("blobs/sha256"))? };
         let marker = root.join("oci-layout");
         if !marker.exists() {
             blob::replace(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
-        let _ = (fs::metadata(root).map_err(at(root, "read"))?, &root);
-        Ok(Self { root: root.to_owned(), blobs })
+        let _lock = layout.lock()?;
+        if !layout.index_path().exists() {
+            layout.write_index(&[])?;
+        }
+        Ok(layout)
     }
 
     /// The layout's blobs.
@@ -34,4 +54,112 @@ impl Layout {
     pub fn root(&self) -> &Path {
         &self.root
     }
+
+    /// Lets `tag` name the manifest `digest`, in place of what it named before.
+    pub fn tag(&self, tag: &str, digest: &str) -> Result<(), OciError> {
+        let image = self.image(digest)?;
+        let name = digest.parse().map_err(|_| OciError::Digest { digest: digest.to_owned() })?;
+        let mut entry = Descriptor::new(
+            MediaType::ImageManifest,
+            self.blobs.len(digest)?,
+            oci_spec::image::Digest::clone(&name),
+        );
+        let mut platform = oci_spec::image::Platform::default();
+        platform.set_architecture(image.config.architecture().clone());
+        platform.set_os(image.config.os().clone());
+        entry.set_platform(Some(platform));
+        entry.set_annotations(Some([(ANNOTATION_REF_NAME.to_owned(), tag.to_owned())].into()));
+        let _lock = self.lock()?;
+        let mut entries = self.entries()?;
+        entries.retain(|other| ref_name(other) != Some(tag));
+        entries.push(entry);
+        entries.sort_by(|left, right| ref_name(left).cmp(&ref_name(right)));
+        self.write_index(&entries)
+    }
+
+    /// Removes a tag, if there; the blobs stay.
+    pub fn untag(&self, tag: &str) -> Result<(), OciError> {
+        let _lock = self.lock()?;
+        let mut entries = self.entries()?;
+        entries.retain(|other| ref_name(other) != Some(tag));
+        self.write_index(&entries)
+    }
+
+    /// All tags with the digests of their manifests, sorted.
+    pub fn tags(&self) -> Result<Vec<(String, String)>, OciError> {
+        let entries = self.entries()?;
+        Ok(entries
+            .iter()
+            .filter_map(|entry| Some((ref_name(entry)?.to_owned(), entry.digest().to_string())))
+            .collect())
+    }
+
+    /// Reads the image of a tag or of a manifest's digest.
+    pub fn read_image(&self, name: &str) -> Result<Image, OciError> {
+        if name.starts_with("sha256:") {
+            return self.image(name);
+        }
+        let digest = self
+            .entries()?
+            .iter()
+            .find(|entry| ref_name(entry) == Some(name))
+            .map(|entry| entry.digest().to_string())
+            .ok_or_else(|| OciError::NoImage { name: name.to_owned(), path: self.root.clone() })?;
+        self.image(&digest)
+    }
+
+    /// Reads all blobs of an image and compares them with their names.
+    pub fn verify(&self, name: &str, reporter: &Reporter) -> Result<(), OciError> {
+        // The manifest and the configuration are verified as they are read.
+        let image = self.read_image(name)?;
+        for layer in image.manifest.layers() {
+            self.blobs.verify(&layer.digest().to_string(), reporter)?;
+        }
+        Ok(())
+    }
+
+    fn image(&self, digest: &str) -> Result<Image, OciError> {
+        let manifest: ImageManifest = parse("the manifest", &self.blobs.read(digest)?)?;
+        let config = self.blobs.read(&manifest.config().digest().to_string())?;
+        let config: ImageConfiguration = parse("the image's configuration", &config)?;
+        if config.rootfs().diff_ids().len() != manifest.layers().len() {
+            return Err(OciError::Document {
+                what: "the image".to_owned(),
+                reason: "its two documents differ in the number of layers".to_owned(),
+            });
+        }
+        Ok(Image { digest: digest.to_owned(), manifest, config })
+    }
+
+    fn index_path(&self) -> PathBuf {
+        self.root.join("index.json")
+    }
+
+    fn entries(&self) -> Result<Vec<Descriptor>, OciError> {
+        let path = self.index_path();
+        let bytes = fs::read(&path).map_err(at(&path, "read"))?;
+        let index: ImageIndex = parse("index.json", &bytes)?;
+        Ok(index.manifests().clone())
+    }
+
+    fn write_index(&self, entries: &[Descriptor]) -> Result<(), OciError> {
+        let index = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": MediaType::ImageIndex.to_string(),
+            "manifests": entries,
+        });
+        blob::replace(&self.index_path(), &canonical(&index))
+    }
+
+    /// Keeps other writers of the index out, in this process and in others, until dropped.
+    fn lock(&self) -> Result<File, OciError> {
+        let path = self.root.join(".index.lock");
+        let file = File::create(&path).map_err(at(&path, "created"))?;
+        file.lock().map_err(at(&path, "locked"))?;
+        Ok(file)
+    }
+}
+
+fn ref_name(entry: &Descriptor) -> Option<&str> {
+    entry.annotations().as_ref()?.get(ANNOTATION_REF_NAME).map(String::as_str)
 }

@@ -1,0 +1,186 @@
+//! An image's manifest and configuration, as canonical JSON.
+
+use std::collections::BTreeMap;
+
+use oci_spec::image::MediaType;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
+
+use super::error::OciError;
+use super::layout::Layout;
+use crate::platform::Architecture;
+
+/// Where an image's own programs come first.
+const OWN_PATH: &str = "/opt/goatbuild/bin";
+
+/// What a container's `PATH` is when no one says.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How a layer is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// As goatbuild's own layers, and nearly all others, are.
+    Gzip,
+    /// As some registries' bases are.
+    Zstd,
+    /// Not at all.
+    None,
+}
+
+/// One layer of an image to be.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LayerRef {
+    /// Of the blob.
+    pub digest: String,
+    /// Of the blob, in bytes.
+    pub size: u64,
+    /// Of the uncompressed tar.
+    pub diff_id: String,
+    /// The blob's form.
+    pub compression: Compression,
+    /// What made it, for the image's history.
+    pub created_by: String,
+}
+
+/// An image to be.
+#[derive(Debug, Clone)]
+pub struct ImageSpec {
+    /// What it runs on; the system is always Linux.
+    pub architecture: Architecture,
+    /// When it counts as made, in seconds since 1970.
+    pub epoch: u64,
+    /// From the base up.
+    pub layers: Vec<LayerRef>,
+    /// The base's environment, as `NAME=value`.
+    pub base_env: Vec<String>,
+    /// The image's own environment, which wins.
+    pub env: BTreeMap<String, String>,
+    /// The program and its first arguments.
+    pub entrypoint: Vec<String>,
+    /// Further arguments that a run may replace.
+    pub cmd: Vec<String>,
+    /// Where it starts; empty means `/`.
+    pub working_dir: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
+}
+
+/// Stores the image's documents and returns the manifest's digest; the layers must be stored.
+pub fn write_image(layout: &Layout, spec: &ImageSpec) -> Result<String, OciError> {
+    let blobs = layout.blobs();
+    for layer in &spec.layers {
+        if !blobs.has(&layer.digest)? {
+            return Err(OciError::Missing { digest: layer.digest.clone() });
+        }
+    }
+    let config = canonical(&config(spec)?);
+    let config_digest = blobs.put(&config)?;
+    let layers: Vec<Value> = spec
+        .layers
+        .iter()
+        .map(|layer| {
+            let media_type = match layer.compression {
+                Compression::Gzip => MediaType::ImageLayerGzip,
+                Compression::Zstd => MediaType::ImageLayerZstd,
+                Compression::None => MediaType::ImageLayer,
+            };
+            json!({"mediaType": media_type, "digest": layer.digest, "size": layer.size})
+        })
+        .collect();
+    let manifest = canonical(&json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::ImageManifest,
+        "config": {
+            "mediaType": MediaType::ImageConfig,
+            "digest": config_digest,
+            "size": config.len(),
+        },
+        "layers": layers,
+    }));
+    // What is written must be what every other reader of the specification reads.
+    parse::<oci_spec::image::ImageManifest>("the manifest", &manifest)?;
+    parse::<oci_spec::image::ImageConfiguration>("the image's configuration", &config)?;
+    blobs.put(&manifest)
+}
+
+fn config(spec: &ImageSpec) -> Result<Value, OciError> {
+    let created = i64::try_from(spec.epoch)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .ok_or_else(|| OciError::Document {
+            what: "the image's time".to_owned(),
+            reason: format!("{} seconds are beyond the calendar", spec.epoch),
+        })?
+        .to_string();
+    let mut run = json!({
+        "Env": environment(&spec.base_env, &spec.env),
+        "Entrypoint": spec.entrypoint,
+        "Cmd": spec.cmd,
+        "WorkingDir": if spec.working_dir.is_empty() { "/" } else { &spec.working_dir },
+    });
+    if !spec.labels.is_empty() {
+        run["Labels"] = json!(spec.labels);
+    }
+    let history: Vec<Value> = spec
+        .layers
+        .iter()
+        .map(|layer| json!({"created": created, "created_by": layer.created_by}))
+        .collect();
+    let diff_ids: Vec<&str> = spec.layers.iter().map(|layer| &*layer.diff_id).collect();
+    Ok(json!({
+        "created": created,
+        "architecture": spec.architecture.name(),
+        "os": "linux",
+        "config": run,
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "history": history,
+    }))
+}
+
+/// The base's variables in their order, overridden, then the new ones, sorted; `PATH` begins with
+/// the environment's own programs.
+fn environment(base: &[String], own: &BTreeMap<String, String>) -> Vec<String> {
+    let mut variables: Vec<(String, String)> = Vec::new();
+    let base = base.iter().map(|line| line.split_once('=').unwrap_or((line, "")));
+    let own = own.iter().map(|(name, value)| (&**name, &**value));
+    for (name, value) in base.chain(own) {
+        match variables.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => variables.push((name.to_owned(), value.to_owned())),
+        }
+    }
+    if !variables.iter().any(|(name, _)| name == "PATH") {
+        variables.insert(0, ("PATH".to_owned(), USUAL_PATH.to_owned()));
+    }
+    for (name, value) in &mut variables {
+        if name == "PATH" && value.split(':').next() != Some(OWN_PATH) {
+            *value = format!("{OWN_PATH}:{value}");
+        }
+    }
+    variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
+}
+
+/// JSON with sorted keys and no spaces, whatever order the value had.
+pub(super) fn canonical(value: &impl Serialize) -> Vec<u8> {
+    let value = serde_json::to_value(value)
+        .unwrap_or_else(|error| panic!("BUG: a document is no JSON: {error}"));
+    sorted(value).to_string().into_bytes()
+}
+
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        Value::Object(fields) => {
+            let mut fields: Vec<(String, Value)> = fields.into_iter().collect();
+            fields.sort_by(|left, right| left.0.cmp(&right.0));
+            fields.into_iter().map(|(key, value)| (key, sorted(value))).collect()
+        }
+        other => other,
+    }
+}
+
+pub(super) fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, OciError> {
+    serde_json::from_slice(bytes)
+        .map_err(|error| OciError::Document { what: what.to_owned(), reason: error.to_string() })
+}
