@@ -113,14 +113,14 @@ impl Layout {
         // The manifest and the configuration are verified as they are read.
         let image = self.read_image(name)?;
         for layer in image.manifest.layers() {
-            self.blobs.verify(&layer.digest().to_string(), reporter)?;
+            self.blobs.verify(layer.digest().as_ref(), reporter)?;
         }
         Ok(())
     }
 
     fn image(&self, digest: &str) -> Result<Image, OciError> {
         let manifest: ImageManifest = parse("the manifest", &self.blobs.read(digest)?)?;
-        let config = self.blobs.read(&manifest.config().digest().to_string())?;
+        let config = self.blobs.read(manifest.config().digest().as_ref())?;
         let config: ImageConfiguration = parse("the image's configuration", &config)?;
         if config.rootfs().diff_ids().len() != manifest.layers().len() {
             return Err(OciError::Document {
