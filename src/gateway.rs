@@ -108,8 +108,7 @@ impl Gateway {
 
     /// What the files hold of one entry. `complete` once all its values are known.
     pub fn observe(&self, entry: &Entry, complete: Option<&Key>) -> Observation {
-        self.seen(|seen| seen.observe(entry, complete))
-            .unwrap_or_else(|| Observation::Unobserved(None))
+        self.seen(|seen| seen.observe(entry, complete)).unwrap_or(Observation::Unobserved(None))
     }
 
     /// Entries of this project that no spec wants.

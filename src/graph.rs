@@ -115,6 +115,7 @@ impl Graph {
         })
     }
 
+    #[must_use]
     /// The part made of the wanted steps and all that they need.
     pub fn needed_by(&self, wanted: impl Fn(&dyn Step) -> bool) -> Self {
         let mut needed = vec![false; self.steps.node_count()];

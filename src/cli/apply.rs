@@ -20,6 +20,7 @@ use crate::step::{Facts, StepId};
 use crate::ui::{self, Mode};
 use crate::workspace::SharedWorkspace;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
     #[command(flatten)]
@@ -80,7 +81,7 @@ pub(crate) async fn run(
         plan::refuse_conflicts(&planned.plan)?;
         let report = execute(&workspace, &planned, mode, interrupt).await?;
         keep_built(&workspace, &planned, &report, locked)?;
-        let gone = report.failed.iter().find_map(|failed| withdrawn(failed));
+        let gone = report.failed.iter().find_map(withdrawn);
         match gone {
             Some((again, word)) if !locked && renew == Renew::Nothing && !interrupt.asked() => {
                 ui::note(&word);

@@ -9,6 +9,7 @@ use crate::locking::Renew;
 use crate::plan::Plan;
 use crate::ui;
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Args)]
 pub(crate) struct PlanArgs {
     #[command(flatten)]

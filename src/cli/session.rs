@@ -17,7 +17,7 @@ use crate::graph::Graph;
 use crate::locking::{self, LockOptions, Renew};
 use crate::plan::{self, Plan, Wishes};
 use crate::project;
-use crate::spec::{EnvironmentName, Sources, nearest};
+use crate::spec::{EnvironmentName, ModelName, Sources, nearest};
 use crate::step::{Facts, StepId};
 use crate::steps;
 use crate::store::{Remembered, WriterLock};
@@ -205,7 +205,7 @@ pub(crate) fn model(workspace: &Workspace, name: &str) -> Result<(), UsageError>
     let models = &workspace.project.models;
     match models.get(name) {
         Some(_) => Ok(()),
-        None => Err(unknown("model", name, models.keys().map(|name| name.as_str()))),
+        None => Err(unknown("model", name, models.keys().map(ModelName::as_str))),
     }
 }
 

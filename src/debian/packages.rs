@@ -200,12 +200,12 @@ pub async fn fetch_packages(
     let missing = locked.packages.iter().filter(|package| !into.join(&package.sha256).exists());
     reporter.expect(missing.map(|package| package.size).sum());
     // Boxed: a closure over borrowed packages would keep the caller's future from being `Send`.
-    let mut fetches = Vec::with_capacity(locked.packages.len());
+    let mut downloads = Vec::with_capacity(locked.packages.len());
     for package in &locked.packages {
         let sources = sources(mirrors, locked, package);
-        fetches.push(fetch_package(fetcher, sources, package, into, reporter).boxed());
+        downloads.push(fetch_package(fetcher, sources, package, into, reporter).boxed());
     }
-    stream::iter(fetches).buffered(PARALLEL).try_collect().await
+    stream::iter(downloads).buffered(PARALLEL).try_collect().await
 }
 
 fn sources(mirrors: &Mirrors, locked: &LockedDebian, package: &LockedPackage) -> Vec<String> {

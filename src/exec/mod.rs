@@ -176,7 +176,7 @@ impl Executor<'_> {
             if let Some(name) = step.exclusive() {
                 written.remove(&name);
             }
-            self.ended(&mut schedule, &mut report, id, outcome, took)?;
+            self.ended(&mut schedule, &mut report, &id, outcome, took)?;
         }
         report.interrupted = self.interrupt.asked();
         schedule.finish(&mut report);
@@ -195,7 +195,7 @@ impl Executor<'_> {
     fn start(&self, running: &mut JoinSet<Ended>, ready: Ready) -> Id {
         let id = ready.step.id().clone();
         (self.events)(Event::StepStarted { id: id.clone() });
-        let log = self.store.root().join(Store::log_name(self.run, &id));
+        let log = self.store.root().join(Store::log_name(self.run, id));
         let reporter = self.reporter(id.clone(), log);
         let adopt = self.wishes.adopts(&*ready.step);
         let interrupt = self.interrupt.clone();
@@ -232,18 +232,18 @@ impl Executor<'_> {
         &self,
         schedule: &mut Schedule<'_>,
         report: &mut Report,
-        id: StepId,
+        id: &StepId,
         outcome: Result<Outcome, StepError>,
         took: Duration,
     ) -> Result<(), StoreError> {
-        let Some(step) = self.graph.get(&id) else { return Ok(()) };
-        let fingerprint = schedule.fingerprint(&id);
+        let Some(step) = self.graph.get(id) else { return Ok(()) };
+        let fingerprint = schedule.fingerprint(id);
         let key = fingerprint.key();
         let (ending, error) = match &outcome {
             Ok(outcome) => {
                 self.store.finish(
                     self.run,
-                    &id,
+                    id,
                     step.class(),
                     fingerprint,
                     took.as_secs_f64(),
@@ -257,11 +257,11 @@ impl Executor<'_> {
                 } else {
                     (Ending::Failed, "failed")
                 };
-                let log = self.store.root().join(Store::log_name(self.run, &id));
+                let log = self.store.root().join(Store::log_name(self.run, id));
                 append(&log, &format!("{word}: {error:?}"));
                 self.store.finish(
                     self.run,
-                    &id,
+                    id,
                     step.class(),
                     fingerprint,
                     took.as_secs_f64(),
@@ -278,13 +278,13 @@ impl Executor<'_> {
                 }
                 report.evidence.insert(id.clone(), outcome.evidence);
                 report.ran.push((id.clone(), took));
-                schedule.succeeded(&id, outcome.facts);
+                schedule.succeeded(id, outcome.facts);
             }
             Err(error) => {
                 if ending == Ending::Failed {
                     report.failed.push(FailedStep { id: id.clone(), error });
                 }
-                schedule.failed(&id);
+                schedule.failed(id);
             }
         }
         Ok(())

@@ -89,7 +89,7 @@ pub enum LockFileError {
         message: String,
         /// Its text.
         #[source_code]
-        text: NamedSource<String>,
+        text: Box<NamedSource<String>>,
         /// Where.
         #[label("here")]
         span: Option<SourceSpan>,
@@ -111,7 +111,7 @@ impl LockFile {
         let syntax = |error: toml::de::Error| LockFileError::Syntax {
             path: path.to_owned(),
             message: error.message().to_owned(),
-            text: NamedSource::new(path, text.to_owned()),
+            text: Box::new(NamedSource::new(path, text.to_owned())),
             span: error.span().map(SourceSpan::from),
         };
         let table: toml::Table = toml::from_str(text).map_err(syntax)?;

@@ -1,165 +1,186 @@
-//! Images: a configuration and a manifest over layers that are in the store.
+//! An image's manifest and configuration, as canonical JSON.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-use oci_spec::image::{
-    Arch, ConfigBuilder, Descriptor, DescriptorBuilder, HistoryBuilder, ImageConfiguration,
-    ImageConfigurationBuilder, ImageManifest, ImageManifestBuilder, MediaType, Os, RootFsBuilder,
-    Sha256Digest,
-};
+use oci_spec::image::MediaType;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+use serde_json::{Value, json};
 
 use super::error::OciError;
-use super::gzip::Layer;
 use super::layout::Layout;
 use crate::platform::Architecture;
-use crate::wheel::PREFIX;
 
-/// Where programs are looked up after the environment's own.
-const SYSTEM_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+/// Where an image's own programs come first.
+const OWN_PATH: &str = "/opt/goatbuild/bin";
 
-/// What an image's configuration says besides its layers.
+/// What a container's `PATH` is when no one says.
+const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
+
+/// How a layer is compressed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Compression {
+    /// As goatbuild's own layers, and nearly all others, are.
+    Gzip,
+    /// As some registries' bases are.
+    Zstd,
+    /// Not at all.
+    None,
+}
+
+/// One layer of an image to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ImageConfig {
-    /// The processor.
+pub struct LayerRef {
+    /// Of the blob.
+    pub digest: String,
+    /// Of the blob, in bytes.
+    pub size: u64,
+    /// Of the uncompressed tar.
+    pub diff_id: String,
+    /// The blob's form.
+    pub compression: Compression,
+    /// What made it, for the image's history.
+    pub created_by: String,
+}
+
+/// An image to be.
+#[derive(Debug, Clone)]
+pub struct ImageSpec {
+    /// What it runs on; the system is always Linux.
     pub architecture: Architecture,
-    /// Environment variables over those of the base.
-    pub environment: BTreeMap<String, String>,
-    /// When the image claims to be made, in seconds since 1970.
+    /// When it counts as made, in seconds since 1970.
     pub epoch: u64,
+    /// From the base up.
+    pub layers: Vec<LayerRef>,
+    /// The base's environment, as `NAME=value`.
+    pub base_env: Vec<String>,
+    /// The image's own environment, which wins.
+    pub env: BTreeMap<String, String>,
+    /// The program and its first arguments.
+    pub entrypoint: Vec<String>,
+    /// Further arguments that a run may replace.
+    pub cmd: Vec<String>,
+    /// Where it starts; empty means `/`.
+    pub working_dir: String,
+    /// Labels.
+    pub labels: BTreeMap<String, String>,
 }
 
-impl Layout {
-    /// Writes configuration and manifest of an image whose layers are in the store, lowest first,
-    /// and gives it a tag. Returns the manifest's digest.
-    pub fn write_image(
-        &self,
-        tag: &str,
-        config: &ImageConfig,
-        layers: &[Layer],
-    ) -> Result<String, OciError> {
-        for layer in layers {
-            self.blobs().open_blob(&layer.digest)?;
+/// Stores the image's documents and returns the manifest's digest; the layers must be stored.
+pub fn write_image(layout: &Layout, spec: &ImageSpec) -> Result<String, OciError> {
+    let blobs = layout.blobs();
+    for layer in &spec.layers {
+        if !blobs.has(&layer.digest)? {
+            return Err(OciError::Missing { digest: layer.digest.clone() });
         }
-        let document = configuration(config, layers);
-        let bytes = canonical(&document);
-        let digest = self.blobs().put(&bytes)?;
-        let config = descriptor(MediaType::ImageConfig, &digest, bytes.len() as u64);
-        let layers = layers
-            .iter()
-            .map(|layer| descriptor(MediaType::ImageLayerGzip, &layer.digest, layer.size))
-            .collect::<Vec<_>>();
-        let manifest = built(
-            ImageManifestBuilder::default()
-                .schema_version(2u32)
-                .media_type(MediaType::ImageManifest)
-                .config(config)
-                .layers(layers)
-                .build(),
-        );
-        let bytes = canonical(&manifest);
-        let digest = self.blobs().put(&bytes)?;
-        self.tag(tag, descriptor(MediaType::ImageManifest, &digest, bytes.len() as u64))?;
-        Ok(digest)
     }
-
-    /// The manifest of this digest.
-    pub fn manifest(&self, digest: &str) -> Result<ImageManifest, OciError> {
-        read(digest, &self.blobs().read(digest)?)
-    }
-
-    /// The configuration of the image of this digest.
-    pub fn configuration(&self, digest: &str) -> Result<ImageConfiguration, OciError> {
-        let config = self.manifest(digest)?.config().digest().to_string();
-        read(&config, &self.blobs().read(&config)?)
-    }
-
-    /// The environment variables that the image sets.
-    pub fn environment(&self, digest: &str) -> Result<BTreeMap<String, String>, OciError> {
-        let configuration = self.configuration(digest)?;
-        let variables = configuration.config().as_ref().and_then(|config| config.env().clone());
-        let split = |text: String| {
-            text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
-        };
-        Ok(variables.unwrap_or_default().into_iter().filter_map(split).collect())
-    }
-
-    /// Whether every blob of the image is there. Looks at names, not at bytes.
-    pub fn is_complete(&self, digest: &str) -> bool {
-        let Ok(manifest) = self.manifest(digest) else { return false };
-        let parts = manifest.layers().iter().chain([manifest.config()]);
-        parts.into_iter().all(|part| self.blobs().has(part.digest().as_ref()).unwrap_or(false))
-    }
-}
-
-fn configuration(config: &ImageConfig, layers: &[Layer]) -> ImageConfiguration {
-    let seconds = i64::try_from(config.epoch).unwrap_or(i64::MAX);
-    let created = Timestamp::from_second(seconds).unwrap_or(Timestamp::UNIX_EPOCH).to_string();
-    let mut environment = config.environment.clone();
-    environment
-        .entry("PATH".to_owned())
-        .and_modify(|path| *path = format!("/{PREFIX}/bin:{path}"))
-        .or_insert_with(|| format!("/{PREFIX}/bin:{SYSTEM_PATH}"));
-    environment.entry("VIRTUAL_ENV".to_owned()).or_insert_with(|| format!("/{PREFIX}"));
-    let variables: Vec<String> =
-        environment.iter().map(|(name, value)| format!("{name}={value}")).collect();
-    let history = layers
+    let config = canonical(&config(spec)?);
+    let config_digest = blobs.put(&config)?;
+    let layers: Vec<Value> = spec
+        .layers
         .iter()
-        .map(|_| {
-            let made = HistoryBuilder::default().created(created.clone()).created_by("goatbuild");
-            built(made.build())
+        .map(|layer| {
+            let media_type = match layer.compression {
+                Compression::Gzip => MediaType::ImageLayerGzip,
+                Compression::Zstd => MediaType::ImageLayerZstd,
+                Compression::None => MediaType::ImageLayer,
+            };
+            json!({"mediaType": media_type, "digest": layer.digest, "size": layer.size})
         })
-        .collect::<Vec<_>>();
-    let diff_ids: Vec<String> = layers.iter().map(|layer| layer.diff_id.clone()).collect();
-    built(
-        ImageConfigurationBuilder::default()
-            .created(created)
-            .architecture(match config.architecture {
-                Architecture::Amd64 => Arch::Amd64,
-                Architecture::Arm64 => Arch::ARM64,
-            })
-            .os(Os::Linux)
-            .config(built(
-                ConfigBuilder::default()
-                    .env(variables)
-                    .cmd(vec!["python".to_owned()])
-                    .working_dir("/")
-                    .build(),
-            ))
-            .rootfs(built(RootFsBuilder::default().typ("layers").diff_ids(diff_ids).build()))
-            .history(history)
-            .build(),
-    )
+        .collect();
+    let manifest = canonical(&json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::ImageManifest,
+        "config": {
+            "mediaType": MediaType::ImageConfig,
+            "digest": config_digest,
+            "size": config.len(),
+        },
+        "layers": layers,
+    }));
+    // What is written must be what every other reader of the specification reads.
+    parse::<oci_spec::image::ImageManifest>("the manifest", &manifest)?;
+    parse::<oci_spec::image::ImageConfiguration>("the image's configuration", &config)?;
+    blobs.put(&manifest)
 }
 
-fn descriptor(media_type: MediaType, digest: &str, size: u64) -> Descriptor {
-    let digits = digest.strip_prefix("sha256:").unwrap_or(digest);
-    let digest: Sha256Digest =
-        digits.parse().unwrap_or_else(|_| panic!("BUG: `{digest}` is not a digest"));
-    built(DescriptorBuilder::default().media_type(media_type).digest(digest).size(size).build())
+fn config(spec: &ImageSpec) -> Result<Value, OciError> {
+    let created = i64::try_from(spec.epoch)
+        .ok()
+        .and_then(|seconds| jiff::Timestamp::from_second(seconds).ok())
+        .ok_or_else(|| OciError::Document {
+            what: "the image's time".to_owned(),
+            reason: format!("{} seconds are beyond the calendar", spec.epoch),
+        })?
+        .to_string();
+    let mut run = json!({
+        "Env": environment(&spec.base_env, &spec.env),
+        "Entrypoint": spec.entrypoint,
+        "Cmd": spec.cmd,
+        "WorkingDir": if spec.working_dir.is_empty() { "/" } else { &spec.working_dir },
+    });
+    if !spec.labels.is_empty() {
+        run["Labels"] = json!(spec.labels);
+    }
+    let history: Vec<Value> = spec
+        .layers
+        .iter()
+        .map(|layer| json!({"created": created, "created_by": layer.created_by}))
+        .collect();
+    let diff_ids: Vec<&str> = spec.layers.iter().map(|layer| &*layer.diff_id).collect();
+    Ok(json!({
+        "created": created,
+        "architecture": spec.architecture.name(),
+        "os": "linux",
+        "config": run,
+        "rootfs": {"type": "layers", "diff_ids": diff_ids},
+        "history": history,
+    }))
 }
 
-/// Every required field is given, or this is a bug.
-fn built<T>(built: Result<T, oci_spec::OciSpecError>) -> T {
-    built.unwrap_or_else(|error| panic!("BUG: an OCI document is incomplete: {error}"))
+/// The base's variables in their order, overridden, then the new ones, sorted; `PATH` begins with
+/// the environment's own programs.
+fn environment(base: &[String], own: &BTreeMap<String, String>) -> Vec<String> {
+    let mut variables: Vec<(String, String)> = Vec::new();
+    let base = base.iter().map(|line| line.split_once('=').unwrap_or((line, "")));
+    let own = own.iter().map(|(name, value)| (&**name, &**value));
+    for (name, value) in base.chain(own) {
+        match variables.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => value.clone_into(old),
+            None => variables.push((name.to_owned(), value.to_owned())),
+        }
+    }
+    if !variables.iter().any(|(name, _)| name == "PATH") {
+        variables.insert(0, ("PATH".to_owned(), USUAL_PATH.to_owned()));
+    }
+    for (name, value) in &mut variables {
+        if name == "PATH" && value.split(':').next() != Some(OWN_PATH) {
+            *value = format!("{OWN_PATH}:{value}");
+        }
+    }
+    variables.into_iter().map(|(name, value)| format!("{name}={value}")).collect()
 }
 
-/// JSON with sorted keys and no spaces: the same document has the same digest.
-pub(super) fn canonical(document: &impl serde::Serialize) -> Vec<u8> {
-    serde_json::to_value(document)
-        .and_then(|value| serde_json::to_vec(&value))
-        .unwrap_or_else(|error| panic!("BUG: an OCI document is not JSON: {error}"))
+/// JSON with sorted keys and no spaces, whatever order the value had.
+pub(super) fn canonical(value: &impl Serialize) -> Vec<u8> {
+    let value = serde_json::to_value(value)
+        .unwrap_or_else(|error| panic!("BUG: a document is no JSON: {error}"));
+    sorted(value).to_string().into_bytes()
 }
 
-pub(super) fn read<T: serde::de::DeserializeOwned>(
-    name: &str,
-    bytes: &[u8],
-) -> Result<T, OciError> {
+fn sorted(value: Value) -> Value {
+    match value {
+        Value::Array(items) => items.into_iter().map(sorted).collect(),
+        Value::Object(fields) => {
+            let mut fields: Vec<(String, Value)> = fields.into_iter().collect();
+            fields.sort_by(|left, right| left.0.cmp(&right.0));
+            fields.into_iter().map(|(key, value)| (key, sorted(value))).collect()
+        }
+        other => other,
+    }
+}
+
+pub(super) fn parse<T: DeserializeOwned>(what: &str, bytes: &[u8]) -> Result<T, OciError> {
     serde_json::from_slice(bytes)
-        .map_err(|error| OciError::Document { what: name.to_owned(), reason: error.to_string() })
-}
-
-/// Annotations of an index entry with this tag.
-pub(super) fn tagged(tag: &str) -> HashMap<String, String> {
-    [(oci_spec::image::ANNOTATION_REF_NAME.to_owned(), tag.to_owned())].into()
+        .map_err(|error| OciError::Document { what: what.to_owned(), reason: error.to_string() })
 }

@@ -1,18 +1,17 @@
-//! The layout's two files, `oci-layout` and `index.json`.
+//! The layout's `index.json`: which images there are, and what they are called.
 
-use std::fs;
+use std::collections::BTreeMap;
+use std::fs::{self, File};
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
 
-use oci_spec::image::{ANNOTATION_REF_NAME, Descriptor, ImageIndex, ImageIndexBuilder, MediaType};
+use oci_spec::image::{
+    ANNOTATION_REF_NAME, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType,
+};
 
 use super::blob::{self, Blobs};
 use super::error::{OciError, at};
-use super::image::{canonical, read, tagged};
-
-/// Held while `index.json` is read, changed and replaced. Other processes are kept out by the
-/// project's lock.
-static INDEX: Mutex<()> = Mutex::new(());
+use super::image::{canonical, parse};
+use crate::event::Reporter;
 
 /// One OCI image layout.
 #[derive(Debug, Clone)]
@@ -21,15 +20,48 @@ pub struct Layout {
     blobs: Blobs,
 }
 
+/// An image's documents, read and verified.
+#[derive(Debug, Clone)]
+pub struct Image {
+    /// Of the manifest.
+    pub digest: String,
+    /// Names the configuration and the layers.
+    pub manifest: ImageManifest,
+    /// How it is to be run.
+    pub config: ImageConfiguration,
+}
+
+impl Image {
+    /// The environment variables that it sets.
+    pub fn environment(&self) -> BTreeMap<String, String> {
+        let config = self.config.config().as_ref();
+        let variables = config.and_then(|config| config.env().as_ref()).into_iter().flatten();
+        let split = |text: &String| {
+            text.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
+        };
+        variables.filter_map(split).collect()
+    }
+
+    /// Whether all of its layers are in the layout. Looks at names, not at bytes.
+    pub fn is_complete(&self, layout: &Layout) -> bool {
+        let mut layers = self.manifest.layers().iter();
+        layers.all(|layer| layout.blobs().has(layer.digest().as_ref()).unwrap_or(false))
+    }
+}
+
 impl Layout {
     /// Opens the layout in `root`, or makes an empty one.
     pub fn open(root: &Path) -> Result<Self, OciError> {
-        let blobs = Blobs::open(root.join("blobs/sha256"))?;
+        let layout = Self { root: root.to_owned(), blobs: Blobs::open(root.join("blobs/sha256"))? };
         let marker = root.join("oci-layout");
         if !marker.exists() {
             blob::replace(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
-        Ok(Self { root: root.to_owned(), blobs })
+        let _lock = layout.lock()?;
+        if !layout.index_path().exists() {
+            layout.write_index(&[])?;
+        }
+        Ok(layout)
     }
 
     /// The layout's blobs.
@@ -42,46 +74,111 @@ impl Layout {
         &self.root
     }
 
-    /// The digest of the image with this tag.
-    pub fn tagged(&self, tag: &str) -> Result<Option<String>, OciError> {
-        let found = self.index()?.into_iter().find(|entry| tag_of(entry) == Some(tag));
-        Ok(found.map(|entry| entry.digest().to_string()))
+    /// Lets `tag` name the manifest `digest`, in place of what it named before.
+    pub fn tag(&self, tag: &str, digest: &str) -> Result<(), OciError> {
+        let image = self.image(digest)?;
+        let name = digest.parse().map_err(|_| OciError::Digest { digest: digest.to_owned() })?;
+        let mut entry = Descriptor::new(
+            MediaType::ImageManifest,
+            self.blobs.len(digest)?,
+            oci_spec::image::Digest::clone(&name),
+        );
+        let mut platform = oci_spec::image::Platform::default();
+        platform.set_architecture(image.config.architecture().clone());
+        platform.set_os(image.config.os().clone());
+        entry.set_platform(Some(platform));
+        entry.set_annotations(Some([(ANNOTATION_REF_NAME.to_owned(), tag.to_owned())].into()));
+        let _lock = self.lock()?;
+        let mut entries = self.entries()?;
+        entries.retain(|other| ref_name(other) != Some(tag));
+        entries.push(entry);
+        entries.sort_by(|left, right| ref_name(left).cmp(&ref_name(right)));
+        self.write_index(&entries)
     }
 
-    /// Points a tag to a manifest that is in the store.
-    pub(super) fn tag(&self, tag: &str, mut manifest: Descriptor) -> Result<(), OciError> {
-        let _only = INDEX.lock().unwrap_or_else(PoisonError::into_inner);
-        let mut entries = self.index()?;
-        entries.retain(|entry| tag_of(entry) != Some(tag));
-        manifest.set_annotations(Some(tagged(tag)));
-        entries.push(manifest);
-        entries.sort_by(|one, other| tag_of(one).cmp(&tag_of(other)));
-        let index = ImageIndexBuilder::default()
-            .schema_version(2u32)
-            .media_type(MediaType::ImageIndex)
-            .manifests(entries)
-            .build()
-            .unwrap_or_else(|error| panic!("BUG: an OCI index is incomplete: {error}"));
-        blob::replace(&self.index_file(), &canonical(&index))
+    /// Removes a tag, if there; the blobs stay.
+    pub fn untag(&self, tag: &str) -> Result<(), OciError> {
+        let _lock = self.lock()?;
+        let mut entries = self.entries()?;
+        entries.retain(|other| ref_name(other) != Some(tag));
+        self.write_index(&entries)
     }
 
-    fn index_file(&self) -> PathBuf {
+    /// All tags with the digests of their manifests, sorted.
+    pub fn tags(&self) -> Result<Vec<(String, String)>, OciError> {
+        let entries = self.entries()?;
+        Ok(entries
+            .iter()
+            .filter_map(|entry| Some((ref_name(entry)?.to_owned(), entry.digest().to_string())))
+            .collect())
+    }
+
+    /// Reads the image of a tag or of a manifest's digest.
+    pub fn read_image(&self, name: &str) -> Result<Image, OciError> {
+        if name.starts_with("sha256:") {
+            return self.image(name);
+        }
+        let digest = self
+            .entries()?
+            .iter()
+            .find(|entry| ref_name(entry) == Some(name))
+            .map(|entry| entry.digest().to_string())
+            .ok_or_else(|| OciError::NoImage { name: name.to_owned(), path: self.root.clone() })?;
+        self.image(&digest)
+    }
+
+    /// Reads all blobs of an image and compares them with their names.
+    pub fn verify(&self, name: &str, reporter: &Reporter) -> Result<(), OciError> {
+        // The manifest and the configuration are verified as they are read.
+        let image = self.read_image(name)?;
+        for layer in image.manifest.layers() {
+            self.blobs.verify(layer.digest().as_ref(), reporter)?;
+        }
+        Ok(())
+    }
+
+    fn image(&self, digest: &str) -> Result<Image, OciError> {
+        let manifest: ImageManifest = parse("the manifest", &self.blobs.read(digest)?)?;
+        let config = self.blobs.read(manifest.config().digest().as_ref())?;
+        let config: ImageConfiguration = parse("the image's configuration", &config)?;
+        if config.rootfs().diff_ids().len() != manifest.layers().len() {
+            return Err(OciError::Document {
+                what: "the image".to_owned(),
+                reason: "its two documents differ in the number of layers".to_owned(),
+            });
+        }
+        Ok(Image { digest: digest.to_owned(), manifest, config })
+    }
+
+    fn index_path(&self) -> PathBuf {
         self.root.join("index.json")
     }
 
-    fn index(&self) -> Result<Vec<Descriptor>, OciError> {
-        let path = self.index_file();
-        match fs::read(&path) {
-            Ok(bytes) => {
-                let index: ImageIndex = read("index.json", &bytes)?;
-                Ok(index.manifests().clone())
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(Vec::new()),
-            Err(error) => Err(at(&path, "read")(error)),
-        }
+    fn entries(&self) -> Result<Vec<Descriptor>, OciError> {
+        let path = self.index_path();
+        let bytes = fs::read(&path).map_err(at(&path, "read"))?;
+        let index: ImageIndex = parse("index.json", &bytes)?;
+        Ok(index.manifests().clone())
+    }
+
+    fn write_index(&self, entries: &[Descriptor]) -> Result<(), OciError> {
+        let index = serde_json::json!({
+            "schemaVersion": 2,
+            "mediaType": MediaType::ImageIndex.to_string(),
+            "manifests": entries,
+        });
+        blob::replace(&self.index_path(), &canonical(&index))
+    }
+
+    /// Keeps other writers of the index out, in this process and in others, until dropped.
+    fn lock(&self) -> Result<File, OciError> {
+        let path = self.root.join(".index.lock");
+        let file = File::create(&path).map_err(at(&path, "created"))?;
+        file.lock().map_err(at(&path, "locked"))?;
+        Ok(file)
     }
 }
 
-fn tag_of(entry: &Descriptor) -> Option<&str> {
+fn ref_name(entry: &Descriptor) -> Option<&str> {
     entry.annotations().as_ref()?.get(ANNOTATION_REF_NAME).map(String::as_str)
 }

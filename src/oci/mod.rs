@@ -8,11 +8,13 @@ mod error;
 mod gzip;
 mod image;
 mod layout;
+#[cfg(test)]
+mod tests;
 mod unpack;
 
 pub use self::blob::{BlobWriter, Blobs, LayerWriter};
 pub use self::error::OciError;
 pub use self::gzip::{BLOCK, GzipBlocks, Layer};
-pub use self::image::ImageConfig;
-pub use self::layout::Layout;
-pub use self::unpack::unpack;
+pub use self::image::{Compression, ImageSpec, LayerRef, write_image};
+pub use self::layout::{Image, Layout};
+pub use self::unpack::unpack_layers;

@@ -1,66 +1,66 @@
-//! Flattens an image into one directory, as a plain user.
+//! Layers flattened into a directory, as a plain user and without leaving it.
 //!
-//! Every path is resolved inside the directory, symbolic links included, so that no layer reaches
-//! out of it. Owners and special files are left out, modes are kept.
+//! Ownership and devices are left out, modes are kept (directories stay writable by the owner).
+//! Every parent is resolved component by component inside the target, as if it were the root, so a
+//! link never leads out. That assumes that nobody else changes the target meanwhile.
+//! gzip's CRC-32 is checked; blobs that may have been tampered with want [`super::Layout::verify`].
 
-use std::fs::{self, File, Permissions};
-use std::io;
-use std::os::unix::fs::{PermissionsExt as _, symlink};
+use std::collections::HashSet;
+use std::fs::{self, File, OpenOptions, Permissions};
+use std::io::{self, BufReader, Read};
+use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
+use std::time::{Duration, UNIX_EPOCH};
 
-use flate2::read::MultiGzDecoder;
-use tar::{Archive, Entry, EntryType};
+use flate2::bufread::MultiGzDecoder;
+use oci_spec::image::MediaType;
+use tar::{Entry, EntryType};
 
 use super::error::{OciError, at};
-use super::layout::Layout;
+use super::layout::{Image, Layout};
 use crate::event::Reporter;
 
-/// As many links as the kernel follows.
-const MOST_LINKS: usize = 40;
+/// As many links as Linux follows in one path.
+const LINKS: usize = 40;
 
-/// Unpacks the layers of the image of this digest into `root`, lowest first.
-pub fn unpack(
+/// Unpacks all layers of `image`, the lowest first, into the directory `into`, which must be empty.
+pub fn unpack_layers(
     layout: &Layout,
-    image: &str,
-    root: &Path,
+    image: &Image,
+    into: &Path,
     reporter: &Reporter,
 ) -> Result<(), OciError> {
-    let manifest = layout.manifest(image)?;
-    reporter.expect(manifest.layers().iter().map(|layer| layer.size()).sum());
-    for layer in manifest.layers() {
+    fs::create_dir_all(into).map_err(at(into, "created"))?;
+    let into = fs::canonicalize(into).map_err(at(into, "read"))?;
+    for layer in image.manifest.layers() {
         let digest = layer.digest().to_string();
         let file = layout.blobs().open_blob(&digest)?;
-        let counted = Counted { file: io::BufReader::with_capacity(1 << 17, file), reporter };
-        let refused = |entry: &Path, reason: String| OciError::Unpack {
-            digest: digest.clone(),
-            entry: entry.display().to_string(),
-            reason,
+        let counted = Counted { file, reporter: reporter.clone() };
+        let buffered = BufReader::with_capacity(1 << 18, counted);
+        let media_type = layer.media_type().to_string();
+        let content: Box<dyn Read> = match layer.media_type() {
+            MediaType::ImageLayerGzip => Box::new(MultiGzDecoder::new(buffered)),
+            _ if media_type.ends_with("tar.gzip") => Box::new(MultiGzDecoder::new(buffered)),
+            MediaType::ImageLayer => Box::new(buffered),
+            _ => {
+                return Err(OciError::Document {
+                    what: format!("layer {digest}"),
+                    reason: format!("the media type {media_type} can't be unpacked"),
+                });
+            }
         };
-        let damaged = |error: &io::Error| refused(Path::new(""), format!("can't be read: {error}"));
-        let mut archive = Archive::new(MultiGzDecoder::new(counted));
-        for entry in archive.entries().map_err(|error| damaged(&error))? {
-            let mut entry = entry.map_err(|error| stopped(reporter, damaged(&error)))?;
-            let path = entry.path().map_err(|error| damaged(&error))?.into_owned();
-            place(&mut entry, &path, root).map_err(|failed| match failed {
-                Failed::Outside => refused(&path, "leads out of the image".to_owned()),
-                Failed::Io(source) => stopped(reporter, at(&root.join(&path), "written")(source)),
-            })?;
-        }
+        unpack(content, &digest, &into, reporter)?;
     }
     Ok(())
 }
 
-fn stopped(reporter: &Reporter, error: OciError) -> OciError {
-    reporter.check().map_or_else(OciError::from, |()| error)
+/// Counts what is read, and stops when asked to.
+struct Counted {
+    file: File,
+    reporter: Reporter,
 }
 
-/// Counts what is read, and fails when the work should stop.
-struct Counted<'a> {
-    file: io::BufReader<File>,
-    reporter: &'a Reporter,
-}
-
-impl io::Read for Counted<'_> {
+impl Read for Counted {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
         let read = self.file.read(buffer)?;
         self.reporter.advance(read as u64).map_err(io::Error::other)?;
@@ -68,109 +68,172 @@ impl io::Read for Counted<'_> {
     }
 }
 
-enum Failed {
-    Outside,
-    Io(io::Error),
+/// Applies one layer to the tree in `root`.
+fn unpack(
+    content: impl Read,
+    digest: &str,
+    root: &Path,
+    reporter: &Reporter,
+) -> Result<(), OciError> {
+    let wrong = |entry: &str, reason: String| OciError::Unpack {
+        digest: digest.to_owned(),
+        entry: entry.to_owned(),
+        reason,
+    };
+    // A failed read may be the answer to a request to stop.
+    let failed = |error: io::Error| match reporter.check() {
+        Err(stop) => stop.into(),
+        Ok(()) => wrong("(archive)", error.to_string()),
+    };
+    let mut own: HashSet<PathBuf> = HashSet::new();
+    let mut archive = tar::Archive::new(content);
+    for entry in archive.entries().map_err(failed)? {
+        let mut entry = entry.map_err(failed)?;
+        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        let path = entry.path().map_err(failed)?.into_owned();
+        let outcome = apply(&mut entry, &path, root, &mut own);
+        outcome.map_err(|error| match reporter.check() {
+            Err(stop) => stop.into(),
+            Ok(()) => wrong(&name, error.to_string()),
+        })?;
+    }
+    // What follows the archive is read too, so that the last checksum is verified.
+    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(failed)?;
+    Ok(())
 }
 
-impl From<io::Error> for Failed {
-    fn from(error: io::Error) -> Self {
-        Self::Io(error)
-    }
-}
-
-fn place<R: io::Read>(entry: &mut Entry<'_, R>, path: &Path, root: &Path) -> Result<(), Failed> {
-    if path.components().any(|part| part == Component::ParentDir) {
-        return Err(Failed::Outside);
-    }
-    let Some(name) = path.file_name() else { return Ok(()) };
-    let parent = resolve(root, path.parent().unwrap_or(Path::new("")), 0)?;
+fn apply(
+    entry: &mut Entry<'_, impl Read>,
+    path: &Path,
+    root: &Path,
+    own: &mut HashSet<PathBuf>,
+) -> io::Result<()> {
+    let Some((parent, name)) = split(path)? else { return Ok(()) };
+    let parent = resolve(root, &parent, true)?;
     if let Some(hidden) = name.to_str().and_then(|name| name.strip_prefix(".wh.")) {
-        if hidden == ".wh..opq" {
-            for child in fs::read_dir(&parent)? {
-                remove(&child?.path())?;
-            }
+        return if hidden == ".wh..opq" {
+            clear(&parent, own)
+        } else if matches!(hidden, "" | "." | "..") || hidden.contains('/') {
+            Err(io::Error::other("is a whiteout of nothing"))
         } else {
-            remove(&parent.join(hidden))?;
-        }
-        return Ok(());
+            remove_lower(&parent.join(hidden), own)
+        };
     }
-    fs::create_dir_all(&parent)?;
     let target = parent.join(name);
-    let mode = entry.header().mode()? & 0o777;
-    match entry.header().entry_type() {
+    let kind = entry.header().entry_type();
+    let mode = entry.header().mode()? & 0o7777;
+    match fs::symlink_metadata(&target) {
+        Ok(old) if kind.is_dir() && old.is_dir() => (),
+        Ok(old) if old.is_dir() => fs::remove_dir_all(&target)?,
+        Ok(_) => fs::remove_file(&target)?,
+        Err(_) => (),
+    }
+    match kind {
         EntryType::Directory => {
-            if !fs::symlink_metadata(&target).is_ok_and(|found| found.is_dir()) {
-                // A directory over a link to a directory adds to what the link names.
-                if fs::metadata(&target).is_ok_and(|found| found.is_dir()) {
-                    return Ok(());
-                }
-                remove(&target)?;
+            if !target.is_dir() {
                 fs::create_dir(&target)?;
             }
             fs::set_permissions(&target, Permissions::from_mode(mode | 0o700))?;
         }
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-            remove(&target)?;
-            let mut file = File::options().write(true).create_new(true).open(&target)?;
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
             io::copy(entry, &mut file)?;
-            file.set_permissions(Permissions::from_mode(mode | 0o400))?;
+            file.set_permissions(Permissions::from_mode(mode))?;
+            file.set_modified(UNIX_EPOCH + Duration::from_secs(entry.header().mtime()?))?;
         }
         EntryType::Symlink => {
-            let link = entry.link_name()?.ok_or(Failed::Outside)?;
-            remove(&target)?;
+            let link = entry.link_name()?.ok_or_else(|| io::Error::other("links to nothing"))?;
             symlink(link, &target)?;
         }
         EntryType::Link => {
-            let link = entry.link_name()?.ok_or(Failed::Outside)?;
-            let name = link.file_name().ok_or(Failed::Outside)?;
-            let original = resolve(root, link.parent().unwrap_or(Path::new("")), 0)?.join(name);
-            if original != target {
-                remove(&target)?;
-                fs::hard_link(original, &target)?;
-            }
+            let link = entry.link_name()?.ok_or_else(|| io::Error::other("links to nothing"))?;
+            let (parent, name) =
+                split(&link)?.ok_or_else(|| io::Error::other("links to the root"))?;
+            fs::hard_link(resolve(root, &parent, false)?.join(name), &target)?;
         }
-        // Devices and pipes: the runtime brings its own.
-        _ => {}
+        // Devices need privileges, and the runtime has its own.
+        _ => return Ok(()),
     }
+    own.extend(target.ancestors().take_while(|path| *path != root).map(Path::to_owned));
     Ok(())
 }
 
-/// The directory that `path` names with `root` as `/`, following links that are there.
-fn resolve(root: &Path, path: &Path, links: usize) -> Result<PathBuf, Failed> {
-    let mut resolved = root.to_owned();
+/// The parent's components and the last one; nothing for the root itself.
+fn split(path: &Path) -> io::Result<Option<(PathBuf, std::ffi::OsString)>> {
+    let mut plain = PathBuf::new();
     for component in path.components() {
         match component {
-            Component::RootDir => root.clone_into(&mut resolved),
-            Component::CurDir => {}
-            // As the kernel has it, `..` of the root is the root.
-            Component::ParentDir => {
-                if resolved != root {
-                    resolved.pop();
-                }
-            }
-            Component::Prefix(_) => return Err(Failed::Outside),
-            Component::Normal(name) => {
-                let next = resolved.join(name);
-                match fs::read_link(&next) {
-                    Ok(_) if links >= MOST_LINKS => return Err(Failed::Outside),
-                    Ok(link) => {
-                        let here = resolved.strip_prefix(root).unwrap_or(Path::new(""));
-                        resolved = resolve(root, &here.join(link), links + 1)?;
-                    }
-                    Err(_) => resolved = next,
-                }
-            }
+            Component::Normal(name) => plain.push(name),
+            Component::ParentDir => return Err(io::Error::other("climbs out of its directory")),
+            Component::CurDir | Component::RootDir | Component::Prefix(_) => (),
         }
     }
-    Ok(resolved)
+    Ok(plain
+        .file_name()
+        .map(|name| (plain.parent().unwrap_or(Path::new("")).to_owned(), name.to_owned())))
 }
 
-fn remove(path: &Path) -> io::Result<()> {
-    match fs::symlink_metadata(path) {
-        Ok(found) if found.is_dir() => fs::remove_dir_all(path),
-        Ok(_) => fs::remove_file(path),
-        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
-        Err(error) => Err(error),
+/// Follows `path` inside `root` as if `root` were `/`; makes missing directories if `make`.
+fn resolve(root: &Path, path: &Path, make: bool) -> io::Result<PathBuf> {
+    let mut todo: Vec<std::ffi::OsString> =
+        path.iter().rev().map(std::ffi::OsStr::to_owned).collect();
+    let mut found = root.to_owned();
+    let mut links = 0;
+    while let Some(name) = todo.pop() {
+        if name == ".." {
+            if found != root {
+                found.pop();
+            }
+            continue;
+        }
+        if name == "." {
+            continue;
+        }
+        if name == "/" {
+            root.clone_into(&mut found);
+            continue;
+        }
+        found.push(&name);
+        match fs::symlink_metadata(&found) {
+            Ok(data) if data.is_symlink() => {
+                links += 1;
+                if links > LINKS {
+                    return Err(io::Error::other("goes through too many links"));
+                }
+                let link = fs::read_link(&found)?;
+                found.pop();
+                todo.extend(link.iter().rev().map(std::ffi::OsStr::to_owned));
+            }
+            Ok(data) if data.is_dir() => (),
+            Ok(_) if make => {
+                return Err(io::Error::other("lies below something that is no directory"));
+            }
+            Ok(_) => return Err(io::ErrorKind::NotADirectory.into()),
+            Err(error) if error.kind() == io::ErrorKind::NotFound && make => {
+                fs::create_dir(&found)?;
+                fs::set_permissions(&found, Permissions::from_mode(0o755))?;
+            }
+            Err(error) => return Err(error),
+        }
     }
+    Ok(found)
+}
+
+/// Removes what lower layers put at `target`; what this layer did stays.
+fn remove_lower(target: &Path, own: &HashSet<PathBuf>) -> io::Result<()> {
+    let Ok(data) = fs::symlink_metadata(target) else { return Ok(()) };
+    match (data.is_dir(), own.contains(target)) {
+        (true, false) => fs::remove_dir_all(target),
+        (true, true) => clear(target, own),
+        (false, false) => fs::remove_file(target),
+        (false, true) => Ok(()),
+    }
+}
+
+fn clear(directory: &Path, own: &HashSet<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(directory)? {
+        remove_lower(&entry?.path(), own)?;
+    }
+    Ok(())
 }

@@ -51,11 +51,11 @@ pub(super) async fn fetch_through(
     missing.sort_by_key(|wheel| std::cmp::Reverse(wheel.size));
     reporter.expect(missing.iter().filter_map(|wheel| wheel.size).sum());
     // Boxed: a closure over borrowed wheels would keep the caller's future from being `Send`.
-    let mut fetches = Vec::with_capacity(missing.len());
+    let mut downloads = Vec::with_capacity(missing.len());
     for wheel in missing {
-        fetches.push(fetch_one(fetcher, index, wheel, path_of(wheel), reporter).boxed());
+        downloads.push(fetch_one(fetcher, index, wheel, path_of(wheel), reporter).boxed());
     }
-    stream::iter(fetches).buffer_unordered(PARALLEL).try_collect::<()>().await?;
+    stream::iter(downloads).buffer_unordered(PARALLEL).try_collect::<()>().await?;
     Ok(wheels.iter().map(path_of).collect())
 }
 

@@ -1,11 +1,13 @@
 //! `image:<image>`: layers and a configuration, in the OCI layout.
 
+use std::collections::BTreeMap;
+
 use async_trait::async_trait;
 
 use super::base::LAYER_FACTS;
 use super::wheels;
 use crate::fingerprint::Fingerprint;
-use crate::oci::{ImageConfig, Layer};
+use crate::oci::{self, Compression, ImageSpec, Layer, LayerRef};
 use crate::spec::{self, ImageName};
 use crate::step::{
     Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
@@ -22,7 +24,7 @@ pub(super) struct Image {
     workspace: SharedWorkspace,
     id: StepId,
     models: Vec<String>,
-    image: spec::Image,
+    described: spec::Image,
     parts: LockedParts,
     inputs: Vec<Input>,
 }
@@ -43,7 +45,7 @@ impl Image {
             workspace: workspace.clone(),
             id: StepId::new("image", image),
             models: models.to_vec(),
-            image: workspace.project.images[image].clone(),
+            described: workspace.project.images[image].clone(),
             parts: workspace.parts(image),
             inputs,
         }
@@ -86,18 +88,13 @@ impl Step for Image {
     fn describe(&self, inputs: &Inputs) -> Fingerprint {
         let mut fingerprint = Fingerprint::new("image", VERSION);
         fingerprint
-            .field("architecture", self.image.architecture.name())
+            .field("architecture", self.described.architecture.name())
             .field("python", self.parts.runtime.python)
             .field("source-date-epoch", self.workspace.settings.epoch);
         for (input, layer) in self.inputs.iter().zip(self.layers(inputs)) {
-            let label = match input.step.kind() {
-                "base" => "layer.base".to_owned(),
-                // Without the image's name: the same layers make the same image.
-                _ => format!("layer.{}", input.step.name().rsplit('/').next().unwrap_or_default()),
-            };
-            fingerprint.field(label, layer.digest);
+            fingerprint.field(format!("layer.{}", label(&input.step)), layer.digest);
         }
-        for (name, value) in &self.image.env {
+        for (name, value) in &self.described.env {
             fingerprint.field(format!("env.{name}"), value);
         }
         fingerprint
@@ -109,7 +106,9 @@ impl Step for Image {
 
     fn has_blobs(&self, facts: &Facts) -> bool {
         match (self.workspace.layout(), facts.get("digest")) {
-            (Ok(layout), Some(digest)) => layout.is_complete(digest),
+            (Ok(layout), Some(digest)) => {
+                layout.read_image(digest).is_ok_and(|image| image.is_complete(&layout))
+            }
             _ => false,
         }
     }
@@ -119,12 +118,20 @@ impl Step for Image {
         let scheme =
             Scheme { python: self.parts.runtime.python, epoch: self.workspace.settings.epoch };
         let mut layers = self.layers(&task.inputs);
-        let config = ImageConfig {
-            architecture: self.image.architecture,
-            environment: self.image.env.clone(),
+        let mut made_by: Vec<String> = self.inputs.iter().map(|input| label(&input.step)).collect();
+        made_by.insert(1, "environment".to_owned());
+        let spec = ImageSpec {
+            architecture: self.described.architecture,
             epoch: scheme.epoch,
+            layers: Vec::new(),
+            base_env: Vec::new(),
+            env: self.described.env.clone(),
+            entrypoint: Vec::new(),
+            cmd: vec!["python".to_owned()],
+            working_dir: String::new(),
+            labels: BTreeMap::new(),
         };
-        let (layout, tag) = (self.workspace.layout()?, self.image.name.to_string());
+        let (layout, tag) = (self.workspace.layout()?, self.described.name.to_string());
         let reporter = task.reporter.clone();
         blocking(move || {
             reporter.message("checking that no two wheels own one path");
@@ -134,7 +141,20 @@ impl Step for Image {
             let environment = wheel::venv_layer(&scheme, &interpreter, &mut blob)?;
             blob.commit(&environment)?;
             layers.insert(1, environment);
-            let digest = layout.write_image(&tag, &config, &layers)?;
+            let layers: Vec<LayerRef> = layers
+                .into_iter()
+                .zip(made_by)
+                .map(|(layer, created_by)| LayerRef {
+                    digest: layer.digest,
+                    size: layer.size,
+                    diff_id: layer.diff_id,
+                    compression: Compression::Gzip,
+                    created_by,
+                })
+                .collect();
+            let spec = ImageSpec { layers: layers.clone(), ..spec };
+            let digest = oci::write_image(&layout, &spec)?;
+            layout.tag(&tag, &digest)?;
             let size: u64 = layers.iter().map(|layer| layer.size).sum();
             let evidence = [
                 ("layers".to_owned(), layers.len().to_string()),
@@ -143,5 +163,13 @@ impl Step for Image {
             Ok(Outcome { facts: [("digest".to_owned(), digest)].into(), evidence: evidence.into() })
         })
         .await
+    }
+}
+
+/// A layer's name without the image's: the same layers make the same image, whatever it is called.
+fn label(step: &StepId) -> String {
+    match step.kind() {
+        "base" => "base".to_owned(),
+        _ => step.name().rsplit('/').next().unwrap_or_default().to_owned(),
     }
 }

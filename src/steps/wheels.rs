@@ -22,7 +22,7 @@ pub(super) struct Wheels {
     workspace: SharedWorkspace,
     id: StepId,
     models: Vec<String>,
-    wheels: Vec<LockedWheel>,
+    locked: Vec<LockedWheel>,
     scheme: Scheme,
 }
 
@@ -45,7 +45,7 @@ pub(super) fn slots(
             workspace: workspace.clone(),
             id: StepId::new("wheels", format!("{image}/{}", slot.name)),
             models: models.to_vec(),
-            wheels: slot.wheels.iter().map(|at| parts.wheels[*at].clone()).collect(),
+            locked: slot.wheels.iter().map(|at| parts.wheels[*at].clone()).collect(),
             scheme,
         })
         .collect()
@@ -90,7 +90,7 @@ impl Step for Wheels {
         fingerprint
             .field("python", self.scheme.python)
             .field("source-date-epoch", self.scheme.epoch);
-        for wheel in &self.wheels {
+        for wheel in &self.locked {
             let version = format!("{} {}", wheel.version, wheel.sha256);
             fingerprint.field(format!("wheel.{}", wheel.name), version);
         }
@@ -107,7 +107,7 @@ impl Step for Wheels {
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         task.reporter.message("fetching");
-        let files = fetch(&self.workspace, &self.wheels, task).await?;
+        let files = fetch(&self.workspace, &self.locked, task).await?;
         task.reporter.message("splicing");
         let (layout, scheme) = (self.workspace.layout()?, self.scheme);
         let reporter = task.reporter.clone();

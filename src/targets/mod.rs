@@ -15,6 +15,9 @@ use crate::hub::Manifest;
 use crate::plan::Unwanted;
 use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
 
+/// Gives the program and its arguments for what names the model and for a port.
+pub type CommandLine = dyn Fn(&str, u16) -> Vec<String> + Send + Sync;
+
 /// What is to be served, whatever the target is.
 #[derive(Clone)]
 pub struct Deployment {
@@ -27,7 +30,7 @@ pub struct Deployment {
     /// What requests call the model.
     pub served_name: String,
     /// The program and its arguments; the port is filled in by `command`.
-    pub command: Arc<dyn Fn(&str, u16) -> Vec<String> + Send + Sync>,
+    pub command: Arc<CommandLine>,
     /// Environment variables over the image's.
     pub environment: BTreeMap<String, String>,
     /// The port, when the spec names one.

@@ -1,6 +1,7 @@
 //! What is going on during an apply: a live view in a terminal, plain lines, or JSON lines.
 
 use std::collections::HashMap;
+use std::fmt::Write as _;
 use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
@@ -196,12 +197,12 @@ impl Running {
         let rate = (self.done as f64 / seconds) as u64;
         let mut text = format!("{}  {}", self.message, bytes(self.done));
         if self.expected > self.done {
-            text.push_str(&format!(" of {}", bytes(self.expected)));
+            let _ = write!(text, " of {}", bytes(self.expected));
         }
-        text.push_str(&format!(", {}/s", bytes(rate)));
+        let _ = write!(text, ", {}/s", bytes(rate));
         let left = self.expected.saturating_sub(self.done).checked_div(rate);
         if let Some(left) = left.filter(|left| *left > 0) {
-            text.push_str(&format!(", {} left", duration(Duration::from_secs(left))));
+            let _ = write!(text, ", {} left", duration(Duration::from_secs(left)));
         }
         text
     }

@@ -119,7 +119,7 @@ fn a_stream_must_end_exactly_at_its_size() {
                 raw.data.extend_from_slice(&trailer);
             }),
         ),
-        ("cut", with_big(|raw| drop(raw.data.pop()))),
+        ("cut", with_big(|raw| raw.data.truncate(raw.data.len() - 1))),
         ("short", with_big(|raw| raw.size += 1)),
         ("long", with_big(|raw| raw.size -= 1)),
         ("bomb", with_big(|raw| raw.size = 4096)),

@@ -169,7 +169,8 @@ impl<'archive> Layout<'archive> {
     fn place(&self, member: &Member, scripts: &[EntryPoint]) -> Result<Option<Place>, WheelError> {
         let name = &*member.name;
         // Bytecode depends on the interpreter and on times. One outside `__pycache__` is a module.
-        if name.ends_with(".pyc") && name.split('/').any(|part| part == "__pycache__") {
+        if name.strip_suffix(".pyc").is_some() && name.split('/').any(|part| part == "__pycache__")
+        {
             return Ok(None);
         }
         let wrong = |reason| WheelError::Path {
@@ -182,10 +183,10 @@ impl<'archive> Layout<'archive> {
             return Ok(None);
         }
         let in_site = || Place { path: format!("{}/{name}", self.site), is_script: false };
-        if !top.ends_with(".data") || rest.is_empty() {
+        let Some(data) = top.strip_suffix(".data").filter(|_| !rest.is_empty()) else {
             return Ok(Some(in_site()));
-        }
-        if top.strip_suffix(".data") != Some(self.stem) {
+        };
+        if data != self.stem {
             return Err(wrong("is in a .data directory that is not the wheel's own"));
         }
         let (scheme, rest) = rest.split_once('/').unwrap_or((rest, ""));
@@ -281,7 +282,7 @@ fn check_metadata(
     let wheel = layout.required("WHEEL", inflater)?;
     let version = field(&wheel, "Wheel-Version").unwrap_or_default();
     let major = version.split('.').next().and_then(|major| major.parse::<u32>().ok());
-    if !major.is_some_and(|major| major <= 1) {
+    if major.is_none_or(|major| major > 1) {
         return Err(WheelError::FormatVersion {
             wheel: layout.archive.wheel.clone(),
             version: if version.is_empty() { "(none)".to_owned() } else { version.to_owned() },

@@ -17,6 +17,8 @@ mod inflate;
 mod install;
 mod layer;
 mod name;
+#[cfg(test)]
+mod peer_tests;
 mod record;
 mod scripts;
 mod slot;

@@ -109,7 +109,8 @@ fn split(path: &str) -> Option<(&str, &str)> {
 }
 
 fn truncated(text: &str) -> &str {
-    &text[..text.floor_char_boundary(100)]
+    let end = (0..=text.len().min(100)).rev().find(|end| text.is_char_boundary(*end));
+    &text[..end.unwrap_or(0)]
 }
 
 /// Adds a PAX record, whose length counts its own digits.

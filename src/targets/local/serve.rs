@@ -153,12 +153,12 @@ impl Local {
         timeout: Duration,
         reporter: &Reporter,
     ) -> Result<(), Unserved> {
-        let server = Server::local(&url(served.port), Duration::from_secs(5))
+        let api = Server::local(&url(served.port), Duration::from_secs(5))
             .map_err(|error| Unserved::Other(error.into()))?;
         let began = Instant::now();
         while began.elapsed() < timeout {
             reporter.check().map_err(|stop| Unserved::Other(stop.into()))?;
-            if server.is_healthy(&served.health).await {
+            if api.is_healthy(&served.health).await {
                 // Something else may answer there; only our own process counts.
                 if served.instance.as_ref().is_some_and(runtime::is_alive) {
                     return Ok(());
@@ -212,7 +212,7 @@ impl Local {
                 .prefix(".unpacking-")
                 .tempdir_in(&roots)
                 .map_err(unusable)?;
-            oci::unpack(&layout, &image, unpacked.path(), &reporter)?;
+            oci::unpack_layers(&layout, &layout.read_image(&image)?, unpacked.path(), &reporter)?;
             runtime::prepare_root(unpacked.path())?;
             std::fs::create_dir_all(unpacked.path().join(WORK.trim_start_matches('/')))
                 .map_err(unusable)?;
@@ -241,7 +241,7 @@ impl Local {
         let work = self.work(deployment)?;
         binds.push(Bind { source: work, target: WORK.into(), read_only: true });
         let layout = self.layout()?;
-        let mut environment = layout.environment(&deployment.image)?;
+        let mut environment = layout.read_image(&deployment.image)?.environment();
         environment.extend(deployment.environment.clone());
         let log = self.log_file(&deployment.model);
         if let Some(parent) = log.parent() {

@@ -19,7 +19,7 @@ const VERSION: u32 = 1;
 
 /// Why the state can't be used.
 #[derive(Debug, Error, Diagnostic)]
-pub enum StateError {
+pub(super) enum StateError {
     /// It can't be read or written.
     #[error("{} can't be used: {source}", path.display())]
     #[diagnostic(

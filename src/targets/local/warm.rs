@@ -113,8 +113,8 @@ impl Local {
         let took = began.elapsed();
         let asked = match healthy {
             Ok(()) => {
-                let server = Server::local(&url(port), Duration::from_secs(120))?;
-                server.chat(&deployment.served_name).await.map(drop).map_err(StepError::from)
+                let api = Server::local(&url(port), Duration::from_secs(120))?;
+                api.chat(&deployment.served_name).await.map(drop).map_err(StepError::from)
             }
             Err(unserved) => Err(self.explain(deployment, unserved, String::new())),
         };
