@@ -195,7 +195,7 @@ impl Executor<'_> {
     fn start(&self, running: &mut JoinSet<Ended>, ready: Ready) -> Id {
         let id = ready.step.id().clone();
         (self.events)(Event::StepStarted { id: id.clone() });
-        let log = self.store.root().join(Store::log_name(self.run, id));
+        let log = self.store.root().join(Store::log_name(self.run, &id));
         let reporter = self.reporter(id.clone(), log);
         let adopt = self.wishes.adopts(&*ready.step);
         let interrupt = self.interrupt.clone();

@@ -1,6 +1,7 @@
 //! `goatbuild.lock`: what moving references resolved to, and what pure steps made of them.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
@@ -89,7 +90,7 @@ pub enum LockFileError {
         message: String,
         /// Its text.
         #[source_code]
-        text: Box<NamedSource<String>>,
+        text: Arc<NamedSource<String>>,
         /// Where.
         #[label("here")]
         span: Option<SourceSpan>,
@@ -111,7 +112,7 @@ impl LockFile {
         let syntax = |error: toml::de::Error| LockFileError::Syntax {
             path: path.to_owned(),
             message: error.message().to_owned(),
-            text: Box::new(NamedSource::new(path, text.to_owned())),
+            text: Arc::new(NamedSource::new(path, text.to_owned())),
             span: error.span().map(SourceSpan::from),
         };
         let table: toml::Table = toml::from_str(text).map_err(syntax)?;
