@@ -168,6 +168,8 @@ pub struct Unwanted {
 pub struct Wishes {
     /// Steps to run even if they are fresh.
     pub replace: BTreeSet<StepId>,
+    /// Steps that were named: what they make has to be there, whether anything needs it or not.
+    pub only: BTreeSet<StepId>,
     /// Models whose foreign resources are taken over.
     pub adopt: BTreeSet<String>,
     /// Trust the rows instead of looking at the world.
@@ -338,7 +340,7 @@ pub fn plan(graph: &Graph, memory: &dyn Memory, unwanted: &[Unwanted], wishes: &
         places.insert(step.id().clone(), steps.len());
         steps.push(planned);
     }
-    evict(graph, &mut steps, &places);
+    evict(graph, &mut steps, &places, wishes);
     steps.extend(unwanted.iter().map(|unwanted| PlannedStep {
         id: unwanted.id.clone(),
         kind: unwanted.id.kind().to_owned(),
@@ -422,8 +424,22 @@ fn planned(
 /// Turns fresh pure steps whose files are gone, but needed by something that runs, to `run`
 /// (needed for certain) or `pending` (needed perhaps). Goes from the end to the start, since what
 /// has to be made again needs its own inputs.
-fn evict(graph: &Graph, steps: &mut [PlannedStep], places: &HashMap<StepId, usize>) {
+fn evict(
+    graph: &Graph,
+    steps: &mut [PlannedStep],
+    places: &HashMap<StepId, usize>,
+    wishes: &Wishes,
+) {
     for (place, step) in graph.in_order().enumerate().rev() {
+        let named = &mut steps[place];
+        if wishes.only.contains(step.id())
+            && named.action == Action::Fresh
+            && step.class() == Class::Pure
+            && !step.has_blobs(&named.facts)
+        {
+            named.action = Action::Run;
+            named.reasons = vec![Reason::about(ReasonKind::Evicted, "--only")];
+        }
         let needed = steps[place].action;
         if !matches!(needed, Action::Run | Action::Pending) {
             continue;

@@ -184,8 +184,13 @@ fn wishes(graph: &Graph, workspace: &Workspace, asked: &WishArgs) -> Result<Wish
     for name in &asked.adopt {
         model(workspace, name)?;
     }
+    let mut only = BTreeSet::new();
+    for name in &asked.only {
+        only.insert(step(graph, name)?);
+    }
     Ok(Wishes {
         replace,
+        only,
         adopt: asked.adopt.iter().cloned().collect(),
         no_refresh: asked.no_refresh,
     })

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use miette::Diagnostic;
+use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 
@@ -60,6 +62,22 @@ pub struct FailedStep {
     pub id: StepId,
     /// Why.
     pub error: StepError,
+}
+
+/// What a build made twice and differently.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{step} was built again and differs: {fact} was {known} and is {built}")]
+#[diagnostic(
+    code(goatbuild::build::not_reproducible),
+    help(
+        "the same inputs must give the same bytes: this is a bug in goatbuild, or somebody changed the lock. Neither lock nor cache took the new outcome"
+    )
+)]
+pub struct NotReproducible {
+    step: StepId,
+    fact: String,
+    known: String,
+    built: String,
 }
 
 /// What an apply did.
@@ -184,6 +202,21 @@ impl Executor<'_> {
         Ok(report)
     }
 
+    /// The outcome of a pure step, if it is what the lock or the cache already knows of its key.
+    fn reproduced(&self, id: &StepId, key: &Key, outcome: Outcome) -> Result<Outcome, StepError> {
+        let known = self.memory.record(id, key).unwrap_or_default();
+        match known.into_iter().find(|(name, fact)| outcome.facts.get(name) != Some(fact)) {
+            None => Ok(outcome),
+            Some((fact, known)) => Err(NotReproducible {
+                step: id.clone(),
+                built: outcome.facts.get(&fact).cloned().unwrap_or_default(),
+                fact,
+                known,
+            }
+            .into()),
+        }
+    }
+
     fn limit(&self, resource: Resource) -> usize {
         match resource {
             Resource::Network => 4,
@@ -239,6 +272,10 @@ impl Executor<'_> {
         let Some(step) = self.graph.get(id) else { return Ok(()) };
         let fingerprint = schedule.fingerprint(id);
         let key = fingerprint.key();
+        let outcome = match (step.class(), outcome) {
+            (Class::Pure, Ok(outcome)) => self.reproduced(id, &key, outcome),
+            (_, outcome) => outcome,
+        };
         let (ending, error) = match &outcome {
             Ok(outcome) => {
                 self.store.finish(

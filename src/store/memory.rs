@@ -77,10 +77,11 @@ impl Store {
 
 impl Memory for Remembered<'_> {
     fn record(&self, step: &StepId, key: &Key) -> Option<Facts> {
-        self.records.get(key).cloned().or_else(|| match self.locked.get(step) {
+        // The lock is what all machines agreed on; a cache that differs from it is the one to doubt.
+        match self.locked.get(step) {
             Some((locked, facts)) if locked == key => Some(facts.clone()),
-            _ => None,
-        })
+            _ => self.records.get(key).cloned(),
+        }
     }
 
     fn row(&self, step: &StepId) -> Option<Row> {
