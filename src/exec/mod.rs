@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use miette::Diagnostic;
+use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 
@@ -239,6 +241,14 @@ impl Executor<'_> {
         let Some(step) = self.graph.get(id) else { return Ok(()) };
         let fingerprint = schedule.fingerprint(id);
         let key = fingerprint.key();
+        let outcome = outcome.and_then(|outcome| {
+            let known = match step.class() {
+                Class::Pure => self.memory.record(id, &key),
+                Class::Effect => None,
+            };
+            same_again(id, known.as_ref(), &outcome.facts)?;
+            Ok(outcome)
+        });
         let (ending, error) = match &outcome {
             Ok(outcome) => {
                 self.store.finish(
@@ -288,6 +298,36 @@ impl Executor<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A pure step made something else than it made before, from the same inputs.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{step} was built again and differs: {fact} was {before} and is {now}")]
+#[diagnostic(
+    code(goatbuild::build::not_reproducible),
+    help(
+        "the same inputs must give the same bytes: this is a bug in goatbuild, or the lock's `built` section was edited; delete the step's entry there to accept what was built"
+    )
+)]
+struct NotReproducible {
+    step: StepId,
+    fact: String,
+    before: String,
+    now: String,
+}
+
+fn same_again(step: &StepId, known: Option<&Facts>, made: &Facts) -> Result<(), NotReproducible> {
+    let Some(known) = known else { return Ok(()) };
+    let text = |facts: &Facts, fact: &str| facts.get(fact).cloned().unwrap_or_default();
+    match made.keys().chain(known.keys()).find(|fact| known.get(*fact) != made.get(*fact)) {
+        None => Ok(()),
+        Some(fact) => Err(NotReproducible {
+            step: step.clone(),
+            fact: fact.clone(),
+            before: text(known, fact),
+            now: text(made, fact),
+        }),
     }
 }
 
