@@ -15,7 +15,11 @@ pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
     ui::checked(
         true,
         "specs",
-        &format!("{} models, {} images", project.models.len(), project.images.len()),
+        &format!(
+            "{}, {}",
+            ui::count(project.models.len(), "model"),
+            ui::count(project.images.len(), "image")
+        ),
         None,
     );
     let options = LockOptions { locked: true, upgrade: Renew::Nothing };

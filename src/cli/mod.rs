@@ -58,6 +58,7 @@ impl Exit {
         let code = error.code().map(|code| code.to_string()).unwrap_or_default();
         match code.strip_prefix("goatbuild::").unwrap_or(&code) {
             "interrupted" => Self::Interrupted,
+            "spec" => Self::Data,
             "store::locked" => Self::Locked,
             code if code.starts_with("usage::") => Self::Usage,
             code if code.starts_with("plan::") => Self::Refused,

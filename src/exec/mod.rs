@@ -32,6 +32,8 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Interrupt {
     stop: Arc<AtomicBool>,
     now: Arc<AtomicBool>,
+    /// While an executor runs, it decides how the stop goes.
+    attended: Arc<AtomicBool>,
     changed: Arc<Notify>,
 }
 
@@ -49,6 +51,22 @@ impl Interrupt {
         self.stop.load(Ordering::SeqCst)
     }
 
+    /// Waits until a stop was asked for that no executor takes care of.
+    pub async fn unattended(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.asked() && !self.attended.load(Ordering::SeqCst) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn attend(&self, attended: bool) {
+        self.attended.store(attended, Ordering::SeqCst);
+        self.changed.notify_waiters();
+    }
+
     /// The flag that [`Reporter`]s look at.
     pub fn flag(&self) -> Arc<AtomicBool> {
         Arc::clone(&self.stop)
@@ -62,22 +80,6 @@ pub struct FailedStep {
     pub id: StepId,
     /// Why.
     pub error: StepError,
-}
-
-/// What a build made twice and differently.
-#[derive(Debug, Error, Diagnostic)]
-#[error("{step} was built again and differs: {fact} was {known} and is {built}")]
-#[diagnostic(
-    code(goatbuild::build::not_reproducible),
-    help(
-        "the same inputs must give the same bytes: this is a bug in goatbuild, or somebody changed the lock. Neither lock nor cache took the new outcome"
-    )
-)]
-pub struct NotReproducible {
-    step: StepId,
-    fact: String,
-    known: String,
-    built: String,
 }
 
 /// What an apply did.
@@ -128,6 +130,15 @@ type Ended = (StepId, Result<Outcome, StepError>, Duration);
 impl Executor<'_> {
     /// Runs the plan. Independent branches go on after a failure.
     pub async fn apply(&self) -> Result<Report, StoreError> {
+        self.interrupt.attend(true);
+        let report = self.run_all().await;
+        if !self.interrupt.asked() {
+            self.interrupt.attend(false);
+        }
+        report
+    }
+
+    async fn run_all(&self) -> Result<Report, StoreError> {
         let mut schedule = Schedule::new(self.graph, self.plan, self.memory, self.wishes);
         let mut running: JoinSet<Ended> = JoinSet::new();
         let mut handles: HashMap<Id, (StepId, Class)> = HashMap::new();
@@ -202,21 +213,6 @@ impl Executor<'_> {
         Ok(report)
     }
 
-    /// The outcome of a pure step, if it is what the lock or the cache already knows of its key.
-    fn reproduced(&self, id: &StepId, key: &Key, outcome: Outcome) -> Result<Outcome, StepError> {
-        let known = self.memory.record(id, key).unwrap_or_default();
-        match known.into_iter().find(|(name, fact)| outcome.facts.get(name) != Some(fact)) {
-            None => Ok(outcome),
-            Some((fact, known)) => Err(NotReproducible {
-                step: id.clone(),
-                built: outcome.facts.get(&fact).cloned().unwrap_or_default(),
-                fact,
-                known,
-            }
-            .into()),
-        }
-    }
-
     fn limit(&self, resource: Resource) -> usize {
         match resource {
             Resource::Network => 4,
@@ -272,10 +268,14 @@ impl Executor<'_> {
         let Some(step) = self.graph.get(id) else { return Ok(()) };
         let fingerprint = schedule.fingerprint(id);
         let key = fingerprint.key();
-        let outcome = match (step.class(), outcome) {
-            (Class::Pure, Ok(outcome)) => self.reproduced(id, &key, outcome),
-            (_, outcome) => outcome,
-        };
+        let outcome = outcome.and_then(|outcome| {
+            let known = match step.class() {
+                Class::Pure => self.memory.record(id, &key),
+                Class::Effect => None,
+            };
+            same_again(id, known.as_ref(), &outcome.facts)?;
+            Ok(outcome)
+        });
         let (ending, error) = match &outcome {
             Ok(outcome) => {
                 self.store.finish(
@@ -325,6 +325,36 @@ impl Executor<'_> {
             }
         }
         Ok(())
+    }
+}
+
+/// A pure step made something else than it made before, from the same inputs.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{step} was built again and differs: {fact} was {before} and is {now}")]
+#[diagnostic(
+    code(goatbuild::build::not_reproducible),
+    help(
+        "the same inputs must give the same bytes: this is a bug in goatbuild, or the lock's `built` section was edited; delete the step's entry there to accept what was built"
+    )
+)]
+struct NotReproducible {
+    step: StepId,
+    fact: String,
+    before: String,
+    now: String,
+}
+
+fn same_again(step: &StepId, known: Option<&Facts>, made: &Facts) -> Result<(), NotReproducible> {
+    let Some(known) = known else { return Ok(()) };
+    let text = |facts: &Facts, fact: &str| facts.get(fact).cloned().unwrap_or_default();
+    match made.keys().chain(known.keys()).find(|fact| known.get(*fact) != made.get(*fact)) {
+        None => Ok(()),
+        Some(fact) => Err(NotReproducible {
+            step: step.clone(),
+            fact: fact.clone(),
+            before: text(known, fact),
+            now: text(made, fact),
+        }),
     }
 }
 

@@ -86,10 +86,12 @@ impl<'a> Schedule<'a> {
                     State::Standing
                 }
                 Action::Run | Action::Pending => {
+                    // What an evicted step made is remembered, not predicted.
                     if planned.reasons.iter().any(|reason| reason.kind == ReasonKind::Evicted) {
                         schedule.facts.insert(id.clone(), planned.facts.clone());
+                    } else {
+                        schedule.predicted.insert(id.clone(), planned.facts.clone());
                     }
-                    schedule.predicted.insert(id.clone(), planned.facts.clone());
                     schedule.stale.push(id.clone());
                     State::Waiting
                 }

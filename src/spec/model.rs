@@ -1,6 +1,7 @@
 //! What a project is once it is read: typed, checked, defaults filled in.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
@@ -221,6 +222,17 @@ pub enum EngineName {
     MlxLm,
     /// Any program that speaks the `OpenAI` API.
     Command,
+}
+
+impl fmt::Display for EngineName {
+    /// As specs write it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Vllm => "vllm",
+            Self::MlxLm => "mlx-lm",
+            Self::Command => "command",
+        })
+    }
 }
 
 /// What `[engine]` says when its name is `command`.

@@ -64,7 +64,7 @@ impl Serving {
             .field("image", inputs.fact(&self.image, "digest"))
             .field("model.source", &self.repository)
             .field("model.revision", inputs.fact(&self.weights, "commit"))
-            .field("engine.name", format!("{engine:?}").to_lowercase());
+            .field("engine.name", engine);
         if let Some(command) = &self.model.engine.command {
             let words: Vec<Value> = command.command.iter().cloned().map(Value::String).collect();
             fingerprint

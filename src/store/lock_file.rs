@@ -5,7 +5,6 @@ use std::io::{Read as _, Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
@@ -91,11 +90,8 @@ impl WriterLock {
                 }
             }
         }
-        let me = Holder {
-            pid: std::process::id(),
-            command: command.to_owned(),
-            since: Timestamp::now().to_string(),
-        };
+        let me =
+            Holder { pid: std::process::id(), command: command.to_owned(), since: super::now() };
         let text = serde_json::to_string(&me).unwrap_or_default();
         file.set_len(0).map_err(unusable)?;
         file.rewind().map_err(unusable)?;

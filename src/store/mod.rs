@@ -343,6 +343,7 @@ fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|error| panic!("BUG: not JSON: {error}"))
 }
 
-fn now() -> String {
-    Timestamp::now().to_string()
+/// Now, to the second: RFC 3339.
+pub fn now() -> String {
+    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default().to_string()
 }

@@ -23,6 +23,7 @@ pub use applied::Applied;
 pub use plan::{print_plan, print_plan_before_apply};
 pub use status::{StatusRow, print_status, print_why};
 pub use watch::{Mode, Watcher};
+pub use words::count;
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const WARN: Style = AnsiColor::Yellow.on_default();

@@ -89,7 +89,7 @@ fn grouped(steps: &[&PlannedStep]) -> Vec<Line> {
             lines.push(line(step));
         } else if told.insert(this.clone()) {
             let name = format!("wheels:{}/… ({} layers)", this.1, alike.len());
-            let why = step.reasons.first().map(|first| first.kind.words().to_owned());
+            let why = step.reasons.first().map(reason);
             lines.push(Line { action: step.action, name, why: why.into_iter().collect() });
         }
     }
@@ -116,7 +116,7 @@ impl ReasonKind {
             Self::First => "first time",
             Self::Changed => "changed",
             Self::Drift => "drift",
-            Self::Evicted => "its files left the cache; needed by",
+            Self::Evicted => "not in the cache, needed by",
             Self::Replaced => "--replace",
             Self::Input => "depends on",
             Self::FailedBefore => "failed before",

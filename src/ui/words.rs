@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 /// `1 step`, `2 steps`.
-pub(super) fn count(number: usize, thing: &str) -> String {
+pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
 }
 

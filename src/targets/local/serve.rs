@@ -4,8 +4,6 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
-
 use super::state::Served;
 use super::{Deployment, Local, LocalError, Mount, blocking, end_of};
 use crate::event::Reporter;
@@ -15,6 +13,7 @@ use crate::oci;
 use crate::openai::Server;
 use crate::runtime::{self, Bind, Sandbox};
 use crate::step::{Facts, Outcome, StepError, Task};
+use crate::store::now;
 
 /// How long a server may take to end when asked to.
 const GRACE: Duration = Duration::from_secs(10);
@@ -65,7 +64,7 @@ impl Local {
             instance: None,
             sandbox,
             health: deployment.health.clone(),
-            since: Timestamp::now().to_string(),
+            since: now(),
             smoke: None,
             previous: old.clone().map(Box::new),
         };

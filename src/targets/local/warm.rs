@@ -4,7 +4,6 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
-use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
@@ -15,6 +14,7 @@ use crate::fingerprint::Key;
 use crate::openai::Server;
 use crate::runtime;
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
+use crate::store::now;
 
 /// Written last, beside the warmed directory.
 #[derive(Debug, Serialize, Deserialize)]
@@ -104,7 +104,7 @@ impl Local {
             instance: Some(instance),
             sandbox,
             health: deployment.health.clone(),
-            since: Timestamp::now().to_string(),
+            since: now(),
             smoke: None,
             previous: None,
         };
