@@ -49,8 +49,11 @@ pub(crate) async fn run(
     let _lock = session::lock(&waiting, global, "apply").await?;
     drop(waiting);
     let workspace = session::open(global)?;
-    for target in workspace.targets() {
-        target.check().await?;
+    if serves(&arguments.selection) {
+        workspace.check_platforms()?;
+        for target in workspace.targets() {
+            target.check().await?;
+        }
     }
     let mut renew = Renew::Nothing;
     let locked = session::is_locked(global);
@@ -93,6 +96,13 @@ pub(crate) async fn run(
     } else {
         Exit::Failed
     })
+}
+
+/// Whether what was asked for can include serving a model, which this machine must be able to do.
+fn serves(selection: &Selection) -> bool {
+    const BUILDS: [&str; 4] = ["base", "wheels", "image", "weights"];
+    let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
+    selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
 }
 
 async fn execute(

@@ -32,6 +32,8 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Interrupt {
     stop: Arc<AtomicBool>,
     now: Arc<AtomicBool>,
+    /// While an executor runs, it decides how the stop goes.
+    attended: Arc<AtomicBool>,
     changed: Arc<Notify>,
 }
 
@@ -47,6 +49,22 @@ impl Interrupt {
     /// Whether a stop was asked for.
     pub fn asked(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Waits until a stop was asked for that no executor takes care of.
+    pub async fn unattended(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.asked() && !self.attended.load(Ordering::SeqCst) {
+                return;
+            }
+            changed.await;
+        }
+    }
+
+    fn attend(&self, attended: bool) {
+        self.attended.store(attended, Ordering::SeqCst);
+        self.changed.notify_waiters();
     }
 
     /// The flag that [`Reporter`]s look at.
@@ -112,6 +130,15 @@ type Ended = (StepId, Result<Outcome, StepError>, Duration);
 impl Executor<'_> {
     /// Runs the plan. Independent branches go on after a failure.
     pub async fn apply(&self) -> Result<Report, StoreError> {
+        self.interrupt.attend(true);
+        let report = self.run_all().await;
+        if !self.interrupt.asked() {
+            self.interrupt.attend(false);
+        }
+        report
+    }
+
+    async fn run_all(&self) -> Result<Report, StoreError> {
         let mut schedule = Schedule::new(self.graph, self.plan, self.memory, self.wishes);
         let mut running: JoinSet<Ended> = JoinSet::new();
         let mut handles: HashMap<Id, (StepId, Class)> = HashMap::new();
