@@ -17,7 +17,7 @@ use crate::lock::pylock::LockedWheel;
 use crate::oci::Layout;
 use crate::plan::Unwanted;
 use crate::platform::Runtime;
-use crate::spec::{ImageName, Model, ModelSource, Project, TargetKind};
+use crate::spec::{ImageName, LocalRuntime, Model, ModelSource, Project, TargetKind};
 use crate::step::StepError;
 use crate::store::Store;
 use crate::targets::Target;
@@ -46,6 +46,33 @@ pub enum Unsupported {
         model: String,
         /// Its repository.
         repository: String,
+    },
+    /// A runtime.
+    #[error(
+        "`[target.local] runtime` asks for Docker or Podman; this version has the embedded one"
+    )]
+    #[diagnostic(
+        code(goatbuild::spec::runtime),
+        help("write `runtime = \"embedded\"`, or leave it out")
+    )]
+    Runtime,
+    /// A processor.
+    #[error("{model}: image {image} is for linux/{wanted}, and this machine is {found}")]
+    #[diagnostic(
+        code(goatbuild::spec::platform),
+        help(
+            "set `platform` in images/{image}.toml to this machine's, or build it alone: `goatbuild apply --only image:{image}`"
+        )
+    )]
+    Platform {
+        /// The model.
+        model: String,
+        /// Its image.
+        image: String,
+        /// The image's processor.
+        wanted: &'static str,
+        /// This machine's, as Rust calls it.
+        found: &'static str,
     },
     /// A base.
     #[error("{image}: this version builds on Debian packages only")]
@@ -163,6 +190,10 @@ impl Workspace {
 
     /// Refuses what this version can't do.
     pub fn check_supported(&self) -> Result<(), Unsupported> {
+        if matches!(self.project.targets.local.runtime, LocalRuntime::Docker | LocalRuntime::Podman)
+        {
+            return Err(Unsupported::Runtime);
+        }
         for model in self.project.models.values() {
             if model.target == TargetKind::Modal {
                 return Err(Unsupported::Modal {
@@ -174,6 +205,22 @@ impl Workspace {
                 return Err(Unsupported::Hub {
                     model: model.name.to_string(),
                     repository: repository.clone(),
+                });
+            }
+        }
+        Ok(())
+    }
+
+    /// Refuses images that this machine's processor can't run.
+    pub fn check_platforms(&self) -> Result<(), Unsupported> {
+        for model in self.project.models.values() {
+            let image = self.project.image_of(model);
+            if image.architecture.machine() != std::env::consts::ARCH {
+                return Err(Unsupported::Platform {
+                    model: model.name.to_string(),
+                    image: image.name.to_string(),
+                    wanted: image.architecture.name(),
+                    found: std::env::consts::ARCH,
                 });
             }
         }

@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use miette::Report;
 
+use crate::event::Cancelled;
 use crate::exec::Interrupt;
 
 /// Why the program ended.
@@ -176,7 +177,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let interrupt = Interrupt::default();
     let ended = runtime.block_on(async {
         tokio::spawn(listen(interrupt.clone()));
-        dispatch(cli.command, &cli.global, &interrupt).await
+        tokio::select! {
+            ended = dispatch(cli.command, &cli.global, &interrupt) => ended,
+            () = interrupt.unattended() => Err(Cancelled.into()),
+        }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match ended {
