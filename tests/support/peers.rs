@@ -1,11 +1,20 @@
 //! Provides programs that nobody here wrote, once per checkout, under `target/peers`.
 
 use std::fs::{self, File};
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+/// Says loudly that a test, or a part of it, did not run for want of a peer.
+pub(crate) fn skipped(name: &str, reason: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    // What `eprintln` prints is kept back for a test that passes; this is not.
+    let _ =
+        writeln!(std::io::stderr(), "SKIPPED {test}: the peer `{name}` cannot be had: {reason}");
+}
+
 /// Where peers live; kept between runs.
-fn directory() -> PathBuf {
+pub(crate) fn directory() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/peers")
 }
 
@@ -17,8 +26,7 @@ pub(crate) fn venv(name: &str, requirements: &[&str]) -> Option<PathBuf> {
     match try_venv(name, requirements) {
         Ok(venv) => Some(venv),
         Err(reason) => {
-            let test = std::thread::current().name().unwrap_or("a test").to_owned();
-            eprintln!("SKIPPED {test}: the peer `{name}` cannot be had: {reason}");
+            skipped(name, &reason);
             None
         }
     }

@@ -1,0 +1,226 @@
+//! The committed quickstart as a newcomer runs it: the real binary, the real mlx-lm in the image
+//! that goatbuild built, and the real `LiteLLM` proxy in front.
+#![cfg(all(target_os = "linux", target_arch = "x86_64"))]
+
+mod support;
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpStream;
+use std::path::Path;
+use std::process::Command;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use support::litellm::{self, Proxy};
+use support::peers;
+use support::quickstart::{Quickstart, copy_all, ended};
+
+const MODEL: &str = "tiny-qwen3";
+
+/// Asks as plainly as can be, over HTTP/1.0, where the body ends with the connection.
+fn ask(url: &str, stream: bool) -> String {
+    let body = json!({
+        "model": MODEL, "max_tokens": 8, "stream": stream,
+        "messages": [{"role": "user", "content": "Hello"}],
+    })
+    .to_string();
+    let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+    let mut connection = TcpStream::connect(address).unwrap();
+    connection.set_read_timeout(Some(Duration::from_secs(60))).unwrap();
+    let length = body.len();
+    write!(
+        connection,
+        "POST /{path}/chat/completions HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+    )
+    .unwrap();
+    let mut answer = String::new();
+    connection.read_to_string(&mut answer).unwrap();
+    let (head, body) = answer.split_once("\r\n\r\n").unwrap();
+    assert!(head.lines().next().unwrap().contains(" 200 "), "{answer}");
+    body.to_owned()
+}
+
+#[track_caller]
+fn assert_answers(url: &str) {
+    let answer: Value = serde_json::from_str(&ask(url, false)).unwrap();
+    assert_eq!(answer["object"], "chat.completion", "{answer}");
+    assert_eq!(answer["choices"][0]["message"]["role"], "assistant", "{answer}");
+    assert!(answer["usage"]["completion_tokens"].as_u64() > Some(0), "{answer}");
+
+    let streamed = ask(url, true);
+    let pieces: Vec<&str> =
+        streamed.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
+    assert!(pieces.len() >= 3 && pieces.last() == Some(&"[DONE]"), "{streamed}");
+    let first: Value = serde_json::from_str(pieces[0]).unwrap();
+    assert_eq!(first["object"], "chat.completion.chunk", "{streamed}");
+}
+
+#[test]
+fn the_quickstart_serves_answers_and_goes_without_a_trace() {
+    let Some(quickstart) = Quickstart::new() else { return };
+    let locks = ["goatbuild.lock", "images/mlx.pylock.toml"].map(|lock| quickstart.read(lock));
+
+    let printed = quickstart.done(&["apply"]);
+    let url = quickstart.url();
+    assert!(printed.contains(&format!("{MODEL}  {url}  ({MODEL}-local in litellm.yaml)")));
+    assert_answers(&url);
+
+    let line = printed.lines().find(|line| line.starts_with("  curl ")).unwrap();
+    if Command::new("curl").arg("--version").output().is_ok() {
+        let answer = ended(Command::new("sh").args(["-c", line]).env_clear().env("PATH", path()));
+        let answer: Value = serde_json::from_str(&answer.done()).unwrap();
+        assert_eq!(answer["choices"][0]["message"]["role"], "assistant", "{answer}");
+    } else {
+        peers::skipped("curl", "it is not installed");
+    }
+
+    let again = quickstart.run(&["apply", "--json"]).finished();
+    for list in ["ran", "cut_off", "failed", "blocked", "removed"] {
+        assert_eq!(again[list], json!([]), "{again}");
+    }
+    assert!(quickstart.done(&["apply"]).contains(&url), "it says again where it is");
+    let kept = ["goatbuild.lock", "images/mlx.pylock.toml"].map(|lock| quickstart.read(lock));
+    assert_eq!(kept, locks, "the committed locks are what the quickstart builds");
+
+    let status = quickstart.done(&["status"]);
+    assert!(status.contains("running") && status.contains("as specified"), "{status}");
+    assert!(quickstart.done(&["logs", MODEL]).contains("POST /v1/chat/completions"));
+    quickstart.done(&["logs", "image:mlx"]);
+    in_front_of_it_is_litellm(&quickstart, &url);
+
+    assert!(quickstart.processes() >= 2, "supervisor and server");
+    quickstart.done(&["destroy", MODEL, "--yes"]);
+    assert_eq!(quickstart.processes(), 0);
+    assert!(TcpStream::connect(url.split('/').nth(2).unwrap()).is_err());
+    assert!(!quickstart.read("litellm.yaml").contains(MODEL), "the entry went too");
+    let status = quickstart.done(&["status"]);
+    assert!(status.contains("absent"), "{status}");
+    quickstart.done(&["destroy", MODEL, "--yes"]);
+}
+
+fn path() -> String {
+    std::env::var("PATH").unwrap_or_default()
+}
+
+/// The file that `apply` wrote, as the proxy reads it, and a chat all the way through.
+fn in_front_of_it_is_litellm(quickstart: &Quickstart, url: &str) {
+    let config = quickstart.root.join("litellm.yaml");
+    let Some(said) = litellm::validate(&config) else { return };
+    assert!(said.contains("config OK (1 models)"), "{said}");
+    let Some(proxy) = Proxy::start(&config) else { return };
+    let (status, info) = proxy.request("GET", "/model/info", "");
+    assert_eq!(status, 200, "{info}");
+    assert_eq!(info["data"].as_array().map(Vec::len), Some(1), "{info}");
+    let entry = &info["data"][0];
+    assert_eq!(entry["model_name"], format!("{MODEL}-local"), "{info}");
+    assert_eq!(entry["litellm_params"]["api_base"], url, "{info}");
+    let marker = &entry["model_info"]["goatbuild"];
+    assert_eq!(
+        (&marker["project"], &marker["model"]),
+        (&json!("quickstart-3f8a1c"), &json!(MODEL))
+    );
+    assert!(marker["key"].as_str().unwrap().starts_with("gb1-"), "{info}");
+
+    let chat = json!({
+        "model": format!("{MODEL}-local"), "max_tokens": 8,
+        "messages": [{"role": "user", "content": "Hello"}],
+    });
+    let (status, answer) = proxy.request("POST", "/v1/chat/completions", &chat.to_string());
+    assert_eq!(status, 200, "{answer}");
+    assert_eq!(answer["choices"][0]["message"]["role"], "assistant", "{answer}");
+    assert!(answer["usage"]["completion_tokens"].as_u64() > Some(0), "{answer}");
+
+    // OpenAI's own client, which comes with the proxy, straight to what is served.
+    let code = "import sys, openai\n\
+        client = openai.OpenAI(base_url=sys.argv[1], api_key='none')\n\
+        ask = dict(model=sys.argv[2], max_tokens=8, messages=[{'role': 'user', 'content': 'hi'}])\n\
+        print(client.chat.completions.create(**ask).choices[0].message.role)\n\
+        print(len(list(client.chat.completions.create(stream=True, **ask))))";
+    let Some(venv) = litellm::venv() else { return };
+    let mut client = Command::new(venv.join("bin/python"));
+    client.args(["-c", code, url, MODEL]).env("NO_PROXY", "127.0.0.1");
+    let said = ended(&mut client).done();
+    let (role, pieces) = said.trim().split_once('\n').unwrap();
+    assert!(role == "assistant" && pieces.parse::<u32>().unwrap() > 1, "{said}");
+}
+
+/// Who else runs the quickstart, and what /proc looks like to them.
+#[derive(Clone, Copy, PartialEq)]
+enum Who {
+    /// A user without any rights.
+    User,
+    /// The same, and parts of /proc are masked, as container engines do.
+    MaskedUser,
+    /// Root with the capabilities that container engines leave, and parts of /proc are masked.
+    Container,
+}
+
+/// Deploys, asks and destroys as somebody else, with an image that root built.
+///
+/// Only root can make these environments; anyone else has run the first test without rights.
+fn served_for(who: Who) {
+    if !nix::unistd::geteuid().is_root() {
+        peers::skipped("another user", "only root can become one");
+        return;
+    }
+    let Some(mut quickstart) = Quickstart::new() else { return };
+    quickstart.done(&["apply", "--only", "image:mlx"]);
+    // The wheels and packages are links to the files of all tests: they keep their owner.
+    let program = quickstart.directory().join("goatbuild");
+    std::fs::copy(env!("CARGO_BIN_EXE_goatbuild"), &program).unwrap();
+    if who != Who::Container {
+        let mine = quickstart.directory().join("mine");
+        copy_all(&quickstart.root, &mine, &[]).unwrap();
+        std::fs::remove_dir_all(&quickstart.root).unwrap();
+        std::fs::rename(&mine, &quickstart.root).unwrap();
+        own(quickstart.directory());
+    }
+    // The kernel must then refuse a fresh procfs: otherwise this would test nothing.
+    let mask = "mount --bind /dev/null /proc/interrupts && ! unshare -Urpf --mount-proc true && ";
+    let mask = if who == Who::User { "" } else { mask };
+    let identity = match who {
+        Who::User | Who::MaskedUser => "--reuid 65534 --regid 65534 --clear-groups",
+        Who::Container => {
+            "--inh-caps=-all --bounding-set=-all,+chown,+dac_override,+fowner,+fsetid,+kill,\
+             +setgid,+setuid,+setpcap,+net_bind_service,+net_raw,+sys_chroot,+mknod,\
+             +audit_write,+setfcap"
+        }
+    };
+    let script = format!("{mask}exec setpriv {identity} \"$0\" \"$@\"");
+    quickstart.wrapper = ["unshare", "--mount", "sh", "-c", &script]
+        .map(str::to_owned)
+        .into_iter()
+        .chain([program.to_str().unwrap().to_owned()])
+        .collect();
+    let ran = quickstart.run(&["apply", "--json"]);
+    assert_eq!(ran.code, Some(0), "{}\n{}", ran.stdout, ran.stderr);
+    let ran = ran.finished()["ran"].to_string();
+    assert!(ran.contains("deploy:") && !ran.contains("wheels:"), "{ran}");
+    assert_answers(&quickstart.url());
+    quickstart.done(&["destroy", MODEL, "--yes"]);
+    assert_eq!(quickstart.processes(), 0);
+}
+
+fn own(path: &Path) {
+    std::os::unix::fs::lchown(path, Some(65534), Some(65534)).unwrap();
+    if path.is_dir() && !path.is_symlink() {
+        for entry in std::fs::read_dir(path).unwrap() {
+            own(&entry.unwrap().path());
+        }
+    }
+}
+
+#[test]
+fn the_quickstart_serves_for_an_ordinary_user() {
+    served_for(Who::User);
+}
+
+#[test]
+fn the_quickstart_serves_for_an_ordinary_user_where_proc_is_masked() {
+    served_for(Who::MaskedUser);
+}
+
+#[test]
+fn the_quickstart_serves_for_root_in_an_unprivileged_container() {
+    served_for(Who::Container);
+}
