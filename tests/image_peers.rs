@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::OnceLock;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use goatbuild::event::Reporter;
 use goatbuild::oci::{Layout, unpack_layers};
@@ -16,16 +16,17 @@ use sha2::{Digest as _, Sha256};
 use support::debian::DebianRoot;
 use support::quickstart::{Quickstart, ended};
 
-/// The quickstart with its image built, once for all tests here.
-fn built() -> Option<&'static Quickstart> {
-    static BUILT: OnceLock<Option<Quickstart>> = OnceLock::new();
-    BUILT
-        .get_or_init(|| {
-            let quickstart = Quickstart::new()?;
-            quickstart.done(&["apply", "--locked", "--only", "image:mlx"]);
-            Some(quickstart)
-        })
-        .as_ref()
+/// The quickstart with its image built, shared by the tests that run at the same time.
+fn built() -> Option<Arc<Quickstart>> {
+    static BUILT: Mutex<Weak<Quickstart>> = Mutex::new(Weak::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(quickstart) = built.upgrade() {
+        return Some(quickstart);
+    }
+    let quickstart = Arc::new(Quickstart::new()?);
+    quickstart.done(&["apply", "--locked", "--only", "image:mlx"]);
+    *built = Arc::downgrade(&quickstart);
+    Some(quickstart)
 }
 
 fn layout(quickstart: &Quickstart) -> Layout {
@@ -40,7 +41,7 @@ fn skopeo_inspects_and_copies_the_image_as_it_is() {
         command.arg("--insecure-policy").args(arguments).env("HOME", quickstart.directory());
         ended(command.current_dir(&quickstart.root)).done()
     };
-    let ours = layout(quickstart).read_image("mlx").unwrap();
+    let ours = layout(&quickstart).read_image("mlx").unwrap();
     let seen: Value = serde_json::from_str(&skopeo(&["inspect", "oci:cache/oci:mlx"])).unwrap();
     assert_eq!(seen["Digest"], ours.digest, "{seen}");
     assert_eq!(seen["Architecture"], "amd64");
@@ -58,7 +59,7 @@ fn skopeo_inspects_and_copies_the_image_as_it_is() {
     let mut blobs = vec![ours.manifest.config().digest().to_string()];
     blobs.extend(ours.manifest.layers().iter().map(|layer| layer.digest().to_string()));
     for digest in blobs {
-        let path = layout(quickstart).blobs().path(&digest).unwrap();
+        let path = layout(&quickstart).blobs().path(&digest).unwrap();
         let name = digest.trim_start_matches("sha256:");
         let blob = fs::read(path).unwrap();
         assert!(blob == fs::read(copied.join("blobs/sha256").join(name)).unwrap(), "{digest}");
@@ -82,7 +83,7 @@ fn umoci_unpacks_the_same_tree_as_we_do() {
     let mut command = umoci.command("usr/bin/umoci");
     command.args(["unpack", "--rootless", "--image", "cache/oci:mlx"]).arg(&bundle);
     ended(command.current_dir(&quickstart.root)).done();
-    let layout = layout(quickstart);
+    let layout = layout(&quickstart);
     let ours = quickstart.directory().join("rootfs");
     let image = layout.read_image("mlx").unwrap();
     unpack_layers(&layout, &image, &ours, &Reporter::silent()).unwrap();

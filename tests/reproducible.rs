@@ -4,7 +4,6 @@
 mod support;
 
 use std::collections::BTreeMap;
-use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use serde_json::{Value, json};
@@ -79,7 +78,7 @@ fn on_one_core(mut command: Command) -> Ended {
         let mut one = CpuSet::new();
         one.set(first).unwrap();
         sched_setaffinity(mine, &one).unwrap();
-        ended(command.process_group(0))
+        ended(&mut command)
     });
     thread.join().unwrap()
 }

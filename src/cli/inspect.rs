@@ -144,7 +144,12 @@ pub(crate) async fn logs(
     let name = &arguments.name;
     let log = if name.contains(':') {
         let attempt = workspace.store.last_attempt(&StepId::from(name.as_str()))?;
-        attempt.map(|attempt| workspace.store.root().join(attempt.log)).filter(|log| log.exists())
+        let log = attempt.map(|attempt| workspace.store.root().join(attempt.log));
+        if log.as_ref().is_some_and(|log| !log.exists()) {
+            ui::note(&format!("{name} ran and logged nothing"));
+            return Ok(Exit::Done);
+        }
+        log
     } else {
         workspace.look().await?;
         let found = workspace.targets().iter().find_map(|target| target.log(name));
