@@ -9,6 +9,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
+use super::supervise::SUBCOMMAND;
 use super::{INSTANCE_VARIABLE, Instance, RuntimeError};
 
 /// How long a process may take to vanish after a signal that leaves it no choice.
@@ -71,6 +72,19 @@ pub fn is_alive(instance: &Instance) -> bool {
 fn names(instance: &Instance) -> bool {
     std::fs::read(format!("/proc/{}/cmdline", instance.pid)).is_ok_and(|arguments| {
         arguments.split(|byte| *byte == 0).any(|argument| argument == instance.id.as_bytes())
+    })
+}
+
+/// The instance of this id, if its supervisor runs: for who was killed between starting it and
+/// writing down what was started.
+pub fn find(id: &str) -> Option<Instance> {
+    all_processes().find_map(|pid| {
+        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
+        let mut arguments = arguments.split(|byte| *byte == 0).skip(1);
+        let is_supervisor = arguments.next()? == SUBCOMMAND.as_bytes()
+            && arguments.next()? == b"start"
+            && arguments.next()? == id.as_bytes();
+        is_supervisor.then(|| identify(pid.as_raw(), id)).flatten()
     })
 }
 

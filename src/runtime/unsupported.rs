@@ -28,6 +28,11 @@ pub fn is_alive(_: &Instance) -> bool {
     false
 }
 
+/// Nothing was ever started.
+pub fn find(_: &str) -> Option<Instance> {
+    None
+}
+
 /// Has nothing to stop.
 pub async fn stop(_: &Instance, _: Duration) -> Result<(), RuntimeError> {
     Ok(())

@@ -107,8 +107,10 @@ impl Local {
 
     /// Stops a server, whatever its state.
     pub(super) async fn stop(&self, served: &Served) -> Result<(), StepError> {
-        if let Some(instance) = &served.instance {
-            runtime::stop(instance, GRACE).await?;
+        // A start that was cut short may run without having been written down.
+        let started = || served.facts.get("instance").and_then(|id| runtime::find(id));
+        if let Some(instance) = served.instance.clone().or_else(started) {
+            runtime::stop(&instance, GRACE).await?;
         }
         Ok(())
     }
