@@ -224,3 +224,33 @@ fn the_quickstart_serves_for_an_ordinary_user_where_proc_is_masked() {
 fn the_quickstart_serves_for_root_in_an_unprivileged_container() {
     served_for(Who::Container);
 }
+
+#[test]
+fn the_tiny_model_is_what_its_script_makes() {
+    let example = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
+    let script = std::fs::read_to_string(example.join("make_tiny_model.py")).unwrap();
+    let line = script.lines().find_map(|line| line.split_once("pip install ")).unwrap();
+    let requirements: Vec<&str> = line.1.split_whitespace().collect();
+    let Some(venv) = peers::venv("tiny-model", &requirements) else { return };
+    let directory = tempfile::tempdir().unwrap();
+    let mut python = Command::new(venv.join("bin/python"));
+    python.arg(example.join("make_tiny_model.py")).arg(directory.path());
+    ended(&mut python).done();
+    let files = |directory: &Path| {
+        let mut files: Vec<_> = std::fs::read_dir(directory)
+            .unwrap()
+            .map(|entry| entry.unwrap())
+            .map(|entry| (entry.file_name(), std::fs::read(entry.path()).unwrap()))
+            .collect();
+        files.sort();
+        files
+    };
+    let (made, committed) = (files(directory.path()), files(&example.join("tiny-qwen3")));
+    let names = |files: &[(std::ffi::OsString, Vec<u8>)]| {
+        files.iter().map(|(name, _)| name.clone()).collect::<Vec<_>>()
+    };
+    assert_eq!(names(&made), names(&committed));
+    for (one, other) in made.iter().zip(&committed) {
+        assert!(one == other, "{:?} differs", one.0);
+    }
+}

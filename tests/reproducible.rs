@@ -50,12 +50,11 @@ fn whoever_builds_wherever_makes_the_golden_digests() {
         .env("HOME", "/nonexistent")
         .env("USER", "somebody")
         .env("TMPDIR", other.directory());
-    let command = on_one_core(masked(command));
-    assert_built(&other, &command);
+    assert_built(&other, &on_one_core(masked(&command)));
 }
 
 /// The same command in a shell with another umask.
-fn masked(command: Command) -> Command {
+fn masked(command: &Command) -> Command {
     let mut shell = Command::new("sh");
     shell.args(["-c", "umask 077 && exec \"$0\" \"$@\""]).arg(command.get_program());
     shell.args(command.get_args()).current_dir(command.get_current_dir().unwrap());
