@@ -7,27 +7,13 @@ use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
-use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use goatbuild::event::Reporter;
 use goatbuild::oci::{Layout, unpack_layers};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use support::debian::DebianRoot;
-use support::quickstart::{Quickstart, ended};
-
-/// The quickstart with its image built, shared by the tests that run at the same time.
-fn built() -> Option<Arc<Quickstart>> {
-    static BUILT: Mutex<Weak<Quickstart>> = Mutex::new(Weak::new());
-    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
-    if let Some(quickstart) = built.upgrade() {
-        return Some(quickstart);
-    }
-    let quickstart = Arc::new(Quickstart::new()?);
-    quickstart.done(&["apply", "--locked", "--only", "image:mlx"]);
-    *built = Arc::downgrade(&quickstart);
-    Some(quickstart)
-}
+use support::quickstart::{Quickstart, built, ended};
 
 fn layout(quickstart: &Quickstart) -> Layout {
     Layout::open(&quickstart.root.join("cache/oci")).unwrap()

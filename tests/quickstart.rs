@@ -13,7 +13,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use support::litellm::{self, Proxy};
 use support::peers;
-use support::quickstart::{Quickstart, copy_all, ended};
+use support::quickstart::{Quickstart, built, ended};
 
 const MODEL: &str = "tiny-qwen3";
 
@@ -163,16 +163,10 @@ fn served_for(who: Who) {
         peers::skipped("another user", "only root can become one");
         return;
     }
-    let Some(mut quickstart) = Quickstart::new() else { return };
-    quickstart.done(&["apply", "--only", "image:mlx"]);
-    // The wheels and packages are links to the files of all tests: they keep their owner.
+    let Some(mut quickstart) = built().map(|built| built.copy()) else { return };
     let program = quickstart.directory().join("goatbuild");
     std::fs::copy(env!("CARGO_BIN_EXE_goatbuild"), &program).unwrap();
     if who != Who::Container {
-        let mine = quickstart.directory().join("mine");
-        copy_all(&quickstart.root, &mine, &[]).unwrap();
-        std::fs::remove_dir_all(&quickstart.root).unwrap();
-        std::fs::rename(&mine, &quickstart.root).unwrap();
         own(quickstart.directory());
     }
     // The kernel must then refuse a fresh procfs: otherwise this would test nothing.

@@ -4,6 +4,7 @@ use std::fs::{self, File};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output, Stdio};
+use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::Value;
 
@@ -20,6 +21,19 @@ pub(crate) struct Quickstart {
     pub(crate) root: PathBuf,
     /// The first words of every command; the binary is one of them.
     pub(crate) wrapper: Vec<String>,
+}
+
+/// A quickstart with its image built, shared by the tests that run at the same time.
+pub(crate) fn built() -> Option<Arc<Quickstart>> {
+    static BUILT: Mutex<Weak<Quickstart>> = Mutex::new(Weak::new());
+    let mut built = BUILT.lock().unwrap_or_else(PoisonError::into_inner);
+    if let Some(quickstart) = built.upgrade() {
+        return Some(quickstart);
+    }
+    let quickstart = Arc::new(Quickstart::new()?);
+    quickstart.done(&["apply", "--locked", "--only", "image:mlx"]);
+    *built = Arc::downgrade(&quickstart);
+    Some(quickstart)
 }
 
 /// How a command ended.
@@ -57,6 +71,14 @@ impl Quickstart {
         copy_all(&committed, &root, &["cache", "litellm.yaml"]).unwrap();
         let wrapper = vec![env!("CARGO_BIN_EXE_goatbuild").to_owned()];
         Self { directory, root, wrapper }
+    }
+
+    /// A second project with the image that this one built, and none of what it was built from.
+    pub(crate) fn copy(&self) -> Self {
+        let copy = Self::bare("project");
+        let cache = self.root.join("cache");
+        copy_all(&cache, &copy.root.join("cache"), &DOWNLOADS).unwrap();
+        copy
     }
 
     /// The directory that holds the project and its state.
