@@ -15,6 +15,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand};
 use miette::Report;
 
+use crate::event::Cancelled;
 use crate::exec::Interrupt;
 
 /// Why the program ended.
@@ -61,10 +62,15 @@ impl Exit {
             "store::locked" => Self::Locked,
             code if code.starts_with("usage::") => Self::Usage,
             code if code.starts_with("plan::") => Self::Refused,
-            code if ["spec::", "lock::", "graph::"].iter().any(|room| code.starts_with(room)) => {
-                Self::Data
-            }
-            _ => Self::Failed,
+            "weights::no_directory"
+            | "weights::empty"
+            | "python::requirement"
+            | "python::unsatisfiable"
+            | "debian::no_package" => Self::Data,
+            code => match code.split("::").next() {
+                Some("spec" | "lock" | "graph") => Self::Data,
+                _ => Self::Failed,
+            },
         }
     }
 }
@@ -175,7 +181,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let interrupt = Interrupt::default();
     let ended = runtime.block_on(async {
         tokio::spawn(listen(interrupt.clone()));
-        dispatch(cli.command, &cli.global, &interrupt).await
+        tokio::select! {
+            ended = dispatch(cli.command, &cli.global, &interrupt) => ended,
+            // Nothing half-done is ever under its name: what is not attended can be dropped.
+            () = interrupt.unattended() => Err(Cancelled.into()),
+        }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     match ended {

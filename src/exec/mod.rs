@@ -7,7 +7,7 @@ mod schedule;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use tokio::sync::Notify;
@@ -30,7 +30,19 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Interrupt {
     stop: Arc<AtomicBool>,
     now: Arc<AtomicBool>,
+    attended: Arc<AtomicUsize>,
     changed: Arc<Notify>,
+}
+
+/// While it lives, its holder answers an interruption itself, and puts things in order.
+#[derive(Debug)]
+pub struct Attended(Interrupt);
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        self.0.attended.fetch_sub(1, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
+    }
 }
 
 impl Interrupt {
@@ -45,6 +57,23 @@ impl Interrupt {
     /// Whether a stop was asked for.
     pub fn asked(&self) -> bool {
         self.stop.load(Ordering::SeqCst)
+    }
+
+    /// Promises that the caller looks after interruptions until the returned value is dropped.
+    pub fn attend(&self) -> Attended {
+        self.attended.fetch_add(1, Ordering::SeqCst);
+        Attended(self.clone())
+    }
+
+    /// Resolves once a stop was asked for and nobody attends to it.
+    pub async fn unattended(&self) {
+        loop {
+            let changed = self.changed.notified();
+            if self.asked() && self.attended.load(Ordering::SeqCst) == 0 {
+                return;
+            }
+            changed.await;
+        }
     }
 
     /// The flag that [`Reporter`]s look at.
@@ -119,8 +148,12 @@ impl Executor<'_> {
         let mut queue: Vec<Ready> = Vec::new();
         let mut deadline: Option<tokio::time::Instant> = None;
         loop {
+            // Before looking, so that no interruption is missed between the look and the wait.
+            let interrupted = self.interrupt.changed.notified();
             queue.extend(schedule.ready());
-            if !self.interrupt.asked() {
+            if self.interrupt.asked() {
+                deadline.get_or_insert(tokio::time::Instant::now() + GRACE);
+            } else {
                 let mut waiting = Vec::new();
                 for ready in queue.drain(..) {
                     let resource = ready.step.resource();
@@ -145,10 +178,7 @@ impl Executor<'_> {
             }
             let ended = tokio::select! {
                 ended = running.join_next_with_id() => ended,
-                () = self.interrupt.changed.notified() => {
-                    deadline.get_or_insert(tokio::time::Instant::now() + GRACE);
-                    None
-                }
+                () = interrupted => None,
                 () = sleep_until(deadline) => {
                     running.abort_all();
                     None

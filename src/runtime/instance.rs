@@ -9,6 +9,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
+use super::supervise::SUBCOMMAND;
 use super::{INSTANCE_VARIABLE, Instance, RuntimeError};
 
 /// How long a process may take to vanish after a signal that leaves it no choice.
@@ -72,6 +73,20 @@ fn names(instance: &Instance) -> bool {
     std::fs::read(format!("/proc/{}/cmdline", instance.pid)).is_ok_and(|arguments| {
         arguments.split(|byte| *byte == 0).any(|argument| argument == instance.id.as_bytes())
     })
+}
+
+/// The running instance of this id, whose start was not noted down.
+///
+/// An apply that is killed right after a start knows nothing but the id that it chose before.
+pub fn find(id: &str) -> Option<Instance> {
+    let start = [SUBCOMMAND, "start", id];
+    let pid = all_processes().find(|pid| {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|arguments| {
+            let arguments = arguments.split(|byte| *byte == 0).skip(1);
+            arguments.take(3).eq(start.iter().map(|argument| argument.as_bytes()))
+        })
+    })?;
+    identify(pid.as_raw(), id)
 }
 
 /// Ends an instance and all of its processes; does nothing when there are none.
