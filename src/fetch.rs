@@ -18,7 +18,10 @@ use crate::event::{Cancelled, Reporter};
 pub enum FetchError {
     /// Every source said that the file does not exist (404 or 410).
     #[error("{url} does not exist (HTTP {status})")]
-    #[diagnostic(code(goatbuild::fetch::gone))]
+    #[diagnostic(
+        code(goatbuild::fetch::gone),
+        help("check the address, or the name that it was made of; a mirror may lack the file")
+    )]
     Gone {
         /// The last source asked.
         url: String,
@@ -446,6 +449,21 @@ pub(crate) fn without_credentials(url: &str) -> String {
     let _ = parsed.set_username("");
     let _ = parsed.set_password(None);
     parsed.into()
+}
+
+/// A text as messages and logs may show it: no URL in it has a user name or password.
+pub(crate) fn text_without_credentials(text: &str) -> String {
+    let mut shown = String::with_capacity(text.len());
+    let mut rest = text;
+    while let Some(at) = rest.find("://") {
+        let (before, after) = rest.split_at(at + 3);
+        shown.push_str(before);
+        let end = after
+            .find(|letter: char| letter.is_whitespace() || "/?#`'\"<>".contains(letter))
+            .unwrap_or(after.len());
+        rest = &after[after[..end].rfind('@').map_or(0, |at| at + 1)..];
+    }
+    shown + rest
 }
 
 /// How often one source was asked, and how long to wait before the next time.

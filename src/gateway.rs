@@ -8,6 +8,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::fingerprint::{Change, Key};
+use crate::leftovers::{Age, TEMPORARY, sweep};
 use crate::litellm::file::File;
 use crate::litellm::{self, Document, Entry, GatewayError, Own};
 use crate::plan::Unwanted;
@@ -139,6 +140,15 @@ impl Gateway {
             unwanted
         };
         self.seen(of).unwrap_or_default()
+    }
+
+    /// Removes what a command that was killed left beside the files.
+    pub fn sweep(&self) {
+        for file in std::iter::once(&self.config).chain(&self.mirror) {
+            let file = self.root.join(file);
+            let beside = std::fs::canonicalize(&file).unwrap_or(file);
+            sweep(beside.parent().unwrap_or(&self.root), TEMPORARY, Age::Any);
+        }
     }
 
     /// Whether the files hold an entry of this model.

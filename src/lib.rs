@@ -10,6 +10,7 @@ pub mod fingerprint;
 pub mod gateway;
 pub mod graph;
 pub mod hub;
+pub mod leftovers;
 pub mod litellm;
 pub mod lock;
 pub mod locking;

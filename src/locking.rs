@@ -10,12 +10,12 @@ use crate::debian::{self, DebianRequest};
 use crate::event::Reporter;
 use crate::fetch::hex;
 use crate::lock::LockedImage;
-use crate::lock::pylock::{Pylock, PythonRequest};
+use crate::lock::pylock::{Pylock, PylockError, PythonRequest};
 use crate::platform::Runtime;
 use crate::python::{self, Upgrade};
 use crate::spec::{Base, Image, ImageName, Located, nearest};
 use crate::step::StepError;
-use crate::workspace::{LockedParts, Unsupported, Workspace, write};
+use crate::workspace::{LockedParts, Unsupported, Workspace, unreadable, write};
 
 /// How far locking may go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -85,6 +85,20 @@ pub enum LockingError {
         wanted: String,
         /// As found.
         found: String,
+    },
+    /// The wheels' lock can't be used.
+    #[error("images/{image}.pylock.toml: {error}")]
+    #[diagnostic(
+        code(goatbuild::lock::pylock_file),
+        help(
+            "undo the edit or resolve the merge; or delete the file and run `goatbuild lock` to lock it anew"
+        )
+    )]
+    Pylock {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        error: PylockError,
     },
     /// `--upgrade NAME` names nothing.
     #[error("there is no image or locked package `{name}` to upgrade{}", hint.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
@@ -309,12 +323,18 @@ fn read_pylock(
     workspace: &Workspace,
     image: &ImageName,
 ) -> Result<Option<(String, Pylock)>, StepError> {
-    match std::fs::read_to_string(pylock_path(workspace, image)) {
-        Ok(text) => {
-            let lock = Pylock::parse(&text)?;
+    let path = pylock_path(workspace, image);
+    let malformed = |error| LockingError::Pylock { image: image.to_string(), error };
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let not_text = |_| PylockError::Malformed { reason: "it is not UTF-8 text".to_owned() };
+            let text = String::from_utf8(bytes).map_err(|error| malformed(not_text(error)))?;
+            let lock = Pylock::parse(&text).map_err(malformed)?;
             Ok(Some((text, lock)))
         }
-        Err(_) => Ok(None),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // Whatever it says is not overwritten.
+        Err(source) => Err(unreadable(path, source)),
     }
 }
 

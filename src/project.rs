@@ -8,8 +8,8 @@ use thiserror::Error;
 
 use crate::engines;
 use crate::spec::{
-    self, EnvironmentName, Image, Model, Problem, Project, Shared, SourceFile, Sources, SpecError,
-    SpecErrors,
+    self, EnvironmentName, Image, Model, Place, Problem, Project, Shared, SourceFile, Sources,
+    SpecError, SpecErrors,
 };
 
 /// The file that makes a directory a project.
@@ -30,7 +30,10 @@ pub enum ProjectError {
     },
     /// A file can't be read.
     #[error("{} can't be read: {source}", path.display())]
-    #[diagnostic(code(goatbuild::spec::unreadable))]
+    #[diagnostic(
+        code(goatbuild::spec::unreadable),
+        help("check that it is there, and its permissions")
+    )]
     Unreadable {
         /// The file.
         path: PathBuf,
@@ -123,9 +126,19 @@ fn list(
 }
 
 fn text(root: &Path, path: &Path) -> Result<SourceFile, ProjectError> {
-    let text = std::fs::read_to_string(root.join(path))
+    let bytes = std::fs::read(root.join(path))
         .map_err(|source| ProjectError::Unreadable { path: path.to_owned(), source })?;
-    Ok(SourceFile { path: path.to_owned(), text: Arc::from(text) })
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(SourceFile { path: path.to_owned(), text: Arc::from(text) }),
+        Err(error) => {
+            let text = Arc::from(String::from_utf8_lossy(error.as_bytes()));
+            let file = Arc::new(SourceFile { path: path.to_owned(), text });
+            let at = error.utf8_error().valid_up_to();
+            let wrong = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
+            SpecErrors::collect(vec![SpecError::new(Problem::NotText, Place::new(file, wrong))])?;
+            panic!("BUG: a mistake is no error")
+        }
+    }
 }
 
 /// Below this many files, threads cost more than they give.

@@ -12,12 +12,16 @@ use crate::event::Reporter;
 use crate::fetch::{Fetcher, Patience};
 use crate::gateway::Gateway;
 use crate::hub::{HashCache, Manifest, scan};
+use crate::leftovers::{Age, TEMPORARY, sweep};
 use crate::lock::LockFile;
 use crate::lock::pylock::LockedWheel;
 use crate::oci::Layout;
 use crate::plan::Unwanted;
 use crate::platform::Runtime;
-use crate::spec::{ImageName, LocalRuntime, Model, ModelSource, Project, TargetKind};
+use crate::spec::{
+    Base, ImageName, LocalRuntime, Model, ModelSource, Place, Problem, Project, SpecError,
+    SpecErrors, TargetKind,
+};
 use crate::step::StepError;
 use crate::store::Store;
 use crate::targets::Target;
@@ -78,7 +82,9 @@ pub enum Unsupported {
     #[error("{image}: this version builds on Debian packages only")]
     #[diagnostic(
         code(goatbuild::spec::base),
-        help("write `base = {{ debian = \"bookworm\", packages = [\"python3\"] }}`")
+        help(
+            "write `base = {{ debian = \"bookworm\", packages = [\"python3\"] }}` in images/{image}.toml"
+        )
     )]
     Base {
         /// The image.
@@ -194,6 +200,11 @@ impl Workspace {
         {
             return Err(Unsupported::Runtime);
         }
+        for image in self.project.images.values() {
+            if !matches!(image.base, Base::Debian { .. }) {
+                return Err(Unsupported::Base { image: image.name.to_string() });
+            }
+        }
         for model in self.project.models.values() {
             if model.target == TargetKind::Modal {
                 return Err(Unsupported::Modal {
@@ -225,6 +236,26 @@ impl Workspace {
             }
         }
         Ok(())
+    }
+
+    /// Fails when a directory of weights is not there, or holds nothing.
+    pub fn check_sources(&self) -> Result<(), SpecErrors> {
+        let wrong = |model: &Model| {
+            let ModelSource::Path(path) = &model.source else { return None };
+            let what = match std::fs::read_dir(self.root.join(path)).map(Iterator::count) {
+                Ok(0) => "has no files",
+                Ok(_) => return None,
+                Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist",
+                Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => "is a file",
+                // What else is wrong shows when it is read.
+                Err(_) => return None,
+            };
+            let place = &model.file.place;
+            let place = Place::of_field(place.file(), &["model", "source"])
+                .unwrap_or_else(|| place.clone());
+            Some(SpecError::new(Problem::NoWeights { path: path.clone(), what }, place))
+        };
+        SpecErrors::collect(self.project.models.values().filter_map(wrong).collect())
     }
 
     /// Where Debian packages come from.
@@ -292,6 +323,24 @@ impl Workspace {
         Ok(manifest)
     }
 
+    /// Removes what commands that were killed left half-made. The caller holds the locks.
+    pub fn sweep(&self) {
+        let cache = self.root.join("cache");
+        sweep(&cache.join("oci/blobs/sha256"), ".part-", Age::Any);
+        sweep(&cache.join("oci"), ".part-", Age::Any);
+        sweep(&cache.join("tmp"), "resolve-", Age::Old);
+        for tool in std::fs::read_dir(cache.join("tools")).into_iter().flatten().flatten() {
+            sweep(&tool.path(), ".tmp", Age::Old);
+        }
+        for directory in [self.root.clone(), self.root.join("images")] {
+            sweep(&directory, TEMPORARY, Age::Old);
+        }
+        if let Some(gateway) = &self.gateway {
+            gateway.sweep();
+        }
+        self.local.sweep();
+    }
+
     /// Looks at everything outside the cache.
     pub async fn look(&self) -> Result<(), StepError> {
         for target in self.targets() {
@@ -338,11 +387,16 @@ pub struct FileError {
 
 fn read_lock(root: &Path) -> Result<LockFile, StepError> {
     let path = root.join("goatbuild.lock");
-    match std::fs::read_to_string(&path) {
-        Ok(text) => Ok(LockFile::parse("goatbuild.lock", &text)?),
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(LockFile::read("goatbuild.lock", &bytes)?),
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(LockFile::default()),
         Err(source) => Err(FileError { path, verb: "read", source }.into()),
     }
+}
+
+/// The error for a file of the project that is there and can't be read.
+pub fn unreadable(path: PathBuf, source: std::io::Error) -> StepError {
+    FileError { path, verb: "read", source }.into()
 }
 
 /// Writes a file of the project as a whole.
@@ -351,6 +405,7 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
     let parent = path.parent().unwrap_or(path);
     std::fs::create_dir_all(parent).map_err(failed)?;
     let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(parent)
         .map_err(failed)?;

@@ -57,13 +57,14 @@ pub(crate) async fn run(
     }
     let mut renew = Renew::Nothing;
     let locked = session::is_locked(global);
-    let (planned, report) = loop {
+    let (planned, report, attended) = loop {
         let planned =
             session::plan(&workspace, global, &arguments.selection, renew.clone()).await?;
         if mode != Mode::Json {
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
         plan::refuse_conflicts(&planned.plan)?;
+        let attended = interrupt.attend();
         let report = execute(&workspace, &planned, mode, interrupt).await?;
         keep_built(&workspace, &planned, &report, locked)?;
         let gone = report.failed.iter().find_map(withdrawn);
@@ -72,13 +73,15 @@ pub(crate) async fn run(
                 ui::note(&word);
                 renew = again;
             }
-            _ => break (planned, report),
+            _ => break (planned, report, attended),
         }
     };
+    // Whoever interrupts the steps is told how they ended; a reload command is just dropped.
+    let _attended = report.interrupted.then_some(attended);
     let removed = remove(&workspace, &planned, arguments.prune, &report).await?;
     let reloaded = match &workspace.gateway {
-        Some(gateway) => gateway.reload().await?,
-        None => None,
+        Some(gateway) if !report.interrupted => gateway.reload().await?,
+        _ => None,
     };
     let summary = ui::Applied {
         workspace: &workspace,
@@ -151,8 +154,12 @@ fn keep_built(
     let graph = &planned.graph;
     let whole = planned.plan.steps.iter().any(|step| step.kind == "image");
     workspace.change_lock(|lock| {
-        for (id, key, facts) in &report.built {
-            lock.built.insert(id.clone(), Built { key: *key, facts: facts.clone() });
+        // What an apply that was cut short has built is fresh now, and still not in the lock.
+        let fresh = planned.plan.steps.iter().filter(|step| step.action == Action::Fresh);
+        let fresh = fresh.filter_map(|step| Some((&step.id, step.key?, &step.facts)));
+        let ran = report.built.iter().map(|(id, key, facts)| (id, *key, facts));
+        for (id, key, facts) in fresh.filter(|(id, ..)| pure(id)).chain(ran) {
+            lock.built.insert(id.clone(), Built { key, facts: facts.clone() });
         }
         // What cannot be asked for any more; a part of the project says nothing of the rest.
         if whole && graph.len() == planned.plan.steps.len() {

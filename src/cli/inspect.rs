@@ -140,6 +140,7 @@ pub(crate) async fn logs(
     arguments: &LogsArgs,
     interrupt: &Interrupt,
 ) -> Result<Exit, Report> {
+    let _attended = interrupt.attend();
     let workspace = session::open(global)?;
     let name = &arguments.name;
     let log = if name.contains(':') {

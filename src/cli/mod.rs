@@ -63,10 +63,15 @@ impl Exit {
             "store::locked" => Self::Locked,
             code if code.starts_with("usage::") => Self::Usage,
             code if code.starts_with("plan::") => Self::Refused,
-            code if ["spec::", "lock::", "graph::"].iter().any(|room| code.starts_with(room)) => {
-                Self::Data
-            }
-            _ => Self::Failed,
+            "weights::no_directory"
+            | "weights::empty"
+            | "python::requirement"
+            | "python::unsatisfiable"
+            | "debian::no_package" => Self::Data,
+            code => match code.split("::").next() {
+                Some("spec" | "lock" | "graph") => Self::Data,
+                _ => Self::Failed,
+            },
         }
     }
 }
@@ -179,6 +184,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         tokio::spawn(listen(interrupt.clone()));
         tokio::select! {
             ended = dispatch(cli.command, &cli.global, &interrupt) => ended,
+            // Nothing half-done is ever under its name: what is not attended can be dropped.
             () = interrupt.unattended() => Err(Cancelled.into()),
         }
     });

@@ -101,6 +101,9 @@ fn settings(global: &Global) -> Result<Settings, Report> {
     if let Some(attempts) = number("GOATBUILD_HTTP_ATTEMPTS")? {
         patience.attempts = u32::try_from(attempts).unwrap_or(u32::MAX).max(1);
     }
+    if let Some(seconds) = number("GOATBUILD_HTTP_TIMEOUT")? {
+        patience.stall = Duration::from_secs(seconds.max(1));
+    }
     let mut mirrors = Mirrors::default();
     if let Some(pool) = variable("GOATBUILD_DEBIAN_POOL") {
         mirrors.pool = pool;
@@ -142,6 +145,9 @@ pub(crate) async fn plan(
     selection: &Selection,
     renew: Renew,
 ) -> Result<Planned, Report> {
+    // What is wrong here needs no download to be found.
+    workspace.check_sources()?;
+    workspace.look().await?;
     let options = LockOptions { locked: is_locked(global), upgrade: renew };
     let (reporter, finish) = ui::preparing();
     let settled = locking::settle(workspace, &options, &reporter).await;
@@ -256,5 +262,6 @@ pub(crate) async fn lock(
     let cache = workspace.store.root().join("lock");
     let (first, _) = WriterLock::take(&cache, command, timeout, tell).await?;
     let (second, _) = WriterLock::take(&state.join("lock"), command, timeout, tell).await?;
+    workspace.sweep();
     Ok([first, second])
 }

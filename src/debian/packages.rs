@@ -12,7 +12,7 @@ use super::index::Suite;
 use super::release::{self, ARCHIVE_KEYS, Release};
 use super::{DebianError, DebianRequest, LockedDebian, LockedPackage, Mirrors, solve, version};
 use crate::event::Reporter;
-use crate::fetch::{Expected, FetchError, Fetcher, hex};
+use crate::fetch::{Expected, FetchError, Fetcher, hex, without_credentials};
 use crate::platform::MajorMinor;
 
 /// A release file is some 150 kB.
@@ -116,7 +116,7 @@ async fn index(
                 return Err(error.into());
             }
             Err(error) => {
-                reporter.log(format!("{root}: {error}"));
+                reporter.log(format!("{}: {error}", without_credentials(root)));
                 tried.push(error.to_string());
                 // A mirror that was reached and is wrong says more than one that was not reached.
                 if !matches!(error, DebianError::Fetch(_)) {
@@ -144,6 +144,7 @@ async fn index_of(
     // An old release file is signed as well as a new one: a mirror may not lead back to old holes.
     let at = release::snapshot_after(release.date);
     if locked_at.is_some_and(|locked_at| at.as_str() < locked_at) {
+        let root = without_credentials(root);
         return Err(unusable(format!("{root} is older than the lock")));
     }
     let directory = wanted.trim_end_matches("Packages.xz");
@@ -161,7 +162,8 @@ async fn index_of(
         fetcher.bytes(&by_name, None, release.index.size).await?
     };
     if hex(&Sha256::digest(&packed)) != release.index.sha256 {
-        return Err(unusable(format!("{by_name} is not the file that the release file names")));
+        let shown = without_credentials(&by_name);
+        return Err(unusable(format!("{shown} is not the file that the release file names")));
     }
     let inflated = tokio::task::spawn_blocking(move || {
         let mut text = String::new();
@@ -173,7 +175,10 @@ async fn index_of(
     let text = inflated
         .await
         .unwrap_or_else(|error| panic!("BUG: inflating an index panicked: {error}"))
-        .map_err(|error| unusable(format!("{by_name} cannot be inflated: {error}")))?;
+        .map_err(|error| {
+            let shown = without_credentials(&by_name);
+            unusable(format!("{shown} cannot be inflated: {error}"))
+        })?;
     Ok((release, text))
 }
 
@@ -252,6 +257,7 @@ async fn fetch_package(
     }
     let (name, version) = (package.name.clone(), package.version.clone());
     Err(if gone == sources.len() {
+        let sources = sources.iter().map(|source| without_credentials(source)).collect();
         DebianError::Gone { package: name, version, sources }
     } else {
         DebianError::Unavailable { package: name, version, superseded, tried }

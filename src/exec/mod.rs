@@ -7,7 +7,7 @@ mod schedule;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use miette::Diagnostic;
@@ -32,9 +32,19 @@ const GRACE: Duration = Duration::from_secs(30);
 pub struct Interrupt {
     stop: Arc<AtomicBool>,
     now: Arc<AtomicBool>,
-    /// While an executor runs, it decides how the stop goes.
-    attended: Arc<AtomicBool>,
+    attended: Arc<AtomicUsize>,
     changed: Arc<Notify>,
+}
+
+/// While it lives, its holder answers an interruption itself, and puts things in order.
+#[derive(Debug)]
+pub struct Attended(Interrupt);
+
+impl Drop for Attended {
+    fn drop(&mut self) {
+        self.0.attended.fetch_sub(1, Ordering::SeqCst);
+        self.0.changed.notify_waiters();
+    }
 }
 
 impl Interrupt {
@@ -51,20 +61,21 @@ impl Interrupt {
         self.stop.load(Ordering::SeqCst)
     }
 
-    /// Waits until a stop was asked for that no executor takes care of.
+    /// Promises that the caller looks after interruptions until the returned value is dropped.
+    pub fn attend(&self) -> Attended {
+        self.attended.fetch_add(1, Ordering::SeqCst);
+        Attended(self.clone())
+    }
+
+    /// Resolves once a stop was asked for and nobody attends to it.
     pub async fn unattended(&self) {
         loop {
             let changed = self.changed.notified();
-            if self.asked() && !self.attended.load(Ordering::SeqCst) {
+            if self.asked() && self.attended.load(Ordering::SeqCst) == 0 {
                 return;
             }
             changed.await;
         }
-    }
-
-    fn attend(&self, attended: bool) {
-        self.attended.store(attended, Ordering::SeqCst);
-        self.changed.notify_waiters();
     }
 
     /// The flag that [`Reporter`]s look at.
@@ -130,15 +141,6 @@ type Ended = (StepId, Result<Outcome, StepError>, Duration);
 impl Executor<'_> {
     /// Runs the plan. Independent branches go on after a failure.
     pub async fn apply(&self) -> Result<Report, StoreError> {
-        self.interrupt.attend(true);
-        let report = self.run_all().await;
-        if !self.interrupt.asked() {
-            self.interrupt.attend(false);
-        }
-        report
-    }
-
-    async fn run_all(&self) -> Result<Report, StoreError> {
         let mut schedule = Schedule::new(self.graph, self.plan, self.memory, self.wishes);
         let mut running: JoinSet<Ended> = JoinSet::new();
         let mut handles: HashMap<Id, (StepId, Class)> = HashMap::new();
@@ -148,8 +150,12 @@ impl Executor<'_> {
         let mut queue: Vec<Ready> = Vec::new();
         let mut deadline: Option<tokio::time::Instant> = None;
         loop {
+            // Before looking, so that no interruption is missed between the look and the wait.
+            let interrupted = self.interrupt.changed.notified();
             queue.extend(schedule.ready());
-            if !self.interrupt.asked() {
+            if self.interrupt.asked() {
+                deadline.get_or_insert(tokio::time::Instant::now() + GRACE);
+            } else {
                 let mut waiting = Vec::new();
                 for ready in queue.drain(..) {
                     let resource = ready.step.resource();
@@ -174,10 +180,7 @@ impl Executor<'_> {
             }
             let ended = tokio::select! {
                 ended = running.join_next_with_id() => ended,
-                () = self.interrupt.changed.notified() => {
-                    deadline.get_or_insert(tokio::time::Instant::now() + GRACE);
-                    None
-                }
+                () = interrupted => None,
                 () = sleep_until(deadline) => {
                     running.abort_all();
                     None

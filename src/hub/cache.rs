@@ -30,7 +30,10 @@ pub enum WeightsError {
     },
     /// The directory holds nothing to serve.
     #[error("{} has no files", path.display())]
-    #[diagnostic(code(goatbuild::weights::empty))]
+    #[diagnostic(
+        code(goatbuild::weights::empty),
+        help("put the model's files there; hidden files don't count")
+    )]
     Empty {
         /// The directory.
         path: PathBuf,

@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::document::Document;
 use super::error::GatewayError;
+use crate::leftovers::TEMPORARY;
 
 /// A gateway file as it was when it was read.
 #[derive(Debug)]
@@ -91,7 +92,7 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     fs::create_dir_all(parent)?;
-    let mut file = tempfile::NamedTempFile::new_in(parent)?;
+    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(parent)?;
     file.write_all(text.as_bytes())?;
     match fs::metadata(&path) {
         Ok(old) => {

@@ -107,6 +107,17 @@ pub enum LockFileError {
 }
 
 impl LockFile {
+    /// Reads the bytes of a lock. `path` is for errors.
+    pub fn read(path: &str, bytes: &[u8]) -> Result<Self, LockFileError> {
+        let text = std::str::from_utf8(bytes).map_err(|error| LockFileError::Syntax {
+            path: path.to_owned(),
+            message: "it is not UTF-8 text".to_owned(),
+            text: Arc::new(NamedSource::new(path, String::from_utf8_lossy(bytes).into_owned())),
+            span: Some(SourceSpan::from((error.valid_up_to(), 1))),
+        })?;
+        Self::parse(path, text)
+    }
+
     /// Reads the text of a lock. `path` is for errors.
     pub fn parse(path: &str, text: &str) -> Result<Self, LockFileError> {
         let syntax = |error: toml::de::Error| LockFileError::Syntax {

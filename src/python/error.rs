@@ -126,7 +126,7 @@ pub enum PythonError {
     Fetch(#[from] FetchError),
     /// A file or process could not be handled.
     #[error("{}: {source}", path.display())]
-    #[diagnostic(code(goatbuild::python::io))]
+    #[diagnostic(code(goatbuild::python::io), help("is the disk full? check the permissions"))]
     Io {
         /// The file or program.
         path: PathBuf,

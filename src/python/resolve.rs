@@ -8,7 +8,7 @@ use tokio::process::Command;
 use super::PythonError;
 use super::index::Index;
 use super::uv::{Uv, output_of};
-use crate::fetch::{Fetcher, without_credentials};
+use crate::fetch::{Fetcher, text_without_credentials, without_credentials};
 use crate::lock::pylock::{
     Pylock, PythonRequest, WheelName, no_wheel_among, normalized, validate_requirement,
 };
@@ -135,7 +135,7 @@ async fn run(
     if finished.status.success() {
         return tokio::fs::read_to_string(&output).await.map_err(PythonError::io(&output));
     }
-    let words = String::from_utf8_lossy(&finished.stderr).trim().to_owned();
+    let words = text_without_credentials(String::from_utf8_lossy(&finished.stderr).trim());
     Err(failure(words, fetcher, request).await)
 }
 

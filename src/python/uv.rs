@@ -120,7 +120,7 @@ pub(super) async fn pinned(
     let _ = tokio::fs::remove_file(&file).await;
     working(&program).await.ok_or_else(|| PythonError::Io {
         path: program,
-        source: std::io::Error::other("the fetched uv does not run here; install uv yourself"),
+        source: std::io::Error::other("the fetched uv does not run here: install uv yourself"),
     })
 }
 

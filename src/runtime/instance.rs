@@ -75,17 +75,18 @@ fn names(instance: &Instance) -> bool {
     })
 }
 
-/// The instance of this id, if its supervisor runs: for who was killed between starting it and
-/// writing down what was started.
+/// The running instance of this id, whose start was not noted down.
+///
+/// An apply that is killed right after a start knows nothing but the id that it chose before.
 pub fn find(id: &str) -> Option<Instance> {
-    all_processes().find_map(|pid| {
-        let arguments = std::fs::read(format!("/proc/{pid}/cmdline")).ok()?;
-        let mut arguments = arguments.split(|byte| *byte == 0).skip(1);
-        let is_supervisor = arguments.next()? == SUBCOMMAND.as_bytes()
-            && arguments.next()? == b"start"
-            && arguments.next()? == id.as_bytes();
-        is_supervisor.then(|| identify(pid.as_raw(), id)).flatten()
-    })
+    let start = [SUBCOMMAND, "start", id];
+    let pid = all_processes().find(|pid| {
+        std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|arguments| {
+            let arguments = arguments.split(|byte| *byte == 0).skip(1);
+            arguments.take(3).eq(start.iter().map(|argument| argument.as_bytes()))
+        })
+    })?;
+    identify(pid.as_raw(), id)
 }
 
 /// Ends an instance and all of its processes; does nothing when there are none.

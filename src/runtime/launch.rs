@@ -3,7 +3,7 @@
 use std::fs::OpenOptions;
 use std::io::Read as _;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
@@ -24,6 +24,33 @@ pub fn spawn(
     instance_id: &str,
     supervisor: &Path,
 ) -> Result<Instance, RuntimeError> {
+    launch(sandbox, instance_id, supervisor, Purpose::Serve).map(|attached| attached.instance)
+}
+
+/// A sandbox that ends when this value is dropped, or this process dies.
+#[derive(Debug)]
+pub struct Attached {
+    /// What runs.
+    pub instance: Instance,
+    /// Kept open: when it closes, the supervisor ends the command.
+    _stdin: Option<ChildStdin>,
+}
+
+/// Starts a sandbox like [`spawn`], but for this process alone.
+pub fn attach(
+    sandbox: &Sandbox,
+    instance_id: &str,
+    supervisor: &Path,
+) -> Result<Attached, RuntimeError> {
+    launch(sandbox, instance_id, supervisor, Purpose::Once)
+}
+
+fn launch(
+    sandbox: &Sandbox,
+    instance_id: &str,
+    supervisor: &Path,
+    purpose: Purpose,
+) -> Result<Attached, RuntimeError> {
     let processes = processes(supervisor, sandbox)?;
     let sandbox = absolute(sandbox)?;
     let log = OpenOptions::new()
@@ -31,8 +58,8 @@ pub fn spawn(
         .create(true)
         .open(&sandbox.log)
         .map_err(|source| unusable(&sandbox.log, "the log", source))?;
-    let launch = Launch { sandbox, id: instance_id.to_owned(), processes, purpose: Purpose::Serve };
-    let mut child = start(&launch, supervisor, log.into())?;
+    let launch = Launch { sandbox, id: instance_id.to_owned(), processes, purpose };
+    let (mut child, stdin) = start(&launch, supervisor, log.into())?;
     let pid = child.id().cast_signed();
     // It can't be anyone else: nobody waits for it before this function does.
     let instance = instance::identify(pid, instance_id);
@@ -41,11 +68,12 @@ pub fn spawn(
         let _ = child.wait();
         return Err(explain(failure, &launch.sandbox));
     }
-    instance.ok_or_else(|| {
+    let Some(instance) = instance else {
         // Nothing that can't be found again may go on running.
         let _ = child.kill().and_then(|()| child.wait());
-        RuntimeError::Supervisor { reason: "it has no entry in /proc".to_owned() }
-    })
+        return Err(RuntimeError::Supervisor { reason: "it has no entry in /proc".to_owned() });
+    };
+    Ok(Attached { instance, _stdin: stdin })
 }
 
 /// Runs one command to its end and collects its output, which is also logged line by line.
@@ -128,7 +156,7 @@ pub(super) fn probe(
         processes,
         purpose: Purpose::Probe,
     };
-    let mut child = start(&launch, supervisor, Stdio::null())?;
+    let (mut child, _) = start(&launch, supervisor, Stdio::null())?;
     let told = told(&mut child)?;
     let status =
         child.wait().map_err(|error| RuntimeError::Supervisor { reason: error.to_string() })?;
@@ -175,13 +203,18 @@ fn command(launch: &Launch, supervisor: &Path) -> Command {
     command
 }
 
-fn start(launch: &Launch, supervisor: &Path, log: Stdio) -> Result<Child, RuntimeError> {
+/// Starts the supervisor; its input stays open for a command that ends with it.
+fn start(
+    launch: &Launch,
+    supervisor: &Path,
+    log: Stdio,
+) -> Result<(Child, Option<ChildStdin>), RuntimeError> {
     let failed = |error: std::io::Error| RuntimeError::Supervisor {
         reason: format!("{}: {error}", supervisor.display()),
     };
     let mut child = command(launch, supervisor).stderr(log).spawn().map_err(failed)?;
-    send_launch(&mut child, launch).map_err(failed)?;
-    Ok(child)
+    let stdin = send_launch(&mut child, launch).map_err(failed)?;
+    Ok((child, stdin.filter(|_| launch.purpose == Purpose::Once)))
 }
 
 /// Waits until the command runs (nothing is told) or can't.

@@ -34,7 +34,7 @@ mod supervise;
 pub use self::{
     check::check,
     instance::{find, is_alive, stop},
-    launch::{run, spawn},
+    launch::{Attached, attach, run, spawn},
     root::prepare_root,
     supervise::supervise,
 };
@@ -42,7 +42,9 @@ pub use self::{
 #[cfg(not(target_os = "linux"))]
 mod unsupported;
 #[cfg(not(target_os = "linux"))]
-pub use unsupported::{check, find, is_alive, prepare_root, run, spawn, stop, supervise};
+pub use unsupported::{
+    Attached, attach, check, find, is_alive, prepare_root, run, spawn, stop, supervise,
+};
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;

@@ -227,7 +227,9 @@ fn start_next(
             .spawn()
             .map_err(Failure::setup(format!("starting `{role}`")))?;
         let pid = Pid::from_raw(child.id().cast_signed());
-        send_launch(&mut child, launch).map_err(Failure::setup("passing on what to start"))?;
+        send_launch(&mut child, launch)
+            .map(drop)
+            .map_err(Failure::setup("passing on what to start"))?;
         // From here on only the next process can report.
         unistd::dup2_stdout(std::io::stderr()).map_err(Failure::setup("closing the report"))?;
         let caller = attached.then(caller).transpose().map_err(Failure::setup("watching"))?;
@@ -235,11 +237,16 @@ fn start_next(
     })
 }
 
-/// Writes the launch to a process's standard input and closes it.
-pub(super) fn send_launch(child: &mut std::process::Child, launch: &Launch) -> std::io::Result<()> {
+/// Writes the launch to a process's standard input, which closes when it is dropped.
+pub(super) fn send_launch(
+    child: &mut std::process::Child,
+    launch: &Launch,
+) -> std::io::Result<Option<std::process::ChildStdin>> {
     let mut line = serde_json::to_vec(launch)?;
     line.push(b'\n');
-    child.stdin.take().map_or(Ok(()), |mut stdin| stdin.write_all(&line))
+    let mut stdin = child.stdin.take();
+    stdin.as_mut().map_or(Ok(()), |stdin| stdin.write_all(&line))?;
+    Ok(stdin)
 }
 
 /// Standard input, which ends when the caller does.

@@ -18,6 +18,23 @@ pub async fn run(_: &Sandbox, _: Duration, _: &Path, _: &Reporter) -> Result<Out
     Err(RuntimeError::Unsupported)
 }
 
+/// Never made here.
+#[derive(Debug)]
+pub struct Attached {
+    /// What runs.
+    pub instance: Instance,
+}
+
+/// Refuses: this is not Linux.
+pub fn attach(_: &Sandbox, _: &str, _: &Path) -> Result<Attached, RuntimeError> {
+    Err(RuntimeError::Unsupported)
+}
+
+/// Nothing runs here.
+pub fn find(_: &str) -> Option<Instance> {
+    None
+}
+
 /// Handles nothing.
 pub fn supervise(_: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     None

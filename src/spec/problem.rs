@@ -120,6 +120,17 @@ pub enum Problem {
         /// What to do.
         help: String,
     },
+    /// A file that isn't text.
+    #[error("the file is not UTF-8 text")]
+    NotText,
+    /// The weights that a model is made of aren't there; found out by looking, not by reading.
+    #[error("the directory `{path}` {what}")]
+    NoWeights {
+        /// As written, relative to the project.
+        path: String,
+        /// `does not exist` or `has no files`.
+        what: &'static str,
+    },
     /// Where the first of two equal things is written; only ever a companion.
     #[error("the first one is here")]
     First,
@@ -142,6 +153,8 @@ impl Problem {
             Self::DuplicateAddress { .. } => "duplicate_address",
             Self::DuplicateMount { .. } => "duplicate_mount",
             Self::Flag { .. } => "flag",
+            Self::NotText => "not_text",
+            Self::NoWeights { .. } => "no_weights",
             Self::First => "first",
         }
     }
@@ -149,7 +162,10 @@ impl Problem {
     /// What stands under the place.
     fn label(&self) -> String {
         match self {
-            Self::Syntax { .. } | Self::Flag { .. } | Self::First => "here".to_owned(),
+            Self::Syntax { .. } | Self::Flag { .. } | Self::NoWeights { .. } | Self::First => {
+                "here".to_owned()
+            }
+            Self::NotText => "this byte".to_owned(),
             Self::UnknownField { .. } => "nothing reads this".to_owned(),
             Self::WrongType { expected, .. } => format!("expected {expected}"),
             Self::BadValue { .. } => "this".to_owned(),
@@ -205,6 +221,11 @@ impl Problem {
             }
             Self::DuplicateMount { .. } => "set another `mount` for one of them".to_owned(),
             Self::Flag { help, .. } => help.clone(),
+            Self::NotText => "save the file as UTF-8".to_owned(),
+            Self::NoWeights { .. } => {
+                "put the model's files there; `model.source = \"path:…\"` is relative to the project"
+                    .to_owned()
+            }
         })
     }
 }

@@ -37,7 +37,10 @@ pub enum LockError {
     },
     /// The lock file can't be used.
     #[error("{} can't be locked: {source}", path.display())]
-    #[diagnostic(code(goatbuild::store::lock_file))]
+    #[diagnostic(
+        code(goatbuild::store::lock_file),
+        help("check the free space and the permissions")
+    )]
     Unusable {
         /// The lock file.
         path: PathBuf,

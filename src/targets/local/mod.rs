@@ -13,8 +13,10 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 
 use super::{Deployment, Live, Target, Weights, deploy_id};
+use crate::event::Reporter;
 use crate::fingerprint::{Change, Key};
 use crate::hub::ModelCache;
+use crate::leftovers::{Age, sweep};
 use crate::oci::Layout;
 use crate::plan::Unwanted;
 use crate::runtime;
@@ -368,6 +370,25 @@ impl Weights {
 }
 
 impl Local {
+    /// Removes what commands that were killed left half-made. The caller holds the locks.
+    pub fn sweep(&self) {
+        sweep(&self.places.ours, ".tmp", Age::Old);
+        let roots = self.places.state.join("roots");
+        // Other projects unpack there too; who does, holds the lock.
+        if let Ok(_unpacking) = serve::unpacking(&roots, false, &Reporter::silent()) {
+            sweep(&roots, ".unpacking-", Age::Any);
+        }
+        let volumes = self.places.cache.join("volumes");
+        for volume in std::fs::read_dir(volumes).into_iter().flatten().flatten() {
+            let volume = volume.path();
+            sweep(&volume.join(".goatbuild"), ".tmp", Age::Any);
+            for model in std::fs::read_dir(volume.join("hub")).into_iter().flatten().flatten() {
+                sweep(&model.path().join("blobs"), ".incoming-", Age::Any);
+                sweep(&model.path().join("refs"), ".tmp", Age::Any);
+            }
+        }
+    }
+
     fn log_file(&self, model: &str) -> PathBuf {
         self.places.ours.join("logs").join(format!("{model}.log"))
     }

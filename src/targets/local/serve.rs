@@ -1,7 +1,8 @@
 //! Starting, replacing and stopping a server on this machine.
 
+use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::state::Served;
@@ -132,14 +133,16 @@ impl Local {
         };
         let instance = random_id();
         let timeout = Duration::from_secs(600);
+        old.facts.insert("instance".to_owned(), instance.clone());
+        (old.smoke, old.instance) = (None, None);
+        // Before the start and right after it: whatever kills this process, the next one finds it.
+        self.keep(model, &old).await?;
         let started = self.start(&mut old, &instance);
-        old.facts.insert("instance".to_owned(), instance);
-        old.smoke = None;
+        self.keep(model, &old).await?;
         let outcome = match started {
             Ok(()) => self.healthy(model, &old, timeout, &Reporter::silent()).await,
             Err(error) => Err(Unserved::Other(error)),
         };
-        self.keep(model, &old).await?;
         Ok(match outcome {
             Ok(()) => " (the old server runs again)".to_owned(),
             Err(_) => " (the old server could not be started again either)".to_owned(),
@@ -208,7 +211,10 @@ impl Local {
         let (layout, image, reporter) = (self.layout()?, image.to_owned(), reporter.clone());
         blocking(move || {
             let unusable = |source| LocalError::File { path: roots.clone(), source };
-            std::fs::create_dir_all(&roots).map_err(unusable)?;
+            let _unpacking = unpacking(&roots, true, &reporter)?;
+            if root.is_dir() {
+                return Ok(root);
+            }
             let unpacked = tempfile::Builder::new()
                 .prefix(".unpacking-")
                 .tempdir_in(&roots)
@@ -297,6 +303,28 @@ impl Local {
         std::os::unix::fs::symlink(&target, &next).map_err(unusable)?;
         std::fs::rename(&next, &link).map_err(unusable)?;
         Ok(work)
+    }
+}
+
+/// The right to make roots, of which all projects of this machine share one directory.
+pub(super) fn unpacking(roots: &Path, wait: bool, reporter: &Reporter) -> Result<File, StepError> {
+    let unusable = |source| LocalError::File { path: roots.to_owned(), source };
+    std::fs::create_dir_all(roots).map_err(unusable)?;
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(roots.join(".lock"))
+        .map_err(unusable)?;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if wait => {
+                reporter.check()?;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(error) => return Err(unusable(error.into()).into()),
+        }
     }
 }
 

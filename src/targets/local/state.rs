@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::fingerprint::Key;
-use crate::runtime::{Instance, Sandbox};
+use crate::runtime::{self, Instance, Sandbox};
 use crate::step::Facts;
 
 const VERSION: u32 = 1;
@@ -73,6 +73,15 @@ pub(super) struct Served {
     pub previous: Option<Box<Served>>,
 }
 
+impl Served {
+    /// Finds the process of a start that was cut short before its process was noted down.
+    fn find(&mut self) {
+        if self.instance.is_none() {
+            self.instance = self.facts.get("instance").and_then(|id| runtime::find(id));
+        }
+    }
+}
+
 /// The whole file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct State {
@@ -95,7 +104,10 @@ impl State {
         if value["version"] != VERSION {
             return Err(format(format!("its version is {}", value["version"])));
         }
-        serde_json::from_value(value).map_err(|error| format(error.to_string()))
+        let mut state: Self =
+            serde_json::from_value(value).map_err(|error| format(error.to_string()))?;
+        state.served.values_mut().for_each(Served::find);
+        Ok(state)
     }
 
     pub(super) fn save(&self, path: &Path) -> Result<(), StateError> {

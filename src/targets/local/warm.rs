@@ -95,13 +95,14 @@ impl Local {
         let root = self.root(&deployment.image, &task.reporter).await?;
         let sandbox = self.sandbox(deployment, root, port)?;
         let began = Instant::now();
-        let instance = runtime::spawn(&sandbox, &random_id(), &self.places.supervisor)?;
+        // Attached: an apply that is killed leaves no engine behind on the accelerator.
+        let attached = runtime::attach(&sandbox, &random_id(), &self.places.supervisor)?;
         let served = Served {
             key: task.key,
             healthy: false,
             facts: Facts::new(),
             port,
-            instance: Some(instance),
+            instance: Some(attached.instance.clone()),
             sandbox,
             health: deployment.health.clone(),
             since: now(),
@@ -119,6 +120,7 @@ impl Local {
             Err(unserved) => Err(self.explain(deployment, unserved, String::new())),
         };
         self.stop(&served).await?;
+        drop(attached);
         asked.map(|()| took)
     }
 }

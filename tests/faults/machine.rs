@@ -1,0 +1,119 @@
+//! What the machine refuses: space, permission, namespaces, a port, the lock.
+
+use std::process::Command;
+
+use super::project::{Output, Project, eventually, finish};
+
+/// Runs a script as root of a namespace of its own; `$goatbuild` is the binary.
+///
+/// `None`, said aloud, where the machine does not allow that.
+fn unshared(project: &Project, flags: &[&str], script: &str) -> Option<Output> {
+    let probe = Command::new("unshare").args(flags).arg("true").status();
+    if !probe.is_ok_and(|status| status.success()) {
+        eprintln!("SKIPPED: `unshare {}` is refused here", flags.join(" "));
+        return None;
+    }
+    let mut command = Command::new("unshare");
+    command.args(flags).args(["sh", "-ec", script]);
+    project.prepare(&mut command);
+    command.env("goatbuild", env!("CARGO_BIN_EXE_goatbuild"));
+    Some(finish(command))
+}
+
+#[test]
+fn a_full_disk_is_named_and_the_next_apply_completes() {
+    let project = Project::downloaded();
+    let Some(output) = unshared(
+        &project,
+        &["--mount"],
+        r#"
+        mkdir ../downloads && cp -r cache/debs cache/wheels ../downloads
+        mount -t tmpfs -o size=36m tmpfs cache
+        cp -r ../downloads/* cache
+        status=0; "$goatbuild" apply --only image:small || status=$?
+        echo "first $status"
+        find cache -name '.part-*' | sed 's/^/left /'
+        mount -o remount,size=300m cache
+        "$goatbuild" apply --only image:small
+        "$goatbuild" apply --only image:small
+        "#,
+    ) else {
+        return;
+    };
+    output.succeeds().says(&["No space left on device", "free space", "base:small failed"]);
+    assert!(output.stdout.contains("first 1"), "{output:?}");
+    assert!(!output.stdout.contains("left"), "{output:?}");
+    assert!(output.stderr.contains("0 steps ran"), "{output:?}");
+}
+
+#[test]
+fn a_cache_that_is_read_only_is_named() {
+    let project = Project::built();
+    let script = r#"
+        mount --bind cache cache && mount -o remount,bind,ro cache
+        "$goatbuild" apply
+        "#;
+    let Some(output) = unshared(&project, &["--mount"], script) else { return };
+    output.fails(1, &["cache", "ead-only", "help:"]);
+    assert_eq!(project.servers(), 0);
+}
+
+#[test]
+fn without_user_namespaces_check_and_apply_say_so_before_any_download() {
+    let project = Project::bare();
+    let refuse = "echo 0 > /proc/sys/user/max_user_namespaces";
+    let flags = ["--user", "--map-root-user"];
+    let script = format!("{refuse}; \"$goatbuild\" apply");
+    let Some(output) = unshared(&project, &flags, &script) else { return };
+    output.fails(1, &["this machine can't run images", "user.max_user_namespaces=15000"]);
+    assert!(!project.path("goatbuild.lock").exists() && !project.path("cache/debs").exists());
+    let output = unshared(&project, &flags, &format!("{refuse}; \"$goatbuild\" check"));
+    let output = output.expect("it worked before");
+    assert_eq!(output.code, Some(1), "{output:?}");
+    assert!(output.stdout.contains("✗ user namespaces"), "{output:?}");
+}
+
+#[test]
+fn a_port_of_another_program_is_left_alone_and_nothing_is_stopped() {
+    let project = Project::built();
+    project.run(&["apply"]).succeeds();
+    let before = (project.served(), project.read("litellm.yaml"));
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
+    let port = taken.local_addr().expect("an address").port();
+    project.append("specs/tiny.toml", &format!("\n[serve]\nport = {port}\n"));
+    let output = project.run(&["apply"]);
+    output.fails(1, &[&format!("port {port} is in use by another program"), "nothing was stopped"]);
+    assert_eq!((project.served(), project.read("litellm.yaml")), before);
+    assert_eq!(project.servers(), 1);
+    drop(taken);
+    project.run(&["apply"]).succeeds();
+    assert_eq!(project.served().expect("it serves").1, port);
+}
+
+#[test]
+fn a_server_that_does_not_start_leaves_the_old_one_running() {
+    let project = Project::built();
+    project.run(&["apply"]).succeeds();
+    let (_, port) = project.served().expect("it serves");
+    let entry = project.read("litellm.yaml");
+    project.serve_env(&[("FAIL", "1")]);
+    let output = project.run(&["apply"]);
+    output.fails(1, &["refusing to start", "the old server runs again", "goatbuild logs tiny"]);
+    assert_eq!(project.served().expect("it serves").1, port);
+    assert_eq!((project.servers(), project.read("litellm.yaml")), (1, entry));
+}
+
+#[test]
+fn of_two_applies_the_second_waits_says_for_whom_and_finds_nothing_to_do() {
+    let project = Project::built();
+    project.serve_env(&[("START_SECONDS", "2")]);
+    let mut first = project.start(&["apply", "--json"]);
+    assert!(first.until_started("deploy:tiny"));
+    let holder = format!("`apply`, process {}", first.pid());
+    let output = project.run(&["apply", "--lock-timeout", "0"]);
+    output.fails(75, &["another goatbuild is at work here", &holder, "--lock-timeout"]);
+    let output = project.run(&["apply"]);
+    output.succeeds().says(&["waiting for another goatbuild", &holder, "0 steps ran"]);
+    first.finish().succeeds();
+    eventually("one server", || project.servers() == 1);
+}

@@ -1,0 +1,112 @@
+//! Mistakes in the project's files: exit 65, the place, what was expected, nothing written.
+
+use super::project::Project;
+
+/// Applies and checks that nothing at all was downloaded, changed or started.
+#[track_caller]
+fn refused(project: &Project, code: i32, words: &[&str]) {
+    let before = (project.read("litellm.yaml"), project.read("goatbuild.lock"));
+    project.run(&["apply"]).fails(code, words);
+    assert_eq!(before, (project.read("litellm.yaml"), project.read("goatbuild.lock")));
+    assert!(!project.path("cache/oci").exists() && project.servers() == 0);
+}
+
+#[test]
+fn mistakes_in_specs_point_at_the_place_and_exit_65() {
+    let project = Project::downloaded();
+    let spec = project.read("specs/tiny.toml");
+    let cases: [(&str, &str, &[&str]); 5] = [
+        ("image =", "imagee =", &["unknown field `imagee`", "specs/tiny.toml:", "did you mean"]),
+        ("image = \"small\"", "image = 3", &["should be a string, but is an integer"]),
+        ("\"small\"", "\"smal\"", &["there is no image `smal`", "did you mean `small`"]),
+        ("target = \"local\"", "target = \"modal\"", &["target.modal"]),
+        ("path:model", "path:modell", &["the directory `modell` does not exist", "tiny.toml:"]),
+    ];
+    for (from, to, words) in cases {
+        project.edit("specs/tiny.toml", from, to);
+        refused(&project, 65, words);
+        project.write("specs/tiny.toml", &spec);
+    }
+    project.write("specs/two.toml", &spec);
+    project.append("specs/two.toml", "\n[gateway]\nalias = \"tiny-local\"\n");
+    refused(&project, 65, &["two models have the gateway alias `tiny-local`", "the first one"]);
+    for name in ["specs/two.toml", "specs/tiny.toml"] {
+        project.write(name, format!("{spec}\n[serve]\nport = 8123\n"));
+    }
+    refused(&project, 65, &["two local models have the port 8123", "the first one"]);
+}
+
+#[test]
+fn what_this_version_cannot_do_is_said_before_any_download() {
+    let project = Project::downloaded();
+    let spec = project.read("specs/tiny.toml");
+    project.append("goatbuild.toml", "\n[target.modal]\nenvironment = \"main\"\n");
+    project.edit("specs/tiny.toml", "\"local\"", "\"modal\"");
+    refused(&project, 65, &["serves on this machine only", "target = \"local\""]);
+    project.write("specs/tiny.toml", spec.replace("path:model", "hf:acme/tiny"));
+    refused(&project, 65, &["takes weights from a directory only", "path:DIRECTORY"]);
+    let vllm = spec.split("[engine]").next().expect("a spec").to_owned();
+    project.write("specs/tiny.toml", vllm + "[hardware]\ngpu = \"H100\"\n");
+    refused(&project, 65, &["vllm can't be started by this version"]);
+    project.write("specs/tiny.toml", &spec);
+    project.write("images/small.toml", "base = \"docker.io/library/python:3.12\"\n");
+    refused(&project, 65, &["builds on Debian packages only", "images/small.toml"]);
+}
+
+#[test]
+fn files_that_are_no_text_and_locks_that_are_no_locks_are_left_as_they_are() {
+    let project = Project::downloaded();
+    let bytes = |text: String| [text.as_bytes(), b"# \xff\xfe\n"].concat();
+    for (name, words) in [
+        ("specs/tiny.toml", ["the file is not UTF-8 text", "save the file as UTF-8"]),
+        ("goatbuild.lock", ["goatbuild.lock can't be read: it is not UTF-8", "resolve the merge"]),
+        ("images/small.pylock.toml", ["images/small.pylock.toml: ", "resolve the merge"]),
+    ] {
+        let text = project.read(name);
+        project.write(name, bytes(text.clone()));
+        refused(&project, 65, &words);
+        assert_eq!(std::fs::read(project.path(name)).expect("reads"), bytes(text.clone()));
+        project.write(name, &text);
+    }
+    for name in ["goatbuild.lock", "images/small.pylock.toml"] {
+        let text = project.read(name);
+        let merged = format!("<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n");
+        project.write(name, &merged);
+        refused(&project, 65, &[name, "<<<<<<< HEAD", "resolve the merge"]);
+        assert_eq!(project.read(name), merged);
+        project.write(name, &text);
+    }
+    project.edit("goatbuild.lock", "version = 1", "version = 2");
+    refused(&project, 65, &["has format 2; this goatbuild knows 1", "use a newer goatbuild"]);
+}
+
+#[test]
+fn an_empty_directory_of_weights_and_a_cache_of_a_newer_goatbuild_are_refused() {
+    let project = Project::downloaded();
+    for name in ["model/config.json", "model/serve.py"] {
+        std::fs::remove_file(project.path(name)).expect("removes");
+    }
+    refused(&project, 65, &["the directory `model` has no files"]);
+    project.write("model/config.json", "{}\n");
+    let database = rusqlite::Connection::open(project.path("cache/state.db")).expect("opens");
+    database.pragma_update(None, "user_version", 9).expect("updates");
+    refused(
+        &project,
+        1,
+        &["made by a newer goatbuild (layout 9, this one knows 1)", "move `cache/`"],
+    );
+}
+
+#[test]
+fn a_broken_gateway_file_is_pointed_at_before_anything_else() {
+    let project = Project::built();
+    project.run(&["apply"]).succeeds();
+    let served = project.served();
+    let lock = project.read("goatbuild.lock");
+    let broken = "model_list:\n  - model_name: x\n   bad: [\n";
+    project.write("litellm.yaml", broken);
+    project.append("specs/tiny.toml", "\n[serve]\nmax-inputs = 7\n");
+    project.run(&["apply"]).fails(1, &["litellm.yaml:3:4 is not valid YAML", "left as it is"]);
+    assert_eq!((project.read("litellm.yaml").as_str(), project.served()), (broken, served));
+    assert_eq!(project.read("goatbuild.lock"), lock);
+}

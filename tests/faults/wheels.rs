@@ -1,0 +1,203 @@
+//! Requirements that nothing satisfies, and wheels that are not what they should be.
+
+use std::io::{Cursor, Write as _};
+
+use goatbuild::fetch::sha256_of;
+use goatbuild::lock::LockFile;
+use goatbuild::lock::pylock::{LockedWheel, Pylock, PythonRequest};
+use zip::write::SimpleFileOptions;
+
+use super::project::{Output, Project};
+use super::server::{Answer, Server};
+
+enum Member {
+    File(&'static str, &'static str),
+    Link(&'static str, &'static str),
+}
+
+fn wheel(name: &str, members: &[Member]) -> Vec<u8> {
+    let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
+    let options = SimpleFileOptions::default();
+    for member in members {
+        match member {
+            Member::File(path, text) => {
+                archive.start_file(*path, options).expect("a member");
+                archive.write_all(text.as_bytes()).expect("writes");
+            }
+            Member::Link(path, to) => archive.add_symlink(*path, *to, options).expect("a link"),
+        }
+    }
+    let info = format!("{name}-1.0.dist-info");
+    let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n");
+    let tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
+    for (file, text) in [("METADATA", metadata.as_str()), ("WHEEL", tags), ("RECORD", "")] {
+        archive.start_file(format!("{info}/{file}"), options).expect("a member");
+        archive.write_all(text.as_bytes()).expect("writes");
+    }
+    archive.finish().expect("an archive").into_inner()
+}
+
+/// Locks these wheels besides those of the image, as if an index on loopback had them.
+fn lock(project: &Project, server: &Server, wheels: &[(&str, &[u8])]) {
+    let text = project.read("goatbuild.lock");
+    let runtime = LockFile::parse("", &text).expect("a lock").images["small"].runtime;
+    let pylock = Pylock::parse(&project.read("images/small.pylock.toml")).expect("a lock");
+    let mut locked = pylock.choose(&runtime).expect("wheels");
+    let mut requirements = Vec::new();
+    for (name, bytes) in wheels {
+        let filename = format!("{name}-1.0-py3-none-any.whl");
+        locked.push(LockedWheel {
+            name: (*name).to_owned(),
+            version: "1.0".to_owned(),
+            url: server.url(&format!("/{filename}")),
+            filename,
+            size: Some(bytes.len() as u64),
+            sha256: sha256_of(&mut &**bytes).expect("a digest"),
+        });
+        requirements.push(format!("{name}==1.0"));
+    }
+    project.write(
+        "images/small.toml",
+        format!(
+            "base = {{ debian = \"bookworm\", packages = [\"python3\"] }}\nrequirements = {requirements:?}\n"
+        ),
+    );
+    let request =
+        PythonRequest { image: "small".to_owned(), requirements, overrides: Vec::new(), runtime };
+    project.write("images/small.pylock.toml", Pylock::of(&locked, &request).render());
+}
+
+/// Builds the image from such wheels, with the answers that the server gives.
+fn build(wheels: &[(&str, &[u8])], answer: impl Fn(&[u8]) -> Vec<Answer>) -> (Project, Output) {
+    let (mut project, server) = (Project::built(), Server::start());
+    project.variable("UV_DEFAULT_INDEX", &server.url("/simple"));
+    lock(&project, &server, wheels);
+    for (name, bytes) in wheels {
+        server.on(&format!("/{name}-1.0-py3-none-any.whl"), answer(bytes));
+    }
+    let before = project.read("goatbuild.lock");
+    let output = project.run(&["apply", "--only", "image:small"]);
+    if output.code != Some(0) {
+        assert_eq!(project.leftovers(), Vec::<std::path::PathBuf>::new());
+        assert_eq!(project.read("goatbuild.lock"), before);
+    }
+    (project, output)
+}
+
+fn whole(bytes: &[u8]) -> Vec<Answer> {
+    vec![Answer::Body(bytes.to_vec())]
+}
+
+#[test]
+fn a_right_wheel_is_built_in() {
+    let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
+    build(&[("good", &good)], whole).1.succeeds();
+}
+
+#[test]
+fn wrong_bytes_are_named_and_not_kept() {
+    let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
+    let (project, output) = build(&[("good", &good)], |bytes| {
+        let mut wrong = bytes.to_vec();
+        wrong[40] ^= 1;
+        whole(&wrong)
+    });
+    output.fails(1, &["has the wrong SHA-256: expected", "found", "lock --upgrade"]);
+    let kept = std::fs::read_dir(project.path("cache/wheels")).expect("lists").count();
+    assert_eq!(kept, 1, "only pip");
+
+    let (_, output) =
+        build(&[("good", &good)], |bytes| vec![Answer::Truncated(bytes.to_vec(), 100)]);
+    output.fails(1, &["could not be fetched, tried 2 time(s)", "what was fetched is kept"]);
+
+    let (_, output) = build(&[("good", &good)], |bytes| {
+        vec![Answer::Truncated(bytes.to_vec(), 100), Answer::Body(bytes.to_vec())]
+    });
+    output.succeeds();
+}
+
+#[test]
+fn a_wheel_that_climbs_out_is_refused_and_nothing_is_written() {
+    for (member, word) in [
+        (Member::File("../evil.py", "x"), "../evil.py"),
+        (Member::File("/etc/evil.py", "x"), "/etc/evil.py"),
+        (Member::Link("evil.py", "/etc/passwd"), "evil.py"),
+    ] {
+        let bad = wheel("bad", &[member]);
+        let (_, output) = build(&[("bad", &bad)], whole);
+        output.fails(1, &["bad-1.0-py3-none-any.whl", word, "help:"]);
+    }
+}
+
+#[test]
+fn two_wheels_that_own_one_path_differently_are_both_named() {
+    let one = wheel("one", &[Member::File("shared/x.py", "x = 1\n")]);
+    let two = wheel("two", &[Member::File("shared/x.py", "x = 2\n")]);
+    let (_, output) = build(&[("one", &one), ("two", &two)], whole);
+    output.fails(1, &["one-1.0", "two-1.0", "shared/x.py", "help:"]);
+    build(&[("one", &one)], whole).1.succeeds();
+}
+
+/// An index page, as the simple API has it.
+fn page(files: &[&str]) -> Vec<Answer> {
+    let link = |file: &&str| format!("<a href=\"/files/{file}#sha256={:064}\">{file}</a>", 0);
+    let links: Vec<String> = files.iter().map(link).collect();
+    vec![Answer::Body(format!("<html><body>{}</body></html>", links.join("\n")).into_bytes())]
+}
+
+#[test]
+fn requirements_that_nothing_satisfies_come_with_the_words_of_uv_and_a_way_out() {
+    let (mut project, server) = (Project::downloaded(), Server::start());
+    project.variable("UV_DEFAULT_INDEX", &server.url("/simple"));
+    project.variable("UV_NO_CACHE", "1");
+    server.on("/simple/source/", page(&["source-1.0.tar.gz"]));
+    server.on("/simple/newer/", page(&["newer-1.0-cp311-cp311-manylinux_2_39_x86_64.whl"]));
+    server.on("/simple/other/", page(&["other-1.0-cp38-cp38-manylinux2014_x86_64.whl"]));
+    let locks = (project.read("goatbuild.lock"), project.read("images/small.pylock.toml"));
+    let image = project.read("images/small.toml");
+    let cases: [(&str, &[&str]); 5] = [
+        ("\"newer==1\", \"newer==2\"", &["No solution found", "unsatisfiable", "help:"]),
+        ("\"source==1.0\"", &["No solution found", "builds from source", "help:"]),
+        ("\"newer==1.0\"", &["No solution found", "newer-1.0-cp311", "help:"]),
+        ("\"other==1.0\"", &["No solution found", "another Python", "help:"]),
+        ("\"six=1\"", &["image small cannot require `six=1`", "name[extra]==VERSION"]),
+    ];
+    for (requirements, words) in cases {
+        let requirements = format!("requirements = [{requirements}]");
+        project.write("images/small.toml", image.replace("requirements = []", &requirements));
+        project.run(&["apply"]).fails(65, words);
+        assert_eq!(
+            locks,
+            (project.read("goatbuild.lock"), project.read("images/small.pylock.toml"))
+        );
+    }
+    project.run(&["apply", "--locked"]).fails(65, &["is not locked", "without --locked"]);
+}
+
+#[test]
+fn credentials_of_an_index_are_nowhere_to_be_read() {
+    let (mut project, server) = (Project::built(), Server::start());
+    let secret = "hunter2-very-secret";
+    let port = server.port;
+    project.variable("UV_DEFAULT_INDEX", &format!("http://user:{secret}@127.0.0.1:{port}/simple"));
+    project.variable("UV_NO_CACHE", "1");
+    let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
+    let sha256 = sha256_of(&mut good.as_slice()).expect("a digest");
+    let file = "good-1.0-py3-none-any.whl";
+    let link = format!("<a href=\"/files/{file}#sha256={sha256}\">{file}</a>");
+    server.on("/simple/good/", [Answer::Body(link.into_bytes())]);
+    server.on("/simple/pip/", [Answer::Status(401, None)]);
+    server.on(&format!("/files/{file}"), [Answer::Status(403, None)]);
+    project.edit("images/small.toml", "[]", "[\"good==1.0\"]");
+    let output = project.run(&["apply", "--only", "image:small"]);
+    assert_ne!(output.code, Some(0));
+    assert!(!(output.stdout + &output.stderr).contains(secret));
+
+    // And once it is locked.
+    lock(&project, &server, &[("good", &good)]);
+    server.on("/good-1.0-py3-none-any.whl", [Answer::Status(403, None)]);
+    let output = project.run(&["apply", "--only", "image:small"]);
+    output.fails(1, &["answered HTTP 403"]);
+    assert!(!(output.stdout + &output.stderr).contains(secret));
+    assert_eq!(project.files_with(secret), Vec::<std::path::PathBuf>::new());
+}
