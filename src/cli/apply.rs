@@ -4,19 +4,19 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
-use miette::{Diagnostic, Report};
-use thiserror::Error;
+use miette::Report;
 
 use super::session::Planned;
 use super::{Exit, Global, Selection, plan, session};
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
-use crate::fingerprint::Key;
 use crate::lock::Built;
 use crate::locking::Renew;
 use crate::plan::Action;
 use crate::python::PythonError;
-use crate::step::{Facts, StepId};
+use crate::spec::{Model, ModelName};
+use crate::step::StepId;
+use crate::targets::deploy_id;
 use crate::ui::{self, Mode};
 use crate::workspace::SharedWorkspace;
 
@@ -37,22 +37,6 @@ pub(crate) struct ApplyArgs {
     /// List every step of the plan, the fresh ones too
     #[arg(long, short)]
     verbose: bool,
-}
-
-/// What a build made twice and differently.
-#[derive(Debug, Error, Diagnostic)]
-#[error("{step} was built again and differs: {fact} was {locked} and is {built}")]
-#[diagnostic(
-    code(goatbuild::build::not_reproducible),
-    help(
-        "the same inputs must give the same bytes: this is a bug in goatbuild, or a damaged cache. The lock was left as it is"
-    )
-)]
-struct NotReproducible {
-    step: StepId,
-    fact: String,
-    locked: String,
-    built: String,
 }
 
 pub(crate) async fn run(
@@ -96,7 +80,7 @@ pub(crate) async fn run(
         None => None,
     };
     let summary = ui::Applied {
-        workspace: &workspace,
+        endpoints: &endpoints(&workspace, &report),
         plan: &planned.plan,
         report: &report,
         removed: &removed,
@@ -111,6 +95,24 @@ pub(crate) async fn run(
     } else {
         Exit::Failed
     })
+}
+
+/// What answers after this apply.
+fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<ui::Endpoint> {
+    let answers = |(name, model): (&ModelName, &Model)| {
+        let facts = report.facts.get(&deploy_id(name.as_str()))?;
+        let alias = match (&workspace.gateway, &model.gateway) {
+            (Some(gateway), Some(entry)) => Some((entry.alias.value.clone(), gateway.name())),
+            _ => None,
+        };
+        Some(ui::Endpoint {
+            model: name.to_string(),
+            url: facts.get("url")?.clone(),
+            served_name: model.serve.served_name.clone(),
+            alias,
+        })
+    };
+    workspace.project.models.iter().filter_map(answers).collect()
 }
 
 async fn execute(
@@ -145,30 +147,13 @@ async fn execute(
     Ok(report)
 }
 
-/// Puts what was built into the lock, and refuses a rebuild that differs from it.
+/// Puts what was built into the lock.
 fn keep_built(
     workspace: &SharedWorkspace,
     planned: &Planned,
     report: &exec::Report,
     locked: bool,
 ) -> Result<(), Report> {
-    let known = |id: &StepId, key: &Key| {
-        workspace.lock(|lock| lock.built.get(id).filter(|built| built.key == *key).cloned())
-    };
-    for (id, key, facts) in &report.built {
-        let Some(built) = known(id, key) else { continue };
-        let differs = |name: &&String| built.facts.get(*name) != facts.get(*name);
-        if let Some(fact) = facts.keys().find(differs) {
-            let text = |facts: &Facts| facts.get(fact).cloned().unwrap_or_default();
-            return Err(NotReproducible {
-                step: id.clone(),
-                fact: fact.clone(),
-                locked: text(&built.facts),
-                built: text(facts),
-            }
-            .into());
-        }
-    }
     if locked {
         return Ok(());
     }

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
+use miette::Diagnostic;
+use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 
@@ -17,13 +19,13 @@ use crate::event::{Cancelled, Ending, Event, Progress, Reporter};
 use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::plan::{Memory, Plan, Wishes};
-use crate::step::{Class, Facts, Outcome, Resource, StepError, StepId, Task};
+use crate::step::{Class, Facts, Outcome, Resource, Step, StepError, StepId, Task};
 use crate::store::{Store, StoreError};
 
 use schedule::{Ready, Schedule};
 
 /// How long an effect step may take to put things in order after an interruption.
-const GRACE: Duration = Duration::from_secs(30);
+const GRACE: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(30) };
 
 /// Asks running work to stop. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -71,7 +73,7 @@ pub struct Report {
     pub cut_off: Vec<StepId>,
     /// Steps that failed.
     pub failed: Vec<FailedStep>,
-    /// Steps that did not run because an input failed.
+    /// Steps that did not run because an input failed, or because the apply was asked to stop.
     pub blocked: Vec<StepId>,
     /// Whether it was asked to stop.
     pub interrupted: bool,
@@ -118,9 +120,18 @@ impl Executor<'_> {
         let mut report = Report::default();
         let mut queue: Vec<Ready> = Vec::new();
         let mut deadline: Option<tokio::time::Instant> = None;
+        let mut aborted = false;
         loop {
+            // Made before the flags are looked at, so that no change falls between.
+            let changed = self.interrupt.changed.notified();
             queue.extend(schedule.ready());
-            if !self.interrupt.asked() {
+            if self.interrupt.asked() {
+                deadline.get_or_insert(tokio::time::Instant::now() + GRACE);
+                if !aborted && self.interrupt.now.load(Ordering::SeqCst) {
+                    running.abort_all();
+                    aborted = true;
+                }
+            } else {
                 let mut waiting = Vec::new();
                 for ready in queue.drain(..) {
                     let resource = ready.step.resource();
@@ -145,18 +156,13 @@ impl Executor<'_> {
             }
             let ended = tokio::select! {
                 ended = running.join_next_with_id() => ended,
-                () = self.interrupt.changed.notified() => {
-                    deadline.get_or_insert(tokio::time::Instant::now() + GRACE);
-                    None
-                }
-                () = sleep_until(deadline) => {
+                () = changed => None,
+                () = sleep_until(deadline), if !aborted => {
                     running.abort_all();
+                    aborted = true;
                     None
                 }
             };
-            if self.interrupt.now.load(Ordering::SeqCst) {
-                running.abort_all();
-            }
             let Some(ended) = ended else { continue };
             let (id, outcome, took) = match ended {
                 Ok((handle, ended)) => {
@@ -179,15 +185,15 @@ impl Executor<'_> {
             self.ended(&mut schedule, &mut report, &id, outcome, took)?;
         }
         report.interrupted = self.interrupt.asked();
+        self.store.keep(&schedule.standing())?;
         schedule.finish(&mut report);
-        self.store.keep_applied(&schedule.cut_off_fingerprints())?;
         Ok(report)
     }
 
     fn limit(&self, resource: Resource) -> usize {
         match resource {
             Resource::Network => 4,
-            Resource::Cpu => self.cores,
+            Resource::Cpu => self.cores.max(1),
             Resource::Disk | Resource::Accelerator => 2,
         }
     }
@@ -228,6 +234,29 @@ impl Executor<'_> {
         )
     }
 
+    /// Refuses an outcome that contradicts what is known of it, before it is written down.
+    fn check(&self, step: &dyn Step, key: &Key, outcome: Outcome) -> Result<Outcome, StepError> {
+        let (id, made) = (step.id(), &outcome.facts);
+        for (name, predicted) in step.predict() {
+            let made = made.get(&name);
+            assert!(
+                made == Some(&predicted),
+                "BUG: {id} was predicted to make {name} = {predicted} and made {made:?}"
+            );
+        }
+        if step.class() == Class::Pure
+            && let Some(known) = self.memory.record(id, key)
+            && let Some(fact) =
+                known.keys().chain(made.keys()).find(|name| known.get(*name) != made.get(*name))
+        {
+            let text = |facts: &Facts| facts.get(fact).cloned().unwrap_or_default();
+            let (known, built) = (text(&known), text(made));
+            let error = NotReproducible { step: id.clone(), fact: fact.clone(), known, built };
+            return Err(error.into());
+        }
+        Ok(outcome)
+    }
+
     fn ended(
         &self,
         schedule: &mut Schedule<'_>,
@@ -239,6 +268,7 @@ impl Executor<'_> {
         let Some(step) = self.graph.get(id) else { return Ok(()) };
         let fingerprint = schedule.fingerprint(id);
         let key = fingerprint.key();
+        let outcome = outcome.and_then(|outcome| self.check(&**step, &key, outcome));
         let (ending, error) = match &outcome {
             Ok(outcome) => {
                 self.store.finish(
@@ -291,6 +321,26 @@ impl Executor<'_> {
     }
 }
 
+/// What a build made twice and differently.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{step} was built again and differs: {fact} was {known} and is {built}")]
+#[diagnostic(
+    code(goatbuild::build::not_reproducible),
+    help(
+        "the same inputs must give the same bytes: this is a bug in goatbuild, or a damaged cache. What was known before was kept"
+    )
+)]
+pub struct NotReproducible {
+    /// The step.
+    pub step: StepId,
+    /// The first fact that differs.
+    pub fact: String,
+    /// Its value in the cache or in the lock.
+    pub known: String,
+    /// Its value now.
+    pub built: String,
+}
+
 fn is_cancelled(error: &StepError) -> bool {
     error.code().is_some_and(|code| code.to_string() == "goatbuild::interrupted")
 }
@@ -322,3 +372,6 @@ fn append(log: &std::path::Path, line: &str) {
         let _ = writeln!(file, "{line}");
     }
 }
+
+#[cfg(test)]
+mod tests;
