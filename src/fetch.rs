@@ -1,126 +1,22 @@
 //! HTTP downloads that retry, resume, verify, and never leave an unverified file under its name.
 
+mod error;
+mod retry;
+
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::sync::Once;
 use std::time::Duration;
 
-use miette::Diagnostic;
 use reqwest::header::{ACCEPT, CONTENT_RANGE, RANGE, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
-use thiserror::Error;
 
-use crate::event::{Cancelled, Reporter};
+use crate::event::Reporter;
 
-/// Why a download failed, after all retries.
-#[derive(Debug, Error, Diagnostic)]
-pub enum FetchError {
-    /// Every source said that the file does not exist (404 or 410).
-    #[error("{url} does not exist (HTTP {status})")]
-    #[diagnostic(
-        code(goatbuild::fetch::gone),
-        help("check the address, or the name that it was made of; a mirror may lack the file")
-    )]
-    Gone {
-        /// The last source asked.
-        url: String,
-        /// 404 or 410.
-        status: u16,
-    },
-    /// The server answered with an error, also after retries.
-    #[error("{url} answered HTTP {status} {attempts} time(s)")]
-    #[diagnostic(
-        code(goatbuild::fetch::status),
-        help(
-            "the server may be overloaded or down; run the command again later, or name another mirror"
-        )
-    )]
-    Status {
-        /// What was asked for.
-        url: String,
-        /// The last answer.
-        status: u16,
-        /// How often it was asked.
-        attempts: u32,
-    },
-    /// The connection failed, broke or stalled, also after retries.
-    #[error("{url} could not be fetched, tried {attempts} time(s): {reason}")]
-    #[diagnostic(
-        code(goatbuild::fetch::network),
-        help(
-            "check the network, proxy and certificate settings (HTTPS_PROXY, SSL_CERT_FILE); what was fetched is kept"
-        )
-    )]
-    Network {
-        /// What was asked for.
-        url: String,
-        /// The innermost cause.
-        reason: String,
-        /// How often it was tried.
-        attempts: u32,
-    },
-    /// The bytes are not the ones that were locked.
-    #[error("{url} has the wrong {what}: expected {expected}, found {found}")]
-    #[diagnostic(
-        code(goatbuild::fetch::mismatch),
-        help(
-            "the server's file is not the locked one; nothing was kept. If the change is wanted, lock anew with `goatbuild lock --upgrade`"
-        )
-    )]
-    Mismatch {
-        /// Where the bytes came from.
-        url: String,
-        /// `size` or `SHA-256`.
-        what: &'static str,
-        /// As locked.
-        expected: String,
-        /// As received.
-        found: String,
-    },
-    /// The body is larger than it may be.
-    #[error("{url} is larger than {limit} bytes")]
-    #[diagnostic(code(goatbuild::fetch::too_large))]
-    TooLarge {
-        /// What was asked for.
-        url: String,
-        /// The limit in bytes.
-        limit: u64,
-    },
-    /// The network is needed but `--offline` forbids it.
-    #[error("{url} is needed, but --offline forbids the network")]
-    #[diagnostic(code(goatbuild::fetch::offline), help("run once without --offline"))]
-    Offline {
-        /// What would have been asked for.
-        url: String,
-    },
-    /// The file could not be written.
-    #[error("{} could not be written: {source}", path.display())]
-    #[diagnostic(
-        code(goatbuild::fetch::write),
-        help("is the disk full? what was written so far is kept and resumed")
-    )]
-    Write {
-        /// The destination.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The client could not be set up.
-    #[error("the HTTP client could not be set up: {reason}")]
-    #[diagnostic(
-        code(goatbuild::fetch::client),
-        help("check SSL_CERT_FILE and the proxy variables")
-    )]
-    Client {
-        /// What the library said.
-        reason: String,
-    },
-    /// The work was asked to stop.
-    #[error(transparent)]
-    #[diagnostic(code(goatbuild::interrupted))]
-    Cancelled(#[from] Cancelled),
-}
+pub use error::FetchError;
+pub use retry::Patience;
+use retry::{Failure, Retry};
 
 /// What a file must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -129,30 +25,6 @@ pub struct Expected {
     pub size: Option<u64>,
     /// Lower-case hexadecimal SHA-256.
     pub sha256: String,
-}
-
-/// How patient a [`Fetcher`] is.
-#[derive(Debug, Clone)]
-pub struct Patience {
-    /// How often one source is asked before giving up.
-    pub attempts: u32,
-    /// The wait after the first failure; doubles each time, with jitter.
-    pub first_wait: Duration,
-    /// No wait is longer than this, whatever `Retry-After` says.
-    pub longest_wait: Duration,
-    /// How long a connection may take, and a body may send nothing.
-    pub stall: Duration,
-}
-
-impl Default for Patience {
-    fn default() -> Self {
-        Self {
-            attempts: 5,
-            first_wait: Duration::from_millis(500),
-            longest_wait: Duration::from_secs(30),
-            stall: Duration::from_secs(30),
-        }
-    }
 }
 
 /// Downloads over HTTP. Cheap to clone.
@@ -165,16 +37,6 @@ pub struct Fetcher {
 
 /// So many new bytes show that a bad connection still leads somewhere.
 const PROGRESS: u64 = 1 << 20;
-
-/// What to do after one failed attempt.
-enum Failure {
-    /// Worth another attempt, after at least this wait when the server named one.
-    Transient(FetchError, Option<Duration>),
-    /// It broke after a good part had arrived: worth another attempt, and patience starts anew.
-    Progressed,
-    /// Asking again would not help.
-    Final(FetchError),
-}
 
 impl Fetcher {
     /// A fetcher that trusts the operating system's certificates (and `SSL_CERT_FILE`) and honours
@@ -378,8 +240,7 @@ impl Fetcher {
         if self.offline {
             return Err(FetchError::Offline { url: without_credentials(url) });
         }
-        let patience = &self.patience;
-        Ok(Retry { patience, wait: patience.first_wait, tried: 0 })
+        Ok(Retry::new(&self.patience))
     }
 
     fn answered(
@@ -466,39 +327,6 @@ pub(crate) fn text_without_credentials(text: &str) -> String {
     shown + rest
 }
 
-/// How often one source was asked, and how long to wait before the next time.
-///
-/// A value and a loop, not a function that takes the attempt: futures that borrow through a closure
-/// can't be sent to another thread.
-struct Retry<'a> {
-    patience: &'a Patience,
-    wait: Duration,
-    tried: u32,
-}
-
-impl Retry<'_> {
-    /// Waits before the next attempt, or gives up with the error.
-    async fn pause(&mut self, failure: Failure) -> Result<(), FetchError> {
-        self.tried += 1;
-        match failure {
-            Failure::Final(error) => Err(error),
-            Failure::Progressed => {
-                self.tried = 0;
-                self.wait = self.patience.first_wait;
-                tokio::time::sleep(self.wait.mul_f64(jitter())).await;
-                Ok(())
-            }
-            Failure::Transient(error, _) if self.tried >= self.patience.attempts => Err(error),
-            Failure::Transient(_, asked) => {
-                let pause = asked.unwrap_or_default().max(self.wait.mul_f64(jitter()));
-                tokio::time::sleep(pause.min(self.patience.longest_wait)).await;
-                self.wait *= 2;
-                Ok(())
-            }
-        }
-    }
-}
-
 /// A client that trusts the operating system's certificates, to be configured further.
 pub fn client_builder() -> ClientBuilder {
     static PROVIDER: Once = Once::new();
@@ -558,13 +386,6 @@ pub fn innermost(error: &dyn std::error::Error) -> String {
         inner = source;
     }
     inner.to_string()
-}
-
-/// Between 0.5 and 1.5, so that many clients do not come back at once.
-fn jitter() -> f64 {
-    use std::hash::{BuildHasher as _, RandomState};
-    let random = u32::try_from(RandomState::new().hash_one(0) >> 32).unwrap_or(0);
-    0.5 + f64::from(random) / f64::from(u32::MAX)
 }
 
 #[cfg(test)]

@@ -1,6 +1,6 @@
 //! The DAG of steps.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap, VecDeque};
 use std::fmt;
 use std::sync::Arc;
 
@@ -82,7 +82,7 @@ impl Graph {
             }
         }
         let order = petgraph::algo::toposort(&graph, None)
-            .map_err(|cycle| GraphError::Cycle(circle(&graph, cycle.node_id())))?;
+            .map_err(|_| GraphError::Cycle(circle(&graph)))?;
         Ok(Self { steps: graph, places, order })
     }
 
@@ -115,8 +115,8 @@ impl Graph {
         })
     }
 
-    #[must_use]
     /// The part made of the wanted steps and all that they need.
+    #[must_use]
     pub fn needed_by(&self, wanted: impl Fn(&dyn Step) -> bool) -> Self {
         let mut needed = vec![false; self.steps.node_count()];
         for place in self.order.iter().rev() {
@@ -137,26 +137,45 @@ impl Graph {
     }
 }
 
-/// Walks the cycle that `start` is on, back to `start`.
-fn circle(graph: &DiGraph<Arc<dyn Step>, ()>, start: Place) -> Vec<StepId> {
-    let members = petgraph::algo::tarjan_scc(graph)
+/// The shortest circle through the first step, by id, that is on any: whole, back to its start.
+///
+/// Depends on ids alone, not on the order in which steps were added.
+fn circle(graph: &DiGraph<Arc<dyn Step>, ()>) -> Vec<StepId> {
+    let mut places: Vec<Place> = graph.node_indices().collect();
+    places.sort_by_key(|place| graph[*place].id().clone());
+    places
         .into_iter()
-        .find(|component| component.contains(&start))
-        .unwrap_or_default();
-    let mut path = vec![start];
-    loop {
-        let here = path[path.len() - 1];
-        let next = graph
-            .neighbors_directed(here, Direction::Outgoing)
-            .filter(|next| members.contains(next))
-            .min_by_key(|next| path.iter().rposition(|seen| seen == next).map_or(-1, |_| 1));
-        let Some(next) = next else { break };
-        if let Some(at) = path.iter().position(|seen| *seen == next) {
-            path.drain(..at);
-            path.push(next);
-            break;
-        }
-        path.push(next);
-    }
-    path.into_iter().map(|place| graph[place].id().clone()).collect()
+        .find_map(|start| circle_through(graph, start))
+        .unwrap_or_else(|| panic!("BUG: no order of the steps, and no circle either"))
 }
+
+/// Searches breadth first from `start` until an edge leads back to it.
+fn circle_through(graph: &DiGraph<Arc<dyn Step>, ()>, start: Place) -> Option<Vec<StepId>> {
+    let mut came_from = BTreeMap::from([(start, start)]);
+    let mut border = VecDeque::from([start]);
+    while let Some(here) = border.pop_front() {
+        let mut next: Vec<Place> = graph.neighbors_directed(here, Direction::Outgoing).collect();
+        next.sort_by_key(|place| graph[*place].id().clone());
+        for next in next {
+            if next == start {
+                let mut path = vec![start];
+                let mut at = here;
+                while at != start {
+                    path.push(at);
+                    at = came_from[&at];
+                }
+                path.push(start);
+                path.reverse();
+                return Some(path.into_iter().map(|place| graph[place].id().clone()).collect());
+            }
+            if let std::collections::btree_map::Entry::Vacant(unseen) = came_from.entry(next) {
+                unseen.insert(here);
+                border.push_back(next);
+            }
+        }
+    }
+    None
+}
+
+#[cfg(test)]
+mod tests;

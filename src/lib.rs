@@ -1,5 +1,37 @@
 //! goatbuild: a declarative build tool for LLM serving.
+//!
+//! A model spec says *what* is to be served. goatbuild compiles all specs of a project into one DAG
+//! of steps, each with a key over everything its outcome depends on; shows what would run and why
+//! ([`plan`]); and runs only that ([`exec`]). It makes the image itself, puts weights into a volume,
+//! warms caches, deploys, tests the endpoint and tells the gateway.
+//!
+//! # What never happens
+//!
+//! - The core never touches a file, a process, the network, the environment or a clock, and never
+//!   prints: it returns values.
+//! - [`plan`] never changes anything. What it calls `run` always runs; what it calls neither `run`
+//!   nor `pending` never does.
+//! - [`exec`] never knows a step's kind, and [`ui`] never knows a step.
+//! - Nothing is recorded as done before it is, and nothing half-made ever has its final name.
+//! - No key depends on a host, an absolute path, a mirror, a clock or a secret's value.
+//! - Nothing below [`cli`] knows that there is a command line.
+//! - No image is made by running what is in it.
+//!
+//! # Rooms
+//!
+//! A room imports from the rooms below it, never from above; `tests/architecture.rs` holds it to
+//! that.
+//!
+//! | room | modules |
+//! |---|---|
+//! | command line | [`cli`] |
+//! | what people see | [`ui`] |
+//! | one project at work | [`workspace`], [`project`], [`locking`], [`gateway`], [`steps`] |
+//! | parts and effects | [`targets`], [`engines`], [`exec`], [`store`] |
+//! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`litellm`], [`hub`], [`openai`], [`fetch`] |
+//! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`platform`] |
 
+mod blocking;
 pub mod cli;
 pub mod debian;
 pub mod engines;
@@ -26,6 +58,8 @@ pub mod step;
 pub mod steps;
 pub mod store;
 pub mod targets;
+#[cfg(test)]
+mod testing;
 pub mod ui;
 pub mod wheel;
 pub mod workspace;

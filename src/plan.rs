@@ -2,6 +2,8 @@
 //!
 //! `run` ⊆ what an apply runs ⊆ `run` ∪ `pending`.
 
+mod reason;
+
 use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::graph::Graph;
 use crate::step::{Class, Edge, Facts, Inputs, Observation, Step, StepId, Wanted};
+
+pub use reason::{Action, Reason, ReasonKind};
 
 /// What was remembered of earlier runs.
 pub trait Memory {
@@ -29,88 +33,6 @@ pub struct Row {
     pub key: Key,
     /// What it made.
     pub facts: Facts,
-}
-
-/// What happens to a step.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "lowercase")]
-pub enum Action {
-    /// It runs, for certain.
-    Run,
-    /// It runs unless what its inputs make turns out to be the same.
-    Pending,
-    /// Nothing is to be done.
-    Fresh,
-    /// Its thing is ours and no spec wants it any more.
-    Remove,
-    /// Somebody else's thing is in its place.
-    Conflict,
-}
-
-impl Action {
-    /// The word for people and JSON.
-    pub fn word(self) -> &'static str {
-        match self {
-            Self::Run => "run",
-            Self::Pending => "pending",
-            Self::Fresh => "fresh",
-            Self::Remove => "remove",
-            Self::Conflict => "conflict",
-        }
-    }
-}
-
-/// The kind of a [`Reason`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum ReasonKind {
-    /// It never ran.
-    First,
-    /// A field differs from when it was last applied.
-    Changed,
-    /// The world differs from how the last run left it.
-    Drift,
-    /// Its files left the cache, and something that runs needs them.
-    Evicted,
-    /// The user asked for it.
-    Replaced,
-    /// An input will run, so what it makes is not known yet.
-    Input,
-    /// The last attempt with these very inputs failed.
-    FailedBefore,
-    /// The user takes over somebody else's thing.
-    Adopted,
-    /// No spec wants it.
-    Unwanted,
-    /// It belongs to somebody else.
-    Foreign,
-}
-
-/// Why a step has its action, down to the field.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Reason {
-    /// What kind of reason it is.
-    pub kind: ReasonKind,
-    /// The field, input or detail that it is about.
-    pub field: Option<String>,
-    /// The value before.
-    pub old: Option<String>,
-    /// The value now.
-    pub new: Option<String>,
-}
-
-impl Reason {
-    fn plain(kind: ReasonKind) -> Self {
-        Self { kind, field: None, old: None, new: None }
-    }
-
-    fn about(kind: ReasonKind, field: impl Into<String>) -> Self {
-        Self { field: Some(field.into()), ..Self::plain(kind) }
-    }
-
-    fn change(kind: ReasonKind, change: Change) -> Self {
-        Self { kind, field: Some(change.field), old: change.old, new: change.new }
-    }
 }
 
 /// One step of a plan.
@@ -251,6 +173,11 @@ pub fn judge(
         }
         Some(Observation::Present { key: marked, .. }) => {
             Verdict::Run(because(ReasonKind::Changed, Some(&marked)))
+        }
+        // What was there stood for other inputs: that those changed says more than that it is gone.
+        Some(Observation::Absent) if memory.row(step.id()).is_some_and(|row| row.key != *key) => {
+            let known = memory.row(step.id()).map(|row| row.key);
+            Verdict::Run(because(ReasonKind::Changed, known.as_ref()))
         }
         Some(seen) => certain(step, &seen, memory, wishes)
             .unwrap_or_else(|| panic!("BUG: {} was seen and not judged", step.id())),
@@ -496,3 +423,6 @@ impl Plan {
         })
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -130,9 +130,9 @@ impl Input {
 pub struct Inputs(BTreeMap<StepId, Facts>);
 
 impl Inputs {
-    /// Adds what one input made.
+    /// Adds what one input made. A step may take facts from the same input more than once.
     pub fn insert(&mut self, step: StepId, facts: Facts) {
-        self.0.insert(step, facts);
+        self.0.entry(step).or_default().extend(facts);
     }
 
     /// One declared fact of one input.

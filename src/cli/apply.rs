@@ -14,7 +14,9 @@ use crate::lock::Built;
 use crate::locking::Renew;
 use crate::plan::Action;
 use crate::python::PythonError;
+use crate::spec::{Model, ModelName};
 use crate::step::StepId;
+use crate::targets::deploy_id;
 use crate::ui::{self, Mode};
 use crate::workspace::SharedWorkspace;
 
@@ -84,7 +86,7 @@ pub(crate) async fn run(
         _ => None,
     };
     let summary = ui::Applied {
-        workspace: &workspace,
+        endpoints: &endpoints(&workspace, &report),
         plan: &planned.plan,
         report: &report,
         removed: &removed,
@@ -106,6 +108,24 @@ fn serves(selection: &Selection) -> bool {
     const BUILDS: [&str; 4] = ["base", "wheels", "image", "weights"];
     let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
     selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
+}
+
+/// What answers after this apply.
+fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<ui::Endpoint> {
+    let answers = |(name, model): (&ModelName, &Model)| {
+        let facts = report.facts.get(&deploy_id(name.as_str()))?;
+        let alias = match (&workspace.gateway, &model.gateway) {
+            (Some(gateway), Some(entry)) => Some((entry.alias.value.clone(), gateway.name())),
+            _ => None,
+        };
+        Some(ui::Endpoint {
+            model: name.to_string(),
+            url: facts.get("url")?.clone(),
+            served_name: model.serve.served_name.clone(),
+            alias,
+        })
+    };
+    workspace.project.models.iter().filter_map(answers).collect()
 }
 
 async fn execute(

@@ -19,13 +19,13 @@ use crate::event::{Cancelled, Ending, Event, Progress, Reporter};
 use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::plan::{Memory, Plan, Wishes};
-use crate::step::{Class, Facts, Outcome, Resource, StepError, StepId, Task};
+use crate::step::{Class, Facts, Outcome, Resource, Step, StepError, StepId, Task};
 use crate::store::{Store, StoreError};
 
 use schedule::{Ready, Schedule};
 
 /// How long an effect step may take to put things in order after an interruption.
-const GRACE: Duration = Duration::from_secs(30);
+const GRACE: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(30) };
 
 /// Asks running work to stop. Cheap to clone.
 #[derive(Debug, Clone, Default)]
@@ -102,7 +102,7 @@ pub struct Report {
     pub cut_off: Vec<StepId>,
     /// Steps that failed.
     pub failed: Vec<FailedStep>,
-    /// Steps that did not run because an input failed.
+    /// Steps that did not run because an input failed, or because the apply was asked to stop.
     pub blocked: Vec<StepId>,
     /// Whether it was asked to stop.
     pub interrupted: bool,
@@ -149,12 +149,17 @@ impl Executor<'_> {
         let mut report = Report::default();
         let mut queue: Vec<Ready> = Vec::new();
         let mut deadline: Option<tokio::time::Instant> = None;
+        let mut aborted = false;
         loop {
-            // Before looking, so that no interruption is missed between the look and the wait.
-            let interrupted = self.interrupt.changed.notified();
+            // Made before the flags are looked at, so that no change falls between.
+            let changed = self.interrupt.changed.notified();
             queue.extend(schedule.ready());
             if self.interrupt.asked() {
                 deadline.get_or_insert(tokio::time::Instant::now() + GRACE);
+                if !aborted && self.interrupt.now.load(Ordering::SeqCst) {
+                    running.abort_all();
+                    aborted = true;
+                }
             } else {
                 let mut waiting = Vec::new();
                 for ready in queue.drain(..) {
@@ -180,15 +185,13 @@ impl Executor<'_> {
             }
             let ended = tokio::select! {
                 ended = running.join_next_with_id() => ended,
-                () = interrupted => None,
-                () = sleep_until(deadline) => {
+                () = changed => None,
+                () = sleep_until(deadline), if !aborted => {
                     running.abort_all();
+                    aborted = true;
                     None
                 }
             };
-            if self.interrupt.now.load(Ordering::SeqCst) {
-                running.abort_all();
-            }
             let Some(ended) = ended else { continue };
             let (id, outcome, took) = match ended {
                 Ok((handle, ended)) => {
@@ -211,15 +214,15 @@ impl Executor<'_> {
             self.ended(&mut schedule, &mut report, &id, outcome, took)?;
         }
         report.interrupted = self.interrupt.asked();
+        self.store.keep(&schedule.standing())?;
         schedule.finish(&mut report);
-        self.store.keep_applied(&schedule.cut_off_fingerprints())?;
         Ok(report)
     }
 
     fn limit(&self, resource: Resource) -> usize {
         match resource {
             Resource::Network => 4,
-            Resource::Cpu => self.cores,
+            Resource::Cpu => self.cores.max(1),
             Resource::Disk | Resource::Accelerator => 2,
         }
     }
@@ -260,6 +263,35 @@ impl Executor<'_> {
         )
     }
 
+    /// Refuses an outcome that contradicts what is known of it, before it is written down.
+    fn check(
+        &self,
+        step: &dyn Step,
+        key: &Key,
+        predicted: Facts,
+        outcome: Outcome,
+    ) -> Result<Outcome, StepError> {
+        let (id, made) = (step.id(), &outcome.facts);
+        for (name, predicted) in predicted {
+            let made = made.get(&name);
+            assert!(
+                made == Some(&predicted),
+                "BUG: {id} was predicted to make {name} = {predicted} and made {made:?}"
+            );
+        }
+        if step.class() == Class::Pure
+            && let Some(known) = self.memory.record(id, key)
+            && let Some(fact) =
+                known.keys().chain(made.keys()).find(|name| known.get(*name) != made.get(*name))
+        {
+            let text = |facts: &Facts| facts.get(fact).cloned().unwrap_or_default();
+            let (known, built) = (text(&known), text(made));
+            let error = NotReproducible { step: id.clone(), fact: fact.clone(), known, built };
+            return Err(error.into());
+        }
+        Ok(outcome)
+    }
+
     fn ended(
         &self,
         schedule: &mut Schedule<'_>,
@@ -271,14 +303,8 @@ impl Executor<'_> {
         let Some(step) = self.graph.get(id) else { return Ok(()) };
         let fingerprint = schedule.fingerprint(id);
         let key = fingerprint.key();
-        let outcome = outcome.and_then(|outcome| {
-            let known = match step.class() {
-                Class::Pure => self.memory.record(id, &key),
-                Class::Effect => None,
-            };
-            same_again(id, known.as_ref(), &outcome.facts)?;
-            Ok(outcome)
-        });
+        let outcome =
+            outcome.and_then(|outcome| self.check(&**step, &key, schedule.predicted(id), outcome));
         let (ending, error) = match &outcome {
             Ok(outcome) => {
                 self.store.finish(
@@ -331,34 +357,24 @@ impl Executor<'_> {
     }
 }
 
-/// A pure step made something else than it made before, from the same inputs.
+/// What a build made twice and differently.
 #[derive(Debug, Error, Diagnostic)]
-#[error("{step} was built again and differs: {fact} was {before} and is {now}")]
+#[error("{step} was built again and differs: {fact} was {known} and is {built}")]
 #[diagnostic(
     code(goatbuild::build::not_reproducible),
     help(
-        "the same inputs must give the same bytes: this is a bug in goatbuild, or the lock's `built` section was edited; delete the step's entry there to accept what was built"
+        "the same inputs must give the same bytes: this is a bug in goatbuild, or a damaged cache. What was known before was kept"
     )
 )]
-struct NotReproducible {
-    step: StepId,
-    fact: String,
-    before: String,
-    now: String,
-}
-
-fn same_again(step: &StepId, known: Option<&Facts>, made: &Facts) -> Result<(), NotReproducible> {
-    let Some(known) = known else { return Ok(()) };
-    let text = |facts: &Facts, fact: &str| facts.get(fact).cloned().unwrap_or_default();
-    match made.keys().chain(known.keys()).find(|fact| known.get(*fact) != made.get(*fact)) {
-        None => Ok(()),
-        Some(fact) => Err(NotReproducible {
-            step: step.clone(),
-            fact: fact.clone(),
-            before: text(known, fact),
-            now: text(made, fact),
-        }),
-    }
+pub struct NotReproducible {
+    /// The step.
+    pub step: StepId,
+    /// The first fact that differs.
+    pub fact: String,
+    /// Its value in the cache or in the lock.
+    pub known: String,
+    /// Its value now.
+    pub built: String,
 }
 
 fn is_cancelled(error: &StepError) -> bool {
@@ -392,3 +408,6 @@ fn append(log: &std::path::Path, line: &str) {
         let _ = writeln!(file, "{line}");
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -8,6 +8,7 @@ use crate::fingerprint::{Fingerprint, Key};
 use crate::graph::Graph;
 use crate::plan::{self, Action, Memory, Plan, PlannedStep, ReasonKind, Verdict, Wishes};
 use crate::step::{Class, Facts, Inputs, Step, StepId};
+use crate::store::Stands;
 
 /// Where a step stands. Every step begins as `Waiting` or `Standing`.
 #[derive(Debug)]
@@ -32,6 +33,10 @@ enum State {
     Blocked,
 }
 
+fn is_evicted(planned: &PlannedStep) -> bool {
+    planned.reasons.iter().any(|reason| reason.kind == ReasonKind::Evicted)
+}
+
 #[derive(Debug)]
 struct Prepared {
     fingerprint: Fingerprint,
@@ -53,7 +58,6 @@ pub(super) struct Schedule<'a> {
     wishes: &'a Wishes,
     states: HashMap<StepId, State>,
     facts: HashMap<StepId, Facts>,
-    predicted: HashMap<StepId, Facts>,
     /// Steps that something changed for since they were last looked at.
     stale: Vec<StepId>,
 }
@@ -73,7 +77,6 @@ impl<'a> Schedule<'a> {
             wishes,
             states: HashMap::with_capacity(graph.len()),
             facts: HashMap::with_capacity(graph.len()),
-            predicted: HashMap::new(),
             stale: Vec::new(),
         };
         for planned in &plan.steps {
@@ -86,11 +89,8 @@ impl<'a> Schedule<'a> {
                     State::Standing
                 }
                 Action::Run | Action::Pending => {
-                    // What an evicted step made is remembered, not predicted.
-                    if planned.reasons.iter().any(|reason| reason.kind == ReasonKind::Evicted) {
+                    if is_evicted(planned) {
                         schedule.facts.insert(id.clone(), planned.facts.clone());
-                    } else {
-                        schedule.predicted.insert(id.clone(), planned.facts.clone());
                     }
                     schedule.stale.push(id.clone());
                     State::Waiting
@@ -120,14 +120,16 @@ impl<'a> Schedule<'a> {
         }
     }
 
-    pub(super) fn succeeded(&mut self, id: &StepId, facts: Facts) {
-        for (name, predicted) in self.predicted.get(id).into_iter().flatten() {
-            let made = facts.get(name);
-            assert!(
-                made == Some(predicted),
-                "BUG: {id} was predicted to make {name} = {predicted} and made {made:?}"
-            );
+    /// The facts that the plan counted on before the step ran.
+    pub(super) fn predicted(&self, id: &StepId) -> Facts {
+        match self.planned.get(id) {
+            // What an evicted step made is remembered, not predicted.
+            Some(planned) if !is_evicted(planned) => planned.facts.clone(),
+            _ => Facts::new(),
         }
+    }
+
+    pub(super) fn succeeded(&mut self, id: &StepId, facts: Facts) {
         self.facts.insert(id.clone(), facts);
         self.move_to(id, State::Done);
     }
@@ -143,7 +145,8 @@ impl<'a> Schedule<'a> {
                 Some(State::CutOff(_) | State::Evicted(_)) => {
                     report.cut_off.push(planned.id.clone());
                 }
-                Some(State::Blocked | State::Waiting | State::Wanted(_)) => {
+                // Running: it was handed out, and the interruption came before it began.
+                Some(State::Blocked | State::Waiting | State::Wanted(_) | State::Running(_)) => {
                     report.blocked.push(planned.id.clone());
                 }
                 _ => {}
@@ -152,15 +155,28 @@ impl<'a> Schedule<'a> {
         report.facts = std::mem::take(&mut self.facts).into_iter().collect();
     }
 
-    /// Cut-off steps stand for their present inputs from now on.
-    pub(super) fn cut_off_fingerprints(&self) -> Vec<(StepId, Fingerprint)> {
-        self.states
-            .iter()
-            .filter_map(|(id, state)| match state {
-                State::CutOff(fingerprint) => Some((id.clone(), fingerprint.clone())),
-                _ => None,
-            })
-            .collect()
+    /// The steps that stand without having run, as far as memory does not know it: what they stand
+    /// for is what the next change is told against.
+    pub(super) fn standing(&self) -> Vec<Stands> {
+        let stands = |step: &Arc<dyn Step>| {
+            let id = step.id();
+            let facts = self.facts.get(id)?;
+            let fingerprint = match self.states.get(id)? {
+                State::CutOff(fingerprint) => fingerprint.clone(),
+                State::Evicted(prepared) => prepared.fingerprint.clone(),
+                State::Standing => {
+                    let inputs = plan::gather(&**step, |id| self.facts.get(id)).ok()?;
+                    step.describe(&inputs)
+                }
+                _ => return None,
+            };
+            let known = self.memory.applied(id).as_ref() == Some(&fingerprint)
+                && (step.class() == Class::Pure
+                    || self.memory.row(id).is_some_and(|row| row.key == fingerprint.key()));
+            let (step, class) = (id.clone(), step.class());
+            (!known).then(|| Stands { step, class, fingerprint, facts: facts.clone() })
+        };
+        self.graph.in_order().filter_map(stands).collect()
     }
 
     fn look_at(&mut self, step: &Arc<dyn Step>, ready: &mut Vec<Ready>) {
@@ -182,6 +198,8 @@ impl<'a> Schedule<'a> {
             }
         }
         if matches!(self.states.get(id), Some(State::Wanted(_))) {
+            // At every look: an input may have been found to have no files only now.
+            self.demand_files(step);
             self.hand_out(step, ready);
         }
     }
@@ -191,7 +209,7 @@ impl<'a> Schedule<'a> {
         let id = step.id();
         let Some(planned) = self.planned.get(id) else { return };
         let fingerprint = step.describe(&inputs);
-        let evicted = planned.reasons.iter().any(|reason| reason.kind == ReasonKind::Evicted);
+        let evicted = is_evicted(planned);
         let state = match planned.action {
             Action::Pending if evicted => State::Evicted(Prepared { fingerprint, inputs }),
             Action::Pending => {
@@ -206,11 +224,7 @@ impl<'a> Schedule<'a> {
             }
             _ => State::Wanted(Prepared { fingerprint, inputs }),
         };
-        let wanted = matches!(state, State::Wanted(_));
         self.move_to(id, state);
-        if wanted {
-            self.demand_files(step);
-        }
     }
 
     /// Has every evicted input of a step that runs made again.
@@ -219,9 +233,6 @@ impl<'a> Schedule<'a> {
             match self.states.remove(&input.step) {
                 Some(State::Evicted(prepared)) => {
                     self.move_to(&input.step, State::Wanted(prepared));
-                    if let Some(maker) = self.graph.get(&input.step).cloned() {
-                        self.demand_files(&maker);
-                    }
                 }
                 // Cut off now, and its files are gone: it has to run after all.
                 Some(State::CutOff(fingerprint)) if self.lacks_files(&input.step) => {
@@ -229,7 +240,6 @@ impl<'a> Schedule<'a> {
                     let inputs = plan::gather(&*maker, |id| self.facts.get(id))
                         .unwrap_or_else(|id| panic!("BUG: {id} was cut off without facts"));
                     self.move_to(&input.step, State::Wanted(Prepared { fingerprint, inputs }));
-                    self.demand_files(&maker);
                 }
                 Some(state) => {
                     self.states.insert(input.step.clone(), state);

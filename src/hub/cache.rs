@@ -3,16 +3,17 @@
 //! `hub/models--ORG--NAME/{blobs,refs,snapshots}` is what the Hugging Face client reads; the
 //! receipts in `.goatbuild/` are ours.
 
-use std::io::Write as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
+use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
 use super::{Manifest, WeightFile};
 use crate::event::{Cancelled, Reporter};
-use crate::fetch::{hex, sha256_of};
+use crate::fetch::hex;
 use crate::fingerprint::Key;
 
 /// Why weights could not be read or put into a volume.
@@ -136,6 +137,7 @@ impl ModelCache {
         let model = self.root.join("hub").join(folder(repository));
         let blobs = model.join("blobs");
         create(&blobs)?;
+        clear_remains(&blobs)?;
         reporter.expect(manifest.size());
         let mut copied = 0;
         for file in &manifest.files {
@@ -143,8 +145,7 @@ impl ModelCache {
             if std::fs::metadata(&blob).is_ok_and(|found| found.len() == file.size) {
                 reporter.advance(file.size)?;
             } else {
-                copy(&from.join(&file.path), &blob, file)?;
-                reporter.advance(file.size)?;
+                copy(&from.join(&file.path), &blob, file, reporter)?;
                 copied += file.size;
             }
             let link = self.root.join(Self::snapshot(repository, &commit)).join(&file.path);
@@ -182,18 +183,49 @@ fn parent(path: &Path) -> &Path {
     path.parent().unwrap_or(path)
 }
 
-fn copy(from: &Path, to: &Path, file: &WeightFile) -> Result<(), WeightsError> {
-    let temporary = tempfile::Builder::new()
-        .prefix(".incoming-")
+/// What a copy is called until its bytes are verified.
+const INCOMING: &str = ".incoming-";
+
+/// Deletes what a killed run left half-copied. Only one run at a time writes a model.
+fn clear_remains(blobs: &Path) -> Result<(), WeightsError> {
+    for entry in std::fs::read_dir(blobs).map_err(failed(blobs))? {
+        let entry = entry.map_err(failed(blobs))?;
+        if entry.file_name().to_string_lossy().starts_with(INCOMING) {
+            std::fs::remove_file(entry.path()).map_err(failed(&entry.path()))?;
+        }
+    }
+    Ok(())
+}
+
+fn copy(
+    from: &Path,
+    to: &Path,
+    file: &WeightFile,
+    reporter: &Reporter,
+) -> Result<(), WeightsError> {
+    let unreadable = |source| WeightsError::Read { path: from.to_owned(), source };
+    let mut source = std::fs::File::open(from).map_err(unreadable)?;
+    // A container may read the volume as another user.
+    let mut temporary = tempfile::Builder::new()
+        .prefix(INCOMING)
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(parent(to))
         .map_err(failed(to))?;
-    // Shares the blocks where the file system can.
-    std::fs::copy(from, temporary.path()).map_err(failed(to))?;
-    let mut copy = std::fs::File::open(temporary.path()).map_err(failed(to))?;
-    if sha256_of(&mut copy).map_err(failed(to))? != file.sha256 {
+    let mut hasher = Sha256::new();
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        let read = source.read(&mut buffer).map_err(unreadable)?;
+        if read == 0 {
+            break;
+        }
+        hasher.update(&buffer[..read]);
+        temporary.write_all(&buffer[..read]).map_err(failed(to))?;
+        reporter.advance(read as u64)?;
+    }
+    if hex(&hasher.finalize()) != file.sha256 {
         return Err(WeightsError::Changed { path: from.to_owned() });
     }
-    copy.sync_data().map_err(failed(to))?;
+    temporary.as_file().sync_data().map_err(failed(to))?;
     temporary.persist(to).map_err(|error| failed(to)(error.error))?;
     Ok(())
 }
@@ -212,7 +244,10 @@ fn symlink(target: &str, link: &Path) -> Result<(), WeightsError> {
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), WeightsError> {
     create(parent(path))?;
-    let mut temporary = tempfile::NamedTempFile::new_in(parent(path)).map_err(failed(path))?;
+    let mut temporary = tempfile::Builder::new()
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(parent(path))
+        .map_err(failed(path))?;
     temporary.write_all(bytes).map_err(failed(path))?;
     temporary.as_file().sync_data().map_err(failed(path))?;
     temporary.persist(path).map(drop).map_err(|error| failed(path)(error.error))

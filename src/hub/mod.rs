@@ -5,3 +5,6 @@ mod manifest;
 
 pub use cache::{ModelCache, WeightsError};
 pub use manifest::{HashCache, Manifest, WeightFile, scan};
+
+#[cfg(test)]
+mod tests;

@@ -7,7 +7,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use crate::debian::LockedDebian;
+use super::LockedDebian;
 use crate::fingerprint::Key;
 use crate::platform::Runtime;
 use crate::spec::ImageName;
@@ -147,3 +147,6 @@ impl LockFile {
         self.images.get(image.as_str()).filter(|locked| locked.request == request)
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,6 +1,8 @@
 //! What moving references resolved to: types and text, no files and no network.
 
+mod debian;
 mod file;
 pub mod pylock;
 
+pub use debian::{LockedDebian, LockedPackage};
 pub use file::{Built, LockFile, LockFileError, LockedImage};

@@ -2,6 +2,7 @@
 
 use async_trait::async_trait;
 
+use crate::blocking::blocking;
 use crate::debian;
 use crate::fingerprint::Fingerprint;
 use crate::oci::{GzipBlocks, OciError};
@@ -10,7 +11,6 @@ use crate::step::{
     Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
     Wanted,
 };
-use crate::targets::local::blocking;
 use crate::workspace::SharedWorkspace;
 
 /// Raise when the same packages come to make another layer.

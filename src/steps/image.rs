@@ -6,6 +6,7 @@ use async_trait::async_trait;
 
 use super::base::LAYER_FACTS;
 use super::wheels;
+use crate::blocking::blocking;
 use crate::fingerprint::Fingerprint;
 use crate::oci::{self, Compression, ImageSpec, Layer, LayerRef};
 use crate::spec::{self, ImageName};
@@ -13,7 +14,6 @@ use crate::step::{
     Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
     Wanted,
 };
-use crate::targets::local::blocking;
 use crate::wheel::{self, Scheme};
 use crate::workspace::{LockedParts, SharedWorkspace};
 

@@ -3,6 +3,7 @@
 use async_trait::async_trait;
 
 use super::base::{has_layer, layer_facts};
+use crate::blocking::blocking;
 use crate::fingerprint::Fingerprint;
 use crate::lock::pylock::LockedWheel;
 use crate::python;
@@ -11,7 +12,6 @@ use crate::step::{
     Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
     Wanted,
 };
-use crate::targets::local::blocking;
 use crate::wheel::{self, Scheme, WheelFile};
 use crate::workspace::SharedWorkspace;
 

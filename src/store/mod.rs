@@ -84,6 +84,19 @@ pub struct Attempt {
     pub log: String,
 }
 
+/// A step that stands, though no run that this cache knows of made it so.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Stands {
+    /// The step.
+    pub step: StepId,
+    /// Whether it has a row.
+    pub class: Class,
+    /// What it stands for.
+    pub fingerprint: Fingerprint,
+    /// What it made.
+    pub facts: Facts,
+}
+
 /// The cache directory of a project.
 pub struct Store {
     root: PathBuf,
@@ -115,14 +128,15 @@ impl Store {
         let failed = |source| StoreError::Database { path: path.clone(), source };
         let connection = Connection::open(&path).map_err(failed)?;
         connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
+        // Looked at first: a layout that isn't ours is left exactly as it is.
         let found: i64 = connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
             .map_err(failed)?;
         if found > SCHEMA {
             return Err(StoreError::Newer { path, found, known: SCHEMA });
         }
+        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         if found < SCHEMA {
             connection.execute_batch(include_str!("schema.sql")).map_err(failed)?;
         }
@@ -248,16 +262,29 @@ impl Store {
         write(&mut connection).map_err(|error| self.failed(error))
     }
 
-    /// Keeps the outcome of a pure step that the lock already knew.
-    pub fn keep_applied(&self, steps: &[(StepId, Fingerprint)]) -> Result<(), StoreError> {
+    /// Keeps what steps stand for that did not have to run: found in the world, or in the lock.
+    pub fn keep(&self, steps: &[Stands]) -> Result<(), StoreError> {
         let mut connection = self.connection();
         let write = |connection: &mut Connection| -> rusqlite::Result<()> {
             let transaction = connection.transaction()?;
-            for (step, fingerprint) in steps {
+            for Stands { step, class, fingerprint, facts } in steps {
+                let (environment, step) = (&self.environment, step.as_str());
+                let key = fingerprint.key().to_string();
+                if *class == Class::Effect {
+                    // A row of this key has the evidence of the run that made it.
+                    transaction.execute(
+                        "insert into rows (environment, step, key, facts, evidence, made)
+                         values (?1, ?2, ?3, ?4, '{}', ?5)
+                         on conflict do update set key = excluded.key, facts = excluded.facts,
+                         evidence = excluded.evidence, made = excluded.made
+                         where key <> excluded.key",
+                        params![environment, step, key, json(facts), now()],
+                    )?;
+                }
                 transaction.execute(
                     "insert or replace into applied (environment, step, fingerprint)
                      values (?1, ?2, ?3)",
-                    params![self.environment, step.as_str(), json(fingerprint)],
+                    params![environment, step, json(fingerprint)],
                 )?;
             }
             transaction.commit()
@@ -347,3 +374,6 @@ fn json(value: &impl serde::Serialize) -> String {
 pub fn now() -> String {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default().to_string()
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,4 +1,4 @@
-begin;
+begin immediate;
 -- Outcomes of pure steps: true forever, wherever they were made.
 create table if not exists records (
   key text primary key, step text not null, facts text not null,

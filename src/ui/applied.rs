@@ -9,18 +9,29 @@ use super::{BAD, BOLD, FAINT, GOOD, Mode, WARN, note};
 use crate::exec::Report;
 use crate::plan::{Action, Plan};
 use crate::step::StepId;
-use crate::targets::deploy_id;
-use crate::workspace::Workspace;
+
+/// A model that answers, and how it is asked.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The model.
+    pub model: String,
+    /// Where it answers: the base of an OpenAI-compatible API.
+    pub url: String,
+    /// What requests call it.
+    pub served_name: String,
+    /// The gateway's name for it and the gateway's file, when it has an entry there.
+    pub alias: Option<(String, String)>,
+}
 
 /// All that the closing words are made of.
 #[derive(Debug)]
 pub struct Applied<'a> {
-    /// The project.
-    pub workspace: &'a Workspace,
     /// What was planned.
     pub plan: &'a Plan,
     /// What came of it.
     pub report: &'a Report,
+    /// What answers now.
+    pub endpoints: &'a [Endpoint],
     /// Resources that were taken away.
     pub removed: &'a [StepId],
     /// The gateway's reload command, if it ran.
@@ -133,19 +144,15 @@ impl Applied<'_> {
     /// Where the models answer, and how to ask one.
     fn endpoints(&self) {
         let mut first = true;
-        for (name, model) in &self.workspace.project.models {
-            let facts = self.report.facts.get(&deploy_id(name.as_str()));
-            let Some(url) = facts.and_then(|facts| facts.get("url")) else { continue };
-            let alias = match (&self.workspace.gateway, &model.gateway) {
-                (Some(gateway), Some(entry)) => {
-                    format!("  ({} in {})", entry.alias.value, gateway.name())
-                }
-                _ => String::new(),
+        for Endpoint { model, url, served_name, alias } in self.endpoints {
+            let alias = match alias {
+                Some((alias, file)) => format!("  ({alias} in {file})"),
+                None => String::new(),
             };
-            anstream::println!("{BOLD}{name}{BOLD:#}  {url}{FAINT}{alias}{FAINT:#}");
+            anstream::println!("{BOLD}{model}{BOLD:#}  {url}{FAINT}{alias}{FAINT:#}");
             if std::mem::take(&mut first) {
                 let body = json!({
-                    "model": model.serve.served_name,
+                    "model": served_name,
                     "messages": [{ "role": "user", "content": "Hello" }],
                     "max_tokens": 16,
                 });

@@ -19,7 +19,7 @@ use miette::Report;
 use crate::event::{Progress, Reporter};
 use crate::locking::Changes;
 
-pub use applied::Applied;
+pub use applied::{Applied, Endpoint};
 pub use plan::{print_plan, print_plan_before_apply};
 pub use status::{StatusRow, print_status, print_why};
 pub use watch::{Mode, Watcher};

@@ -144,7 +144,7 @@ impl Project {
         let mark = self.directory.path().display();
         let mut line = format!("env = {{ MARK = \"{mark}\"");
         for (name, value) in variables {
-            line.push_str(&format!(", {name} = \"{value}\""));
+            line.extend([", ", name, " = \"", value, "\""]);
         }
         let spec = self.read("specs/tiny.toml");
         let rest = spec.strip_prefix("env =").and_then(|spec| spec.split_once('\n'));

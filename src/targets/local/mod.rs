@@ -13,6 +13,7 @@ use thiserror::Error;
 use tokio::sync::Mutex;
 
 use super::{Deployment, Live, Target, Weights, deploy_id};
+use crate::blocking::blocking;
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Key};
 use crate::hub::ModelCache;
@@ -391,17 +392,6 @@ impl Local {
 
     fn log_file(&self, model: &str) -> PathBuf {
         self.places.ours.join("logs").join(format!("{model}.log"))
-    }
-}
-
-/// Runs blocking work beside the event loop.
-pub(crate) async fn blocking<T: Send + 'static>(
-    work: impl FnOnce() -> Result<T, StepError> + Send + 'static,
-) -> Result<T, StepError> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => outcome,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(crate::event::Cancelled.into()),
     }
 }
 

@@ -6,7 +6,8 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::state::Served;
-use super::{Deployment, Local, LocalError, Mount, blocking, end_of};
+use super::{Deployment, Local, LocalError, Mount, end_of};
+use crate::blocking::blocking;
 use crate::event::Reporter;
 use crate::fetch::hex;
 use crate::hub::ModelCache;

@@ -1,0 +1,117 @@
+//! Why a download failed.
+
+use std::path::PathBuf;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::event::Cancelled;
+
+/// Why a download failed, after all retries.
+#[derive(Debug, Error, Diagnostic)]
+pub enum FetchError {
+    /// Every source said that the file does not exist (404 or 410).
+    #[error("{url} does not exist (HTTP {status})")]
+    #[diagnostic(
+        code(goatbuild::fetch::gone),
+        help("check the address, or the name that it was made of; a mirror may lack the file")
+    )]
+    Gone {
+        /// The last source asked.
+        url: String,
+        /// 404 or 410.
+        status: u16,
+    },
+    /// The server answered with an error, also after retries.
+    #[error("{url} answered HTTP {status} {attempts} time(s)")]
+    #[diagnostic(
+        code(goatbuild::fetch::status),
+        help(
+            "the server may be overloaded or down; run the command again later, or name another mirror"
+        )
+    )]
+    Status {
+        /// What was asked for.
+        url: String,
+        /// The last answer.
+        status: u16,
+        /// How often it was asked.
+        attempts: u32,
+    },
+    /// The connection failed, broke or stalled, also after retries.
+    #[error("{url} could not be fetched, tried {attempts} time(s): {reason}")]
+    #[diagnostic(
+        code(goatbuild::fetch::network),
+        help(
+            "check the network, proxy and certificate settings (HTTPS_PROXY, SSL_CERT_FILE); what was fetched is kept"
+        )
+    )]
+    Network {
+        /// What was asked for.
+        url: String,
+        /// The innermost cause.
+        reason: String,
+        /// How often it was tried.
+        attempts: u32,
+    },
+    /// The bytes are not the ones that were locked.
+    #[error("{url} has the wrong {what}: expected {expected}, found {found}")]
+    #[diagnostic(
+        code(goatbuild::fetch::mismatch),
+        help(
+            "the server's file is not the locked one; nothing was kept. If the change is wanted, lock anew with `goatbuild lock --upgrade`"
+        )
+    )]
+    Mismatch {
+        /// Where the bytes came from.
+        url: String,
+        /// `size` or `SHA-256`.
+        what: &'static str,
+        /// As locked.
+        expected: String,
+        /// As received.
+        found: String,
+    },
+    /// The body is larger than it may be.
+    #[error("{url} is larger than {limit} bytes")]
+    #[diagnostic(code(goatbuild::fetch::too_large))]
+    TooLarge {
+        /// What was asked for.
+        url: String,
+        /// The limit in bytes.
+        limit: u64,
+    },
+    /// The network is needed but `--offline` forbids it.
+    #[error("{url} is needed, but --offline forbids the network")]
+    #[diagnostic(code(goatbuild::fetch::offline), help("run once without --offline"))]
+    Offline {
+        /// What would have been asked for.
+        url: String,
+    },
+    /// The file could not be written.
+    #[error("{} could not be written: {source}", path.display())]
+    #[diagnostic(
+        code(goatbuild::fetch::write),
+        help("is the disk full? what was written so far is kept and resumed")
+    )]
+    Write {
+        /// The destination.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The client could not be set up.
+    #[error("the HTTP client could not be set up: {reason}")]
+    #[diagnostic(
+        code(goatbuild::fetch::client),
+        help("check SSL_CERT_FILE and the proxy variables")
+    )]
+    Client {
+        /// What the library said.
+        reason: String,
+    },
+    /// The work was asked to stop.
+    #[error(transparent)]
+    #[diagnostic(code(goatbuild::interrupted))]
+    Cancelled(#[from] Cancelled),
+}

@@ -1,0 +1,170 @@
+use std::fs;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use miette::Diagnostic as _;
+
+use super::*;
+use crate::event::{Progress, Reporter};
+use crate::fingerprint::{Fingerprint, Key};
+
+/// Remembers nothing.
+struct Forgetful;
+
+impl HashCache for Forgetful {
+    fn get(&self, _: &str, _: &str) -> Option<String> {
+        None
+    }
+
+    fn put(&self, _: &str, _: &str, _: &str) {}
+}
+
+fn key(value: u32) -> Key {
+    Fingerprint::new("weights", value).key()
+}
+
+fn put(root: &Path, path: &str, text: impl AsRef<[u8]>) {
+    let path = root.join(path);
+    fs::create_dir_all(path.parent().unwrap()).unwrap();
+    fs::write(path, text).unwrap();
+}
+
+/// A directory of weights, and one for the volume.
+fn places() -> (tempfile::TempDir, tempfile::TempDir) {
+    let (from, volume) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    put(from.path(), "config.json", "{}");
+    put(from.path(), "model.safetensors", vec![7; 3 << 20]);
+    put(from.path(), "a/b/nested.bin", "deep");
+    put(from.path(), ".git/HEAD", "hidden");
+    (from, volume)
+}
+
+fn scanned(from: &Path) -> Manifest {
+    scan(from, &Forgetful, &Reporter::silent()).unwrap()
+}
+
+fn install(volume: &Path, from: &Path, manifest: &Manifest) -> Result<u64, WeightsError> {
+    let cache = ModelCache::new(volume);
+    cache.install(key(1), "local/tiny", manifest, from, &Reporter::silent())
+}
+
+fn listed(directory: &Path) -> Vec<String> {
+    let entries = fs::read_dir(directory).unwrap();
+    let mut names: Vec<_> =
+        entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+    names.sort();
+    names
+}
+
+#[test]
+fn what_is_installed_is_all_there_and_is_found_through_its_links() {
+    let (from, volume) = places();
+    let manifest = scanned(from.path());
+    let paths: Vec<_> = manifest.files.iter().map(|file| file.path.as_str()).collect();
+    assert_eq!(paths, ["a/b/nested.bin", "config.json", "model.safetensors"]);
+    assert_eq!(install(volume.path(), from.path(), &manifest).unwrap(), manifest.size());
+    let cache = ModelCache::new(volume.path());
+    assert_eq!(cache.check(&key(1)), Some(Ok(manifest.commit())));
+    assert_eq!(cache.check(&key(2)), None);
+    let model = volume.path().join("hub/models--local--tiny");
+    assert_eq!(fs::read_to_string(model.join("refs/main")).unwrap(), manifest.commit());
+    let snapshot = volume.path().join(ModelCache::snapshot("local/tiny", &manifest.commit()));
+    assert_eq!(fs::read_to_string(snapshot.join("a/b/nested.bin")).unwrap(), "deep");
+    let link = fs::read_link(snapshot.join("a/b/nested.bin")).unwrap();
+    assert!(link.starts_with("../../../../blobs"), "{link:?}");
+    let blob = fs::metadata(snapshot.join("config.json")).unwrap();
+    assert_eq!(blob.permissions().mode() & 0o777, 0o644, "others may have to read it");
+    // Again: nothing is copied.
+    assert_eq!(install(volume.path(), from.path(), &manifest).unwrap(), 0);
+}
+
+#[test]
+fn what_is_missing_or_of_another_size_is_named() {
+    let (from, volume) = places();
+    let manifest = scanned(from.path());
+    install(volume.path(), from.path(), &manifest).unwrap();
+    let cache = ModelCache::new(volume.path());
+    let snapshot = volume.path().join(ModelCache::snapshot("local/tiny", &manifest.commit()));
+    let blob = fs::canonicalize(snapshot.join("config.json")).unwrap();
+    fs::write(&blob, "longer").unwrap();
+    assert_eq!(cache.check(&key(1)), Some(Err("config.json".to_owned())));
+    assert_eq!(install(volume.path(), from.path(), &manifest).unwrap(), 2);
+    assert_eq!(cache.check(&key(1)), Some(Ok(manifest.commit())));
+    fs::remove_file(snapshot.join("a/b/nested.bin")).unwrap();
+    assert_eq!(cache.check(&key(1)), Some(Err("a/b/nested.bin".to_owned())));
+}
+
+#[test]
+fn a_killed_copy_leaves_no_receipt_and_is_taken_up_again() {
+    let (from, volume) = places();
+    let manifest = scanned(from.path());
+    let stop = Arc::new(AtomicBool::new(false));
+    let (flag, mut seen) = (Arc::clone(&stop), 0);
+    let count = std::sync::Mutex::new(move |bytes| {
+        seen += bytes;
+        flag.store(seen > 1 << 20, Ordering::Relaxed);
+    });
+    let emit = move |progress| {
+        if let Progress::Advance(bytes) = progress {
+            (count.lock().unwrap())(bytes);
+        }
+    };
+    let reporter = Reporter::new(Arc::new(emit), stop);
+    let cache = ModelCache::new(volume.path());
+    let error = cache.install(key(1), "local/tiny", &manifest, from.path(), &reporter).unwrap_err();
+    assert_eq!(error.code().unwrap().to_string(), "goatbuild::interrupted");
+    assert_eq!(cache.check(&key(1)), None);
+    let blobs = volume.path().join("hub/models--local--tiny/blobs");
+    let complete = listed(&blobs).len();
+    assert_eq!(complete, 2, "the half-copied file is not there");
+    // A process that was killed can't even tidy up.
+    put(&blobs, ".incoming-killed", "half");
+    let copied = install(volume.path(), from.path(), &manifest).unwrap();
+    assert_eq!(copied, 3 << 20, "what was complete is not copied again");
+    assert_eq!(listed(&blobs).len(), 3);
+    assert_eq!(cache.check(&key(1)), Some(Ok(manifest.commit())));
+}
+
+#[test]
+fn a_file_that_changed_since_it_was_hashed_is_refused() {
+    let (from, volume) = places();
+    let manifest = scanned(from.path());
+    put(from.path(), "config.json", "[]");
+    let error = install(volume.path(), from.path(), &manifest).unwrap_err();
+    assert_eq!(error.code().unwrap().to_string(), "goatbuild::weights::changed");
+    assert_eq!(ModelCache::new(volume.path()).check(&key(1)), None);
+    fs::remove_file(from.path().join("config.json")).unwrap();
+    let error = install(volume.path(), from.path(), &manifest).unwrap_err();
+    assert_eq!(error.code().unwrap().to_string(), "goatbuild::weights::read");
+}
+
+#[test]
+fn a_new_revision_stands_beside_the_old_one() {
+    let (from, volume) = places();
+    let old = scanned(from.path());
+    install(volume.path(), from.path(), &old).unwrap();
+    put(from.path(), "config.json", "[1]");
+    let new = scanned(from.path());
+    assert_ne!(old.commit(), new.commit());
+    let cache = ModelCache::new(volume.path());
+    let copied =
+        cache.install(key(2), "local/tiny", &new, from.path(), &Reporter::silent()).unwrap();
+    assert_eq!(copied, 3);
+    assert_eq!(cache.check(&key(1)), Some(Ok(old.commit())));
+    assert_eq!(cache.check(&key(2)), Some(Ok(new.commit())));
+}
+
+#[test]
+fn what_cannot_be_served_is_refused() {
+    let empty = tempfile::tempdir().unwrap();
+    let code = |path: &Path| {
+        let error = scan(path, &Forgetful, &Reporter::silent()).unwrap_err();
+        error.code().unwrap().to_string()
+    };
+    assert_eq!(code(empty.path()), "goatbuild::weights::empty");
+    assert_eq!(code(&empty.path().join("gone")), "goatbuild::weights::no_directory");
+    std::os::unix::fs::symlink(empty.path(), empty.path().join("loop")).unwrap();
+    assert_eq!(code(empty.path()), "goatbuild::weights::read");
+}

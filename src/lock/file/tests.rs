@@ -1,0 +1,91 @@
+use super::*;
+use crate::fingerprint::Fingerprint;
+use crate::lock::LockedPackage;
+use crate::platform::{Architecture, MajorMinor};
+
+fn version(major: u32, minor: u32) -> MajorMinor {
+    MajorMinor { major, minor }
+}
+
+fn sample() -> LockFile {
+    let package = LockedPackage {
+        name: "python3".to_owned(),
+        version: "3.11.2-1+b1".to_owned(),
+        path: "pool/main/p/python3.deb".to_owned(),
+        size: 26,
+        sha256: "ab".repeat(32),
+    };
+    let image = LockedImage {
+        request: "blake3:1".to_owned(),
+        runtime: Runtime {
+            architecture: Architecture::Amd64,
+            glibc: version(2, 36),
+            python: version(3, 11),
+        },
+        debian: Some(LockedDebian {
+            suite: "bookworm".to_owned(),
+            architecture: Architecture::Amd64,
+            snapshot: "20261123T000000Z".to_owned(),
+            glibc: version(2, 36),
+            python: Some(version(3, 11)),
+            packages: vec![package],
+        }),
+    };
+    let built = Built {
+        key: Fingerprint::new("image", 1).key(),
+        facts: [("digest".to_owned(), "sha256:1".to_owned())].into(),
+    };
+    let mut lock = LockFile::default();
+    lock.images.insert("cpu".to_owned(), image);
+    lock.built.insert("wheels:cpu/torch".into(), built);
+    lock
+}
+
+#[test]
+fn a_lock_is_read_back_as_it_was_written() {
+    for lock in [sample(), LockFile::default()] {
+        let text = lock.render();
+        let read = LockFile::parse("goatbuild.lock", &text).unwrap();
+        assert_eq!(read, lock);
+        assert_eq!(read.render(), text);
+        assert!(text.starts_with("# Made by `goatbuild lock`; commit it."));
+    }
+}
+
+#[test]
+fn an_entry_answers_only_its_own_request() {
+    let lock = sample();
+    let image: ImageName = "cpu".parse().unwrap();
+    assert!(lock.image(&image, "blake3:1").is_some_and(|image| image.has("python3")));
+    assert!(lock.image(&image, "blake3:2").is_none());
+}
+
+#[test]
+fn a_newer_lock_is_refused_whatever_it_holds() {
+    let error = LockFile::parse("goatbuild.lock", "version = 2\nwhatever = [1]\n").unwrap_err();
+    assert_eq!(error.to_string(), "goatbuild.lock has format 2; this goatbuild knows 1");
+    assert_eq!(error.code().unwrap().to_string(), "goatbuild::lock::newer");
+}
+
+#[test]
+fn a_mistake_is_shown_where_it_is() {
+    let text = |text: &str| match LockFile::parse("goatbuild.lock", text).unwrap_err() {
+        LockFileError::Syntax { span, message, .. } => {
+            let span = span.unwrap();
+            (text[span.offset()..][..span.len()].to_owned(), message)
+        }
+        LockFileError::Newer { .. } => panic!("not newer"),
+    };
+    let (at, message) = text("version = 1\nsurprise = 2\n");
+    assert_eq!(at, "surprise");
+    assert!(message.contains("unknown field `surprise`"), "{message}");
+    let (at, _) = text("version = 1\n[built.\"image:i\"]\nkey = \"x\"\nfacts = {}\n");
+    assert_eq!(at, "\"x\"");
+    let merged = "version = 1\n<<<<<<< ours\n";
+    let Err(LockFileError::Syntax { span: Some(span), .. }) = LockFile::parse("x", merged) else {
+        panic!("a mistake with a place");
+    };
+    assert!(span.offset() >= "version = 1".len(), "the second line");
+    let (_, message) = text("[built]\n");
+    assert!(message.contains("missing field `version`"), "{message}");
+}

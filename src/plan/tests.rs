@@ -1,0 +1,284 @@
+use super::*;
+use crate::testing::{Bench, Fake, Script, Thing, ids, ran, reasons};
+
+/// `base → image → deploy → gateway`, with weights, a warm-up and a smoke test beside.
+fn model() -> Vec<Fake> {
+    vec![
+        Fake::pure("base:i").field("digest", 1),
+        Fake::pure("image:i").takes_files("base:i").field("env.A", 1),
+        Fake::effect("weights:w").field("revision", 1).foretold(),
+        Fake::effect("warmup:m").takes_files("image:i").takes("weights:w").field("flag", 1),
+        Fake::effect("deploy:m")
+            .takes_files("image:i")
+            .takes("weights:w")
+            .after("warmup:m")
+            .field("flag", 1),
+        Fake::effect("smoke:m").takes("deploy:m"),
+        Fake::effect("gateway:m").takes("deploy:m").gated_by("smoke:m").field("alias", "m"),
+    ]
+}
+
+fn edit(steps: &mut [Fake], id: &str, label: &str, value: impl std::fmt::Display) {
+    let step = steps.iter_mut().find(|step| step.id().as_str() == id).unwrap();
+    *step = step.clone().field(label, value);
+}
+
+async fn applied(steps: &[Fake]) -> Bench {
+    let bench = Bench::new();
+    let report = bench.apply(steps).await;
+    assert_eq!(report.ran.len(), steps.len(), "{:?}", report.failed);
+    bench.world.log();
+    bench
+}
+
+#[tokio::test]
+async fn the_first_plan_knows_what_is_certain_and_what_hangs_on_it() {
+    let bench = Bench::new();
+    let plan = bench.plan(&model());
+    assert_eq!(reasons(&plan, "base:i"), ["first"]);
+    assert_eq!(plan.get(&"image:i".into()).unwrap().action, Action::Pending);
+    assert_eq!(reasons(&plan, "image:i"), ["input base:i"]);
+    // Nothing is there, so it runs whatever its key will be.
+    assert_eq!(reasons(&plan, "deploy:m"), ["first", "input image:i"]);
+    assert_eq!(plan.get(&"deploy:m".into()).unwrap().key, None);
+    assert_eq!(plan.get(&"weights:w".into()).unwrap().action, Action::Run);
+    assert!(plan.get(&"weights:w".into()).unwrap().key.is_some());
+}
+
+#[tokio::test]
+async fn a_changed_field_is_told_with_both_values() {
+    let mut steps = model();
+    let bench = applied(&steps).await;
+    edit(&mut steps, "deploy:m", "flag", 2);
+    let plan = bench.plan(&steps);
+    assert_eq!(reasons(&plan, "deploy:m"), ["changed flag 1 → 2"]);
+    assert_eq!(ids(&plan, Action::Run), ["deploy:m"]);
+    assert_eq!(ids(&plan, Action::Pending), ["smoke:m", "gateway:m"]);
+    assert_eq!(reasons(&plan, "smoke:m"), ["input deploy:m"]);
+}
+
+#[tokio::test]
+async fn a_change_of_what_has_a_place_per_key_is_no_drift() {
+    let mut steps = vec![Fake::effect("weights:w").field("revision", 1)];
+    let bench = applied(&steps).await;
+    // The receipt of the new key is not there; the old one's says nothing.
+    bench.world.put("weights:w", None);
+    edit(&mut steps, "weights:w", "revision", 2);
+    assert_eq!(reasons(&bench.plan(&steps), "weights:w"), ["changed revision 1 → 2"]);
+}
+
+#[tokio::test]
+async fn alias_edit_reruns_only_the_gateway() {
+    let mut steps = model();
+    let bench = applied(&steps).await;
+    edit(&mut steps, "gateway:m", "alias", "n");
+    let plan = bench.plan(&steps);
+    assert_eq!(ids(&plan, Action::Run), ["gateway:m"]);
+    assert_eq!(plan.summary(), Summary { run: 1, fresh: 6, ..Summary::default() });
+}
+
+#[tokio::test]
+async fn order_and_gate_edges_rerun_nothing() {
+    let mut steps = model();
+    let bench = applied(&steps).await;
+    edit(&mut steps, "warmup:m", "flag", 2);
+    assert_eq!(ids(&bench.plan(&steps), Action::Run), ["warmup:m"]);
+    assert_eq!(ids(&bench.plan(&steps), Action::Pending), [""; 0]);
+    assert_eq!(ran(&bench.apply(&steps).await), ["warmup:m"]);
+}
+
+#[tokio::test]
+async fn the_same_facts_cut_off_what_stands_behind() {
+    let mut steps = model();
+    let bench = applied(&steps).await;
+    edit(&mut steps, "base:i", "note", "new");
+    let plan = bench.plan(&steps);
+    assert_eq!(ids(&plan, Action::Run), ["base:i"]);
+    assert_eq!(
+        ids(&plan, Action::Pending),
+        ["image:i", "warmup:m", "deploy:m", "smoke:m", "gateway:m"]
+    );
+    let report = bench.apply(&steps).await;
+    assert_eq!(ran(&report), ["base:i"]);
+    assert_eq!(report.cut_off.len(), 5);
+    assert!(bench.plan(&steps).is_empty());
+}
+
+#[tokio::test]
+async fn the_way_back_redoes_effects_and_no_pure_work() {
+    let mut steps = model();
+    let bench = applied(&steps).await;
+    edit(&mut steps, "image:i", "env.A", 2);
+    assert!(ran(&bench.apply(&steps).await).contains(&"deploy:m"));
+    edit(&mut steps, "image:i", "env.A", 1);
+    let plan = bench.plan(&steps);
+    assert_eq!(ids(&plan, Action::Fresh), ["weights:w", "base:i", "image:i"]);
+    assert_eq!(ids(&plan, Action::Run), ["warmup:m", "deploy:m"]);
+    bench.apply(&steps).await;
+    // The image did not run, and yet it is what was applied last.
+    edit(&mut steps, "image:i", "env.A", 3);
+    assert_eq!(reasons(&bench.plan(&steps), "image:i"), ["changed env.A 1 → 3"]);
+}
+
+#[tokio::test]
+async fn what_is_recognised_explains_the_next_change() {
+    let mut steps = model();
+    let bench = applied(&steps).await.elsewhere();
+    assert!(bench.plan(&steps).is_empty());
+    assert!(bench.apply(&steps).await.ran.is_empty());
+    edit(&mut steps, "deploy:m", "flag", 2);
+    assert_eq!(reasons(&bench.plan(&steps), "deploy:m"), ["changed flag 1 → 2"]);
+    bench.world.put("deploy:m", None);
+    edit(&mut steps, "deploy:m", "flag", 1);
+    assert_eq!(reasons(&bench.plan(&steps), "deploy:m"), ["drift deploy present → gone"]);
+}
+
+#[tokio::test]
+async fn drift_is_told_with_what_differs() {
+    let steps = model();
+    let bench = applied(&steps).await;
+    bench.world.put("deploy:m", Some(Thing::Drifted));
+    let plan = bench.plan(&steps);
+    assert_eq!(reasons(&plan, "deploy:m"), ["drift server up → down"]);
+    bench.world.put("deploy:m", None);
+    assert_eq!(reasons(&bench.plan(&steps), "deploy:m"), ["drift deploy present → gone"]);
+}
+
+#[tokio::test]
+async fn somebody_elses_change_of_ours_is_told_by_key() {
+    let steps = [Fake::effect("deploy:m").field("flag", 1)];
+    let bench = applied(&steps).await;
+    let other = steps[0].clone().field("flag", 7).describe(&Inputs::default()).key();
+    bench.world.put("deploy:m", Some(Thing::Ours { key: other, facts: Facts::new() }));
+    let mine = steps[0].describe(&Inputs::default()).key();
+    assert_eq!(reasons(&bench.plan(&steps), "deploy:m"), [format!("changed key {other} → {mine}")]);
+}
+
+#[tokio::test]
+async fn evicted_files_matter_only_to_what_runs() {
+    let mut steps = model();
+    let bench = applied(&steps).await;
+    bench.world.evict("base:i");
+    bench.world.evict("image:i");
+    assert!(bench.plan(&steps).is_empty());
+    edit(&mut steps, "gateway:m", "alias", "n");
+    assert_eq!(ids(&bench.plan(&steps), Action::Run), ["gateway:m"]);
+    edit(&mut steps, "deploy:m", "flag", 2);
+    let plan = bench.plan(&steps);
+    assert_eq!(reasons(&plan, "image:i"), ["evicted deploy:m"]);
+    assert_eq!(reasons(&plan, "base:i"), ["evicted image:i"]);
+    // Their keys are known and so are their facts: nothing else has become uncertain.
+    assert_eq!(ids(&plan, Action::Run), ["base:i", "image:i", "deploy:m"]);
+    assert_eq!(ids(&plan, Action::Pending), ["smoke:m", "gateway:m"]);
+}
+
+#[tokio::test]
+async fn replaced_and_failed_before_are_reasons() {
+    let mut steps = model();
+    let mut bench = applied(&steps).await;
+    bench.wishes.replace.insert("smoke:m".into());
+    assert_eq!(reasons(&bench.plan(&steps), "smoke:m"), ["replaced"]);
+    assert_eq!(ids(&bench.plan(&steps), Action::Run), ["smoke:m"]);
+    bench.wishes = Wishes::default();
+    edit(&mut steps, "deploy:m", "flag", 2);
+    bench.world.script("deploy:m", Some(Script::Fail));
+    bench.apply(&steps).await;
+    let plan = bench.plan(&steps);
+    assert_eq!(reasons(&plan, "deploy:m"), ["changed flag 1 → 2", "failed-before"]);
+    edit(&mut steps, "deploy:m", "flag", 3);
+    assert_eq!(reasons(&bench.plan(&steps), "deploy:m"), ["changed flag 1 → 3"]);
+    bench.world.script("deploy:m", None);
+    bench.apply(&steps).await;
+    edit(&mut steps, "deploy:m", "flag", 2);
+    // The last attempt went well, whatever the one before did.
+    assert_eq!(reasons(&bench.plan(&steps), "deploy:m"), ["changed flag 3 → 2"]);
+}
+
+#[tokio::test]
+async fn a_foreign_thing_is_a_conflict_unless_adopted() {
+    let steps = model();
+    let mut bench = Bench::new();
+    bench.world.put("deploy:m", Some(Thing::Foreign));
+    let plan = bench.plan(&steps);
+    assert_eq!(ids(&plan, Action::Conflict), ["deploy:m"]);
+    assert_eq!(reasons(&plan, "deploy:m"), ["foreign project x"]);
+    bench.wishes.replace.insert("deploy:m".into());
+    assert_eq!(ids(&bench.plan(&steps), Action::Conflict), ["deploy:m"]);
+    bench.wishes = Wishes { adopt: ["m".to_owned()].into(), ..Wishes::default() };
+    assert_eq!(reasons(&bench.plan(&steps), "deploy:m"), ["adopted project x", "input image:i"]);
+    let report = bench.apply(&steps).await;
+    assert!(ran(&report).contains(&"deploy:m"));
+    assert!(bench.plan(&steps).is_empty());
+}
+
+#[tokio::test]
+async fn what_no_spec_wants_is_removed_last() {
+    let steps = model();
+    let mut bench = applied(&steps).await;
+    bench.unwanted.push(Unwanted {
+        id: "deploy:old".into(),
+        model: "old".to_owned(),
+        detail: "port 8001".to_owned(),
+    });
+    let plan = bench.plan(&steps);
+    assert_eq!(reasons(&plan, "deploy:old"), ["unwanted port 8001"]);
+    assert_eq!(plan.steps.last().unwrap().action, Action::Remove);
+    assert!(!plan.is_empty());
+    // The executor leaves removals to whoever asked for them.
+    assert!(bench.apply(&steps).await.ran.is_empty());
+}
+
+#[tokio::test]
+async fn without_a_refresh_the_rows_decide_and_the_plan_says_so() {
+    let mut steps = model();
+    let mut bench = applied(&steps).await;
+    bench.world.put("deploy:m", None);
+    bench.wishes.no_refresh = true;
+    let plan = bench.plan(&steps);
+    assert!(plan.is_empty());
+    assert!(!plan.get(&"deploy:m".into()).unwrap().observed);
+    assert!(plan.get(&"image:i".into()).unwrap().observed);
+    edit(&mut steps, "deploy:m", "flag", 2);
+    assert_eq!(reasons(&bench.plan(&steps), "deploy:m"), ["changed flag 1 → 2"]);
+}
+
+#[tokio::test]
+async fn what_cannot_be_seen_is_judged_by_its_row() {
+    let steps = model();
+    let bench = applied(&steps).await;
+    bench.world.put("deploy:m", Some(Thing::Unseen));
+    let plan = bench.plan(&steps);
+    assert_eq!(plan.get(&"deploy:m".into()).unwrap().action, Action::Fresh);
+    assert!(!plan.get(&"deploy:m".into()).unwrap().observed);
+    let cold = bench.elsewhere();
+    assert_eq!(reasons(&cold.plan(&steps), "deploy:m"), ["first"]);
+}
+
+#[tokio::test]
+async fn the_json_has_the_documented_shape() {
+    let mut steps = vec![Fake::effect("deploy:m").field("flag", 1)];
+    let bench = applied(&steps).await;
+    edit(&mut steps, "deploy:m", "flag", 2);
+    let json = bench.plan(&steps).to_json();
+    let key = steps[0].describe(&Inputs::default()).key();
+    assert_eq!(
+        json,
+        serde_json::json!({
+            "format_version": 1,
+            "steps": [{
+                "id": "deploy:m", "kind": "deploy", "models": ["m"], "action": "run",
+                "observed": true, "key": key.to_string(), "inputs": [],
+                "reasons": [{"kind": "changed", "field": "flag", "old": "1", "new": "2"}],
+            }],
+            "summary": {"run": 1, "pending": 0, "fresh": 0, "remove": 0, "conflict": 0},
+        })
+    );
+}
+
+#[test]
+fn facts_taken_twice_from_one_input_are_joined() {
+    let mut inputs = Inputs::default();
+    inputs.insert("a".into(), [("x".to_owned(), "1".to_owned())].into());
+    inputs.insert("a".into(), [("y".to_owned(), "2".to_owned())].into());
+    assert_eq!((inputs.fact(&"a".into(), "x"), inputs.fact(&"a".into(), "y")), ("1", "2"));
+}

@@ -1,0 +1,449 @@
+//! Steps that do nothing real, in a world that is a map: for tests of the core.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::{Arc, Mutex, MutexGuard};
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use crate::event::{Cancelled, Event};
+use crate::exec::{Executor, Interrupt, Report};
+use crate::fingerprint::{Change, Fingerprint, Key};
+use crate::graph::Graph;
+use crate::plan::{self, Action, Plan, Unwanted, Wishes};
+use crate::step::{
+    Class, Edge, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
+    Task, Wanted,
+};
+use crate::store::Store;
+
+/// The one fact that a fake step makes.
+const OUT: &[&str] = &["out"];
+
+/// What the world holds of an effect step.
+#[derive(Debug, Clone)]
+pub(crate) enum Thing {
+    Ours { key: Key, facts: Facts },
+    Drifted,
+    Foreign,
+    Unseen,
+}
+
+/// How a fake step behaves when it runs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum Script {
+    Fail,
+    Make(&'static str),
+    /// Runs until it is asked to stop, then puts things in order and ends.
+    Tidy,
+    /// Runs until it is dropped.
+    Deaf,
+    Panic,
+}
+
+#[derive(Debug, Default)]
+pub(crate) struct World {
+    things: Mutex<BTreeMap<StepId, Thing>>,
+    seen: Mutex<BTreeMap<StepId, Thing>>,
+    files: Mutex<BTreeSet<(StepId, String)>>,
+    scripts: Mutex<BTreeMap<StepId, Script>>,
+    log: Mutex<Vec<String>>,
+    running: Mutex<BTreeSet<StepId>>,
+    most: Mutex<usize>,
+}
+
+fn held<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
+    mutex.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
+impl World {
+    pub(crate) fn put(&self, id: &str, thing: Option<Thing>) {
+        match thing {
+            Some(thing) => held(&self.things).insert(id.into(), thing),
+            None => held(&self.things).remove(&StepId::from(id)),
+        };
+    }
+
+    pub(crate) fn holds(&self, id: &str) -> bool {
+        held(&self.things).contains_key(&StepId::from(id))
+    }
+
+    pub(crate) fn script(&self, id: &str, script: Option<Script>) {
+        match script {
+            Some(script) => held(&self.scripts).insert(id.into(), script),
+            None => held(&self.scripts).remove(&StepId::from(id)),
+        };
+    }
+
+    /// Deletes all files that a pure step ever made.
+    pub(crate) fn evict(&self, id: &str) {
+        held(&self.files).retain(|(maker, _)| maker.as_str() != id);
+    }
+
+    /// What happened since the last call.
+    pub(crate) fn log(&self) -> Vec<String> {
+        std::mem::take(&mut held(&self.log))
+    }
+
+    /// The most steps that ever ran at once.
+    pub(crate) fn most_at_once(&self) -> usize {
+        *held(&self.most)
+    }
+
+    fn look(&self) {
+        let things = held(&self.things).clone();
+        *held(&self.seen) = things;
+    }
+}
+
+/// Removes a step from those that run, also when it is dropped.
+struct Running<'a>(&'a World, &'a StepId);
+
+impl Drop for Running<'_> {
+    fn drop(&mut self) {
+        held(&self.0.running).remove(self.1);
+    }
+}
+
+/// A step as a test describes it.
+#[derive(Debug, Clone)]
+pub(crate) struct Fake {
+    id: StepId,
+    class: Class,
+    resource: Resource,
+    models: Vec<String>,
+    inputs: Vec<Input>,
+    fields: BTreeMap<String, String>,
+    exclusive: Option<String>,
+    predicted: Option<String>,
+    predicts: bool,
+    world: Option<Arc<World>>,
+}
+
+impl Fake {
+    pub(crate) fn pure(id: &str) -> Self {
+        Self {
+            id: id.into(),
+            class: Class::Pure,
+            resource: Resource::Network,
+            models: vec!["m".to_owned()],
+            inputs: Vec::new(),
+            fields: BTreeMap::new(),
+            exclusive: None,
+            predicted: None,
+            predicts: false,
+            world: None,
+        }
+    }
+
+    pub(crate) fn effect(id: &str) -> Self {
+        Self { class: Class::Effect, ..Self::pure(id) }
+    }
+
+    pub(crate) fn id(&self) -> &StepId {
+        &self.id
+    }
+
+    /// A field; one whose label begins with `note` is hashed and changes nothing that is made.
+    pub(crate) fn field(mut self, label: &str, value: impl std::fmt::Display) -> Self {
+        self.fields.insert(label.to_owned(), value.to_string());
+        self
+    }
+
+    pub(crate) fn takes(mut self, id: &str) -> Self {
+        self.inputs.push(Input::facts(id.into(), OUT));
+        self
+    }
+
+    pub(crate) fn takes_files(mut self, id: &str) -> Self {
+        self.inputs.push(Input::blobs(id.into(), OUT));
+        self
+    }
+
+    pub(crate) fn after(mut self, id: &str) -> Self {
+        self.inputs.push(Input { step: id.into(), edge: Edge::Order, blobs: false });
+        self
+    }
+
+    pub(crate) fn gated_by(mut self, id: &str) -> Self {
+        self.inputs.push(Input { step: id.into(), edge: Edge::Gate, blobs: false });
+        self
+    }
+
+    pub(crate) fn uses(mut self, resource: Resource) -> Self {
+        self.resource = resource;
+        self
+    }
+
+    pub(crate) fn alone_on(mut self, name: &str) -> Self {
+        self.exclusive = Some(name.to_owned());
+        self
+    }
+
+    /// Foretells what it makes, rightly. Only for steps that consume nothing.
+    pub(crate) fn foretold(mut self) -> Self {
+        self.predicts = true;
+        self
+    }
+
+    pub(crate) fn foretells(mut self, out: &str) -> Self {
+        self.predicted = Some(out.to_owned());
+        self
+    }
+
+    fn out(&self, inputs: &Inputs) -> String {
+        let mut content = Fingerprint::new("content", 1);
+        content.field("id", &self.id);
+        for (label, value) in self.fields.iter().filter(|(label, _)| !label.starts_with("note")) {
+            content.field(format!("field.{label}"), value);
+        }
+        self.take(inputs, &mut content);
+        content.key().short()
+    }
+
+    fn take(&self, inputs: &Inputs, fingerprint: &mut Fingerprint) {
+        let consumed: BTreeSet<&StepId> = self
+            .inputs
+            .iter()
+            .filter(|input| matches!(input.edge, Edge::Consumes(_)))
+            .map(|input| &input.step)
+            .collect();
+        for id in consumed {
+            fingerprint.field(format!("input.{id}"), inputs.fact(id, "out"));
+        }
+    }
+}
+
+#[async_trait]
+impl Step for Fake {
+    fn id(&self) -> &StepId {
+        &self.id
+    }
+
+    fn class(&self) -> Class {
+        self.class
+    }
+
+    fn resource(&self) -> Resource {
+        self.resource
+    }
+
+    fn models(&self) -> &[String] {
+        &self.models
+    }
+
+    fn inputs(&self) -> &[Input] {
+        &self.inputs
+    }
+
+    fn describe(&self, inputs: &Inputs) -> Fingerprint {
+        let mut fingerprint = Fingerprint::new(self.id.kind(), 1);
+        fingerprint.field("id", &self.id);
+        for (label, value) in &self.fields {
+            fingerprint.field(label, value);
+        }
+        self.take(inputs, &mut fingerprint);
+        fingerprint
+    }
+
+    fn predict(&self) -> Facts {
+        let out = match &self.predicted {
+            Some(out) => Some(out.clone()),
+            None => self.predicts.then(|| self.out(&Inputs::default())),
+        };
+        out.map(|out| ("out".to_owned(), out)).into_iter().collect()
+    }
+
+    fn exclusive(&self) -> Option<String> {
+        self.exclusive.clone()
+    }
+
+    fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
+        let Some(world) = &self.world else { return Observation::Absent };
+        match held(&world.seen).get(&self.id) {
+            None => Observation::Absent,
+            Some(Thing::Ours { key, facts }) => {
+                Observation::Present { key: *key, facts: facts.clone() }
+            }
+            Some(Thing::Drifted) => Observation::Drifted {
+                changes: vec![Change {
+                    field: "server".to_owned(),
+                    old: Some("up".to_owned()),
+                    new: Some("down".to_owned()),
+                }],
+            },
+            Some(Thing::Foreign) => Observation::Foreign { owner: "project x".to_owned() },
+            Some(Thing::Unseen) => Observation::Unobserved(Some("no credentials".to_owned())),
+        }
+    }
+
+    fn has_blobs(&self, facts: &Facts) -> bool {
+        let Some(world) = &self.world else { return true };
+        held(&world.files).contains(&(self.id.clone(), facts["out"].clone()))
+    }
+
+    async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
+        let world = self.world.as_deref().expect("a fake that runs has a world");
+        for input in self.inputs.iter().filter(|input| input.blobs) {
+            let wanted = (input.step.clone(), task.inputs.fact(&input.step, "out").to_owned());
+            assert!(held(&world.files).contains(&wanted), "{} ran without its files", self.id);
+        }
+        let _running = Running(world, &self.id);
+        {
+            let mut running = held(&world.running);
+            assert!(running.insert(self.id.clone()), "{} ran twice at once", self.id);
+            let mut most = held(&world.most);
+            *most = running.len().max(*most);
+        }
+        held(&world.log).push(self.id.to_string());
+        for _ in 0..3 {
+            tokio::task::yield_now().await;
+        }
+        let script = held(&world.scripts).get(&self.id).cloned();
+        let mut facts: Facts = [("out".to_owned(), self.out(&task.inputs))].into();
+        match script {
+            Some(Script::Fail) => return Err(miette::miette!("scripted failure")),
+            Some(Script::Make(out)) => {
+                facts.insert("out".to_owned(), out.to_owned());
+            }
+            Some(Script::Tidy) => {
+                while task.reporter.check().is_ok() {
+                    tokio::time::sleep(Duration::from_millis(5)).await;
+                }
+                held(&world.log).push(format!("{} tidied", self.id));
+                return Err(Cancelled.into());
+            }
+            Some(Script::Deaf) => std::future::pending().await,
+            Some(Script::Panic) => panic!("scripted panic"),
+            None => {}
+        }
+        match self.class {
+            Class::Pure => {
+                held(&world.files).insert((self.id.clone(), facts["out"].clone()));
+            }
+            Class::Effect => {
+                let thing = Thing::Ours { key: task.key, facts: facts.clone() };
+                held(&world.things).insert(self.id.clone(), thing);
+            }
+        }
+        // A kill may fall between the effect and its row.
+        tokio::task::yield_now().await;
+        Ok(Outcome { facts, evidence: Facts::new() })
+    }
+}
+
+/// A cache, a lock and a world to plan and apply fake steps in.
+pub(crate) struct Bench {
+    pub(crate) world: Arc<World>,
+    pub(crate) store: Store,
+    pub(crate) wishes: Wishes,
+    pub(crate) unwanted: Vec<Unwanted>,
+    locked: Mutex<HashMap<StepId, (Key, Facts)>>,
+    directory: tempfile::TempDir,
+}
+
+impl Bench {
+    pub(crate) fn new() -> Self {
+        let directory = tempfile::tempdir().expect("a temporary directory");
+        Self {
+            world: Arc::default(),
+            store: Store::open(directory.path(), "").expect("an empty cache"),
+            wishes: Wishes::default(),
+            unwanted: Vec::new(),
+            locked: Mutex::default(),
+            directory,
+        }
+    }
+
+    /// The same world and lock, with an empty cache. Files are in the world, so they stay.
+    pub(crate) fn elsewhere(&self) -> Self {
+        Self {
+            world: Arc::clone(&self.world),
+            locked: Mutex::new(held(&self.locked).clone()),
+            wishes: self.wishes.clone(),
+            ..Self::new()
+        }
+    }
+
+    pub(crate) fn root(&self) -> &std::path::Path {
+        self.directory.path()
+    }
+
+    pub(crate) fn graph(&self, steps: &[Fake]) -> Graph {
+        let steps = steps.iter().map(|step| {
+            let world = Some(Arc::clone(&self.world));
+            Arc::new(Fake { world, ..step.clone() }) as Arc<dyn Step>
+        });
+        Graph::new(steps.collect()).expect("a DAG")
+    }
+
+    pub(crate) fn plan(&self, steps: &[Fake]) -> Plan {
+        self.world.look();
+        let memory = self.store.remember(held(&self.locked).clone()).expect("a memory");
+        plan::plan(&self.graph(steps), &memory, &self.unwanted, &self.wishes)
+    }
+
+    pub(crate) async fn apply(&self, steps: &[Fake]) -> Report {
+        self.apply_until(steps, &Interrupt::default()).await
+    }
+
+    pub(crate) async fn apply_until(&self, steps: &[Fake], interrupt: &Interrupt) -> Report {
+        let plan = self.plan(steps);
+        self.apply_plan(steps, &plan, interrupt, Arc::new(|_| ())).await
+    }
+
+    pub(crate) async fn apply_plan(
+        &self,
+        steps: &[Fake],
+        plan: &Plan,
+        interrupt: &Interrupt,
+        events: Arc<dyn Fn(Event) + Send + Sync>,
+    ) -> Report {
+        let graph = self.graph(steps);
+        let memory = self.store.remember(held(&self.locked).clone()).expect("a memory");
+        let executor = Executor {
+            graph: &graph,
+            plan,
+            memory: &memory,
+            wishes: &self.wishes,
+            store: &self.store,
+            run: self.store.begin_run("apply").expect("a run"),
+            events,
+            interrupt,
+            cores: 2,
+        };
+        let report = executor.apply().await.expect("a cache that can be written");
+        for (id, key, facts) in &report.built {
+            held(&self.locked).insert(id.clone(), (*key, facts.clone()));
+        }
+        report
+    }
+}
+
+/// Ids of the steps with this action.
+pub(crate) fn ids(plan: &Plan, action: Action) -> Vec<&str> {
+    plan.steps.iter().filter(|step| step.action == action).map(|step| step.id.as_str()).collect()
+}
+
+/// Ids of the steps that ran.
+pub(crate) fn ran(report: &Report) -> Vec<&str> {
+    report.ran.iter().map(|(id, _)| id.as_str()).collect()
+}
+
+/// Reasons as text: `kind field old → new`.
+pub(crate) fn reasons(plan: &Plan, id: &str) -> Vec<String> {
+    let planned = plan.get(&id.into()).expect("a step of the plan");
+    let text = |reason: &plan::Reason| {
+        let kind = serde_json::to_value(reason.kind).expect("a word");
+        let mut text = kind.as_str().expect("a word").to_owned();
+        if let Some(field) = &reason.field {
+            text = format!("{text} {field}");
+        }
+        if reason.old.is_some() || reason.new.is_some() {
+            let word = |value: &Option<String>| value.clone().unwrap_or_else(|| "-".to_owned());
+            text = format!("{text} {} → {}", word(&reason.old), word(&reason.new));
+        }
+        text
+    };
+    planned.reasons.iter().map(text).collect()
+}

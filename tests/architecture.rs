@@ -1,0 +1,290 @@
+//! What may import what. A reader who knows a module's room knows all that it can touch.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+
+/// The rooms, lowest first. A module imports freely from the rooms below its own.
+const ROOMS: &[(&str, &[&str])] = &[
+    ("core", &["spec", "lock", "fingerprint", "graph", "plan", "event", "step", "platform"]),
+    (
+        "protocols and formats",
+        &[
+            "fetch", "oci", "wheel", "debian", "python", "runtime", "litellm", "hub", "openai",
+            "blocking",
+        ],
+    ),
+    (
+        "parts, effects, a project at work",
+        &[
+            "engines",
+            "targets",
+            "store",
+            "exec",
+            "gateway",
+            "project",
+            "workspace",
+            "locking",
+            "steps",
+            "ui",
+        ],
+    ),
+    ("command line", &["cli"]),
+    ("exit code", &["main"]),
+];
+
+/// Imports within a room, beyond the core's own: each one is a decision.
+const WITHIN: &[(&str, &[&str])] = &[
+    // Hashes and digests are spelled in hexadecimal once.
+    ("oci", &["fetch"]),
+    ("hub", &["fetch"]),
+    ("openai", &["fetch"]),
+    ("debian", &["fetch"]),
+    ("python", &["fetch"]),
+    // A wheel becomes a layer.
+    ("wheel", &["oci"]),
+    // Outcomes are written down.
+    ("exec", &["store"]),
+    // Engines know which flags they take.
+    ("project", &["engines"]),
+    ("workspace", &["store", "targets", "gateway"]),
+    ("locking", &["workspace"]),
+    ("steps", &["workspace", "targets", "engines", "gateway"]),
+    // Values to show, no behaviour: a report, attempts, what is live, what locking changed.
+    ("ui", &["exec", "store", "targets", "locking"]),
+];
+
+/// Steps that share a description with another step, `steps::` left out.
+const STEPS: &[(&str, &[&str])] = &[
+    // Both serve the same thing: one for good, one to fill its caches.
+    ("warmup", &["deploy"]),
+    // The deployment names the caches that its warm-up filled, by key.
+    ("deploy", &["warmup"]),
+    // Both make a layer, and say so with the same facts.
+    ("wheels", &["base"]),
+    // A layer of an image is fetched and described as in the steps that make layers.
+    ("image", &["base", "wheels"]),
+];
+
+/// What the core must not touch, and the one place where it may.
+const IMPURE: &[&str] = &[
+    "tokio",
+    "reqwest",
+    "rusqlite",
+    "tempfile",
+    "walkdir",
+    "std::fs",
+    "std::net",
+    "std::process",
+    "std::env",
+    "std::io::std",
+    "SystemTime",
+    "Instant",
+    "Timestamp::now",
+    "println!",
+    "print!",
+    "dbg!",
+];
+
+struct Source {
+    path: PathBuf,
+    /// Without comments and tests.
+    code: String,
+    lines: usize,
+}
+
+impl Source {
+    /// The top-level module that the file belongs to.
+    fn module(&self) -> &str {
+        let first = self.path.iter().next().and_then(|part| part.to_str()).unwrap();
+        first.strip_suffix(".rs").unwrap_or(first)
+    }
+}
+
+/// All sources that are no tests, relative to `src/`.
+fn sources() -> Vec<Source> {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("src");
+    let mut found = Vec::new();
+    let mut directories = vec![root.clone()];
+    while let Some(directory) = directories.pop() {
+        for entry in fs::read_dir(directory).unwrap() {
+            let path = entry.unwrap().path();
+            if path.is_dir() {
+                directories.push(path);
+            } else if path.extension().is_some_and(|extension| extension == "rs") {
+                let text = fs::read_to_string(&path).unwrap();
+                let path = path.strip_prefix(&root).unwrap().to_owned();
+                found.push(Source { code: code(&text), lines: text.lines().count(), path });
+            }
+        }
+    }
+    found.retain(|source| !is_test(&source.path));
+    found.sort_by(|one, other| one.path.cmp(&other.path));
+    assert!(found.len() > 50, "the walk found next to nothing");
+    found
+}
+
+fn is_test(path: &Path) -> bool {
+    path.iter().filter_map(|part| part.to_str()).any(|part| {
+        let name = part.strip_suffix(".rs").unwrap_or(part);
+        name.ends_with("tests") || ["testing", "double"].contains(&name)
+    })
+}
+
+/// The text without comments, and without the tests at its end.
+fn code(text: &str) -> String {
+    let text = text.split("#[cfg(test)]\nmod tests {").next().unwrap_or_default();
+    let lines = text.lines().filter(|line| !line.trim_start().starts_with("//"));
+    lines.collect::<Vec<_>>().join("\n")
+}
+
+/// The modules named right after `prefix`, also in braces: `crate::{a, b::c}` names a and b.
+fn named<'a>(code: &'a str, prefix: &str) -> Vec<&'a str> {
+    let mut names = Vec::new();
+    for (at, _) in code.match_indices(prefix) {
+        let rest = &code[at + prefix.len()..];
+        match rest.strip_prefix('{') {
+            Some(list) => {
+                let mut depth = 0;
+                let mut fresh = true;
+                for (at, letter) in list.char_indices() {
+                    match letter {
+                        '{' => depth += 1,
+                        '}' if depth == 0 => break,
+                        '}' => depth -= 1,
+                        ',' if depth == 0 => fresh = true,
+                        _ if fresh && !letter.is_whitespace() => {
+                            names.push(word(&list[at..]));
+                            fresh = false;
+                        }
+                        _ => {}
+                    }
+                }
+            }
+            None => names.push(word(rest)),
+        }
+    }
+    names
+}
+
+fn word(text: &str) -> &str {
+    let end = text.find(|letter: char| !letter.is_alphanumeric() && letter != '_');
+    &text[..end.unwrap_or(text.len())]
+}
+
+fn allowed(table: &[(&str, &[&str])], from: &str, to: &str) -> bool {
+    table.iter().any(|(module, others)| *module == from && others.contains(&to))
+}
+
+#[test]
+fn imports_never_go_upward() {
+    let mut rooms = BTreeMap::new();
+    for (level, (_, modules)) in ROOMS.iter().enumerate() {
+        rooms.extend(modules.iter().map(|module| (*module, level)));
+    }
+    let mut wrong = Vec::new();
+    for source in sources() {
+        let from = source.module();
+        if from == "lib" {
+            continue;
+        }
+        let Some(level) = rooms.get(from) else {
+            wrong.push(format!("src/{}: `{from}` has no room", source.path.display()));
+            continue;
+        };
+        for to in named(&source.code, "crate::") {
+            let Some(other) = rooms.get(to) else { continue };
+            let within = level == other && (*level == 0 || from == to || allowed(WITHIN, from, to));
+            if other > level || (other == level && !within) {
+                let (below, above) = (ROOMS[*level].0, ROOMS[*other].0);
+                wrong.push(format!(
+                    "src/{} ({below}) imports crate::{to} ({above})",
+                    source.path.display()
+                ));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn no_exception_is_left_over() {
+    let mut used = Vec::new();
+    for source in sources() {
+        let from = source.module().to_owned();
+        for to in named(&source.code, "crate::") {
+            used.push((from.clone(), to.to_owned()));
+        }
+    }
+    for (from, others) in WITHIN {
+        for to in *others {
+            assert!(
+                used.iter().any(|(one, other)| one == from && other == to),
+                "{from} does not import {to} any more"
+            );
+        }
+    }
+}
+
+#[test]
+fn the_core_is_silent_and_pure() {
+    let core = ROOMS[0].1;
+    let mut wrong = Vec::new();
+    for source in sources().iter().filter(|source| core.contains(&source.module())) {
+        for impure in IMPURE {
+            let touches = source.code.match_indices(impure).any(|(at, _)| {
+                let before = source.code[..at].chars().next_back();
+                !before.is_some_and(|letter| letter.is_alphanumeric() || letter == '_')
+            });
+            let grouped = impure
+                .strip_prefix("std::")
+                .is_some_and(|module| named(&source.code, "use std::").contains(&module));
+            if touches || grouped {
+                wrong.push(format!("src/{}: {impure}", source.path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "the core must not touch:\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn steps_know_each_other_only_where_they_share_something() {
+    let sources = sources();
+    let steps: Vec<&Source> = sources
+        .iter()
+        .filter(|source| source.module() == "steps" && !source.path.ends_with("mod.rs"))
+        .collect();
+    let names: Vec<&str> =
+        steps.iter().map(|source| source.path.file_stem().unwrap().to_str().unwrap()).collect();
+    let mut wrong = Vec::new();
+    for (source, from) in steps.iter().zip(&names) {
+        let others = [named(&source.code, "super::"), named(&source.code, "crate::steps::")];
+        for to in others.concat() {
+            if names.contains(&to) && to != *from && !allowed(STEPS, from, to) {
+                wrong.push(format!("steps/{from}.rs imports steps/{to}.rs"));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "\n{}", wrong.join("\n"));
+}
+
+#[test]
+fn files_are_small_and_named_after_what_is_in_them() {
+    for source in sources() {
+        let path = source.path.display();
+        for word in ["utils", "util", "helpers", "common", "manager", "misc"] {
+            let named = source.path.iter().any(|part| part.to_string_lossy().contains(word));
+            assert!(!named, "src/{path} says nothing of what is in it");
+        }
+        assert!(source.lines < 600, "src/{path} has {} lines: it holds two things", source.lines);
+        if source.lines > 400 {
+            eprintln!("src/{path} has {} lines", source.lines);
+        }
+    }
+}
+
+#[test]
+fn this_test_reads_imports_as_the_compiler_does() {
+    let code = code("use crate::{a::{x, y}, b, c::z};\n// crate::no\ncrate::d::f();");
+    assert_eq!(named(&code, "crate::"), ["a", "b", "c", "d"]);
+}
