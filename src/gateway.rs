@@ -327,3 +327,6 @@ pub fn facts(entry: &Entry) -> Facts {
 pub fn gateway_id(model: &str) -> StepId {
     StepId::new("gateway", model)
 }
+
+#[cfg(test)]
+mod tests;
