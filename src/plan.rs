@@ -252,6 +252,11 @@ pub fn judge(
         Some(Observation::Present { key: marked, .. }) => {
             Verdict::Run(because(ReasonKind::Changed, Some(&marked)))
         }
+        // What was there stood for other inputs: that those changed says more than that it is gone.
+        Some(Observation::Absent) if memory.row(step.id()).is_some_and(|row| row.key != *key) => {
+            let known = memory.row(step.id()).map(|row| row.key);
+            Verdict::Run(because(ReasonKind::Changed, known.as_ref()))
+        }
         Some(seen) => certain(step, &seen, memory, wishes)
             .unwrap_or_else(|| panic!("BUG: {} was seen and not judged", step.id())),
     };
