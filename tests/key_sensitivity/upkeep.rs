@@ -75,6 +75,8 @@ fn a_version_that_crashes_gives_way_to_the_old_one() {
     assert_eq!(error["code"], "goatbuild::local::ended");
     let text = error["error"].as_str().unwrap();
     assert!(text.contains("no kernel image is available"), "{text}");
+    let last = text.lines().last().unwrap();
+    assert!(last.contains("the server ended with status 1"), "not what was put back: {last}");
     assert!(text.contains("the old server runs again"), "{text}");
     assert_eq!(project.port("tiny"), port);
     assert_eq!(project.ask("tiny").as_deref(), Some("hello"));

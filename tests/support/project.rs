@@ -48,9 +48,8 @@ fn fixture() -> Result<&'static Path, &'static str> {
         fs::create_dir_all(directory.join("roots")).expect("a directory for roots");
         let built = template.run("apply --only image:tiny --json");
         if built.code != 0 {
-            let lost = ["goatbuild::fetch", "could not be reached", "offline"];
             let text = format!("{}{}", built.stdout, built.stderr);
-            assert!(lost.iter().any(|word| text.contains(word)), "no fixture: {text}");
+            assert!(wants_network(&text), "no fixture: {text}");
             return Err(text);
         }
         let mut roots = fs::read_dir(directory.join("roots")).expect("a directory").flatten();
@@ -61,6 +60,12 @@ fn fixture() -> Result<&'static Path, &'static str> {
         Ok(directory)
     });
     fixture.as_deref().map_err(String::as_str)
+}
+
+/// Whether a command failed for want of a network, and so for no fault of its own.
+pub(crate) fn wants_network(text: &str) -> bool {
+    let lost = ["could not be fetched", "Failed to fetch", "goatbuild::fetch::network"];
+    lost.iter().any(|words| text.contains(words))
 }
 
 /// What a command did.
