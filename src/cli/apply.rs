@@ -82,18 +82,20 @@ pub(crate) async fn run(
     let _attended = report.interrupted.then_some(attended);
     let removed = remove(&workspace, &planned, arguments.prune, &report).await?;
     let reloaded = match &workspace.gateway {
-        Some(gateway) if !report.interrupted => gateway.reload().await?,
-        _ => None,
+        Some(gateway) if !report.interrupted => gateway.reload().await,
+        _ => Ok(None),
     };
     let summary = ui::Applied {
         endpoints: &endpoints(&workspace, &report),
         plan: &planned.plan,
         report: &report,
         removed: &removed,
-        reloaded: reloaded.as_deref(),
+        reloaded: reloaded.as_ref().ok().and_then(Option::as_deref),
         took: began.elapsed(),
     };
     summary.print(mode);
+    // The steps ran all the same, and whoever reads the events waits for the last one.
+    reloaded?;
     Ok(if report.interrupted {
         Exit::Interrupted
     } else if report.failed.is_empty() && report.blocked.is_empty() {

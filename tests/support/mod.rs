@@ -5,4 +5,5 @@
 pub(crate) mod debian;
 pub(crate) mod litellm;
 pub(crate) mod peers;
+pub(crate) mod project;
 pub(crate) mod quickstart;

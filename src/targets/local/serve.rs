@@ -86,8 +86,10 @@ impl Local {
         };
         if let Err(unserved) = outcome {
             self.stop(&served).await?;
+            // The old server goes on in the same log.
+            let log = end_of(&self.log_file(model));
             let restored = self.restore(model, old).await?;
-            return Err(self.explain(deployment, unserved, restored));
+            return Err(explain(deployment, unserved, restored, log));
         }
         served.healthy = true;
         served.previous = None;
@@ -176,26 +178,6 @@ impl Local {
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Err(Unserved::Late)
-    }
-
-    pub(super) fn explain(
-        &self,
-        deployment: &Deployment,
-        unserved: Unserved,
-        outcome: String,
-    ) -> StepError {
-        let (model, log) = (deployment.model.clone(), end_of(&self.log_file(&deployment.model)));
-        match unserved {
-            Unserved::Ended => LocalError::Ended { model, outcome, log }.into(),
-            Unserved::Late => LocalError::Unhealthy {
-                model,
-                seconds: deployment.startup_timeout.as_secs(),
-                outcome,
-                log,
-            }
-            .into(),
-            Unserved::Other(error) => error,
-        }
     }
 
     /// The image flattened into one directory, made once per digest.
@@ -304,6 +286,25 @@ impl Local {
         std::os::unix::fs::symlink(&target, &next).map_err(unusable)?;
         std::fs::rename(&next, &link).map_err(unusable)?;
         Ok(work)
+    }
+}
+
+/// Tells why a server that was started does not serve, what became of the one before, and the log's
+/// last lines.
+pub(super) fn explain(
+    deployment: &Deployment,
+    unserved: Unserved,
+    outcome: String,
+    log: String,
+) -> StepError {
+    let model = deployment.model.clone();
+    match unserved {
+        Unserved::Ended => LocalError::Ended { model, outcome, log }.into(),
+        Unserved::Late => {
+            let seconds = deployment.startup_timeout.as_secs();
+            LocalError::Unhealthy { model, seconds, outcome, log }.into()
+        }
+        Unserved::Other(error) => error,
     }
 }
 

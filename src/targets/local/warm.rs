@@ -7,9 +7,9 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
-use super::serve::{free_port, random_id, url};
+use super::serve::{explain, free_port, random_id, url};
 use super::state::Served;
-use super::{Deployment, Local, LocalError};
+use super::{Deployment, Local, LocalError, end_of};
 use crate::fingerprint::Key;
 use crate::openai::Server;
 use crate::runtime;
@@ -117,7 +117,10 @@ impl Local {
                 let api = Server::local(&url(port), Duration::from_secs(120))?;
                 api.chat(&deployment.served_name).await.map(drop).map_err(StepError::from)
             }
-            Err(unserved) => Err(self.explain(deployment, unserved, String::new())),
+            Err(unserved) => {
+                let log = end_of(&self.log_file(&deployment.model));
+                Err(explain(deployment, unserved, String::new(), log))
+            }
         };
         self.stop(&served).await?;
         drop(attached);
