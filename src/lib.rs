@@ -33,6 +33,7 @@
 
 mod blocking;
 pub mod cli;
+pub mod clock;
 pub mod debian;
 pub mod engines;
 pub mod event;

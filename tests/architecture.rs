@@ -10,8 +10,18 @@ const ROOMS: &[(&str, &[&str])] = &[
     (
         "protocols and formats",
         &[
-            "fetch", "oci", "wheel", "debian", "python", "runtime", "litellm", "hub", "openai",
+            "fetch",
+            "oci",
+            "wheel",
+            "debian",
+            "python",
+            "runtime",
+            "litellm",
+            "hub",
+            "openai",
             "blocking",
+            "clock",
+            "leftovers",
         ],
     ),
     (
@@ -41,6 +51,8 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("openai", &["fetch"]),
     ("debian", &["fetch"]),
     ("python", &["fetch"]),
+    // Temporary files beside the user's own are named so that they can be swept.
+    ("litellm", &["leftovers"]),
     // A wheel becomes a layer.
     ("wheel", &["oci"]),
     // Outcomes are written down.

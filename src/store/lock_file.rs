@@ -93,8 +93,11 @@ impl WriterLock {
                 }
             }
         }
-        let me =
-            Holder { pid: std::process::id(), command: command.to_owned(), since: super::now() };
+        let me = Holder {
+            pid: std::process::id(),
+            command: command.to_owned(),
+            since: crate::clock::now(),
+        };
         let text = serde_json::to_string(&me).unwrap_or_default();
         file.set_len(0).map_err(unusable)?;
         file.rewind().map_err(unusable)?;

@@ -9,11 +9,11 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use miette::Diagnostic;
 use rusqlite::{Connection, OptionalExtension as _, params};
 use thiserror::Error;
 
+use crate::clock::now;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::step::{Class, Facts, Outcome, StepId};
 
@@ -368,11 +368,6 @@ impl Store {
 
 fn json(value: &impl serde::Serialize) -> String {
     serde_json::to_string(value).unwrap_or_else(|error| panic!("BUG: not JSON: {error}"))
-}
-
-/// Now, to the second: RFC 3339.
-pub fn now() -> String {
-    Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default().to_string()
 }
 
 #[cfg(test)]

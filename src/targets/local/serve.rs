@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use super::state::Served;
 use super::{Deployment, Local, LocalError, Mount, end_of};
 use crate::blocking::blocking;
+use crate::clock::now;
 use crate::event::Reporter;
 use crate::fetch::hex;
 use crate::hub::ModelCache;
@@ -15,7 +16,6 @@ use crate::oci;
 use crate::openai::Server;
 use crate::runtime::{self, Bind, Sandbox};
 use crate::step::{Facts, Outcome, StepError, Task};
-use crate::store::now;
 
 /// How long a server may take to end when asked to.
 const GRACE: Duration = Duration::from_secs(10);

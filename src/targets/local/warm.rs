@@ -10,11 +10,11 @@ use walkdir::WalkDir;
 use super::serve::{explain, free_port, random_id, url};
 use super::state::Served;
 use super::{Deployment, Local, LocalError, end_of};
+use crate::clock::now;
 use crate::fingerprint::Key;
 use crate::openai::Server;
 use crate::runtime;
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
-use crate::store::now;
 
 /// Written last, beside the warmed directory.
 #[derive(Debug, Serialize, Deserialize)]
