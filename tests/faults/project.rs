@@ -48,6 +48,13 @@ impl Output {
         self
     }
 
+    /// Asserts that everything was fresh.
+    #[track_caller]
+    pub(crate) fn ran_nothing(&self) -> &Self {
+        assert!(self.stdout.contains(" 0 steps ran"), "{}\n{}", self.stdout, self.stderr);
+        self.succeeds()
+    }
+
     #[track_caller]
     pub(crate) fn says(&self, words: &[&str]) -> &Self {
         for word in words {
