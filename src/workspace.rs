@@ -196,11 +196,10 @@ impl Workspace {
             let ModelSource::Path(path) = &model.source else { return None };
             let what = match std::fs::read_dir(self.root.join(path)).map(Iterator::count) {
                 Ok(0) => "has no files",
-                Ok(_) => return None,
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist",
                 Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => "is a file",
-                // What else is wrong shows when it is read.
-                Err(_) => return None,
+                // It is fine, or what else is wrong shows when it is read.
+                Ok(_) | Err(_) => return None,
             };
             let place = &model.file.place;
             let place = Place::of_field(place.file(), &["model", "source"])

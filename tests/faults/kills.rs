@@ -37,7 +37,7 @@ fn a_first_apply_that_is_killed_again_and_again_ends_like_an_undisturbed_one() {
         ("wheels:small/pip", 20),
         ("base:small", 0),
         ("base:small", 700),
-        ("base:small", 2500),
+        ("base:small", 1500),
         ("image:small", 0),
         ("image:small", 10),
         ("deploy:tiny", 0),

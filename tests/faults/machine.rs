@@ -27,20 +27,20 @@ fn a_full_disk_is_named_and_the_next_apply_completes() {
         &project,
         &["--mount"],
         r#"
-        mkdir ../downloads && cp -r cache/debs cache/wheels ../downloads
-        mount -t tmpfs -o size=36m tmpfs cache
-        cp -r ../downloads/* cache
-        status=0; "$goatbuild" apply --only image:small || status=$?
+        mkdir ../downloads && cp -r cache/wheels ../downloads
+        mount -t tmpfs -o size=3m tmpfs cache
+        cp -r ../downloads/wheels cache
+        status=0; "$goatbuild" apply --only wheels:small/pip || status=$?
         echo "first $status"
         find cache -name '.part-*' | sed 's/^/left /'
         mount -o remount,size=300m cache
-        "$goatbuild" apply --only image:small
-        "$goatbuild" apply --only image:small
+        "$goatbuild" apply --only wheels:small/pip
+        "$goatbuild" apply --only wheels:small/pip
         "#,
     ) else {
         return;
     };
-    output.succeeds().says(&["No space left on device", "is the disk full?", "base:small failed"]);
+    output.succeeds().says(&["No space left on device", "free space", "wheels:small/pip failed"]);
     output.ran_nothing();
     assert!(output.stdout.contains("first 1"), "{output:?}");
     assert!(!output.stdout.contains("left"), "{output:?}");

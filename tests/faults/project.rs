@@ -82,8 +82,8 @@ impl Project {
         let lock = std::fs::read_to_string(warm.join("goatbuild.lock")).expect("a lock");
         let mut lock = LockFile::parse("goatbuild.lock", &lock).expect("a lock");
         lock.built.clear();
-        project.write("goatbuild.lock", &lock.render());
-        project.write("images/small.pylock.toml", &warm_file("images/small.pylock.toml"));
+        project.write("goatbuild.lock", lock.render());
+        project.write("images/small.pylock.toml", warm_file("images/small.pylock.toml"));
         project
     }
 
@@ -93,7 +93,7 @@ impl Project {
         let warm = warm();
         link_tree(&warm.join("cache/oci"), &project.path("cache/oci"));
         std::fs::copy(warm.join("cache/state.db"), project.path("cache/state.db")).expect("copies");
-        project.write("goatbuild.lock", &warm_file("goatbuild.lock"));
+        project.write("goatbuild.lock", warm_file("goatbuild.lock"));
         project
     }
 
@@ -151,7 +151,7 @@ impl Project {
         let mark = self.directory.path().display();
         let mut line = format!("env = {{ MARK = \"{mark}\"");
         for (name, value) in variables {
-            line.push_str(&format!(", {name} = \"{value}\""));
+            line = line + ", " + name + " = \"" + value + "\"";
         }
         let spec = self.read("specs/tiny.toml");
         let rest = spec.strip_prefix("env =").and_then(|spec| spec.split_once('\n'));

@@ -1,6 +1,7 @@
 //! Requirements that nothing satisfies, and wheels that are not what they should be.
 
 use std::io::{Cursor, Write as _};
+use std::time::{Duration, Instant};
 
 use goatbuild::fetch::sha256_of;
 use goatbuild::lock::LockFile;
@@ -115,6 +116,19 @@ fn wrong_bytes_are_named_and_not_kept() {
         vec![Answer::Truncated(bytes.to_vec(), 100), Answer::Body(bytes.to_vec())]
     });
     output.succeeds();
+}
+
+#[test]
+fn a_server_that_asks_for_patience_gets_it_and_one_that_fails_is_named() {
+    let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
+    let began = Instant::now();
+    let busy = |bytes: &[u8]| vec![Answer::Status(429, Some(2)), Answer::Body(bytes.to_vec())];
+    build(&[("good", &good)], busy).1.succeeds();
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    let (_, output) = build(&[("good", &good)], |_| vec![Answer::Status(500, None)]);
+    output.fails(1, &["answered HTTP 500 2 time(s)", "run the command again later"]);
+    let (_, output) = build(&[("good", &good)], |_| vec![Answer::Status(404, None)]);
+    output.fails(1, &["good-1.0-py3-none-any.whl", "gone", "lock"]);
 }
 
 #[test]

@@ -160,7 +160,7 @@ impl Local {
             .map_err(|error| Unserved::Other(error.into()))?;
         let began = Instant::now();
         while began.elapsed() < timeout {
-            reporter.check().map_err(|stop| Unserved::Other(stop.into()))?;
+            reporter.check().map_err(|_| Unserved::Interrupted)?;
             if api.is_healthy(&served.health).await {
                 // Something else may answer there; only our own process counts.
                 if served.instance.as_ref().is_some_and(runtime::is_alive) {
@@ -192,6 +192,7 @@ impl Local {
                 log,
             }
             .into(),
+            Unserved::Interrupted => LocalError::Interrupted { outcome }.into(),
             Unserved::Other(error) => error,
         }
     }
@@ -334,7 +335,9 @@ pub(super) enum Unserved {
     Ended,
     /// It took too long.
     Late,
-    /// Anything else, an interruption included.
+    /// The user interrupted the wait.
+    Interrupted,
+    /// Anything else.
     Other(StepError),
 }
 
