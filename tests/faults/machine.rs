@@ -40,7 +40,11 @@ fn a_full_disk_is_named_and_the_next_apply_completes() {
     ) else {
         return;
     };
-    output.succeeds().says(&["No space left on device", "free space", "wheels:small/pip failed"]);
+    output.succeeds().says(&[
+        "No space left on device",
+        "is the disk full?",
+        "wheels:small/pip failed",
+    ]);
     output.ran_nothing();
     assert!(output.stdout.contains("first 1"), "{output:?}");
     assert!(!output.stdout.contains("left"), "{output:?}");

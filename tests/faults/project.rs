@@ -109,11 +109,7 @@ impl Project {
         project.write("images/small.toml", IMAGE);
         project.write("model/config.json", "{}\n");
         project.write("model/serve.py", SERVER);
-        project
-            .path("cache")
-            .exists()
-            .then_some(())
-            .map_or_else(|| std::fs::create_dir(project.path("cache")).expect("a cache"), |()| ());
+        std::fs::create_dir(project.path("cache")).expect("a cache");
         project.serve_env(&[]);
         project
     }

@@ -128,7 +128,11 @@ fn a_server_that_asks_for_patience_gets_it_and_one_that_fails_is_named() {
     let (_, output) = build(&[("good", &good)], |_| vec![Answer::Status(500, None)]);
     output.fails(1, &["answered HTTP 500 2 time(s)", "run the command again later"]);
     let (_, output) = build(&[("good", &good)], |_| vec![Answer::Status(404, None)]);
-    output.fails(1, &["good-1.0-py3-none-any.whl", "gone", "lock"]);
+    // It is locked anew, and then there is nothing to lock.
+    output.fails(
+        65,
+        &["whl, locked for good 1.0, is gone", "locking image small anew", "No solution"],
+    );
 }
 
 #[test]
