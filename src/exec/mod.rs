@@ -148,12 +148,8 @@ impl Executor<'_> {
         let mut queue: Vec<Ready> = Vec::new();
         let mut deadline: Option<tokio::time::Instant> = None;
         loop {
-            // Before looking, so that no interruption is missed between the look and the wait.
-            let interrupted = self.interrupt.changed.notified();
             queue.extend(schedule.ready());
-            if self.interrupt.asked() {
-                deadline.get_or_insert(tokio::time::Instant::now() + GRACE);
-            } else {
+            if !self.interrupt.asked() {
                 let mut waiting = Vec::new();
                 for ready in queue.drain(..) {
                     let resource = ready.step.resource();
@@ -178,7 +174,10 @@ impl Executor<'_> {
             }
             let ended = tokio::select! {
                 ended = running.join_next_with_id() => ended,
-                () = interrupted => None,
+                () = self.interrupt.changed.notified() => {
+                    deadline.get_or_insert(tokio::time::Instant::now() + GRACE);
+                    None
+                }
                 () = sleep_until(deadline) => {
                     running.abort_all();
                     None

@@ -38,12 +38,14 @@ impl Local {
     ) -> Result<Outcome, StepError> {
         let began = Instant::now();
         let model = &deployment.model;
+        // Also that of a start that was cut short: the plan predicted it.
+        let kept = self.served(model).map(|served| served.port);
         let old = self.settled(model).await?;
         task.reporter.message("unpacking the image");
         let root = self.root(&deployment.image, &task.reporter).await?;
         let running = old.as_ref().and_then(|old| old.instance.as_ref());
         let ours = old.as_ref().filter(|_| running.is_some_and(runtime::is_alive));
-        let port = match deployment.port.or(old.as_ref().map(|old| old.port)) {
+        let port = match deployment.port.or(kept) {
             Some(port) if ours.is_none_or(|ours| ours.port != port) && is_taken(port) => {
                 return Err(LocalError::Port { port }.into());
             }
