@@ -311,6 +311,9 @@ impl Running {
 
     pub(crate) fn kill(mut self) -> ExitStatus {
         self.child.kill().expect("it is our child");
+        let said = std::io::read_to_string(self.child.stderr.take().expect("messages"));
+        let said = said.expect("messages");
+        assert!(!said.contains("panicked") && !said.contains("BUG"), "{said}");
         self.child.wait().expect("it ends")
     }
 
