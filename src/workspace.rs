@@ -246,7 +246,7 @@ impl Workspace {
                 Ok(0) => "has no files",
                 Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist",
                 Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => "is a file",
-                // What else is wrong shows when it is read.
+                // It is fine, or what else is wrong shows when it is read.
                 Ok(_) | Err(_) => return None,
             };
             let place = &model.file.place;

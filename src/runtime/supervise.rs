@@ -162,7 +162,11 @@ pub(super) fn new_user_namespace() -> Result<(), Failure> {
         reason: format!("{action}: {error}"),
     };
     let (user, group) = (unistd::geteuid(), unistd::getegid());
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| refused("unshare", &error))?;
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| match error {
+        // The system's words for it are "no space left on device".
+        Errno::ENOSPC => refused("unshare", &"their limit, user.max_user_namespaces, is reached"),
+        error => refused("unshare", &error),
+    })?;
     let write = |file: &str, text: String| {
         std::fs::write(Path::new("/proc/self").join(file), text)
             .map_err(|error| refused(&format!("writing {file}"), &error))

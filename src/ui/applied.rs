@@ -133,6 +133,9 @@ impl Applied<'_> {
             duration(self.took),
             parts.join(", ")
         );
+        if report.interrupted {
+            note("what ran is kept: `goatbuild apply` goes on from there");
+        }
         for (id, evidence) in &report.evidence {
             if let (Some(layers), Some(size)) = (evidence.get("layers"), evidence.get("size")) {
                 let size = bytes(size.parse().unwrap_or(0));

@@ -173,7 +173,12 @@ impl Watcher {
             return;
         }
         let (style, mark) = if ending == Ending::Done { (GOOD, "✓") } else { (BAD, "✗") };
-        let note = if ending == Ending::Done { String::new() } else { format!("  {word}") };
+        let note = match (ending, error) {
+            (Ending::Done, _) => String::new(),
+            // What became of things; a failure is told at the end, with its way out.
+            (Ending::Interrupted, Some(told)) => format!("  {told}"),
+            _ => format!("  {word}"),
+        };
         let time = duration(took);
         self.lines.suspend(|| {
             anstream::eprintln!("{style}{mark}{style:#} {id}  {FAINT}{time}{FAINT:#}{note}");

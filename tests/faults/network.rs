@@ -49,23 +49,6 @@ fn a_mirror_that_is_down_or_silent_is_tried_again_and_then_named() {
 }
 
 #[test]
-fn a_mirror_that_asks_for_patience_gets_it() {
-    let server = Server::start();
-    let project = from(&server.url(""));
-    let (path, bytes) = forget(&project, "dash");
-    server.on(&path, [Answer::Status(429, Some(2)), Answer::Body(bytes)]);
-    project.run(&BASE).succeeds();
-    let asked = server.requests(&path);
-    assert_eq!(asked.len(), 2);
-    assert!(asked[1] - asked[0] >= Duration::from_secs(2), "{:?}", asked[1] - asked[0]);
-
-    let (path, _) = forget(&project, "dash");
-    std::fs::remove_dir_all(project.path("cache/oci")).expect("removes");
-    server.on(&path, [Answer::Status(500, None)]);
-    project.run(&["apply", "--only", "image:small"]).fails(1, &["answered HTTP 500 2 time(s)"]);
-}
-
-#[test]
 fn wrong_bytes_of_a_package_are_refused_and_not_kept() {
     let server = Server::start();
     let project = from(&server.url(""));

@@ -48,6 +48,13 @@ impl Output {
         self
     }
 
+    /// Asserts that everything was fresh.
+    #[track_caller]
+    pub(crate) fn ran_nothing(&self) -> &Self {
+        assert!(self.stdout.contains(" 0 steps ran"), "{}\n{}", self.stdout, self.stderr);
+        self.succeeds()
+    }
+
     #[track_caller]
     pub(crate) fn says(&self, words: &[&str]) -> &Self {
         for word in words {
@@ -102,11 +109,7 @@ impl Project {
         project.write("images/small.toml", IMAGE);
         project.write("model/config.json", "{}\n");
         project.write("model/serve.py", SERVER);
-        project
-            .path("cache")
-            .exists()
-            .then_some(())
-            .map_or_else(|| std::fs::create_dir(project.path("cache")).expect("a cache"), |()| ());
+        std::fs::create_dir(project.path("cache")).expect("a cache");
         project.serve_env(&[]);
         project
     }
@@ -144,7 +147,7 @@ impl Project {
         let mark = self.directory.path().display();
         let mut line = format!("env = {{ MARK = \"{mark}\"");
         for (name, value) in variables {
-            line.extend([", ", name, " = \"", value, "\""]);
+            line = line + ", " + name + " = \"" + value + "\"";
         }
         let spec = self.read("specs/tiny.toml");
         let rest = spec.strip_prefix("env =").and_then(|spec| spec.split_once('\n'));
@@ -308,6 +311,9 @@ impl Running {
 
     pub(crate) fn kill(mut self) -> ExitStatus {
         self.child.kill().expect("it is our child");
+        let said = std::io::read_to_string(self.child.stderr.take().expect("messages"));
+        let said = said.expect("messages");
+        assert!(!said.contains("panicked") && !said.contains("BUG"), "{said}");
         self.child.wait().expect("it ends")
     }
 

@@ -100,7 +100,7 @@ fn serve(stream: TcpStream, state: &Mutex<State>) {
     };
     let retry = retry.map(|retry| format!("Retry-After: {retry}\r\n")).unwrap_or_default();
     let head = format!(
-        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n{retry}Connection: close\r\n\r\n",
+        "HTTP/1.1 {status} X\r\nContent-Length: {}\r\n{retry}Content-Type: text/html\r\nConnection: close\r\n\r\n",
         body.len()
     );
     let _ = stream.write_all(head.as_bytes()).and_then(|()| stream.write_all(&body[..sent]));

@@ -1,6 +1,7 @@
 //! Requirements that nothing satisfies, and wheels that are not what they should be.
 
 use std::io::{Cursor, Write as _};
+use std::time::{Duration, Instant};
 
 use goatbuild::fetch::sha256_of;
 use goatbuild::lock::LockFile;
@@ -75,11 +76,12 @@ fn build(wheels: &[(&str, &[u8])], answer: impl Fn(&[u8]) -> Vec<Answer>) -> (Pr
     for (name, bytes) in wheels {
         server.on(&format!("/{name}-1.0-py3-none-any.whl"), answer(bytes));
     }
-    let before = project.read("goatbuild.lock");
+    let bases = || LockFile::parse("", &project.read("goatbuild.lock")).expect("a lock").images;
+    let before = bases();
     let output = project.run(&["apply", "--only", "image:small"]);
     if output.code != Some(0) {
         assert_eq!(project.leftovers(), Vec::<std::path::PathBuf>::new());
-        assert_eq!(project.read("goatbuild.lock"), before);
+        assert_eq!(bases(), before);
     }
     (project, output)
 }
@@ -114,6 +116,23 @@ fn wrong_bytes_are_named_and_not_kept() {
         vec![Answer::Truncated(bytes.to_vec(), 100), Answer::Body(bytes.to_vec())]
     });
     output.succeeds();
+}
+
+#[test]
+fn a_server_that_asks_for_patience_gets_it_and_one_that_fails_is_named() {
+    let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
+    let began = Instant::now();
+    let busy = |bytes: &[u8]| vec![Answer::Status(429, Some(2)), Answer::Body(bytes.to_vec())];
+    build(&[("good", &good)], busy).1.succeeds();
+    assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
+    let (_, output) = build(&[("good", &good)], |_| vec![Answer::Status(500, None)]);
+    output.fails(1, &["answered HTTP 500 2 time(s)", "run the command again later"]);
+    let (_, output) = build(&[("good", &good)], |_| vec![Answer::Status(404, None)]);
+    // It is locked anew, and then there is nothing to lock.
+    output.fails(
+        65,
+        &["whl, locked for good 1.0, is gone", "locking image small anew", "No solution"],
+    );
 }
 
 #[test]

@@ -84,6 +84,13 @@ pub enum LocalError {
         /// The log's last lines.
         log: String,
     },
+    /// The start was interrupted.
+    #[error("interrupted{outcome}")]
+    #[diagnostic(code(goatbuild::interrupted))]
+    Interrupted {
+        /// What became of the one before.
+        outcome: String,
+    },
     /// A file or directory can't be used.
     #[error("{} can't be used: {source}", path.display())]
     #[diagnostic(code(goatbuild::local::file), help("is the disk full? check the permissions"))]

@@ -38,12 +38,14 @@ impl Local {
     ) -> Result<Outcome, StepError> {
         let began = Instant::now();
         let model = &deployment.model;
+        // Also that of a start that was cut short: the plan predicted it.
+        let kept = self.served(model).map(|served| served.port);
         let old = self.settled(model).await?;
         task.reporter.message("unpacking the image");
         let root = self.root(&deployment.image, &task.reporter).await?;
         let running = old.as_ref().and_then(|old| old.instance.as_ref());
         let ours = old.as_ref().filter(|_| running.is_some_and(runtime::is_alive));
-        let port = match deployment.port.or(old.as_ref().map(|old| old.port)) {
+        let port = match deployment.port.or(kept) {
             Some(port) if ours.is_none_or(|ours| ours.port != port) && is_taken(port) => {
                 return Err(LocalError::Port { port }.into());
             }
@@ -164,7 +166,7 @@ impl Local {
             .map_err(|error| Unserved::Other(error.into()))?;
         let began = Instant::now();
         while began.elapsed() < timeout {
-            reporter.check().map_err(|stop| Unserved::Other(stop.into()))?;
+            reporter.check().map_err(|_| Unserved::Interrupted)?;
             if api.is_healthy(&served.health).await {
                 // Something else may answer there; only our own process counts.
                 if served.instance.as_ref().is_some_and(runtime::is_alive) {
@@ -304,6 +306,7 @@ pub(super) fn explain(
             let seconds = deployment.startup_timeout.as_secs();
             LocalError::Unhealthy { model, seconds, outcome, log }.into()
         }
+        Unserved::Interrupted => LocalError::Interrupted { outcome }.into(),
         Unserved::Other(error) => error,
     }
 }
@@ -337,7 +340,9 @@ pub(super) enum Unserved {
     Ended,
     /// It took too long.
     Late,
-    /// Anything else, an interruption included.
+    /// The user interrupted the wait.
+    Interrupted,
+    /// Anything else.
     Other(StepError),
 }
 
