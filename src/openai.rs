@@ -79,11 +79,11 @@ impl Server {
         Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
     }
 
-    /// Whether `path`, from the server's root, answers with success.
-    pub async fn is_healthy(&self, path: &str) -> bool {
+    /// The HTTP status that `path`, from the server's root, answers with; none without an answer.
+    pub async fn status(&self, path: &str) -> Option<u16> {
         let root = self.base.trim_end_matches("/v1");
         let sent = self.client.get(format!("{root}{path}")).send().await;
-        sent.is_ok_and(|response| response.status().is_success())
+        sent.ok().map(|response| response.status().as_u16())
     }
 
     /// The ids that `GET /models` lists.

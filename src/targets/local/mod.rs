@@ -65,20 +65,18 @@ pub enum LocalError {
         log: String,
     },
     /// The server did not answer in time.
-    #[error(
-        "{model}: the server did not answer within {seconds} s{outcome}; the end of its log:\n{log}"
-    )]
-    #[diagnostic(
-        code(goatbuild::local::unhealthy),
-        help(
-            "give it more time with `[serve] startup-timeout`; `goatbuild logs {model}` shows the whole log"
-        )
-    )]
+    #[error("{model}: the server {heard} within {seconds} s{outcome}; the end of its log:\n{log}")]
+    #[diagnostic(code(goatbuild::local::unhealthy))]
     Unhealthy {
         /// The model.
         model: String,
         /// The startup timeout.
         seconds: u64,
+        /// What it did instead.
+        heard: String,
+        /// What to do.
+        #[help]
+        help: String,
         /// What became of the one before.
         outcome: String,
         /// The log's last lines.
@@ -403,16 +401,23 @@ impl Local {
 }
 
 /// The last lines of a log, for an error.
-fn end_of(log: &Path) -> String {
+///
+/// Nothing before byte `begins`, which other servers wrote.
+fn end_of(log: &Path, begins: u64) -> String {
     use std::io::{Read as _, Seek as _, SeekFrom};
     let mut text = Vec::new();
     if let Ok(mut file) = std::fs::File::open(log) {
-        let length = file.metadata().map_or(0, |metadata| metadata.len());
-        let _ = file.seek(SeekFrom::Start(length.saturating_sub(8192)));
+        let start = length(log).saturating_sub(8192).max(begins);
+        let _ = file.seek(SeekFrom::Start(start));
         let _ = file.read_to_end(&mut text);
     }
     let text = String::from_utf8_lossy(&text);
     let lines: Vec<&str> = text.lines().collect();
     let last = &lines[lines.len().saturating_sub(20)..];
     last.iter().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n")
+}
+
+/// A log's length in bytes; 0 while there is none.
+fn length(log: &Path) -> u64 {
+    std::fs::metadata(log).map_or(0, |found| found.len())
 }

@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
 use super::state::Served;
-use super::{Deployment, Local, LocalError, Mount, end_of};
+use super::{Deployment, Local, LocalError, Mount, end_of, length};
 use crate::blocking::blocking;
 use crate::clock::now;
 use crate::event::Reporter;
@@ -78,6 +78,7 @@ impl Local {
             self.stop(old).await?;
         }
         task.reporter.message(format!("starting on port {port}"));
+        let begins = length(&self.log_file(model));
         let started = self.start(&mut served, &instance_id);
         let outcome = match started {
             Ok(()) => {
@@ -89,7 +90,7 @@ impl Local {
         if let Err(unserved) = outcome {
             self.stop(&served).await?;
             // The old server goes on in the same log.
-            let log = end_of(&self.log_file(model));
+            let log = end_of(&self.log_file(model), begins);
             let restored = self.restore(model, old).await?;
             return Err(explain(deployment, unserved, restored, log));
         }
@@ -165,9 +166,11 @@ impl Local {
         let api = Server::local(&url(served.port), Duration::from_secs(5))
             .map_err(|error| Unserved::Other(error.into()))?;
         let began = Instant::now();
+        let mut last = None;
         while began.elapsed() < timeout {
             reporter.check().map_err(|_| Unserved::Interrupted)?;
-            if api.is_healthy(&served.health).await {
+            last = api.status(&served.health).await.or(last);
+            if last.is_some_and(|status| (200..300).contains(&status)) {
                 // Something else may answer there; only our own process counts.
                 if served.instance.as_ref().is_some_and(runtime::is_alive) {
                     return Ok(());
@@ -179,7 +182,7 @@ impl Local {
             reporter.message(format!("{model}: waiting for {}", served.health));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
-        Err(Unserved::Late)
+        Err(Unserved::Late(last))
     }
 
     /// The image flattened into one directory, made once per digest.
@@ -302,9 +305,21 @@ pub(super) fn explain(
     let model = deployment.model.clone();
     match unserved {
         Unserved::Ended => LocalError::Ended { model, outcome, log }.into(),
-        Unserved::Late => {
+        Unserved::Late(status) => {
             let seconds = deployment.startup_timeout.as_secs();
-            LocalError::Unhealthy { model, seconds, outcome, log }.into()
+            let health = &deployment.health;
+            let (heard, help) = match status {
+                Some(status) => (
+                    format!("answered HTTP {status} to GET {health}, never 200,"),
+                    "does that path answer 200 once it is up? `engine.health` names another",
+                ),
+                None => (
+                    "did not answer".to_owned(),
+                    "does it listen on the host and port it is given? `serve.startup-timeout` gives it more time",
+                ),
+            };
+            let help = format!("{help}; `goatbuild logs {model}` shows the whole log");
+            LocalError::Unhealthy { model, seconds, heard, outcome, log, help }.into()
         }
         Unserved::Interrupted => LocalError::Interrupted { outcome }.into(),
         Unserved::Other(error) => error,
@@ -338,8 +353,8 @@ pub(super) fn unpacking(roots: &Path, wait: bool, reporter: &Reporter) -> Result
 pub(super) enum Unserved {
     /// Its process ended.
     Ended,
-    /// It took too long.
-    Late,
+    /// It took too long; the last HTTP status it answered, if any.
+    Late(Option<u16>),
     /// The user interrupted the wait.
     Interrupted,
     /// Anything else.

@@ -9,7 +9,7 @@ use walkdir::WalkDir;
 
 use super::serve::{explain, free_port, random_id, url};
 use super::state::Served;
-use super::{Deployment, Local, LocalError, end_of};
+use super::{Deployment, Local, LocalError, end_of, length};
 use crate::clock::now;
 use crate::fingerprint::Key;
 use crate::openai::Server;
@@ -94,6 +94,7 @@ impl Local {
         let port = free_port()?;
         let root = self.root(&deployment.image, &task.reporter).await?;
         let sandbox = self.sandbox(deployment, root, port)?;
+        let begins = length(&self.log_file(&deployment.model));
         let began = Instant::now();
         // Attached: an apply that is killed leaves no engine behind on the accelerator.
         let attached = runtime::attach(&sandbox, &random_id(), &self.places.supervisor)?;
@@ -118,7 +119,7 @@ impl Local {
                 api.chat(&deployment.served_name).await.map(drop).map_err(StepError::from)
             }
             Err(unserved) => {
-                let log = end_of(&self.log_file(&deployment.model));
+                let log = end_of(&self.log_file(&deployment.model), begins);
                 Err(explain(deployment, unserved, String::new(), log))
             }
         };
