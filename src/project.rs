@@ -1,5 +1,6 @@
 //! Finds a project on disk and reads its files.
 
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -78,7 +79,8 @@ pub fn read(
     let read = sources.images.iter().map(spec::read_image).collect();
     let images: Vec<Image> = keep(read, &mut errors);
     let project = spec::assemble(shared, models, images, errors)?;
-    let refused: Vec<SpecError> = project.models.values().flat_map(refused_flags).collect();
+    let refused: Vec<SpecError> =
+        project.models.values().flat_map(|model| refused_flags(model)).collect();
     SpecErrors::collect(refused)?;
     Ok(project)
 }
@@ -107,7 +109,7 @@ fn list(
     let unreadable = |source| ProjectError::Unreadable { path: path.clone(), source };
     let entries = match std::fs::read_dir(&path) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unreadable(error)),
     };
     let mut names = Vec::new();
@@ -123,9 +125,29 @@ fn list(
 }
 
 fn text(root: &Path, path: &Path) -> Result<SourceFile, ProjectError> {
-    let text = std::fs::read_to_string(root.join(path))
-        .map_err(|source| ProjectError::Unreadable { path: path.to_owned(), source })?;
-    Ok(SourceFile { path: path.to_owned(), text: Arc::from(text) })
+    let unreadable = |source| ProjectError::Unreadable { path: path.to_owned(), source };
+    let mut file = std::fs::File::open(root.join(path)).map_err(unreadable)?;
+    let mut bytes = [0; 8192];
+    let mut have = 0;
+    // Nearly every file fits; asking for its size first would take as long as reading it.
+    while have < bytes.len() {
+        match file.read(&mut bytes[have..]) {
+            Ok(0) => break,
+            Ok(more) => have += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
+    let text = if have < bytes.len() {
+        str::from_utf8(&bytes[..have]).map(Arc::from)
+    } else {
+        let mut all = bytes.to_vec();
+        file.read_to_end(&mut all).map_err(unreadable)?;
+        str::from_utf8(&all).map(Arc::from)
+    };
+    let text =
+        text.map_err(|error| unreadable(std::io::Error::new(ErrorKind::InvalidData, error)))?;
+    Ok(SourceFile { path: path.to_owned(), text })
 }
 
 /// Below this many files, threads cost more than they give.

@@ -10,10 +10,10 @@
 //! A plan that does look at everything is timed as well, with one process standing for all servers.
 
 mod ninja;
-mod project;
 #[path = "../../tests/support/peers.rs"]
 #[allow(dead_code, reason = "tests use the rest of it")]
 mod peers;
+mod project;
 
 use std::path::Path;
 use std::process::{Command, Stdio};

@@ -66,9 +66,7 @@ pub(crate) fn fill(directory: &Path, models: usize) -> Filled {
         let facts = made_up(&**step, at, &instance);
         let outcome = Outcome { facts: facts.clone(), ..Outcome::default() };
         store.intend(run, step.id(), &fingerprint.key()).expect("an attempt");
-        store
-            .finish(run, step.id(), step.class(), &fingerprint, 0.1, Ok(&outcome))
-            .expect("a row");
+        store.finish(run, step.id(), step.class(), &fingerprint, 0.1, Ok(&outcome)).expect("a row");
         keys.insert(step.id().clone(), fingerprint.key());
         known.insert(step.id().clone(), facts);
         let names = step.inputs().iter().map(|input| input.step.to_string()).collect();

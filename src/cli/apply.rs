@@ -79,6 +79,10 @@ pub(crate) async fn run(
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
         plan::refuse_conflicts(&planned.plan)?;
+        if planned.wishes.no_refresh {
+            // The plan trusted the rows; what runs has to know what it replaces.
+            workspace.look().await?;
+        }
         let report = execute(&workspace, &planned, mode, interrupt).await?;
         keep_built(&workspace, &planned, &report, locked)?;
         let gone = report.failed.iter().find_map(withdrawn);
