@@ -5,7 +5,7 @@ mod retry;
 
 use std::io::{Seek as _, Write as _};
 use std::path::{Path, PathBuf};
-use std::sync::Once;
+use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
 use reqwest::header::{ACCEPT, CONTENT_RANGE, RANGE, RETRY_AFTER};
@@ -30,7 +30,8 @@ pub struct Expected {
 /// Downloads over HTTP. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Fetcher {
-    client: Client,
+    /// Made when it is first needed: reading the certificates takes longer than most plans.
+    client: Arc<OnceLock<Client>>,
     offline: bool,
     patience: Patience,
 }
@@ -41,13 +42,20 @@ const PROGRESS: u64 = 1 << 20;
 impl Fetcher {
     /// A fetcher that trusts the operating system's certificates (and `SSL_CERT_FILE`) and honours
     /// the usual proxy variables.
-    pub fn new(offline: bool, patience: Patience) -> Result<Self, FetchError> {
-        let client = client_builder()
-            .connect_timeout(patience.stall)
-            .read_timeout(patience.stall)
+    pub fn new(offline: bool, patience: Patience) -> Self {
+        Self { client: Arc::default(), offline, patience }
+    }
+
+    fn client(&self) -> Result<&Client, Failure> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let made = client_builder()
+            .connect_timeout(self.patience.stall)
+            .read_timeout(self.patience.stall)
             .build()
-            .map_err(|error| FetchError::Client { reason: innermost(&error) })?;
-        Ok(Self { client, offline, patience })
+            .map_err(|error| Failure::Final(FetchError::Client { reason: innermost(&error) }))?;
+        Ok(self.client.get_or_init(|| made))
     }
 
     /// Whether the network is forbidden.
@@ -74,7 +82,7 @@ impl Fetcher {
     }
 
     async fn whole(&self, url: &str, accept: Option<&str>, limit: u64) -> Result<Vec<u8>, Failure> {
-        let mut request = self.client.get(url);
+        let mut request = self.client()?.get(url);
         if let Some(accept) = accept {
             request = request.header(ACCEPT, accept);
         }
@@ -147,7 +155,7 @@ impl Fetcher {
         }
         let mut resumed = have > 0;
         if expected.size != Some(have) || have == 0 {
-            let mut request = self.client.get(url);
+            let mut request = self.client()?.get(url);
             if have > 0 {
                 request = request.header(RANGE, format!("bytes={have}-"));
             }

@@ -1,6 +1,6 @@
 //! Labelled fields, described once: hashed into a [`Key`] and kept to explain the next one.
 
-use std::fmt;
+use std::fmt::{self, Write as _};
 use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
@@ -27,8 +27,13 @@ impl Key {
 
 impl fmt::Display for Key {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        const DIGITS: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 40];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(self.0) {
+            pair.copy_from_slice(&[DIGITS[usize::from(byte >> 4)], DIGITS[usize::from(byte & 15)]]);
+        }
         formatter.write_str(PREFIX)?;
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
+        formatter.write_str(str::from_utf8(&digits).unwrap_or_else(|_| panic!("BUG: no digits")))
     }
 }
 
@@ -86,29 +91,81 @@ pub struct Change {
 /// A step's inputs as labelled fields.
 ///
 /// Holds no absolute path, no mirror's URL and no secret's value. Labels are unique.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "Written", from = "Written")]
 pub struct Fingerprint {
+    version: u32,
+    /// The kind, then each label and value: one text, since every plan describes every step.
+    text: String,
+    /// Where the kind ends.
+    kind: usize,
+    /// Where each field's label ends, and its value.
+    fields: Vec<(usize, usize)>,
+}
+
+/// A fingerprint as it is kept.
+#[derive(Serialize, Deserialize)]
+struct Written {
     kind: String,
     version: u32,
     fields: Vec<(String, String)>,
 }
 
+impl From<Fingerprint> for Written {
+    fn from(fingerprint: Fingerprint) -> Self {
+        let fields = fingerprint.pairs();
+        let fields = fields.map(|(label, value)| (label.to_owned(), value.to_owned())).collect();
+        Self { kind: fingerprint.kind().to_owned(), version: fingerprint.version, fields }
+    }
+}
+
+impl From<Written> for Fingerprint {
+    fn from(written: Written) -> Self {
+        let mut fingerprint = Self::new(&written.kind, written.version);
+        for (label, value) in &written.fields {
+            fingerprint.field(label, value);
+        }
+        fingerprint
+    }
+}
+
+impl fmt::Debug for Fingerprint {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{} {} ", self.kind(), self.version)?;
+        formatter.debug_map().entries(self.pairs()).finish()
+    }
+}
+
 impl Fingerprint {
     /// Starts a description. Raise `version` when the same fields come to mean other bytes.
     pub fn new(kind: &str, version: u32) -> Self {
-        Self { kind: kind.to_owned(), version, fields: Vec::with_capacity(16) }
+        let mut text = String::with_capacity(1024);
+        text.push_str(kind);
+        Self { version, text, kind: kind.len(), fields: Vec::with_capacity(24) }
+    }
+
+    fn kind(&self) -> &str {
+        &self.text[..self.kind]
     }
 
     /// Adds one labelled field.
-    pub fn field(&mut self, label: impl Into<String>, value: impl fmt::Display) -> &mut Self {
-        self.fields.push((label.into(), value.to_string()));
+    pub fn field(&mut self, label: impl fmt::Display, value: impl fmt::Display) -> &mut Self {
+        let label = self.write(label);
+        let value = self.write(value);
+        self.fields.push((label, value));
         self
+    }
+
+    /// Appends a text and says where it ends.
+    fn write(&mut self, text: impl fmt::Display) -> usize {
+        write!(self.text, "{text}").unwrap_or_else(|_| panic!("BUG: a field can't be written"));
+        self.text.len()
     }
 
     /// Adds a field when there is a value.
     pub fn optional(
         &mut self,
-        label: impl Into<String>,
+        label: impl fmt::Display,
         value: Option<impl fmt::Display>,
     ) -> &mut Self {
         if let Some(value) = value {
@@ -122,15 +179,14 @@ impl Fingerprint {
     /// The form hashed is: domain, kind, version, number of fields, then each label and value in
     /// label order; every text after its length as eight little-endian bytes.
     pub fn key(&self) -> Key {
-        let mut order: Vec<&(String, String)> = self.fields.iter().collect();
+        let mut order: Vec<(&str, &str)> = self.pairs().collect();
         order.sort_unstable();
         if let Some(pair) = order.windows(2).find(|pair| pair[0].0 == pair[1].0) {
-            panic!("BUG: field `{}` is described twice in step kind `{}`", pair[0].0, self.kind);
+            panic!("BUG: field `{}` is described twice in step kind `{}`", pair[0].0, self.kind());
         }
-        let size = order.iter().map(|(label, value)| label.len() + value.len() + 16).sum::<usize>();
-        let mut bytes = Vec::with_capacity(size + 64);
+        let mut bytes = Vec::with_capacity(self.text.len() + order.len() * 16 + 64);
         text(&mut bytes, "goatbuild key 1");
-        text(&mut bytes, &self.kind);
+        text(&mut bytes, self.kind());
         bytes.extend_from_slice(&self.version.to_le_bytes());
         bytes.extend_from_slice(&(order.len() as u64).to_le_bytes());
         for (label, value) in order {
@@ -170,7 +226,11 @@ impl Fingerprint {
 
     /// Labels and values, in the order they were described.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
-        self.fields.iter().map(|(label, value)| (label.as_str(), value.as_str()))
+        let starts = std::iter::once(self.kind).chain(self.fields.iter().map(|(_, value)| *value));
+        let ends = self.fields.iter();
+        starts
+            .zip(ends)
+            .map(|(start, &(label, value))| (&self.text[start..label], &self.text[label..value]))
     }
 }
 

@@ -246,12 +246,10 @@ pub fn gather<'a>(
     for input in step.inputs() {
         let Edge::Consumes(names) = input.edge else { continue };
         let all = known(&input.step);
-        let mut facts = Facts::new();
         for name in names {
             let value = all.and_then(|facts| facts.get(*name));
-            facts.insert((*name).to_owned(), value.ok_or_else(|| input.step.clone())?.clone());
+            inputs.insert(&input.step, name, value.ok_or_else(|| input.step.clone())?);
         }
-        inputs.insert(input.step.clone(), facts);
     }
     Ok(inputs)
 }
@@ -414,13 +412,17 @@ impl Plan {
         self.steps.iter().find(|step| step.id == *id)
     }
 
-    /// The documented JSON object, format version 1.
-    pub fn to_json(&self) -> serde_json::Value {
-        serde_json::json!({
-            "format_version": 1,
-            "steps": self.steps,
-            "summary": self.summary(),
-        })
+    /// The documented JSON object, format version 1, on one line.
+    pub fn to_json(&self) -> String {
+        #[derive(Serialize)]
+        struct Document<'a> {
+            format_version: u32,
+            steps: &'a [PlannedStep],
+            summary: Summary,
+        }
+        let document = Document { format_version: 1, steps: &self.steps, summary: self.summary() };
+        serde_json::to_string(&document)
+            .unwrap_or_else(|error| panic!("BUG: a plan is not JSON: {error}"))
     }
 }
 

@@ -1,5 +1,6 @@
 //! Finds a project on disk and reads its files.
 
+use std::io::{ErrorKind, Read as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -81,7 +82,8 @@ pub fn read(
     let read = sources.images.iter().map(spec::read_image).collect();
     let images: Vec<Image> = keep(read, &mut errors);
     let project = spec::assemble(shared, models, images, errors)?;
-    let refused: Vec<SpecError> = project.models.values().flat_map(refused_flags).collect();
+    let refused: Vec<SpecError> =
+        project.models.values().flat_map(|model| refused_flags(model)).collect();
     SpecErrors::collect(refused)?;
     Ok(project)
 }
@@ -110,7 +112,7 @@ fn list(
     let unreadable = |source| ProjectError::Unreadable { path: path.clone(), source };
     let entries = match std::fs::read_dir(&path) {
         Ok(entries) => entries,
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Vec::new()),
         Err(error) => return Err(unreadable(error)),
     };
     let mut names = Vec::new();
@@ -126,14 +128,33 @@ fn list(
 }
 
 fn text(root: &Path, path: &Path) -> Result<SourceFile, ProjectError> {
-    let bytes = std::fs::read(root.join(path))
-        .map_err(|source| ProjectError::Unreadable { path: path.to_owned(), source })?;
-    match String::from_utf8(bytes) {
+    let unreadable = |source| ProjectError::Unreadable { path: path.to_owned(), source };
+    let mut file = std::fs::File::open(root.join(path)).map_err(unreadable)?;
+    let mut small = [0; 8192];
+    let mut have = 0;
+    // Nearly every file fits; asking for its size first would take as long as reading it.
+    while have < small.len() {
+        match file.read(&mut small[have..]) {
+            Ok(0) => break,
+            Ok(more) => have += more,
+            Err(error) if error.kind() == ErrorKind::Interrupted => {}
+            Err(error) => return Err(unreadable(error)),
+        }
+    }
+    let mut large = Vec::new();
+    let bytes = if have < small.len() {
+        &small[..have]
+    } else {
+        large.extend_from_slice(&small);
+        file.read_to_end(&mut large).map_err(unreadable)?;
+        &large[..]
+    };
+    match str::from_utf8(bytes) {
         Ok(text) => Ok(SourceFile { path: path.to_owned(), text: Arc::from(text) }),
         Err(error) => {
-            let text = Arc::from(String::from_utf8_lossy(error.as_bytes()));
+            let text = Arc::from(String::from_utf8_lossy(bytes));
             let file = Arc::new(SourceFile { path: path.to_owned(), text });
-            let at = error.utf8_error().valid_up_to();
+            let at = error.valid_up_to();
             let wrong = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
             SpecErrors::collect(vec![SpecError::new(Problem::NotText, Place::new(file, wrong))])?;
             panic!("BUG: a mistake is no error")

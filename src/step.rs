@@ -127,20 +127,21 @@ impl Input {
 
 /// The facts of a step's inputs, limited to those it declared.
 #[derive(Debug, Clone, Default)]
-pub struct Inputs(BTreeMap<StepId, Facts>);
+pub struct Inputs(Vec<(StepId, &'static str, String)>);
 
 impl Inputs {
-    /// Adds what one input made. A step may take facts from the same input more than once.
-    pub fn insert(&mut self, step: StepId, facts: Facts) {
-        self.0.entry(step).or_default().extend(facts);
+    /// Adds one fact of what an input made.
+    pub fn insert(&mut self, step: &StepId, name: &'static str, value: &str) {
+        self.0.push((step.clone(), name, value.to_owned()));
     }
 
     /// One declared fact of one input.
     pub fn fact(&self, step: &StepId, name: &str) -> &str {
-        self.0
-            .get(step)
-            .and_then(|facts| facts.get(name))
-            .unwrap_or_else(|| panic!("BUG: fact `{name}` of {step} was not declared or not made"))
+        let found = self.0.iter().find(|(by, called, _)| *called == name && by == step);
+        match found {
+            Some((_, _, value)) => value,
+            None => panic!("BUG: fact `{name}` of {step} was not declared or not made"),
+        }
     }
 }
 

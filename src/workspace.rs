@@ -22,8 +22,8 @@ use crate::spec::{
     Base, ImageName, LocalRuntime, Model, ModelSource, Place, Problem, Project, SpecError,
     SpecErrors, TargetKind,
 };
-use crate::step::StepError;
-use crate::store::Store;
+use crate::step::{StepError, StepId};
+use crate::store::{Remembered, Store};
 use crate::targets::Target;
 use crate::targets::local::{Local, Mount, Places};
 
@@ -150,7 +150,7 @@ impl Workspace {
         let environment = project.environment.as_ref().map_or("", |name| name.as_str());
         let store = Store::open(&root.join("cache"), environment)?;
         let lock = read_lock(&root)?;
-        let fetcher = Fetcher::new(settings.offline, settings.patience.clone())?;
+        let fetcher = Fetcher::new(settings.offline, settings.patience.clone());
         let mount = |name: &str| {
             let (_, volume) = project
                 .volumes
@@ -240,7 +240,7 @@ impl Workspace {
 
     /// Fails when a directory of weights is not there, or holds nothing.
     pub fn check_sources(&self) -> Result<(), SpecErrors> {
-        let wrong = |model: &Model| {
+        let wrong = |model: &Arc<Model>| {
             let ModelSource::Path(path) = &model.source else { return None };
             let what = match std::fs::read_dir(self.root.join(path)).map(Iterator::count) {
                 Ok(0) => "has no files",
@@ -354,13 +354,29 @@ impl Workspace {
     /// Resources of this project that no spec wants, gateway entries first.
     pub fn unwanted(&self) -> Vec<Unwanted> {
         let models = &self.project.models;
-        let wanted = |model: &str| models.keys().any(|name| name.as_str() == model);
+        let wanted = |model: &str| models.contains_key(model);
         let mut unwanted = match &self.gateway {
             Some(gateway) => gateway.unwanted(&wanted),
             None => Vec::new(),
         };
         unwanted.extend(self.targets().iter().flat_map(|target| target.unwanted(&wanted)));
         unwanted
+    }
+
+    /// Resources that a run made and no spec wants, for who trusts the rows instead of looking.
+    pub fn unwanted_by(&self, memory: &Remembered<'_>) -> Vec<Unwanted> {
+        let gone = |id: &&StepId| {
+            ["gateway", "deploy"].contains(&id.kind())
+                && !self.project.models.contains_key(id.name())
+        };
+        let mut gone: Vec<&StepId> = memory.made().filter(gone).collect();
+        gone.sort_by_key(|id| (id.kind() != "gateway", id.name()));
+        let unwanted = |id: &StepId| Unwanted {
+            id: id.clone(),
+            model: id.name().to_owned(),
+            detail: "as of the last run".to_owned(),
+        };
+        gone.into_iter().map(unwanted).collect()
     }
 }
 

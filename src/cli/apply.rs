@@ -66,6 +66,10 @@ pub(crate) async fn run(
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
         plan::refuse_conflicts(&planned.plan)?;
+        if planned.wishes.no_refresh {
+            // The plan trusted the rows; what runs has to know what it replaces.
+            workspace.look().await?;
+        }
         let attended = interrupt.attend();
         let report = execute(&workspace, &planned, mode, interrupt).await?;
         keep_built(&workspace, &planned, &report, locked)?;
@@ -114,7 +118,7 @@ fn serves(selection: &Selection) -> bool {
 
 /// What answers after this apply.
 fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<ui::Endpoint> {
-    let answers = |(name, model): (&ModelName, &Model)| {
+    let answers = |(name, model): (&ModelName, &Arc<Model>)| {
         let facts = report.facts.get(&deploy_id(name.as_str()))?;
         let alias = match (&workspace.gateway, &model.gateway) {
             (Some(gateway), Some(entry)) => Some((entry.alias.value.clone(), gateway.name())),

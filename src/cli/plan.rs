@@ -54,7 +54,7 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let plan = &planned.plan;
     if arguments.json {
-        ui::print_line(&plan.to_json().to_string());
+        ui::print_line(&plan.to_json());
     } else {
         ui::print_plan(plan, arguments.verbose);
     }
@@ -71,6 +71,9 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
     }
     let summary = plan.summary();
     let changes = summary.run + summary.pending + summary.remove > 0;
+    // The process is about to end: taking a large plan apart piece by piece would only cost time.
+    // SQLite has nothing to write back.
+    std::mem::forget((workspace, planned));
     Ok(if arguments.detailed_exitcode && changes { Exit::Changes } else { Exit::Done })
 }
 

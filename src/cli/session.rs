@@ -138,7 +138,7 @@ pub(crate) struct Planned {
     pub(crate) plan: Plan,
 }
 
-/// Locks what is missing, looks at the world, and plans.
+/// Locks what is missing, looks at the world unless that is not wished, and plans.
 pub(crate) async fn plan(
     workspace: &SharedWorkspace,
     global: &Global,
@@ -153,12 +153,18 @@ pub(crate) async fn plan(
     let settled = locking::settle(workspace, &options, &reporter).await;
     finish();
     ui::print_lock_changes(&settled?);
-    workspace.look().await?;
+    if !selection.wishes.no_refresh {
+        workspace.look().await?;
+    }
     let whole = steps::compile(workspace, &Reporter::silent())?;
     let wishes = wishes(&whole, workspace, &selection.wishes)?;
     let (graph, all) = select(workspace, whole, selection)?;
     let memory = remember(workspace)?;
-    let unwanted = if all { workspace.unwanted() } else { Vec::new() };
+    let unwanted = match (all, wishes.no_refresh) {
+        (true, false) => workspace.unwanted(),
+        (true, true) => workspace.unwanted_by(&memory),
+        (false, _) => Vec::new(),
+    };
     let plan = plan::plan(&graph, &memory, &unwanted, &wishes);
     Ok(Planned { graph, wishes, plan })
 }

@@ -326,7 +326,7 @@ async fn a_package_gone_from_every_source_says_so() {
         }
     });
     let patience = Patience { attempts: 1, first_wait: Duration::ZERO, ..Patience::default() };
-    let fetcher = Fetcher::new(false, patience).unwrap();
+    let fetcher = Fetcher::new(false, patience);
     let directory = tempfile::tempdir().unwrap();
     let (locked, paths) = locked(&[("a", b"a".to_vec())], directory.path());
     let reporter = Reporter::silent();
@@ -361,7 +361,7 @@ async fn a_python_base_is_locked_fetched_and_built_the_same_twice() {
         packages: words.split_whitespace().map(str::to_owned).collect(),
         architecture,
     };
-    let fetcher = Fetcher::new(false, Patience::default()).unwrap();
+    let fetcher = Fetcher::new(false, Patience::default());
     let mirrors = Mirrors::default();
     let reporter = Reporter::silent();
     let started = std::time::Instant::now();

@@ -13,7 +13,7 @@ fn fetcher() -> Fetcher {
         longest_wait: Duration::from_secs(2),
         stall: Duration::from_millis(300),
     };
-    Fetcher::new(false, patience).unwrap()
+    Fetcher::new(false, patience)
 }
 
 fn body(length: usize) -> Vec<u8> {
@@ -224,7 +224,7 @@ async fn no_message_shows_a_password() {
 async fn offline_asks_nobody() {
     let server = Server::start().await;
     let url = server.on("/f", vec![Answer::Whole(vec![1])]);
-    let offline = Fetcher::new(true, Patience::default()).unwrap();
+    let offline = Fetcher::new(true, Patience::default());
     let outcome = offline.bytes(&url, None, 10).await;
     assert!(matches!(outcome, Err(FetchError::Offline { .. })));
     assert!(server.ranges("/f").is_empty());

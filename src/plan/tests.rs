@@ -278,7 +278,7 @@ async fn the_json_has_the_documented_shape() {
 #[test]
 fn facts_taken_twice_from_one_input_are_joined() {
     let mut inputs = Inputs::default();
-    inputs.insert("a".into(), [("x".to_owned(), "1".to_owned())].into());
-    inputs.insert("a".into(), [("y".to_owned(), "2".to_owned())].into());
+    inputs.insert(&"a".into(), "x", "1");
+    inputs.insert(&"a".into(), "y", "2");
     assert_eq!((inputs.fact(&"a".into(), "x"), inputs.fact(&"a".into(), "y")), ("1", "2"));
 }

@@ -10,7 +10,7 @@ use crate::platform::{Architecture, MajorMinor, Runtime};
 
 fn fetcher() -> Fetcher {
     let first_wait = std::time::Duration::from_millis(5);
-    Fetcher::new(false, Patience { attempts: 2, first_wait, ..Patience::default() }).unwrap()
+    Fetcher::new(false, Patience { attempts: 2, first_wait, ..Patience::default() })
 }
 
 fn wheel(name: &str, url: String, bytes: &[u8]) -> LockedWheel {
@@ -147,7 +147,7 @@ async fn a_real_requirement_is_locked_kept_upgraded_and_fetched() {
     }
     // Kept between runs: uv has 19 MB.
     let tools = Path::new(env!("CARGO_MANIFEST_DIR")).join("target/test-tools");
-    let fetcher = Fetcher::new(false, Patience::default()).unwrap();
+    let fetcher = Fetcher::new(false, Patience::default());
     let uv = ensure_uv(&fetcher, &tools, &Reporter::silent()).await.unwrap();
     let work = tempfile::tempdir().unwrap();
     let lock = async |request: &PythonRequest, previous: Option<&str>, upgrade: Upgrade| {
@@ -198,7 +198,7 @@ fn uv_double(directory: &Path, what: &str) -> Uv {
 async fn resolve_with(what: &str, previous: Option<&str>) -> (Result<String, PythonError>, String) {
     let directory = tempfile::tempdir().unwrap();
     let uv = uv_double(directory.path(), what);
-    let offline = Fetcher::new(true, Patience::default()).unwrap();
+    let offline = Fetcher::new(true, Patience::default());
     let request = request(&["idna", "mlx[cpu]"], 36, 11);
     let upgrade = Upgrade::Packages(vec!["idna".to_owned()]);
     let work = directory.path().join("work");

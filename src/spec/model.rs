@@ -29,7 +29,7 @@ pub struct Project {
     /// The gateway, if the project has one.
     pub gateway: Option<LiteLlm>,
     /// All models.
-    pub models: BTreeMap<ModelName, Model>,
+    pub models: BTreeMap<ModelName, Arc<Model>>,
     /// All images, also those that no model uses.
     pub images: BTreeMap<ImageName, Image>,
 }

@@ -208,7 +208,8 @@ pub fn assemble(
     errors.append(&mut shared.errors);
     let images_by_name =
         by_name(images, "image", |image| (&image.name, &image.file.place), &mut errors);
-    let models_by_name =
+    let models = models.into_iter().map(Arc::new).collect();
+    let models_by_name: BTreeMap<ModelName, Arc<Model>> =
         by_name(models, "model", |model| (&model.name, &model.file.place), &mut errors);
     let mut aliases: BTreeMap<&str, &Place> = BTreeMap::new();
     let mut labels: BTreeMap<String, &Place> = BTreeMap::new();

@@ -21,7 +21,7 @@ const VERSION: u32 = 1;
 #[derive(Clone)]
 pub(super) struct Serving {
     pub(super) workspace: SharedWorkspace,
-    pub(super) model: Model,
+    pub(super) model: Arc<Model>,
     pub(super) image: StepId,
     pub(super) weights: StepId,
     pub(super) repository: String,
@@ -47,7 +47,7 @@ impl Serving {
         self.describe_place(inputs, fingerprint);
         self.describe_flags(fingerprint, |engine, flag| engine.reaches_compile_key(flag));
         for (name, value) in &self.model.env {
-            fingerprint.field(format!("env.{name}"), value);
+            fingerprint.field(format_args!("env.{name}"), value);
         }
         fingerprint.field("serve.fast-boot", self.model.serve.fast_boot);
         if let Some(hardware) = &self.model.hardware {
@@ -72,8 +72,8 @@ impl Serving {
                 .field("engine.health", &command.health);
         }
         for (name, volume) in &self.workspace.project.volumes {
-            let place = format!("{} at {}", volume.name, volume.mount);
-            fingerprint.field(format!("volumes.{name}"), place);
+            let place = format_args!("{} at {}", volume.name, volume.mount);
+            fingerprint.field(format_args!("volumes.{name}"), place);
         }
     }
 
@@ -85,13 +85,13 @@ impl Serving {
         let engine = engine(self.model.engine.name);
         for (flag, value) in &self.model.engine.flags {
             if wanted(engine, flag) {
-                fingerprint.field(format!("engine.{flag}"), json(&value.value));
+                fingerprint.field(format_args!("engine.{flag}"), json(&value.value));
             }
         }
     }
 
     pub(super) fn deployment(&self, inputs: &Inputs, warm_cache: Option<Key>) -> Deployment {
-        let model = self.model.clone();
+        let model = Arc::clone(&self.model);
         let engine = engine(model.engine.name);
         let mut environment = engine.environment();
         environment.extend(model.env.clone());
@@ -171,8 +171,8 @@ impl Step for Deploy {
             .field("project", self.serving.workspace.project.id.as_str())
             .field("serve.served-name", &serve.served_name)
             .field("serve.max-inputs", serve.max_inputs)
-            .field("serve.scaledown-window", format!("{:?}", serve.scaledown_window))
-            .field("serve.timeout", format!("{:?}", serve.timeout))
+            .field("serve.scaledown-window", format_args!("{:?}", serve.scaledown_window))
+            .field("serve.timeout", format_args!("{:?}", serve.timeout))
             .optional("serve.port", serve.port.as_ref().map(|port| port.value));
         fingerprint
     }

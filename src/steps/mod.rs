@@ -97,7 +97,7 @@ fn compile_image(
 
 fn compile_model(
     workspace: &SharedWorkspace,
-    model: &Model,
+    model: &Arc<Model>,
     image: &StepId,
     weights_id: &StepId,
     weights: &Weights,
@@ -105,7 +105,7 @@ fn compile_model(
 ) {
     let serving = deploy::Serving {
         workspace: Arc::clone(workspace),
-        model: model.clone(),
+        model: Arc::clone(model),
         image: image.clone(),
         weights: weights_id.clone(),
         repository: weights.repository.clone(),

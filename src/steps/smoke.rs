@@ -1,5 +1,6 @@
 //! `smoke:<model>`: whether the instance that stands answers as clients will ask it.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -21,17 +22,17 @@ const DEPLOY_FACTS: &[&str] = &["instance", "url", "served-name"];
 pub(super) struct Smoke {
     workspace: SharedWorkspace,
     id: StepId,
-    model: Model,
+    model: Arc<Model>,
     models: Vec<String>,
     inputs: Vec<Input>,
 }
 
 impl Smoke {
-    pub(super) fn new(workspace: &SharedWorkspace, model: &Model, deploy: &StepId) -> Self {
+    pub(super) fn new(workspace: &SharedWorkspace, model: &Arc<Model>, deploy: &StepId) -> Self {
         Self {
             workspace: workspace.clone(),
             id: StepId::new("smoke", &model.name),
-            model: model.clone(),
+            model: Arc::clone(model),
             models: vec![model.name.to_string()],
             inputs: vec![Input::facts(deploy.clone(), DEPLOY_FACTS)],
         }

@@ -52,8 +52,7 @@ impl Weigh {
         self.workspace
             .project
             .models
-            .values()
-            .find(|model| self.models.iter().any(|name| name == model.name.as_str()))
+            .get(self.models.first().map_or("", String::as_str))
             .unwrap_or_else(|| panic!("BUG: {} is needed by no model", self.id))
     }
 }

@@ -1,21 +1,22 @@
-//! The memory that a plan consults: rows and records read at once, fingerprints when asked for.
+//! The memory that a plan consults: rows and records read at once, the rest when asked for.
 
 use std::collections::HashMap;
 
-use rusqlite::{OptionalExtension as _, params};
+use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError};
 use crate::fingerprint::{Fingerprint, Key};
-use crate::plan::{Memory, Row};
+use crate::plan::{self, Memory};
 use crate::step::{Facts, StepId};
 
 /// What the cache remembers, as of one moment, besides what the lock knows.
+///
+/// Facts stay the text that they are kept as until a step asks for them.
 #[derive(Debug)]
 pub struct Remembered<'a> {
     store: &'a Store,
-    records: HashMap<Key, Facts>,
-    rows: HashMap<StepId, Row>,
-    failed: HashMap<StepId, Key>,
+    records: HashMap<Key, String>,
+    rows: HashMap<StepId, (Key, String)>,
     locked: HashMap<StepId, (Key, Facts)>,
 }
 
@@ -29,49 +30,35 @@ impl Store {
         let failed = |error| self.failed(error);
         let mut records = HashMap::new();
         let mut statement = connection.prepare("select key, facts from records").map_err(failed)?;
-        let found = statement
-            .query_map([], |row| Ok((row.get::<_, String>(0)?, row.get::<_, String>(1)?)))
-            .map_err(failed)?;
-        for record in found {
-            let (key, facts) = record.map_err(failed)?;
-            if let (Ok(key), Ok(facts)) = (key.parse(), serde_json::from_str(&facts)) {
-                records.insert(key, facts);
+        let mut found = statement.query([]).map_err(failed)?;
+        while let Some(row) = found.next().map_err(failed)? {
+            if let Ok(key) = text(row, 0).map_err(failed)?.parse() {
+                records.insert(key, text(row, 1).map_err(failed)?.to_owned());
             }
         }
         let mut rows = HashMap::new();
         let mut statement = connection
             .prepare("select step, key, facts from rows where environment = ?1")
             .map_err(failed)?;
-        let found = statement
-            .query_map([&self.environment], |row| {
-                let step = StepId::from(row.get_ref(0)?.as_str()?);
-                Ok((step, row.get_ref(1)?.as_str()?.parse(), row.get::<_, String>(2)?))
-            })
-            .map_err(failed)?;
-        for row in found {
-            let (step, key, facts) = row.map_err(failed)?;
-            if let (Ok(key), Ok(facts)) = (key, serde_json::from_str(&facts)) {
-                rows.insert(step, Row { key, facts });
+        let mut found = statement.query([&self.environment]).map_err(failed)?;
+        while let Some(row) = found.next().map_err(failed)? {
+            if let Ok(key) = text(row, 1).map_err(failed)?.parse() {
+                let step = StepId::from(text(row, 0).map_err(failed)?);
+                rows.insert(step, (key, text(row, 2).map_err(failed)?.to_owned()));
             }
         }
-        let mut failures = HashMap::new();
-        let mut statement = connection
-            .prepare(
-                "select step, key, outcome, max(run) from attempts where environment = ?1
-                 group by step having outcome = 'failed'",
-            )
-            .map_err(failed)?;
-        let found = statement
-            .query_map([&self.environment], |row| {
-                Ok((StepId::from(row.get_ref(0)?.as_str()?), row.get_ref(1)?.as_str()?.parse()))
-            })
-            .map_err(failed)?;
-        for failure in found {
-            if let (step, Ok(key)) = failure.map_err(failed)? {
-                failures.insert(step, key);
-            }
-        }
-        Ok(Remembered { store: self, records, rows, failed: failures, locked })
+        Ok(Remembered { store: self, records, rows, locked })
+    }
+}
+
+fn text<'a>(row: &'a Row<'_>, column: usize) -> rusqlite::Result<&'a str> {
+    Ok(row.get_ref(column)?.as_str()?)
+}
+
+impl Remembered<'_> {
+    /// The effect steps that have a row.
+    pub fn made(&self) -> impl Iterator<Item = &StepId> {
+        self.rows.keys()
     }
 }
 
@@ -80,12 +67,13 @@ impl Memory for Remembered<'_> {
         // The lock is what all machines agreed on; a cache that differs from it is the one to doubt.
         match self.locked.get(step) {
             Some((locked, facts)) if locked == key => Some(facts.clone()),
-            _ => self.records.get(key).cloned(),
+            _ => self.records.get(key).and_then(|facts| serde_json::from_str(facts).ok()),
         }
     }
 
-    fn row(&self, step: &StepId) -> Option<Row> {
-        self.rows.get(step).cloned()
+    fn row(&self, step: &StepId) -> Option<plan::Row> {
+        let (key, facts) = self.rows.get(step)?;
+        Some(plan::Row { key: *key, facts: serde_json::from_str(facts).ok()? })
     }
 
     fn applied(&self, step: &StepId) -> Option<Fingerprint> {
@@ -104,6 +92,18 @@ impl Memory for Remembered<'_> {
     }
 
     fn failed(&self, step: &StepId) -> Option<Key> {
-        self.failed.get(step).copied()
+        let text: String = self
+            .store
+            .connection()
+            .query_row(
+                "select iif(outcome = 'failed', key, '') from attempts
+                 where environment = ?1 and step = ?2 order by run desc limit 1",
+                params![self.store.environment, step.as_str()],
+                |row| row.get(0),
+            )
+            .optional()
+            .ok()
+            .flatten()?;
+        text.parse().ok()
     }
 }

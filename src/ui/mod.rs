@@ -58,9 +58,9 @@ pub fn note(text: &str) {
     anstream::eprintln!("{FAINT}·{FAINT:#} {text}");
 }
 
-/// One line of a result.
+/// One line of a result that holds no styles: data for programs.
 pub fn print_line(text: &str) {
-    anstream::println!("{text}");
+    println!("{text}");
 }
 
 /// A result as it is.

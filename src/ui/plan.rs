@@ -1,5 +1,6 @@
 //! A plan, for people.
 
+use std::collections::HashMap;
 use std::fmt::Write as _;
 
 use anstyle::Style;
@@ -8,8 +9,10 @@ use super::words::count;
 use super::{BAD, BOLD, FAINT, GOOD, WARN};
 use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind};
 
-/// So many layers of one image that share action and reason are told one by one; more on one line.
+/// So many steps that share action and reason are told one by one; more on one line.
 const LISTED: usize = 6;
+
+const UNOBSERVED: &str = "not looked at";
 
 /// Prints a plan as a result.
 pub fn print_plan(plan: &Plan, verbose: bool) {
@@ -67,31 +70,59 @@ struct Line {
 fn line(step: &PlannedStep) -> Line {
     let mut why: Vec<String> = step.reasons.iter().map(reason).collect();
     if !step.observed {
-        why.push("not looked at".to_owned());
+        why.push(UNOBSERVED.to_owned());
     }
     Line { action: step.action, name: step.id.to_string(), why }
 }
 
-/// Layers of one image that do the same for the same kind of reason share a line.
-fn grouped(steps: &[&PlannedStep]) -> Vec<Line> {
-    let key = |step: &PlannedStep| {
-        let image = step.id.name().split('/').next().unwrap_or_default().to_owned();
-        let kinds: Vec<ReasonKind> = step.reasons.iter().map(|reason| reason.kind).collect();
-        (step.kind.clone(), image, step.action, kinds)
-    };
-    let mut lines = Vec::new();
-    let mut told = std::collections::HashSet::new();
-    for step in steps {
-        let this = key(step);
-        let alike: Vec<_> = steps.iter().filter(|other| key(other) == this).collect();
-        let plain = !this.3.contains(&ReasonKind::Changed);
-        if step.kind != "wheels" || !plain || alike.len() <= LISTED {
-            lines.push(line(step));
-        } else if told.insert(this.clone()) {
-            let name = format!("wheels:{}/… ({} layers)", this.1, alike.len());
-            let why = step.reasons.first().map(reason);
-            lines.push(Line { action: step.action, name, why: why.into_iter().collect() });
+/// What steps share that are told on one line.
+#[derive(PartialEq, Eq, Hash)]
+enum Group<'a> {
+    /// Layers of this image with the same action, for the same kinds of reasons.
+    Layers(&'a str, Action, Vec<ReasonKind>),
+    /// Fresh steps of this kind that were not looked at.
+    Unobserved(&'a str),
+}
+
+impl Group<'_> {
+    fn of(step: &PlannedStep) -> Option<Group<'_>> {
+        let kinds = || step.reasons.iter().map(|reason| reason.kind);
+        if step.kind == "wheels" && !kinds().any(|kind| kind == ReasonKind::Changed) {
+            let image = step.id.name().split('/').next().unwrap_or_default();
+            return Some(Group::Layers(image, step.action, kinds().collect()));
         }
+        (step.action == Action::Fresh).then(|| Group::Unobserved(&step.kind))
+    }
+}
+
+/// Many steps that do the same for the same kind of reason share a line.
+fn grouped(steps: &[&PlannedStep]) -> Vec<Line> {
+    let mut sizes: HashMap<Group<'_>, usize> = HashMap::new();
+    for group in steps.iter().filter_map(|step| Group::of(step)) {
+        *sizes.entry(group).or_default() += 1;
+    }
+    let mut lines = Vec::new();
+    for step in steps {
+        let Some(group) = Group::of(step) else {
+            lines.push(line(step));
+            continue;
+        };
+        // A group that was told is taken out.
+        let Some(size) = sizes.get(&group).copied() else { continue };
+        if size <= LISTED {
+            lines.push(line(step));
+            continue;
+        }
+        let name = match &group {
+            Group::Layers(image, ..) => format!("wheels:{image}/… ({size} layers)"),
+            Group::Unobserved(kind) => format!("{kind}:… ({size} steps)"),
+        };
+        let why = match step.reasons.first() {
+            Some(first) => Some(reason(first)),
+            None => (!step.observed).then(|| UNOBSERVED.to_owned()),
+        };
+        lines.push(Line { action: step.action, name, why: why.into_iter().collect() });
+        sizes.remove(&group);
     }
     lines
 }

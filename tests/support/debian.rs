@@ -75,7 +75,7 @@ fn try_root(package: &str) -> Result<DebianRoot, String> {
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(word)?;
     let (locked, debs) = runtime
         .block_on(async {
-            let fetcher = Fetcher::new(false, Patience::default())?;
+            let fetcher = Fetcher::new(false, Patience::default());
             let (mirrors, silent) = (Mirrors::default(), Reporter::silent());
             let locked = resolve(&fetcher, &mirrors, &request, None, &silent).await?;
             let into = directory.join("debs");
