@@ -164,7 +164,17 @@ impl Gateway {
     /// Writes an entry. Returns whether a file changed.
     pub fn upsert(&self, entry: &Entry, adopt: bool) -> Result<bool, StepError> {
         self.edit(
-            |document| litellm::upsert(document, entry, adopt),
+            |document| {
+                let found = litellm::observe(document, entry);
+                let in_reach = !found.rivals.iter().any(|rival| rival.included);
+                if adopt && in_reach && found.own != Own::Absent && !found.rivals.is_empty() {
+                    // Our entry moves into the adopted one.
+                    let text = litellm::remove(document, &self.project, &entry.model)?;
+                    let without = Document::parse(document.name(), &text)?;
+                    return litellm::upsert(&without, entry, adopt);
+                }
+                litellm::upsert(document, entry, adopt)
+            },
             |name, text| litellm::mirror_upsert(name, text, entry),
         )
     }

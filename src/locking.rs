@@ -216,7 +216,7 @@ async fn settle_image(
                 pinned.map(|it| (it.name.clone(), it.version.clone().unwrap_or_default())).collect()
             };
             let old = found.map(|(_, lock)| versions(&lock)).unwrap_or_default();
-            changes.add(&image.name, &old, &versions(&lock));
+            changes.add(&image.name, &old, &versions(&lock), "wheel");
             lock
         }
     };
@@ -288,7 +288,8 @@ async fn settle_base(
     let versions = |debian: &debian::LockedDebian| -> BTreeMap<String, String> {
         debian.packages.iter().map(|it| (it.name.clone(), it.version.clone())).collect()
     };
-    changes.add(&image.name, &old.map(versions).unwrap_or_default(), &versions(&debian));
+    let before = old.map(versions).unwrap_or_default();
+    changes.add(&image.name, &before, &versions(&debian), "Debian package");
     let locked = LockedImage {
         request,
         runtime: Runtime { architecture: image.architecture, glibc: debian.glibc, python: found },
@@ -344,12 +345,14 @@ impl Changes {
         image: &ImageName,
         old: &BTreeMap<String, String>,
         new: &BTreeMap<String, String>,
+        noun: &str,
     ) {
         if !self.resolved.iter().any(|name| name == image.as_str()) {
             self.resolved.push(image.to_string());
         }
         if old.is_empty() {
-            self.lines.push(format!("{image}: locked {} packages", new.len()));
+            let plural = if new.len() == 1 { "" } else { "s" };
+            self.lines.push(format!("{image}: locked {} {noun}{plural}", new.len()));
             return;
         }
         for (name, version) in new {

@@ -23,7 +23,9 @@ pub enum ProjectError {
     #[error("there is no {PROJECT_FILE} in {} or above it", from.display())]
     #[diagnostic(
         code(goatbuild::spec::no_project),
-        help("go to a project's directory, or name it with `-C DIR`")
+        help(
+            "go to a project's directory, name it with `-C DIR`, or begin one with a {PROJECT_FILE} that says `[project]` and `id = \"a-name-of-its-own\"`"
+        )
     )]
     NotFound {
         /// Where the search began.
@@ -96,8 +98,11 @@ fn keep<T>(read: Vec<Result<T, Vec<SpecError>>>, errors: &mut Vec<SpecError>) ->
 fn refused_flags(model: &Model) -> Vec<SpecError> {
     let problems = engines::engine(model.engine.name).check(model);
     let error = |problem: engines::FlagProblem| {
-        let flag = problem.flag.and_then(|flag| model.engine.flags.get(&flag));
-        let place = flag.map_or_else(|| model.file.place.clone(), |flag| flag.key.clone());
+        let place = problem.flag.as_ref().and_then(|flag| {
+            let of_flag = model.engine.flags.get(flag).map(|flag| flag.key.clone());
+            of_flag.or_else(|| Place::of_field(model.source_file(), &["engine", flag]))
+        });
+        let place = place.unwrap_or_else(|| model.file.place.clone());
         SpecError::new(Problem::Flag { message: problem.message, help: problem.help }, place)
     };
     problems.into_iter().map(error).collect()

@@ -27,7 +27,7 @@ pub(crate) struct ApplyArgs {
     selection: Selection,
     /// Print one JSON object per event
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     /// Also remove deployments that no spec wants
     #[arg(long)]
     prune: bool,
@@ -51,8 +51,7 @@ pub(crate) async fn run(
     let _lock = session::lock(&waiting, global, "apply").await?;
     drop(waiting);
     let workspace = session::open(global)?;
-    if serves(&arguments.selection) {
-        workspace.check_platforms()?;
+    if session::serves(&arguments.selection) {
         for target in workspace.targets() {
             target.check().await?;
         }
@@ -107,13 +106,6 @@ pub(crate) async fn run(
     } else {
         Exit::Failed
     })
-}
-
-/// Whether what was asked for can include serving a model, which this machine must be able to do.
-fn serves(selection: &Selection) -> bool {
-    const BUILDS: [&str; 4] = ["base", "wheels", "image", "weights"];
-    let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
-    selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
 }
 
 /// What answers after this apply.

@@ -32,7 +32,11 @@ pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
             let strict = session::is_locked(global);
             fine &= !strict;
             let help = error.help().map(|help| help.to_string());
-            ui::checked(!strict, "lock", &error.to_string(), help.as_deref());
+            if strict {
+                ui::checked(false, "lock", &error.to_string(), help.as_deref());
+            } else {
+                ui::note(&format!("lock: {error}; the next plan or apply settles it"));
+            }
         }
     }
     let scratch = workspace.settings.state.join(project.id.as_str());

@@ -29,7 +29,7 @@ struct Unconfirmed {
 }
 
 pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit, Report> {
-    let workspace = session::open(global)?;
+    let (workspace, readable) = session::open_anyway(global)?;
     let _lock = session::lock(&workspace, global, "destroy").await?;
     workspace.look().await?;
     let model = arguments.model.as_str();
@@ -41,7 +41,9 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
         .collect();
     let wired = workspace.gateway.as_ref().is_some_and(|gateway| gateway.has(model));
     if live.is_empty() && !wired {
-        session::model(&workspace, model)?;
+        if readable {
+            session::model(&workspace, model)?;
+        }
         ui::note(&format!("{model} is not deployed: nothing to destroy"));
         return Ok(Exit::Done);
     }

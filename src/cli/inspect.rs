@@ -36,7 +36,7 @@ pub(crate) struct WhyArgs {
 pub(crate) struct StatusArgs {
     /// Print one JSON object
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
 }
 
 #[derive(Debug, Args)]
@@ -103,26 +103,30 @@ pub(crate) async fn why(global: &Global, arguments: &WhyArgs) -> Result<Exit, Re
 }
 
 pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Exit, Report> {
-    let workspace = session::open(global)?;
+    let (workspace, readable) = session::open_anyway(global)?;
     workspace.look().await?;
     let live: Vec<_> = workspace.targets().iter().flat_map(|target| target.live()).collect();
     // What is served is known without a lock; whether it is what the specs want is not.
-    let planned = session::plan_quietly(&workspace).await.map_err(|error| error.to_string());
-    let wanted = |model: &str| {
-        let plan = &planned.as_ref().ok()?.plan;
-        plan.get(&crate::targets::deploy_id(model)).map(|step| (step.key, step.action))
-    };
+    let planned = session::plan_quietly(&workspace).await.ok().filter(|_| readable);
+    let step = |id: StepId| planned.as_ref().and_then(|planned| planned.plan.get(&id));
     let mut rows: Vec<ui::StatusRow> = live
         .into_iter()
         .map(|live| {
-            let (key, action) = wanted(&live.model).unzip();
-            let verdict = match action {
-                _ if !workspace.project.models.contains_key(live.model.as_str()) => "unwanted",
-                Some(Action::Fresh) => "as specified",
-                Some(_) => "differs from its spec: `goatbuild plan` tells how",
-                None => "not compared: the lock is incomplete",
+            let deploy = step(crate::targets::deploy_id(&live.model));
+            let smoke = step(StepId::new("smoke", &live.model));
+            let wanted = deploy.and_then(|step| step.key);
+            let known = workspace.project.models.contains_key(live.model.as_str());
+            let verdict = match (deploy, smoke) {
+                _ if readable && !known => ui::Verdict::Unwanted,
+                (None, _) => ui::Verdict::Unknown,
+                (Some(_), _) if live.state != "running" && wanted == live.key => {
+                    ui::Verdict::Stopped
+                }
+                (Some(deploy), _) if deploy.action != Action::Fresh => ui::Verdict::Differs,
+                (_, Some(smoke)) if smoke.action != Action::Fresh => ui::Verdict::Untested,
+                _ => ui::Verdict::AsSpecified,
             };
-            ui::StatusRow { live, wanted: key.flatten(), verdict }
+            ui::StatusRow { live, wanted, verdict }
         })
         .collect();
     for model in workspace.project.models.keys() {
@@ -141,7 +145,7 @@ pub(crate) async fn logs(
     interrupt: &Interrupt,
 ) -> Result<Exit, Report> {
     let _attended = interrupt.attend();
-    let workspace = session::open(global)?;
+    let (workspace, _) = session::open_anyway(global)?;
     let name = &arguments.name;
     let log = if name.contains(':') {
         let attempt = workspace.store.last_attempt(&StepId::from(name.as_str()))?;

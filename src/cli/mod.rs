@@ -130,6 +130,18 @@ enum Command {
     Gateway(gateway::GatewayCommand),
 }
 
+impl Command {
+    /// Whether programs read what it prints.
+    fn is_json(&self) -> bool {
+        match self {
+            Self::Plan(arguments) => arguments.json,
+            Self::Apply(arguments) => arguments.json,
+            Self::Status(arguments) => arguments.json,
+            _ => false,
+        }
+    }
+}
+
 /// What a plan covers and how it is made; shared by `plan`, `apply` and `why`.
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Selection {
@@ -172,6 +184,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     crate::ui::set_up_errors();
+    let json = cli.command.is_json();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
@@ -194,6 +207,9 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         Err(error) => {
             let exit = Exit::of(&error);
             crate::ui::print_error(&error);
+            if json {
+                crate::ui::print_json_error(&error);
+            }
             exit.code()
         }
     }

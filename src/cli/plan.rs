@@ -16,7 +16,7 @@ pub(crate) struct PlanArgs {
     selection: Selection,
     /// Print the plan as one JSON object
     #[arg(long)]
-    json: bool,
+    pub(crate) json: bool,
     /// Exit with 2 when something would run or be removed
     #[arg(long)]
     detailed_exitcode: bool,

@@ -77,6 +77,25 @@ pub(crate) fn files(global: &Global) -> Result<Files, Report> {
     Ok(Files { root, sources, environment })
 }
 
+/// Opens the workspace even when specs have mistakes, then without them: what is served can still be
+/// seen and stopped. Says whether the specs could be read.
+pub(crate) fn open_anyway(global: &Global) -> Result<(SharedWorkspace, bool), Report> {
+    let mut files = files(global)?;
+    let environment = files.environment.as_ref();
+    let read = project::read(&files.sources, environment);
+    let readable = read.is_ok();
+    let project = if let Ok(project) = read {
+        project
+    } else {
+        ui::note("the specs have mistakes, which `goatbuild check` shows; going on without them");
+        files.sources.specs.clear();
+        files.sources.images.clear();
+        project::read(&files.sources, environment)?
+    };
+    let workspace = Workspace::open(files.root, project, settings(global)?)?;
+    Ok((Arc::new(workspace), readable))
+}
+
 /// Opens the workspace of the command's project.
 pub(crate) fn open(global: &Global) -> Result<SharedWorkspace, Report> {
     let files = files(global)?;
@@ -147,6 +166,9 @@ pub(crate) async fn plan(
 ) -> Result<Planned, Report> {
     // What is wrong here needs no download to be found.
     workspace.check_sources()?;
+    if serves(selection) {
+        workspace.check_platforms()?;
+    }
     workspace.look().await?;
     let options = LockOptions { locked: is_locked(global), upgrade: renew };
     let (reporter, finish) = ui::preparing();
@@ -167,6 +189,13 @@ pub(crate) async fn plan(
     };
     let plan = plan::plan(&graph, &memory, &unwanted, &wishes);
     Ok(Planned { graph, wishes, plan })
+}
+
+/// Whether what was asked for can include serving a model, which this machine must be able to do.
+pub(crate) fn serves(selection: &Selection) -> bool {
+    const BUILDS: [&str; 4] = ["base", "wheels", "image", "weights"];
+    let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
+    selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
 }
 
 /// A plan of everything as it is locked; changes and prints nothing.

@@ -3,9 +3,19 @@
 use std::collections::BTreeMap;
 
 use super::{Engine, FlagProblem, Serving, offline};
-use crate::spec::{CommandEngine, Model};
+use crate::spec::{CommandEngine, Model, nearest};
 
 pub(super) struct Command;
+
+/// What a command line may leave to be filled in.
+const PLACEHOLDERS: [&str; 3] = ["host", "port", "model"];
+
+/// The name in the braces that `rest` closes; none for other uses of braces, such as JSON.
+fn name(rest: &str) -> Option<&str> {
+    let (name, _) = rest.split_once('}')?;
+    let is_name = !name.is_empty() && name.bytes().all(|letter| letter.is_ascii_lowercase());
+    is_name.then_some(name)
+}
 
 fn spec(model: &Model) -> &CommandEngine {
     model
@@ -16,8 +26,20 @@ fn spec(model: &Model) -> &CommandEngine {
 }
 
 impl Engine for Command {
-    fn check(&self, _: &Model) -> Vec<FlagProblem> {
-        Vec::new()
+    fn check(&self, model: &Model) -> Vec<FlagProblem> {
+        let unknown = |part: &String| {
+            let names: Vec<&str> = part.split('{').skip(1).filter_map(name).collect();
+            names.into_iter().find(|name| !PLACEHOLDERS.contains(name)).map(str::to_owned)
+        };
+        let problem = |name: String| FlagProblem {
+            flag: Some("command".to_owned()),
+            message: format!("`{{{name}}}` stands for nothing"),
+            help: match nearest(&name, PLACEHOLDERS) {
+                Some(near) => format!("did you mean `{{{near}}}`?"),
+                None => "there are `{host}`, `{port}` and `{model}`".to_owned(),
+            },
+        };
+        spec(model).command.iter().filter_map(unknown).map(problem).collect()
     }
 
     fn compiles(&self, model: &Model) -> bool {

@@ -10,7 +10,7 @@ pub(super) struct Vllm;
 impl Engine for Vllm {
     fn check(&self, model: &Model) -> Vec<FlagProblem> {
         vec![FlagProblem {
-            flag: None,
+            flag: Some("name".to_owned()),
             message: format!("{}: the engine vllm can't be started by this version", model.name),
             help: "use `engine.name = \"mlx-lm\"`, or `\"command\"` with vLLM's command line"
                 .to_owned(),

@@ -81,6 +81,18 @@ impl Applied<'_> {
                 })
             })
             .collect();
+        let endpoints: Vec<_> = self
+            .endpoints
+            .iter()
+            .map(|endpoint| {
+                json!({
+                    "model": endpoint.model,
+                    "url": endpoint.url,
+                    "served_name": endpoint.served_name,
+                    "alias": endpoint.alias.as_ref().map(|(alias, _)| alias),
+                })
+            })
+            .collect();
         json!({
             "event": "apply_finished",
             "ran": ids(&mut report.ran.iter().map(|(id, _)| id)),
@@ -89,6 +101,8 @@ impl Applied<'_> {
             "blocked": ids(&mut report.blocked.iter()),
             "removed": ids(&mut self.removed.iter()),
             "interrupted": report.interrupted,
+            "seconds": (self.took.as_secs_f64() * 1000.0).round() / 1000.0,
+            "endpoints": endpoints,
             "errors": failed,
         })
     }

@@ -21,7 +21,7 @@ use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
 pub use plan::{print_plan, print_plan_before_apply};
-pub use status::{StatusRow, print_status, print_why};
+pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use watch::{Mode, Watcher};
 pub use words::count;
 
@@ -51,6 +51,24 @@ pub fn set_up_errors() {
 /// Shows an error with its place, code and way out.
 pub fn print_error(error: &Report) {
     eprintln!("{error:?}");
+}
+
+/// The same for programs, on standard output: the last line, in place of a result.
+pub fn print_json_error(error: &Report) {
+    let text = |part: Option<Box<dyn std::fmt::Display + '_>>| part.map(|part| part.to_string());
+    let related: Vec<_> = error.related().into_iter().flatten().collect();
+    let one = |error: &dyn miette::Diagnostic| {
+        serde_json::json!({
+            "code": text(error.code()),
+            "message": error.to_string(),
+            "help": text(error.help()),
+        })
+    };
+    let mut line = one(error.as_ref());
+    line["event"] = "error".into();
+    line["format_version"] = 1.into();
+    line["related"] = related.into_iter().map(one).collect();
+    println!("{line}");
 }
 
 /// One line of news.

@@ -69,6 +69,9 @@ struct Line {
 
 fn line(step: &PlannedStep) -> Line {
     let mut why: Vec<String> = step.reasons.iter().map(reason).collect();
+    if step.action == Action::Remove && step.kind == "deploy" {
+        why.push("kept, unless with `apply --prune`".to_owned());
+    }
     if !step.observed {
         why.push(UNOBSERVED.to_owned());
     }

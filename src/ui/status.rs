@@ -19,7 +19,41 @@ pub struct StatusRow {
     /// The key that the spec gives, when it is known.
     pub wanted: Option<Key>,
     /// How the two compare.
-    pub verdict: &'static str,
+    pub verdict: Verdict,
+}
+
+/// How a deployment compares with its spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Verdict {
+    /// It serves what the spec wants, and passed its smoke test if it has one.
+    AsSpecified,
+    /// It serves what the spec wants; the smoke test has not passed.
+    Untested,
+    /// It served what the spec wants, and ended.
+    Stopped,
+    /// The spec wants something else.
+    Differs,
+    /// No spec wants it.
+    Unwanted,
+    /// It can't be compared: specs or lock can't be read.
+    Unknown,
+    /// It is not there.
+    Absent,
+}
+
+impl Verdict {
+    fn words(self) -> &'static str {
+        match self {
+            Self::AsSpecified => "as specified",
+            Self::Untested => "as specified, but its smoke test has not passed: `goatbuild apply`",
+            Self::Stopped => "as specified, but it ended: `goatbuild apply` starts it again",
+            Self::Differs => "differs from its spec: `goatbuild plan` tells how",
+            Self::Unwanted => "no spec wants it: `goatbuild destroy` stops it",
+            Self::Unknown => "not compared: the specs have mistakes or the lock is incomplete",
+            Self::Absent => "not deployed: `goatbuild apply` does it",
+        }
+    }
 }
 
 impl StatusRow {
@@ -33,7 +67,7 @@ impl StatusRow {
             since: String::new(),
             detail: String::new(),
         };
-        Self { live, wanted: None, verdict: "not deployed: `goatbuild apply` does it" }
+        Self { live, wanted: None, verdict: Verdict::Absent }
     }
 }
 
@@ -75,7 +109,7 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
             "" => String::new(),
             since => format!("since {since}, "),
         };
-        anstream::println!("{}  {FAINT}{since}{verdict}{FAINT:#}", " ".repeat(width));
+        anstream::println!("{}  {FAINT}{since}{}{FAINT:#}", " ".repeat(width), verdict.words());
     }
 }
 

@@ -273,7 +273,7 @@ impl Target for Local {
         match (served.healthy, alive) {
             (true, true) => Observation::Present { key: served.key, facts: served.facts },
             (true, false) => drift("process", "running", "ended"),
-            (false, _) => drift("start", "finished", "cut short"),
+            (false, _) => drift("start", "finished", "not finished"),
         }
     }
 
