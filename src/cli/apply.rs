@@ -98,7 +98,10 @@ pub(crate) async fn run(
     };
     summary.print(mode);
     // The steps ran all the same, and whoever reads the events waits for the last one.
-    reloaded?;
+    if let Err(error) = reloaded {
+        ui::print_error(&error);
+        return Ok(Exit::Failed);
+    }
     Ok(if report.interrupted {
         Exit::Interrupted
     } else if report.failed.is_empty() && report.blocked.is_empty() {

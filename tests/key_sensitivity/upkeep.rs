@@ -100,7 +100,11 @@ fn a_version_that_never_gets_healthy_gives_way_to_the_old_one() {
     let Some(project) = Project::applied() else { return };
     project.append(SPEC, "[env]\nMODE = \"deaf\"\n[serve]\nstartup-timeout = \"2s\"\n");
     let failed = project.run("apply").exits(1);
-    failed.says(&["did not answer within 2 s", "starting deaf", "the old server runs again"]);
+    failed.says(&[
+        "answered HTTP 503 to GET /health, never 200, within 2 s",
+        "starting deaf",
+        "the old server runs again",
+    ]);
     assert_eq!(project.ask("tiny").as_deref(), Some("hello"));
     project.run("status").exits(0).says(&["differs from its spec"]);
 }
@@ -173,7 +177,7 @@ fn a_renamed_model_is_removed_from_the_gateway_and_kept_until_pruned() {
     assert!(!project.read("litellm.yaml").contains("model_name: tiny-local"));
     assert_eq!(project.ask("tiny").as_deref(), Some("hello"));
     assert_eq!(project.ask("small").as_deref(), Some("hello"));
-    project.run("status").exits(0).says(&["unwanted", "as specified"]);
+    project.run("status").exits(0).says(&["no spec wants it", "as specified"]);
     assert_eq!(project.plan("").ids("remove"), ["deploy:tiny"]);
     let pruned = project.apply("--prune");
     assert_eq!(pruned.ran(), [""; 0]);
