@@ -254,7 +254,10 @@ impl Workspace {
                 .unwrap_or_else(|| place.clone());
             Some(SpecError::new(Problem::NoWeights { path: path.clone(), what }, place))
         };
-        SpecErrors::collect(self.project.models.values().filter_map(wrong).collect())
+        // Models that share their weights share the mistake, which is told once.
+        let mut told = std::collections::BTreeSet::new();
+        let first = |model: &&Arc<Model>| told.insert(model.source.clone());
+        SpecErrors::collect(self.project.models.values().filter(first).filter_map(wrong).collect())
     }
 
     /// Where Debian packages come from.

@@ -169,13 +169,18 @@ pub(crate) async fn plan(
     if serves(selection) {
         workspace.check_platforms()?;
     }
-    workspace.look().await?;
+    let refresh = !selection.wishes.no_refresh;
+    if refresh {
+        workspace.look().await?;
+    }
     let options = LockOptions { locked: is_locked(global), upgrade: renew };
     let (reporter, finish) = ui::preparing();
     let settled = locking::settle(workspace, &options, &reporter).await;
     finish();
-    ui::print_lock_changes(&settled?);
-    if !selection.wishes.no_refresh {
+    let changes = settled?;
+    ui::print_lock_changes(&changes);
+    if refresh && !changes.resolved.is_empty() {
+        // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
     }
     let whole = steps::compile(workspace, &Reporter::silent())?;
