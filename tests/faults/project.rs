@@ -264,6 +264,14 @@ impl Drop for Project {
         if self.served().is_some() || self.servers() > 0 {
             let _ = self.command(&["destroy", "tiny", "--yes"]).output();
         }
+        // A test may leave a project so broken that nothing can be destroyed in it.
+        let left = self.served().filter(|_| self.servers() > 0);
+        if let Some(pid) = left.and_then(|(pid, _)| i32::try_from(pid).ok()) {
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(pid),
+                nix::sys::signal::Signal::SIGTERM,
+            );
+        }
     }
 }
 
