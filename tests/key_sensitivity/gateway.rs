@@ -82,6 +82,18 @@ fn somebody_elses_entry_of_our_alias_is_a_conflict_until_adopted() {
 }
 
 #[test]
+fn adopting_an_entry_moves_our_own_into_it() {
+    let Some(project) = Project::applied() else { return };
+    project.append(SPEC, "[gateway]\nalias = \"somebody-elses\"\n");
+    project.run("apply").exits(3);
+    project.apply("--adopt tiny").ran();
+    let text = project.read(FILE);
+    assert_eq!(text.matches("model_name: somebody-elses").count(), 1, "{text}");
+    assert_eq!(text.matches("tiny-local").count(), 0, "{text}");
+    expect_nothing(&project);
+}
+
+#[test]
 fn the_mirror_follows_commented_out() {
     let Some(project) = Project::new() else { return };
     let by_hand = "# A file of somebody else.\nmodel_list: []\n";
