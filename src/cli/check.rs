@@ -2,8 +2,7 @@
 
 use miette::Report;
 
-use super::{Exit, Global, session};
-use crate::litellm::Severity;
+use super::{Exit, Global, gateway, session};
 use crate::locking::{self, LockOptions, Renew};
 use crate::runtime;
 use crate::ui;
@@ -47,16 +46,7 @@ pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
         ui::checked(check.ok, check.name, &check.detail, check.help.as_deref());
     }
     if let Some(gateway) = &workspace.gateway {
-        let problems = gateway.problems()?;
-        if problems.is_empty() {
-            ui::checked(true, "gateway", &format!("{} is in order", gateway.name()), None);
-        }
-        for problem in problems {
-            let wrong = problem.severity == Severity::Error;
-            fine &= !wrong;
-            let place = format!("{}:{}: {}", problem.path, problem.line, problem.message);
-            ui::checked(!wrong, "gateway", &place, None);
-        }
+        fine &= gateway::report(gateway)?;
     }
     Ok(if fine { Exit::Done } else { Exit::Failed })
 }

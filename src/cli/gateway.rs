@@ -5,6 +5,7 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::{Exit, Global, session};
+use crate::gateway::Gateway;
 use crate::litellm::{Entry, Severity};
 use crate::ui;
 
@@ -51,19 +52,22 @@ pub(crate) async fn run(global: &Global, command: &GatewayCommand) -> Result<Exi
             ui::print_text(&gateway.render(&entries)?);
             Ok(Exit::Done)
         }
-        GatewayCommand::Check => {
-            let problems = gateway.problems()?;
-            if problems.is_empty() {
-                ui::checked(true, "gateway", &format!("{} is in order", gateway.name()), None);
-            }
-            let mut fine = true;
-            for problem in problems {
-                let wrong = problem.severity == Severity::Error;
-                fine &= !wrong;
-                let place = format!("{}:{}: {}", problem.path, problem.line, problem.message);
-                ui::checked(!wrong, "gateway", &place, None);
-            }
-            Ok(if fine { Exit::Done } else { Exit::Failed })
-        }
+        GatewayCommand::Check => Ok(if report(gateway)? { Exit::Done } else { Exit::Failed }),
     }
+}
+
+/// Prints what a proxy would stumble over; says whether it would run.
+pub(super) fn report(gateway: &Gateway) -> Result<bool, Report> {
+    let problems = gateway.problems()?;
+    if problems.is_empty() {
+        ui::checked(true, "gateway", &format!("{} is in order", gateway.name()), None);
+    }
+    let mut fine = true;
+    for problem in problems {
+        let wrong = problem.severity == Severity::Error;
+        fine &= !wrong;
+        let place = format!("{}:{}: {}", problem.path, problem.line, problem.message);
+        ui::checked(!wrong, "gateway", &place, None);
+    }
+    Ok(fine)
 }
