@@ -23,7 +23,7 @@ pub(super) async fn settle(
         image: image.name.to_string(),
         requirements: image.requirements.iter().map(|it| it.value.clone()).collect(),
         overrides: Vec::new(),
-        runtime: runtime,
+        runtime,
     };
     let found = read_pylock(workspace, &image.name)?;
     let answered = found.as_ref().is_some_and(|(_, lock)| lock.answers(&request));
@@ -72,7 +72,7 @@ pub(super) async fn settle(
         }
     };
     let wheels = lock.choose(&runtime)?;
-    workspace.set_parts(image.name.clone(), LockedParts { runtime: runtime, wheels });
+    workspace.set_parts(image.name.clone(), LockedParts { runtime, wheels });
     Ok(())
 }
 
