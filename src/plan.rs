@@ -3,6 +3,7 @@
 //! `run` ⊆ what an apply runs ⊆ `run` ∪ `pending`.
 
 mod reason;
+pub mod saved;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -96,6 +97,8 @@ pub struct Wishes {
     pub adopt: BTreeSet<String>,
     /// Trust the rows instead of looking at the world.
     pub no_refresh: bool,
+    /// Remove unwanted deployments too.
+    pub prune: bool,
 }
 
 impl Wishes {
@@ -110,6 +113,8 @@ impl Wishes {
 pub struct Plan {
     /// In an order in which they could run one by one; removals last.
     pub steps: Vec<PlannedStep>,
+    /// Whether deployments to remove are removed, and not only told of.
+    pub prune: bool,
 }
 
 /// What a step with known inputs has to do.
@@ -277,7 +282,7 @@ pub fn plan(graph: &Graph, memory: &dyn Memory, unwanted: &[Unwanted], wishes: &
         inputs: Vec::new(),
         facts: Facts::new(),
     }));
-    Plan { steps }
+    Plan { steps, prune: wishes.prune }
 }
 
 fn plan_step<'a>(

@@ -20,7 +20,7 @@ use crate::event::{Progress, Reporter};
 use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
-pub use plan::{print_plan, print_plan_before_apply};
+pub use plan::{note_saved, print_plan, print_plan_before_apply};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use watch::{Mode, Watcher};
 pub use words::count;
