@@ -171,7 +171,7 @@ async fn settle_image(
     let request = PythonRequest {
         image: image.name.to_string(),
         requirements: image.requirements.iter().map(|it| it.value.clone()).collect(),
-        overrides: Vec::new(),
+        overrides: image.overrides.iter().map(|it| it.value.clone()).collect(),
         runtime: base.runtime,
     };
     let found = read_pylock(workspace, &image.name)?;
