@@ -59,20 +59,24 @@ pub(super) struct Answer {
 impl Hub {
     /// A hub that trusts the operating system's certificates (and `SSL_CERT_FILE`) and honours the
     /// usual proxy variables.
-    pub fn new(settings: HubSettings, offline: bool, patience: Patience) -> Result<Self, HubError> {
+    pub fn new(
+        settings: HubSettings,
+        offline: bool,
+        mut patience: Patience,
+    ) -> Result<Self, HubError> {
         let wrong =
             || HubError::Endpoint { endpoint: text_without_credentials(&settings.endpoint) };
         let endpoint = Url::parse(&settings.endpoint).map_err(|_| wrong())?;
         if !["http", "https"].contains(&endpoint.scheme()) || endpoint.cannot_be_a_base() {
             return Err(wrong());
         }
-        let longest_wait = patience.longest_wait.max(LONGEST_ASKED_WAIT);
+        patience.longest_wait = patience.longest_wait.max(LONGEST_ASKED_WAIT);
         Ok(Self {
             settings: Arc::new(settings),
             endpoint,
             client: Arc::default(),
             offline,
-            patience: Patience { longest_wait, ..patience },
+            patience,
             closed_until: Arc::default(),
         })
     }
