@@ -9,6 +9,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
+use goatbuild::fetch::hex;
 use serde_json::json;
 use sha1::Digest as _;
 
@@ -69,10 +70,6 @@ impl Content {
         }
         hex(&hasher.finalize())
     }
-}
-
-fn hex(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// A file as the hub lists it.
@@ -166,7 +163,7 @@ impl HubDouble {
                 for stream in listener.incoming().flatten() {
                     let double = double.clone();
                     std::thread::spawn(move || {
-                        let _ = double.converse(role, stream);
+                        let _ = double.converse(role, &stream);
                     });
                 }
             });
@@ -194,11 +191,8 @@ impl HubDouble {
         let file = File {
             content: content.clone(),
             sha256: large.then(|| content.sha256()),
-            git_blob: match large {
-                // Of the pointer that git keeps instead.
-                true => "f".repeat(40),
-                false => content.git_blob(),
-            },
+            // Of a large one git keeps a pointer.
+            git_blob: if large { "f".repeat(40) } else { content.git_blob() },
         };
         let mut state = self.state();
         state.repositories.entry(repository.to_owned()).or_default().insert(path.to_owned(), file);
@@ -238,7 +232,7 @@ impl HubDouble {
     }
 
     /// Answers one request after the other.
-    fn converse(&self, role: &str, stream: TcpStream) -> std::io::Result<()> {
+    fn converse(&self, role: &str, stream: &TcpStream) -> std::io::Result<()> {
         stream.set_nodelay(true)?;
         let mut reader = BufReader::new(stream.try_clone()?);
         loop {
@@ -284,7 +278,7 @@ impl HubDouble {
                 _ if token.is_some() => Answer::status(400, "x-double: a token"),
                 _ => self.cdn_answer(target),
             };
-            let mut exchange = Exchange { double: self, index, stream: &stream, end: u64::MAX };
+            let mut exchange = Exchange { double: self, index, stream, end: u64::MAX };
             match fault {
                 Some(Fault::Status(status, headers)) => answer = Answer::status(status, headers),
                 Some(Fault::Redirect(to)) => {
@@ -347,63 +341,28 @@ impl HubDouble {
             ["revision", revision] if api && known(revision) => {
                 Answer::json(&json!({ "sha": COMMIT, "gated": false, "siblings": [] }))
             }
-            ["tree", commit] if api && *commit == COMMIT => {
-                self.tree(files, state.page, path, query)
-            }
+            ["tree", commit] if api && *commit == COMMIT => tree(files, state.page, path, query),
             [commit, path @ ..] if !api && *commit == COMMIT => {
                 let path = path.join("/").replace("%20", " ");
                 let Some(file) = files.get(&path) else {
                     return Answer::status(404, "x-error-code: EntryNotFound");
                 };
-                let mut answer = match &file.sha256 {
-                    Some(sha256) => {
-                        let to = format!("{}/{org}/{name}/{sha256}?signature=secret", self.cdn);
-                        let mut answer = Answer::status(302, &format!("location: {to}"));
-                        answer.headers.push(format!("x-linked-size: {}", file.content.size));
-                        answer.headers.push(format!("x-linked-etag: \"{sha256}\""));
-                        answer
-                    }
-                    None => {
-                        let mut answer = Answer::of(file.content.clone());
-                        answer.headers.push(format!("etag: \"{}\"", file.git_blob));
-                        answer
-                    }
+                let mut answer = if let Some(sha256) = &file.sha256 {
+                    let to = format!("{}/{org}/{name}/{sha256}?signature=secret", self.cdn);
+                    let mut answer = Answer::status(302, &format!("location: {to}"));
+                    answer.headers.push(format!("x-linked-size: {}", file.content.size));
+                    answer.headers.push(format!("x-linked-etag: \"{sha256}\""));
+                    answer
+                } else {
+                    let mut answer = Answer::of(file.content.clone());
+                    answer.headers.push(format!("etag: \"{}\"", file.git_blob));
+                    answer
                 };
                 answer.headers.push(format!("x-repo-commit: {COMMIT}"));
                 answer
             }
             _ => Answer::status(404, "x-error-code: RevisionNotFound"),
         }
-    }
-
-    fn tree(&self, files: &BTreeMap<String, File>, page: usize, path: &str, query: &str) -> Answer {
-        if !query.split('&').any(|pair| pair == "recursive=true") {
-            return Answer::status(400, "x-error-message: the double lists recursively only");
-        }
-        let from = query.split('&').find_map(|pair| pair.strip_prefix("cursor=")?.parse().ok());
-        let from: usize = from.unwrap_or(0);
-        let entry = |(path, file): (&String, &File)| {
-            let mut entry = json!({
-                "type": "file", "oid": file.git_blob, "size": file.content.size, "path": path,
-            });
-            if let Some(sha256) = &file.sha256 {
-                entry["lfs"] =
-                    json!({ "oid": sha256, "size": file.content.size, "pointerSize": 134 });
-            }
-            entry
-        };
-        let mut entries: Vec<_> = files.iter().skip(from).take(page).map(entry).collect();
-        if from == 0 {
-            entries.push(json!({ "type": "directory", "oid": "0", "size": 0, "path": "dir" }));
-        }
-        let mut answer = Answer::json(&json!(entries));
-        if from + page < files.len() {
-            // As a mirror would hand it on: the original's address.
-            let next =
-                format!("https://huggingface.co{path}?recursive=true&cursor={}", from + page);
-            answer.headers.push(format!("link: <{next}>; rel=\"next\""));
-        }
-        answer
     }
 
     fn cdn_answer(&self, target: &str) -> Answer {
@@ -420,6 +379,34 @@ impl HubDouble {
             answer
         })
     }
+}
+
+fn tree(files: &BTreeMap<String, File>, page: usize, path: &str, query: &str) -> Answer {
+    if !query.split('&').any(|pair| pair == "recursive=true") {
+        return Answer::status(400, "x-error-message: the double lists recursively only");
+    }
+    let from = query.split('&').find_map(|pair| pair.strip_prefix("cursor=")?.parse().ok());
+    let from: usize = from.unwrap_or(0);
+    let entry = |(path, file): (&String, &File)| {
+        let mut entry = json!({
+            "type": "file", "oid": file.git_blob, "size": file.content.size, "path": path,
+        });
+        if let Some(sha256) = &file.sha256 {
+            entry["lfs"] = json!({ "oid": sha256, "size": file.content.size, "pointerSize": 134 });
+        }
+        entry
+    };
+    let mut entries: Vec<_> = files.iter().skip(from).take(page).map(entry).collect();
+    if from == 0 {
+        entries.push(json!({ "type": "directory", "oid": "0", "size": 0, "path": "dir" }));
+    }
+    let mut answer = Answer::json(&json!(entries));
+    if from + page < files.len() {
+        // As a mirror would hand it on: the original's address.
+        let next = format!("https://huggingface.co{path}?recursive=true&cursor={}", from + page);
+        answer.headers.push(format!("link: <{next}>; rel=\"next\""));
+    }
+    answer
 }
 
 struct Answer {
@@ -471,32 +458,23 @@ impl Exchange<'_> {
             let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
             (from.parse::<u64>().unwrap(), to.parse().map_or(size, |to: u64| size.min(to + 1)))
         });
-        let mut head = String::new();
-        let (from, to) = match asked {
+        let (first, from, to) = match asked {
             Some((from, to)) if from < to => {
-                head = format!(
-                    "HTTP/1.1 206 Part\r\ncontent-range: bytes {from}-{}/{size}\r\n",
-                    to - 1
-                );
-                (from, to)
+                let range = format!("content-range: bytes {from}-{}/{size}", to - 1);
+                (format!("206 Part\r\n{range}"), from, to)
             }
-            Some(_) => {
-                head = "HTTP/1.1 416 Range\r\n".to_owned();
-                (0, 0)
-            }
-            None => {
-                head += &format!("HTTP/1.1 {} Told\r\n", answer.status);
-                (0, size)
-            }
+            Some(_) => ("416 Range".to_owned(), 0, 0),
+            None => (format!("{} Told", answer.status), 0, size),
         };
-        for header in &answer.headers {
-            head += &format!("{header}\r\n");
-        }
+        let mut lines = vec![format!("HTTP/1.1 {first}")];
+        lines.extend_from_slice(&answer.headers);
         // Without a length, the body lasts as long as the connection.
-        head += &match answer.ranges {
-            true => format!("content-length: {}\r\n\r\n", to - from),
-            false => "connection: close\r\n\r\n".to_owned(),
-        };
+        lines.push(if answer.ranges {
+            format!("content-length: {}", to - from)
+        } else {
+            "connection: close".to_owned()
+        });
+        let head = lines.join("\r\n") + "\r\n\r\n";
         self.stream.write_all(head.as_bytes())?;
         if head_only {
             return Ok(());
