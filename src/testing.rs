@@ -114,6 +114,7 @@ pub(crate) struct Fake {
     exclusive: Option<String>,
     predicted: Option<String>,
     predicts: bool,
+    unlocked: Option<String>,
     world: Option<Arc<World>>,
 }
 
@@ -125,6 +126,7 @@ impl Fake {
             exclusive: None,
             predicted: None,
             predicts: false,
+            unlocked: None,
             world: None,
         }
     }
@@ -177,6 +179,11 @@ impl Fake {
     /// Foretells what it makes, rightly. Only for steps that consume nothing.
     pub(crate) fn foretold(mut self) -> Self {
         self.predicts = true;
+        self
+    }
+
+    pub(crate) fn unlocked(mut self, what: &str) -> Self {
+        self.unlocked = Some(what.to_owned());
         self
     }
 
@@ -254,6 +261,10 @@ impl Step for Fake {
             Some(Thing::Foreign) => Observation::Foreign { owner: "project x".to_owned() },
             Some(Thing::Unseen) => Observation::Unobserved(Some("no credentials".to_owned())),
         }
+    }
+
+    fn unlocked(&self) -> Option<String> {
+        self.unlocked.clone()
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {

@@ -20,7 +20,6 @@ use crate::targets::deploy_id;
 use crate::ui::{self, Mode};
 use crate::workspace::SharedWorkspace;
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
     /// Only these models and what they need, all without any; or one saved plan, exactly as it is.

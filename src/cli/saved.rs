@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::session::{self, Planned, UsageError};
 use super::{Selection, WishArgs};
 use crate::plan::saved::{Moved, Request, SavedPlan};
+use crate::spec::EnvironmentName;
 use crate::workspace::{self, SharedWorkspace, Workspace};
 
 /// So many differences are told one by one.
@@ -208,7 +209,7 @@ impl Saved {
 }
 
 fn environment(workspace: &Workspace) -> Option<&str> {
-    workspace.project.environment.as_ref().map(|name| name.as_str())
+    workspace.project.environment.as_ref().map(EnvironmentName::as_str)
 }
 
 /// Digests of what no step describes, and an apply depends on.
