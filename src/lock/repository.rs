@@ -118,7 +118,7 @@ mod tests {
 
     fn repository(files: &[(&str, u64)]) -> LockedRepository {
         let file = |(path, size): &(&str, u64)| {
-            let digest = if path.ends_with(".json") {
+            let digest = if *path == "config.json" {
                 FileDigest::git_blob("ab".repeat(20))
             } else {
                 FileDigest::sha256("cd".repeat(32))

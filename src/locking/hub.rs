@@ -33,22 +33,24 @@ pub(super) async fn settle(
     for (name, (source, models)) in &sources {
         let entry = known.get(name);
         let renew = renews(&options.upgrade, source, models);
-        match source.pinned() {
-            None if entry.is_some() && !renew && (!options.complete || is_whole(entry)) => {}
-            None if options.locked && entry.is_some() && !renew => {}
-            None if options.locked => {
-                return Err(LockingError::Locked { what: format!("hf:{name}") }.into());
+        let enough = match source.pinned() {
+            _ if options.complete => is_whole(entry),
+            Some(_) => true,
+            None => entry.is_some(),
+        };
+        if enough && !renew {
+            continue;
+        }
+        let needed = source.pinned().is_none() && (entry.is_none() || renew);
+        let what = format!("hf:{name}");
+        match (needed, options.locked, workspace.settings.offline) {
+            (true, true, _) => return Err(LockingError::Locked { what }.into()),
+            (true, false, true) => return Err(LockingError::Offline { what }.into()),
+            (false, true, _) => {}
+            (false, false, true) => {
+                changes.warnings.push(format!("{what}: its files are not listed: --offline"));
             }
-            None if workspace.settings.offline && (entry.is_none() || renew) => {
-                return Err(LockingError::Offline { what: format!("hf:{name}") }.into());
-            }
-            None => wanted.push((name, source, renew)),
-            Some(_) if !options.complete || options.locked => {}
-            Some(_) if is_whole(entry) && !renew => {}
-            Some(_) if workspace.settings.offline => {
-                changes.warnings.push(format!("hf:{name}: its files are not listed: --offline"));
-            }
-            Some(_) => wanted.push((name, source, renew)),
+            (_, false, false) => wanted.push((name, source, renew)),
         }
     }
     let mut failed = None;
@@ -75,15 +77,15 @@ pub(super) async fn settle(
                 (Ok((locked, lacking)), _) => {
                     changes.tell(&name, known.get(&name), &locked);
                     if let Some(error) = lacking.filter(|_| options.complete) {
-                        changes.warn(&name, "its config.json was not read", error);
+                        changes.warn(&name, "its config.json was not read", &error);
                     }
                     workspace.change_lock(|lock| drop(lock.hub.insert(name, locked)))?;
                 }
-                (Err(error), Some(_)) => changes.warn(&name, "its files are not listed", error),
+                (Err(error), Some(_)) => changes.warn(&name, "its files are not listed", &error),
                 (Err(error), None) => match known.get(&name) {
                     // Nothing was asked of it but facts.
                     Some(_) if !renews(&options.upgrade, &source, &sources[&name].1) => {
-                        changes.warn(&name, "its config.json was not read", error);
+                        changes.warn(&name, "its config.json was not read", &error);
                     }
                     _ => drop(failed.get_or_insert(error)),
                 },
@@ -178,8 +180,8 @@ impl Changes {
         self.resolved.push(name.to_owned());
     }
 
-    fn warn(&mut self, name: &str, what: &str, error: HubError) {
-        let help = miette::Diagnostic::help(&error);
+    fn warn(&mut self, name: &str, what: &str, error: &HubError) {
+        let help = miette::Diagnostic::help(error);
         let help = help.map(|help| format!("; {help}")).unwrap_or_default();
         self.warnings.push(format!("hf:{name}: {what}: {error}{help}"));
     }
