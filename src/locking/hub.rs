@@ -6,17 +6,14 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use super::{Changes, LockOptions, LockingError, Renew};
 use crate::event::Reporter;
-use crate::hub::{Hub, HubError};
-use crate::lock::{ConfigFacts, LockedRepository};
+use crate::hub::{CONFIG_FILE, HubError};
+use crate::lock::LockedRepository;
 use crate::spec::{FilePatterns, HubSource, Project};
 use crate::step::StepError;
 use crate::workspace::Workspace;
 
 /// How many repositories are asked for at once.
 const AT_ONCE: usize = 8;
-
-/// No `config.json` is larger by right.
-const CONFIG_LIMIT: u64 = 4 << 20;
 
 /// Resolves branches and tags that are not locked. What a spec pins is listed too when
 /// `options.complete` says so, but needs no entry to be planned: that it can't be listed stops
@@ -65,7 +62,7 @@ pub(super) async fn settle(
                 _ => source.revision.clone(),
             };
             async move {
-                let answer = ask(hub, &source.repository, &revision).await;
+                let answer = hub.listing(&source.repository, &revision).await;
                 (name, source, answer)
             }
             .boxed()
@@ -134,32 +131,8 @@ fn renews(upgrade: &Renew, source: &HubSource, models: &[String]) -> bool {
 /// Whether nothing is left to ask for.
 fn is_whole(entry: Option<&LockedRepository>) -> bool {
     entry.is_some_and(|entry| {
-        entry.config.is_some() || !entry.files.iter().any(|file| file.path == CONFIG)
+        entry.config.is_some() || !entry.files.iter().any(|file| file.path == CONFIG_FILE)
     })
-}
-
-const CONFIG: &str = "config.json";
-
-/// Asks for the files of a revision and for what its `config.json` says; that alone may fail, since
-/// a gated repository lists its files to everybody.
-pub async fn ask(
-    hub: &Hub,
-    repository: &str,
-    revision: &str,
-) -> Result<(LockedRepository, Option<HubError>), HubError> {
-    let revision = hub.revision(repository, revision).await?;
-    let config = revision.files.iter().find(|file| file.path == CONFIG);
-    let config = match config.filter(|file| file.size <= CONFIG_LIMIT) {
-        Some(file) => hub.read(repository, &revision.commit, file).await.map(Some),
-        None => Ok(None),
-    };
-    let (config, lacking) = match config {
-        Ok(config) => (config, None),
-        Err(error) => (None, Some(error)),
-    };
-    // What is no JSON says nothing, and needs not be asked for again.
-    let facts = config.map(|text| ConfigFacts::parse(&text).unwrap_or_default());
-    Ok((LockedRepository::new(revision, facts), lacking))
 }
 
 impl Changes {

@@ -1,7 +1,7 @@
 //! Settles every moving reference: bases, wheels and revisions on a hub, into the lock.
 
 mod base;
-pub mod hub;
+mod hub;
 mod wheels;
 
 use std::collections::BTreeMap;

@@ -34,8 +34,13 @@ impl FilePatterns {
         (self.allow.is_empty() || any(&self.allow)) && !any(&self.ignore)
     }
 
-    /// The patterns as one line, for keys and reasons: `["a*", "b"]`.
-    pub fn text(patterns: &[String]) -> String {
+    /// Those of `allow` and `ignore` that say something, each as one line, for keys and reasons.
+    pub fn fields(&self) -> impl Iterator<Item = (&'static str, String)> {
+        let written = [("allow", &self.allow), ("ignore", &self.ignore)].into_iter();
+        written.filter(|(_, it)| !it.is_empty()).map(|(key, it)| (key, Self::text(it)))
+    }
+
+    pub(super) fn text(patterns: &[String]) -> String {
         format!("{patterns:?}")
     }
 }

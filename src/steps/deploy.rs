@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::weights::{Placed, describe_patterns};
+use super::Placed;
 use crate::engines::{self, engine, json};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::spec::{Model, Value};
@@ -79,7 +79,9 @@ impl Serving {
                 .field(format_args!("{table}.source"), &placed.snapshot.repository)
                 .field(format_args!("{table}.revision"), inputs.fact(&placed.step, "commit"));
             if let Some(source) = source.hub() {
-                describe_patterns(table, &source.files, fingerprint);
+                for (key, patterns) in source.files.fields() {
+                    fingerprint.field(format_args!("{table}.{key}"), patterns);
+                }
             }
         }
         if let Some(draft) = &self.model.draft {

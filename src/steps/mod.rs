@@ -18,10 +18,10 @@ use crate::engines;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
-use crate::spec::{ImageName, Model, When};
+use crate::spec::{ImageName, Model, ModelSource, When};
 use crate::step::{Inputs, Step, StepError, StepId};
+use crate::targets::Snapshot;
 use crate::workspace::SharedWorkspace;
-use weights::AllPlaced;
 
 /// Compiles a project whose images are locked into its DAG.
 pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph, StepError> {
@@ -43,6 +43,16 @@ pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph
     }
     Ok(Graph::new(steps)?)
 }
+
+/// Where a step puts the weights of a source.
+#[derive(Debug, Clone)]
+struct Placed {
+    step: StepId,
+    snapshot: Snapshot,
+}
+
+/// The weights of every source, by source.
+type AllPlaced<'a> = HashMap<&'a ModelSource, Placed>;
 
 /// Pure steps without inputs, by key: the same work is one step, whichever image asks first.
 type Shared = HashMap<Key, StepId>;

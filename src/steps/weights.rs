@@ -7,12 +7,12 @@ use async_trait::async_trait;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use super::{AllPlaced, Placed};
 use crate::event::Reporter;
 use crate::fetch::hex;
 use crate::fingerprint::Fingerprint;
 use crate::hub::{Hub, HubError, Manifest, RemoteFile};
 use crate::lock::LockedRepository;
-use crate::locking;
 use crate::spec::{FilePatterns, HubSource, Model, ModelSource};
 use crate::step::{
     Facts, Head, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
@@ -32,16 +32,6 @@ struct NothingWanted {
     commit: String,
     some: String,
 }
-
-/// Where a step puts the weights of a source.
-#[derive(Debug, Clone)]
-pub(super) struct Placed {
-    pub(super) step: StepId,
-    pub(super) snapshot: Snapshot,
-}
-
-/// The weights of every source, by source.
-pub(super) type AllPlaced<'a> = HashMap<&'a ModelSource, Placed>;
 
 /// What a step puts into a volume. Sources that come to the same share a step: two branches that
 /// stand at one commit, say.
@@ -212,7 +202,7 @@ impl Weigh {
             return Ok(locked);
         }
         let Snapshot { repository, commit } = &self.snapshot;
-        let (listed, _) = locking::hub::ask(hub, repository, commit).await?;
+        let (listed, _) = hub.listing(repository, commit).await?;
         if listed.commit != *commit {
             return Err(HubError::Changed {
                 repository: repository.clone(),
@@ -259,7 +249,9 @@ impl Step for Weigh {
             .field("repository", &self.snapshot.repository)
             .field("model.revision", &self.snapshot.commit);
         if let Source::Hub { files, .. } = &self.source {
-            describe_patterns("model", files, &mut fingerprint);
+            for (key, patterns) in files.fields() {
+                fingerprint.field(format_args!("model.{key}"), patterns);
+            }
         }
         fingerprint
     }
@@ -292,14 +284,5 @@ impl Step for Weigh {
         };
         let weights = Weights { snapshot: self.snapshot.clone(), origin };
         self.workspace.target(self.model()).place_weights(&weights, task).await
-    }
-}
-
-/// Describes which files are wanted, where not all are.
-pub(super) fn describe_patterns(table: &str, files: &FilePatterns, fingerprint: &mut Fingerprint) {
-    for (key, patterns) in [("allow", &files.allow), ("ignore", &files.ignore)] {
-        if !patterns.is_empty() {
-            fingerprint.field(format_args!("{table}.{key}"), FilePatterns::text(patterns));
-        }
     }
 }
