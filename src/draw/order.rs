@@ -1,0 +1,143 @@
+//! Who stands above whom in a column: as few crossings of arrows as can be had cheaply.
+
+use super::Diagram;
+
+/// The boxes, and the points where long arrows pass through columns on their way.
+#[derive(Debug)]
+pub(super) struct Columns {
+    /// What stands in each column, from top to bottom.
+    pub(super) columns: Vec<Vec<usize>>,
+    /// The neighbours of each point in the column before.
+    pub(super) before: Vec<Vec<usize>>,
+    /// The neighbours of each point in the column behind.
+    pub(super) behind: Vec<Vec<usize>>,
+    /// The points of each arrow, both ends among them.
+    pub(super) routes: Vec<Vec<usize>>,
+    /// How many boxes there are; points from here on are passed through.
+    pub(super) boxes: usize,
+}
+
+/// More rounds than this hardly ever find anything.
+const ROUNDS: usize = 24;
+
+/// Orders every column.
+pub(super) fn order(diagram: &Diagram, layers: &[usize]) -> Columns {
+    let mut columns = Columns::new(diagram, layers);
+    let mut position = vec![0; columns.before.len()];
+    let mut best = columns.columns.clone();
+    let mut fewest = usize::MAX;
+    for round in 0..ROUNDS {
+        let crossings = columns.crossings(&mut position);
+        if crossings < fewest {
+            fewest = crossings;
+            best.clone_from(&columns.columns);
+        }
+        if crossings == 0 {
+            break;
+        }
+        columns.sweep(round % 2 == 0, &mut position);
+    }
+    columns.columns = best;
+    columns
+}
+
+impl Columns {
+    fn new(diagram: &Diagram, layers: &[usize]) -> Self {
+        let boxes = diagram.nodes.len();
+        let count = layers.iter().max().map_or(0, |last| last + 1);
+        let mut new = Self {
+            columns: vec![Vec::new(); count],
+            before: vec![Vec::new(); boxes],
+            behind: vec![Vec::new(); boxes],
+            routes: Vec::with_capacity(diagram.edges.len()),
+            boxes,
+        };
+        let mut joined = vec![false; boxes];
+        for edge in &diagram.edges {
+            joined[edge.from] = true;
+            joined[edge.to] = true;
+        }
+        for at in (0..boxes).filter(|at| joined[*at]) {
+            new.columns[layers[at]].push(at);
+        }
+        for edge in &diagram.edges {
+            let mut route = vec![edge.from];
+            for column in layers[edge.from] + 1..layers[edge.to] {
+                let point = new.before.len();
+                new.before.push(Vec::new());
+                new.behind.push(Vec::new());
+                new.columns[column].push(point);
+                route.push(point);
+            }
+            route.push(edge.to);
+            for pair in route.windows(2) {
+                new.behind[pair[0]].push(pair[1]);
+                new.before[pair[1]].push(pair[0]);
+            }
+            new.routes.push(route);
+        }
+        // What no arrow touches stands below all else.
+        for at in (0..boxes).filter(|at| !joined[*at]) {
+            new.columns[layers[at]].push(at);
+        }
+        new
+    }
+
+    /// Orders each column by where the neighbours on one side stand, on average.
+    fn sweep(&mut self, rightward: bool, position: &mut [usize]) {
+        let count = self.columns.len();
+        for step in 1..count {
+            let at = if rightward { step } else { count - 1 - step };
+            let fixed = if rightward { at - 1 } else { at + 1 };
+            for (place, point) in self.columns[fixed].iter().enumerate() {
+                position[*point] = place;
+            }
+            let near = if rightward { &self.before } else { &self.behind };
+            let column = &mut self.columns[at];
+            let mut means = Vec::with_capacity(column.len());
+            for point in &*column {
+                let near = &near[*point];
+                let sum: usize = near.iter().map(|point| position[*point]).sum();
+                // As a fraction: nothing is rounded, so nothing depends on how.
+                means.push((*point, (!near.is_empty()).then_some((sum, near.len()))));
+            }
+            // What has no neighbours keeps its place; the others are sorted around it.
+            let mut moving: Vec<_> =
+                means.iter().filter_map(|(point, mean)| Some((*point, (*mean)?))).collect();
+            moving.sort_by(|(_, one), (_, other)| (one.0 * other.1).cmp(&(other.0 * one.1)));
+            let mut moving = moving.into_iter();
+            for (place, (point, mean)) in means.into_iter().enumerate() {
+                let moved = mean.and_then(|_| moving.next()).map(|(point, _)| point);
+                column[place] = moved.unwrap_or(point);
+            }
+        }
+    }
+
+    /// How often arrows cross, in all.
+    fn crossings(&self, position: &mut [usize]) -> usize {
+        for column in &self.columns {
+            for (place, point) in column.iter().enumerate() {
+                position[*point] = place;
+            }
+        }
+        let ends_from = |point: &usize| {
+            let mut ends: Vec<usize> =
+                self.behind[*point].iter().map(|next| position[*next]).collect();
+            ends.sort_unstable();
+            ends
+        };
+        self.columns.iter().map(|column| inversions(column.iter().flat_map(ends_from))).sum()
+    }
+}
+
+/// How many pairs stand in the wrong order.
+fn inversions(numbers: impl Iterator<Item = usize>) -> usize {
+    let mut sorted = Vec::new();
+    let mut pairs = 0;
+    for number in numbers {
+        let place = sorted.partition_point(|other| *other <= number);
+        pairs += sorted.len() - place;
+        sorted.insert(place, number);
+    }
+    pairs
+}

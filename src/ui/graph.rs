@@ -1,0 +1,160 @@
+//! A plan as a drawing: what stands for which step, and in which colour.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use super::plan::reason;
+use super::words::count;
+use crate::draw::{Diagram, Edge, Node, Tone};
+use crate::plan::{Action, Plan, PlannedStep};
+use crate::step::StepId;
+
+/// What is drawn of a plan.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Drawn {
+    /// Every layer, and every arrow, even if a longer way implies it.
+    pub all: bool,
+    /// Without anything that changes from day to day: no action, no key.
+    pub plain: bool,
+}
+
+/// Fewer layers than this are drawn one by one.
+const GROUPED: usize = 3;
+
+/// Draws a plan; `orders` tells which arrows, from one step to another, only say which is first.
+pub fn diagram(
+    title: &str,
+    plan: &Plan,
+    drawn: Drawn,
+    orders: &dyn Fn(&StepId, &StepId) -> bool,
+) -> Diagram {
+    let steps: Vec<&PlannedStep> =
+        plan.steps.iter().filter(|step| !drawn.plain || step.action != Action::Remove).collect();
+    let groups = groups(&steps, drawn.all);
+    let mut places: HashMap<&StepId, usize> = HashMap::new();
+    for (place, group) in groups.iter().enumerate() {
+        places.extend(group.iter().map(|step| (&step.id, place)));
+    }
+    let mut edges: BTreeMap<(usize, usize), bool> = BTreeMap::new();
+    for step in &steps {
+        for input in &step.inputs {
+            let (from, to) = (places[input], places[&step.id]);
+            *edges.entry((from, to)).or_default() |= !orders(input, &step.id);
+        }
+    }
+    let edges = edges.into_iter().map(|((from, to), flows)| Edge { from, to, flows }).collect();
+    let mut names = BTreeSet::new();
+    let nodes = groups.iter().map(|group| {
+        let mut node = node(group, &steps, drawn.plain);
+        while !names.insert((node.kind.clone(), node.name.clone())) {
+            node.name.push('…');
+        }
+        node
+    });
+    let nodes = nodes.collect();
+    let mut diagram =
+        Diagram { title: title.to_owned(), summary: summary(plan, drawn), nodes, edges };
+    if !drawn.all {
+        diagram.without_shortcuts();
+    }
+    diagram
+}
+
+fn summary(plan: &Plan, drawn: Drawn) -> String {
+    if drawn.plain {
+        return count(plan.steps.len(), "step");
+    }
+    let summary = plan.summary();
+    let actions = [
+        (summary.run, "to run"),
+        (summary.pending, "pending"),
+        (summary.fresh, "fresh"),
+        (summary.remove, "to remove"),
+        (summary.conflict, "in conflict"),
+    ];
+    let told = actions.iter().filter(|(number, _)| *number > 0);
+    told.map(|(number, word)| format!("{number} {word}")).collect::<Vec<_>>().join(" · ")
+}
+
+/// The steps that one box stands for: wheel layers that the same images are made of.
+fn groups<'a>(steps: &[&'a PlannedStep], all: bool) -> Vec<Vec<&'a PlannedStep>> {
+    let mut groups: Vec<Vec<&PlannedStep>> = Vec::new();
+    let mut known: HashMap<Vec<&StepId>, usize> = HashMap::new();
+    for step in steps {
+        if all || step.kind != "wheels" {
+            groups.push(vec![step]);
+            continue;
+        }
+        let place = *known.entry(takers(step, steps)).or_insert(groups.len());
+        if place == groups.len() {
+            groups.push(Vec::new());
+        }
+        groups[place].push(step);
+    }
+    let few = |group: &Vec<&PlannedStep>| group.len() < GROUPED;
+    groups
+        .into_iter()
+        .flat_map(|group| {
+            if few(&group) { group.into_iter().map(|step| vec![step]).collect() } else { vec![group] }
+        })
+        .collect()
+}
+
+/// The steps that take something from this one.
+fn takers<'a>(step: &PlannedStep, steps: &[&'a PlannedStep]) -> Vec<&'a StepId> {
+    steps.iter().filter(|other| other.inputs.contains(&step.id)).map(|other| &other.id).collect()
+}
+
+fn node(group: &[&PlannedStep], steps: &[&PlannedStep], plain: bool) -> Node {
+    let first = group[0];
+    let several = group.len() > 1;
+    // What most needs to be seen of several.
+    let action = |step: &PlannedStep| if plain { Tone::Plain } else { tone(step.action) };
+    let tone = group.iter().map(|step| action(step)).max().unwrap_or(Tone::Plain);
+    let (name, detail) = if several {
+        let images: Vec<&str> = takers(first, steps).iter().map(|id| id.name()).collect();
+        let name = format!("{} × {}", images.join(" + "), group.len());
+        let mixed = Tone::TOLD.into_iter().filter_map(|tone| {
+            let number = group.iter().filter(|step| action(step) == tone).count();
+            (number > 0).then(|| format!("{number} {}", tone.word()))
+        });
+        (name, mixed.collect::<Vec<_>>().join(" · "))
+    } else {
+        (first.id.name().to_owned(), if plain { String::new() } else { detail(first) })
+    };
+    let about = group.iter().map(|step| about(step, plain)).collect::<Vec<_>>().join("\n");
+    Node { kind: first.kind.clone(), name, detail, tone, about, count: group.len() }
+}
+
+fn tone(action: Action) -> Tone {
+    match action {
+        Action::Run => Tone::Run,
+        Action::Pending => Tone::Pending,
+        Action::Fresh => Tone::Fresh,
+        Action::Remove => Tone::Remove,
+        Action::Conflict => Tone::Conflict,
+    }
+}
+
+/// The beginning of the key while it is known.
+fn detail(step: &PlannedStep) -> String {
+    const SHOWN: usize = 12;
+    match &step.key {
+        Some(key) => key.to_string().chars().take(SHOWN).collect(),
+        None if step.action == Action::Remove => "no spec wants it".to_owned(),
+        None => "key not known yet".to_owned(),
+    }
+}
+
+/// Everything that the plan says of a step, a line each.
+fn about(step: &PlannedStep, plain: bool) -> String {
+    if plain {
+        return step.id.to_string();
+    }
+    let mut lines = vec![format!("{}: {}", step.id, step.action.word())];
+    lines.extend(step.key.iter().map(|key| format!("key {key}")));
+    lines.extend(step.reasons.iter().map(reason));
+    if !step.observed {
+        lines.push("not looked at".to_owned());
+    }
+    lines.join("\n")
+}
