@@ -125,6 +125,39 @@ impl Input {
     }
 }
 
+/// What every step says of itself, whatever its kind.
+#[derive(Debug, Clone)]
+pub struct Head {
+    /// The unique name.
+    pub id: StepId,
+    /// Whether its outcome depends on the world.
+    pub class: Class,
+    /// What it mostly uses while it runs.
+    pub resource: Resource,
+    /// The models that need it.
+    pub models: Vec<String>,
+    /// What it takes from other steps.
+    pub inputs: Vec<Input>,
+}
+
+impl Head {
+    /// A step whose outcome is true forever.
+    pub fn pure(id: StepId, resource: Resource, models: &[String]) -> Self {
+        Self { id, class: Class::Pure, resource, models: models.to_vec(), inputs: Vec::new() }
+    }
+
+    /// A step that owns a resource in the world.
+    pub fn effect(id: StepId, resource: Resource, models: &[String]) -> Self {
+        Self { class: Class::Effect, ..Self::pure(id, resource, models) }
+    }
+
+    /// The same step, taking these inputs.
+    #[must_use]
+    pub fn taking(self, inputs: Vec<Input>) -> Self {
+        Self { inputs, ..self }
+    }
+}
+
 /// The facts of a step's inputs, limited to those it declared.
 #[derive(Debug, Clone, Default)]
 pub struct Inputs(Vec<(StepId, &'static str, String)>);
@@ -201,20 +234,33 @@ pub type StepError = miette::Report;
 /// Running must be idempotent: a run that was killed is repeated from the start.
 #[async_trait]
 pub trait Step: Send + Sync {
+    /// What it is, before anything is known of its inputs.
+    fn head(&self) -> &Head;
+
     /// The unique name.
-    fn id(&self) -> &StepId;
+    fn id(&self) -> &StepId {
+        &self.head().id
+    }
 
     /// Whether its outcome depends on the world.
-    fn class(&self) -> Class;
+    fn class(&self) -> Class {
+        self.head().class
+    }
 
     /// What it mostly uses while it runs.
-    fn resource(&self) -> Resource;
+    fn resource(&self) -> Resource {
+        self.head().resource
+    }
 
     /// The models that need it.
-    fn models(&self) -> &[String];
+    fn models(&self) -> &[String] {
+        &self.head().models
+    }
 
     /// What it takes from other steps.
-    fn inputs(&self) -> &[Input];
+    fn inputs(&self) -> &[Input] {
+        &self.head().inputs
+    }
 
     /// Describes everything its outcome depends on. Called with all declared facts known.
     fn describe(&self, inputs: &Inputs) -> Fingerprint;
@@ -232,7 +278,10 @@ pub trait Step: Send + Sync {
     /// Tells of the resource what the last look at the world showed. Effect steps only.
     ///
     /// `wanted` is there once all declared facts are known.
-    fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation;
+    fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
+        let _ = wanted;
+        Observation::Unobserved(None)
+    }
 
     /// Whether the files behind `facts` are in the cache. Pure steps only.
     fn has_blobs(&self, facts: &Facts) -> bool {

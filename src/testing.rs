@@ -12,8 +12,8 @@ use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::graph::Graph;
 use crate::plan::{self, Action, Plan, Unwanted, Wishes};
 use crate::step::{
-    Class, Edge, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
-    Task, Wanted,
+    Class, Edge, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError,
+    StepId, Task, Wanted,
 };
 use crate::store::Store;
 
@@ -108,11 +108,7 @@ impl Drop for Running<'_> {
 /// A step as a test describes it.
 #[derive(Debug, Clone)]
 pub(crate) struct Fake {
-    id: StepId,
-    class: Class,
-    resource: Resource,
-    models: Vec<String>,
-    inputs: Vec<Input>,
+    head: Head,
     fields: BTreeMap<String, String>,
     exclusive: Option<String>,
     predicted: Option<String>,
@@ -123,11 +119,7 @@ pub(crate) struct Fake {
 impl Fake {
     pub(crate) fn pure(id: &str) -> Self {
         Self {
-            id: id.into(),
-            class: Class::Pure,
-            resource: Resource::Network,
-            models: vec!["m".to_owned()],
-            inputs: Vec::new(),
+            head: Head::pure(id.into(), Resource::Network, &["m".to_owned()]),
             fields: BTreeMap::new(),
             exclusive: None,
             predicted: None,
@@ -137,11 +129,12 @@ impl Fake {
     }
 
     pub(crate) fn effect(id: &str) -> Self {
-        Self { class: Class::Effect, ..Self::pure(id) }
+        let pure = Self::pure(id);
+        Self { head: Head { class: Class::Effect, ..pure.head }, ..pure }
     }
 
     pub(crate) fn id(&self) -> &StepId {
-        &self.id
+        &self.head.id
     }
 
     /// A field; one whose label begins with `note` is hashed and changes nothing that is made.
@@ -151,27 +144,27 @@ impl Fake {
     }
 
     pub(crate) fn takes(mut self, id: &str) -> Self {
-        self.inputs.push(Input::facts(id.into(), OUT));
+        self.head.inputs.push(Input::facts(id.into(), OUT));
         self
     }
 
     pub(crate) fn takes_files(mut self, id: &str) -> Self {
-        self.inputs.push(Input::blobs(id.into(), OUT));
+        self.head.inputs.push(Input::blobs(id.into(), OUT));
         self
     }
 
     pub(crate) fn after(mut self, id: &str) -> Self {
-        self.inputs.push(Input { step: id.into(), edge: Edge::Order, blobs: false });
+        self.head.inputs.push(Input { step: id.into(), edge: Edge::Order, blobs: false });
         self
     }
 
     pub(crate) fn gated_by(mut self, id: &str) -> Self {
-        self.inputs.push(Input { step: id.into(), edge: Edge::Gate, blobs: false });
+        self.head.inputs.push(Input { step: id.into(), edge: Edge::Gate, blobs: false });
         self
     }
 
     pub(crate) fn uses(mut self, resource: Resource) -> Self {
-        self.resource = resource;
+        self.head.resource = resource;
         self
     }
 
@@ -193,7 +186,7 @@ impl Fake {
 
     fn out(&self, inputs: &Inputs) -> String {
         let mut content = Fingerprint::new("content", 1);
-        content.field("id", &self.id);
+        content.field("id", &self.head.id);
         for (label, value) in self.fields.iter().filter(|(label, _)| !label.starts_with("note")) {
             content.field(format!("field.{label}"), value);
         }
@@ -203,6 +196,7 @@ impl Fake {
 
     fn take(&self, inputs: &Inputs, fingerprint: &mut Fingerprint) {
         let consumed: BTreeSet<&StepId> = self
+            .head
             .inputs
             .iter()
             .filter(|input| matches!(input.edge, Edge::Consumes(_)))
@@ -216,29 +210,13 @@ impl Fake {
 
 #[async_trait]
 impl Step for Fake {
-    fn id(&self) -> &StepId {
-        &self.id
-    }
-
-    fn class(&self) -> Class {
-        self.class
-    }
-
-    fn resource(&self) -> Resource {
-        self.resource
-    }
-
-    fn models(&self) -> &[String] {
-        &self.models
-    }
-
-    fn inputs(&self) -> &[Input] {
-        &self.inputs
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {
-        let mut fingerprint = Fingerprint::new(self.id.kind(), 1);
-        fingerprint.field("id", &self.id);
+        let mut fingerprint = Fingerprint::new(self.head.id.kind(), 1);
+        fingerprint.field("id", &self.head.id);
         for (label, value) in &self.fields {
             fingerprint.field(label, value);
         }
@@ -260,7 +238,7 @@ impl Step for Fake {
 
     fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
         let Some(world) = &self.world else { return Observation::Absent };
-        match held(&world.seen).get(&self.id) {
+        match held(&world.seen).get(&self.head.id) {
             None => Observation::Absent,
             Some(Thing::Ours { key, facts }) => {
                 Observation::Present { key: *key, facts: facts.clone() }
@@ -279,27 +257,27 @@ impl Step for Fake {
 
     fn has_blobs(&self, facts: &Facts) -> bool {
         let Some(world) = &self.world else { return true };
-        held(&world.files).contains(&(self.id.clone(), facts["out"].clone()))
+        held(&world.files).contains(&(self.head.id.clone(), facts["out"].clone()))
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let world = self.world.as_deref().expect("a fake that runs has a world");
-        for input in self.inputs.iter().filter(|input| input.blobs) {
+        for input in self.head.inputs.iter().filter(|input| input.blobs) {
             let wanted = (input.step.clone(), task.inputs.fact(&input.step, "out").to_owned());
-            assert!(held(&world.files).contains(&wanted), "{} ran without its files", self.id);
+            assert!(held(&world.files).contains(&wanted), "{} ran without its files", self.head.id);
         }
-        let _running = Running(world, &self.id);
+        let _running = Running(world, &self.head.id);
         {
             let mut running = held(&world.running);
-            assert!(running.insert(self.id.clone()), "{} ran twice at once", self.id);
+            assert!(running.insert(self.head.id.clone()), "{} ran twice at once", self.head.id);
             let mut most = held(&world.most);
             *most = running.len().max(*most);
         }
-        held(&world.log).push(self.id.to_string());
+        held(&world.log).push(self.head.id.to_string());
         for _ in 0..3 {
             tokio::task::yield_now().await;
         }
-        let script = held(&world.scripts).get(&self.id).cloned();
+        let script = held(&world.scripts).get(&self.head.id).cloned();
         let mut facts: Facts = [("out".to_owned(), self.out(&task.inputs))].into();
         match script {
             Some(Script::Fail) => return Err(miette::miette!("scripted failure")),
@@ -310,20 +288,20 @@ impl Step for Fake {
                 while task.reporter.check().is_ok() {
                     tokio::time::sleep(Duration::from_millis(5)).await;
                 }
-                held(&world.log).push(format!("{} tidied", self.id));
+                held(&world.log).push(format!("{} tidied", self.head.id));
                 return Err(Cancelled.into());
             }
             Some(Script::Deaf) => std::future::pending().await,
             Some(Script::Panic) => panic!("scripted panic"),
             None => {}
         }
-        match self.class {
+        match self.head.class {
             Class::Pure => {
-                held(&world.files).insert((self.id.clone(), facts["out"].clone()));
+                held(&world.files).insert((self.head.id.clone(), facts["out"].clone()));
             }
             Class::Effect => {
                 let thing = Thing::Ours { key: task.key, facts: facts.clone() };
-                held(&world.things).insert(self.id.clone(), thing);
+                held(&world.things).insert(self.head.id.clone(), thing);
             }
         }
         // A kill may fall between the effect and its row.

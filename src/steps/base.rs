@@ -7,10 +7,7 @@ use crate::debian;
 use crate::fingerprint::Fingerprint;
 use crate::oci::{GzipBlocks, OciError};
 use crate::spec::ImageName;
-use crate::step::{
-    Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
-    Wanted,
-};
+use crate::step::{Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepId, Task};
 use crate::workspace::SharedWorkspace;
 
 /// Raise when the same packages come to make another layer.
@@ -18,8 +15,7 @@ const VERSION: u32 = 1;
 
 pub(super) struct Base {
     workspace: SharedWorkspace,
-    id: StepId,
-    models: Vec<String>,
+    head: Head,
     locked: debian::LockedDebian,
 }
 
@@ -30,8 +26,7 @@ impl Base {
             .unwrap_or_else(|| panic!("BUG: the base of {image} was not locked"));
         Self {
             workspace: workspace.clone(),
-            id: StepId::new("base", image),
-            models: models.to_vec(),
+            head: Head::pure(StepId::new("base", image), Resource::Network, models),
             locked,
         }
     }
@@ -39,24 +34,8 @@ impl Base {
 
 #[async_trait]
 impl Step for Base {
-    fn id(&self) -> &StepId {
-        &self.id
-    }
-
-    fn class(&self) -> Class {
-        Class::Pure
-    }
-
-    fn resource(&self) -> Resource {
-        Resource::Network
-    }
-
-    fn models(&self) -> &[String] {
-        &self.models
-    }
-
-    fn inputs(&self) -> &[Input] {
-        &[]
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn describe(&self, _: &Inputs) -> Fingerprint {
@@ -69,10 +48,6 @@ impl Step for Base {
             fingerprint.field(format!("package.{}", package.name), version);
         }
         fingerprint
-    }
-
-    fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
-        Observation::Unobserved(None)
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {

@@ -8,7 +8,7 @@ use crate::engines::{self, engine, json};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::spec::{Model, Value};
 use crate::step::{
-    Class, Edge, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
+    Edge, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
     Task, Wanted,
 };
 use crate::targets::{self, Deployment, Target};
@@ -40,6 +40,11 @@ impl Serving {
             Input::blobs(self.image.clone(), IMAGE_FACTS),
             Input::facts(self.weights.clone(), WEIGHTS_FACTS),
         ]
+    }
+
+    /// The head of a step that starts this model's engine.
+    pub(super) fn head(&self, id: StepId, inputs: Vec<Input>) -> Head {
+        Head::effect(id, Resource::Accelerator, &[self.model.name.to_string()]).taking(inputs)
     }
 
     /// Everything that can change what is compiled; also part of what is deployed.
@@ -115,9 +120,7 @@ impl Serving {
 
 pub(super) struct Deploy {
     serving: Serving,
-    id: StepId,
-    models: Vec<String>,
-    inputs: Vec<Input>,
+    head: Head,
     warms: bool,
 }
 
@@ -130,9 +133,7 @@ impl Deploy {
             blobs: false,
         }));
         Self {
-            id: targets::deploy_id(serving.model.name.as_str()),
-            models: vec![serving.model.name.to_string()],
-            inputs,
+            head: serving.head(targets::deploy_id(serving.model.name.as_str()), inputs),
             warms: warmup.is_some(),
             serving,
         }
@@ -141,24 +142,8 @@ impl Deploy {
 
 #[async_trait]
 impl Step for Deploy {
-    fn id(&self) -> &StepId {
-        &self.id
-    }
-
-    fn class(&self) -> Class {
-        Class::Effect
-    }
-
-    fn resource(&self) -> Resource {
-        Resource::Accelerator
-    }
-
-    fn models(&self) -> &[String] {
-        &self.models
-    }
-
-    fn inputs(&self) -> &[Input] {
-        &self.inputs
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {

@@ -7,7 +7,7 @@ use crate::gateway::{Gateway, facts, gateway_id};
 use crate::litellm::Entry;
 use crate::spec::Model;
 use crate::step::{
-    Class, Edge, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
+    Edge, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
     Wanted,
 };
 use crate::workspace::SharedWorkspace;
@@ -19,10 +19,8 @@ const DEPLOY_FACTS: &[&str] = &["url", "served-name"];
 
 pub(super) struct Wire {
     workspace: SharedWorkspace,
-    id: StepId,
+    head: Head,
     alias: String,
-    models: Vec<String>,
-    inputs: Vec<Input>,
 }
 
 impl Wire {
@@ -41,21 +39,24 @@ impl Wire {
         }));
         Self {
             workspace: workspace.clone(),
-            id: gateway_id(model.name.as_str()),
+            head: Head::effect(
+                gateway_id(model.name.as_str()),
+                Resource::Disk,
+                &[model.name.to_string()],
+            )
+            .taking(inputs),
             alias: alias.to_owned(),
-            models: vec![model.name.to_string()],
-            inputs,
         }
     }
 
     fn gateway(&self) -> &Gateway {
         let gateway = self.workspace.gateway.as_ref();
-        gateway.unwrap_or_else(|| panic!("BUG: {} without a gateway", self.id))
+        gateway.unwrap_or_else(|| panic!("BUG: {} without a gateway", self.id()))
     }
 
     fn entry(&self, known: Option<(&Key, &Inputs)>) -> Entry {
         let fact = |name| {
-            known.map_or("", |(_, inputs)| inputs.fact(&self.inputs[0].step, name)).to_owned()
+            known.map_or("", |(_, inputs)| inputs.fact(&self.inputs()[0].step, name)).to_owned()
         };
         Entry {
             alias: self.alias.clone(),
@@ -64,7 +65,7 @@ impl Wire {
             // A server on this machine asks for none.
             api_key: "none".to_owned(),
             project: self.workspace.project.id.to_string(),
-            model: self.models[0].clone(),
+            model: self.models()[0].clone(),
             key: known.map(|(key, _)| key.to_string()).unwrap_or_default(),
         }
     }
@@ -72,28 +73,12 @@ impl Wire {
 
 #[async_trait]
 impl Step for Wire {
-    fn id(&self) -> &StepId {
-        &self.id
-    }
-
-    fn class(&self) -> Class {
-        Class::Effect
-    }
-
-    fn resource(&self) -> Resource {
-        Resource::Disk
-    }
-
-    fn models(&self) -> &[String] {
-        &self.models
-    }
-
-    fn inputs(&self) -> &[Input] {
-        &self.inputs
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {
-        let deploy = &self.inputs[0].step;
+        let deploy = &self.inputs()[0].step;
         let mut fingerprint = Fingerprint::new("gateway", VERSION);
         fingerprint
             .field("project", self.workspace.project.id.as_str())

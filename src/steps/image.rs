@@ -10,10 +10,7 @@ use crate::blocking::blocking;
 use crate::fingerprint::Fingerprint;
 use crate::oci::{self, Compression, ImageSpec, Layer, LayerRef};
 use crate::spec::{self, ImageName};
-use crate::step::{
-    Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
-    Wanted,
-};
+use crate::step::{Facts, Head, Input, Inputs, Outcome, Resource, Step, StepError, StepId, Task};
 use crate::wheel::{self, Scheme};
 use crate::workspace::{LockedParts, SharedWorkspace};
 
@@ -22,11 +19,9 @@ const VERSION: u32 = 1;
 
 pub(super) struct Image {
     workspace: SharedWorkspace,
-    id: StepId,
-    models: Vec<String>,
+    head: Head,
     described: spec::Image,
     parts: LockedParts,
-    inputs: Vec<Input>,
 }
 
 impl Image {
@@ -43,16 +38,14 @@ impl Image {
             .collect();
         Self {
             workspace: workspace.clone(),
-            id: StepId::new("image", image),
-            models: models.to_vec(),
+            head: Head::pure(StepId::new("image", image), Resource::Disk, models).taking(inputs),
             described: workspace.project.images[image].clone(),
             parts: workspace.parts(image),
-            inputs,
         }
     }
 
     fn layers(&self, inputs: &Inputs) -> Vec<Layer> {
-        self.inputs
+        self.inputs()
             .iter()
             .map(|input| Layer {
                 digest: inputs.fact(&input.step, "digest").to_owned(),
@@ -65,24 +58,8 @@ impl Image {
 
 #[async_trait]
 impl Step for Image {
-    fn id(&self) -> &StepId {
-        &self.id
-    }
-
-    fn class(&self) -> Class {
-        Class::Pure
-    }
-
-    fn resource(&self) -> Resource {
-        Resource::Disk
-    }
-
-    fn models(&self) -> &[String] {
-        &self.models
-    }
-
-    fn inputs(&self) -> &[Input] {
-        &self.inputs
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {
@@ -91,17 +68,13 @@ impl Step for Image {
             .field("architecture", self.described.architecture.name())
             .field("python", self.parts.runtime.python)
             .field("source-date-epoch", self.workspace.settings.epoch);
-        for (input, layer) in self.inputs.iter().zip(self.layers(inputs)) {
+        for (input, layer) in self.inputs().iter().zip(self.layers(inputs)) {
             fingerprint.field(format!("layer.{}", label(&input.step)), layer.digest);
         }
         for (name, value) in &self.described.env {
             fingerprint.field(format!("env.{name}"), value);
         }
         fingerprint
-    }
-
-    fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
-        Observation::Unobserved(None)
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {
@@ -118,7 +91,8 @@ impl Step for Image {
         let scheme =
             Scheme { python: self.parts.runtime.python, epoch: self.workspace.settings.epoch };
         let mut layers = self.layers(&task.inputs);
-        let mut made_by: Vec<String> = self.inputs.iter().map(|input| label(&input.step)).collect();
+        let mut made_by: Vec<String> =
+            self.inputs().iter().map(|input| label(&input.step)).collect();
         made_by.insert(1, "environment".to_owned());
         let spec = ImageSpec {
             architecture: self.described.architecture,

@@ -40,7 +40,7 @@ pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph
     }
     let mut weights = HashMap::new();
     for (path, models) in readers {
-        let step = weights::Weigh::new(workspace, &path, models, reporter)?;
+        let step = weights::Weigh::new(workspace, &path, &models, reporter)?;
         weights.insert(path, (step.id().clone(), step.weights().clone()));
         steps.push(Arc::new(step));
     }

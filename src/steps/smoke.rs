@@ -10,7 +10,7 @@ use crate::fingerprint::Fingerprint;
 use crate::openai::{ApiError, Server};
 use crate::spec::Model;
 use crate::step::{
-    Class, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
+    Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
 };
 use crate::workspace::SharedWorkspace;
 
@@ -21,48 +21,27 @@ const DEPLOY_FACTS: &[&str] = &["instance", "url", "served-name"];
 
 pub(super) struct Smoke {
     workspace: SharedWorkspace,
-    id: StepId,
+    head: Head,
     model: Arc<Model>,
-    models: Vec<String>,
-    inputs: Vec<Input>,
 }
 
 impl Smoke {
     pub(super) fn new(workspace: &SharedWorkspace, model: &Arc<Model>, deploy: &StepId) -> Self {
-        Self {
-            workspace: workspace.clone(),
-            id: StepId::new("smoke", &model.name),
-            model: Arc::clone(model),
-            models: vec![model.name.to_string()],
-            inputs: vec![Input::facts(deploy.clone(), DEPLOY_FACTS)],
-        }
+        let id = StepId::new("smoke", &model.name);
+        let head = Head::effect(id, Resource::Accelerator, &[model.name.to_string()])
+            .taking(vec![Input::facts(deploy.clone(), DEPLOY_FACTS)]);
+        Self { workspace: workspace.clone(), head, model: Arc::clone(model) }
     }
 
     fn fact<'a>(&self, inputs: &'a Inputs, name: &str) -> &'a str {
-        inputs.fact(&self.inputs[0].step, name)
+        inputs.fact(&self.inputs()[0].step, name)
     }
 }
 
 #[async_trait]
 impl Step for Smoke {
-    fn id(&self) -> &StepId {
-        &self.id
-    }
-
-    fn class(&self) -> Class {
-        Class::Effect
-    }
-
-    fn resource(&self) -> Resource {
-        Resource::Accelerator
-    }
-
-    fn models(&self) -> &[String] {
-        &self.models
-    }
-
-    fn inputs(&self) -> &[Input] {
-        &self.inputs
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {

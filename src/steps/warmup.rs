@@ -4,10 +4,7 @@ use async_trait::async_trait;
 
 use super::deploy::Serving;
 use crate::fingerprint::Fingerprint;
-use crate::step::{
-    Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
-    Wanted,
-};
+use crate::step::{Head, Inputs, Observation, Outcome, Step, StepError, StepId, Task, Wanted};
 
 /// Raise when the same settings come to warm another cache.
 const VERSION: u32 = 1;
@@ -21,17 +18,13 @@ pub(super) fn describe(serving: &Serving, inputs: &Inputs) -> Fingerprint {
 
 pub(super) struct Warmup {
     serving: Serving,
-    id: StepId,
-    models: Vec<String>,
-    inputs: Vec<Input>,
+    head: Head,
 }
 
 impl Warmup {
     pub(super) fn new(serving: Serving) -> Self {
         Self {
-            id: StepId::new("warmup", &serving.model.name),
-            models: vec![serving.model.name.to_string()],
-            inputs: serving.inputs(),
+            head: serving.head(StepId::new("warmup", &serving.model.name), serving.inputs()),
             serving,
         }
     }
@@ -39,32 +32,12 @@ impl Warmup {
 
 #[async_trait]
 impl Step for Warmup {
-    fn id(&self) -> &StepId {
-        &self.id
-    }
-
-    fn class(&self) -> Class {
-        Class::Effect
-    }
-
-    fn resource(&self) -> Resource {
-        Resource::Accelerator
-    }
-
-    fn models(&self) -> &[String] {
-        &self.models
-    }
-
-    fn inputs(&self) -> &[Input] {
-        &self.inputs
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {
         describe(&self.serving, inputs)
-    }
-
-    fn predict(&self) -> Facts {
-        Facts::new()
     }
 
     fn exclusive(&self) -> Option<String> {

@@ -6,8 +6,7 @@ use crate::event::Reporter;
 use crate::fingerprint::Fingerprint;
 use crate::spec::Model;
 use crate::step::{
-    Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
-    Wanted,
+    Facts, Head, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
 };
 use crate::targets::Weights;
 use crate::workspace::SharedWorkspace;
@@ -17,8 +16,7 @@ const VERSION: u32 = 1;
 
 pub(super) struct Weigh {
     workspace: SharedWorkspace,
-    id: StepId,
-    models: Vec<String>,
+    head: Head,
     weights: Weights,
     commit: String,
 }
@@ -27,7 +25,7 @@ impl Weigh {
     pub(super) fn new(
         workspace: &SharedWorkspace,
         path: &str,
-        models: Vec<String>,
+        models: &[String],
         reporter: &Reporter,
     ) -> Result<Self, StepError> {
         let manifest = workspace.manifest(path, reporter)?;
@@ -40,8 +38,8 @@ impl Weigh {
             manifest,
             from: workspace.root.join(path),
         };
-        let id = StepId::new("weights", path);
-        Ok(Self { workspace: workspace.clone(), id, models, weights, commit })
+        let head = Head::effect(StepId::new("weights", path), Resource::Disk, models);
+        Ok(Self { workspace: workspace.clone(), head, weights, commit })
     }
 
     pub(super) fn weights(&self) -> &Weights {
@@ -52,31 +50,15 @@ impl Weigh {
         self.workspace
             .project
             .models
-            .get(self.models.first().map_or("", String::as_str))
-            .unwrap_or_else(|| panic!("BUG: {} is needed by no model", self.id))
+            .get(self.models().first().map_or("", String::as_str))
+            .unwrap_or_else(|| panic!("BUG: {} is needed by no model", self.id()))
     }
 }
 
 #[async_trait]
 impl Step for Weigh {
-    fn id(&self) -> &StepId {
-        &self.id
-    }
-
-    fn class(&self) -> Class {
-        Class::Effect
-    }
-
-    fn resource(&self) -> Resource {
-        Resource::Disk
-    }
-
-    fn models(&self) -> &[String] {
-        &self.models
-    }
-
-    fn inputs(&self) -> &[Input] {
-        &[]
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn describe(&self, _: &Inputs) -> Fingerprint {

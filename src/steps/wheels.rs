@@ -8,10 +8,7 @@ use crate::fingerprint::Fingerprint;
 use crate::lock::pylock::LockedWheel;
 use crate::python;
 use crate::spec::ImageName;
-use crate::step::{
-    Class, Facts, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
-    Wanted,
-};
+use crate::step::{Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepId, Task};
 use crate::wheel::{self, Scheme, WheelFile};
 use crate::workspace::SharedWorkspace;
 
@@ -20,8 +17,7 @@ const FREE_LAYERS: usize = 127 - 2;
 
 pub(super) struct Wheels {
     workspace: SharedWorkspace,
-    id: StepId,
-    models: Vec<String>,
+    head: Head,
     locked: Vec<LockedWheel>,
     scheme: Scheme,
 }
@@ -43,8 +39,11 @@ pub(super) fn slots(
         .into_iter()
         .map(|slot| Wheels {
             workspace: workspace.clone(),
-            id: StepId::new("wheels", format!("{image}/{}", slot.name)),
-            models: models.to_vec(),
+            head: Head::pure(
+                StepId::new("wheels", format!("{image}/{}", slot.name)),
+                Resource::Cpu,
+                models,
+            ),
             locked: slot.wheels.iter().map(|at| parts.wheels[*at].clone()).collect(),
             scheme,
         })
@@ -65,24 +64,8 @@ pub(super) async fn fetch(
 
 #[async_trait]
 impl Step for Wheels {
-    fn id(&self) -> &StepId {
-        &self.id
-    }
-
-    fn class(&self) -> Class {
-        Class::Pure
-    }
-
-    fn resource(&self) -> Resource {
-        Resource::Cpu
-    }
-
-    fn models(&self) -> &[String] {
-        &self.models
-    }
-
-    fn inputs(&self) -> &[Input] {
-        &[]
+    fn head(&self) -> &Head {
+        &self.head
     }
 
     fn describe(&self, _: &Inputs) -> Fingerprint {
@@ -95,10 +78,6 @@ impl Step for Wheels {
             fingerprint.field(format!("wheel.{}", wheel.name), version);
         }
         fingerprint
-    }
-
-    fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
-        Observation::Unobserved(None)
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {

@@ -1,0 +1,104 @@
+//! Settles what lies under the wheels of an image.
+
+use std::collections::BTreeMap;
+
+use super::{Changes, LockOptions, LockingError, Renew};
+use crate::debian::{self, DebianRequest};
+use crate::event::Reporter;
+use crate::fetch::hex;
+use crate::lock::LockedImage;
+use crate::platform::Runtime;
+use crate::spec::{Base, Image, Located};
+use crate::step::StepError;
+use crate::workspace::{Unsupported, Workspace};
+
+pub(super) async fn settle(
+    workspace: &Workspace,
+    image: &Image,
+    options: &LockOptions,
+    reporter: &Reporter,
+    changes: &mut Changes,
+) -> Result<LockedImage, StepError> {
+    let Base::Debian { suite, packages } = &image.base else {
+        return Err(Unsupported::Base { image: image.name.to_string() }.into());
+    };
+    let request = base_request(image, suite, packages);
+    let previous = workspace.lock(|lock| lock.images.get(image.name.as_str()).cloned());
+    let renew = match &options.upgrade {
+        Renew::Nothing | Renew::Gone { .. } => false,
+        Renew::Everything => true,
+        Renew::Named(names) => names.iter().any(|name| {
+            name == image.name.as_str() || previous.as_ref().is_some_and(|locked| locked.has(name))
+        }),
+    };
+    let gone = matches!(&options.upgrade, Renew::Gone { image: of, package }
+        if of == image.name.as_str() && previous.as_ref().is_some_and(|locked| locked.has(package)));
+    if let Some(locked) = &previous
+        && locked.request == request
+        && !renew
+        && !gone
+    {
+        return Ok(locked.clone());
+    }
+    if options.locked {
+        return Err(
+            LockingError::Locked { what: format!("the base of image {}", image.name) }.into()
+        );
+    }
+    reporter.message(format!("{}: choosing Debian packages", image.name));
+    let wanted = DebianRequest {
+        suite: suite.clone(),
+        packages: packages.iter().map(|package| package.value.clone()).collect(),
+        architecture: image.architecture,
+    };
+    let old = previous.as_ref().and_then(|locked| locked.debian.as_ref());
+    let debian = debian::resolve(
+        &workspace.fetcher,
+        &workspace.mirrors(),
+        &wanted,
+        old.filter(|_| !renew),
+        reporter,
+    )
+    .await?;
+    let found =
+        debian.python.ok_or_else(|| LockingError::NoPython { image: image.name.to_string() })?;
+    if let Some(wanted) = image.python
+        && wanted != found
+    {
+        return Err(LockingError::OtherPython {
+            image: image.name.to_string(),
+            wanted: wanted.to_string(),
+            found: found.to_string(),
+        }
+        .into());
+    }
+    let versions = |debian: &debian::LockedDebian| -> BTreeMap<String, String> {
+        debian.packages.iter().map(|it| (it.name.clone(), it.version.clone())).collect()
+    };
+    let before = old.map(versions).unwrap_or_default();
+    changes.add(&image.name, &before, &versions(&debian), "Debian package");
+    let locked = LockedImage {
+        request,
+        runtime: Runtime { architecture: image.architecture, glibc: debian.glibc, python: found },
+        debian: Some(debian),
+    };
+    workspace.change_lock(|lock| {
+        lock.images.insert(image.name.to_string(), locked.clone());
+    })?;
+    Ok(locked)
+}
+
+/// Digest of everything that the answer for a base depends on.
+fn base_request(image: &Image, suite: &str, packages: &[Located<String>]) -> String {
+    let mut names: Vec<&str> = packages.iter().map(|package| package.value.as_str()).collect();
+    names.sort_unstable();
+    names.dedup();
+    let python = image.python.map(|python| python.to_string()).unwrap_or_default();
+    let parts = ["debian", suite, image.architecture.name(), &python];
+    let mut hasher = blake3::Hasher::new();
+    for part in parts.iter().chain(&names) {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hex(&hasher.finalize().as_bytes()[..16])
+}

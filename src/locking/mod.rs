@@ -1,0 +1,200 @@
+//! Settles every moving reference: bases and wheels, into the lock.
+
+mod base;
+mod wheels;
+
+use std::collections::BTreeMap;
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::event::Reporter;
+use crate::lock::pylock::PylockError;
+use crate::spec::{Image, ImageName, nearest};
+use crate::step::StepError;
+use crate::workspace::Workspace;
+
+/// How far locking may go.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct LockOptions {
+    /// Refuse instead of resolving anything.
+    pub locked: bool,
+    /// What to resolve anew although it is locked.
+    pub upgrade: Renew,
+}
+
+/// What to resolve anew although it is locked.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub enum Renew {
+    /// Nothing.
+    #[default]
+    Nothing,
+    /// Everything.
+    Everything,
+    /// The images, and the packages, of these names.
+    Named(Vec<String>),
+    /// What was withdrawn from where it came from; all other pins are kept.
+    Gone {
+        /// The image that needs it.
+        image: String,
+        /// The package.
+        package: String,
+    },
+}
+
+/// Why the lock could not be settled.
+#[derive(Debug, Error, Diagnostic)]
+pub enum LockingError {
+    /// Something is not locked, and must not be.
+    #[error("{what} is not locked, or asks for something else than the lock answers")]
+    #[diagnostic(
+        code(goatbuild::lock::out_of_date),
+        help(
+            "run `goatbuild lock` without --locked (and without CI=true) and commit goatbuild.lock and images/*.pylock.toml"
+        )
+    )]
+    Locked {
+        /// What is missing.
+        what: String,
+    },
+    /// The base has no Python.
+    #[error("the base of image {image} has no Python")]
+    #[diagnostic(
+        code(goatbuild::lock::no_python),
+        help("add \"python3\" to `base.packages` in images/{image}.toml")
+    )]
+    NoPython {
+        /// The image.
+        image: String,
+    },
+    /// The base has another Python.
+    #[error("image {image} asks for Python {wanted}, and its base has {found}")]
+    #[diagnostic(
+        code(goatbuild::lock::other_python),
+        help(
+            "write `python = \"{found}\"`, or leave it out, in images/{image}.toml; or choose another suite"
+        )
+    )]
+    OtherPython {
+        /// The image.
+        image: String,
+        /// As written.
+        wanted: String,
+        /// As found.
+        found: String,
+    },
+    /// The wheels' lock can't be used.
+    #[error("images/{image}.pylock.toml: {error}")]
+    #[diagnostic(
+        code(goatbuild::lock::pylock_file),
+        help(
+            "undo the edit or resolve the merge; or delete the file and run `goatbuild lock` to lock it anew"
+        )
+    )]
+    Pylock {
+        /// The image.
+        image: String,
+        /// What is wrong.
+        error: PylockError,
+    },
+    /// `--upgrade NAME` names nothing.
+    #[error("there is no image or locked package `{name}` to upgrade{}", hint.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    #[diagnostic(code(goatbuild::usage::upgrade))]
+    NoSuchName {
+        /// As given.
+        name: String,
+        /// The nearest name there is.
+        hint: Option<String>,
+    },
+}
+
+/// What locking changed, for people.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Changes {
+    /// One line per package that is new, gone or has another version.
+    pub lines: Vec<String>,
+    /// The images that were resolved.
+    pub resolved: Vec<String>,
+}
+
+/// Settles every image that a model uses.
+pub async fn settle(
+    workspace: &Workspace,
+    options: &LockOptions,
+    reporter: &Reporter,
+) -> Result<Changes, StepError> {
+    let images = &workspace.project.images;
+    check_names(workspace, options)?;
+    let mut changes = Changes::default();
+    for image in images.values() {
+        settle_image(workspace, image, options, reporter, &mut changes).await?;
+    }
+    if !options.locked {
+        workspace
+            .change_lock(|lock| lock.images.retain(|name, _| images.contains_key(name.as_str())))?;
+    }
+    Ok(changes)
+}
+
+fn check_names(workspace: &Workspace, options: &LockOptions) -> Result<(), StepError> {
+    let Renew::Named(names) = &options.upgrade else { return Ok(()) };
+    let mut known: Vec<String> = workspace.project.images.keys().map(ToString::to_string).collect();
+    for image in workspace.project.images.values() {
+        if let Some(lock) = wheels::read_pylock(workspace, &image.name)?.map(|(_, lock)| lock) {
+            known.extend(lock.packages.into_iter().map(|package| package.name));
+        }
+    }
+    workspace.lock(|lock| {
+        let debian = lock.images.values().filter_map(|image| image.debian.as_ref());
+        known.extend(debian.flat_map(|debian| debian.packages.iter().map(|it| it.name.clone())));
+    });
+    for name in names {
+        if !known.contains(name) {
+            let hint = nearest(name, &known).map(str::to_owned);
+            return Err(LockingError::NoSuchName { name: name.clone(), hint }.into());
+        }
+    }
+    Ok(())
+}
+
+async fn settle_image(
+    workspace: &Workspace,
+    image: &Image,
+    options: &LockOptions,
+    reporter: &Reporter,
+    changes: &mut Changes,
+) -> Result<(), StepError> {
+    let base = base::settle(workspace, image, options, reporter, changes).await?;
+    wheels::settle(workspace, image, base.runtime, options, reporter, changes).await
+}
+
+impl Changes {
+    fn add(
+        &mut self,
+        image: &ImageName,
+        old: &BTreeMap<String, String>,
+        new: &BTreeMap<String, String>,
+        noun: &str,
+    ) {
+        if !self.resolved.iter().any(|name| name == image.as_str()) {
+            self.resolved.push(image.to_string());
+        }
+        if old.is_empty() {
+            let plural = if new.len() == 1 { "" } else { "s" };
+            self.lines.push(format!("{image}: locked {} {noun}{plural}", new.len()));
+            return;
+        }
+        for (name, version) in new {
+            match old.get(name) {
+                None => self.lines.push(format!("{image}: + {name} {version}")),
+                Some(was) if was != version => {
+                    self.lines.push(format!("{image}: {name} {was} → {version}"));
+                }
+                Some(_) => {}
+            }
+        }
+        for (name, version) in old.iter().filter(|(name, _)| !new.contains_key(*name)) {
+            self.lines.push(format!("{image}: - {name} {version}"));
+        }
+    }
+}

@@ -1,0 +1,100 @@
+//! Settles the wheels of an image: `images/<image>.pylock.toml`.
+
+use std::path::PathBuf;
+
+use super::{Changes, LockOptions, LockingError, Renew};
+use crate::event::Reporter;
+use crate::lock::pylock::{Pylock, PylockError, PythonRequest};
+use crate::platform::Runtime;
+use crate::python::{self, Upgrade};
+use crate::spec::{Image, ImageName};
+use crate::step::StepError;
+use crate::workspace::{LockedParts, Workspace, unreadable, write};
+
+pub(super) async fn settle(
+    workspace: &Workspace,
+    image: &Image,
+    runtime: Runtime,
+    options: &LockOptions,
+    reporter: &Reporter,
+    changes: &mut Changes,
+) -> Result<(), StepError> {
+    let request = PythonRequest {
+        image: image.name.to_string(),
+        requirements: image.requirements.iter().map(|it| it.value.clone()).collect(),
+        overrides: Vec::new(),
+        runtime,
+    };
+    let found = read_pylock(workspace, &image.name)?;
+    let answered = found.as_ref().is_some_and(|(_, lock)| lock.answers(&request));
+    let upgrade = match &options.upgrade {
+        Renew::Nothing => Upgrade::None,
+        Renew::Everything => Upgrade::All,
+        Renew::Gone { image: of, package } => {
+            let ours = of == image.name.as_str()
+                && found
+                    .as_ref()
+                    .is_some_and(|(_, lock)| lock.packages.iter().any(|it| it.name == *package));
+            if ours { Upgrade::Packages(vec![package.clone()]) } else { Upgrade::None }
+        }
+        Renew::Named(names) if names.iter().any(|name| name == image.name.as_str()) => Upgrade::All,
+        Renew::Named(names) => {
+            let locked = found.as_ref().map(|(_, lock)| lock);
+            let has = |name: &&String| {
+                locked.is_some_and(|lock| lock.packages.iter().any(|it| it.name == **name))
+            };
+            let names: Vec<String> = names.iter().filter(has).cloned().collect();
+            if names.is_empty() { Upgrade::None } else { Upgrade::Packages(names) }
+        }
+    };
+    let lock = match found {
+        Some((_, lock)) if answered && upgrade == Upgrade::None => lock,
+        found => {
+            if options.locked {
+                let what = format!("images/{}.pylock.toml", image.name);
+                return Err(LockingError::Locked { what }.into());
+            }
+            reporter.message(format!("{}: choosing wheels", image.name));
+            let tools = workspace.root.join("cache/tools");
+            let uv = python::ensure_uv(&workspace.fetcher, &tools, reporter).await?;
+            let before = found.as_ref().map(|(text, _)| text.as_str());
+            let work = workspace.root.join("cache/tmp");
+            let lock =
+                python::resolve(&uv, &workspace.fetcher, &request, before, &upgrade, &work).await?;
+            write(&pylock_path(workspace, &image.name), lock.render().as_bytes())?;
+            let versions = |lock: &Pylock| {
+                let pinned = lock.packages.iter();
+                pinned.map(|it| (it.name.clone(), it.version.clone().unwrap_or_default())).collect()
+            };
+            let old = found.map(|(_, lock)| versions(&lock)).unwrap_or_default();
+            changes.add(&image.name, &old, &versions(&lock), "wheel");
+            lock
+        }
+    };
+    let wheels = lock.choose(&runtime)?;
+    workspace.set_parts(image.name.clone(), LockedParts { runtime, wheels });
+    Ok(())
+}
+
+fn pylock_path(workspace: &Workspace, image: &ImageName) -> PathBuf {
+    workspace.root.join("images").join(format!("{image}.pylock.toml"))
+}
+
+pub(super) fn read_pylock(
+    workspace: &Workspace,
+    image: &ImageName,
+) -> Result<Option<(String, Pylock)>, StepError> {
+    let path = pylock_path(workspace, image);
+    let malformed = |error| LockingError::Pylock { image: image.to_string(), error };
+    match std::fs::read(&path) {
+        Ok(bytes) => {
+            let not_text = |_| PylockError::Malformed { reason: "it is not UTF-8 text".to_owned() };
+            let text = String::from_utf8(bytes).map_err(|error| malformed(not_text(error)))?;
+            let lock = Pylock::parse(&text).map_err(malformed)?;
+            Ok(Some((text, lock)))
+        }
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(None),
+        // Whatever it says is not overwritten.
+        Err(source) => Err(unreadable(path, source)),
+    }
+}
