@@ -60,7 +60,7 @@ pub(crate) async fn run(global: &Global, arguments: &GraphArgs) -> Result<Exit, 
     let workspace = session::open(global)?;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let orders = |from: &StepId, to: &StepId| {
-        let inputs = planned.graph.get(to).map(|step| step.inputs()).unwrap_or_default();
+        let inputs = planned.graph.get(to).map(|step| &*step.head().inputs).unwrap_or_default();
         let mut between = inputs.iter().filter(|input| input.step == *from);
         between.all(|input| !matches!(input.edge, Edge::Consumes(_)))
     };

@@ -7,7 +7,8 @@ use super::{Diagram, Edge};
 /// The column of every box, from 0; every arrow leads to a later one.
 ///
 /// Boxes of one kind share a column where that can be, so that what is alike stands together. What
-/// nothing leads to stands right before what needs it first.
+/// nothing leads to stands right before what needs it first, in a column without others: there, the
+/// arrows of others pass between the boxes instead of crossing their arrows.
 pub(super) fn layers(diagram: &Diagram) -> Vec<usize> {
     let mut numbers: HashMap<&str, usize> = HashMap::new();
     let mut kinds = Vec::with_capacity(diagram.nodes.len());
@@ -20,13 +21,13 @@ pub(super) fn layers(diagram: &Diagram) -> Vec<usize> {
     let between: Vec<_> = between.into_iter().collect();
     match longest_ways(numbers.len(), &between) {
         Some(mut columns) => {
-            pull_right(&mut columns, &between);
+            insert_late(&mut columns, &between);
             kinds.into_iter().map(|kind| columns[kind]).collect()
         }
         // Kinds in a circle, though no boxes are.
         None => {
             let mut layers = by_longest_way(diagram);
-            pull_right(&mut layers, &pairs(&diagram.edges));
+            insert_late(&mut layers, &pairs(&diagram.edges));
             layers
         }
     }
@@ -66,15 +67,26 @@ fn longest_ways(count: usize, edges: &[(usize, usize)]) -> Option<Vec<usize>> {
     (done == count).then_some(lengths)
 }
 
-/// Moves what nothing leads to next to the first thing that it leads to.
-fn pull_right(layers: &mut [usize], edges: &[(usize, usize)]) {
-    for thing in 0..layers.len() {
-        if edges.iter().any(|(_, to)| *to == thing) {
-            continue;
+/// Moves what nothing leads to into a new column right before the first thing that it leads to,
+/// unless that is where it stands.
+fn insert_late(layers: &mut [usize], edges: &[(usize, usize)]) {
+    let first_after = |thing: usize, layers: &[usize]| {
+        let behind = edges.iter().filter(|(from, _)| *from == thing).map(|(_, to)| layers[*to]);
+        behind.min().filter(|_| edges.iter().all(|(_, to)| *to != thing))
+    };
+    let mut late: Vec<(usize, usize)> = (0..layers.len())
+        .filter_map(|thing| Some((first_after(thing, layers)?, thing)))
+        .filter(|(first, _)| *first > 1)
+        .collect();
+    // From right to left, so that columns that are still to be looked at have not moved.
+    late.sort_unstable();
+    for group in late.chunk_by(|(one, _), (other, _)| one == other).rev() {
+        let column = group[0].0;
+        for layer in &mut *layers {
+            *layer += usize::from(*layer >= column);
         }
-        let first = edges.iter().filter(|(from, _)| *from == thing).map(|(_, to)| layers[*to]);
-        if let Some(first) = first.min() {
-            layers[thing] = first - 1;
+        for (_, thing) in group {
+            layers[*thing] = column;
         }
     }
 }

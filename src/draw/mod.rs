@@ -131,4 +131,3 @@ impl Diagram {
         self.edges = self.edges.iter().copied().filter(|edge| !implied(edge)).collect();
     }
 }
-

@@ -21,21 +21,31 @@ pub(super) struct Columns {
 const ROUNDS: usize = 24;
 
 /// Orders every column.
+///
+/// Averages lead to the nearest order without many crossings, not to the best one: so it begins from
+/// several, and takes what crosses least.
 pub(super) fn order(diagram: &Diagram, layers: &[usize]) -> Columns {
     let mut columns = Columns::new(diagram, layers);
     let mut position = vec![0; columns.before.len()];
-    let mut best = columns.columns.clone();
+    let given = columns.columns.clone();
+    let followed = columns.follow();
+    let mut best = given.clone();
     let mut fewest = usize::MAX;
-    for round in 0..ROUNDS {
-        let crossings = columns.crossings(&mut position);
-        if crossings < fewest {
-            fewest = crossings;
-            best.clone_from(&columns.columns);
+    'search: for (start, rightward) in
+        [(&given, true), (&followed, true), (&given, false), (&followed, false)]
+    {
+        columns.columns.clone_from(start);
+        for round in 0..ROUNDS {
+            let crossings = columns.crossings(&mut position);
+            if crossings < fewest {
+                fewest = crossings;
+                best.clone_from(&columns.columns);
+            }
+            if crossings == 0 {
+                break 'search;
+            }
+            columns.sweep((round % 2 == 0) == rightward, &mut position);
         }
-        if crossings == 0 {
-            break;
-        }
-        columns.sweep(round % 2 == 0, &mut position);
     }
     columns.columns = best;
     columns
@@ -81,6 +91,32 @@ impl Columns {
             new.columns[layers[at]].push(at);
         }
         new
+    }
+
+    /// The order in which points are met by following arrows from the first box on, in both
+    /// directions: what belongs together stands together.
+    fn follow(&self) -> Vec<Vec<usize>> {
+        let mut column_of = vec![0; self.before.len()];
+        for (at, column) in self.columns.iter().enumerate() {
+            for point in column {
+                column_of[*point] = at;
+            }
+        }
+        let mut met = vec![false; self.before.len()];
+        let mut columns = vec![Vec::new(); self.columns.len()];
+        for start in self.columns.iter().flatten() {
+            let mut open = vec![*start];
+            while let Some(point) = open.pop() {
+                if std::mem::replace(&mut met[point], true) {
+                    continue;
+                }
+                columns[column_of[point]].push(point);
+                // The last one in is followed first: arrows that leave, then those that arrive.
+                open.extend(self.before[point].iter().rev());
+                open.extend(self.behind[point].iter().rev());
+            }
+        }
+        columns
     }
 
     /// Orders each column by where the neighbours on one side stand, on average.

@@ -11,7 +11,7 @@ use super::{Diagram, Node, Tone, layers};
 
 /// Sizes in pixels.
 const MARGIN: f64 = 24.0;
-const HEADER: f64 = 58.0;
+const HEADER: f64 = 74.0;
 const FOOTER: f64 = 40.0;
 const PADDING: f64 = 14.0;
 const NARROWEST: f64 = 132.0;
@@ -19,8 +19,8 @@ const KIND_SIZE: f64 = 10.5;
 const NAME_SIZE: f64 = 13.0;
 const DETAIL_SIZE: f64 = 10.5;
 /// Names that take more cells are cut in the middle; the tooltip has them whole.
-const LONGEST_NAME: u32 = 32;
-const LONGEST_DETAIL: u32 = 38;
+const LONGEST_NAME: u32 = 38;
+const LONGEST_DETAIL: u32 = 44;
 /// How far each card behind a box that stands for several peeks out.
 const PEEK: f64 = 3.5;
 
@@ -66,7 +66,12 @@ pub(super) fn render(diagram: &Diagram) -> String {
 
     let mut text = String::new();
     head(&mut text, diagram, &tones, width, height);
-    arrows(&mut text, diagram, &columns, &Ways { boxes: &boxes, layers: &layers, middles, lefts, widths });
+    arrows(
+        &mut text,
+        diagram,
+        &columns,
+        &Ways { boxes: &boxes, layers: &layers, middles, lefts, widths },
+    );
     for placed in &boxes {
         draw(&mut text, placed);
     }
@@ -138,7 +143,8 @@ fn head(text: &mut String, diagram: &Diagram, tones: &BTreeSet<Tone>, width: f64
     text.push_str("}\n</style>\n");
     let _ = writeln!(text, "<rect class=\"g\" width=\"{width}\" height=\"{height}\"/>");
     let left = at(MARGIN);
-    let _ = writeln!(text, "<text class=\"t\" x=\"{left}\" y=\"30\">{}</text>", xml(&diagram.title));
+    let _ =
+        writeln!(text, "<text class=\"t\" x=\"{left}\" y=\"30\">{}</text>", xml(&diagram.title));
     if !diagram.summary.is_empty() {
         let summary = xml(&diagram.summary);
         let _ = writeln!(text, "<text class=\"s\" x=\"{left}\" y=\"47\">{summary}</text>");
@@ -244,10 +250,8 @@ fn arrows(text: &mut String, diagram: &Diagram, columns: &Columns, ways: &Ways<'
         let _ = writeln!(into, "<path class=\"a{order}{classes}\" d=\"{path}\"/>");
         let (tip, top, low) = (at(x + HEAD), at(y - 3.5), at(y + 3.5));
         let (x, y) = (at(x), at(y));
-        let _ = writeln!(
-            into,
-            "<path class=\"h{classes}\" d=\"M{x} {top}L{tip} {y}L{x} {low}Z\"/>"
-        );
+        let _ =
+            writeln!(into, "<path class=\"h{classes}\" d=\"M{x} {top}L{tip} {y}L{x} {low}Z\"/>");
     }
     text.push_str(&plain);
     text.push_str(&told);
@@ -326,7 +330,10 @@ const ORDER: &str = "dashed: order only, no content";
 const LEGEND_SIZE: f64 = 10.5;
 
 /// The legend's entries: tones that are there, then the dashed arrow if one is.
-fn entries<'a>(diagram: &Diagram, tones: &'a BTreeSet<Tone>) -> impl Iterator<Item = Option<Tone>> + use<'a> {
+fn entries<'a>(
+    diagram: &Diagram,
+    tones: &'a BTreeSet<Tone>,
+) -> impl Iterator<Item = Option<Tone>> + use<'a> {
     let dashed = diagram.edges.iter().any(|edge| !edge.flows);
     let told = Tone::TOLD.into_iter().filter(|tone| tones.contains(tone)).map(Some);
     told.chain(dashed.then_some(None))
@@ -358,7 +365,8 @@ fn legend(text: &mut String, diagram: &Diagram, tones: &BTreeSet<Tone>, y: f64) 
             let _ = writeln!(text, "<path class=\"a o\" d=\"M{left} {middle}H{}\"/>", at(x + 24.0));
             30.0
         };
-        let _ = writeln!(text, "<text class=\"k\" x=\"{}\" y=\"{line}\">{words}</text>", at(x + room));
+        let _ =
+            writeln!(text, "<text class=\"k\" x=\"{}\" y=\"{line}\">{words}</text>", at(x + room));
         x += entry_width(entry);
     }
 }

@@ -29,7 +29,8 @@ pub fn diagram(
 ) -> Diagram {
     let steps: Vec<&PlannedStep> =
         plan.steps.iter().filter(|step| !drawn.plain || step.action != Action::Remove).collect();
-    let groups = groups(&steps, drawn.all);
+    let takers = takers(&steps);
+    let groups = groups(&steps, &takers, drawn.all);
     let mut places: HashMap<&StepId, usize> = HashMap::new();
     for (place, group) in groups.iter().enumerate() {
         places.extend(group.iter().map(|step| (&step.id, place)));
@@ -44,7 +45,7 @@ pub fn diagram(
     let edges = edges.into_iter().map(|((from, to), flows)| Edge { from, to, flows }).collect();
     let mut names = BTreeSet::new();
     let nodes = groups.iter().map(|group| {
-        let mut node = node(group, &steps, drawn.plain);
+        let mut node = node(group, &takers, drawn.plain);
         while !names.insert((node.kind.clone(), node.name.clone())) {
             node.name.push('…');
         }
@@ -76,15 +77,21 @@ fn summary(plan: &Plan, drawn: Drawn) -> String {
 }
 
 /// The steps that one box stands for: wheel layers that the same images are made of.
-fn groups<'a>(steps: &[&'a PlannedStep], all: bool) -> Vec<Vec<&'a PlannedStep>> {
+fn groups<'a>(
+    steps: &[&'a PlannedStep],
+    takers: &HashMap<&StepId, Vec<&StepId>>,
+    all: bool,
+) -> Vec<Vec<&'a PlannedStep>> {
     let mut groups: Vec<Vec<&PlannedStep>> = Vec::new();
-    let mut known: HashMap<Vec<&StepId>, usize> = HashMap::new();
+    let mut known: HashMap<&[&StepId], usize> = HashMap::new();
     for step in steps {
         if all || step.kind != "wheels" {
             groups.push(vec![step]);
             continue;
         }
-        let place = *known.entry(takers(step, steps)).or_insert(groups.len());
+        let place = *known
+            .entry(takers.get(&step.id).map_or(&[][..], Vec::as_slice))
+            .or_insert(groups.len());
         if place == groups.len() {
             groups.push(Vec::new());
         }
@@ -94,24 +101,35 @@ fn groups<'a>(steps: &[&'a PlannedStep], all: bool) -> Vec<Vec<&'a PlannedStep>>
     groups
         .into_iter()
         .flat_map(|group| {
-            if few(&group) { group.into_iter().map(|step| vec![step]).collect() } else { vec![group] }
+            if few(&group) {
+                group.into_iter().map(|step| vec![step]).collect()
+            } else {
+                vec![group]
+            }
         })
         .collect()
 }
 
-/// The steps that take something from this one.
-fn takers<'a>(step: &PlannedStep, steps: &[&'a PlannedStep]) -> Vec<&'a StepId> {
-    steps.iter().filter(|other| other.inputs.contains(&step.id)).map(|other| &other.id).collect()
+/// The steps that take something from each step.
+fn takers<'a>(steps: &[&'a PlannedStep]) -> HashMap<&'a StepId, Vec<&'a StepId>> {
+    let mut takers: HashMap<&StepId, Vec<&StepId>> = HashMap::new();
+    for step in steps {
+        for input in &step.inputs {
+            takers.entry(input).or_default().push(&step.id);
+        }
+    }
+    takers
 }
 
-fn node(group: &[&PlannedStep], steps: &[&PlannedStep], plain: bool) -> Node {
+fn node(group: &[&PlannedStep], takers: &HashMap<&StepId, Vec<&StepId>>, plain: bool) -> Node {
     let first = group[0];
     let several = group.len() > 1;
     // What most needs to be seen of several.
     let action = |step: &PlannedStep| if plain { Tone::Plain } else { tone(step.action) };
     let tone = group.iter().map(|step| action(step)).max().unwrap_or(Tone::Plain);
     let (name, detail) = if several {
-        let images: Vec<&str> = takers(first, steps).iter().map(|id| id.name()).collect();
+        let images = takers.get(&first.id).into_iter().flatten();
+        let images: Vec<&str> = images.map(|id| id.name()).collect();
         let name = format!("{} × {}", images.join(" + "), group.len());
         let mixed = Tone::TOLD.into_iter().filter_map(|tone| {
             let number = group.iter().filter(|step| action(step) == tone).count();
@@ -137,9 +155,8 @@ fn tone(action: Action) -> Tone {
 
 /// The beginning of the key while it is known.
 fn detail(step: &PlannedStep) -> String {
-    const SHOWN: usize = 12;
     match &step.key {
-        Some(key) => key.to_string().chars().take(SHOWN).collect(),
+        Some(key) => key.short(),
         None if step.action == Action::Remove => "no spec wants it".to_owned(),
         None => "key not known yet".to_owned(),
     }
@@ -158,3 +175,6 @@ fn about(step: &PlannedStep, plain: bool) -> String {
     }
     lines.join("\n")
 }
+
+#[cfg(test)]
+mod tests;
