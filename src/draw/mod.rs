@@ -106,6 +106,12 @@ impl Diagram {
         mermaid::render(self)
     }
 
+    /// How often arrows cross where the SVG puts them.
+    #[cfg(test)]
+    pub(crate) fn crossings(&self) -> usize {
+        order::order(self, &layers::layers(self)).count_crossings()
+    }
+
     /// Leaves out arrows that a longer way implies: what remains reaches the same.
     pub fn without_shortcuts(&mut self) {
         let mut next = vec![Vec::new(); self.nodes.len()];
@@ -131,3 +137,6 @@ impl Diagram {
         self.edges = self.edges.iter().copied().filter(|edge| !implied(edge)).collect();
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -150,6 +150,12 @@ impl Columns {
     }
 
     /// How often arrows cross, in all.
+    #[cfg(test)]
+    pub(super) fn count_crossings(&self) -> usize {
+        self.crossings(&mut vec![0; self.before.len()])
+    }
+
+    /// The same, with room to note positions in.
     fn crossings(&self, position: &mut [usize]) -> usize {
         for column in &self.columns {
             for (place, point) in column.iter().enumerate() {

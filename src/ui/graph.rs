@@ -139,7 +139,7 @@ fn node(group: &[&PlannedStep], takers: &HashMap<&StepId, Vec<&StepId>>, plain: 
     } else {
         (first.id.name().to_owned(), if plain { String::new() } else { detail(first) })
     };
-    let about = group.iter().map(|step| about(step, plain)).collect::<Vec<_>>().join("\n");
+    let about = if several { about_several(group, plain) } else { about(first, plain) };
     Node { kind: first.kind.clone(), name, detail, tone, about, count: group.len() }
 }
 
@@ -162,6 +162,23 @@ fn detail(step: &PlannedStep) -> String {
     }
 }
 
+/// What the plan says of some of many steps: what is not fresh comes first.
+fn about_several(group: &[&PlannedStep], plain: bool) -> String {
+    const SHOWN: usize = 12;
+    let mut steps = group.to_vec();
+    steps.sort_by_key(|step| (!plain && step.action == Action::Fresh, &step.id));
+    let line = |step: &&PlannedStep| match step.reasons.first() {
+        _ if plain => step.id.to_string(),
+        Some(first) => format!("{}: {}, {}", step.id, step.action.word(), reason(first)),
+        None => format!("{}: {}", step.id, step.action.word()),
+    };
+    let mut lines: Vec<String> = steps.iter().take(SHOWN).map(line).collect();
+    if steps.len() > SHOWN {
+        lines.push(format!("and {} more", steps.len() - SHOWN));
+    }
+    lines.join("\n")
+}
+
 /// Everything that the plan says of a step, a line each.
 fn about(step: &PlannedStep, plain: bool) -> String {
     if plain {
@@ -170,6 +187,7 @@ fn about(step: &PlannedStep, plain: bool) -> String {
     let mut lines = vec![format!("{}: {}", step.id, step.action.word())];
     lines.extend(step.key.iter().map(|key| format!("key {key}")));
     lines.extend(step.reasons.iter().map(reason));
+    lines.extend(step.note.clone());
     if !step.observed {
         lines.push("not looked at".to_owned());
     }

@@ -27,6 +27,7 @@ impl Sketch {
                 _ => Vec::new(),
             },
             inputs: inputs.iter().map(|input| StepId::from(*input)).collect(),
+            note: None,
             facts: Facts::new(),
             id,
         });
@@ -161,13 +162,58 @@ fn drawn(plan: &Plan, drawn: Drawn) -> Diagram {
 const USUAL: Drawn = Drawn { all: false, plain: false };
 
 #[test]
-fn look() {
-    let Ok(out) = std::env::var("LOOK") else { return };
-    for (name, plan) in [("six", registry()), ("many", many())] {
-        std::fs::write(format!("{out}/{name}.svg"), drawn(&plan, USUAL).to_svg()).unwrap();
-        std::fs::write(format!("{out}/{name}.mmd"), drawn(&plan, USUAL).to_mermaid()).unwrap();
-        std::fs::write(format!("{out}/{name}.dot"), drawn(&plan, USUAL).to_dot()).unwrap();
-        let all = Drawn { all: true, plain: true };
-        std::fs::write(format!("{out}/{name}-all.svg"), drawn(&plan, all).to_svg()).unwrap();
+fn the_registry_is_drawn_with_what_an_edit_touches() {
+    let diagram = drawn(&registry(), USUAL);
+    let of = |tone: Tone| {
+        let nodes = diagram.nodes.iter().filter(|node| node.tone == tone);
+        nodes.map(|node| format!("{}:{}", node.kind, node.name)).collect::<Vec<_>>()
+    };
+    assert_eq!(of(Tone::Run), ["wheels:gpt-oss × 64", "deploy:qwen3-235b"]);
+    assert_eq!(of(Tone::Remove), ["gateway:mistral-7b", "deploy:mistral-7b"]);
+    assert_eq!(diagram.summary, "2 to run · 11 pending · 138 fresh · 2 to remove");
+    let wheels = diagram.nodes.iter().find(|node| node.tone == Tone::Run).expect("is there");
+    assert_eq!((wheels.detail.as_str(), wheels.count), ("1 run · 63 fresh", 64));
+    assert!(wheels.about.starts_with("wheels:gpt-oss/00: run, first time\n"), "{}", wheels.about);
+    assert!(wheels.about.ends_with("\nand 52 more"), "{}", wheels.about);
+}
+
+#[test]
+fn layers_of_two_images_are_a_box_of_their_own() {
+    let diagram = drawn(&many(), USUAL);
+    let wheels = diagram.nodes.iter().filter(|node| node.kind == "wheels");
+    let names: Vec<&str> = wheels.map(|node| node.name.as_str()).collect();
+    assert_eq!(names, ["large × 30", "small × 30", "tiny × 30", "large + small × 5"]);
+}
+
+#[test]
+fn all_and_plain_hide_nothing_and_tell_nothing() {
+    let plan = registry();
+    let all = drawn(&plan, Drawn { all: true, plain: false });
+    assert_eq!(all.nodes.len(), plan.steps.len());
+    let inputs: usize = plan.steps.iter().map(|step| step.inputs.len()).sum();
+    assert_eq!(all.edges.len(), inputs);
+    let plain = drawn(&plan, Drawn { all: false, plain: true });
+    assert!(plain.nodes.iter().all(|node| node.tone == Tone::Plain && node.name != "mistral-7b"));
+    assert!(plain.nodes.iter().all(|node| node.detail.is_empty()), "a key is told");
+}
+
+#[test]
+fn a_registry_of_thirty_models_needs_no_crossing() {
+    for plan in [registry(), many()] {
+        assert_eq!(drawn(&plan, USUAL).crossings(), 0);
+    }
+}
+
+/// Writes the drawings to the directory that `GOATBUILD_LOOK` names, for who wants to look at them.
+#[test]
+fn drawings_can_be_looked_at() {
+    let drawings = [("six", registry()), ("many", many())];
+    let look = std::env::var_os("GOATBUILD_LOOK").map(std::path::PathBuf::from);
+    for (name, plan) in drawings {
+        let svg = drawn(&plan, USUAL).to_svg();
+        assert_eq!(svg, drawn(&plan, USUAL).to_svg(), "{name} is drawn in two ways");
+        if let Some(directory) = &look {
+            std::fs::write(directory.join(format!("{name}.svg")), svg).expect("a file");
+        }
     }
 }
