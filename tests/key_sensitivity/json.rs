@@ -162,3 +162,29 @@ fn what_ran_is_what_was_planned_and_pending_at_most() {
         assert!(project.ask("tiny").is_some(), "{why}");
     }
 }
+
+#[test]
+fn a_trace_holds_every_step_that_ran_within_the_time_of_the_apply() {
+    let Some(project) = Project::new() else { return };
+    let applied = project.apply("--trace trace.json");
+    let trace: Value = serde_json::from_str(&project.read("trace.json")).expect("JSON");
+    let spans = trace["traceEvents"].as_array().unwrap().iter().filter(|it| it["ph"] == "X");
+    let (phases, steps): (Vec<_>, Vec<_>) = spans.partition(|it| it["cat"] == "phase");
+    let mut ids: Vec<_> = steps.iter().map(|it| it["name"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, applied.ran());
+    let end = applied.end()["seconds"].as_f64().unwrap() * 1e6;
+    for span in steps.iter().chain(&phases) {
+        let (began, took) = (span["ts"].as_f64().unwrap(), span["dur"].as_f64().unwrap());
+        assert!(began + took <= end, "{span} ends after {end}");
+    }
+    assert!(phases.iter().any(|it| it["name"] == "a chat completion"), "{phases:?}");
+}
+
+#[test]
+fn a_trace_that_can_not_be_written_is_refused_before_anything_runs() {
+    let Some(project) = Project::new() else { return };
+    let refused = project.run("apply --trace no/such/trace.json").exits(1);
+    refused.says(&["goatbuild::trace::write", "no/such/trace.json"]);
+    assert_eq!(project.plan("").ids("fresh").len(), 3);
+}
