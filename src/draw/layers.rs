@@ -19,18 +19,14 @@ pub(super) fn layers(diagram: &Diagram) -> Vec<usize> {
     let between: BTreeSet<(usize, usize)> =
         diagram.edges.iter().map(|edge| (kinds[edge.from], kinds[edge.to])).collect();
     let between: Vec<_> = between.into_iter().collect();
-    match longest_ways(numbers.len(), &between) {
-        Some(mut columns) => {
-            insert_late(&mut columns, &between);
-            kinds.into_iter().map(|kind| columns[kind]).collect()
-        }
-        // Kinds in a circle, though no boxes are.
-        None => {
-            let mut layers = by_longest_way(diagram);
-            insert_late(&mut layers, &pairs(&diagram.edges));
-            layers
-        }
+    if let Some(mut columns) = longest_ways(numbers.len(), &between) {
+        insert_late(&mut columns, &between);
+        return kinds.into_iter().map(|kind| columns[kind]).collect();
     }
+    // Kinds in a circle, though no boxes are.
+    let mut layers = by_longest_way(diagram);
+    insert_late(&mut layers, &pairs(&diagram.edges));
+    layers
 }
 
 /// How many arrows, at most, lead to each box.

@@ -6,7 +6,7 @@ use super::Diagram;
 #[derive(Debug)]
 pub(super) struct Columns {
     /// What stands in each column, from top to bottom.
-    pub(super) columns: Vec<Vec<usize>>,
+    pub(super) order: Vec<Vec<usize>>,
     /// The neighbours of each point in the column before.
     pub(super) before: Vec<Vec<usize>>,
     /// The neighbours of each point in the column behind.
@@ -27,19 +27,19 @@ const ROUNDS: usize = 24;
 pub(super) fn order(diagram: &Diagram, layers: &[usize]) -> Columns {
     let mut columns = Columns::new(diagram, layers);
     let mut position = vec![0; columns.before.len()];
-    let given = columns.columns.clone();
+    let given = columns.order.clone();
     let followed = columns.follow();
     let mut best = given.clone();
     let mut fewest = usize::MAX;
     'search: for (start, rightward) in
         [(&given, true), (&followed, true), (&given, false), (&followed, false)]
     {
-        columns.columns.clone_from(start);
+        columns.order.clone_from(start);
         for round in 0..ROUNDS {
             let crossings = columns.crossings(&mut position);
             if crossings < fewest {
                 fewest = crossings;
-                best.clone_from(&columns.columns);
+                best.clone_from(&columns.order);
             }
             if crossings == 0 {
                 break 'search;
@@ -47,7 +47,7 @@ pub(super) fn order(diagram: &Diagram, layers: &[usize]) -> Columns {
             columns.sweep((round % 2 == 0) == rightward, &mut position);
         }
     }
-    columns.columns = best;
+    columns.order = best;
     columns
 }
 
@@ -56,7 +56,7 @@ impl Columns {
         let boxes = diagram.nodes.len();
         let count = layers.iter().max().map_or(0, |last| last + 1);
         let mut new = Self {
-            columns: vec![Vec::new(); count],
+            order: vec![Vec::new(); count],
             before: vec![Vec::new(); boxes],
             behind: vec![Vec::new(); boxes],
             routes: Vec::with_capacity(diagram.edges.len()),
@@ -68,7 +68,7 @@ impl Columns {
             joined[edge.to] = true;
         }
         for at in (0..boxes).filter(|at| joined[*at]) {
-            new.columns[layers[at]].push(at);
+            new.order[layers[at]].push(at);
         }
         for edge in &diagram.edges {
             let mut route = vec![edge.from];
@@ -76,7 +76,7 @@ impl Columns {
                 let point = new.before.len();
                 new.before.push(Vec::new());
                 new.behind.push(Vec::new());
-                new.columns[column].push(point);
+                new.order[column].push(point);
                 route.push(point);
             }
             route.push(edge.to);
@@ -88,7 +88,7 @@ impl Columns {
         }
         // What no arrow touches stands below all else.
         for at in (0..boxes).filter(|at| !joined[*at]) {
-            new.columns[layers[at]].push(at);
+            new.order[layers[at]].push(at);
         }
         new
     }
@@ -97,14 +97,14 @@ impl Columns {
     /// directions: what belongs together stands together.
     fn follow(&self) -> Vec<Vec<usize>> {
         let mut column_of = vec![0; self.before.len()];
-        for (at, column) in self.columns.iter().enumerate() {
+        for (at, column) in self.order.iter().enumerate() {
             for point in column {
                 column_of[*point] = at;
             }
         }
         let mut met = vec![false; self.before.len()];
-        let mut columns = vec![Vec::new(); self.columns.len()];
-        for start in self.columns.iter().flatten() {
+        let mut columns = vec![Vec::new(); self.order.len()];
+        for start in self.order.iter().flatten() {
             let mut open = vec![*start];
             while let Some(point) = open.pop() {
                 if std::mem::replace(&mut met[point], true) {
@@ -121,15 +121,15 @@ impl Columns {
 
     /// Orders each column by where the neighbours on one side stand, on average.
     fn sweep(&mut self, rightward: bool, position: &mut [usize]) {
-        let count = self.columns.len();
+        let count = self.order.len();
         for step in 1..count {
             let at = if rightward { step } else { count - 1 - step };
             let fixed = if rightward { at - 1 } else { at + 1 };
-            for (place, point) in self.columns[fixed].iter().enumerate() {
+            for (place, point) in self.order[fixed].iter().enumerate() {
                 position[*point] = place;
             }
             let near = if rightward { &self.before } else { &self.behind };
-            let column = &mut self.columns[at];
+            let column = &mut self.order[at];
             let mut means = Vec::with_capacity(column.len());
             for point in &*column {
                 let near = &near[*point];
@@ -157,7 +157,7 @@ impl Columns {
 
     /// The same, with room to note positions in.
     fn crossings(&self, position: &mut [usize]) -> usize {
-        for column in &self.columns {
+        for column in &self.order {
             for (place, point) in column.iter().enumerate() {
                 position[*point] = place;
             }
@@ -168,7 +168,7 @@ impl Columns {
             ends.sort_unstable();
             ends
         };
-        self.columns.iter().map(|column| inversions(column.iter().flat_map(ends_from))).sum()
+        self.order.iter().map(|column| inversions(column.iter().flat_map(ends_from))).sum()
     }
 }
 

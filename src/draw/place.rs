@@ -15,17 +15,17 @@ const ROUNDS: usize = 80;
 /// exactly while the others stand still, over and over.
 pub(super) fn middles(columns: &Columns, heights: &[f64]) -> Vec<f64> {
     let mut middles = vec![0.0; heights.len()];
-    for column in &columns.columns {
+    for column in &columns.order {
         let offsets = offsets(columns, column, heights);
         for (point, offset) in column.iter().zip(offsets) {
             middles[*point] = offset;
         }
     }
-    let count = columns.columns.len();
+    let count = columns.order.len();
     for round in 0..ROUNDS {
         for step in 0..count {
             let at = if round % 2 == 0 { step } else { count - 1 - step };
-            settle(columns, &columns.columns[at], heights, &mut middles);
+            settle(columns, &columns.order[at], heights, &mut middles);
         }
     }
     let top = (0..heights.len()).map(|point| middles[point] - heights[point] / 2.0);

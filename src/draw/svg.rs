@@ -89,7 +89,7 @@ fn height_of(node: &Node) -> f64 {
 fn across(diagram: &Diagram, columns: &Columns) -> (Vec<f64>, Vec<f64>, f64) {
     let mut x = MARGIN;
     let (mut lefts, mut widths) = (Vec::new(), Vec::new());
-    for column in &columns.columns {
+    for column in &columns.order {
         let boxes = column.iter().filter(|point| **point < columns.boxes);
         let width = boxes.map(|at| width_of(&diagram.nodes[*at])).fold(NARROWEST, f64::max);
         lefts.push(x);

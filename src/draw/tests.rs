@@ -149,7 +149,7 @@ proptest! {
         let heights = vec![50.0; columns.before.len()];
         let middles = place::middles(&columns, &heights);
         let mut seen = 0;
-        for column in &columns.columns {
+        for column in &columns.order {
             seen += column.len();
             for pair in column.windows(2) {
                 prop_assert!(middles[pair[1]] - middles[pair[0]] > 50.0 + 8.0);

@@ -1,8 +1,8 @@
 //! How much room a text takes at most, and texts cut to the room there is.
 
-/// The widest a letter of the names' font is, by its size: DejaVu Sans Mono has 0.602, others less.
+/// The widest a letter of the names' font is, by its size: `DejaVu Sans Mono` has 0.602, others less.
 const MONO: f64 = 0.61;
-/// The same on average for words in the sans-serif font: what DejaVu Sans takes, others take less.
+/// The same on average for words in the sans-serif font: what `DejaVu Sans` takes, others take less.
 const SANS: f64 = 0.63;
 
 /// In how many cells of a monospaced font a text fits: two for what may be wide.

@@ -192,9 +192,9 @@ fn all_and_plain_hide_nothing_and_tell_nothing() {
     assert_eq!(all.nodes.len(), plan.steps.len());
     let inputs: usize = plan.steps.iter().map(|step| step.inputs.len()).sum();
     assert_eq!(all.edges.len(), inputs);
-    let plain = drawn(&plan, Drawn { all: false, plain: true });
-    assert!(plain.nodes.iter().all(|node| node.tone == Tone::Plain && node.name != "mistral-7b"));
-    assert!(plain.nodes.iter().all(|node| node.detail.is_empty()), "a key is told");
+    let bare = drawn(&plan, Drawn { all: false, plain: true });
+    assert!(bare.nodes.iter().all(|node| node.tone == Tone::Plain && node.name != "mistral-7b"));
+    assert!(bare.nodes.iter().all(|node| node.detail.is_empty()), "a key is told");
 }
 
 #[test]
