@@ -23,7 +23,6 @@ use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
 pub use graph::{Drawn, diagram};
-pub use plan::{print_plan, print_plan_before_apply};
 pub use plan::{note_saved, print_plan, print_plan_before_apply};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use trace::{Trace, TraceError};
