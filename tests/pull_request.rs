@@ -5,6 +5,7 @@
 #[path = "support/mod.rs"]
 mod support;
 
+use std::fmt::Write as _;
 use std::io::Write as _;
 use std::process::{Command, Stdio};
 
@@ -56,7 +57,7 @@ fn githubs_renderer_shows_every_value_as_it_is() {
     ];
     let mut env = String::from("[env]\n");
     for (at, value) in nasty.iter().enumerate() {
-        env += &format!("N{at:02} = '{value}'\n");
+        let _ = writeln!(env, "N{at:02} = '{value}'");
     }
     project.append(SPEC, &env);
     let markdown = project.run("plan --format markdown").exits(0).stdout;
@@ -125,7 +126,9 @@ fn commands(yaml: &serde_yaml_ng::Value, found: &mut Vec<String>) {
             }
         }
         serde_yaml_ng::Value::Sequence(items) => {
-            items.iter().for_each(|item| commands(item, found));
+            for item in items {
+                commands(item, found);
+            }
         }
         _ => {}
     }
