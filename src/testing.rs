@@ -10,6 +10,7 @@ use crate::event::{Cancelled, Event};
 use crate::exec::{Executor, Interrupt, Report};
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::graph::Graph;
+use crate::plan::saved::{Request, SavedPlan};
 use crate::plan::{self, Action, Plan, Unwanted, Wishes};
 use crate::step::{
     Class, Edge, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError,
@@ -113,6 +114,7 @@ pub(crate) struct Fake {
     exclusive: Option<String>,
     predicted: Option<String>,
     predicts: bool,
+    unlocked: Option<String>,
     world: Option<Arc<World>>,
 }
 
@@ -124,6 +126,7 @@ impl Fake {
             exclusive: None,
             predicted: None,
             predicts: false,
+            unlocked: None,
             world: None,
         }
     }
@@ -176,6 +179,11 @@ impl Fake {
     /// Foretells what it makes, rightly. Only for steps that consume nothing.
     pub(crate) fn foretold(mut self) -> Self {
         self.predicts = true;
+        self
+    }
+
+    pub(crate) fn unlocked(mut self, what: &str) -> Self {
+        self.unlocked = Some(what.to_owned());
         self
     }
 
@@ -253,6 +261,10 @@ impl Step for Fake {
             Some(Thing::Foreign) => Observation::Foreign { owner: "project x".to_owned() },
             Some(Thing::Unseen) => Observation::Unobserved(Some("no credentials".to_owned())),
         }
+    }
+
+    fn unlocked(&self) -> Option<String> {
+        self.unlocked.clone()
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {
@@ -359,6 +371,14 @@ impl Bench {
         self.world.look();
         let memory = self.store.remember(held(&self.locked).clone()).expect("a memory");
         plan::plan(&self.graph(steps), &memory, &self.unwanted, &self.wishes)
+    }
+
+    pub(crate) fn saved(&self, steps: &[Fake]) -> SavedPlan {
+        let plan = self.plan(steps);
+        let memory = self.store.remember(held(&self.locked).clone()).expect("a memory");
+        let request = Request { no_refresh: self.wishes.no_refresh, ..Request::default() };
+        let bound = BTreeMap::from([("goatbuild.lock".to_owned(), "1".to_owned())]);
+        SavedPlan::new("p-1", None, request, bound, &self.graph(steps), &plan, &memory)
     }
 
     pub(crate) async fn apply(&self, steps: &[Fake]) -> Report {

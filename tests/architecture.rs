@@ -20,6 +20,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "litellm",
             "hub",
             "openai",
+            "draw",
             "blocking",
             "clock",
             "leftovers",
