@@ -4,6 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use super::super::Snapshot;
 use super::runner::Runner;
 use super::server::Recipe;
 use super::{Deployment, Local, LocalError, Mount};
@@ -180,7 +181,7 @@ impl Local {
     /// the command line, in requests and as a path.
     fn work(&self, deployment: &Deployment) -> Result<PathBuf, StepError> {
         let work = self.places.ours.join("work").join(&deployment.model);
-        let (repository, commit) = &deployment.weights;
+        let Snapshot { repository, commit } = &deployment.weights;
         let target = format!(
             "{}/{}",
             self.model_cache.path.trim_end_matches('/'),
