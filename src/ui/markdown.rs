@@ -165,7 +165,8 @@ fn fold_fresh(text: &mut String, fresh: &[&PlannedStep]) {
     }
     let _ = writeln!(text, "<details>\n<summary>{} fresh</summary>\n", count(fresh.len(), "step"));
     for line in grouped(fresh, false) {
-        let parts = [&[code(&line.name).as_str()], line.notes.as_slice()].concat();
+        let name = code(&line.name);
+        let parts = [&[name.as_str()], line.notes.as_slice()].concat();
         let _ = writeln!(text, "- {}", parts.join(", "));
     }
     text.push_str("\n</details>\n");
