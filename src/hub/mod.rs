@@ -6,6 +6,7 @@ mod digest;
 mod download;
 mod error;
 mod fetch;
+mod listing;
 mod manifest;
 mod part;
 mod reuse;
@@ -17,6 +18,7 @@ pub use cache::{ModelCache, WeightsError};
 pub use client::Hub;
 pub use error::HubError;
 pub use fetch::Fetched;
+pub use listing::CONFIG_FILE;
 pub use manifest::{HashCache, Manifest, WeightFile, scan};
 pub use settings::{HubSettings, Token};
 
