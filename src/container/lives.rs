@@ -104,13 +104,14 @@ pub(super) fn judge(container: &Container, found: Option<&Value>) -> Condition {
     let Some(found) = found else { return Condition::Gone };
     let state = &found["State"];
     let is = |field: &str| state[field].as_bool().unwrap_or(false);
+    // Docker counts a paused container among those that run, Podman does not.
+    if is("Paused") || state["Status"] == "paused" {
+        return Condition::Altered("paused".to_owned());
+    }
     if !is("Running") {
         let code = state["ExitCode"].as_i64().unwrap_or_default();
         let memory = if is("OOMKilled") { ", out of memory" } else { "" };
         return Condition::Ended(format!("ended with status {code}{memory}"));
-    }
-    if is("Paused") {
-        return Condition::Altered("paused".to_owned());
     }
     if state["StartedAt"].as_str() != container.started_at.as_deref() {
         return Condition::Altered("started again by somebody else".to_owned());

@@ -217,6 +217,12 @@ impl Project {
         }
     }
 
+    /// Sets a variable of every command's environment.
+    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
+        self.variables.retain(|(known, _)| *known != name);
+        self.variables.push((name, value.to_owned()));
+    }
+
     /// A project that was applied once.
     pub(crate) fn applied() -> Option<Self> {
         let project = Self::new()?;
