@@ -347,7 +347,10 @@ impl HubDouble {
         match rest {
             [] if api => Answer::json(&json!({ "id": format!("{org}/{name}"), "sha": COMMIT })),
             ["revision", revision] if api && known(revision) => {
-                Answer::json(&json!({ "sha": COMMIT, "gated": false, "siblings": [] }))
+                let siblings: Vec<_> =
+                    files.keys().map(|path| json!({ "rfilename": path })).collect();
+                let id = format!("{org}/{name}");
+                Answer::json(&json!({ "id": id, "sha": COMMIT, "siblings": siblings }))
             }
             ["tree", commit] if api && *commit == COMMIT => tree(files, state.page, path, query),
             [commit, path @ ..] if !api && *commit == COMMIT => {
