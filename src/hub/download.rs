@@ -232,6 +232,7 @@ impl Download {
                 }
                 Err(error) => break self.hub.broken(&self.url, &error),
             };
+            self.reporter.fetched(chunk.len() as u64);
             while !chunk.is_empty() {
                 let Some(length) = run.awaited() else {
                     let found = format!("more than {}", self.file.size);

@@ -105,6 +105,7 @@ impl Fetch<'_> {
         let blob = self.blobs.join(file.digest.hex());
         if is_known(&blob, file, self.known) {
             self.reporter.advance(file.size)?;
+            self.reporter.reused(file.size);
             return Ok(Fetched { fetched: 0, reused: file.size });
         }
         let is_here = {
@@ -115,6 +116,7 @@ impl Fetch<'_> {
         };
         let fetched = if is_here { 0 } else { self.download(file, &blob).await? };
         remember(&blob, file, self.known);
+        self.reporter.reused(file.size - fetched);
         Ok(Fetched { fetched, reused: file.size - fetched })
     }
 

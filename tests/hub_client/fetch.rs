@@ -36,6 +36,7 @@ struct Volume {
     known: Known,
     expected: Arc<AtomicU64>,
     done: Arc<AtomicU64>,
+    fetched: Arc<AtomicU64>,
     stop: Arc<AtomicBool>,
 }
 
@@ -46,16 +47,19 @@ impl Volume {
             known: Known::default(),
             expected: Arc::default(),
             done: Arc::default(),
+            fetched: Arc::default(),
             stop: Arc::default(),
         }
     }
 
     fn reporter(&self) -> Reporter {
         let (expected, done) = (Arc::clone(&self.expected), Arc::clone(&self.done));
+        let fetched = Arc::clone(&self.fetched);
         let emit = move |progress| match progress {
             Progress::Expect(more) => drop(expected.fetch_add(more, Ordering::Relaxed)),
             Progress::Advance(more) => drop(done.fetch_add(more, Ordering::Relaxed)),
-            Progress::Message(_) | Progress::Log(_) => {}
+            Progress::Fetched(more) => drop(fetched.fetch_add(more, Ordering::Relaxed)),
+            Progress::Reused(_) | Progress::Message(_) | Progress::Log(_) => {}
         };
         Reporter::new(Arc::new(emit), Arc::clone(&self.stop))
     }
@@ -121,6 +125,7 @@ async fn files_are_fetched_verified_and_linked() {
     let size = weights.size + 3 + 2;
     assert_eq!(volume.fetch(&hub, &revision.files).await.unwrap(), all_fetched(size));
     assert_eq!(volume.progress(), (size, size));
+    assert_eq!(volume.fetched.load(Ordering::Relaxed), size);
     assert_eq!(volume.read("original/model.safetensors"), weights.bytes());
     assert_eq!(volume.read("config.json"), b"{}");
     assert_eq!(volume.read("empty"), b"");
