@@ -1,5 +1,6 @@
 //! The local target: models served on this machine, without root and without a daemon.
 
+mod environments;
 mod serve;
 mod state;
 mod warm;
@@ -23,6 +24,7 @@ use crate::plan::Unwanted;
 use crate::runtime;
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
+pub use environments::{deployed, environments};
 use state::{Served, State};
 
 /// Why something could not be done on this machine.
