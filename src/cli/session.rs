@@ -14,6 +14,7 @@ use crate::event::Reporter;
 use crate::fetch::Patience;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
+use crate::hub::HubSettings;
 use crate::locking::{self, LockOptions, Renew};
 use crate::plan::{self, Plan, Wishes};
 use crate::project;
@@ -36,6 +37,24 @@ pub(crate) enum UsageError {
         #[help]
         help: String,
     },
+    /// A saved plan, and something that it would have to say itself.
+    #[error("the saved plan {file} says itself what it covers")]
+    #[diagnostic(
+        code(goatbuild::usage::plan_and_more),
+        help(
+            "apply it alone; models, --only, --replace, --adopt, --prune and --no-refresh belong to `goatbuild plan -o`"
+        )
+    )]
+    PlanAndMore { file: String },
+    /// A saved plan that isn't there.
+    #[error("there is no saved plan {file}")]
+    #[diagnostic(
+        code(goatbuild::usage::no_plan),
+        help(
+            "`goatbuild plan -o {file}` saves one; a word with `/` or `.plan` at its end is taken for a plan, any other for a model"
+        )
+    )]
+    NoPlan { file: String },
     /// A variable holds something else than it should.
     #[error("{variable} is `{value}`, expected {expected}")]
     #[diagnostic(code(goatbuild::usage::variable))]
@@ -131,7 +150,9 @@ fn settings(global: &Global) -> Result<Settings, Report> {
         mirrors.snapshot = Some(snapshot);
     }
     mirrors.mirror = variable("GOATBUILD_DEBIAN_MIRROR").or(mirrors.mirror);
-    Ok(Settings { offline: global.offline, state, program, epoch, patience, mirrors })
+    let hub = || HubSettings::read(|name| std::env::var_os(name));
+    let (offline, locked) = (global.offline, is_locked(global));
+    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, hub })
 }
 
 fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
@@ -173,7 +194,7 @@ pub(crate) async fn plan(
     if refresh {
         workspace.look().await?;
     }
-    let options = LockOptions { locked: is_locked(global), upgrade: renew };
+    let options = LockOptions { locked: is_locked(global), upgrade: renew, complete: false };
     let (reporter, finish) = ui::preparing();
     let settled = locking::settle(workspace, &options, &reporter).await;
     finish();
@@ -196,6 +217,21 @@ pub(crate) async fn plan(
     Ok(Planned { graph, wishes, plan })
 }
 
+/// Says where models are going to be served, when any is.
+pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
+    let starts = |step: &plan::PlannedStep| {
+        ["warmup", "deploy"].contains(&step.kind.as_str())
+            && matches!(step.action, plan::Action::Run | plan::Action::Pending)
+    };
+    if planned.plan.steps.iter().any(starts) {
+        for target in workspace.targets() {
+            if let Some(place) = target.place().await {
+                ui::note(&place);
+            }
+        }
+    }
+}
+
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 pub(crate) fn serves(selection: &Selection) -> bool {
     const BUILDS: [&str; 4] = ["base", "wheels", "image", "weights"];
@@ -205,7 +241,7 @@ pub(crate) fn serves(selection: &Selection) -> bool {
 
 /// A plan of everything as it is locked; changes and prints nothing.
 pub(crate) async fn plan_quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
-    let options = LockOptions { locked: true, upgrade: Renew::Nothing };
+    let options = LockOptions { locked: true, ..LockOptions::default() };
     locking::settle(workspace, &options, &Reporter::silent()).await?;
     let graph = steps::compile(workspace, &Reporter::silent())?;
     let wishes = Wishes::default();
@@ -239,6 +275,7 @@ fn wishes(graph: &Graph, workspace: &Workspace, asked: &WishArgs) -> Result<Wish
         only,
         adopt: asked.adopt.iter().cloned().collect(),
         no_refresh: asked.no_refresh,
+        prune: asked.prune,
     })
 }
 

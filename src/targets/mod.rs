@@ -11,12 +11,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::fingerprint::Key;
-use crate::hub::Manifest;
+use crate::hub::{Hub, Manifest, RemoteFile};
 use crate::plan::Unwanted;
+use crate::runtime::Check;
 use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
 
-/// Gives the program and its arguments for what names the model and for a port.
-pub type CommandLine = dyn Fn(&str, u16) -> Vec<String> + Send + Sync;
+/// Gives the program and its arguments for what names the model, for an address and for a port.
+pub type CommandLine = dyn Fn(&str, &str, u16) -> Vec<String> + Send + Sync;
 
 /// What is to be served, whatever the target is.
 #[derive(Clone)]
@@ -25,8 +26,12 @@ pub struct Deployment {
     pub model: String,
     /// The digest of the image's manifest.
     pub image: String,
-    /// The weights' repository name and commit.
-    pub weights: (String, String),
+    /// The image's name in the project.
+    pub image_name: String,
+    /// Whether the model asks for a graphics processor.
+    pub gpu: bool,
+    /// The weights.
+    pub weights: Snapshot,
     /// What requests call the model.
     pub served_name: String,
     /// The program and its arguments; the port is filled in by `command`.
@@ -49,15 +54,52 @@ impl std::fmt::Debug for dyn Target {
     }
 }
 
+/// Weights as a model cache knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// `organisation/name`.
+    pub repository: String,
+    /// 40 lower-case hexadecimal digits.
+    pub commit: String,
+}
+
+impl Snapshot {
+    /// The facts of the step that puts it there, known before it does.
+    pub fn facts(&self) -> Facts {
+        [("repository", &self.repository), ("commit", &self.commit)]
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .into()
+    }
+}
+
 /// Weights that a target is to hold.
 #[derive(Debug, Clone)]
 pub struct Weights {
-    /// The name in the model cache: `organisation/name`.
-    pub repository: String,
-    /// The files.
-    pub manifest: Manifest,
-    /// Where they are on this machine.
-    pub from: std::path::PathBuf,
+    /// What they are.
+    pub snapshot: Snapshot,
+    /// Where they come from.
+    pub origin: Origin,
+}
+
+/// Where weights come from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A directory on this machine.
+    Directory {
+        /// Its files.
+        manifest: Manifest,
+        /// Where it is.
+        from: std::path::PathBuf,
+    },
+    /// A hub.
+    Hub {
+        /// Which one, and how to ask it.
+        hub: Hub,
+        /// The branches and tags that stand for the commit.
+        branches: Vec<String>,
+        /// The files that are wanted.
+        files: Vec<RemoteFile>,
+    },
 }
 
 /// How a deployment is right now, for people.
@@ -88,11 +130,17 @@ pub trait Target: Send + Sync {
     /// Whether this machine can use it; fails before anything is downloaded.
     async fn check(&self) -> Result<(), StepError>;
 
+    /// What it offers here, thing by thing, for people.
+    async fn survey(&self) -> Result<Vec<Check>, StepError>;
+
+    /// Where exactly models are going to be served, when there is something to say about it.
+    async fn place(&self) -> Option<String>;
+
     /// Looks at everything of this project that is there.
     async fn look(&self) -> Result<(), StepError>;
 
     /// Whether the weights of this key are all there.
-    fn observe_weights(&self, weights: &Weights, key: Option<&Key>) -> Observation;
+    fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation;
 
     /// Puts the weights there.
     async fn place_weights(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError>;

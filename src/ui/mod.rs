@@ -5,6 +5,7 @@
 
 mod applied;
 mod garbage;
+mod graph;
 mod plan;
 mod status;
 mod trace;
@@ -23,7 +24,8 @@ use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
 pub use garbage::print_garbage;
-pub use plan::{print_plan, print_plan_before_apply};
+pub use graph::{Drawn, diagram};
+pub use plan::{note_saved, print_plan, print_plan_before_apply};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use trace::{Trace, TraceError};
 pub use watch::{Mode, Watcher};
