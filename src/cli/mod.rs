@@ -141,7 +141,7 @@ impl Command {
     /// Whether programs read what it prints.
     fn is_json(&self) -> bool {
         match self {
-            Self::Plan(arguments) => arguments.json,
+            Self::Plan(arguments) => arguments.is_json(),
             Self::Apply(arguments) => arguments.json,
             Self::Status(arguments) => arguments.json,
             Self::Gc(arguments) => arguments.json,
