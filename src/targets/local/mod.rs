@@ -1,6 +1,7 @@
 //! The local target: models served on this machine, by Docker or Podman where one is, and otherwise
 //! without root and without a daemon.
 
+mod environments;
 mod place;
 mod runner;
 mod serve;
@@ -30,6 +31,7 @@ use crate::runtime::{self, Check};
 use crate::spec::LocalRuntime;
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
+pub use environments::{deployed, environments};
 use runner::{Chosen, Runner};
 use server::{Life, Running};
 use state::{Served, State};
