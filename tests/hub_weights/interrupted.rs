@@ -7,11 +7,12 @@ use std::time::{Duration, Instant};
 use super::support::hub::{COMMIT, Content, Fault};
 use super::{Hubbed, WEIGHTS};
 
+/// Blocks of a MiB are kept; what was on its way when the process died is not.
+const SIZE: u64 = 48 << 20;
+
 #[test]
 fn a_killed_download_is_taken_up_and_nothing_is_fetched_twice() {
     let Some(hubbed) = Hubbed::new() else { return };
-    // Blocks of a MiB are kept; what was on its way when the process died is not.
-    const SIZE: u64 = 48 << 20;
     let content = Content::noise(9, usize::try_from(SIZE).unwrap());
     hubbed.hub.large("acme/tiny", "model.safetensors", &content);
     hubbed.hub.fault("cdn/", usize::MAX, Fault::Slow(1 << 18, Duration::from_millis(10)));
