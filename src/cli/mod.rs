@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod destroy;
 mod gateway;
+mod gc;
 mod graph;
 mod image;
 mod image_export;
@@ -137,6 +138,8 @@ enum Command {
     /// Look at the LiteLLM file
     #[command(subcommand)]
     Gateway(gateway::GatewayCommand),
+    /// Remove what no spec, no deployment and no recent run needs
+    Gc(gc::GcArgs),
 }
 
 impl Command {
@@ -146,6 +149,7 @@ impl Command {
             Self::Plan(arguments) => arguments.is_json(),
             Self::Apply(arguments) => arguments.json,
             Self::Status(arguments) => arguments.json,
+            Self::Gc(arguments) => arguments.json,
             _ => false,
         }
     }
@@ -245,6 +249,7 @@ async fn dispatch(
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,
         Command::Image(command) => image::run(global, &command).await,
         Command::Gateway(command) => gateway::run(global, &command).await,
+        Command::Gc(arguments) => gc::run(global, &arguments).await,
     }
 }
 

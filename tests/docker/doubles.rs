@@ -41,7 +41,7 @@ fn double(project: &mut Project, runtime: &str, answers: &[(&str, &str)]) {
         fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("a mode");
     }
     let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"));
-    project.set("PATH", &path);
+    project.variable("PATH", &path);
     let text = project.read("goatbuild.toml");
     let (before, rest) = text.split_once("runtime = \"").expect("a setting");
     let rest = rest.split_once('"').expect("its end").1;

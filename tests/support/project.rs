@@ -182,7 +182,7 @@ enum Place {
 pub(crate) struct Project {
     directory: Place,
     /// What every command gets in its environment.
-    variables: Vec<(&'static str, String)>,
+    variables: Vec<(String, String)>,
 }
 
 impl Project {
@@ -212,15 +212,9 @@ impl Project {
             match self.variables.iter_mut().find(|(known, _)| known == name) {
                 Some((_, known)) if *name == "PATH" => *known = format!("{value}:{known}"),
                 Some((_, known)) => known.clone_from(value),
-                None => self.variables.push((name, value.clone())),
+                None => self.variables.push(((*name).to_owned(), value.clone())),
             }
         }
-    }
-
-    /// Sets a variable of every command's environment.
-    pub(crate) fn set(&mut self, name: &'static str, value: &str) {
-        self.variables.retain(|(known, _)| *known != name);
-        self.variables.push((name, value.to_owned()));
     }
 
     /// A project that was applied once.
@@ -295,6 +289,11 @@ impl Project {
         let text = self.read(path);
         assert_eq!(text.matches(from).count(), 1, "`{from}` in {path}:\n{text}");
         self.write(path, &text.replace(from, to));
+    }
+
+    /// Sets an environment variable for everything that is run from now on.
+    pub(crate) fn variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
     }
 
     /// The binary under test, ready for more arguments, away from the user's own settings.
