@@ -370,7 +370,10 @@ impl HubDouble {
             [] if api => Answer::json(&json!({ "id": repository, "sha": head })),
             ["revision", revision] if api && stands_for(revision).is_some() => {
                 let commit = stands_for(revision);
-                Answer::json(&json!({ "sha": commit, "gated": false, "siblings": [] }))
+                let files = at(commit.as_deref().unwrap()).unwrap();
+                let siblings: Vec<_> =
+                    files.keys().map(|path| json!({ "rfilename": path })).collect();
+                Answer::json(&json!({ "id": repository, "sha": commit, "siblings": siblings }))
             }
             ["tree", commit] if api && at(commit).is_some() => {
                 tree(at(commit).unwrap(), state.page, path, query)
