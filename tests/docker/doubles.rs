@@ -1,6 +1,7 @@
 //! What a broken Docker gets, with a double of its command line: faults that a real one cannot be made
 //! to have. It answers what it is told to, and refuses everything else.
 
+use std::fmt::Write as _;
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
@@ -27,7 +28,7 @@ fn double(project: &mut Project, runtime: &str, answers: &[(&str, &str)]) {
     fs::create_dir_all(&bin).expect("a directory");
     let mut cases = String::new();
     for (begin, answer) in answers.iter().chain(&HEALTHY) {
-        cases += &format!("  \"{begin}\"*) {answer} ;;\n");
+        let _ = writeln!(cases, "  \"{begin}\"*) {answer} ;;");
     }
     let image = goatbuild::oci::Layout::open(&project.root().join("cache/oci")).expect("a layout");
     let image = image.read_image("tiny").expect("an image");
