@@ -6,6 +6,7 @@ mod command_line;
 mod edits;
 mod gateway;
 mod json;
+mod table;
 mod upkeep;
 mod warmup;
 
