@@ -323,6 +323,13 @@ fn select(
     Ok((part, false))
 }
 
+/// Where this project keeps its state on this machine, in its environment.
+pub(crate) fn state_of(workspace: &Workspace) -> PathBuf {
+    let environment =
+        workspace.project.environment.as_ref().map_or("default", |name| name.as_str());
+    workspace.settings.state.join(workspace.project.id.as_str()).join(environment)
+}
+
 /// Takes the locks of the project's cache and of its state on this machine.
 pub(crate) async fn lock(
     workspace: &Workspace,
@@ -330,9 +337,7 @@ pub(crate) async fn lock(
     command: &str,
 ) -> Result<[WriterLock; 2], Report> {
     let timeout = Duration::from_secs(global.lock_timeout);
-    let environment =
-        workspace.project.environment.as_ref().map_or("default", |name| name.as_str());
-    let state = workspace.settings.state.join(workspace.project.id.as_str()).join(environment);
+    let state = state_of(workspace);
     std::fs::create_dir_all(&state)
         .map_err(|source| crate::store::StoreError::Write { path: state.clone(), source })?;
     let tell = |holder: &str| ui::note(&format!("waiting for another goatbuild: {holder}"));

@@ -4,6 +4,7 @@
 //! no step.
 
 mod applied;
+mod garbage;
 mod graph;
 mod markdown;
 mod plan;
@@ -23,6 +24,7 @@ use crate::event::{Progress, Reporter};
 use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
+pub use garbage::print_garbage;
 pub use graph::{Drawn, diagram};
 pub use markdown::print_markdown;
 pub use plan::{note_saved, print_plan, print_plan_before_apply};

@@ -1,6 +1,7 @@
 //! The local target: models served on this machine, by Docker or Podman where one is, and otherwise
 //! without root and without a daemon.
 
+mod environments;
 mod place;
 mod runner;
 mod serve;
@@ -22,7 +23,7 @@ use super::{Deployment, Live, Snapshot, Target, Weights, deploy_id};
 use crate::container::{Condition, Container, probe};
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Fingerprint, Key};
-use crate::hub::ModelCache;
+use crate::hub::{HashCache, ModelCache};
 use crate::leftovers::{Age, sweep};
 use crate::oci::Layout;
 use crate::plan::Unwanted;
@@ -30,6 +31,7 @@ use crate::runtime::{self, Check};
 use crate::spec::LocalRuntime;
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
+pub use environments::{deployed, environments};
 use runner::{Chosen, Runner};
 use server::{Life, Running};
 use state::{Served, State};
@@ -142,16 +144,6 @@ pub enum LocalError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
-    },
-    /// Nothing here fetches from a hub yet.
-    #[error("weights of {repository} can't be fetched from a hub by this version")]
-    #[diagnostic(
-        code(goatbuild::local::hub),
-        help("fetch them into the project and write `model.source = \"path:DIRECTORY\"`")
-    )]
-    Hub {
-        /// The repository.
-        repository: String,
     },
     /// The second start compiled again.
     #[error("{model}: the second start wrote to the compile cache again: {files}")]
@@ -358,8 +350,13 @@ impl Target for Local {
         self.weights_receipt(snapshot, key)
     }
 
-    async fn place_weights(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError> {
-        self.place(weights, task).await
+    async fn place_weights(
+        &self,
+        weights: &Weights,
+        known: &dyn HashCache,
+        task: &Task,
+    ) -> Result<Outcome, StepError> {
+        self.place(weights, known, task).await
     }
 
     fn observe_warmup(&self, model: &str, key: Option<&Key>) -> Observation {
