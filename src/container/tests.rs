@@ -112,6 +112,7 @@ fn where_root_would_be_root_here_a_user_gets_a_home_of_his_own() {
     assert_has(&line, "--user 1000:100 ");
     assert_has(&line, "--tmpfs /root:rw,exec,nosuid,nodev,mode=0700,uid=1000,gid=100 ");
     assert_has(&line, "--tmpfs /root/.cache:rw,exec,nosuid,nodev,mode=0700,uid=1000,gid=100 ");
+    assert_has(&line, "--tmpfs /run:rw,exec,nosuid,nodev,mode=1777,uid=1000,gid=100 ");
     assert_has(&line, "--tmpfs /tmp:rw,exec,nosuid,nodev,mode=1777 ");
     assert_has(&line, "--env USER=goatbuild ");
 }
