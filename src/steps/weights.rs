@@ -50,18 +50,24 @@ struct HubCommit {
     files: FilePatterns,
 }
 
+/// Who needs the same weights at the same target.
+#[derive(Default)]
+struct Users<'a> {
+    sources: BTreeSet<&'a ModelSource>,
+    models: Vec<String>,
+}
+
 /// Makes a step for all weights that a model or a draft needs.
 pub(super) fn compile<'a>(
     workspace: &'a SharedWorkspace,
     reporter: &Reporter,
     steps: &mut Vec<Arc<dyn Step>>,
 ) -> Result<AllPlaced<'a>, StepError> {
-    let mut users: BTreeMap<(Content, TargetKind), (BTreeSet<&ModelSource>, Vec<String>)> =
-        BTreeMap::new();
+    let mut users: BTreeMap<(Content, TargetKind), Users<'_>> = BTreeMap::new();
     for model in workspace.project.models.values() {
         for source in model.sources() {
             let place = (content(workspace, source), model.target);
-            let (sources, models) = users.entry(place).or_default();
+            let Users { sources, models } = users.entry(place).or_default();
             sources.insert(source);
             if models.last().is_none_or(|last| *last != model.name.as_str()) {
                 models.push(model.name.to_string());
@@ -71,7 +77,7 @@ pub(super) fn compile<'a>(
     let contents: Vec<&Content> = users.keys().map(|(content, _)| content).collect();
     let commits: BTreeSet<&HubCommit> = contents.iter().filter_map(|it| it.commit()).collect();
     let mut placed = HashMap::new();
-    for ((content, target), (sources, models)) in &users {
+    for ((content, target), Users { sources, models }) in &users {
         let mut name = match content {
             Content::Directory(path) => path.clone(),
             Content::Commit(commit) => commit.name(&commits),
