@@ -2,8 +2,8 @@
 //!
 //! `run` ⊆ what an apply runs ⊆ `run` ∪ `pending`.
 
+mod planned_model;
 mod reason;
-mod served;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,8 +13,8 @@ use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::graph::Graph;
 use crate::step::{Class, Edge, Facts, Inputs, Observation, Step, StepId, Wanted};
 
+pub use planned_model::{PlannedModel, UsdPerHour};
 pub use reason::{Action, Reason, ReasonKind};
-pub use served::{Served, UsdPerHour};
 
 /// What was remembered of earlier runs.
 pub trait Memory {
@@ -116,7 +116,7 @@ pub struct Plan {
     /// In an order in which they could run one by one; removals last.
     pub steps: Vec<PlannedStep>,
     /// Where the planned models are served, and for how much.
-    pub models: Vec<Served>,
+    pub models: Vec<PlannedModel>,
 }
 
 /// What a step with known inputs has to do.
@@ -428,12 +428,15 @@ impl Plan {
         #[derive(Serialize)]
         struct Document<'a> {
             format_version: u32,
-            models: &'a [Served],
+            models: &'a [PlannedModel],
+            usd_per_hour: UsdPerHour,
             steps: &'a [PlannedStep],
             summary: Summary,
         }
         let (models, steps) = (&self.models, &self.steps);
-        let document = Document { format_version: 1, models, steps, summary: self.summary() };
+        let usd_per_hour = models.iter().filter_map(|model| model.usd_per_hour).sum();
+        let summary = self.summary();
+        let document = Document { format_version: 1, models, usd_per_hour, steps, summary };
         serde_json::to_string(&document)
             .unwrap_or_else(|error| panic!("BUG: a plan is not JSON: {error}"))
     }

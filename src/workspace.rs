@@ -26,19 +26,11 @@ use crate::step::{StepError, StepId};
 use crate::store::{Remembered, Store};
 use crate::targets::Target;
 use crate::targets::local::{Local, Mount, Places};
+use crate::targets::modal::Modal;
 
 /// What this version can't do yet, said before anything runs.
 #[derive(Debug, Error, Diagnostic)]
 pub enum Unsupported {
-    /// A target.
-    #[error("{model}: this version serves on this machine only")]
-    #[diagnostic(code(goatbuild::spec::target), help("write `target = \"local\"` in {spec}"))]
-    Modal {
-        /// The model.
-        model: String,
-        /// Its file.
-        spec: String,
-    },
     /// A source of weights.
     #[error("{model}: this version takes weights from a directory only")]
     #[diagnostic(
@@ -133,6 +125,7 @@ pub struct Workspace {
     /// The gateway's files, when the project has a gateway.
     pub gateway: Option<Gateway>,
     local: Local,
+    modal: Option<Modal>,
     lock: RwLock<LockFile>,
     parts: RwLock<BTreeMap<ImageName, LockedParts>>,
     manifests: RwLock<HashMap<String, Manifest>>,
@@ -180,6 +173,7 @@ impl Workspace {
             .gateway
             .as_ref()
             .map(|gateway| Gateway::new(&root, project.id.as_str(), gateway));
+        let modal = Modal::new(&project);
         Ok(Self {
             root,
             project,
@@ -188,6 +182,7 @@ impl Workspace {
             fetcher,
             gateway,
             local,
+            modal,
             lock: RwLock::new(lock),
             parts: RwLock::default(),
             manifests: RwLock::default(),
@@ -206,12 +201,6 @@ impl Workspace {
             }
         }
         for model in self.project.models.values() {
-            if model.target == TargetKind::Modal {
-                return Err(Unsupported::Modal {
-                    model: model.name.to_string(),
-                    spec: format!("specs/{}.toml", model.name),
-                });
-            }
             if let ModelSource::Hub { repository, .. } = &model.source {
                 return Err(Unsupported::Hub {
                     model: model.name.to_string(),
@@ -224,7 +213,8 @@ impl Workspace {
 
     /// Refuses images that this machine's processor can't run.
     pub fn check_platforms(&self) -> Result<(), Unsupported> {
-        for model in self.project.models.values() {
+        let here = |model: &&Arc<Model>| model.target == TargetKind::Local;
+        for model in self.project.models.values().filter(here) {
             let image = self.project.image_of(model);
             if image.architecture.machine() != std::env::consts::ARCH {
                 return Err(Unsupported::Platform {
@@ -267,15 +257,28 @@ impl Workspace {
 
     /// Where a model is served.
     pub fn target(&self, model: &Model) -> &dyn Target {
-        match model.target {
+        self.target_of(model.target)
+    }
+
+    /// The target of this kind; only asked for by what is served there.
+    pub fn target_of(&self, kind: TargetKind) -> &dyn Target {
+        match kind {
             TargetKind::Local => &self.local,
-            TargetKind::Modal => panic!("BUG: {} was not refused", model.name),
+            TargetKind::Modal => self.modal(),
         }
     }
 
+    /// Modal; only asked for by what is served there.
+    pub fn modal(&self) -> &Modal {
+        self.modal
+            .as_ref()
+            .unwrap_or_else(|| panic!("BUG: a model on Modal without [target.modal]"))
+    }
+
     /// All targets of this project.
-    pub fn targets(&self) -> [&dyn Target; 1] {
-        [&self.local]
+    pub fn targets(&self) -> Vec<&dyn Target> {
+        let modal = self.modal.as_ref().map(|modal| modal as &dyn Target);
+        std::iter::once(&self.local as &dyn Target).chain(modal).collect()
     }
 
     /// The layout that images are built in.

@@ -7,7 +7,7 @@ use clap::Args;
 use miette::Report;
 
 use super::session::Planned;
-use super::{Exit, Global, Selection, plan, session};
+use super::{Exit, Global, Selection, plan, reach, session};
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
 use crate::lock::Built;
@@ -48,14 +48,10 @@ pub(crate) async fn run(
     let mode = if arguments.json { Mode::Json } else { Mode::for_terminal() };
     // Everything is read only once the lock is held: a waiter plans what is true now.
     let waiting = session::open(global)?;
+    reach::check_targets(&waiting, &arguments.selection).await?;
     let _lock = session::lock(&waiting, global, "apply").await?;
     drop(waiting);
     let workspace = session::open(global)?;
-    if session::serves(&arguments.selection) {
-        for target in workspace.targets() {
-            target.check().await?;
-        }
-    }
     let mut renew = Renew::Nothing;
     let locked = session::is_locked(global);
     let (planned, report, attended) = loop {

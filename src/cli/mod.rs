@@ -7,6 +7,7 @@ mod gateway;
 mod inspect;
 mod lock;
 mod plan;
+mod reach;
 mod session;
 
 use std::ffi::OsString;

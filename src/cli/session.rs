@@ -15,12 +15,13 @@ use crate::fetch::Patience;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::locking::{self, LockOptions, Renew};
-use crate::plan::{self, Plan, Wishes};
+use crate::plan::{self, Plan, PlannedModel, Wishes};
 use crate::project;
-use crate::spec::{EnvironmentName, ModelName, Sources, nearest};
+use crate::spec::{EnvironmentName, Model, ModelName, Sources, nearest};
 use crate::step::{Facts, StepId};
 use crate::steps;
 use crate::store::{Remembered, WriterLock};
+use crate::targets::deploy_id;
 use crate::ui;
 use crate::workspace::{Settings, SharedWorkspace, Workspace};
 
@@ -192,8 +193,16 @@ pub(crate) async fn plan(
         (true, true) => workspace.unwanted_by(&memory),
         (false, _) => Vec::new(),
     };
-    let plan = plan::plan(&graph, &memory, &unwanted, &wishes);
+    let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
+    plan.models = planned_models(workspace, &plan);
     Ok(Planned { graph, wishes, plan })
+}
+
+/// How each model will be served that a deployment of the plan is for.
+fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
+    let deployed = |model: &&Arc<Model>| plan.get(&deploy_id(model.name.as_str())).is_some();
+    let models = workspace.project.models.values().filter(deployed);
+    models.map(|model| workspace.target(model).plan_model(model)).collect()
 }
 
 /// Whether what was asked for can include serving a model, which this machine must be able to do.

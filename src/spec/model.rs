@@ -42,9 +42,10 @@ impl Project {
             .unwrap_or_else(|| panic!("BUG: {} has no image {}", model.name, model.image.value))
     }
 
-    /// The name of the app that serves `model`.
-    pub fn app_name(&self, model: &ModelName) -> String {
-        format!("{}{model}", self.app_prefix)
+    /// Who builds `image` for Modal.
+    pub fn builder_of(&self, image: &Image) -> Builder {
+        let default = self.targets.modal.as_ref().map(|modal| modal.builder).unwrap_or_default();
+        image.builder.unwrap_or(default)
     }
 }
 
@@ -68,6 +69,10 @@ pub struct ModalTarget {
     pub builder: Builder,
     /// The Modal secret that holds the hub's token.
     pub hf_secret: Option<String>,
+    /// Where images that goatbuild builds are pushed for Modal to take: `host/path`.
+    pub registry: Option<String>,
+    /// The Modal secret that holds the registry's user name and password.
+    pub registry_secret: Option<String>,
 }
 
 /// Who builds an image that is served on Modal.

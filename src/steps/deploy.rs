@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::modal_image;
 use crate::engines::{self, engine, json};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::spec::{Model, Value};
@@ -22,12 +23,58 @@ const VERSION: u32 = 1;
 pub(super) struct Serving {
     pub(super) workspace: SharedWorkspace,
     pub(super) model: Arc<Model>,
-    pub(super) image: StepId,
+    pub(super) image: ImageInput,
     pub(super) weights: StepId,
     pub(super) repository: String,
 }
 
-const IMAGE_FACTS: &[&str] = &["digest"];
+/// The image that serves, as its target takes it.
+#[derive(Clone)]
+pub(super) enum ImageInput {
+    /// Out of the cache on this machine, by digest.
+    Cached(StepId),
+    /// Out of a registry, by digest, once it was pushed there.
+    Pushed {
+        /// What made it.
+        image: StepId,
+        /// What pushed it.
+        push: StepId,
+    },
+    /// Modal has it, and a name of its own for it.
+    AtModal(StepId),
+}
+
+impl ImageInput {
+    fn step(&self) -> &StepId {
+        match self {
+            Self::Cached(step) | Self::AtModal(step) | Self::Pushed { image: step, .. } => step,
+        }
+    }
+
+    fn facts(&self) -> &'static [&'static str] {
+        match self {
+            Self::Cached(_) | Self::Pushed { .. } => &["digest"],
+            Self::AtModal(_) => modal_image::FACTS,
+        }
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        let facts = Input::facts(self.step().clone(), self.facts());
+        match self {
+            Self::Cached(_) => vec![Input { blobs: true, ..facts }],
+            Self::AtModal(_) => vec![facts],
+            Self::Pushed { push, .. } => {
+                vec![facts, Input { step: push.clone(), edge: Edge::Order, blobs: false }]
+            }
+        }
+    }
+
+    /// What identifies it.
+    fn identity<'a>(&self, inputs: &'a Inputs) -> &'a str {
+        inputs.fact(self.step(), self.facts()[0])
+    }
+}
+
 const WEIGHTS_FACTS: &[&str] = &["commit"];
 
 impl Serving {
@@ -36,10 +83,9 @@ impl Serving {
     }
 
     pub(super) fn inputs(&self) -> Vec<Input> {
-        vec![
-            Input::blobs(self.image.clone(), IMAGE_FACTS),
-            Input::facts(self.weights.clone(), WEIGHTS_FACTS),
-        ]
+        let mut inputs = self.image.inputs();
+        inputs.push(Input::facts(self.weights.clone(), WEIGHTS_FACTS));
+        inputs
     }
 
     /// The head of a step that starts this model's engine.
@@ -66,7 +112,7 @@ impl Serving {
         let engine = self.model.engine.name;
         fingerprint
             .field("target", self.target().name())
-            .field("image", inputs.fact(&self.image, "digest"))
+            .field("image", self.image.identity(inputs))
             .field("model.source", &self.repository)
             .field("model.revision", inputs.fact(&self.weights, "commit"))
             .field("engine.name", engine);
@@ -102,7 +148,7 @@ impl Serving {
         environment.extend(model.env.clone());
         Deployment {
             model: model.name.to_string(),
-            image: inputs.fact(&self.image, "digest").to_owned(),
+            image: self.image.identity(inputs).to_owned(),
             weights: (self.repository.clone(), inputs.fact(&self.weights, "commit").to_owned()),
             served_name: model.serve.served_name.clone(),
             environment,
@@ -152,13 +198,16 @@ impl Step for Deploy {
         self.serving.describe_compiled(inputs, &mut fingerprint);
         self.serving
             .describe_flags(&mut fingerprint, |engine, flag| !engine.reaches_compile_key(flag));
+        let project = &self.serving.workspace.project;
         fingerprint
-            .field("project", self.serving.workspace.project.id.as_str())
+            .field("project", project.id.as_str())
+            .optional("environment", project.environment.as_ref())
             .field("serve.served-name", &serve.served_name)
             .field("serve.max-inputs", serve.max_inputs)
             .field("serve.scaledown-window", format_args!("{:?}", serve.scaledown_window))
             .field("serve.timeout", format_args!("{:?}", serve.timeout))
             .optional("serve.port", serve.port.as_ref().map(|port| port.value));
+        self.serving.target().describe(self.serving.model.name.as_str(), &mut fingerprint);
         fingerprint
     }
 

@@ -4,6 +4,7 @@
 //! no step.
 
 mod applied;
+mod models;
 mod plan;
 mod status;
 mod watch;

@@ -1,10 +1,11 @@
 //! A plan, for people.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 
 use anstyle::Style;
 
+use super::models;
 use super::words::count;
 use super::{BAD, BOLD, FAINT, GOOD, WARN};
 use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind};
@@ -45,6 +46,10 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
         let why: Vec<String> = why.iter().map(|why| format!("  {FAINT}{why}{FAINT:#}")).collect();
         let _ = writeln!(text, "{}", why.join(&indent));
     }
+    text.push_str(&models::render(&plan.models));
+    for note in notes(&plan.steps) {
+        let _ = writeln!(text, "{WARN}!{WARN:#} {note}");
+    }
     let summary = plan.summary();
     let _ = writeln!(
         text,
@@ -68,14 +73,47 @@ struct Line {
 }
 
 fn line(step: &PlannedStep) -> Line {
-    let mut why: Vec<String> = step.reasons.iter().map(reason).collect();
+    let mut why: Vec<String> = step.reasons.iter().filter_map(|it| told(step, it)).collect();
     if step.action == Action::Remove && step.kind == "deploy" {
         why.push("kept, unless with `apply --prune`".to_owned());
     }
-    if !step.observed {
+    why.extend(step.note.clone());
+    if !step.observed && why.is_empty() {
         why.push(UNOBSERVED.to_owned());
     }
     Line { action: step.action, name: step.id.to_string(), why }
+}
+
+/// A reason on the line of its step. Why nobody looked is told below, once for all steps.
+fn told(step: &PlannedStep, because: &Reason) -> Option<String> {
+    match (because.kind, &step.key) {
+        (ReasonKind::Unobserved, Some(key)) => Some(format!("unless {} stands", key.short())),
+        (ReasonKind::Unobserved, None) => None,
+        _ => Some(reason(because)),
+    }
+}
+
+/// What many steps have in common and is told once: why they could not be looked at or planned.
+fn notes(steps: &[PlannedStep]) -> Vec<String> {
+    let mut unseen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut unlocked = 0;
+    for reason in steps.iter().flat_map(|step| &step.reasons) {
+        match reason.kind {
+            ReasonKind::Unobserved => {
+                *unseen.entry(reason.field.as_deref().unwrap_or_default()).or_default() += 1;
+            }
+            ReasonKind::Unlocked => unlocked += 1,
+            _ => {}
+        }
+    }
+    let unseen = unseen.into_iter().map(|(why, number)| {
+        format!("{} not looked at, so never called fresh: {why}", count(number, "step"))
+    });
+    let lock = (unlocked > 0).then(|| {
+        let number = count(unlocked, "source");
+        format!("{number} not locked: `goatbuild lock` does it where the hub can be reached")
+    });
+    unseen.chain(lock).collect()
 }
 
 /// What steps share that are told on one line.

@@ -19,8 +19,9 @@ use crate::fingerprint::{Change, Key};
 use crate::hub::ModelCache;
 use crate::leftovers::{Age, sweep};
 use crate::oci::Layout;
-use crate::plan::Unwanted;
+use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime;
+use crate::spec::Model;
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
 use state::{Served, State};
@@ -208,7 +209,22 @@ impl Target for Local {
         "local"
     }
 
-    async fn check(&self) -> Result<(), StepError> {
+    fn plan_model(&self, model: &Model) -> PlannedModel {
+        let hardware = model.hardware.as_ref();
+        let port = model.serve.port.as_ref().map(|port| port.value);
+        PlannedModel {
+            model: model.name.to_string(),
+            target: self.name().to_owned(),
+            app: None,
+            url: self.predict_deployment(model.name.as_str(), port).remove("url"),
+            gpu: hardware.map(|hardware| hardware.gpu.clone()),
+            gpu_count: hardware.map_or(0, |hardware| hardware.count),
+            usd_per_hour: None,
+            notes: Vec::new(),
+        }
+    }
+
+    async fn check(&self, _: &[String]) -> Result<(), StepError> {
         let scratch = &self.places.ours;
         std::fs::create_dir_all(scratch)
             .map_err(|source| LocalError::File { path: scratch.clone(), source })?;
