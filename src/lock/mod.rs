@@ -2,6 +2,7 @@
 
 mod debian;
 mod file;
+pub mod hub;
 pub mod pylock;
 
 pub use debian::{LockedDebian, LockedPackage};

@@ -34,13 +34,24 @@ pub(super) fn image(
         version
     });
     let requirements = texts(&mut root, "requirements", "a requirement like \"vllm==0.13.0\"");
+    let overrides = texts(&mut root, "overrides", "a requirement like \"torch==2.9.1\"");
     let mut table = root.table("env");
     let env = table.string_map(is_variable, VARIABLE);
     table.finish();
     let builder = root.optional_choice("builder", &BUILDERS);
     root.finish();
     let file = Located { value: (), place: Place::new(Arc::clone(file), 0..0) };
-    Some(Image { name: name?, file, architecture, base: base?, python, requirements, env, builder })
+    Some(Image {
+        name: name?,
+        file,
+        architecture,
+        base: base?,
+        python,
+        requirements,
+        overrides,
+        env,
+        builder,
+    })
 }
 
 /// A list of non-empty texts, kept with their places.

@@ -76,6 +76,9 @@ impl Step for Wheels {
         for wheel in &self.locked {
             let version = format!("{} {}", wheel.version, wheel.sha256);
             fingerprint.field(format!("wheel.{}", wheel.name), version);
+            if wheel::adds_on_first_import(&wheel.name) {
+                fingerprint.field(format!("wheel.{}.adds", wheel.name), 1);
+            }
         }
         fingerprint
     }

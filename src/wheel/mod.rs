@@ -13,6 +13,7 @@
 mod bad_tests;
 mod collision;
 mod error;
+mod first_import;
 mod inflate;
 mod install;
 mod layer;
@@ -35,6 +36,7 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::WheelError;
+pub use self::first_import::adds as adds_on_first_import;
 pub use self::name::normalised;
 pub use self::slot::{Slot, WheelRef, slots};
 use crate::event::Reporter;
