@@ -87,7 +87,7 @@ fn line(step: &PlannedStep) -> Line {
 /// A reason on the line of its step. Why nobody looked is told below, once for all steps.
 fn told(step: &PlannedStep, because: &Reason) -> Option<String> {
     match (because.kind, &step.key) {
-        (ReasonKind::Unobserved, Some(key)) => Some(format!("unless {} stands", key.short())),
+        (ReasonKind::Unobserved, Some(key)) => Some(format!("unless {} is there", key.short())),
         (ReasonKind::Unobserved, None) => None,
         _ => Some(reason(because)),
     }
