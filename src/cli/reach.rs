@@ -71,9 +71,8 @@ fn uses(model: &Model, step: &StepId) -> bool {
 fn is_elsewhere(workspace: &Workspace, model: &Model, step: &StepId) -> bool {
     let builder = workspace.project.builder_of(workspace.project.image_of(model));
     match (step.kind(), model.target) {
-        ("base" | "wheels", _) => false,
         ("image", TargetKind::Modal) => builder == Builder::Modal,
-        ("image" | "weights", TargetKind::Local) => false,
+        ("base" | "wheels", _) | ("image" | "weights", TargetKind::Local) => false,
         _ => true,
     }
 }

@@ -49,10 +49,10 @@ impl ModalImage {
                 });
                 // Modal's Debian has what these need already, in versions of its own.
                 for wanted in packages {
-                    let found = locked.iter().flat_map(|debian| &debian.packages);
-                    let version = found.filter(|it| it.name == wanted.value).map(|it| &it.version);
+                    let mut packages = locked.iter().flat_map(|debian| &debian.packages);
+                    let found = packages.find(|package| package.name == wanted.value);
                     let label = format_args!("package.{}", wanted.value);
-                    fingerprint.optional(label, version.last());
+                    fingerprint.optional(label, found.map(|package| &package.version));
                 }
             }
             Base::Registry { reference } => {
