@@ -255,11 +255,15 @@ fn certain(
     }
 }
 
-/// Collects the declared facts of a step's inputs, or names the first input that lacks one.
+/// Collects the declared facts of a step's inputs, or names the first input that lacks one: the
+/// step itself, when it is not locked.
 pub fn gather<'a>(
     step: &dyn Step,
     known: impl Fn(&StepId) -> Option<&'a Facts>,
 ) -> Result<Inputs, StepId> {
+    if step.unlocked().is_some() {
+        return Err(step.id().clone());
+    }
     let mut inputs = Inputs::default();
     for input in step.inputs() {
         let Edge::Consumes(names) = input.edge else { continue };
@@ -356,10 +360,10 @@ fn inputs<'a>(
     step: &dyn Step,
     known: impl Fn(&StepId) -> Option<&'a Facts>,
 ) -> Result<Inputs, Reason> {
-    if let Some(what) = step.unlocked() {
-        return Err(Reason::about(ReasonKind::Unlocked, what));
-    }
-    gather(step, known).map_err(|input| Reason::about(ReasonKind::Input, input.as_str()))
+    gather(step, known).map_err(|input| match step.unlocked() {
+        Some(what) => Reason::about(ReasonKind::Unlocked, what),
+        None => Reason::about(ReasonKind::Input, input.as_str()),
+    })
 }
 
 /// Turns fresh pure steps whose files are gone, but needed by something that runs, to `run`

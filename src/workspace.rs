@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -11,7 +11,7 @@ use crate::debian::Mirrors;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, Patience};
 use crate::gateway::Gateway;
-use crate::hub::{HashCache, Manifest, scan};
+use crate::hub::{HashCache, Hub, HubError, HubSettings, Manifest, ModelCache, scan};
 use crate::leftovers::{Age, TEMPORARY, sweep};
 use crate::lock::LockFile;
 use crate::lock::pylock::LockedWheel;
@@ -19,30 +19,18 @@ use crate::oci::Layout;
 use crate::plan::Unwanted;
 use crate::platform::Runtime;
 use crate::spec::{
-    Base, ImageName, LocalRuntime, Model, ModelSource, Place, Problem, Project, SpecError,
-    SpecErrors, TargetKind,
+    Base, HubSource, ImageName, LocalRuntime, Model, ModelSource, Place, Problem, Project,
+    SpecError, SpecErrors, TargetKind,
 };
 use crate::step::{StepError, StepId};
 use crate::store::{Remembered, Store};
-use crate::targets::Target;
 use crate::targets::local::{Local, Mount, Places};
 use crate::targets::modal::Modal;
+use crate::targets::{Snapshot, Target};
 
 /// What this version can't do yet, said before anything runs.
 #[derive(Debug, Error, Diagnostic)]
 pub enum Unsupported {
-    /// A source of weights.
-    #[error("{model}: this version takes weights from a directory only")]
-    #[diagnostic(
-        code(goatbuild::spec::source),
-        help("fetch {repository} into the project and write `model.source = \"path:DIRECTORY\"`")
-    )]
-    Hub {
-        /// The model.
-        model: String,
-        /// Its repository.
-        repository: String,
-    },
     /// A runtime.
     #[error(
         "`[target.local] runtime` asks for Docker or Podman; this version has the embedded one"
@@ -98,6 +86,8 @@ pub struct LockedParts {
 pub struct Settings {
     /// Never use the network.
     pub offline: bool,
+    /// Leave the lock as it is.
+    pub locked: bool,
     /// Where the local target keeps its state.
     pub state: PathBuf,
     /// This program, for supervising servers.
@@ -108,6 +98,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Where Debian packages come from.
     pub mirrors: Mirrors,
+    /// Reads which hub to ask, and with which token: only once it is asked.
+    pub hub: fn() -> Result<HubSettings, HubError>,
 }
 
 /// A project, ready to be planned and applied.
@@ -126,6 +118,7 @@ pub struct Workspace {
     pub gateway: Option<Gateway>,
     local: Local,
     modal: Option<Modal>,
+    hub: OnceLock<Hub>,
     lock: RwLock<LockFile>,
     parts: RwLock<BTreeMap<ImageName, LockedParts>>,
     manifests: RwLock<HashMap<String, Manifest>>,
@@ -183,6 +176,7 @@ impl Workspace {
             gateway,
             local,
             modal,
+            hub: OnceLock::new(),
             lock: RwLock::new(lock),
             parts: RwLock::default(),
             manifests: RwLock::default(),
@@ -198,14 +192,6 @@ impl Workspace {
         for image in self.project.images.values() {
             if !matches!(image.base, Base::Debian { .. }) {
                 return Err(Unsupported::Base { image: image.name.to_string() });
-            }
-        }
-        for model in self.project.models.values() {
-            if let ModelSource::Hub { repository, .. } = &model.source {
-                return Err(Unsupported::Hub {
-                    model: model.name.to_string(),
-                    repository: repository.clone(),
-                });
             }
         }
         Ok(())
@@ -253,6 +239,31 @@ impl Workspace {
     /// Where Debian packages come from.
     pub fn mirrors(&self) -> Mirrors {
         self.settings.mirrors.clone()
+    }
+
+    /// The hub that weights come from.
+    pub fn hub(&self) -> Result<Hub, HubError> {
+        if let Some(hub) = self.hub.get() {
+            return Ok(hub.clone());
+        }
+        let Settings { offline, patience, hub, .. } = &self.settings;
+        let made = Hub::new(hub()?, *offline, patience.clone())?;
+        Ok(self.hub.get_or_init(|| made).clone())
+    }
+
+    /// The commit that a source on a hub stands for: pinned, or as it is locked, if it is.
+    pub fn commit(&self, source: &HubSource) -> Option<String> {
+        let locked = || {
+            self.lock(|lock| lock.hub.get(&source.to_string()).map(|entry| entry.commit.clone()))
+        };
+        source.pinned().map(str::to_owned).or_else(locked)
+    }
+
+    /// Where an image sees weights, whatever the target is.
+    pub fn path_in_image(&self, snapshot: &Snapshot) -> String {
+        let mount = self.project.volumes.iter().find(|(name, _)| name.as_str() == "model-cache");
+        let mount = mount.map_or("", |(_, volume)| volume.mount.trim_end_matches('/'));
+        format!("{mount}/{}", ModelCache::snapshot(&snapshot.repository, &snapshot.commit))
     }
 
     /// Where a model is served.

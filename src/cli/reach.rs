@@ -59,7 +59,7 @@ fn uses(model: &Model, step: &StepId) -> bool {
         "weights" => {
             let of = |source: &ModelSource| match source {
                 ModelSource::Path(path) => path == name,
-                ModelSource::Hub { repository, .. } => repository == name,
+                ModelSource::Hub(source) => source.repository == name,
             };
             of(&model.source) || model.draft.as_ref().is_some_and(|draft| of(&draft.source))
         }

@@ -14,8 +14,9 @@ use crate::event::Reporter;
 use crate::fetch::Patience;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
+use crate::hub::HubSettings;
 use crate::locking::{self, LockOptions, Renew};
-use crate::plan::{self, Plan, PlannedModel, Wishes};
+use crate::plan::{self, Plan, PlannedModel, ReasonKind, Wishes};
 use crate::project;
 use crate::spec::{EnvironmentName, Model, ModelName, Sources, nearest};
 use crate::step::{Facts, StepId};
@@ -150,7 +151,9 @@ fn settings(global: &Global) -> Result<Settings, Report> {
         mirrors.snapshot = Some(snapshot);
     }
     mirrors.mirror = variable("GOATBUILD_DEBIAN_MIRROR").or(mirrors.mirror);
-    Ok(Settings { offline: global.offline, state, program, epoch, patience, mirrors })
+    let hub = || HubSettings::read(|name| std::env::var_os(name));
+    let (offline, locked) = (global.offline, is_locked(global));
+    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, hub })
 }
 
 fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
@@ -192,12 +195,16 @@ pub(crate) async fn plan(
     if refresh {
         workspace.look().await?;
     }
-    let options = LockOptions { locked: is_locked(global), upgrade: renew };
+    let locked = is_locked(global);
+    let options = LockOptions { locked, upgrade: renew, complete: false, lenient: true };
     let (reporter, finish) = ui::preparing();
     let settled = locking::settle(workspace, &options, &reporter).await;
     finish();
     let changes = settled?;
     ui::print_lock_changes(&changes);
+    for warning in &changes.warnings {
+        ui::note(warning);
+    }
     if refresh && !changes.resolved.is_empty() {
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
@@ -223,6 +230,24 @@ fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
     models.map(|model| workspace.target(model).plan_model(model)).collect()
 }
 
+/// Locks what the plan left open, or tells why that can't be. Says whether there was anything.
+pub(crate) async fn settle_open(
+    workspace: &SharedWorkspace,
+    global: &Global,
+    plan: &Plan,
+) -> Result<bool, Report> {
+    let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
+    if !reasons.any(|reason| reason.kind == ReasonKind::Unlocked) {
+        return Ok(false);
+    }
+    let options = LockOptions { locked: is_locked(global), ..LockOptions::default() };
+    let (reporter, finish) = ui::preparing();
+    let settled = locking::settle(workspace, &options, &reporter).await;
+    finish();
+    ui::print_lock_changes(&settled?);
+    Ok(true)
+}
+
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 pub(crate) fn serves(selection: &Selection) -> bool {
     const BUILDS: [&str; 4] = ["base", "wheels", "image", "weights"];
@@ -232,7 +257,7 @@ pub(crate) fn serves(selection: &Selection) -> bool {
 
 /// A plan of everything as it is locked; changes and prints nothing.
 pub(crate) async fn plan_quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
-    let options = LockOptions { locked: true, upgrade: Renew::Nothing };
+    let options = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
     locking::settle(workspace, &options, &Reporter::silent()).await?;
     let graph = steps::compile(workspace, &Reporter::silent())?;
     let wishes = Wishes::default();

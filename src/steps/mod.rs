@@ -23,39 +23,30 @@ use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::spec::{Builder, ImageName, Model, ModelSource, TargetKind, When};
 use crate::step::{Inputs, Step, StepError, StepId};
-use crate::targets::Weights;
 use crate::workspace::SharedWorkspace;
 use deploy::ImageInput;
 
 /// Compiles a project whose images are locked into its DAG.
 pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph, StepError> {
     let mut steps: Vec<Arc<dyn Step>> = Vec::new();
-    let mut readers: BTreeMap<String, Vec<String>> = BTreeMap::new();
-    for model in workspace.project.models.values() {
-        readers.entry(path_of(model).to_owned()).or_default().push(model.name.to_string());
-    }
     let images = compile_images(workspace, &mut steps);
-    let mut weights = HashMap::new();
-    for (path, models) in readers {
-        let step = weights::Weigh::new(workspace, &path, &models, reporter)?;
-        weights.insert(path, (step.id().clone(), step.weights().clone()));
-        steps.push(Arc::new(step));
-    }
+    let weights = weights::compile(workspace, reporter, &mut steps)?;
     for model in workspace.project.models.values() {
         let image = images[&(model.image.value.clone(), model.target)].clone();
-        let (weights_id, weights) = weights[path_of(model)].clone();
-        compile_model(workspace, model, image, &weights_id, &weights, &mut steps);
+        compile_model(workspace, model, image, &weights, &mut steps);
     }
     Ok(Graph::new(steps)?)
 }
 
-/// The directory of a model's weights, relative to the project.
-fn path_of(model: &Model) -> &str {
-    match &model.source {
-        ModelSource::Path(path) => path,
-        ModelSource::Hub { .. } => panic!("BUG: {} was not refused", model.name),
-    }
+/// Where a step puts the weights of a source.
+#[derive(Debug, Clone)]
+struct Placed {
+    step: StepId,
+    repository: String,
 }
+
+/// The weights of every source, by target and source.
+type AllPlaced<'a> = HashMap<(TargetKind, &'a ModelSource), Placed>;
 
 /// Pure steps without inputs, by key: the same work is one step, whichever image asks first.
 type Shared = HashMap<Key, StepId>;
@@ -138,16 +129,15 @@ fn compile_model(
     workspace: &SharedWorkspace,
     model: &Arc<Model>,
     image: ImageInput,
-    weights_id: &StepId,
-    weights: &Weights,
+    weights: &AllPlaced<'_>,
     steps: &mut Vec<Arc<dyn Step>>,
 ) {
     let serving = deploy::Serving {
         workspace: Arc::clone(workspace),
         model: Arc::clone(model),
         image,
-        weights: weights_id.clone(),
-        repository: weights.repository.clone(),
+        weights: weights[&(model.target, &model.source)].clone(),
+        draft: model.draft.as_ref().map(|draft| weights[&(model.target, &draft.source)].clone()),
     };
     let compiles = engines::engine(model.engine.name).compiles(model);
     let warmup = (compiles && model.serve.warmup == When::Auto).then(|| {

@@ -10,7 +10,7 @@ use async_trait::async_trait;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::{Deployment, Live, Target, Weights};
+use super::{Deployment, Live, Snapshot, Target, Weights};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::plan::{PlannedModel, Unwanted, UsdPerHour};
 use crate::spec::{Base, Gpu, Image, ModalTarget, Model, Project};
@@ -147,12 +147,12 @@ impl Target for Modal {
         Ok(())
     }
 
-    fn observe_weights(&self, _: &Weights, _: Option<&Key>) -> Observation {
+    fn observe_weights(&self, _: &Snapshot, _: Option<&Key>) -> Observation {
         unseen()
     }
 
     async fn place_weights(&self, weights: &Weights, _: &Task) -> Result<Outcome, StepError> {
-        Err(Self::unsupported(&weights.repository))
+        Err(Self::unsupported(&weights.snapshot.repository))
     }
 
     fn observe_warmup(&self, _: &str, _: Option<&Key>) -> Observation {
