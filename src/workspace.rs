@@ -165,7 +165,7 @@ impl Workspace {
         let gateway = project
             .gateway
             .as_ref()
-            .map(|gateway| Gateway::new(&root, project.id.as_str(), gateway));
+            .map(|gateway| Gateway::new(&root, &project.owner(), gateway));
         let modal = Modal::new(&project);
         Ok(Self {
             root,

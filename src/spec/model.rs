@@ -43,6 +43,15 @@ impl Project {
             .unwrap_or_else(|| panic!("BUG: {} has no image {}", model.name, model.image.value))
     }
 
+    /// What marks this project's resources elsewhere: its id, and the environment unless it is the
+    /// default one. No id has a `/`.
+    pub fn owner(&self) -> String {
+        match &self.environment {
+            Some(environment) => format!("{}/{environment}", self.id),
+            None => self.id.to_string(),
+        }
+    }
+
     /// Who builds `image` for Modal.
     pub fn builder_of(&self, image: &Image) -> Builder {
         let default = self.targets.modal.as_ref().map(|modal| modal.builder).unwrap_or_default();

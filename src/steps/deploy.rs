@@ -226,8 +226,7 @@ impl Step for Deploy {
             .describe_flags(&mut fingerprint, |engine, flag| !engine.reaches_compile_key(flag));
         let project = &self.serving.workspace.project;
         fingerprint
-            .field("project", project.id.as_str())
-            .optional("environment", project.environment.as_ref())
+            .field("project", project.owner())
             .field("serve.served-name", &serve.served_name)
             .field("serve.max-inputs", serve.max_inputs)
             .field("serve.scaledown-window", format_args!("{:?}", serve.scaledown_window))

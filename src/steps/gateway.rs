@@ -64,7 +64,7 @@ impl Wire {
             api_base: fact("url"),
             // A server on this machine asks for none.
             api_key: "none".to_owned(),
-            project: self.workspace.project.id.to_string(),
+            project: self.workspace.project.owner(),
             model: self.models()[0].clone(),
             key: known.map(|(key, _)| key.to_string()).unwrap_or_default(),
         }
@@ -81,7 +81,7 @@ impl Step for Wire {
         let deploy = &self.inputs()[0].step;
         let mut fingerprint = Fingerprint::new("gateway", VERSION);
         fingerprint
-            .field("project", self.workspace.project.id.as_str())
+            .field("project", self.workspace.project.owner())
             .field("gateway.config", self.gateway().name())
             .field("gateway.alias", &self.alias)
             .field("url", inputs.fact(deploy, "url"))

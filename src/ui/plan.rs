@@ -94,7 +94,11 @@ struct Line {
 
 fn line(step: &PlannedStep) -> Line {
     let mut why: Vec<String> = step.reasons.iter().filter_map(|it| told(step, it)).collect();
-    why.extend(step.note.clone());
+    match (why.last_mut(), &step.note) {
+        (Some(last), Some(note)) => *last = format!("{last} ({note})"),
+        (None, Some(note)) => why.push(note.clone()),
+        (_, None) => {}
+    }
     if !step.observed && why.is_empty() {
         why.push(UNOBSERVED.to_owned());
     }
@@ -107,6 +111,8 @@ fn told(step: &PlannedStep, because: &Reason) -> Option<String> {
     match (because.kind, &step.key) {
         (ReasonKind::Unobserved, Some(key)) => Some(format!("unless {} is there", key.short())),
         (ReasonKind::Unobserved, None) => None,
+        // It runs whatever that input makes.
+        (ReasonKind::Input, _) if step.action == Action::Run && step.reasons.len() > 1 => None,
         _ => Some(reason(because)),
     }
 }
