@@ -19,8 +19,8 @@ use crate::oci::Layout;
 use crate::plan::Unwanted;
 use crate::platform::Runtime;
 use crate::spec::{
-    Base, HubSource, ImageName, LocalRuntime, Model, ModelSource, Place, Problem, Project,
-    SpecError, SpecErrors, TargetKind,
+    Base, HubSource, ImageName, Model, ModelSource, Place, Problem, Project, SpecError, SpecErrors,
+    TargetKind,
 };
 use crate::step::{StepError, StepId};
 use crate::store::{Remembered, Store};
@@ -31,15 +31,6 @@ use crate::targets::{Snapshot, Target};
 /// What this version can't do yet, said before anything runs.
 #[derive(Debug, Error, Diagnostic)]
 pub enum Unsupported {
-    /// A runtime.
-    #[error(
-        "`[target.local] runtime` asks for Docker or Podman; this version has the embedded one"
-    )]
-    #[diagnostic(
-        code(goatbuild::spec::runtime),
-        help("write `runtime = \"embedded\"`, or leave it out")
-    )]
-    Runtime,
     /// A processor.
     #[error("{model}: image {image} is for linux/{wanted}, and this machine is {found}")]
     #[diagnostic(
@@ -161,11 +152,11 @@ impl Workspace {
             ours,
             supervisor: settings.program.clone(),
         };
-        let local = Local::new(places, mount("model-cache"), mount("vllm-cache"), others);
-        let gateway = project
-            .gateway
-            .as_ref()
-            .map(|gateway| Gateway::new(&root, &project.owner(), gateway));
+        let id = project.id.to_string();
+        let wish = project.targets.local.runtime;
+        let local = Local::new(id, wish, places, mount("model-cache"), mount("vllm-cache"), others);
+        let gateway =
+            project.gateway.as_ref().map(|gateway| Gateway::new(&root, &project.owner(), gateway));
         let modal = Modal::new(&project);
         Ok(Self {
             root,
@@ -185,10 +176,6 @@ impl Workspace {
 
     /// Refuses what this version can't do.
     pub fn check_supported(&self) -> Result<(), Unsupported> {
-        if matches!(self.project.targets.local.runtime, LocalRuntime::Docker | LocalRuntime::Podman)
-        {
-            return Err(Unsupported::Runtime);
-        }
         for image in self.project.images.values() {
             if !matches!(image.base, Base::Debian { .. }) {
                 return Err(Unsupported::Base { image: image.name.to_string() });

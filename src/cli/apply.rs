@@ -87,6 +87,7 @@ pub(crate) async fn run(
         if session::settle_open(&workspace, &settled, &planned.plan).await? {
             continue;
         }
+        session::tell_place(&workspace, &planned).await;
         if planned.wishes.no_refresh {
             // The plan trusted the rows; what runs has to know what it replaces.
             workspace.look().await?;

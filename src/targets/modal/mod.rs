@@ -13,6 +13,7 @@ use thiserror::Error;
 use super::{Deployment, Live, Snapshot, Target, Weights};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::plan::{PlannedModel, Unwanted, UsdPerHour};
+use crate::runtime::Check;
 use crate::spec::{Base, Gpu, Image, ModalTarget, Model, Project};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
@@ -141,6 +142,18 @@ impl Target for Modal {
 
     async fn check(&self, models: &[String]) -> Result<(), StepError> {
         Err(ModalError::Unsupported { models: models.to_vec() }.into())
+    }
+
+    async fn survey(&self) -> Result<Vec<Check>, StepError> {
+        let ModalTarget { environment, workspace, .. } = &self.settings;
+        let workspace = workspace.as_ref().map(|name| format!("workspace {name}, "));
+        let place = format!("{}environment {environment}", workspace.unwrap_or_default());
+        let detail = format!("{place}; {UNSEEN}");
+        Ok(vec![Check { name: "modal", ok: true, detail, help: None }])
+    }
+
+    async fn place(&self) -> Option<String> {
+        None
     }
 
     async fn look(&self) -> Result<(), StepError> {
