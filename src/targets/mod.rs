@@ -12,7 +12,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::fingerprint::{Fingerprint, Key};
-use crate::hub::{Hub, Manifest, RemoteFile};
+use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::Check;
 use crate::spec::Model;
@@ -152,8 +152,13 @@ pub trait Target: Send + Sync {
     /// Whether the weights of this key are all there.
     fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation;
 
-    /// Puts the weights there.
-    async fn place_weights(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError>;
+    /// Puts the weights there. `known` remembers which files were verified.
+    async fn place_weights(
+        &self,
+        weights: &Weights,
+        known: &dyn HashCache,
+        task: &Task,
+    ) -> Result<Outcome, StepError>;
 
     /// Whether the caches of this key are warm.
     fn observe_warmup(&self, model: &str, key: Option<&Key>) -> Observation;

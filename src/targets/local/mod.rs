@@ -23,7 +23,7 @@ use super::{Deployment, Live, Snapshot, Target, Weights, deploy_id};
 use crate::container::{Condition, Container, probe};
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Key};
-use crate::hub::ModelCache;
+use crate::hub::{HashCache, ModelCache};
 use crate::leftovers::{Age, sweep};
 use crate::oci::Layout;
 use crate::plan::{PlannedModel, Unwanted};
@@ -144,16 +144,6 @@ pub enum LocalError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
-    },
-    /// Nothing here fetches from a hub yet.
-    #[error("weights of {repository} can't be fetched from a hub by this version")]
-    #[diagnostic(
-        code(goatbuild::local::hub),
-        help("fetch them into the project and write `model.source = \"path:DIRECTORY\"`")
-    )]
-    Hub {
-        /// The repository.
-        repository: String,
     },
     /// The second start compiled again.
     #[error("{model}: the second start wrote to the compile cache again: {files}")]
@@ -375,8 +365,13 @@ impl Target for Local {
         self.weights_receipt(snapshot, key)
     }
 
-    async fn place_weights(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError> {
-        self.place(weights, task).await
+    async fn place_weights(
+        &self,
+        weights: &Weights,
+        known: &dyn HashCache,
+        task: &Task,
+    ) -> Result<Outcome, StepError> {
+        self.place(weights, known, task).await
     }
 
     fn observe_warmup(&self, model: &str, key: Option<&Key>) -> Observation {
