@@ -194,3 +194,15 @@ fn ids_name_the_commit_only_where_there_are_several_parts_of_a_repository() {
     assert!(deploy.contains(&"weights:acme/tiny@01234567".into()), "{deploy:?}");
     assert!(deploy.contains(&"weights:model".into()), "{deploy:?}");
 }
+
+#[test]
+fn a_hub_out_of_reach_is_told_once_and_stops_nobody() {
+    let Some(mut hubbed) = Hubbed::new() else { return };
+    let other = hubbed.project.read(SPEC).replace("acme/tiny", "acme/other");
+    hubbed.project.write("specs/other.toml", &other);
+    hubbed.project.variable("HF_ENDPOINT", "http://127.0.0.1:9");
+    let ran = hubbed.run("lock").exits(0).says(&["what a plan needs is locked"]);
+    assert_eq!(ran.stderr.matches("can't be reached").count(), 1, "{}", ran.stderr);
+    assert_eq!(ran.stderr.matches(COMMIT).count(), 2, "{}", ran.stderr);
+    hubbed.run("plan").exits(0);
+}

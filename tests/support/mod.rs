@@ -4,6 +4,7 @@
 
 pub(crate) mod debian;
 pub(crate) mod hub;
+pub(crate) mod hubbed;
 pub(crate) mod litellm;
 pub(crate) mod olah;
 pub(crate) mod peers;

@@ -1,7 +1,7 @@
-//! What an edit of a model on a hub re-runs, up to the server.
+//! The table's rows of models that are on a hub.
 
 use super::support::hub::{COMMIT, Content};
-use super::{Hubbed, NEXT, SERVER, SPEC, WEIGHTS};
+use super::support::hubbed::{Hubbed, NEXT, SERVER, SPEC, WEIGHTS};
 
 const DRAFT: &str = "weights:acme/draft";
 
