@@ -12,6 +12,7 @@ use thiserror::Error;
 
 use super::{Deployment, Live, Snapshot, Target, Weights};
 use crate::fingerprint::{Fingerprint, Key};
+use crate::hub::HashCache;
 use crate::plan::{PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
 use crate::spec::{Base, Gpu, Image, ModalTarget, Model, Project};
@@ -164,7 +165,12 @@ impl Target for Modal {
         unseen()
     }
 
-    async fn place_weights(&self, weights: &Weights, _: &Task) -> Result<Outcome, StepError> {
+    async fn place_weights(
+        &self,
+        weights: &Weights,
+        _: &dyn HashCache,
+        _: &Task,
+    ) -> Result<Outcome, StepError> {
         Err(Self::unsupported(&weights.snapshot.repository))
     }
 
