@@ -10,6 +10,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::event::Reporter;
+use crate::lock::LockFile;
 use crate::lock::pylock::PylockError;
 use crate::spec::{Image, ImageName, nearest};
 use crate::step::StepError;
@@ -144,7 +145,8 @@ pub async fn settle(
         settle_image(workspace, image, options, reporter, &mut changes).await?;
     }
     hub::settle(workspace, options, reporter, &mut changes).await?;
-    if !options.locked {
+    let unused = |lock: &LockFile| lock.images.keys().any(|it| !images.contains_key(it.as_str()));
+    if !options.locked && workspace.lock(unused) {
         workspace
             .change_lock(|lock| lock.images.retain(|name, _| images.contains_key(name.as_str())))?;
     }

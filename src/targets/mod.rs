@@ -115,6 +115,8 @@ pub struct Live {
     pub state: &'static str,
     /// Where it answers.
     pub url: String,
+    /// Its process on this machine, where it is one.
+    pub pid: Option<i32>,
     /// Since when, RFC 3339.
     pub since: String,
     /// Anything else worth a line: process, memory, ….
@@ -168,6 +170,12 @@ pub trait Target: Send + Sync {
 
     /// What serves this model now.
     fn observe_deployment(&self, model: &str) -> Observation;
+
+    /// What the deployment that serves this model says its key is made of.
+    fn applied_deployment(&self, model: &str) -> Option<Fingerprint> {
+        let _ = model;
+        None
+    }
 
     /// The facts of a deployment that are known before it is made.
     fn predict_deployment(&self, model: &str, port: Option<u16>) -> Facts;

@@ -51,6 +51,7 @@ impl Local {
         .into();
         let mut served = Served {
             key: task.key,
+            applied: Some(task.fingerprint.clone()),
             healthy: false,
             facts: facts.clone(),
             port,
@@ -59,6 +60,7 @@ impl Local {
             health: deployment.health.clone(),
             since: now(),
             smoke: None,
+            tested: None,
             previous: old.clone().map(Box::new),
         };
         self.keep(model, &served).await?;
@@ -125,8 +127,10 @@ impl Local {
             return Ok(String::new());
         };
         let timeout = Duration::from_secs(600);
-        old.facts.insert("instance".to_owned(), random_id());
-        (old.smoke, old.instance) = (None, None);
+        let before = old.facts.insert("instance".to_owned(), random_id());
+        // The test that was passed is remembered as another instance's.
+        old.tested = old.tested.or(before);
+        old.instance = None;
         // Before the start and right after it: whatever kills this process, the next one finds it.
         self.keep(model, &old).await?;
         if let Recipe::Container(recipe) = &mut old.recipe
