@@ -15,7 +15,7 @@ use crate::fetch::Patience;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::hub::HubSettings;
-use crate::locking::{self, LockOptions, Renew};
+use crate::locking::{self, Changes, LockOptions, Renew};
 use crate::plan::{self, Plan, PlannedModel, ReasonKind, Wishes};
 use crate::project;
 use crate::spec::{EnvironmentName, Model, ModelName, Sources, nearest};
@@ -198,13 +198,11 @@ pub(crate) async fn plan(
     let locked = is_locked(global);
     let options = LockOptions { locked, upgrade: renew, complete: false, lenient: true };
     let (reporter, finish) = ui::preparing();
-    let settled = locking::settle(workspace, &options, &reporter).await;
+    let mut changes = Changes::default();
+    let settled = locking::settle_into(&mut changes, workspace, &options, &reporter).await;
     finish();
-    let changes = settled?;
     ui::print_lock_changes(&changes);
-    for warning in &changes.warnings {
-        ui::note(warning);
-    }
+    settled?;
     if refresh && !changes.resolved.is_empty() {
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;

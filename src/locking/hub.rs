@@ -91,7 +91,8 @@ pub(super) async fn settle(
                         changes.warn(&name, "its config.json was not read", &error);
                     }
                     _ if options.lenient => changes.warn(&name, "not locked", &error),
-                    _ => drop(failed.get_or_insert(error)),
+                    _ if failed.is_none() => failed = Some(error),
+                    _ => changes.warn(&name, "it can't be locked", &error),
                 },
             }
         }

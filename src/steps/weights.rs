@@ -52,39 +52,46 @@ struct HubCommit {
     files: FilePatterns,
 }
 
+/// Who needs the same weights at the same target.
+#[derive(Default)]
+struct Users<'a> {
+    sources: BTreeSet<&'a ModelSource>,
+    models: Vec<String>,
+}
+
 /// Makes a step for all weights that a model or a draft needs.
 pub(super) fn compile<'a>(
     workspace: &'a SharedWorkspace,
     reporter: &Reporter,
     steps: &mut Vec<Arc<dyn Step>>,
 ) -> Result<AllPlaced<'a>, StepError> {
-    type Users<'a> = (BTreeSet<&'a ModelSource>, Vec<String>);
-    let mut users: BTreeMap<(TargetKind, Content), Users<'_>> = BTreeMap::new();
+    let mut users: BTreeMap<(Content, TargetKind), Users<'_>> = BTreeMap::new();
     for model in workspace.project.models.values() {
         for source in model.sources() {
-            let place = (model.target, content(workspace, source));
-            let (sources, models) = users.entry(place).or_default();
+            let place = (content(workspace, source), model.target);
+            let Users { sources, models } = users.entry(place).or_default();
             sources.insert(source);
             if models.last().is_none_or(|last| *last != model.name.as_str()) {
                 models.push(model.name.to_string());
             }
         }
     }
+    let contents: Vec<&Content> = users.keys().map(|(content, _)| content).collect();
+    let commits: BTreeSet<&HubCommit> = contents.iter().filter_map(|it| it.commit()).collect();
     let mut placed = HashMap::new();
-    let mut taken = BTreeSet::new();
-    for ((target, content), (sources, models)) in &users {
-        let there = users.keys().filter(|(other, _)| other == target);
-        let commits: Vec<&HubCommit> = there.filter_map(|(_, it)| it.commit()).collect();
-        let name = match content {
+    for ((content, target), Users { sources, models }) in &users {
+        let mut name = match content {
             Content::Directory(path) => path.clone(),
             Content::Commit(commit) => commit.name(&commits),
+            // Another part of the repository may be locked, and have its name.
             Content::Unlocked(source) if commits.iter().any(|it| it.is_of(source)) => {
                 source.to_string()
             }
             Content::Unlocked(source) => source.repository.clone(),
         };
-        // Weights that two targets hold have two names.
-        let name = if taken.insert(name.clone()) { name } else { format!("{name}@{target}") };
+        if contents.iter().filter(|other| **other == content).count() > 1 {
+            name = format!("{name}@{target}");
+        }
         let id = StepId::new("weights", name);
         let step = match content {
             Content::Directory(path) => Weigh::directory(workspace, id, path, models, reporter)?,
@@ -132,7 +139,7 @@ impl HubCommit {
     }
 
     /// The repository's name, and as much more as tells this part of it from `all` others.
-    fn name(&self, all: &[&Self]) -> String {
+    fn name(&self, all: &BTreeSet<&Self>) -> String {
         let same: Vec<_> = all.iter().filter(|it| it.repository == self.repository).collect();
         if same.len() < 2 {
             return self.repository.clone();
@@ -157,6 +164,7 @@ struct Weigh {
 
 enum Source {
     Directory {
+        /// Relative to the project.
         path: String,
         manifest: Manifest,
     },
