@@ -203,6 +203,9 @@ pub(crate) async fn plan(
     finish();
     ui::print_lock_changes(&changes);
     settled?;
+    for warning in &changes.warnings {
+        ui::note(warning);
+    }
     if refresh && !changes.resolved.is_empty() {
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
