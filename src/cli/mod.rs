@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod destroy;
 mod gateway;
+mod image;
 mod inspect;
 mod lock;
 mod plan;
@@ -128,6 +129,9 @@ enum Command {
     /// Look at the LiteLLM file
     #[command(subcommand)]
     Gateway(gateway::GatewayCommand),
+    /// Look at a built image, or hand it on
+    #[command(subcommand)]
+    Image(image::ImageCommand),
 }
 
 impl Command {
@@ -137,6 +141,7 @@ impl Command {
             Self::Plan(arguments) => arguments.json,
             Self::Apply(arguments) => arguments.json,
             Self::Status(arguments) => arguments.json,
+            Self::Image(image::ImageCommand::Inspect(arguments)) => arguments.json,
             _ => false,
         }
     }
@@ -231,6 +236,7 @@ async fn dispatch(
         Command::Logs(arguments) => inspect::logs(global, &arguments, interrupt).await,
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,
         Command::Gateway(command) => gateway::run(global, &command).await,
+        Command::Image(command) => image::run(global, &command).await,
     }
 }
 

@@ -4,6 +4,7 @@
 //! no step.
 
 mod applied;
+mod image;
 mod plan;
 mod status;
 mod watch;
@@ -20,6 +21,7 @@ use crate::event::{Progress, Reporter};
 use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
+pub use image::print_image;
 pub use plan::{print_plan, print_plan_before_apply};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use watch::{Mode, Watcher};
