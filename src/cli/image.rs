@@ -113,7 +113,7 @@ pub(super) fn built(workspace: &Workspace, name: &str) -> Result<(Layout, String
     match digest {
         Some(digest) if layout.blobs().has(&digest)? => Ok((layout, digest)),
         None if images.get(name).is_none() => {
-            let known = images.keys().map(|image| image.as_str());
+            let known = images.keys().map(crate::spec::ImageName::as_str);
             Err(unknown("image", name, known).into())
         }
         _ => Err(ImageError::NotBuilt { image: name.to_owned() }.into()),
