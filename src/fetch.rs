@@ -221,6 +221,7 @@ impl Fetcher {
                     return Err(discarded(error, &part, resumed));
                 }
                 file.write_all(&chunk).map_err(written)?;
+                reporter.fetched(chunk.len() as u64);
                 advance_to(have, counted, reporter)?;
             }
             if let Some(size) = expected.size

@@ -3,6 +3,7 @@
 //! `run` ⊆ what an apply runs ⊆ `run` ∪ `pending`.
 
 mod reason;
+mod served;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -13,6 +14,7 @@ use crate::graph::Graph;
 use crate::step::{Class, Edge, Facts, Inputs, Observation, Step, StepId, Wanted};
 
 pub use reason::{Action, Reason, ReasonKind};
+pub use served::{Served, UsdPerHour};
 
 /// What was remembered of earlier runs.
 pub trait Memory {
@@ -54,6 +56,9 @@ pub struct PlannedStep {
     pub reasons: Vec<Reason>,
     /// The steps it takes something from.
     pub inputs: Vec<StepId>,
+    /// What else people should know of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub note: Option<String>,
     /// What is known of its outcome before the apply.
     #[serde(skip)]
     pub facts: Facts,
@@ -110,6 +115,8 @@ impl Wishes {
 pub struct Plan {
     /// In an order in which they could run one by one; removals last.
     pub steps: Vec<PlannedStep>,
+    /// Where the planned models are served, and for how much.
+    pub models: Vec<Served>,
 }
 
 /// What a step with known inputs has to do.
@@ -119,6 +126,8 @@ pub enum Verdict {
     Fresh(Facts),
     /// It has to run.
     Run(Vec<Reason>),
+    /// Nobody could look whether it stands, so it is neither certain to run nor fresh.
+    Unknown(Vec<Reason>),
     /// Somebody else's thing is in its place.
     Conflict(Reason),
 }
@@ -133,15 +142,14 @@ pub fn judge(
     wishes: &Wishes,
 ) -> (Key, Verdict, bool) {
     let key = &fingerprint.key();
+    let changes = || -> Vec<Reason> {
+        let applied = memory.applied(step.id());
+        let since = applied.map(|applied| fingerprint.changes_since(&applied));
+        let reason = |change| Reason::change(ReasonKind::Changed, change);
+        since.into_iter().flatten().map(reason).collect()
+    };
     let because = |first: ReasonKind, known: Option<&Key>| {
-        let mut reasons = match memory.applied(step.id()) {
-            Some(applied) => fingerprint
-                .changes_since(&applied)
-                .into_iter()
-                .map(|change| Reason::change(ReasonKind::Changed, change))
-                .collect(),
-            None => Vec::new(),
-        };
+        let mut reasons = changes();
         if reasons.is_empty() {
             reasons.push(match known {
                 Some(known) if known != key => Reason::change(
@@ -164,7 +172,12 @@ pub fn judge(
             Some(facts) => Verdict::Fresh(facts),
             None => Verdict::Run(because(ReasonKind::First, None)),
         },
-        Some(Observation::Unobserved(_)) => match memory.row(step.id()) {
+        Some(Observation::Unobserved(Some(why))) => {
+            let mut reasons = changes();
+            reasons.push(Reason::about(ReasonKind::Unobserved, why));
+            Verdict::Unknown(reasons)
+        }
+        Some(Observation::Unobserved(None)) => match memory.row(step.id()) {
             Some(row) if row.key == *key => Verdict::Fresh(row.facts),
             row => Verdict::Run(because(ReasonKind::First, row.map(|row| row.key).as_ref())),
         },
@@ -185,7 +198,7 @@ pub fn judge(
     if wishes.replace.contains(step.id()) && !matches!(verdict, Verdict::Conflict(_)) {
         verdict = Verdict::Run(vec![Reason::plain(ReasonKind::Replaced)]);
     }
-    if let Verdict::Run(reasons) = &mut verdict
+    if let Verdict::Run(reasons) | Verdict::Unknown(reasons) = &mut verdict
         && memory.failed(step.id()) == Some(*key)
     {
         reasons.push(Reason::plain(ReasonKind::FailedBefore));
@@ -275,9 +288,10 @@ pub fn plan(graph: &Graph, memory: &dyn Memory, unwanted: &[Unwanted], wishes: &
         key: None,
         reasons: vec![Reason::about(ReasonKind::Unwanted, &unwanted.detail)],
         inputs: Vec::new(),
+        note: None,
         facts: Facts::new(),
     }));
-    Plan { steps }
+    Plan { steps, models: Vec::new() }
 }
 
 fn plan_step<'a>(
@@ -286,53 +300,38 @@ fn plan_step<'a>(
     wishes: &Wishes,
     known: impl Fn(&StepId) -> Option<&'a Facts>,
 ) -> PlannedStep {
-    let (key, verdict, observed) = match gather(step, known) {
+    let (key, verdict, observed) = match inputs(step, known) {
         Ok(inputs) => {
             let fingerprint = step.describe(&inputs);
             let (key, verdict, observed) = judge(step, &fingerprint, &inputs, memory, wishes);
-            (Some(key), Some(verdict), observed)
+            (Some(key), verdict, observed)
         }
-        Err(input) => {
+        Err(unknown) => {
             let seen = observation(step, None, wishes);
             let observed = !matches!(seen, Some(Observation::Unobserved(_)));
-            let mut verdict = seen.and_then(|seen| certain(step, &seen, memory, wishes));
+            let mut verdict = seen.as_ref().and_then(|seen| certain(step, seen, memory, wishes));
             if wishes.replace.contains(step.id()) && !matches!(verdict, Some(Verdict::Conflict(_)))
             {
                 verdict = Some(Verdict::Run(vec![Reason::plain(ReasonKind::Replaced)]));
             }
-            if let Some(Verdict::Run(reasons)) = &mut verdict {
-                reasons.push(Reason::about(ReasonKind::Input, input.as_str()));
-                (None, verdict, observed)
-            } else if verdict.is_some() {
-                (None, verdict, observed)
-            } else {
-                let reasons = vec![Reason::about(ReasonKind::Input, input.as_str())];
-                return planned(step, Action::Pending, observed, None, reasons, step.predict());
+            let mut verdict = verdict.unwrap_or_else(|| Verdict::Unknown(Vec::new()));
+            if let Verdict::Run(reasons) | Verdict::Unknown(reasons) = &mut verdict {
+                reasons.push(unknown);
+                if let Some(Observation::Unobserved(Some(why))) = seen {
+                    reasons.push(Reason::about(ReasonKind::Unobserved, why));
+                }
             }
+            (None, verdict, observed)
         }
     };
-    match verdict {
-        Some(Verdict::Fresh(facts)) => {
-            planned(step, Action::Fresh, observed, key, Vec::new(), facts)
-        }
-        Some(Verdict::Run(reasons)) => {
-            planned(step, Action::Run, observed, key, reasons, step.predict())
-        }
-        Some(Verdict::Conflict(reason)) => {
-            planned(step, Action::Conflict, observed, key, vec![reason], step.predict())
-        }
-        None => panic!("BUG: {} has neither a verdict nor an unknown input", step.id()),
-    }
-}
-
-fn planned(
-    step: &dyn Step,
-    action: Action,
-    observed: bool,
-    key: Option<Key>,
-    reasons: Vec<Reason>,
-    facts: Facts,
-) -> PlannedStep {
+    let (action, reasons, facts) = match verdict {
+        Verdict::Fresh(facts) => (Action::Fresh, Vec::new(), facts),
+        Verdict::Run(reasons) => (Action::Run, reasons, step.predict()),
+        Verdict::Unknown(reasons) => (Action::Pending, reasons, step.predict()),
+        Verdict::Conflict(reason) => (Action::Conflict, vec![reason], step.predict()),
+    };
+    // What is not locked yet will make something that the lock does not know.
+    let facts = if step.unlocked().is_some() { Facts::new() } else { facts };
     PlannedStep {
         id: step.id().clone(),
         kind: step.id().kind().to_owned(),
@@ -342,8 +341,20 @@ fn planned(
         key,
         reasons,
         inputs: step.inputs().iter().map(|input| input.step.clone()).collect(),
+        note: step.head().note.map(str::to_owned),
         facts,
     }
+}
+
+/// The declared facts of a step's inputs, or why they are not known yet.
+fn inputs<'a>(
+    step: &dyn Step,
+    known: impl Fn(&StepId) -> Option<&'a Facts>,
+) -> Result<Inputs, Reason> {
+    if let Some(what) = step.unlocked() {
+        return Err(Reason::about(ReasonKind::Unlocked, what));
+    }
+    gather(step, known).map_err(|input| Reason::about(ReasonKind::Input, input.as_str()))
 }
 
 /// Turns fresh pure steps whose files are gone, but needed by something that runs, to `run`
@@ -417,10 +428,12 @@ impl Plan {
         #[derive(Serialize)]
         struct Document<'a> {
             format_version: u32,
+            models: &'a [Served],
             steps: &'a [PlannedStep],
             summary: Summary,
         }
-        let document = Document { format_version: 1, steps: &self.steps, summary: self.summary() };
+        let (models, steps) = (&self.models, &self.steps);
+        let document = Document { format_version: 1, models, steps, summary: self.summary() };
         serde_json::to_string(&document)
             .unwrap_or_else(|error| panic!("BUG: a plan is not JSON: {error}"))
     }

@@ -138,12 +138,15 @@ pub struct Head {
     pub models: Vec<String>,
     /// What it takes from other steps.
     pub inputs: Vec<Input>,
+    /// What people should know of it before it runs.
+    pub note: Option<&'static str>,
 }
 
 impl Head {
     /// A step whose outcome is true forever.
     pub fn pure(id: StepId, resource: Resource, models: &[String]) -> Self {
-        Self { id, class: Class::Pure, resource, models: models.to_vec(), inputs: Vec::new() }
+        let (class, models) = (Class::Pure, models.to_vec());
+        Self { id, class, resource, models, inputs: Vec::new(), note: None }
     }
 
     /// A step that owns a resource in the world.
@@ -268,6 +271,11 @@ pub trait Step: Send + Sync {
     /// The facts that are known before it runs. A wrong prediction is a bug.
     fn predict(&self) -> Facts {
         Facts::new()
+    }
+
+    /// What has to be locked before anything can be said of its inputs; none once all is.
+    fn unlocked(&self) -> Option<String> {
+        None
     }
 
     /// Names the thing that only one step at a time may write.

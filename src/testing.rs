@@ -113,6 +113,7 @@ pub(crate) struct Fake {
     exclusive: Option<String>,
     predicted: Option<String>,
     predicts: bool,
+    unlocked: Option<String>,
     world: Option<Arc<World>>,
 }
 
@@ -124,6 +125,7 @@ impl Fake {
             exclusive: None,
             predicted: None,
             predicts: false,
+            unlocked: None,
             world: None,
         }
     }
@@ -176,6 +178,11 @@ impl Fake {
     /// Foretells what it makes, rightly. Only for steps that consume nothing.
     pub(crate) fn foretold(mut self) -> Self {
         self.predicts = true;
+        self
+    }
+
+    pub(crate) fn unlocked(mut self, what: &str) -> Self {
+        self.unlocked = Some(what.to_owned());
         self
     }
 
@@ -253,6 +260,10 @@ impl Step for Fake {
             Some(Thing::Foreign) => Observation::Foreign { owner: "project x".to_owned() },
             Some(Thing::Unseen) => Observation::Unobserved(Some("no credentials".to_owned())),
         }
+    }
+
+    fn unlocked(&self) -> Option<String> {
+        self.unlocked.clone()
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {

@@ -16,10 +16,11 @@ use crate::leftovers::{Age, TEMPORARY, sweep};
 use crate::lock::LockFile;
 use crate::lock::pylock::LockedWheel;
 use crate::oci::Layout;
+use crate::oci::registry::{Origin, Puller, RegistrySettings};
 use crate::plan::Unwanted;
-use crate::platform::Runtime;
+use crate::platform::{Architecture, Runtime};
 use crate::spec::{
-    Base, ImageName, LocalRuntime, Model, ModelSource, Place, Problem, Project, SpecError,
+    Base, Image, ImageName, LocalRuntime, Model, ModelSource, Place, Problem, Project, SpecError,
     SpecErrors, TargetKind,
 };
 use crate::step::{StepError, StepId};
@@ -78,18 +79,6 @@ pub enum Unsupported {
         /// This machine's, as Rust calls it.
         found: &'static str,
     },
-    /// A base.
-    #[error("{image}: this version builds on Debian packages only")]
-    #[diagnostic(
-        code(goatbuild::spec::base),
-        help(
-            "write `base = {{ debian = \"bookworm\", packages = [\"python3\"] }}` in images/{image}.toml"
-        )
-    )]
-    Base {
-        /// The image.
-        image: String,
-    },
 }
 
 /// What an image is made of, all locked.
@@ -116,6 +105,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Where Debian packages come from.
     pub mirrors: Mirrors,
+    /// Docker's configuration files, of which the first that has credentials counts.
+    pub credentials: Vec<PathBuf>,
 }
 
 /// A project, ready to be planned and applied.
@@ -200,11 +191,6 @@ impl Workspace {
         {
             return Err(Unsupported::Runtime);
         }
-        for image in self.project.images.values() {
-            if !matches!(image.base, Base::Debian { .. }) {
-                return Err(Unsupported::Base { image: image.name.to_string() });
-            }
-        }
         for model in self.project.models.values() {
             if model.target == TargetKind::Modal {
                 return Err(Unsupported::Modal {
@@ -263,6 +249,36 @@ impl Workspace {
     /// Where Debian packages come from.
     pub fn mirrors(&self) -> Mirrors {
         self.settings.mirrors.clone()
+    }
+
+    /// Where an image's base comes from, unless it is made of packages.
+    pub fn origin(&self, image: &Image) -> Option<Origin> {
+        match &image.base {
+            Base::Debian { .. } => None,
+            Base::Registry(reference) => Some(Origin::Registry(reference.clone())),
+            Base::Layout(reference) => {
+                Some(Origin::Layout { root: self.root.clone(), reference: reference.clone() })
+            }
+        }
+    }
+
+    /// Brings an image from `origin` into the layout.
+    pub fn puller(&self, origin: Origin, architecture: Architecture) -> Result<Puller, StepError> {
+        let (layout, settings) = (self.layout()?, self.registries());
+        Ok(Puller::new(origin, &self.fetcher, &settings, layout, self.bases(), architecture))
+    }
+
+    /// How registries are spoken to.
+    pub fn registries(&self) -> RegistrySettings {
+        RegistrySettings {
+            plain_http: self.project.plain_http.clone(),
+            credentials: self.settings.credentials.clone(),
+        }
+    }
+
+    /// Where bases are while they are fetched, and what was found in them.
+    pub fn bases(&self) -> PathBuf {
+        self.root.join("cache/bases")
     }
 
     /// Where a model is served.

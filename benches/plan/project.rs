@@ -144,6 +144,7 @@ fn open(directory: &Path, root: &Path) -> SharedWorkspace {
         epoch: 0,
         patience: Patience::default(),
         mirrors: Mirrors::default(),
+        credentials: Vec::new(),
     };
     Arc::new(Workspace::open(root.to_owned(), project, settings).expect("a workspace"))
 }

@@ -1,5 +1,6 @@
 //! `goatbuild apply`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -37,6 +38,9 @@ pub(crate) struct ApplyArgs {
     /// List every step of the plan, the fresh ones too
     #[arg(long, short)]
     verbose: bool,
+    /// Write what ran when, as a Chrome trace
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 pub(crate) async fn run(
@@ -51,6 +55,10 @@ pub(crate) async fn run(
     let _lock = session::lock(&waiting, global, "apply").await?;
     drop(waiting);
     let workspace = session::open(global)?;
+    let trace = match &arguments.trace {
+        Some(path) => Some(Arc::new(ui::Trace::begin(path)?)),
+        None => None,
+    };
     if session::serves(&arguments.selection) {
         for target in workspace.targets() {
             target.check().await?;
@@ -70,7 +78,7 @@ pub(crate) async fn run(
             workspace.look().await?;
         }
         let attended = interrupt.attend();
-        let report = execute(&workspace, &planned, mode, interrupt).await?;
+        let report = execute(&workspace, &planned, mode, trace.as_ref(), interrupt).await?;
         keep_built(&workspace, &planned, &report, locked)?;
         let gone = report.failed.iter().find_map(withdrawn);
         match gone {
@@ -81,6 +89,10 @@ pub(crate) async fn run(
             _ => break (planned, report, attended),
         }
     };
+    if let Some(trace) = &trace {
+        trace.write()?;
+        ui::note(&format!("{} opens in https://ui.perfetto.dev", trace.path().display()));
+    }
     // Whoever interrupts the steps is told how they ended; a reload command is just dropped.
     let _attended = report.interrupted.then_some(attended);
     let removed = remove(&workspace, &planned, arguments.prune, &report).await?;
@@ -133,11 +145,13 @@ async fn execute(
     workspace: &SharedWorkspace,
     planned: &Planned,
     mode: Mode,
+    trace: Option<&Arc<ui::Trace>>,
     interrupt: &Interrupt,
 ) -> Result<exec::Report, Report> {
     let memory = session::remember(workspace)?;
-    let watcher = Arc::new(ui::Watcher::new(mode));
-    let told = Arc::clone(&watcher);
+    let summary = planned.plan.summary();
+    let watcher = Arc::new(ui::Watcher::new(mode, summary.run + summary.pending));
+    let (told, traced) = (Arc::clone(&watcher), trace.cloned());
     let run = workspace.store.begin_run("apply")?;
     let executor = Executor {
         graph: &planned.graph,
@@ -146,7 +160,12 @@ async fn execute(
         wishes: &planned.wishes,
         store: &workspace.store,
         run,
-        events: Arc::new(move |event| told.tell(&event)),
+        events: Arc::new(move |event| {
+            if let Some(trace) = &traced {
+                trace.tell(&event);
+            }
+            told.tell(&event);
+        }),
         interrupt,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     };
@@ -171,7 +190,7 @@ fn keep_built(
     if locked {
         return Ok(());
     }
-    let pure = |id: &StepId| ["base", "wheels", "image"].contains(&id.kind());
+    let pure = |id: &StepId| ["base", "python", "wheels", "image"].contains(&id.kind());
     let graph = &planned.graph;
     let whole = planned.plan.steps.iter().any(|step| step.kind == "image");
     workspace.change_lock(|lock| {

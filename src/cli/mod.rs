@@ -68,6 +68,7 @@ impl Exit {
             | "weights::empty"
             | "python::requirement"
             | "python::unsatisfiable"
+            | "python::no_build"
             | "debian::no_package" => Self::Data,
             code => match code.split("::").next() {
                 Some("spec" | "lock" | "graph") => Self::Data,

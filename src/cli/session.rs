@@ -131,7 +131,16 @@ fn settings(global: &Global) -> Result<Settings, Report> {
         mirrors.snapshot = Some(snapshot);
     }
     mirrors.mirror = variable("GOATBUILD_DEBIAN_MIRROR").or(mirrors.mirror);
-    Ok(Settings { offline: global.offline, state, program, epoch, patience, mirrors })
+    let credentials = [
+        directory("DOCKER_CONFIG")
+            .or_else(|| directory("HOME").map(|home| home.join(".docker")))
+            .map(|docker| docker.join("config.json")),
+        directory("REGISTRY_AUTH_FILE").or_else(|| {
+            directory("XDG_RUNTIME_DIR").map(|runtime| runtime.join("containers/auth.json"))
+        }),
+    ];
+    let credentials = credentials.into_iter().flatten().collect();
+    Ok(Settings { offline: global.offline, state, program, epoch, patience, mirrors, credentials })
 }
 
 fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
@@ -198,7 +207,7 @@ pub(crate) async fn plan(
 
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 pub(crate) fn serves(selection: &Selection) -> bool {
-    const BUILDS: [&str; 4] = ["base", "wheels", "image", "weights"];
+    const BUILDS: [&str; 5] = ["base", "python", "wheels", "image", "weights"];
     let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
     selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
 }

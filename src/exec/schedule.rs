@@ -214,7 +214,9 @@ impl<'a> Schedule<'a> {
             Action::Pending if evicted => State::Evicted(Prepared { fingerprint, inputs }),
             Action::Pending => {
                 match plan::judge(&**step, &fingerprint, &inputs, self.memory, self.wishes).1 {
-                    Verdict::Run(_) => State::Wanted(Prepared { fingerprint, inputs }),
+                    Verdict::Run(_) | Verdict::Unknown(_) => {
+                        State::Wanted(Prepared { fingerprint, inputs })
+                    }
                     Verdict::Conflict(_) => State::Blocked,
                     Verdict::Fresh(facts) => {
                         self.facts.insert(id.clone(), facts);

@@ -22,7 +22,7 @@ pub(super) async fn settle(
     let request = PythonRequest {
         image: image.name.to_string(),
         requirements: image.requirements.iter().map(|it| it.value.clone()).collect(),
-        overrides: Vec::new(),
+        overrides: image.overrides.iter().map(|it| it.value.clone()).collect(),
         runtime,
     };
     let found = read_pylock(workspace, &image.name)?;

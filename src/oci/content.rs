@@ -52,15 +52,15 @@ pub struct Interpreter {
 
 /// One layer to be read.
 #[derive(Debug)]
-pub struct LayerFile {
+pub(super) struct LayerFile {
     /// Of the blob, for errors.
-    pub digest: String,
+    pub(super) digest: String,
     /// What the uncompressed bytes must be.
-    pub diff_id: String,
+    pub(super) diff_id: String,
     /// The blob's form.
-    pub compression: Compression,
+    pub(super) compression: Compression,
     /// The blob.
-    pub file: File,
+    pub(super) file: File,
 }
 
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -83,7 +83,7 @@ enum Change {
 /// Reads layers from the bottom up, verifies them against their diff ids, and says what they hold.
 ///
 /// `env` is the configuration's environment.
-pub fn examine(
+pub(super) fn examine(
     layers: Vec<LayerFile>,
     env: &[String],
     architecture: Architecture,

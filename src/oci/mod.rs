@@ -17,7 +17,7 @@ mod unpack;
 
 pub use self::blob::{BlobWriter, Blobs, LayerWriter};
 pub use self::compression::Compression;
-pub use self::content::{Content, Interpreter, examine};
+pub use self::content::{Content, Interpreter};
 pub use self::error::OciError;
 pub use self::gzip::{BLOCK, GzipBlocks, Layer};
 pub use self::image::{ImageSpec, LayerRef, write_image};

@@ -10,7 +10,8 @@ use crate::fingerprint::Change;
 pub enum Action {
     /// It runs, for certain.
     Run,
-    /// It runs unless what its inputs make turns out to be the same.
+    /// It runs unless what its inputs make turns out to be the same, or it turns out to stand at a
+    /// place that could not be looked at.
     Pending,
     /// Nothing is to be done.
     Fresh,
@@ -57,6 +58,10 @@ pub enum ReasonKind {
     Unwanted,
     /// It belongs to somebody else.
     Foreign,
+    /// Its place could not be looked at, so nobody knows whether it stands.
+    Unobserved,
+    /// What it is about is not in the lock.
+    Unlocked,
 }
 
 /// Why a step has its action, down to the field.

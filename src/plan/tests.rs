@@ -243,15 +243,47 @@ async fn without_a_refresh_the_rows_decide_and_the_plan_says_so() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_seen_is_judged_by_its_row() {
-    let steps = model();
-    let bench = applied(&steps).await;
+async fn what_cannot_be_looked_at_is_never_fresh_and_never_certain() {
+    let mut steps = model();
+    let mut bench = applied(&steps).await;
     bench.world.put("deploy:m", Some(Thing::Unseen));
     let plan = bench.plan(&steps);
-    assert_eq!(plan.get(&"deploy:m".into()).unwrap().action, Action::Fresh);
-    assert!(!plan.get(&"deploy:m".into()).unwrap().observed);
+    let deploy = plan.get(&"deploy:m".into()).unwrap();
+    assert_eq!((deploy.action, deploy.observed), (Action::Pending, false));
+    assert!(deploy.key.is_some());
+    assert_eq!(reasons(&plan, "deploy:m"), ["unobserved no credentials"]);
+    // Nobody knows what it would make.
+    assert_eq!(reasons(&plan, "smoke:m"), ["input deploy:m"]);
+    // What is known to have changed is told all the same.
+    edit(&mut steps, "deploy:m", "flag", 2);
+    let plan = bench.plan(&steps);
+    assert_eq!(plan.get(&"deploy:m".into()).unwrap().action, Action::Pending);
+    assert_eq!(reasons(&plan, "deploy:m"), ["changed flag 1 → 2", "unobserved no credentials"]);
+    edit(&mut steps, "image:i", "env.A", 2);
+    let plan = bench.plan(&steps);
+    assert_eq!(reasons(&plan, "deploy:m"), ["input image:i", "unobserved no credentials"]);
+    // Whoever asks for the rows instead gets them.
+    edit(&mut steps, "image:i", "env.A", 1);
+    edit(&mut steps, "deploy:m", "flag", 1);
+    bench.wishes.no_refresh = true;
+    assert!(bench.plan(&steps).is_empty());
+    bench.wishes = Wishes::default();
     let cold = bench.elsewhere();
-    assert_eq!(reasons(&cold.plan(&steps), "deploy:m"), ["first"]);
+    assert_eq!(reasons(&cold.plan(&steps), "deploy:m"), ["unobserved no credentials"]);
+}
+
+#[tokio::test]
+async fn what_is_not_locked_waits_with_all_that_stands_behind() {
+    let mut steps = model();
+    let bench = applied(&steps).await;
+    let weights = steps.iter_mut().find(|step| step.id().as_str() == "weights:w").unwrap();
+    *weights = weights.clone().unlocked("weights of w");
+    let plan = bench.plan(&steps);
+    let weights = plan.get(&"weights:w".into()).unwrap();
+    assert_eq!((weights.action, weights.key), (Action::Pending, None));
+    assert_eq!(reasons(&plan, "weights:w"), ["unlocked weights of w"]);
+    assert_eq!(reasons(&plan, "deploy:m"), ["input weights:w"]);
+    assert_eq!(ids(&plan, Action::Fresh), ["base:i", "image:i"]);
 }
 
 #[tokio::test]
@@ -265,6 +297,7 @@ async fn the_json_has_the_documented_shape() {
         json,
         serde_json::json!({
             "format_version": 1,
+            "models": [],
             "steps": [{
                 "id": "deploy:m", "kind": "deploy", "models": ["m"], "action": "run",
                 "observed": true, "key": key.to_string(), "inputs": [],

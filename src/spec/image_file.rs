@@ -27,6 +27,7 @@ pub(super) fn image(
     let python = version(&mut root, "python", "a version like \"3.12\"");
     let glibc = glibc(&mut root, base.as_ref());
     let requirements = texts(&mut root, "requirements", "a requirement like \"vllm==0.13.0\"");
+    let overrides = texts(&mut root, "overrides", "a requirement like \"torch==2.9.1\"");
     let mut table = root.table("env");
     let env = table.string_map(is_variable, VARIABLE);
     table.finish();
@@ -41,6 +42,7 @@ pub(super) fn image(
         python,
         glibc,
         requirements,
+        overrides,
         env,
         builder,
     })

@@ -340,6 +340,8 @@ pub struct Image {
     pub glibc: Option<MajorMinor>,
     /// Requirements as written (PEP 508), not parsed yet.
     pub requirements: Vec<Located<String>>,
+    /// Requirements that replace whatever any package asks of the same name, as written.
+    pub overrides: Vec<Located<String>>,
     /// Environment variables, over the base's.
     pub env: BTreeMap<String, String>,
     /// Who builds it for Modal, when it isn't the target's choice.

@@ -68,6 +68,7 @@ const IMAGE: &str = r#"
 base = "docker.io/nvidia/cuda:12.8.1-devel-ubuntu22.04"
 python = "3.12"
 requirements = ["vllm==0.13.0"]
+overrides = ["torch==2.9.1"]
 env = { VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8 = "1" }
 "#;
 
@@ -113,6 +114,7 @@ fn a_whole_project_is_read() {
     let model = &project.models["gpt-oss-20b"];
     assert_eq!(project.app_name(&model.name), "goat-vllm-gpt-oss-20b");
     assert_eq!(project.image_of(model).requirements[0].value, "vllm==0.13.0");
+    assert_eq!(project.image_of(model).overrides[0].value, "torch==2.9.1");
     assert_eq!(model.serve.max_inputs, 64);
     assert_eq!(model.serve.scaledown_window, Duration::from_secs(300));
     assert_eq!(model.serve.startup_timeout, Duration::from_secs(1800));

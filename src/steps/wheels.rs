@@ -1,5 +1,7 @@
 //! `wheels:<image>/<slot>`: locked wheels, spliced into one layer.
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 
 use super::base::{has_layer, layer_facts};
@@ -12,8 +14,27 @@ use crate::step::{Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepI
 use crate::wheel::{self, Scheme, WheelFile};
 use crate::workspace::SharedWorkspace;
 
-/// An image may have 127 layers; the base and the environment's own are not wheels.
-const FREE_LAYERS: usize = 127 - 2;
+/// An image may have so many layers.
+pub(super) const LAYERS: usize = 127;
+
+/// Layers that a base which is pulled may have without taking any from the wheels. They must not
+/// depend on whether the lock knows the base's layers.
+const BASE_LAYERS: usize = 31;
+
+/// The layers that are left for wheels.
+fn free_layers(workspace: &SharedWorkspace, image: &ImageName) -> usize {
+    // The environment has one of its own.
+    let free = LAYERS - 1;
+    if workspace.origin(&workspace.project.images[image]).is_none() {
+        return free - 1;
+    }
+    let known = workspace.lock(|lock| {
+        let base = lock.images.get(image.as_str()).and_then(|image| image.base.as_ref());
+        base.map_or(0, |base| base.layers.len())
+    });
+    // One for a Python. What is too much fails when the image is put together.
+    (free - 1).saturating_sub(known.max(BASE_LAYERS)).max(1)
+}
 
 pub(super) struct Wheels {
     workspace: SharedWorkspace,
@@ -35,7 +56,7 @@ pub(super) fn slots(
         .iter()
         .map(|wheel| wheel::WheelRef { name: wheel.name.clone(), size: wheel.size.unwrap_or(0) })
         .collect();
-    wheel::slots(&sized, FREE_LAYERS)
+    wheel::slots(&sized, free_layers(workspace, image))
         .into_iter()
         .map(|slot| Wheels {
             workspace: workspace.clone(),
@@ -50,13 +71,17 @@ pub(super) fn slots(
         .collect()
 }
 
+fn directory(workspace: &SharedWorkspace) -> PathBuf {
+    workspace.root.join("cache/wheels")
+}
+
 /// Fetches wheels, unless they are there, and says how each is called.
 pub(super) async fn fetch(
     workspace: &SharedWorkspace,
     wheels: &[LockedWheel],
     task: &Task,
 ) -> Result<Vec<WheelFile>, StepError> {
-    let into = workspace.root.join("cache/wheels");
+    let into = directory(workspace);
     let paths = python::fetch_wheels(&workspace.fetcher, wheels, &into, &task.reporter).await?;
     let named = paths.into_iter().zip(wheels);
     Ok(named.map(|(path, wheel)| WheelFile { path, filename: wheel.filename.clone() }).collect())
@@ -76,6 +101,9 @@ impl Step for Wheels {
         for wheel in &self.locked {
             let version = format!("{} {}", wheel.version, wheel.sha256);
             fingerprint.field(format!("wheel.{}", wheel.name), version);
+            if wheel::adds_on_first_import(&wheel.name) {
+                fingerprint.field(format!("wheel.{}.adds", wheel.name), 1);
+            }
         }
         fingerprint
     }
@@ -86,6 +114,7 @@ impl Step for Wheels {
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         task.reporter.message("fetching");
+        task.reporter.reused(python::wheels_there(&self.locked, &directory(&self.workspace)));
         let files = fetch(&self.workspace, &self.locked, task).await?;
         task.reporter.message("splicing");
         let (layout, scheme) = (self.workspace.layout()?, self.scheme);

@@ -7,6 +7,7 @@ mod applied;
 mod image;
 mod plan;
 mod status;
+mod trace;
 mod watch;
 mod words;
 
@@ -24,6 +25,7 @@ pub use applied::{Applied, Endpoint};
 pub use image::print_image;
 pub use plan::{print_plan, print_plan_before_apply};
 pub use status::{StatusRow, Verdict, print_status, print_why};
+pub use trace::{Trace, TraceError};
 pub use watch::{Mode, Watcher};
 pub use words::count;
 

@@ -157,6 +157,8 @@ impl ReasonKind {
             Self::Adopted => "takes over",
             Self::Unwanted => "no spec wants",
             Self::Foreign => "in the way:",
+            Self::Unobserved => "not looked at:",
+            Self::Unlocked => "not locked:",
         }
     }
 }

@@ -6,6 +6,7 @@ use std::path::Path;
 use sha2::{Digest as _, Sha256};
 
 use super::error::WheelError;
+use super::first_import;
 use super::inflate::{Inflater, Piece};
 use super::name::{WheelName, normalised, same_version};
 use super::record::{self, Entry};
@@ -82,6 +83,15 @@ pub(super) fn plan(
         let path = format!("{PREFIX}/bin/{}", script.name);
         layout.check_free(&path, &path)?;
         if files.insert(path.clone(), (script_file, entry)).is_some() {
+            return Err(WheelError::Duplicate { wheel: filename.to_owned(), member: path });
+        }
+    }
+    for (path, text) in first_import::files(&name.distribution, &name.version) {
+        let path = format!("{}/{path}", layout.site);
+        let text = text.into_bytes();
+        let entry = Some(Entry::of(&text));
+        let made = Installed { source: Source::Bytes(text), executable: false };
+        if files.insert(path.clone(), (made, entry)).is_some() {
             return Err(WheelError::Duplicate { wheel: filename.to_owned(), member: path });
         }
     }

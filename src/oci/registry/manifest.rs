@@ -21,6 +21,13 @@ pub struct BaseManifest {
     pub layers: Vec<(BlobRef, Compression)>,
 }
 
+impl BaseManifest {
+    /// The layers' blobs.
+    pub fn blobs(&self) -> Vec<BlobRef> {
+        self.layers.iter().map(|(blob, _)| blob.clone()).collect()
+    }
+}
+
 /// What a base's configuration says, as far as anybody needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BaseConfig {

@@ -14,4 +14,4 @@ mod pull;
 pub use self::client::RegistrySettings;
 pub use self::error::RegistryError;
 pub use self::manifest::{BaseConfig, BaseManifest, BlobRef};
-pub use self::pull::{Origin, Puller, Resolved};
+pub use self::pull::{Origin, Puller, Resolved, pulled, remembered};

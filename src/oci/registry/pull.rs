@@ -15,8 +15,9 @@ use super::manifest::{self, BaseConfig, BaseManifest, BlobRef, Document};
 use super::{RegistryError, RegistrySettings};
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, hex};
+use crate::oci::content::{Content, LayerFile, examine};
 use crate::oci::error::at;
-use crate::oci::{Layout, OciError};
+use crate::oci::{Compression, Layout, OciError, blob};
 use crate::platform::Architecture;
 use crate::spec::{ImageReference, LayoutReference};
 
@@ -142,7 +143,7 @@ impl Puller {
         let mut seen = BTreeSet::new();
         for blob in wanted {
             if !self.into.blobs().has(&blob.digest)? && seen.insert(&blob.digest) {
-                missing.push(blob);
+                missing.push(blob.clone());
             }
         }
         if missing.is_empty() {
@@ -162,7 +163,81 @@ impl Puller {
             .await
     }
 
-    async fn blob(&self, blob: &BlobRef, reporter: &Reporter) -> Result<(), RegistryError> {
+    /// Brings all layers.
+    pub async fn layers(
+        &self,
+        resolved: &Resolved,
+        reporter: &Reporter,
+    ) -> Result<(), RegistryError> {
+        self.blobs(&resolved.manifest.blobs(), reporter).await
+    }
+
+    /// What is in an image whose layers are there; remembered once it was looked at.
+    pub async fn content(
+        &self,
+        resolved: &Resolved,
+        reporter: &Reporter,
+    ) -> Result<Content, RegistryError> {
+        if let Some(content) = remembered(&self.work, &resolved.digest) {
+            return Ok(content);
+        }
+        let content = self.examine(resolved, resolved.manifest.layers.len(), reporter).await?;
+        fs::create_dir_all(&self.work).map_err(at(&self.work, "created"))?;
+        let bytes = serde_json::to_vec(&content)
+            .unwrap_or_else(|error| panic!("BUG: a content is no JSON: {error}"));
+        blob::replace(&content_path(&self.work, &resolved.digest), &bytes)?;
+        Ok(content)
+    }
+
+    /// The C library of an image, brought layer by layer until it is found: it is far down.
+    pub async fn lowest_libc(
+        &self,
+        resolved: &Resolved,
+        reporter: &Reporter,
+    ) -> Result<Content, RegistryError> {
+        let blobs = resolved.manifest.blobs();
+        let mut content = None;
+        for count in 1..=blobs.len() {
+            self.blobs(&blobs[count - 1..count], reporter).await?;
+            let found = self.examine(resolved, count, reporter).await?;
+            let is_there = found.glibc.is_some() || found.musl;
+            content = Some(found);
+            if is_there {
+                break;
+            }
+        }
+        content.ok_or_else(|| RegistryError::Kind {
+            reference: self.origin.to_string(),
+            reason: "it has no layers".to_owned(),
+        })
+    }
+
+    async fn examine(
+        &self,
+        resolved: &Resolved,
+        count: usize,
+        reporter: &Reporter,
+    ) -> Result<Content, RegistryError> {
+        let layers = resolved.manifest.layers.iter().zip(&resolved.config.diff_ids).take(count);
+        let open = |((blob, compression), diff_id): (&(BlobRef, Compression), &String)| {
+            Ok(LayerFile {
+                digest: blob.digest.clone(),
+                diff_id: diff_id.clone(),
+                compression: *compression,
+                file: self.into.blobs().open_blob(&blob.digest)?,
+            })
+        };
+        let layers = layers.map(open).collect::<Result<Vec<_>, OciError>>()?;
+        let (env, architecture) = (resolved.config.env.clone(), self.architecture);
+        let reporter = reporter.clone();
+        let work = move || examine(layers, &env, architecture, &reporter);
+        let examined = tokio::task::spawn_blocking(work).await;
+        let examined =
+            examined.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        Ok(examined?)
+    }
+
+    async fn blob(&self, blob: BlobRef, reporter: &Reporter) -> Result<(), RegistryError> {
         let blobs = self.into.blobs();
         match (&self.registry, &self.origin) {
             (Some(registry), _) => {
@@ -173,7 +248,7 @@ impl Puller {
                 let _held = lock_file(&lock).await?;
                 // Another command may have brought it while this one waited.
                 if !blobs.has(&blob.digest)? {
-                    registry.blob(blob, &file, reporter).await?;
+                    registry.blob(&blob, &file, reporter).await?;
                     blobs.take(&file, &blob.digest)?;
                 }
                 let _ = fs::remove_file(&lock);
@@ -181,7 +256,7 @@ impl Puller {
             }
             (None, Origin::Layout { root, reference }) => {
                 let from = blob_path(&root.join(&reference.path), &blob.digest)?;
-                let (into, blob, reporter) = (self.into.clone(), blob.clone(), reporter.clone());
+                let (into, reporter) = (self.into.clone(), reporter.clone());
                 let copied =
                     tokio::task::spawn_blocking(move || copy(&from, &into, &blob, &reporter));
                 copied
@@ -189,6 +264,59 @@ impl Puller {
                     .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
             }
             (None, Origin::Registry(_)) => panic!("BUG: a registry was not opened"),
+        }
+    }
+}
+
+/// An image that was pulled before, read from the layout alone.
+pub fn pulled(
+    layout: &Layout,
+    digest: &str,
+    architecture: Architecture,
+) -> Result<Resolved, RegistryError> {
+    let bytes = layout.blobs().read(digest)?;
+    match manifest::read(digest, &bytes, architecture)? {
+        Document::Index(_) => {
+            let reason = "it is an index".to_owned();
+            Err(RegistryError::Kind { reference: digest.to_owned(), reason })
+        }
+        Document::Image(manifest) => {
+            let config = layout.blobs().read(&manifest.config.digest)?;
+            let layers = manifest.layers.len();
+            let config = manifest::read_config(digest, &config, architecture, layers)?;
+            Ok(Resolved { digest: digest.to_owned(), index: None, manifest, config })
+        }
+    }
+}
+
+/// What a look at an image's layers found, if it was looked at; `work` as for [`Puller::new`].
+pub fn remembered(work: &Path, digest: &str) -> Option<Content> {
+    serde_json::from_slice(&fs::read(content_path(work, digest)).ok()?).ok()
+}
+
+fn content_path(work: &Path, digest: &str) -> PathBuf {
+    work.join(format!("{}.json", digest.trim_start_matches("sha256:")))
+}
+
+impl Origin {
+    /// The same place, and the image of this digest.
+    #[must_use]
+    pub fn at(&self, digest: &str) -> Self {
+        match self {
+            Self::Registry(reference) => Self::Registry(reference.at(digest)),
+            Self::Layout { root, reference } => {
+                let digest = Some(digest.to_owned());
+                let reference = LayoutReference { tag: None, digest, ..reference.clone() };
+                Self::Layout { root: root.clone(), reference }
+            }
+        }
+    }
+
+    /// The digest that pins it, if one does.
+    pub fn pinned(&self) -> Option<&str> {
+        match self {
+            Self::Registry(reference) => reference.digest.as_deref(),
+            Self::Layout { reference, .. } => reference.digest.as_deref(),
         }
     }
 }
