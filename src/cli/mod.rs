@@ -4,10 +4,12 @@ mod apply;
 mod check;
 mod destroy;
 mod gateway;
+mod graph;
 mod image;
 mod inspect;
 mod lock;
 mod plan;
+mod saved;
 mod session;
 
 use std::ffi::OsString;
@@ -71,7 +73,7 @@ impl Exit {
             | "python::no_build"
             | "debian::no_package" => Self::Data,
             code => match code.split("::").next() {
-                Some("spec" | "lock" | "graph") => Self::Data,
+                Some("spec" | "lock" | "graph" | "plan_file") => Self::Data,
                 _ => Self::Failed,
             },
         }
@@ -121,6 +123,8 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Explain one step: its action, its reasons, its inputs
     Why(inspect::WhyArgs),
+    /// Draw the steps and what they take from each other, coloured by what the plan says
+    Graph(graph::GraphArgs),
     /// Show what is served right now
     Status(inspect::StatusArgs),
     /// Print the log of a model's server, or of a step's last run
@@ -159,7 +163,7 @@ pub(crate) struct Selection {
 }
 
 /// What the user asks for besides the specs.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct WishArgs {
     /// Only this step and what it needs
     #[arg(long, value_name = "STEP")]
@@ -170,6 +174,9 @@ pub(crate) struct WishArgs {
     /// Take over a gateway entry that somebody else made for this model
     #[arg(long, value_name = "MODEL")]
     adopt: Vec<String>,
+    /// Also remove deployments that no spec wants
+    #[arg(long)]
+    prune: bool,
     /// Trust the last run instead of looking at the world
     #[arg(long)]
     no_refresh: bool,
@@ -233,6 +240,7 @@ async fn dispatch(
         Command::Plan(arguments) => plan::run(global, &arguments).await,
         Command::Apply(arguments) => apply::run(global, &arguments, interrupt).await,
         Command::Why(arguments) => inspect::why(global, &arguments).await,
+        Command::Graph(arguments) => graph::run(global, &arguments).await,
         Command::Status(arguments) => inspect::status(global, &arguments).await,
         Command::Logs(arguments) => inspect::logs(global, &arguments, interrupt).await,
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,

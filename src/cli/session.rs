@@ -14,6 +14,7 @@ use crate::event::Reporter;
 use crate::fetch::Patience;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
+use crate::hub::HubSettings;
 use crate::locking::{self, LockOptions, Renew};
 use crate::plan::{self, Plan, Wishes};
 use crate::project;
@@ -36,6 +37,24 @@ pub(crate) enum UsageError {
         #[help]
         help: String,
     },
+    /// A saved plan, and something that it would have to say itself.
+    #[error("the saved plan {file} says itself what it covers")]
+    #[diagnostic(
+        code(goatbuild::usage::plan_and_more),
+        help(
+            "apply it alone; models, --only, --replace, --adopt, --prune and --no-refresh belong to `goatbuild plan -o`"
+        )
+    )]
+    PlanAndMore { file: String },
+    /// A saved plan that isn't there.
+    #[error("there is no saved plan {file}")]
+    #[diagnostic(
+        code(goatbuild::usage::no_plan),
+        help(
+            "`goatbuild plan -o {file}` saves one; a word with `/` or `.plan` at its end is taken for a plan, any other for a model"
+        )
+    )]
+    NoPlan { file: String },
     /// A variable holds something else than it should.
     #[error("{variable} is `{value}`, expected {expected}")]
     #[diagnostic(code(goatbuild::usage::variable))]
@@ -140,7 +159,9 @@ fn settings(global: &Global) -> Result<Settings, Report> {
         }),
     ];
     let credentials = credentials.into_iter().flatten().collect();
-    Ok(Settings { offline: global.offline, state, program, epoch, patience, mirrors, credentials })
+    let hub = || HubSettings::read(|name| std::env::var_os(name));
+    let (offline, locked) = (global.offline, is_locked(global));
+    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, credentials, hub })
 }
 
 fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
@@ -182,7 +203,7 @@ pub(crate) async fn plan(
     if refresh {
         workspace.look().await?;
     }
-    let options = LockOptions { locked: is_locked(global), upgrade: renew };
+    let options = LockOptions { locked: is_locked(global), upgrade: renew, complete: false };
     let (reporter, finish) = ui::preparing();
     let settled = locking::settle(workspace, &options, &reporter).await;
     finish();
@@ -214,7 +235,7 @@ pub(crate) fn serves(selection: &Selection) -> bool {
 
 /// A plan of everything as it is locked; changes and prints nothing.
 pub(crate) async fn plan_quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
-    let options = LockOptions { locked: true, upgrade: Renew::Nothing };
+    let options = LockOptions { locked: true, ..LockOptions::default() };
     locking::settle(workspace, &options, &Reporter::silent()).await?;
     let graph = steps::compile(workspace, &Reporter::silent())?;
     let wishes = Wishes::default();
@@ -248,6 +269,7 @@ fn wishes(graph: &Graph, workspace: &Workspace, asked: &WishArgs) -> Result<Wish
         only,
         adopt: asked.adopt.iter().cloned().collect(),
         no_refresh: asked.no_refresh,
+        prune: asked.prune,
     })
 }
 

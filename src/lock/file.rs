@@ -7,7 +7,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{LockedBase, LockedDebian, LockedPython};
+use super::{LockedBase, LockedDebian, LockedPython, LockedRepository};
 use crate::fingerprint::Key;
 use crate::platform::Runtime;
 use crate::spec::ImageName;
@@ -30,6 +30,9 @@ pub struct LockFile {
     /// What each image's base resolved to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", rename = "image")]
     pub images: BTreeMap<String, LockedImage>,
+    /// What each revision of a repository on a hub stood for, by `organisation/name@revision`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hub: BTreeMap<String, LockedRepository>,
     /// What pure steps made, so that a rebuild that differs is noticed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub built: BTreeMap<StepId, Built>,
@@ -75,7 +78,12 @@ impl LockedImage {
 
 impl Default for LockFile {
     fn default() -> Self {
-        Self { version: VERSION, images: BTreeMap::new(), built: BTreeMap::new() }
+        Self {
+            version: VERSION,
+            images: BTreeMap::new(),
+            hub: BTreeMap::new(),
+            built: BTreeMap::new(),
+        }
     }
 }
 

@@ -57,15 +57,14 @@ pub(super) async fn settle(
         let what = format!("the base of image {}", image.name);
         return Err(LockingError::Locked { what }.into());
     }
-    let (runtime, base) = match known {
-        Some(runtime) => (runtime, None),
-        None => {
-            reporter.message(format!("{}: looking at {origin}", image.name));
-            let puller = workspace.puller(origin.clone(), image.architecture)?;
-            let resolved = puller.resolve(reporter).await?;
-            let (runtime, found) = look(image, &puller, &resolved, reporter).await?;
-            (runtime, Some(locked_base(&origin, &resolved, found)))
-        }
+    let (runtime, base) = if let Some(runtime) = known {
+        (runtime, None)
+    } else {
+        reporter.message(format!("{}: looking at {origin}", image.name));
+        let puller = workspace.puller(origin.clone(), image.architecture)?;
+        let resolved = puller.resolve(reporter).await?;
+        let (runtime, found) = look(image, &puller, &resolved, reporter).await?;
+        (runtime, Some(locked_base(&origin, &resolved, found)))
     };
     if let Some(base) = &base {
         let before = previous.as_ref().and_then(|locked| locked.base.as_ref());

@@ -96,13 +96,14 @@ pub(super) fn examine(
     Ok(tree.content(env, architecture))
 }
 
+type ReadLayer = Result<Vec<Change>, OciError>;
+
 /// Inflating is slow: the layers are read on all cores.
 fn read_all(layers: Vec<LayerFile>, reporter: &Reporter) -> Result<Vec<Vec<Change>>, OciError> {
     let count = layers.len();
     let layers: Vec<Mutex<Option<LayerFile>>> =
         layers.into_iter().map(|layer| Mutex::new(Some(layer))).collect();
-    let results: Vec<Mutex<Option<Result<Vec<Change>, OciError>>>> =
-        (0..count).map(|_| Mutex::new(None)).collect();
+    let results: Vec<Mutex<Option<ReadLayer>>> = (0..count).map(|_| Mutex::new(None)).collect();
     let next = AtomicUsize::new(0);
     let work = || {
         loop {
@@ -359,7 +360,7 @@ impl Tree {
         });
         let is_musl = |path: &String| path.starts_with("lib/ld-musl-");
         let variables = env.iter().filter_map(|line| line.split_once('='));
-        let path = variables.filter(|(name, _)| *name == "PATH").map(|(_, path)| path).last();
+        let path = variables.filter(|(name, _)| *name == "PATH").map(|(_, path)| path).next_back();
         let places = path.unwrap_or(USUAL_PATH).split(':');
         let mut pythons = places.filter_map(|place| self.python(place));
         let link = matches!(self.nodes.get("opt"), Some(Node::Link(_) | Node::File(_)));

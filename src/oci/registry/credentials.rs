@@ -56,7 +56,8 @@ struct Config {
 #[derive(Default, Deserialize)]
 #[serde(default)]
 struct Auth {
-    auth: Option<String>,
+    #[serde(rename = "auth")]
+    both: Option<String>,
     username: Option<String>,
     password: Option<String>,
     identitytoken: Option<String>,
@@ -135,7 +136,7 @@ async fn in_file(
     if let Some(token) = entry.identitytoken.as_ref().filter(|token| !token.is_empty()) {
         return Ok(Some(Credential::Identity(token.clone())));
     }
-    match (&entry.auth, &entry.username, &entry.password) {
+    match (&entry.both, &entry.username, &entry.password) {
         (Some(auth), ..) if !auth.is_empty() => decoded(auth).map(Some).ok_or_else(|| {
             let reason = format!("`auth` of {registry} is no user and password in base64");
             RegistryError::Config { path: path.to_owned(), reason }
@@ -224,8 +225,8 @@ mod tests {
         in_file(Path::new("c"), config.as_bytes(), registry, repository).await.expect("readable")
     }
 
-    fn password(user: &str, password: &str) -> Option<Credential> {
-        Some(Credential::Password { user: user.to_owned(), password: password.to_owned() })
+    fn password(user: &str, password: &str) -> Credential {
+        Credential::Password { user: user.to_owned(), password: password.to_owned() }
     }
 
     #[tokio::test]
@@ -238,10 +239,10 @@ mod tests {
             "http://127.0.0.1:5000": {"auth": "YTpiYzo="},
             "azure.example": {"auth": "MDA6", "identitytoken": "idt"}
         }}"#;
-        assert_eq!(found(config, "docker.io", "nvidia/cuda").await, password("me", "secret"));
-        assert_eq!(found(config, "quay.io", "other/x").await, password("a", "b"));
-        assert_eq!(found(config, "quay.io", "team/x").await, password("t", "p"));
-        assert_eq!(found(config, "127.0.0.1:5000", "x").await, password("a", "bc:"));
+        assert_eq!(found(config, "docker.io", "nvidia/cuda").await, Some(password("me", "secret")));
+        assert_eq!(found(config, "quay.io", "other/x").await, Some(password("a", "b")));
+        assert_eq!(found(config, "quay.io", "team/x").await, Some(password("t", "p")));
+        assert_eq!(found(config, "127.0.0.1:5000", "x").await, Some(password("a", "bc:")));
         let identity = Some(Credential::Identity("idt".to_owned()));
         assert_eq!(found(config, "azure.example", "x").await, identity);
         assert_eq!(found(config, "ghcr.io", "x").await, None);
@@ -255,6 +256,6 @@ mod tests {
             let error = error.expect_err("no such JSON");
             assert!(!format!("{error} {error:?}").contains("hush"), "{error:?}");
         }
-        assert_eq!(format!("{:?}", password("me", "hush")), "Some(Credential(…))");
+        assert_eq!(format!("{:?}", password("me", "hush")), "Credential(…)");
     }
 }

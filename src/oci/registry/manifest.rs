@@ -143,7 +143,7 @@ fn pick(
         };
         platform.os == "linux" && platform.architecture == architecture.name() && usual
     };
-    let position = entries.iter().position(|entry| fits(entry));
+    let position = entries.iter().position(fits);
     let there = |entries: &[Entry]| {
         let platforms = entries.iter().filter_map(|entry| entry.platform.as_ref());
         // Signatures and the like have no real platform.
