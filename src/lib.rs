@@ -28,12 +28,13 @@
 //! | what people see | [`ui`] |
 //! | one project at work | [`workspace`], [`project`], [`locking`], [`gateway`], [`steps`] |
 //! | parts and effects | [`targets`], [`engines`], [`exec`], [`store`] |
-//! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`litellm`], [`hub`], [`openai`], [`fetch`], [`draw`] |
+//! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`container`], [`litellm`], [`hub`], [`openai`], [`fetch`], [`draw`] |
 //! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`platform`] |
 
 mod blocking;
 pub mod cli;
 pub mod clock;
+pub mod container;
 pub mod debian;
 pub mod draw;
 pub mod engines;

@@ -20,8 +20,8 @@ use crate::oci::registry::{Origin, Puller, RegistrySettings};
 use crate::plan::Unwanted;
 use crate::platform::{Architecture, Runtime};
 use crate::spec::{
-    Base, HubSource, Image, ImageName, LocalRuntime, Model, ModelSource, Place, Problem, Project,
-    SpecError, SpecErrors, TargetKind,
+    Base, HubSource, Image, ImageName, Model, ModelSource, Place, Problem, Project, SpecError,
+    SpecErrors, TargetKind,
 };
 use crate::step::{StepError, StepId};
 use crate::store::{Remembered, Store};
@@ -40,15 +40,6 @@ pub enum Unsupported {
         /// Its file.
         spec: String,
     },
-    /// A runtime.
-    #[error(
-        "`[target.local] runtime` asks for Docker or Podman; this version has the embedded one"
-    )]
-    #[diagnostic(
-        code(goatbuild::spec::runtime),
-        help("write `runtime = \"embedded\"`, or leave it out")
-    )]
-    Runtime,
     /// A processor.
     #[error("{model}: image {image} is for linux/{wanted}, and this machine is {found}")]
     #[diagnostic(
@@ -159,7 +150,9 @@ impl Workspace {
             ours,
             supervisor: settings.program.clone(),
         };
-        let local = Local::new(places, mount("model-cache"), mount("vllm-cache"), others);
+        let id = project.id.to_string();
+        let wish = project.targets.local.runtime;
+        let local = Local::new(id, wish, places, mount("model-cache"), mount("vllm-cache"), others);
         let gateway = project
             .gateway
             .as_ref()
@@ -181,10 +174,6 @@ impl Workspace {
 
     /// Refuses what this version can't do.
     pub fn check_supported(&self) -> Result<(), Unsupported> {
-        if matches!(self.project.targets.local.runtime, LocalRuntime::Docker | LocalRuntime::Podman)
-        {
-            return Err(Unsupported::Runtime);
-        }
         for model in self.project.models.values() {
             if model.target == TargetKind::Modal {
                 return Err(Unsupported::Modal {

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "debian",
             "python",
             "runtime",
+            "container",
             "litellm",
             "hub",
             "openai",
@@ -54,6 +55,8 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("python", &["fetch"]),
     // Temporary files beside the user's own are named so that they can be swept.
     ("litellm", &["leftovers"]),
+    // An image is handed over as an archive; a volume is bound like in a sandbox.
+    ("container", &["oci", "runtime"]),
     // A wheel becomes a layer.
     ("wheel", &["oci"]),
     // Outcomes are written down.

@@ -58,6 +58,9 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
     let workspace = session::open(global)?;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let plan = &planned.plan;
+    if !planned.wishes.no_refresh {
+        session::tell_place(&workspace, &planned).await;
+    }
     if arguments.json {
         ui::print_line(&plan.to_json());
     } else {

@@ -226,6 +226,21 @@ pub(crate) async fn plan(
     Ok(Planned { graph, wishes, plan })
 }
 
+/// Says where models are going to be served, when any is.
+pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
+    let starts = |step: &plan::PlannedStep| {
+        ["warmup", "deploy"].contains(&step.kind.as_str())
+            && matches!(step.action, plan::Action::Run | plan::Action::Pending)
+    };
+    if planned.plan.steps.iter().any(starts) {
+        for target in workspace.targets() {
+            if let Some(place) = target.place().await {
+                ui::note(&place);
+            }
+        }
+    }
+}
+
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 pub(crate) fn serves(selection: &Selection) -> bool {
     const BUILDS: [&str; 5] = ["base", "python", "wheels", "image", "weights"];

@@ -3,6 +3,7 @@
 //! A blob is whole or absent, `index.json` is old or new, whenever the process is killed. Documents
 //! are canonical JSON (sorted keys, no spaces), so that the same image has the same digest.
 
+mod archive;
 mod blob;
 mod compression;
 mod content;
@@ -15,6 +16,7 @@ pub mod registry;
 mod tests;
 mod unpack;
 
+pub use self::archive::{archive_size, write_archive};
 pub use self::blob::{BlobWriter, Blobs, LayerWriter};
 pub use self::compression::Compression;
 pub use self::content::{Content, Interpreter};

@@ -21,14 +21,18 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    pub(crate) fn repeated(block: Vec<u8>, size: u64) -> Self {
+    pub(crate) fn repeated(mut block: Vec<u8>, size: u64) -> Self {
+        if block.is_empty() {
+            block.push(0);
+        }
         Self { block: Arc::new(block), size }
     }
 
     /// Bytes of a file that look like nothing else's.
     pub(crate) fn noise(seed: u8, size: usize) -> Self {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::from(seed);
-        let block = (0..size.max(1)).map(|_| {
+        // No block of a download's begins with the same bytes as another.
+        let block = (0..size.clamp(1, (1 << 20) + 7)).map(|_| {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
@@ -127,6 +131,8 @@ struct State {
     repositories: BTreeMap<String, BTreeMap<String, File>>,
     faults: Vec<Planned>,
     requests: Vec<Request>,
+    /// So many of them don't count any more.
+    forgotten: usize,
     /// Entries per page of a tree.
     page: usize,
     /// Who may read; anybody without.
@@ -219,16 +225,18 @@ impl HubDouble {
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.state().requests.clone()
+        let state = self.state();
+        state.requests[state.forgotten..].to_vec()
     }
 
     pub(crate) fn forget_requests(&self) {
-        self.state().requests.clear();
+        let mut state = self.state();
+        state.forgotten = state.requests.len();
     }
 
     /// Bytes of bodies that were sent to answer paths that contain `at`.
     pub(crate) fn sent(&self, at: &str) -> u64 {
-        self.state().requests.iter().filter(|one| one.path.contains(at)).map(|one| one.sent).sum()
+        self.requests().iter().filter(|one| one.path.contains(at)).map(|one| one.sent).sum()
     }
 
     /// Answers one request after the other.
