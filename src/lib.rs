@@ -26,7 +26,7 @@
 //! |---|---|
 //! | command line | [`cli`] |
 //! | what people see | [`ui`] |
-//! | one project at work | [`workspace`], [`project`], [`locking`], [`gateway`], [`steps`] |
+//! | one project at work | [`workspace`], [`project`], [`locking`], [`gateway`], [`steps`], [`garbage`] |
 //! | parts and effects | [`targets`], [`engines`], [`exec`], [`store`] |
 //! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`container`], [`litellm`], [`hub`], [`openai`], [`fetch`], [`draw`] |
 //! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`platform`] |
@@ -42,6 +42,7 @@ pub mod event;
 pub mod exec;
 pub mod fetch;
 pub mod fingerprint;
+pub mod garbage;
 pub mod gateway;
 pub mod graph;
 pub mod hub;

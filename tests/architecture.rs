@@ -38,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "workspace",
             "locking",
             "steps",
+            "garbage",
             "ui",
         ],
     ),
@@ -66,8 +67,10 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("workspace", &["store", "targets", "gateway"]),
     ("locking", &["workspace"]),
     ("steps", &["workspace", "targets", "engines", "gateway"]),
+    // What is needed is asked of everything that keeps something.
+    ("garbage", &["workspace", "store"]),
     // Values to show, no behaviour: a report, attempts, what is live, what locking changed.
-    ("ui", &["exec", "store", "targets", "locking"]),
+    ("ui", &["exec", "store", "targets", "locking", "garbage"]),
 ];
 
 /// Steps that share a description with another step, `steps::` left out.

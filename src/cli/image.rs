@@ -4,6 +4,7 @@ use clap::{Args, Subcommand};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
+use super::image_export::{self, ExportArgs, LoadArgs};
 use super::session::{self, unknown};
 use super::{Exit, Global};
 use crate::blocking::blocking;
@@ -18,6 +19,10 @@ pub(crate) enum ImageCommand {
     Inspect(InspectArgs),
     /// Read all of an image's bytes and compare them with their digests and with the lock
     Verify(VerifyArgs),
+    /// Hand an image to Docker or Podman
+    Load(LoadArgs),
+    /// Write an image as one archive that Docker, Podman and skopeo read
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -68,6 +73,8 @@ pub(crate) async fn run(global: &Global, command: &ImageCommand) -> Result<Exit,
     match command {
         ImageCommand::Inspect(arguments) => inspect(global, arguments),
         ImageCommand::Verify(arguments) => verify(global, arguments).await,
+        ImageCommand::Load(arguments) => image_export::load(global, arguments).await,
+        ImageCommand::Export(arguments) => image_export::export(global, arguments).await,
     }
 }
 

@@ -4,8 +4,10 @@ mod apply;
 mod check;
 mod destroy;
 mod gateway;
+mod gc;
 mod graph;
 mod image;
+mod image_export;
 mod inspect;
 mod lock;
 mod plan;
@@ -131,22 +133,25 @@ enum Command {
     Logs(inspect::LogsArgs),
     /// Stop a model's server and remove its gateway entry
     Destroy(destroy::DestroyArgs),
+    /// Look at images, and hand them on
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// Look at the LiteLLM file
     #[command(subcommand)]
     Gateway(gateway::GatewayCommand),
-    /// Look at a built image, or hand it on
-    #[command(subcommand)]
-    Image(image::ImageCommand),
+    /// Remove what no spec, no deployment and no recent run needs
+    Gc(gc::GcArgs),
 }
 
 impl Command {
     /// Whether programs read what it prints.
     fn is_json(&self) -> bool {
         match self {
-            Self::Plan(arguments) => arguments.json,
+            Self::Plan(arguments) => arguments.is_json(),
             Self::Apply(arguments) => arguments.json,
             Self::Status(arguments) => arguments.json,
             Self::Image(image::ImageCommand::Inspect(arguments)) => arguments.json,
+            Self::Gc(arguments) => arguments.json,
             _ => false,
         }
     }
@@ -246,6 +251,7 @@ async fn dispatch(
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,
         Command::Gateway(command) => gateway::run(global, &command).await,
         Command::Image(command) => image::run(global, &command).await,
+        Command::Gc(arguments) => gc::run(global, &arguments).await,
     }
 }
 

@@ -15,7 +15,7 @@ use crate::fetch::Patience;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::hub::HubSettings;
-use crate::locking::{self, LockOptions, Renew};
+use crate::locking::{self, Changes, LockOptions, Renew};
 use crate::plan::{self, Plan, Wishes};
 use crate::project;
 use crate::spec::{EnvironmentName, ModelName, Sources, nearest};
@@ -205,10 +205,11 @@ pub(crate) async fn plan(
     }
     let options = LockOptions { locked: is_locked(global), upgrade: renew, complete: false };
     let (reporter, finish) = ui::preparing();
-    let settled = locking::settle(workspace, &options, &reporter).await;
+    let mut changes = Changes::default();
+    let settled = locking::settle_into(&mut changes, workspace, &options, &reporter).await;
     finish();
-    let changes = settled?;
     ui::print_lock_changes(&changes);
+    settled?;
     if refresh && !changes.resolved.is_empty() {
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
@@ -332,6 +333,13 @@ fn select(
     Ok((part, false))
 }
 
+/// Where this project keeps its state on this machine, in its environment.
+pub(crate) fn state_of(workspace: &Workspace) -> PathBuf {
+    let environment =
+        workspace.project.environment.as_ref().map_or("default", |name| name.as_str());
+    workspace.settings.state.join(workspace.project.id.as_str()).join(environment)
+}
+
 /// Takes the locks of the project's cache and of its state on this machine.
 pub(crate) async fn lock(
     workspace: &Workspace,
@@ -339,9 +347,7 @@ pub(crate) async fn lock(
     command: &str,
 ) -> Result<[WriterLock; 2], Report> {
     let timeout = Duration::from_secs(global.lock_timeout);
-    let environment =
-        workspace.project.environment.as_ref().map_or("default", |name| name.as_str());
-    let state = workspace.settings.state.join(workspace.project.id.as_str()).join(environment);
+    let state = state_of(workspace);
     std::fs::create_dir_all(&state)
         .map_err(|source| crate::store::StoreError::Write { path: state.clone(), source })?;
     let tell = |holder: &str| ui::note(&format!("waiting for another goatbuild: {holder}"));

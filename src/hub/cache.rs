@@ -149,6 +149,7 @@ impl ModelCache {
         }
         let commit = manifest.commit();
         self.link(repository, &commit, &files)?;
+        self.refer(repository, "main", &commit)?;
         self.certify(key, repository, &commit, &files)?;
         Ok(copied)
     }
@@ -180,7 +181,7 @@ impl ModelCache {
         Ok(blobs)
     }
 
-    /// Makes files whose blobs are here a snapshot, and the snapshot the one that `main` means.
+    /// Makes files whose blobs are here a snapshot.
     pub(super) fn link(
         &self,
         repository: &str,
@@ -193,8 +194,26 @@ impl ModelCache {
             let target = format!("{up}blobs/{}", file.digest.hex());
             symlink(&target, &snapshot.join(&file.path))?;
         }
-        let model = self.root.join("hub").join(folder(repository));
-        write(&model.join("refs/main"), commit.as_bytes())
+        Ok(())
+    }
+
+    /// Lets a branch or tag stand for a commit.
+    pub fn refer(
+        &self,
+        repository: &str,
+        reference: &str,
+        commit: &str,
+    ) -> Result<(), WeightsError> {
+        write(&self.reference(repository, reference), commit.as_bytes())
+    }
+
+    /// Whether anything stands for a branch or tag.
+    pub fn has_reference(&self, repository: &str, reference: &str) -> bool {
+        self.reference(repository, reference).exists()
+    }
+
+    fn reference(&self, repository: &str, reference: &str) -> PathBuf {
+        self.root.join("hub").join(folder(repository)).join("refs").join(reference)
     }
 
     fn receipt(&self, key: &Key) -> PathBuf {

@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use futures_util::StreamExt as _;
+use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::Semaphore;
 
 use super::download::{CONNECTIONS, Download};
@@ -66,9 +66,9 @@ impl Hub {
         fetch.check_room(&blobs_of)?;
         reporter.expect(blobs_of.iter().map(|file| file.size).sum());
         let mut done = Fetched::default();
-        let mut each = futures_util::stream::iter(blobs_of)
-            .map(|file| fetch.one(file))
-            .buffer_unordered(FILES);
+        // Made before any is awaited: a closure that is kept would have to serve every lifetime.
+        let each: Vec<_> = blobs_of.into_iter().map(|file| fetch.one(file).boxed()).collect();
+        let mut each = futures_util::stream::iter(each).buffer_unordered(FILES);
         while let Some(one) = each.next().await {
             let one = one?;
             done.fetched += one.fetched;

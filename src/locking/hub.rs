@@ -7,7 +7,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use super::{Changes, LockOptions, LockingError, Renew};
 use crate::event::Reporter;
 use crate::hub::{CONFIG_FILE, HubError};
-use crate::lock::LockedRepository;
+use crate::lock::{LockFile, LockedRepository};
 use crate::spec::{FilePatterns, HubSource, Project};
 use crate::step::StepError;
 use crate::workspace::Workspace;
@@ -50,7 +50,7 @@ pub(super) async fn settle(
             (_, false, false) => wanted.push((name, source, renew)),
         }
     }
-    let mut failed = None;
+    let (mut failed, mut unreached) = (None, None);
     if !wanted.is_empty() {
         let hub = &workspace.hub()?;
         let known = &known;
@@ -67,7 +67,8 @@ pub(super) async fn settle(
             }
             .boxed()
         };
-        reporter.message(format!("asking the hub for {} repositories", wanted.len()));
+        let (count, plural) = (wanted.len(), if wanted.len() == 1 { "y" } else { "ies" });
+        reporter.message(format!("asking the hub for {count} repositor{plural}"));
         let mut answers = stream::iter(wanted.into_iter().map(ask)).buffered(AT_ONCE);
         while let Some((name, source, answer)) = answers.next().await {
             match (answer, source.pinned()) {
@@ -78,21 +79,33 @@ pub(super) async fn settle(
                     }
                     workspace.change_lock(|lock| drop(lock.hub.insert(name, locked)))?;
                 }
+                // Nobody is helped by reading it once for each.
+                (Err(HubError::Network { reason, .. }), Some(_)) => {
+                    unreached.get_or_insert((reason, Vec::new())).1.push(name);
+                }
                 (Err(error), Some(_)) => changes.warn(&name, "its files are not listed", &error),
                 (Err(error), None) => match known.get(&name) {
                     // Nothing was asked of it but facts.
                     Some(_) if !renews(&options.upgrade, &source, &sources[&name].1) => {
                         changes.warn(&name, "its config.json was not read", &error);
                     }
-                    _ => drop(failed.get_or_insert(error)),
+                    _ if failed.is_none() => failed = Some(error),
+                    _ => changes.warn(&name, "it can't be locked", &error),
                 },
             }
         }
     }
+    if let Some((reason, names)) = unreached {
+        let names = names.join(", ");
+        changes.warnings.push(format!(
+            "the hub can't be reached ({reason}), so files are not listed of {names}"
+        ));
+    }
     if let Some(error) = failed {
         return Err(error.into());
     }
-    if !options.locked {
+    let unused = |lock: &LockFile| lock.hub.keys().any(|name| !sources.contains_key(name));
+    if !options.locked && workspace.lock(unused) {
         workspace.change_lock(|lock| lock.hub.retain(|name, _| sources.contains_key(name)))?;
     }
     Ok(())

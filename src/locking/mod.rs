@@ -11,6 +11,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::event::Reporter;
+use crate::lock::LockFile;
 use crate::lock::pylock::PylockError;
 use crate::spec::{Image, ImageName, nearest};
 use crate::step::StepError;
@@ -164,18 +165,30 @@ pub async fn settle(
     options: &LockOptions,
     reporter: &Reporter,
 ) -> Result<Changes, StepError> {
+    let mut changes = Changes::default();
+    settle_into(&mut changes, workspace, options, reporter).await?;
+    Ok(changes)
+}
+
+/// Like [`settle`]; `changes` also tells what was locked before something failed.
+pub async fn settle_into(
+    changes: &mut Changes,
+    workspace: &Workspace,
+    options: &LockOptions,
+    reporter: &Reporter,
+) -> Result<(), StepError> {
     let images = &workspace.project.images;
     check_names(workspace, options)?;
-    let mut changes = Changes::default();
     for image in images.values() {
-        settle_image(workspace, image, options, reporter, &mut changes).await?;
+        settle_image(workspace, image, options, reporter, changes).await?;
     }
-    hub::settle(workspace, options, reporter, &mut changes).await?;
-    if !options.locked {
+    hub::settle(workspace, options, reporter, changes).await?;
+    let unused = |lock: &LockFile| lock.images.keys().any(|it| !images.contains_key(it.as_str()));
+    if !options.locked && workspace.lock(unused) {
         workspace
             .change_lock(|lock| lock.images.retain(|name, _| images.contains_key(name.as_str())))?;
     }
-    Ok(changes)
+    Ok(())
 }
 
 fn check_names(workspace: &Workspace, options: &LockOptions) -> Result<(), StepError> {

@@ -129,6 +129,10 @@ pub(crate) struct Request {
 #[derive(Default)]
 struct State {
     repositories: BTreeMap<String, BTreeMap<String, File>>,
+    /// Where the branches of a repository stand, if not where all begin.
+    heads: BTreeMap<String, String>,
+    /// What the commits before held.
+    past: BTreeMap<(String, String), BTreeMap<String, File>>,
     faults: Vec<Planned>,
     requests: Vec<Request>,
     /// So many of them don't count any more.
@@ -150,7 +154,7 @@ pub(crate) struct HubDouble {
     state: Arc<Mutex<State>>,
 }
 
-/// The commit of everything.
+/// The commit of everything, until a repository advances.
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 impl HubDouble {
@@ -202,6 +206,15 @@ impl HubDouble {
         };
         let mut state = self.state();
         state.repositories.entry(repository.to_owned()).or_default().insert(path.to_owned(), file);
+    }
+
+    /// Lets the branches of a repository stand at a new commit, which begins with the same files.
+    pub(crate) fn advance(&self, repository: &str, commit: &str) {
+        let mut state = self.state();
+        let old = state.heads.insert(repository.to_owned(), commit.to_owned());
+        let files = state.repositories.get(repository).cloned().unwrap_or_default();
+        let old = old.unwrap_or_else(|| COMMIT.to_owned());
+        state.past.insert((repository.to_owned(), old), files);
     }
 
     /// Lets answers to paths that contain `at` go wrong, so many times.
@@ -343,16 +356,31 @@ impl HubDouble {
         let Some(files) = state.repositories.get(&format!("{org}/{name}")) else {
             return Answer::status(404, "x-error-code: RepoNotFound");
         };
-        let known = |revision: &str| [COMMIT, "main", "refs%2Fpr%2F1"].contains(&revision);
+        let repository = format!("{org}/{name}");
+        let head = state.heads.get(&repository).map_or(COMMIT, String::as_str);
+        let at = |commit: &str| match commit {
+            commit if commit == head => Some(files),
+            commit => state.past.get(&(repository.clone(), commit.to_owned())),
+        };
+        let stands_for = |revision: &str| match revision {
+            "main" | "refs%2Fpr%2F1" => Some(head.to_owned()),
+            commit => at(commit).map(|_| commit.to_owned()),
+        };
         match rest {
-            [] if api => Answer::json(&json!({ "id": format!("{org}/{name}"), "sha": COMMIT })),
-            ["revision", revision] if api && known(revision) => {
-                Answer::json(&json!({ "sha": COMMIT, "gated": false, "siblings": [] }))
+            [] if api => Answer::json(&json!({ "id": repository, "sha": head })),
+            ["revision", revision] if api && stands_for(revision).is_some() => {
+                let commit = stands_for(revision);
+                let files = at(commit.as_deref().unwrap()).unwrap();
+                let siblings: Vec<_> =
+                    files.keys().map(|path| json!({ "rfilename": path })).collect();
+                Answer::json(&json!({ "id": repository, "sha": commit, "siblings": siblings }))
             }
-            ["tree", commit] if api && *commit == COMMIT => tree(files, state.page, path, query),
-            [commit, path @ ..] if !api && *commit == COMMIT => {
+            ["tree", commit] if api && at(commit).is_some() => {
+                tree(at(commit).unwrap(), state.page, path, query)
+            }
+            [commit, path @ ..] if !api && at(commit).is_some() => {
                 let path = path.join("/").replace("%20", " ");
-                let Some(file) = files.get(&path) else {
+                let Some(file) = at(commit).unwrap().get(&path) else {
                     return Answer::status(404, "x-error-code: EntryNotFound");
                 };
                 let mut answer = if let Some(sha256) = &file.sha256 {
@@ -366,7 +394,7 @@ impl HubDouble {
                     answer.headers.push(format!("etag: \"{}\"", file.git_blob));
                     answer
                 };
-                answer.headers.push(format!("x-repo-commit: {COMMIT}"));
+                answer.headers.push(format!("x-repo-commit: {commit}"));
                 answer
             }
             _ => Answer::status(404, "x-error-code: RevisionNotFound"),
@@ -379,7 +407,8 @@ impl HubDouble {
         };
         let state = self.state();
         let wanted = path.rsplit('/').next();
-        let all = state.repositories.values().flat_map(BTreeMap::values);
+        let all = state.repositories.values().chain(state.past.values());
+        let all = all.flat_map(BTreeMap::values);
         let mut all = all.filter(|file| file.sha256.as_deref() == wanted);
         all.next().map_or(Answer::status(404, ""), |file| {
             let mut answer = Answer::of(file.content.clone());
