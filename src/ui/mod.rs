@@ -8,6 +8,7 @@ mod garbage;
 mod graph;
 mod image;
 mod markdown;
+mod models;
 mod plan;
 mod status;
 mod trace;
