@@ -9,6 +9,9 @@ pub(super) struct Vllm;
 
 impl Engine for Vllm {
     fn check(&self, model: &Model) -> Vec<FlagProblem> {
+        if model.target == crate::spec::TargetKind::Modal {
+            return Vec::new();
+        }
         vec![FlagProblem {
             flag: Some("name".to_owned()),
             message: format!("{}: the engine vllm can't be started by this version", model.name),
@@ -18,7 +21,7 @@ impl Engine for Vllm {
     }
 
     fn compiles(&self, model: &Model) -> bool {
-        !model.serve.fast_boot
+        !model.serve.fast_boot && !model.engine.flags.contains_key("enforce-eager")
     }
 
     fn command(&self, model: &Model, _: &Serving<'_>) -> Vec<String> {

@@ -25,6 +25,8 @@ pub struct LockOptions {
     pub upgrade: Renew,
     /// Also ask for what is worth having and not needed: the files of pinned repositories.
     pub complete: bool,
+    /// Leave open what only a hub can tell, when it can't or mustn't be asked.
+    pub lenient: bool,
 }
 
 /// What to resolve anew although it is locked.
@@ -136,19 +138,30 @@ pub async fn settle(
     options: &LockOptions,
     reporter: &Reporter,
 ) -> Result<Changes, StepError> {
+    let mut changes = Changes::default();
+    settle_into(&mut changes, workspace, options, reporter).await?;
+    Ok(changes)
+}
+
+/// Like [`settle`]; `changes` also tells what was locked before something failed.
+pub async fn settle_into(
+    changes: &mut Changes,
+    workspace: &Workspace,
+    options: &LockOptions,
+    reporter: &Reporter,
+) -> Result<(), StepError> {
     let images = &workspace.project.images;
     check_names(workspace, options)?;
-    let mut changes = Changes::default();
     for image in images.values() {
-        settle_image(workspace, image, options, reporter, &mut changes).await?;
+        settle_image(workspace, image, options, reporter, changes).await?;
     }
-    hub::settle(workspace, options, reporter, &mut changes).await?;
+    hub::settle(workspace, options, reporter, changes).await?;
     let unused = |lock: &LockFile| lock.images.keys().any(|it| !images.contains_key(it.as_str()));
     if !options.locked && workspace.lock(unused) {
         workspace
             .change_lock(|lock| lock.images.retain(|name, _| images.contains_key(name.as_str())))?;
     }
-    Ok(changes)
+    Ok(())
 }
 
 fn check_names(workspace: &Workspace, options: &LockOptions) -> Result<(), StepError> {
