@@ -248,10 +248,10 @@ fn certain(
                 .map(|change| Reason::change(ReasonKind::Drift, change.clone()))
                 .collect(),
         )),
-        Observation::Foreign { owner } if wishes.adopts(step) => {
+        Observation::Foreign { owner, adoptable: true } if wishes.adopts(step) => {
             Some(Verdict::Run(vec![Reason::about(ReasonKind::Adopted, owner)]))
         }
-        Observation::Foreign { owner } => {
+        Observation::Foreign { owner, .. } => {
             Some(Verdict::Conflict(Reason::about(ReasonKind::Foreign, owner)))
         }
         Observation::Unobserved(_) | Observation::Present { .. } => None,
