@@ -245,7 +245,7 @@ impl Local {
         let conditions = self.conditions.read().unwrap_or_else(PoisonError::into_inner);
         match conditions.get(container) {
             Some(Condition::Runs) => Life::Runs,
-            Some(Condition::Ended(how)) => Life::Ended(how.clone()),
+            Some(Condition::Altered(how) | Condition::Ended(how)) => Life::Ended(how.clone()),
             Some(Condition::Gone) => Life::Ended("removed".to_owned()),
             None => Life::Ended("not looked at".to_owned()),
         }

@@ -31,8 +31,7 @@ impl Local {
         let kept = self.served(model).map(|served| served.port);
         let old = self.settled(model).await?;
         let ours = match &old {
-            // Who can't be asked is stopped below, or says why not.
-            Some(served) if self.is_alive(served).await.unwrap_or(true) => Some(served.port),
+            Some(served) if self.may_listen(served).await => Some(served.port),
             _ => None,
         };
         let port = match deployment.port.or(kept) {
