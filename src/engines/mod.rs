@@ -4,7 +4,7 @@
 
 mod command;
 mod mlx_lm;
-mod vllm;
+pub mod vllm;
 
 use std::collections::BTreeMap;
 

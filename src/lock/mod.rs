@@ -1,8 +1,10 @@
 //! What moving references resolved to: types and text, no files and no network.
 
 mod debian;
+mod engine;
 mod file;
 pub mod pylock;
 
 pub use debian::{LockedDebian, LockedPackage};
+pub use engine::{Flag, Kind, LockedEngine, Many};
 pub use file::{Built, LockFile, LockFileError, LockedImage};

@@ -1,5 +1,7 @@
 //! vLLM. Known to specs already; this version can't start it yet, and says so before anything runs.
 
+pub mod read;
+
 use std::collections::BTreeMap;
 
 use super::{Engine, FlagProblem, Serving, offline};
