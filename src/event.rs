@@ -14,10 +14,23 @@ pub enum Progress {
     Expect(u64),
     /// So many more bytes (or items) are done.
     Advance(u64),
+    /// So many bytes came over the network.
+    Fetched(u64),
+    /// So many bytes were needed and there already.
+    Reused(u64),
     /// What the work does now, in a few words.
     Message(String),
     /// A line for the step's log.
     Log(String),
+}
+
+/// What a step moved, in bytes.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Traffic {
+    /// Came over the network, what had to be sent again included.
+    pub fetched: u64,
+    /// Were needed and there already.
+    pub reused: u64,
 }
 
 /// How a step ended.
@@ -54,6 +67,8 @@ pub enum Event {
         ending: Ending,
         /// How long it took.
         took: Duration,
+        /// What it moved.
+        traffic: Traffic,
         /// The error, rendered on one line, when it failed.
         error: Option<String>,
     },
@@ -104,6 +119,16 @@ impl Reporter {
     pub fn advance(&self, amount: u64) -> Result<(), Cancelled> {
         (self.emit)(Progress::Advance(amount));
         self.check()
+    }
+
+    /// Counts bytes that came over the network.
+    pub fn fetched(&self, bytes: u64) {
+        (self.emit)(Progress::Fetched(bytes));
+    }
+
+    /// Counts bytes that were needed and there already.
+    pub fn reused(&self, bytes: u64) {
+        (self.emit)(Progress::Reused(bytes));
     }
 
     /// Says in a few words what the work does now.

@@ -16,7 +16,7 @@ use crate::event::Reporter;
 
 pub use error::FetchError;
 pub use retry::Patience;
-use retry::{Failure, Retry};
+pub(crate) use retry::{Failure, Retry};
 
 /// What a file must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -195,6 +195,7 @@ impl Fetcher {
                     return Err(discarded(error, &part, resumed));
                 }
                 file.write_all(&chunk).map_err(written)?;
+                reporter.fetched(chunk.len() as u64);
                 advance_to(have, counted, reporter)?;
             }
             if let Some(size) = expected.size
@@ -382,9 +383,14 @@ fn part_name(to: &Path) -> PathBuf {
     PathBuf::from(name)
 }
 
-fn retry_after(response: &Response) -> Option<Duration> {
-    let seconds = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim().parse().ok()?;
-    Some(Duration::from_secs(seconds))
+/// How long the server wants to be left alone: it says so in seconds, or names a time.
+pub(crate) fn retry_after(response: &Response) -> Option<Duration> {
+    let said = response.headers().get(RETRY_AFTER)?.to_str().ok()?.trim();
+    if let Ok(seconds) = said.parse() {
+        return Some(Duration::from_secs(seconds));
+    }
+    let at = jiff::fmt::rfc2822::parse(said).ok()?.timestamp();
+    at.duration_since(jiff::Timestamp::now()).try_into().ok()
 }
 
 /// The cause that says what happened, rather than the wrapper that says something did.

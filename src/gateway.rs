@@ -109,7 +109,8 @@ impl Gateway {
 
     /// What the files hold of one entry. `complete` once all its values are known.
     pub fn observe(&self, entry: &Entry, complete: Option<&Key>) -> Observation {
-        self.seen(|seen| seen.observe(entry, complete)).unwrap_or(Observation::Unobserved(None))
+        self.seen(|seen| seen.observe(&self.root, entry, complete))
+            .unwrap_or(Observation::Unobserved(None))
     }
 
     /// Entries of this project that no spec wants.
@@ -273,15 +274,18 @@ impl Gateway {
 }
 
 impl Seen {
-    fn observe(&self, entry: &Entry, complete: Option<&Key>) -> Observation {
+    fn observe(&self, root: &Path, entry: &Entry, complete: Option<&Key>) -> Observation {
         let found = litellm::observe(&self.document, entry);
         if let Some(rival) = found.rivals.first() {
             let owner = rival.owner.as_ref().map_or_else(
                 || "an entry made by hand".to_owned(),
                 |marker| format!("an entry of project {}, model {}", marker.project, marker.model),
             );
+            // Plans are saved and compared: where the project lies is no part of one.
+            let file = Path::new(&rival.path);
+            let file = file.strip_prefix(root).unwrap_or(file).display();
             return Observation::Foreign {
-                owner: format!("`{}` at {}:{}, {owner}", entry.alias, rival.path, rival.line),
+                owner: format!("`{}` at {file}:{}, {owner}", entry.alias, rival.line),
             };
         }
         let marked = self.keys.get(&entry.model).and_then(|key| key.parse::<Key>().ok());
@@ -296,9 +300,16 @@ impl Seen {
                     return self.mirrored(entry, marked);
                 }
                 let changes = differs.into_iter().map(|change| Change {
-                    field: change.field,
                     // The plan tells what the hand made of it, then what it will be.
-                    old: change.old.or_else(|| Some("(missing)".to_owned())),
+                    old: Some(match change.old {
+                        None => "(missing)".to_owned(),
+                        // A key that somebody typed in is a secret: plans are saved and published.
+                        Some(_) if change.field == "litellm_params.api_key" => {
+                            "(not shown)".to_owned()
+                        }
+                        Some(old) => old,
+                    }),
+                    field: change.field,
                     new: Some(change.new),
                 });
                 Observation::Drifted { changes: changes.collect() }

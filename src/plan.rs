@@ -3,6 +3,7 @@
 //! `run` ⊆ what an apply runs ⊆ `run` ∪ `pending`.
 
 mod reason;
+pub mod saved;
 mod served;
 
 use std::collections::{BTreeSet, HashMap};
@@ -101,6 +102,8 @@ pub struct Wishes {
     pub adopt: BTreeSet<String>,
     /// Trust the rows instead of looking at the world.
     pub no_refresh: bool,
+    /// Remove unwanted deployments too.
+    pub prune: bool,
 }
 
 impl Wishes {
@@ -115,6 +118,8 @@ impl Wishes {
 pub struct Plan {
     /// In an order in which they could run one by one; removals last.
     pub steps: Vec<PlannedStep>,
+    /// Whether deployments to remove are removed, and not only told of.
+    pub prune: bool,
     /// Where the planned models are served, and for how much.
     pub models: Vec<Served>,
 }
@@ -291,7 +296,7 @@ pub fn plan(graph: &Graph, memory: &dyn Memory, unwanted: &[Unwanted], wishes: &
         note: None,
         facts: Facts::new(),
     }));
-    Plan { steps, models: Vec::new() }
+    Plan { steps, prune: wishes.prune, models: Vec::new() }
 }
 
 fn plan_step<'a>(

@@ -10,6 +10,7 @@ use crate::event::{Cancelled, Event};
 use crate::exec::{Executor, Interrupt, Report};
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::graph::Graph;
+use crate::plan::saved::{Request, SavedPlan};
 use crate::plan::{self, Action, Plan, Unwanted, Wishes};
 use crate::step::{
     Class, Edge, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError,
@@ -370,6 +371,14 @@ impl Bench {
         self.world.look();
         let memory = self.store.remember(held(&self.locked).clone()).expect("a memory");
         plan::plan(&self.graph(steps), &memory, &self.unwanted, &self.wishes)
+    }
+
+    pub(crate) fn saved(&self, steps: &[Fake]) -> SavedPlan {
+        let plan = self.plan(steps);
+        let memory = self.store.remember(held(&self.locked).clone()).expect("a memory");
+        let request = Request { no_refresh: self.wishes.no_refresh, ..Request::default() };
+        let bound = BTreeMap::from([("goatbuild.lock".to_owned(), "1".to_owned())]);
+        SavedPlan::new("p-1", None, request, bound, &self.graph(steps), &plan, &memory)
     }
 
     pub(crate) async fn apply(&self, steps: &[Fake]) -> Report {

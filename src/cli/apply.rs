@@ -1,5 +1,6 @@
 //! `goatbuild apply`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Instant;
 
@@ -7,7 +8,7 @@ use clap::Args;
 use miette::Report;
 
 use super::session::Planned;
-use super::{Exit, Global, Selection, plan, session};
+use super::{Exit, Global, Selection, WishArgs, plan, saved, session};
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
 use crate::lock::Built;
@@ -20,23 +21,26 @@ use crate::targets::deploy_id;
 use crate::ui::{self, Mode};
 use crate::workspace::SharedWorkspace;
 
-#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
+    /// Only these models and what they need, all without any; or one saved plan, exactly as it is.
+    /// What is no model's name and ends in `.plan`, holds a `/` or is a file is a plan
+    #[arg(value_name = "MODEL|PLAN")]
+    models: Vec<String>,
     #[command(flatten)]
-    selection: Selection,
+    wishes: WishArgs,
     /// Print one JSON object per event
     #[arg(long)]
     pub(crate) json: bool,
-    /// Also remove deployments that no spec wants
-    #[arg(long)]
-    prune: bool,
     /// Ask nothing; the local target never asks
     #[arg(long, short)]
     yes: bool,
     /// List every step of the plan, the fresh ones too
     #[arg(long, short)]
     verbose: bool,
+    /// Write what ran when, as a Chrome trace
+    #[arg(long, value_name = "FILE")]
+    trace: Option<PathBuf>,
 }
 
 pub(crate) async fn run(
@@ -48,19 +52,38 @@ pub(crate) async fn run(
     let mode = if arguments.json { Mode::Json } else { Mode::for_terminal() };
     // Everything is read only once the lock is held: a waiter plans what is true now.
     let waiting = session::open(global)?;
+    let given = Selection { models: arguments.models.clone(), wishes: arguments.wishes.clone() };
+    let saved = match saved::named(&waiting, &given)? {
+        Some(path) => Some(saved::read(&waiting, &path)?),
+        None => None,
+    };
+    let selection = saved.as_ref().map_or(given, saved::Saved::selection);
     let _lock = session::lock(&waiting, global, "apply").await?;
     drop(waiting);
     let workspace = session::open(global)?;
-    if session::serves(&arguments.selection) {
+    let trace = match &arguments.trace {
+        Some(path) => Some(Arc::new(ui::Trace::begin(path)?)),
+        None => None,
+    };
+    if session::serves(&selection) {
         for target in workspace.targets() {
             target.check().await?;
         }
     }
     let mut renew = Renew::Nothing;
     let locked = session::is_locked(global);
+    // A saved plan is of locks that stand.
+    let settled = Global { locked: global.locked || saved.is_some(), ..global.clone() };
     let (planned, report, attended) = loop {
-        let planned =
-            session::plan(&workspace, global, &arguments.selection, renew.clone()).await?;
+        let planned = session::plan(&workspace, &settled, &selection, renew.clone()).await;
+        let planned = match &saved {
+            Some(saved) => {
+                let planned = planned.map_err(|error| saved.explain(error))?;
+                saved.holds(&workspace, &planned)?;
+                planned
+            }
+            None => planned?,
+        };
         if mode != Mode::Json {
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
@@ -70,20 +93,26 @@ pub(crate) async fn run(
             workspace.look().await?;
         }
         let attended = interrupt.attend();
-        let report = execute(&workspace, &planned, mode, interrupt).await?;
+        let report = execute(&workspace, &planned, mode, trace.as_ref(), interrupt).await?;
         keep_built(&workspace, &planned, &report, locked)?;
         let gone = report.failed.iter().find_map(withdrawn);
         match gone {
-            Some((again, word)) if !locked && renew == Renew::Nothing && !interrupt.asked() => {
+            Some((again, word))
+                if !settled.locked && !locked && renew == Renew::Nothing && !interrupt.asked() =>
+            {
                 ui::note(&word);
                 renew = again;
             }
             _ => break (planned, report, attended),
         }
     };
+    if let Some(trace) = &trace {
+        trace.write()?;
+        ui::note(&format!("{} opens in https://ui.perfetto.dev", trace.path().display()));
+    }
     // Whoever interrupts the steps is told how they ended; a reload command is just dropped.
     let _attended = report.interrupted.then_some(attended);
-    let removed = remove(&workspace, &planned, arguments.prune, &report).await?;
+    let removed = remove(&workspace, &planned, selection.wishes.prune, &report).await?;
     let reloaded = match &workspace.gateway {
         Some(gateway) if !report.interrupted => gateway.reload().await,
         _ => Ok(None),
@@ -133,11 +162,13 @@ async fn execute(
     workspace: &SharedWorkspace,
     planned: &Planned,
     mode: Mode,
+    trace: Option<&Arc<ui::Trace>>,
     interrupt: &Interrupt,
 ) -> Result<exec::Report, Report> {
     let memory = session::remember(workspace)?;
-    let watcher = Arc::new(ui::Watcher::new(mode));
-    let told = Arc::clone(&watcher);
+    let summary = planned.plan.summary();
+    let watcher = Arc::new(ui::Watcher::new(mode, summary.run + summary.pending));
+    let (told, traced) = (Arc::clone(&watcher), trace.cloned());
     let run = workspace.store.begin_run("apply")?;
     let executor = Executor {
         graph: &planned.graph,
@@ -146,7 +177,12 @@ async fn execute(
         wishes: &planned.wishes,
         store: &workspace.store,
         run,
-        events: Arc::new(move |event| told.tell(&event)),
+        events: Arc::new(move |event| {
+            if let Some(trace) = &traced {
+                trace.tell(&event);
+            }
+            told.tell(&event);
+        }),
         interrupt,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     };

@@ -7,6 +7,7 @@ mod gateway;
 mod inspect;
 mod lock;
 mod plan;
+mod saved;
 mod session;
 
 use std::ffi::OsString;
@@ -69,7 +70,7 @@ impl Exit {
             | "python::unsatisfiable"
             | "debian::no_package" => Self::Data,
             code => match code.split("::").next() {
-                Some("spec" | "lock" | "graph") => Self::Data,
+                Some("spec" | "lock" | "graph" | "plan_file") => Self::Data,
                 _ => Self::Failed,
             },
         }
@@ -153,7 +154,7 @@ pub(crate) struct Selection {
 }
 
 /// What the user asks for besides the specs.
-#[derive(Debug, Clone, Default, Args)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct WishArgs {
     /// Only this step and what it needs
     #[arg(long, value_name = "STEP")]
@@ -164,6 +165,9 @@ pub(crate) struct WishArgs {
     /// Take over a gateway entry that somebody else made for this model
     #[arg(long, value_name = "MODEL")]
     adopt: Vec<String>,
+    /// Also remove deployments that no spec wants
+    #[arg(long)]
+    prune: bool,
     /// Trust the last run instead of looking at the world
     #[arg(long)]
     no_refresh: bool,

@@ -1,10 +1,12 @@
 //! `goatbuild plan`.
 
+use std::path::PathBuf;
+
 use clap::Args;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, Selection, session};
+use super::{Exit, Global, Selection, saved, session};
 use crate::locking::Renew;
 use crate::plan::Plan;
 use crate::ui;
@@ -14,6 +16,9 @@ use crate::ui;
 pub(crate) struct PlanArgs {
     #[command(flatten)]
     selection: Selection,
+    /// Save the plan, so that `goatbuild apply FILE` runs exactly this
+    #[arg(long = "out", short = 'o', value_name = "FILE")]
+    out: Option<PathBuf>,
     /// Print the plan as one JSON object
     #[arg(long)]
     pub(crate) json: bool,
@@ -68,6 +73,11 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
         if !steps.is_empty() {
             return Err(Refused::Unobserved { steps }.into());
         }
+    }
+    if let Some(path) = &arguments.out {
+        refuse_conflicts(plan)?;
+        let kept = saved::write(&workspace, &planned, &arguments.selection, path)?;
+        ui::note_saved(path, &kept);
     }
     let summary = plan.summary();
     let changes = summary.run + summary.pending + summary.remove > 0;

@@ -36,6 +36,24 @@ pub(crate) enum UsageError {
         #[help]
         help: String,
     },
+    /// A saved plan, and something that it would have to say itself.
+    #[error("the saved plan {file} says itself what it covers")]
+    #[diagnostic(
+        code(goatbuild::usage::plan_and_more),
+        help(
+            "apply it alone; models, --only, --replace, --adopt, --prune and --no-refresh belong to `goatbuild plan -o`"
+        )
+    )]
+    PlanAndMore { file: String },
+    /// A saved plan that isn't there.
+    #[error("there is no saved plan {file}")]
+    #[diagnostic(
+        code(goatbuild::usage::no_plan),
+        help(
+            "`goatbuild plan -o {file}` saves one; a word with `/` or `.plan` at its end is taken for a plan, any other for a model"
+        )
+    )]
+    NoPlan { file: String },
     /// A variable holds something else than it should.
     #[error("{variable} is `{value}`, expected {expected}")]
     #[diagnostic(code(goatbuild::usage::variable))]
@@ -239,6 +257,7 @@ fn wishes(graph: &Graph, workspace: &Workspace, asked: &WishArgs) -> Result<Wish
         only,
         adopt: asked.adopt.iter().cloned().collect(),
         no_refresh: asked.no_refresh,
+        prune: asked.prune,
     })
 }
 

@@ -202,8 +202,11 @@ pub async fn fetch_packages(
             return Err(DebianError::Index { suite: locked.suite.clone(), reason });
         }
     }
-    let missing = locked.packages.iter().filter(|package| !into.join(&package.sha256).exists());
-    reporter.expect(missing.map(|package| package.size).sum());
+    let (there, missing): (Vec<_>, Vec<_>) =
+        locked.packages.iter().partition(|package| into.join(&package.sha256).exists());
+    let size = |packages: &[&LockedPackage]| packages.iter().map(|package| package.size).sum();
+    reporter.expect(size(&missing));
+    reporter.reused(size(&there));
     // Boxed: a closure over borrowed packages would keep the caller's future from being `Send`.
     let mut downloads = Vec::with_capacity(locked.packages.len());
     for package in &locked.packages {

@@ -7,7 +7,7 @@ mod schedule;
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
 use miette::Diagnostic;
@@ -15,7 +15,7 @@ use thiserror::Error;
 use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 
-use crate::event::{Cancelled, Ending, Event, Progress, Reporter};
+use crate::event::{Cancelled, Ending, Event, Progress, Reporter, Traffic};
 use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::plan::{Memory, Plan, Wishes};
@@ -112,6 +112,8 @@ pub struct Report {
     pub built: Vec<(StepId, Key, Facts)>,
     /// What the steps that ran had to say about how.
     pub evidence: BTreeMap<StepId, Facts>,
+    /// What all steps together moved.
+    pub traffic: Traffic,
 }
 
 /// What an apply works with.
@@ -136,7 +138,35 @@ pub struct Executor<'a> {
     pub cores: usize,
 }
 
-type Ended = (StepId, Result<Outcome, StepError>, Duration);
+/// A step that ended: how, how long it took and what it moved.
+struct Ended {
+    id: StepId,
+    outcome: Result<Outcome, StepError>,
+    took: Duration,
+    traffic: Traffic,
+}
+
+/// Counts what a running step moves.
+#[derive(Default)]
+struct Meter {
+    fetched: AtomicU64,
+    reused: AtomicU64,
+}
+
+impl Meter {
+    fn count(&self, progress: &Progress) {
+        match progress {
+            Progress::Fetched(bytes) => self.fetched.fetch_add(*bytes, Ordering::Relaxed),
+            Progress::Reused(bytes) => self.reused.fetch_add(*bytes, Ordering::Relaxed),
+            _ => return,
+        };
+    }
+
+    fn traffic(&self) -> Traffic {
+        let read = |count: &AtomicU64| count.load(Ordering::Relaxed);
+        Traffic { fetched: read(&self.fetched), reused: read(&self.reused) }
+    }
+}
 
 impl Executor<'_> {
     /// Runs the plan. Independent branches go on after a failure.
@@ -193,7 +223,7 @@ impl Executor<'_> {
                 }
             };
             let Some(ended) = ended else { continue };
-            let (id, outcome, took) = match ended {
+            let ended = match ended {
                 Ok((handle, ended)) => {
                     handles.remove(&handle);
                     ended
@@ -201,17 +231,22 @@ impl Executor<'_> {
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(error) => {
                     let Some((id, _)) = handles.remove(&error.id()) else { continue };
-                    (id, Err(Cancelled.into()), Duration::ZERO)
+                    Ended {
+                        id,
+                        outcome: Err(Cancelled.into()),
+                        took: Duration::ZERO,
+                        traffic: Traffic::default(),
+                    }
                 }
             };
-            let Some(step) = self.graph.get(&id) else { continue };
+            let Some(step) = self.graph.get(&ended.id) else { continue };
             if let Some(count) = used.get_mut(&step.resource()) {
                 *count -= 1;
             }
             if let Some(name) = step.exclusive() {
                 written.remove(&name);
             }
-            self.ended(&mut schedule, &mut report, &id, outcome, took)?;
+            self.ended(&mut schedule, &mut report, ended)?;
         }
         report.interrupted = self.interrupt.asked();
         self.store.keep(&schedule.standing())?;
@@ -231,7 +266,8 @@ impl Executor<'_> {
         let id = ready.step.id().clone();
         (self.events)(Event::StepStarted { id: id.clone() });
         let log = self.store.root().join(Store::log_name(self.run, &id));
-        let reporter = self.reporter(id.clone(), log);
+        let meter = Arc::new(Meter::default());
+        let reporter = self.reporter(id.clone(), log, Arc::clone(&meter));
         let adopt = self.wishes.adopts(&*ready.step);
         let interrupt = self.interrupt.clone();
         let handle = running.spawn(async move {
@@ -245,15 +281,16 @@ impl Executor<'_> {
                     () = stopped(&interrupt) => Err(Cancelled.into()),
                 },
             };
-            (id, outcome, began.elapsed())
+            Ended { id, outcome, took: began.elapsed(), traffic: meter.traffic() }
         });
         handle.id()
     }
 
-    fn reporter(&self, id: StepId, log: PathBuf) -> Reporter {
+    fn reporter(&self, id: StepId, log: PathBuf, meter: Arc<Meter>) -> Reporter {
         let events = Arc::clone(&self.events);
         Reporter::new(
             Arc::new(move |progress| {
+                meter.count(&progress);
                 if let Progress::Log(line) = &progress {
                     append(&log, line);
                 }
@@ -296,15 +333,18 @@ impl Executor<'_> {
         &self,
         schedule: &mut Schedule<'_>,
         report: &mut Report,
-        id: &StepId,
-        outcome: Result<Outcome, StepError>,
-        took: Duration,
+        ended: Ended,
     ) -> Result<(), StoreError> {
+        let Ended { id, outcome, took, traffic } = ended;
+        let id = &id;
+        report.traffic.fetched += traffic.fetched;
+        report.traffic.reused += traffic.reused;
         let Some(step) = self.graph.get(id) else { return Ok(()) };
         let fingerprint = schedule.fingerprint(id);
         let key = fingerprint.key();
-        let outcome =
-            outcome.and_then(|outcome| self.check(&**step, &key, schedule.predicted(id), outcome));
+        let outcome = outcome
+            .and_then(|outcome| self.check(&**step, &key, schedule.predicted(id), outcome))
+            .map(|outcome| with_traffic(outcome, traffic));
         let (ending, error) = match &outcome {
             Ok(outcome) => {
                 self.store.finish(
@@ -336,7 +376,7 @@ impl Executor<'_> {
                 (ending, Some(error.to_string()))
             }
         };
-        (self.events)(Event::StepFinished { id: id.clone(), ending, took, error });
+        (self.events)(Event::StepFinished { id: id.clone(), ending, took, traffic, error });
         match outcome {
             Ok(outcome) => {
                 if step.class() == Class::Pure {
@@ -375,6 +415,15 @@ pub struct NotReproducible {
     pub known: String,
     /// Its value now.
     pub built: String,
+}
+
+/// An outcome that also tells what was moved to get there.
+fn with_traffic(mut outcome: Outcome, traffic: Traffic) -> Outcome {
+    let moved = [("bytes-fetched", traffic.fetched), ("bytes-reused", traffic.reused)];
+    for (name, bytes) in moved.into_iter().filter(|(_, bytes)| *bytes > 0) {
+        outcome.evidence.insert(name.to_owned(), bytes.to_string());
+    }
+    outcome
 }
 
 fn is_cancelled(error: &StepError) -> bool {

@@ -29,20 +29,20 @@ impl Default for Patience {
 }
 
 /// What to do after one failed attempt.
-pub(super) enum Failure {
+pub(crate) enum Failure<E = FetchError> {
     /// Worth another attempt, after at least this wait when the server named one.
-    Transient(FetchError, Option<Duration>),
+    Transient(E, Option<Duration>),
     /// It broke after a good part had arrived: worth another attempt, and patience starts anew.
     Progressed,
     /// Asking again would not help.
-    Final(FetchError),
+    Final(E),
 }
 
 /// How often one source was asked, and how long to wait before the next time.
 ///
 /// A value and a loop, not a function that takes the attempt: futures that borrow through a closure
 /// can't be sent to another thread.
-pub(super) struct Retry<'a> {
+pub(crate) struct Retry<'a> {
     patience: &'a Patience,
     wait: Duration,
     tried: u32,
@@ -50,12 +50,12 @@ pub(super) struct Retry<'a> {
 
 impl<'a> Retry<'a> {
     /// Nothing was asked yet.
-    pub(super) fn new(patience: &'a Patience) -> Self {
+    pub(crate) fn new(patience: &'a Patience) -> Self {
         Self { patience, wait: patience.first_wait, tried: 0 }
     }
 
     /// Waits before the next attempt, or gives up with the error.
-    pub(super) async fn pause(&mut self, failure: Failure) -> Result<(), FetchError> {
+    pub(crate) async fn pause<E>(&mut self, failure: Failure<E>) -> Result<(), E> {
         self.tried += 1;
         match failure {
             Failure::Final(error) => Err(error),

@@ -1,10 +1,19 @@
-//! Model weights: what files they are, and how they lie in a volume.
+//! Model weights: what files they are, how a hub gives them, and how they lie in a volume.
 
 mod cache;
+mod client;
+mod digest;
+mod error;
 mod manifest;
+mod revision;
+mod settings;
 
+pub use crate::lock::hub::{DigestKind, FileDigest, RemoteFile, Revision};
 pub use cache::{ModelCache, WeightsError};
+pub use client::Hub;
+pub use error::HubError;
 pub use manifest::{HashCache, Manifest, WeightFile, scan};
+pub use settings::{HubSettings, Token};
 
 #[cfg(test)]
 mod tests;

@@ -3,6 +3,7 @@
 mod debian;
 mod engine;
 mod file;
+pub mod hub;
 pub mod pylock;
 
 pub use debian::{LockedDebian, LockedPackage};

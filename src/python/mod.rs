@@ -11,7 +11,7 @@ mod wheels;
 pub use error::PythonError;
 pub use resolve::{Upgrade, resolve};
 pub use uv::{Uv, ensure_uv};
-pub use wheels::fetch_wheels;
+pub use wheels::{fetch_wheels, wheels_there};
 
 #[cfg(test)]
 mod tests;

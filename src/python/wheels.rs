@@ -26,6 +26,20 @@ pub async fn fetch_wheels(
     fetch_through(fetcher, index.as_ref(), wheels, into, reporter).await
 }
 
+/// How many bytes of these wheels are under `into` already.
+pub fn wheels_there(wheels: &[LockedWheel], into: &Path) -> u64 {
+    wheels.iter().filter(|wheel| is_there(wheel, into)).filter_map(|wheel| wheel.size).sum()
+}
+
+fn path_of(wheel: &LockedWheel, into: &Path) -> PathBuf {
+    into.join(format!("{}.whl", wheel.sha256))
+}
+
+fn is_there(wheel: &LockedWheel, into: &Path) -> bool {
+    let found = std::fs::metadata(path_of(wheel, into));
+    found.is_ok_and(|found| wheel.size.is_none_or(|size| size == found.len()))
+}
+
 /// [`fetch_wheels`] with the index given.
 pub(super) async fn fetch_through(
     fetcher: &Fetcher,
@@ -35,13 +49,10 @@ pub(super) async fn fetch_through(
     reporter: &Reporter,
 ) -> Result<Vec<PathBuf>, PythonError> {
     tokio::fs::create_dir_all(into).await.map_err(PythonError::io(into))?;
-    let path_of = |wheel: &LockedWheel| into.join(format!("{}.whl", wheel.sha256));
+    let path_of = |wheel: &LockedWheel| path_of(wheel, into);
     let mut missing: Vec<&LockedWheel> = Vec::new();
     for wheel in wheels {
-        let there = match tokio::fs::metadata(path_of(wheel)).await {
-            Ok(found) => wheel.size.is_none_or(|size| size == found.len()),
-            Err(_) => false,
-        };
+        let there = is_there(wheel, into);
         // One file twice would be two writers of one path.
         if !there && !missing.iter().any(|other| other.sha256 == wheel.sha256) {
             missing.push(wheel);

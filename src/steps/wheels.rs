@@ -1,5 +1,7 @@
 //! `wheels:<image>/<slot>`: locked wheels, spliced into one layer.
 
+use std::path::PathBuf;
+
 use async_trait::async_trait;
 
 use super::base::{has_layer, layer_facts};
@@ -50,13 +52,17 @@ pub(super) fn slots(
         .collect()
 }
 
+fn directory(workspace: &SharedWorkspace) -> PathBuf {
+    workspace.root.join("cache/wheels")
+}
+
 /// Fetches wheels, unless they are there, and says how each is called.
 pub(super) async fn fetch(
     workspace: &SharedWorkspace,
     wheels: &[LockedWheel],
     task: &Task,
 ) -> Result<Vec<WheelFile>, StepError> {
-    let into = workspace.root.join("cache/wheels");
+    let into = directory(workspace);
     let paths = python::fetch_wheels(&workspace.fetcher, wheels, &into, &task.reporter).await?;
     let named = paths.into_iter().zip(wheels);
     Ok(named.map(|(path, wheel)| WheelFile { path, filename: wheel.filename.clone() }).collect())
@@ -89,6 +95,7 @@ impl Step for Wheels {
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         task.reporter.message("fetching");
+        task.reporter.reused(python::wheels_there(&self.locked, &directory(&self.workspace)));
         let files = fetch(&self.workspace, &self.locked, task).await?;
         task.reporter.message("splicing");
         let (layout, scheme) = (self.workspace.layout()?, self.scheme);

@@ -1,5 +1,6 @@
 //! How an apply ended.
 
+use std::fmt::Write as _;
 use std::time::Duration;
 
 use serde_json::json;
@@ -102,6 +103,8 @@ impl Applied<'_> {
             "removed": ids(&mut self.removed.iter()),
             "interrupted": report.interrupted,
             "seconds": (self.took.as_secs_f64() * 1000.0).round() / 1000.0,
+            "bytes_fetched": report.traffic.fetched,
+            "bytes_reused": report.traffic.reused + self.layers_kept(),
             "endpoints": endpoints,
             "errors": failed,
         })
@@ -142,6 +145,12 @@ impl Applied<'_> {
         if !report.blocked.is_empty() {
             parts.push(format!("{} not started", report.blocked.len()));
         }
+        let reused = report.traffic.reused + self.layers_kept();
+        for (number, word) in [(report.traffic.fetched, "fetched"), (reused, "reused")] {
+            if number > 0 && !report.ran.is_empty() {
+                parts.push(format!("{} {word}", bytes(number)));
+            }
+        }
         anstream::println!(
             "{style}{word}{style:#} in {}: {}",
             duration(self.took),
@@ -150,12 +159,47 @@ impl Applied<'_> {
         if report.interrupted {
             note("what ran is kept: `goatbuild apply` goes on from there");
         }
+        self.times();
         for (id, evidence) in &report.evidence {
             if let (Some(layers), Some(size)) = (evidence.get("layers"), evidence.get("size")) {
                 let size = bytes(size.parse().unwrap_or(0));
                 anstream::println!("  {FAINT}{id}: {layers} layers, {size} compressed{FAINT:#}");
             }
         }
+    }
+
+    /// What took long.
+    fn times(&self) {
+        const SHOWN: usize = 8;
+        let report = self.report;
+        let mut slowest: Vec<&(StepId, Duration)> = report.ran.iter().collect();
+        if slowest.len() < 2 {
+            return;
+        }
+        slowest.sort_by_key(|(_, took)| std::cmp::Reverse(*took));
+        // A rest of one is no shorter than the one.
+        let shown = if slowest.len() == SHOWN + 1 { SHOWN + 1 } else { SHOWN.min(slowest.len()) };
+        for (id, took) in &slowest[..shown] {
+            let evidence = report.evidence.get(id);
+            let moved = |name| evidence.and_then(|evidence| evidence.get(name)?.parse().ok());
+            let mut line = format!("{:>12}  {id}", duration(*took));
+            for (name, word) in [("bytes-fetched", "fetched"), ("bytes-reused", "reused")] {
+                if let Some(number) = moved(name) {
+                    let _ = write!(line, ", {} {word}", bytes(number));
+                }
+            }
+            anstream::println!("{FAINT}{line}{FAINT:#}");
+        }
+        if let Some(rest) = slowest.get(shown..).filter(|rest| !rest.is_empty()) {
+            let took = rest.iter().map(|(_, took)| *took).sum();
+            anstream::println!("{FAINT}{:>12}  in {} more{FAINT:#}", duration(took), rest.len());
+        }
+    }
+
+    /// Bytes of layers that were right as they were, where something else ran.
+    fn layers_kept(&self) -> u64 {
+        let fresh = self.plan.steps.iter().filter(|step| step.action == Action::Fresh);
+        fresh.filter_map(|step| step.facts.get("size")?.parse::<u64>().ok()).sum()
     }
 
     /// Where the models answer, and how to ask one.

@@ -6,6 +6,7 @@
 mod applied;
 mod plan;
 mod status;
+mod trace;
 mod watch;
 mod words;
 
@@ -20,8 +21,9 @@ use crate::event::{Progress, Reporter};
 use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
-pub use plan::{print_plan, print_plan_before_apply};
+pub use plan::{note_saved, print_plan, print_plan_before_apply};
 pub use status::{StatusRow, Verdict, print_status, print_why};
+pub use trace::{Trace, TraceError};
 pub use watch::{Mode, Watcher};
 pub use words::count;
 

@@ -2,11 +2,13 @@
 
 use std::collections::HashMap;
 use std::fmt::Write as _;
+use std::path::Path;
 
 use anstyle::Style;
 
 use super::words::count;
 use super::{BAD, BOLD, FAINT, GOOD, WARN};
+use crate::plan::saved::SavedPlan;
 use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind};
 
 /// So many steps that share action and reason are told one by one; more on one line.
@@ -26,6 +28,19 @@ pub fn print_plan_before_apply(plan: &Plan, verbose: bool) {
     }
 }
 
+/// Tells where a plan was saved, and what else an apply of it may run.
+pub fn note_saved(path: &Path, saved: &SavedPlan) {
+    let path = path.display();
+    super::note(&format!("saved; `goatbuild apply {path}` runs exactly this"));
+    match saved.rebuilt_if_missing.len() {
+        0 => {}
+        number => super::note(&format!(
+            "where the cache lacks their files, {} built before are built again, to the same digests",
+            count(number, "step")
+        )),
+    }
+}
+
 /// The text of a plan, with styles.
 pub(super) fn render(plan: &Plan, verbose: bool) -> String {
     let mut text = String::new();
@@ -34,10 +49,13 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
         .iter()
         .filter(|step| verbose || step.action != Action::Fresh || !step.observed)
         .collect();
-    let lines =
+    let mut lines =
         if verbose { shown.iter().map(|step| line(step)).collect() } else { grouped(&shown) };
+    for line in lines.iter_mut().filter(|line| line.kept && !plan.prune) {
+        line.why.push("kept, unless with `--prune`".to_owned());
+    }
     let width = lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
-    for Line { action, name, why } in lines {
+    for Line { action, name, why, .. } in lines {
         let style = style(action);
         let padding = " ".repeat(width - name.chars().count());
         let _ = write!(text, "{style}{:>8}{style:#}  {name}{padding}", action.word());
@@ -65,17 +83,17 @@ struct Line {
     action: Action,
     name: String,
     why: Vec<String>,
+    /// Stays where it is, unless it is pruned.
+    kept: bool,
 }
 
 fn line(step: &PlannedStep) -> Line {
     let mut why: Vec<String> = step.reasons.iter().map(reason).collect();
-    if step.action == Action::Remove && step.kind == "deploy" {
-        why.push("kept, unless with `apply --prune`".to_owned());
-    }
     if !step.observed {
         why.push(UNOBSERVED.to_owned());
     }
-    Line { action: step.action, name: step.id.to_string(), why }
+    let kept = step.action == Action::Remove && step.kind == "deploy";
+    Line { action: step.action, name: step.id.to_string(), why, kept }
 }
 
 /// What steps share that are told on one line.
@@ -124,7 +142,8 @@ fn grouped(steps: &[&PlannedStep]) -> Vec<Line> {
             Some(first) => Some(reason(first)),
             None => (!step.observed).then(|| UNOBSERVED.to_owned()),
         };
-        lines.push(Line { action: step.action, name, why: why.into_iter().collect() });
+        let why = why.into_iter().collect();
+        lines.push(Line { action: step.action, name, why, kept: false });
         sizes.remove(&group);
     }
     lines

@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::words::{bytes, duration};
 use super::{BAD, FAINT, GOOD};
-use crate::event::{Ending, Event, Progress};
+use crate::event::{Ending, Event, Progress, Traffic};
 use crate::step::StepId;
 
 /// How events are shown.
@@ -53,7 +53,29 @@ fn style(template: &str) -> ProgressStyle {
 pub struct Watcher {
     mode: Mode,
     lines: MultiProgress,
-    running: Mutex<HashMap<StepId, Running>>,
+    state: Mutex<State>,
+}
+
+struct State {
+    running: HashMap<StepId, Running>,
+    /// The last line: how far all of it is.
+    whole: ProgressBar,
+    /// How many steps run at most.
+    planned: usize,
+    ended: usize,
+    fetched: u64,
+}
+
+impl State {
+    /// How far the apply is, in one line.
+    fn describe(&self) -> String {
+        let Self { running, planned, ended, fetched, .. } = self;
+        let mut text = format!("{ended} of {planned} steps, {} running", running.len());
+        if *fetched > 0 {
+            let _ = write!(text, ", {} fetched", bytes(*fetched));
+        }
+        text
+    }
 }
 
 struct Running {
@@ -68,9 +90,12 @@ struct Running {
 /// In JSON, a step tells of its progress at most this often.
 const PAUSE: Duration = Duration::from_millis(250);
 
+/// In plain lines, which people scroll through, at most this often.
+const LONG_PAUSE: Duration = Duration::from_secs(30);
+
 impl Watcher {
-    /// A watcher for one apply.
-    pub fn new(mode: Mode) -> Self {
+    /// A watcher for an apply in which at most so many steps run.
+    pub fn new(mode: Mode, planned: usize) -> Self {
         let target = match mode {
             Mode::Live => ProgressDrawTarget::stderr(),
             Mode::Plain | Mode::Json => ProgressDrawTarget::hidden(),
@@ -79,27 +104,39 @@ impl Watcher {
             println!("{}", json!({ "event": "apply_started", "format_version": 1 }));
         }
         let lines = MultiProgress::with_draw_target(target);
-        Self { mode, lines, running: Mutex::default() }
+        let whole = lines.add(ProgressBar::new_spinner());
+        whole.set_style(style("{msg}, {elapsed}"));
+        if mode == Mode::Live && planned > 0 {
+            whole.enable_steady_tick(Duration::from_secs(1));
+        }
+        let state = State { running: HashMap::new(), whole, planned, ended: 0, fetched: 0 };
+        Self { mode, lines, state: Mutex::new(state) }
     }
 
     /// Shows one event.
     pub fn tell(&self, event: &Event) {
-        let mut running = self.running.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         match event {
             Event::StepStarted { id } => {
-                running.insert(id.clone(), self.start(id));
+                let line = self.start(id, &state.whole);
+                state.running.insert(id.clone(), line);
             }
+            Event::StepProgress { progress: Progress::Fetched(more), .. } => state.fetched += more,
             Event::StepProgress { id, progress } => {
-                if let Some(step) = running.get_mut(id) {
+                if let Some(step) = state.running.get_mut(id) {
                     self.progress(id, step, progress);
                 }
             }
-            Event::StepFinished { id, ending, took, error } => {
-                if let Some(step) = running.remove(id) {
+            Event::StepFinished { id, ending, took, traffic, error } => {
+                if let Some(step) = state.running.remove(id) {
                     step.bar.finish_and_clear();
-                    self.finished(id, *ending, *took, error.as_deref());
+                    state.ended += 1;
+                    self.finished(id, *ending, *took, *traffic, error.as_deref());
                 }
             }
+        }
+        if self.mode == Mode::Live {
+            state.whole.set_message(state.describe());
         }
     }
 
@@ -108,13 +145,13 @@ impl Watcher {
         let _ = self.lines.clear();
     }
 
-    fn start(&self, id: &StepId) -> Running {
+    fn start(&self, id: &StepId, whole: &ProgressBar) -> Running {
         match self.mode {
             Mode::Json => println!("{}", json!({ "event": "step_started", "id": id })),
             Mode::Plain => eprintln!("  start {id}"),
             Mode::Live => {}
         }
-        let bar = self.lines.add(ProgressBar::new_spinner());
+        let bar = self.lines.insert_before(whole, ProgressBar::new_spinner());
         bar.set_style(style("{spinner} {prefix}  {wide_msg}"));
         bar.set_prefix(id.to_string());
         if self.mode == Mode::Live {
@@ -135,7 +172,7 @@ impl Watcher {
                 }
                 step.message.clone_from(text);
             }
-            Progress::Log(_) => return,
+            Progress::Log(_) | Progress::Fetched(_) | Progress::Reused(_) => return,
         }
         match self.mode {
             Mode::Live => step.bar.set_message(step.describe()),
@@ -150,11 +187,22 @@ impl Watcher {
                 });
                 println!("{line}");
             }
+            Mode::Plain if step.told.elapsed() >= LONG_PAUSE => {
+                step.told = Instant::now();
+                eprintln!("        {id}  {}", step.describe());
+            }
             Mode::Plain | Mode::Json => {}
         }
     }
 
-    fn finished(&self, id: &StepId, ending: Ending, took: Duration, error: Option<&str>) {
+    fn finished(
+        &self,
+        id: &StepId,
+        ending: Ending,
+        took: Duration,
+        traffic: Traffic,
+        error: Option<&str>,
+    ) {
         let word = match ending {
             Ending::Done => "ok",
             Ending::Failed => "failed",
@@ -167,6 +215,8 @@ impl Watcher {
                 "id": id,
                 "outcome": word,
                 "seconds": seconds,
+                "bytes_fetched": traffic.fetched,
+                "bytes_reused": traffic.reused,
                 "error": error,
             });
             println!("{line}");
@@ -179,9 +229,15 @@ impl Watcher {
             (Ending::Interrupted, Some(told)) => format!("  {told}"),
             _ => format!("  {word}"),
         };
-        let time = duration(took);
+        let mut told = duration(took);
+        if traffic.fetched > 0 {
+            let _ = write!(told, ", {} fetched", bytes(traffic.fetched));
+        }
+        if traffic.reused > 0 {
+            let _ = write!(told, ", {} reused", bytes(traffic.reused));
+        }
         self.lines.suspend(|| {
-            anstream::eprintln!("{style}{mark}{style:#} {id}  {FAINT}{time}{FAINT:#}{note}");
+            anstream::eprintln!("{style}{mark}{style:#} {id}  {FAINT}{told}{FAINT:#}{note}");
         });
     }
 }

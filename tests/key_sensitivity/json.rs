@@ -17,7 +17,7 @@ fn a_plan_has_the_documented_fields_and_no_others() {
     let Some(project) = Project::applied() else { return };
     project.append(SPEC, "[env]\nGREETING = \"ciao\"\n");
     let plan = project.plan("").0;
-    assert_eq!(keys(&plan), ["format_version", "steps", "summary"]);
+    assert_eq!(keys(&plan), ["format_version", "models", "steps", "summary"]);
     assert_eq!(plan["format_version"], 1);
     let summary = json!({ "run": 1, "pending": 1, "fresh": 5, "remove": 0, "conflict": 0 });
     assert_eq!(plan["summary"], summary);
@@ -161,4 +161,30 @@ fn what_ran_is_what_was_planned_and_pending_at_most() {
         assert_eq!((&after["run"], &after["pending"]), (&0.into(), &0.into()), "{why}: {after}");
         assert!(project.ask("tiny").is_some(), "{why}");
     }
+}
+
+#[test]
+fn a_trace_holds_every_step_that_ran_within_the_time_of_the_apply() {
+    let Some(project) = Project::new() else { return };
+    let applied = project.apply("--trace trace.json");
+    let trace: Value = serde_json::from_str(&project.read("trace.json")).expect("JSON");
+    let spans = trace["traceEvents"].as_array().unwrap().iter().filter(|it| it["ph"] == "X");
+    let (phases, steps): (Vec<_>, Vec<_>) = spans.partition(|it| it["cat"] == "phase");
+    let mut ids: Vec<_> = steps.iter().map(|it| it["name"].as_str().unwrap()).collect();
+    ids.sort_unstable();
+    assert_eq!(ids, applied.ran());
+    let end = applied.end()["seconds"].as_f64().unwrap() * 1e6;
+    for span in steps.iter().chain(&phases) {
+        let (began, took) = (span["ts"].as_f64().unwrap(), span["dur"].as_f64().unwrap());
+        assert!(began + took <= end, "{span} ends after {end}");
+    }
+    assert!(phases.iter().any(|it| it["name"] == "a chat completion"), "{phases:?}");
+}
+
+#[test]
+fn a_trace_that_can_not_be_written_is_refused_before_anything_runs() {
+    let Some(project) = Project::new() else { return };
+    let refused = project.run("apply --trace no/such/trace.json").exits(1);
+    refused.says(&["goatbuild::trace::write", "no/such/trace.json"]);
+    assert_eq!(project.plan("").ids("fresh").len(), 3);
 }

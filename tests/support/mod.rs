@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub(crate) mod debian;
+pub(crate) mod hub;
 pub(crate) mod litellm;
 pub(crate) mod peers;
 pub(crate) mod project;

@@ -1,0 +1,365 @@
+//! Asking a hub: redirects, the token, patience, and what its refusals mean.
+
+use std::sync::{Arc, Mutex, OnceLock, PoisonError};
+use std::time::Duration;
+
+use reqwest::header::{ACCEPT_ENCODING, ETAG, HeaderMap, LOCATION, RANGE};
+use reqwest::redirect::Policy;
+use reqwest::{Client, Response, StatusCode, Url};
+use tokio::time::Instant;
+
+use super::{HubError, HubSettings};
+use crate::fetch::{
+    Failure, Patience, Retry, client_builder, innermost, retry_after, text_without_credentials,
+};
+
+/// More redirects than this lead nowhere. The hub's own are at most two.
+const REDIRECTS: usize = 10;
+
+/// A hub says how long its window of requests lasts: up to five minutes. Longer is not waited.
+const LONGEST_ASKED_WAIT: Duration = Duration::from_secs(330);
+
+/// A Hugging Face hub, or one that speaks like it. Cheap to clone.
+#[derive(Debug, Clone)]
+pub struct Hub {
+    pub(super) settings: Arc<HubSettings>,
+    endpoint: Url,
+    /// Made when it is first needed: reading the certificates takes longer than most plans.
+    client: Arc<OnceLock<Client>>,
+    offline: bool,
+    pub(super) patience: Patience,
+    /// Until then the hub wants no requests, whoever was told so.
+    closed_until: Arc<Mutex<Option<Instant>>>,
+}
+
+/// What is asked for, as errors name it.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct About<'a> {
+    pub(super) repository: &'a str,
+    pub(super) revision: Option<&'a str>,
+    pub(super) path: Option<&'a str>,
+}
+
+/// What the hub itself said of a file, wherever its bytes come from.
+#[derive(Debug, Default)]
+pub(super) struct Said {
+    pub(super) commit: Option<String>,
+    pub(super) size: Option<u64>,
+    /// The file's hash, when it is one.
+    pub(super) etag: Option<String>,
+}
+
+/// A successful answer.
+#[derive(Debug)]
+pub(super) struct Answer {
+    pub(super) response: Response,
+    pub(super) said: Said,
+}
+
+impl Hub {
+    /// A hub that trusts the operating system's certificates (and `SSL_CERT_FILE`) and honours the
+    /// usual proxy variables.
+    pub fn new(
+        settings: HubSettings,
+        offline: bool,
+        mut patience: Patience,
+    ) -> Result<Self, HubError> {
+        let wrong =
+            || HubError::Endpoint { endpoint: text_without_credentials(&settings.endpoint) };
+        let endpoint = Url::parse(&settings.endpoint).map_err(|_| wrong())?;
+        if !["http", "https"].contains(&endpoint.scheme()) || endpoint.cannot_be_a_base() {
+            return Err(wrong());
+        }
+        patience.longest_wait = patience.longest_wait.max(LONGEST_ASKED_WAIT);
+        Ok(Self {
+            settings: Arc::new(settings),
+            endpoint,
+            client: Arc::default(),
+            offline,
+            patience,
+            closed_until: Arc::default(),
+        })
+    }
+
+    fn client(&self) -> Result<&Client, HubError> {
+        if let Some(client) = self.client.get() {
+            return Ok(client);
+        }
+        let made = client_builder()
+            // Ranges of one file are to travel in connections of their own.
+            .http1_only()
+            .redirect(Policy::none())
+            .https_only(self.endpoint.scheme() == "https")
+            .connect_timeout(self.patience.stall)
+            .read_timeout(self.patience.stall)
+            .build()
+            .map_err(|error| HubError::Client { reason: innermost(&error) })?;
+        Ok(self.client.get_or_init(|| made))
+    }
+
+    /// An address at the hub, of path segments as they are.
+    pub(super) fn url<'a>(&self, segments: impl IntoIterator<Item = &'a str>) -> Url {
+        let mut url = self.endpoint.clone();
+        url.path_segments_mut()
+            .unwrap_or_else(|()| panic!("BUG: the endpoint is no base"))
+            .pop_if_empty()
+            .extend(segments);
+        url
+    }
+
+    /// An address that the hub named, at this hub: mirrors hand on what the original said.
+    pub(super) fn at_hub(&self, mut url: Url) -> Url {
+        if !self.is_hub(&url) {
+            let _ = url.set_scheme(self.endpoint.scheme());
+            let _ = url.set_host(self.endpoint.host_str());
+            let _ = url.set_port(self.endpoint.port());
+        }
+        url
+    }
+
+    fn is_hub(&self, url: &Url) -> bool {
+        url.origin() == self.endpoint.origin()
+    }
+
+    /// Begins to ask for something, with all patience.
+    pub(super) fn retry(&self, url: &Url) -> Result<Retry<'_>, HubError> {
+        if self.offline {
+            return Err(HubError::Offline { url: shown(url) });
+        }
+        Ok(Retry::new(&self.patience))
+    }
+
+    /// Fetches a whole body of at most `limit` bytes.
+    pub(super) async fn body(
+        &self,
+        about: &About<'_>,
+        url: &Url,
+        limit: u64,
+    ) -> Result<(Vec<u8>, HeaderMap, Said), HubError> {
+        let mut retry = self.retry(url)?;
+        loop {
+            match self.whole(about, url, limit).await {
+                Ok(whole) => return Ok(whole),
+                Err(failure) => retry.pause(failure).await?,
+            }
+        }
+    }
+
+    async fn whole(
+        &self,
+        about: &About<'_>,
+        url: &Url,
+        limit: u64,
+    ) -> Result<(Vec<u8>, HeaderMap, Said), Failure<HubError>> {
+        let Answer { mut response, said, .. } = self.ask(about, url, None).await?;
+        let mut body = Vec::new();
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(url, &error))? {
+            body.extend_from_slice(&chunk);
+            if body.len() as u64 > limit {
+                let reason = format!("it is larger than {limit} bytes");
+                return Err(Failure::Final(HubError::Answer { url: shown(url), reason }));
+            }
+        }
+        Ok((body, std::mem::take(response.headers_mut()), said))
+    }
+
+    /// Asks once, and follows where the hub leads. The token stays with the hub's own host.
+    pub(super) async fn ask(
+        &self,
+        about: &About<'_>,
+        url: &Url,
+        range: Option<&str>,
+    ) -> Result<Answer, Failure<HubError>> {
+        let client = self.client().map_err(Failure::Final)?;
+        let mut at = url.clone();
+        // Once led away, no address is the hub's again: who leads there may not borrow the token.
+        let mut at_hub = self.is_hub(&at);
+        let mut said = Said::default();
+        for _ in 0..=REDIRECTS {
+            self.wait_until_open().await;
+            // Sizes and ranges are the file's own, so nothing may be compressed on its way.
+            let mut request = client.get(at.clone()).header(ACCEPT_ENCODING, "identity");
+            let token = self.settings.token.as_ref().filter(|_| at_hub);
+            if let Some(token) = token {
+                request = request.bearer_auth(token.value());
+            }
+            if let Some(range) = range {
+                request = request.header(RANGE, range);
+            }
+            let response = request.send().await.map_err(|error| self.broken(&at, &error))?;
+            if at_hub {
+                said.read(response.headers());
+            }
+            let status = response.status();
+            if let Some(next) = led_to(&at, &response) {
+                at_hub = at_hub && self.is_hub(&next);
+                at = next;
+            } else if status.is_success() {
+                return Ok(Answer { response, said });
+            } else if at_hub {
+                return Err(self.refused(about, &at, &response));
+            } else {
+                return Err(self.failed(&at, &response));
+            }
+        }
+        Err(Failure::Final(HubError::Redirects { url: shown(url), limit: REDIRECTS }))
+    }
+
+    /// What the hub's refusal means.
+    fn refused(&self, about: &About<'_>, url: &Url, response: &Response) -> Failure<HubError> {
+        let header = |name| {
+            response.headers().get(name).and_then(|value| value.to_str().ok()).unwrap_or_default()
+        };
+        let (code, message) = (header("x-error-code"), header("x-error-message"));
+        let repository = about.repository.to_owned();
+        let endpoint = text_without_credentials(&self.settings.endpoint);
+        let page = format!("{endpoint}/{repository}");
+        let token = self.settings.token.as_ref();
+        Failure::Final(match (response.status(), code, token) {
+            (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, "GatedRepo", _) => {
+                let then = match token {
+                    Some(_) => ", with the account that the token belongs to",
+                    None => ", then set HF_TOKEN to a token of that account",
+                };
+                HubError::Gated { repository, url: page, then }
+            }
+            (StatusCode::UNAUTHORIZED, _, None) => HubError::TokenMissing { repository, endpoint },
+            (StatusCode::UNAUTHORIZED, code, Some(token)) if code != "RepoNotFound" => {
+                HubError::TokenRefused { source_of_token: token.source().to_owned(), endpoint }
+            }
+            (StatusCode::FORBIDDEN, ..) => {
+                let reason = if message.is_empty() { "HTTP 403" } else { message }.to_owned();
+                HubError::Forbidden { repository, reason, url: page }
+            }
+            (StatusCode::UNAUTHORIZED | StatusCode::NOT_FOUND, "RepoNotFound", _) => {
+                HubError::NoRepository { repository, endpoint }
+            }
+            (StatusCode::NOT_FOUND | StatusCode::GONE, code, _) => {
+                match (about.path, about.revision) {
+                    (Some(path), Some(commit)) if code != "RevisionNotFound" => HubError::NoFile {
+                        repository,
+                        commit: commit.to_owned(),
+                        path: path.to_owned(),
+                    },
+                    (_, Some(revision)) => HubError::NoRevision {
+                        repository,
+                        revision: revision.to_owned(),
+                        url: format!("{page}/commits/main"),
+                    },
+                    (_, None) => HubError::NoRepository { repository, endpoint },
+                }
+            }
+            _ => return self.failed(url, response),
+        })
+    }
+
+    /// A failure that may pass.
+    fn failed(&self, url: &Url, response: &Response) -> Failure<HubError> {
+        let status = response.status();
+        let asked = retry_after(response).or_else(|| window(response.headers()));
+        if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
+            self.close_for(asked);
+        }
+        let failed = |attempts| match status {
+            StatusCode::TOO_MANY_REQUESTS => HubError::RateLimited { after: asked },
+            _ => HubError::Status { url: shown(url), status: status.as_u16(), attempts },
+        };
+        if asked.is_some_and(|asked| asked > self.patience.longest_wait) {
+            return Failure::Final(failed(1));
+        }
+        // The address of a file's bytes is signed and expires: the hub gives another.
+        let expired = !self.is_hub(url)
+            && [
+                StatusCode::UNAUTHORIZED,
+                StatusCode::FORBIDDEN,
+                StatusCode::NOT_FOUND,
+                StatusCode::GONE,
+            ]
+            .contains(&status);
+        let passes = [
+            StatusCode::TOO_MANY_REQUESTS,
+            StatusCode::REQUEST_TIMEOUT,
+            StatusCode::RANGE_NOT_SATISFIABLE,
+        ]
+        .contains(&status);
+        if expired || passes || status.is_server_error() {
+            Failure::Transient(failed(self.patience.attempts), asked)
+        } else {
+            Failure::Final(failed(1))
+        }
+    }
+
+    /// A connection that broke.
+    pub(super) fn broken(&self, url: &Url, error: &reqwest::Error) -> Failure<HubError> {
+        self.interrupted(url, innermost(error))
+    }
+
+    /// A body that ended too early.
+    pub(super) fn interrupted(&self, url: &Url, reason: String) -> Failure<HubError> {
+        let attempts = self.patience.attempts;
+        Failure::Transient(HubError::Network { url: shown(url), reason, attempts }, None)
+    }
+
+    fn close_for(&self, asked: Option<Duration>) {
+        let Some(asked) = asked.filter(|asked| *asked <= self.patience.longest_wait) else {
+            return;
+        };
+        let until = Instant::now() + asked;
+        let mut closed = self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
+        *closed = Some(closed.map_or(until, |known| known.max(until)));
+    }
+
+    /// Waits for the end of a pause that the hub asked anybody of us for.
+    async fn wait_until_open(&self) {
+        loop {
+            let until = *self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
+            match until {
+                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
+                _ => return,
+            }
+        }
+    }
+}
+
+impl Said {
+    /// The last word counts: the hub may lead from one of its addresses to another.
+    fn read(&mut self, headers: &HeaderMap) {
+        let text = |name| headers.get(name).and_then(|value: &_| value.to_str().ok());
+        if let Some(commit) = text("x-repo-commit") {
+            self.commit = Some(commit.to_owned());
+        }
+        if let Some(size) = text("x-linked-size").and_then(|size| size.parse().ok()) {
+            self.size = Some(size);
+        }
+        let linked = text("x-linked-etag");
+        if let Some(etag) = linked.or_else(|| headers.get(ETAG)?.to_str().ok()) {
+            let etag = etag.strip_prefix("W/").unwrap_or(etag).trim_matches('"');
+            self.etag = Some(etag.to_owned());
+        }
+    }
+}
+
+/// Where an answer leads.
+fn led_to(at: &Url, response: &Response) -> Option<Url> {
+    let leads = [301, 302, 303, 307, 308].contains(&response.status().as_u16());
+    let to = response.headers().get(LOCATION).filter(|_| leads)?;
+    at.join(to.to_str().ok()?).ok()
+}
+
+/// The seconds until a limit is lifted, out of `RateLimit: "resolvers";r=0;t=55`.
+fn window(headers: &HeaderMap) -> Option<Duration> {
+    let text = headers.get("ratelimit")?.to_str().ok()?;
+    let field = |name| text.split(';').find_map(|part| part.trim().strip_prefix(name));
+    let exhausted = field("r=")? == "0";
+    let seconds = field("t=")?.parse().ok()?;
+    exhausted.then(|| Duration::from_secs(seconds))
+}
+
+/// An address as messages show it: without credentials, and without a query that may be signed.
+pub(super) fn shown(url: &Url) -> String {
+    let mut url = url.clone();
+    let _ = url.set_username("");
+    let _ = url.set_password(None);
+    url.set_query(None);
+    url.into()
+}

@@ -1,0 +1,195 @@
+//! What a repository holds, and its small files.
+
+use std::collections::BTreeMap;
+
+use reqwest::Url;
+use reqwest::header::{HeaderMap, LINK};
+use serde::Deserialize;
+use serde::de::DeserializeOwned;
+
+use super::client::{About, Said, shown};
+use super::digest::{digits_of, name};
+use super::{Hub, HubError};
+use crate::lock::hub::{FileDigest, RemoteFile, Revision};
+
+/// A page of the hub's JSON is smaller.
+const PAGE: u64 = 64 << 20;
+
+/// A thousand files each: no repository has so many.
+const PAGES: usize = 1000;
+
+#[derive(Debug, Deserialize)]
+struct Model {
+    sha: String,
+}
+
+#[derive(Debug, Deserialize)]
+struct Entry {
+    #[serde(rename = "type")]
+    kind: String,
+    oid: String,
+    size: u64,
+    path: String,
+    lfs: Option<Lfs>,
+    #[serde(rename = "xetHash")]
+    xet: Option<String>,
+}
+
+#[derive(Debug, Deserialize)]
+struct Lfs {
+    oid: String,
+    size: u64,
+}
+
+impl Hub {
+    /// The commit that a branch, tag or commit stands for, and all of its files.
+    pub async fn revision(&self, repository: &str, revision: &str) -> Result<Revision, HubError> {
+        let about = About { repository, revision: Some(revision), path: None };
+        let model = || ["api", "models"].into_iter().chain(repository.split('/'));
+        let url = self.url(model().chain(["revision", revision]));
+        let (body, ..) = match self.body(&about, &url, PAGE).await {
+            Ok(answer) => answer,
+            Err(error @ HubError::NoRevision { .. }) => {
+                // Not every mirror says what it is that is missing.
+                let about = About { revision: None, ..about };
+                self.body(&about, &self.url(model()), PAGE).await?;
+                return Err(error);
+            }
+            Err(error) => return Err(error),
+        };
+        let Model { sha: commit } = parsed(&url, &body)?;
+        // As digits of a git object's id, or it would be no name for a directory.
+        if FileDigest::git_blob(commit.as_str()).is_err() {
+            return Err(senseless(&url, format!("`{commit}` is no commit")));
+        }
+        let url = self.url(model().chain(["tree", &commit]));
+        Ok(Revision { files: self.tree(&about, url).await?, commit })
+    }
+
+    async fn tree(&self, about: &About<'_>, first: Url) -> Result<Vec<RemoteFile>, HubError> {
+        let mut files = BTreeMap::new();
+        let mut page = first;
+        page.set_query(Some("recursive=true"));
+        for _ in 0..PAGES {
+            let (body, headers, _) = self.body(about, &page, PAGE).await?;
+            for entry in parsed::<Vec<Entry>>(&page, &body)? {
+                if entry.kind == "file" {
+                    let file = remote_file(entry).map_err(|reason| senseless(&page, reason))?;
+                    if let Some(file) = files.insert(file.path.clone(), file) {
+                        let reason = format!("it lists {} twice", file.path);
+                        return Err(senseless(&page, reason));
+                    }
+                }
+            }
+            match next_page(&page, &headers) {
+                Some(next) => page = self.at_hub(next),
+                None => return Ok(files.into_values().collect()),
+            }
+        }
+        Err(senseless(&page, format!("it goes on for more than {PAGES} pages")))
+    }
+
+    /// Reads one small file, verified.
+    pub async fn read(
+        &self,
+        repository: &str,
+        commit: &str,
+        file: &RemoteFile,
+    ) -> Result<Vec<u8>, HubError> {
+        let about = About { repository, revision: Some(commit), path: Some(&file.path) };
+        let url = self.file_url(repository, commit, &file.path);
+        // One byte more, so that a longer file is seen to be one.
+        let (bytes, _, said) = self.body(&about, &url, file.size + 1).await?;
+        said.check(repository, commit, file)?;
+        let found = digits_of(file.digest.kind(), &bytes);
+        let damaged = |what, listed: String, found| HubError::Damaged {
+            repository: repository.to_owned(),
+            path: file.path.clone(),
+            what,
+            listed,
+            found,
+        };
+        if bytes.len() as u64 != file.size {
+            return Err(damaged("size", file.size.to_string(), bytes.len().to_string()));
+        }
+        if found != file.digest.hex() {
+            return Err(damaged(name(&file.digest), file.digest.hex().to_owned(), found));
+        }
+        Ok(bytes)
+    }
+
+    /// Where the hub serves a file.
+    pub(super) fn file_url(&self, repository: &str, commit: &str, path: &str) -> Url {
+        self.url(repository.split('/').chain(["resolve", commit]).chain(path.split('/')))
+    }
+}
+
+impl Said {
+    /// Fails when the hub serves something else than it listed.
+    pub(super) fn check(
+        &self,
+        repository: &str,
+        commit: &str,
+        file: &RemoteFile,
+    ) -> Result<(), HubError> {
+        let changed = |what, listed: &str, found: &str| HubError::Changed {
+            repository: repository.to_owned(),
+            path: file.path.clone(),
+            what,
+            listed: listed.to_owned(),
+            found: found.to_owned(),
+        };
+        match &self.commit {
+            Some(found) if found != commit => return Err(changed("commit", commit, found)),
+            _ => {}
+        }
+        match self.size {
+            Some(found) if found != file.size => {
+                return Err(changed("size", &file.size.to_string(), &found.to_string()));
+            }
+            _ => {}
+        }
+        let listed = file.digest.hex();
+        // A mirror may have tags of its own.
+        let is_hash = |etag: &&String| {
+            etag.len() == listed.len() && etag.bytes().all(|byte| byte.is_ascii_hexdigit())
+        };
+        match self.etag.as_ref().filter(is_hash) {
+            Some(found) if found != listed => Err(changed("digest", listed, found)),
+            _ => Ok(()),
+        }
+    }
+}
+
+fn remote_file(entry: Entry) -> Result<RemoteFile, String> {
+    if !RemoteFile::is_path(&entry.path) {
+        return Err(format!("`{}` is no path of a file", entry.path.escape_default()));
+    }
+    let (digest, size) = match entry.lfs {
+        Some(lfs) => {
+            let hex = lfs.oid.strip_prefix("sha256:").unwrap_or(&lfs.oid);
+            (FileDigest::sha256(hex), lfs.size)
+        }
+        None => (FileDigest::git_blob(entry.oid), entry.size),
+    };
+    let digest = digest.map_err(|wrong| format!("{}: {wrong}", entry.path))?;
+    Ok(RemoteFile { path: entry.path, size, digest, xet: entry.xet })
+}
+
+/// The address in `Link: <…>; rel="next"`.
+fn next_page(at: &Url, headers: &HeaderMap) -> Option<Url> {
+    headers.get_all(LINK).into_iter().find_map(|value| {
+        value.to_str().ok()?.split(", ").find_map(|link| {
+            let (address, relation) = link.trim().strip_prefix('<')?.split_once('>')?;
+            relation.contains("rel=\"next\"").then(|| at.join(address).ok())?
+        })
+    })
+}
+
+fn parsed<T: DeserializeOwned>(url: &Url, body: &[u8]) -> Result<T, HubError> {
+    serde_json::from_slice(body).map_err(|error| senseless(url, error.to_string()))
+}
+
+fn senseless(url: &Url, reason: String) -> HubError {
+    HubError::Answer { url: shown(url), reason }
+}

@@ -1,0 +1,157 @@
+//! What a hub's repository holds at one commit, as it is locked and as it is fetched.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Serialize};
+
+/// What a file's bytes hash to. Its hexadecimal digits name the file in a model cache.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct FileDigest {
+    kind: DigestKind,
+    hex: String,
+}
+
+/// How a file is hashed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub enum DigestKind {
+    /// SHA-256 of the bytes: large files, which Git LFS or Xet keeps.
+    Sha256,
+    /// Git's blob id, SHA-1 over a header with the length and the bytes: all others.
+    GitBlob,
+}
+
+/// A text that is no digest of a file.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+#[error("`{0}` is neither `sha256:` and 64 nor `git-blob:` and 40 lower-case hexadecimal digits")]
+pub struct BadDigest(String);
+
+impl FileDigest {
+    /// A SHA-256 of 64 lower-case hexadecimal digits.
+    pub fn sha256(hex: impl Into<String>) -> Result<Self, BadDigest> {
+        Self::checked(DigestKind::Sha256, hex.into())
+    }
+
+    /// A git blob id of 40 lower-case hexadecimal digits.
+    pub fn git_blob(hex: impl Into<String>) -> Result<Self, BadDigest> {
+        Self::checked(DigestKind::GitBlob, hex.into())
+    }
+
+    fn checked(kind: DigestKind, hex: String) -> Result<Self, BadDigest> {
+        let digest = Self { kind, hex };
+        let is_hex = digest.hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
+        let right = match kind {
+            DigestKind::Sha256 => digest.hex.len() == 64,
+            DigestKind::GitBlob => digest.hex.len() == 40,
+        };
+        if is_hex && right { Ok(digest) } else { Err(BadDigest(digest.to_string())) }
+    }
+
+    /// How it was computed.
+    pub fn kind(&self) -> DigestKind {
+        self.kind
+    }
+
+    /// The lower-case hexadecimal digits alone.
+    pub fn hex(&self) -> &str {
+        &self.hex
+    }
+}
+
+impl fmt::Display for FileDigest {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let kind = match self.kind {
+            DigestKind::Sha256 => "sha256",
+            DigestKind::GitBlob => "git-blob",
+        };
+        write!(formatter, "{kind}:{}", self.hex)
+    }
+}
+
+impl FromStr for FileDigest {
+    type Err = BadDigest;
+
+    fn from_str(text: &str) -> Result<Self, BadDigest> {
+        match text.split_once(':') {
+            Some(("sha256", hex)) => Self::sha256(hex),
+            Some(("git-blob", hex)) => Self::git_blob(hex),
+            _ => Err(BadDigest(text.to_owned())),
+        }
+    }
+}
+
+impl TryFrom<String> for FileDigest {
+    type Error = BadDigest;
+
+    fn try_from(text: String) -> Result<Self, BadDigest> {
+        text.parse()
+    }
+}
+
+impl From<FileDigest> for String {
+    fn from(digest: FileDigest) -> Self {
+        digest.to_string()
+    }
+}
+
+/// One file of a repository.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct RemoteFile {
+    /// Relative path with `/` between parts; never leads out of its directory.
+    pub path: String,
+    /// Bytes.
+    pub size: u64,
+    /// What the bytes hash to.
+    pub digest: FileDigest,
+    /// Where Xet keeps the file, when it does.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub xet: Option<String>,
+}
+
+/// A repository at one commit.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Revision {
+    /// 40 lower-case hexadecimal digits.
+    pub commit: String,
+    /// All files, sorted by path.
+    pub files: Vec<RemoteFile>,
+}
+
+impl RemoteFile {
+    /// Whether a path may be one of a file in a repository: relative, and leading nowhere else.
+    pub fn is_path(path: &str) -> bool {
+        !path.contains(|letter: char| letter.is_control() || letter == '\\')
+            && path.split('/').all(|part| !["", ".", ".."].contains(&part))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_digest_is_what_it_says_or_nothing() {
+        let sha256 = format!("sha256:{}", "ab".repeat(32));
+        assert_eq!(sha256.parse::<FileDigest>().unwrap().to_string(), sha256);
+        let git = FileDigest::git_blob("cd".repeat(20)).unwrap();
+        assert_eq!((git.kind(), git.hex().len()), (DigestKind::GitBlob, 40));
+        for wrong in ["", "ab", "sha256:", &sha256.to_uppercase(), &sha256[..70], "md5:00"] {
+            assert!(wrong.parse::<FileDigest>().is_err(), "{wrong}");
+        }
+        assert!(FileDigest::sha256("../../../etc/passwd").is_err());
+        assert!(FileDigest::git_blob("ab".repeat(32)).is_err());
+    }
+
+    #[test]
+    fn a_path_leads_nowhere_else() {
+        for path in ["config.json", "original/a b.bin", ".gitattributes", "a/..b/c"] {
+            assert!(RemoteFile::is_path(path), "{path}");
+        }
+        for path in ["", "/etc/passwd", "../x", "a/../b", "a//b", "a/", "./a", "a\\b", "a\nb"] {
+            assert!(!RemoteFile::is_path(path), "{path}");
+        }
+    }
+}
