@@ -7,7 +7,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::LockedDebian;
+use super::{LockedDebian, LockedEngine};
 use crate::fingerprint::Key;
 use crate::platform::Runtime;
 use crate::spec::ImageName;
@@ -30,6 +30,9 @@ pub struct LockFile {
     /// What each image's base resolved to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", rename = "image")]
     pub images: BTreeMap<String, LockedImage>,
+    /// What the engines in the images take, by the file names of their wheels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", rename = "engine")]
+    pub engines: BTreeMap<String, LockedEngine>,
     /// What pure steps made, so that a rebuild that differs is noticed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub built: BTreeMap<StepId, Built>,
@@ -68,7 +71,7 @@ impl LockedImage {
 
 impl Default for LockFile {
     fn default() -> Self {
-        Self { version: VERSION, images: BTreeMap::new(), built: BTreeMap::new() }
+        Self { version: VERSION, images: BTreeMap::new(), engines: BTreeMap::new(), built: BTreeMap::new() }
     }
 }
 

@@ -4,11 +4,13 @@
 
 mod error;
 mod index;
+mod members;
 mod resolve;
 mod uv;
 mod wheels;
 
 pub use error::PythonError;
+pub use members::WheelReader;
 pub use resolve::{Upgrade, resolve};
 pub use uv::{Uv, ensure_uv};
 pub use wheels::{fetch_wheels, wheels_there};
