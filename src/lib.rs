@@ -28,13 +28,14 @@
 //! | what people see | [`ui`] |
 //! | one project at work | [`workspace`], [`project`], [`locking`], [`gateway`], [`steps`] |
 //! | parts and effects | [`targets`], [`engines`], [`exec`], [`store`] |
-//! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`litellm`], [`hub`], [`openai`], [`fetch`] |
+//! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`litellm`], [`hub`], [`openai`], [`fetch`], [`draw`] |
 //! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`platform`] |
 
 mod blocking;
 pub mod cli;
 pub mod clock;
 pub mod debian;
+pub mod draw;
 pub mod engines;
 pub mod event;
 pub mod exec;

@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -11,7 +11,7 @@ use crate::debian::Mirrors;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, Patience};
 use crate::gateway::Gateway;
-use crate::hub::{HashCache, Manifest, scan};
+use crate::hub::{HashCache, Hub, HubError, HubSettings, Manifest, ModelCache, scan};
 use crate::leftovers::{Age, TEMPORARY, sweep};
 use crate::lock::LockFile;
 use crate::lock::pylock::LockedWheel;
@@ -19,13 +19,13 @@ use crate::oci::Layout;
 use crate::plan::Unwanted;
 use crate::platform::Runtime;
 use crate::spec::{
-    Base, ImageName, LocalRuntime, Model, ModelSource, Place, Problem, Project, SpecError,
-    SpecErrors, TargetKind,
+    Base, HubSource, ImageName, LocalRuntime, Model, ModelSource, Place, Problem, Project,
+    SpecError, SpecErrors, TargetKind,
 };
 use crate::step::{StepError, StepId};
 use crate::store::{Remembered, Store};
-use crate::targets::Target;
 use crate::targets::local::{Local, Mount, Places};
+use crate::targets::{Snapshot, Target};
 
 /// What this version can't do yet, said before anything runs.
 #[derive(Debug, Error, Diagnostic)]
@@ -38,18 +38,6 @@ pub enum Unsupported {
         model: String,
         /// Its file.
         spec: String,
-    },
-    /// A source of weights.
-    #[error("{model}: this version takes weights from a directory only")]
-    #[diagnostic(
-        code(goatbuild::spec::source),
-        help("fetch {repository} into the project and write `model.source = \"path:DIRECTORY\"`")
-    )]
-    Hub {
-        /// The model.
-        model: String,
-        /// Its repository.
-        repository: String,
     },
     /// A runtime.
     #[error(
@@ -106,6 +94,8 @@ pub struct LockedParts {
 pub struct Settings {
     /// Never use the network.
     pub offline: bool,
+    /// Leave the lock as it is.
+    pub locked: bool,
     /// Where the local target keeps its state.
     pub state: PathBuf,
     /// This program, for supervising servers.
@@ -116,6 +106,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Where Debian packages come from.
     pub mirrors: Mirrors,
+    /// Reads which hub to ask, and with which token: only once it is asked.
+    pub hub: fn() -> Result<HubSettings, HubError>,
 }
 
 /// A project, ready to be planned and applied.
@@ -133,6 +125,7 @@ pub struct Workspace {
     /// The gateway's files, when the project has a gateway.
     pub gateway: Option<Gateway>,
     local: Local,
+    hub: OnceLock<Hub>,
     lock: RwLock<LockFile>,
     parts: RwLock<BTreeMap<ImageName, LockedParts>>,
     manifests: RwLock<HashMap<String, Manifest>>,
@@ -188,6 +181,7 @@ impl Workspace {
             fetcher,
             gateway,
             local,
+            hub: OnceLock::new(),
             lock: RwLock::new(lock),
             parts: RwLock::default(),
             manifests: RwLock::default(),
@@ -210,12 +204,6 @@ impl Workspace {
                 return Err(Unsupported::Modal {
                     model: model.name.to_string(),
                     spec: format!("specs/{}.toml", model.name),
-                });
-            }
-            if let ModelSource::Hub { repository, .. } = &model.source {
-                return Err(Unsupported::Hub {
-                    model: model.name.to_string(),
-                    repository: repository.clone(),
                 });
             }
         }
@@ -263,6 +251,32 @@ impl Workspace {
     /// Where Debian packages come from.
     pub fn mirrors(&self) -> Mirrors {
         self.settings.mirrors.clone()
+    }
+
+    /// The hub that weights come from.
+    pub fn hub(&self) -> Result<Hub, HubError> {
+        if let Some(hub) = self.hub.get() {
+            return Ok(hub.clone());
+        }
+        let Settings { offline, patience, hub, .. } = &self.settings;
+        let made = Hub::new(hub()?, *offline, patience.clone())?;
+        Ok(self.hub.get_or_init(|| made).clone())
+    }
+
+    /// The commit that a source on a hub stands for: pinned, or as it is locked.
+    pub fn commit(&self, source: &HubSource) -> String {
+        let locked = || {
+            let entry = self.lock(|lock| lock.hub.get(&source.to_string()).cloned());
+            entry.unwrap_or_else(|| panic!("BUG: hf:{source} was not locked")).commit
+        };
+        source.pinned().map_or_else(locked, str::to_owned)
+    }
+
+    /// Where an image sees weights, whatever the target is.
+    pub fn path_in_image(&self, snapshot: &Snapshot) -> String {
+        let mount = self.project.volumes.iter().find(|(name, _)| name.as_str() == "model-cache");
+        let mount = mount.map_or("", |(_, volume)| volume.mount.trim_end_matches('/'));
+        format!("{mount}/{}", ModelCache::snapshot(&snapshot.repository, &snapshot.commit))
     }
 
     /// Where a model is served.

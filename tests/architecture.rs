@@ -19,6 +19,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "litellm",
             "hub",
             "openai",
+            "draw",
             "blocking",
             "clock",
             "leftovers",

@@ -3,7 +3,7 @@
 use miette::Report;
 
 use super::{Exit, Global, gateway, session};
-use crate::locking::{self, LockOptions, Renew};
+use crate::locking::{self, LockOptions};
 use crate::runtime;
 use crate::ui;
 
@@ -21,7 +21,7 @@ pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
         ),
         None,
     );
-    let options = LockOptions { locked: true, upgrade: Renew::Nothing };
+    let options = LockOptions { locked: true, ..LockOptions::default() };
     let (reporter, finish) = ui::preparing();
     let settled = locking::settle(&workspace, &options, &reporter).await;
     finish();

@@ -23,11 +23,14 @@ pub(crate) async fn run(global: &Global, arguments: &LockArgs) -> Result<Exit, R
         Some(names) if names.is_empty() => Renew::Everything,
         Some(names) => Renew::Named(names.clone()),
     };
-    let options = LockOptions { locked: global.locked, upgrade };
+    let options = LockOptions { locked: global.locked, upgrade, complete: true };
     let (reporter, finish) = ui::preparing();
     let settled = locking::settle(&workspace, &options, &reporter).await;
     finish();
     let changes = settled?;
+    for warning in &changes.warnings {
+        ui::note(warning);
+    }
     if changes.lines.is_empty() {
         ui::note("everything is locked");
     } else {

@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod destroy;
 mod gateway;
+mod graph;
 mod inspect;
 mod lock;
 mod plan;
@@ -120,6 +121,8 @@ enum Command {
     Apply(apply::ApplyArgs),
     /// Explain one step: its action, its reasons, its inputs
     Why(inspect::WhyArgs),
+    /// Draw the steps and what they take from each other, coloured by what the plan says
+    Graph(graph::GraphArgs),
     /// Show what is served right now
     Status(inspect::StatusArgs),
     /// Print the log of a model's server, or of a step's last run
@@ -231,6 +234,7 @@ async fn dispatch(
         Command::Plan(arguments) => plan::run(global, &arguments).await,
         Command::Apply(arguments) => apply::run(global, &arguments, interrupt).await,
         Command::Why(arguments) => inspect::why(global, &arguments).await,
+        Command::Graph(arguments) => graph::run(global, &arguments).await,
         Command::Status(arguments) => inspect::status(global, &arguments).await,
         Command::Logs(arguments) => inspect::logs(global, &arguments, interrupt).await,
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,

@@ -14,6 +14,7 @@ use crate::event::Reporter;
 use crate::fetch::Patience;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
+use crate::hub::HubSettings;
 use crate::locking::{self, LockOptions, Renew};
 use crate::plan::{self, Plan, Wishes};
 use crate::project;
@@ -149,7 +150,9 @@ fn settings(global: &Global) -> Result<Settings, Report> {
         mirrors.snapshot = Some(snapshot);
     }
     mirrors.mirror = variable("GOATBUILD_DEBIAN_MIRROR").or(mirrors.mirror);
-    Ok(Settings { offline: global.offline, state, program, epoch, patience, mirrors })
+    let hub = || HubSettings::read(|name| std::env::var_os(name));
+    let (offline, locked) = (global.offline, is_locked(global));
+    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, hub })
 }
 
 fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
@@ -191,7 +194,7 @@ pub(crate) async fn plan(
     if refresh {
         workspace.look().await?;
     }
-    let options = LockOptions { locked: is_locked(global), upgrade: renew };
+    let options = LockOptions { locked: is_locked(global), upgrade: renew, complete: false };
     let (reporter, finish) = ui::preparing();
     let settled = locking::settle(workspace, &options, &reporter).await;
     finish();
@@ -223,7 +226,7 @@ pub(crate) fn serves(selection: &Selection) -> bool {
 
 /// A plan of everything as it is locked; changes and prints nothing.
 pub(crate) async fn plan_quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
-    let options = LockOptions { locked: true, upgrade: Renew::Nothing };
+    let options = LockOptions { locked: true, ..LockOptions::default() };
     locking::settle(workspace, &options, &Reporter::silent()).await?;
     let graph = steps::compile(workspace, &Reporter::silent())?;
     let wishes = Wishes::default();

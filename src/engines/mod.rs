@@ -20,6 +20,8 @@ pub struct Serving<'a> {
     /// What names the model both on the command line and in requests: a path relative to the
     /// working directory.
     pub model: &'a str,
+    /// The absolute path of the draft model's weights, when the model has a draft.
+    pub draft: Option<&'a str>,
 }
 
 /// A flag that the engine would not take.

@@ -4,6 +4,7 @@ mod cache;
 mod client;
 mod digest;
 mod error;
+mod listing;
 mod manifest;
 mod revision;
 mod settings;
@@ -12,6 +13,7 @@ pub use crate::lock::hub::{DigestKind, FileDigest, RemoteFile, Revision};
 pub use cache::{ModelCache, WeightsError};
 pub use client::Hub;
 pub use error::HubError;
+pub use listing::CONFIG_FILE;
 pub use manifest::{HashCache, Manifest, WeightFile, scan};
 pub use settings::{HubSettings, Token};
 

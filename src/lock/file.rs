@@ -7,7 +7,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{LockedDebian, LockedEngine};
+use super::{LockedDebian, LockedEngine, LockedRepository};
 use crate::fingerprint::Key;
 use crate::platform::Runtime;
 use crate::spec::ImageName;
@@ -33,6 +33,9 @@ pub struct LockFile {
     /// What the engines in the images take, by the file names of their wheels.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", rename = "engine")]
     pub engines: BTreeMap<String, LockedEngine>,
+    /// What each revision of a repository on a hub stood for, by `organisation/name@revision`.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub hub: BTreeMap<String, LockedRepository>,
     /// What pure steps made, so that a rebuild that differs is noticed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub built: BTreeMap<StepId, Built>,
@@ -71,7 +74,13 @@ impl LockedImage {
 
 impl Default for LockFile {
     fn default() -> Self {
-        Self { version: VERSION, images: BTreeMap::new(), engines: BTreeMap::new(), built: BTreeMap::new() }
+        Self {
+            version: VERSION,
+            images: BTreeMap::new(),
+            engines: BTreeMap::new(),
+            hub: BTreeMap::new(),
+            built: BTreeMap::new(),
+        }
     }
 }
 

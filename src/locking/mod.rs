@@ -1,6 +1,7 @@
-//! Settles every moving reference: bases and wheels, into the lock.
+//! Settles every moving reference: bases, wheels and revisions on a hub, into the lock.
 
 mod base;
+mod hub;
 mod wheels;
 
 use std::collections::BTreeMap;
@@ -21,6 +22,8 @@ pub struct LockOptions {
     pub locked: bool,
     /// What to resolve anew although it is locked.
     pub upgrade: Renew,
+    /// Also ask for what is worth having and not needed: the files of pinned repositories.
+    pub complete: bool,
 }
 
 /// What to resolve anew although it is locked.
@@ -31,7 +34,7 @@ pub enum Renew {
     Nothing,
     /// Everything.
     Everything,
-    /// The images, and the packages, of these names.
+    /// The images, packages, models and repositories of these names.
     Named(Vec<String>),
     /// What was withdrawn from where it came from; all other pins are kept.
     Gone {
@@ -54,6 +57,13 @@ pub enum LockingError {
         )
     )]
     Locked {
+        /// What is missing.
+        what: String,
+    },
+    /// Something is not locked, and the network is forbidden.
+    #[error("{what} is not locked, and --offline forbids to ask what it stands for")]
+    #[diagnostic(code(goatbuild::lock::offline), help("run `goatbuild lock` without --offline"))]
+    Offline {
         /// What is missing.
         what: String,
     },
@@ -98,7 +108,7 @@ pub enum LockingError {
         error: PylockError,
     },
     /// `--upgrade NAME` names nothing.
-    #[error("there is no image or locked package `{name}` to upgrade{}", hint.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    #[error("there is no image, locked package, model or repository `{name}` to upgrade{}", hint.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
     #[diagnostic(code(goatbuild::usage::upgrade))]
     NoSuchName {
         /// As given.
@@ -113,11 +123,13 @@ pub enum LockingError {
 pub struct Changes {
     /// One line per package that is new, gone or has another version.
     pub lines: Vec<String>,
-    /// The images that were resolved.
+    /// The images and repositories that were resolved.
     pub resolved: Vec<String>,
+    /// What could not be had, and is not needed yet.
+    pub warnings: Vec<String>,
 }
 
-/// Settles every image that a model uses.
+/// Settles every image, and every revision that a model needs.
 pub async fn settle(
     workspace: &Workspace,
     options: &LockOptions,
@@ -129,6 +141,7 @@ pub async fn settle(
     for image in images.values() {
         settle_image(workspace, image, options, reporter, &mut changes).await?;
     }
+    hub::settle(workspace, options, reporter, &mut changes).await?;
     if !options.locked {
         workspace
             .change_lock(|lock| lock.images.retain(|name, _| images.contains_key(name.as_str())))?;
@@ -139,6 +152,7 @@ pub async fn settle(
 fn check_names(workspace: &Workspace, options: &LockOptions) -> Result<(), StepError> {
     let Renew::Named(names) = &options.upgrade else { return Ok(()) };
     let mut known: Vec<String> = workspace.project.images.keys().map(ToString::to_string).collect();
+    known.extend(hub::names(&workspace.project));
     for image in workspace.project.images.values() {
         if let Some(lock) = wheels::read_pylock(workspace, &image.name)?.map(|(_, lock)| lock) {
             known.extend(lock.packages.into_iter().map(|package| package.name));

@@ -7,6 +7,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
+use super::patterns::FilePatterns;
 use super::source::{Located, Place, SourceFile};
 use crate::platform::{Architecture, MajorMinor};
 
@@ -168,17 +169,52 @@ pub enum TargetKind {
 }
 
 /// Where weights come from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ModelSource {
     /// `path:…`: a directory, relative to the project and inside it, with `/` between parts.
     Path(String),
     /// `hf:…`: a repository on the Hugging Face hub.
-    Hub {
-        /// `organisation/name`.
-        repository: String,
-        /// A commit, branch or tag; the hub's default branch when not given.
-        revision: Option<String>,
-    },
+    Hub(HubSource),
+}
+
+impl ModelSource {
+    /// The source, when it is on a hub.
+    pub fn hub(&self) -> Option<&HubSource> {
+        match self {
+            Self::Hub(source) => Some(source),
+            Self::Path(_) => None,
+        }
+    }
+}
+
+/// A part of a repository on the Hugging Face hub.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HubSource {
+    /// `organisation/name`.
+    pub repository: String,
+    /// A commit of 40 lower-case hex digits, a branch or a tag; `main` when not given.
+    pub revision: String,
+    /// Which of its files are wanted.
+    pub files: FilePatterns,
+}
+
+impl HubSource {
+    /// The commit, when the spec itself names it: nothing about it can move.
+    pub fn pinned(&self) -> Option<&str> {
+        is_commit(&self.revision).then_some(&*self.revision)
+    }
+}
+
+impl fmt::Display for HubSource {
+    /// `organisation/name@revision`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}@{}", self.repository, self.revision)
+    }
+}
+
+/// Says whether `text` is a whole commit id: 40 lower-case hex digits.
+pub fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// `[draft]`: speculative decoding with a second, smaller model.
@@ -377,6 +413,16 @@ pub struct Sources {
 }
 
 impl Model {
+    /// Where its weights come from: its own, and its draft's.
+    pub fn sources(&self) -> impl Iterator<Item = &ModelSource> {
+        std::iter::once(&self.source).chain(self.draft.as_ref().map(|draft| &draft.source))
+    }
+
+    /// Those of its sources that are on a hub.
+    pub fn hub_sources(&self) -> impl Iterator<Item = &HubSource> {
+        self.sources().filter_map(ModelSource::hub)
+    }
+
     /// The file that describes it.
     pub fn source_file(&self) -> &Arc<SourceFile> {
         self.file.place.file()

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::Placed;
 use crate::engines::{self, engine, json};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::spec::{Model, Value};
@@ -11,7 +12,7 @@ use crate::step::{
     Edge, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
     Task, Wanted,
 };
-use crate::targets::{self, Deployment, Target};
+use crate::targets::{self, Deployment, Snapshot, Target};
 use crate::workspace::SharedWorkspace;
 
 /// Raise when the same settings come to mean another deployment.
@@ -23,8 +24,8 @@ pub(super) struct Serving {
     pub(super) workspace: SharedWorkspace,
     pub(super) model: Arc<Model>,
     pub(super) image: StepId,
-    pub(super) weights: StepId,
-    pub(super) repository: String,
+    pub(super) weights: Placed,
+    pub(super) draft: Option<Placed>,
 }
 
 const IMAGE_FACTS: &[&str] = &["digest"];
@@ -36,10 +37,12 @@ impl Serving {
     }
 
     pub(super) fn inputs(&self) -> Vec<Input> {
-        vec![
-            Input::blobs(self.image.clone(), IMAGE_FACTS),
-            Input::facts(self.weights.clone(), WEIGHTS_FACTS),
-        ]
+        // A draft that is the model itself is no second input.
+        let mut weights = vec![&self.weights.step];
+        weights.extend(self.draft.as_ref().map(|draft| &draft.step));
+        weights.dedup();
+        let weights = weights.into_iter().map(|step| Input::facts(step.clone(), WEIGHTS_FACTS));
+        std::iter::once(Input::blobs(self.image.clone(), IMAGE_FACTS)).chain(weights).collect()
     }
 
     /// The head of a step that starts this model's engine.
@@ -67,9 +70,25 @@ impl Serving {
         fingerprint
             .field("target", self.target().name())
             .field("image", inputs.fact(&self.image, "digest"))
-            .field("model.source", &self.repository)
-            .field("model.revision", inputs.fact(&self.weights, "commit"))
             .field("engine.name", engine);
+        let model = Some(("model", &self.weights, &self.model.source));
+        let draft = self.draft.as_ref().zip(self.model.draft.as_ref());
+        let draft = draft.map(|(placed, draft)| ("draft", placed, &draft.source));
+        for (table, placed, source) in model.into_iter().chain(draft) {
+            fingerprint
+                .field(format_args!("{table}.source"), &placed.snapshot.repository)
+                .field(format_args!("{table}.revision"), inputs.fact(&placed.step, "commit"));
+            if let Some(source) = source.hub() {
+                for (key, patterns) in source.files.fields() {
+                    fingerprint.field(format_args!("{table}.{key}"), patterns);
+                }
+            }
+        }
+        if let Some(draft) = &self.model.draft {
+            fingerprint
+                .field("draft.method", &draft.method)
+                .field("draft.num-speculative-tokens", draft.num_speculative_tokens);
+        }
         if let Some(command) = &self.model.engine.command {
             let words: Vec<Value> = command.command.iter().cloned().map(Value::String).collect();
             fingerprint
@@ -100,10 +119,16 @@ impl Serving {
         let engine = engine(model.engine.name);
         let mut environment = engine.environment();
         environment.extend(model.env.clone());
+        let placed = |placed: &Placed| {
+            let commit = inputs.fact(&placed.step, "commit").to_owned();
+            Snapshot { repository: placed.snapshot.repository.clone(), commit }
+        };
+        let draft = self.draft.as_ref().map(placed);
+        let draft = draft.map(|snapshot| self.workspace.path_in_image(&snapshot));
         Deployment {
             model: model.name.to_string(),
             image: inputs.fact(&self.image, "digest").to_owned(),
-            weights: (self.repository.clone(), inputs.fact(&self.weights, "commit").to_owned()),
+            weights: placed(&self.weights),
             served_name: model.serve.served_name.clone(),
             environment,
             port: model.serve.port.as_ref().map(|port| port.value),
@@ -111,7 +136,8 @@ impl Serving {
             startup_timeout: model.serve.startup_timeout,
             warm_cache,
             command: Arc::new(move |name, port| {
-                let serving = engines::Serving { host: "127.0.0.1", port, model: name };
+                let draft = draft.as_deref();
+                let serving = engines::Serving { host: "127.0.0.1", port, model: name, draft };
                 engine.command(&model, &serving)
             }),
         }

@@ -20,17 +20,15 @@ use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::spec::{ImageName, Model, ModelSource, When};
 use crate::step::{Inputs, Step, StepError, StepId};
-use crate::targets::Weights;
+use crate::targets::Snapshot;
 use crate::workspace::SharedWorkspace;
 
 /// Compiles a project whose images are locked into its DAG.
 pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph, StepError> {
     let mut steps: Vec<Arc<dyn Step>> = Vec::new();
     let mut users: BTreeMap<ImageName, Vec<String>> = BTreeMap::new();
-    let mut readers: BTreeMap<String, Vec<String>> = BTreeMap::new();
     for model in workspace.project.models.values() {
         users.entry(model.image.clone().value).or_default().push(model.name.to_string());
-        readers.entry(path_of(model).to_owned()).or_default().push(model.name.to_string());
     }
     let mut images = HashMap::new();
     let mut shared = Shared::default();
@@ -38,27 +36,23 @@ pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph
         let id = compile_image(workspace, image, models, &mut shared, &mut steps);
         images.insert(image.clone(), id);
     }
-    let mut weights = HashMap::new();
-    for (path, models) in readers {
-        let step = weights::Weigh::new(workspace, &path, &models, reporter)?;
-        weights.insert(path, (step.id().clone(), step.weights().clone()));
-        steps.push(Arc::new(step));
-    }
+    let weights = weights::compile(workspace, reporter, &mut steps)?;
     for model in workspace.project.models.values() {
         let image = images[&model.image.value].clone();
-        let (weights_id, weights) = weights[path_of(model)].clone();
-        compile_model(workspace, model, &image, &weights_id, &weights, &mut steps);
+        compile_model(workspace, model, &image, &weights, &mut steps);
     }
     Ok(Graph::new(steps)?)
 }
 
-/// The directory of a model's weights, relative to the project.
-fn path_of(model: &Model) -> &str {
-    match &model.source {
-        ModelSource::Path(path) => path,
-        ModelSource::Hub { .. } => panic!("BUG: {} was not refused", model.name),
-    }
+/// Where a step puts the weights of a source.
+#[derive(Debug, Clone)]
+struct Placed {
+    step: StepId,
+    snapshot: Snapshot,
 }
+
+/// The weights of every source, by source.
+type AllPlaced<'a> = HashMap<&'a ModelSource, Placed>;
 
 /// Pure steps without inputs, by key: the same work is one step, whichever image asks first.
 type Shared = HashMap<Key, StepId>;
@@ -99,16 +93,15 @@ fn compile_model(
     workspace: &SharedWorkspace,
     model: &Arc<Model>,
     image: &StepId,
-    weights_id: &StepId,
-    weights: &Weights,
+    weights: &AllPlaced<'_>,
     steps: &mut Vec<Arc<dyn Step>>,
 ) {
     let serving = deploy::Serving {
         workspace: Arc::clone(workspace),
         model: Arc::clone(model),
         image: image.clone(),
-        weights: weights_id.clone(),
-        repository: weights.repository.clone(),
+        weights: weights[&model.source].clone(),
+        draft: model.draft.as_ref().map(|draft| weights[&draft.source].clone()),
     };
     let compiles = engines::engine(model.engine.name).compiles(model);
     let warmup = (compiles && model.serve.warmup == When::Auto).then(|| {

@@ -11,7 +11,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::fingerprint::Key;
-use crate::hub::Manifest;
+use crate::hub::{Hub, Manifest, RemoteFile};
 use crate::plan::Unwanted;
 use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
 
@@ -25,8 +25,8 @@ pub struct Deployment {
     pub model: String,
     /// The digest of the image's manifest.
     pub image: String,
-    /// The weights' repository name and commit.
-    pub weights: (String, String),
+    /// The weights.
+    pub weights: Snapshot,
     /// What requests call the model.
     pub served_name: String,
     /// The program and its arguments; the port is filled in by `command`.
@@ -49,15 +49,52 @@ impl std::fmt::Debug for dyn Target {
     }
 }
 
+/// Weights as a model cache knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// `organisation/name`.
+    pub repository: String,
+    /// 40 lower-case hexadecimal digits.
+    pub commit: String,
+}
+
+impl Snapshot {
+    /// The facts of the step that puts it there, known before it does.
+    pub fn facts(&self) -> Facts {
+        [("repository", &self.repository), ("commit", &self.commit)]
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .into()
+    }
+}
+
 /// Weights that a target is to hold.
 #[derive(Debug, Clone)]
 pub struct Weights {
-    /// The name in the model cache: `organisation/name`.
-    pub repository: String,
-    /// The files.
-    pub manifest: Manifest,
-    /// Where they are on this machine.
-    pub from: std::path::PathBuf,
+    /// What they are.
+    pub snapshot: Snapshot,
+    /// Where they come from.
+    pub origin: Origin,
+}
+
+/// Where weights come from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A directory on this machine.
+    Directory {
+        /// Its files.
+        manifest: Manifest,
+        /// Where it is.
+        from: std::path::PathBuf,
+    },
+    /// A hub.
+    Hub {
+        /// Which one, and how to ask it.
+        hub: Hub,
+        /// The branches and tags that stand for the commit.
+        branches: Vec<String>,
+        /// The files that are wanted.
+        files: Vec<RemoteFile>,
+    },
 }
 
 /// How a deployment is right now, for people.
@@ -92,7 +129,7 @@ pub trait Target: Send + Sync {
     async fn look(&self) -> Result<(), StepError>;
 
     /// Whether the weights of this key are all there.
-    fn observe_weights(&self, weights: &Weights, key: Option<&Key>) -> Observation;
+    fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation;
 
     /// Puts the weights there.
     async fn place_weights(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError>;

@@ -4,6 +4,7 @@
 //! no step.
 
 mod applied;
+mod graph;
 mod plan;
 mod status;
 mod trace;
@@ -21,6 +22,7 @@ use crate::event::{Progress, Reporter};
 use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
+pub use graph::{Drawn, diagram};
 pub use plan::{note_saved, print_plan, print_plan_before_apply};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use trace::{Trace, TraceError};

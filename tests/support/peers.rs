@@ -64,3 +64,36 @@ fn run(command: &mut Command) -> Result<(), String> {
     let end = said.lines().rev().take(5).collect::<Vec<_>>();
     Err(format!("{command:?} failed: {}", end.into_iter().rev().collect::<Vec<_>>().join(" | ")))
 }
+
+/// A directory with exactly what these files lock, installed by npm: `package.json`, its lock, and a
+/// script that uses it. Made if it isn't there; `None`, loudly, when it cannot be had.
+pub(crate) fn npm(name: &str, files: &[(&str, &str)]) -> Option<PathBuf> {
+    match try_npm(name, files) {
+        Ok(directory) => Some(directory),
+        Err(reason) => {
+            skipped(name, &reason);
+            None
+        }
+    }
+}
+
+fn try_npm(name: &str, files: &[(&str, &str)]) -> Result<PathBuf, String> {
+    let word = |error: std::io::Error| error.to_string();
+    let directory = directory().join(name);
+    fs::create_dir_all(&directory).map_err(word)?;
+    let lock = File::create(directory.with_extension("lock")).map_err(word)?;
+    lock.lock().map_err(word)?;
+    let stamp = directory.join("goatbuild-stamp");
+    let wanted = files.iter().map(|(_, text)| *text).collect::<Vec<_>>().join("\n");
+    if fs::read_to_string(&stamp).is_ok_and(|found| found == wanted) {
+        return Ok(directory);
+    }
+    for (file, text) in files {
+        fs::write(directory.join(file), text).map_err(word)?;
+    }
+    let mut npm = Command::new("npm");
+    npm.args(["ci", "--no-audit", "--no-fund", "--ignore-scripts"]);
+    run(npm.args(["--fetch-retries", "2", "--fetch-timeout", "30000"]).current_dir(&directory))?;
+    fs::write(&stamp, wanted).map_err(word)?;
+    Ok(directory)
+}

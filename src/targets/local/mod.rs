@@ -3,6 +3,7 @@
 mod serve;
 mod state;
 mod warm;
+mod weights;
 
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
@@ -12,8 +13,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 use tokio::sync::Mutex;
 
-use super::{Deployment, Live, Target, Weights, deploy_id};
-use crate::blocking::blocking;
+use super::{Deployment, Live, Snapshot, Target, Weights, deploy_id};
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Key};
 use crate::hub::ModelCache;
@@ -97,6 +97,16 @@ pub enum LocalError {
         path: PathBuf,
         /// What the system said.
         source: std::io::Error,
+    },
+    /// Nothing here fetches from a hub yet.
+    #[error("weights of {repository} can't be fetched from a hub by this version")]
+    #[diagnostic(
+        code(goatbuild::local::hub),
+        help("fetch them into the project and write `model.source = \"path:DIRECTORY\"`")
+    )]
+    Hub {
+        /// The repository.
+        repository: String,
     },
     /// The second start compiled again.
     #[error("{model}: the second start wrote to the compile cache again: {files}")]
@@ -229,34 +239,12 @@ impl Target for Local {
         Ok(())
     }
 
-    fn observe_weights(&self, weights: &Weights, key: Option<&Key>) -> Observation {
-        let Some(key) = key else { return Observation::Unobserved(None) };
-        match self.cache().check(key) {
-            None => Observation::Absent,
-            Some(Err(file)) => drift(&file, "present", "gone or changed"),
-            Some(Ok(commit)) => Observation::Present { key: *key, facts: weights.facts(&commit) },
-        }
+    fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation {
+        self.weights_receipt(snapshot, key)
     }
 
     async fn place_weights(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError> {
-        let (cache, weights, key) = (self.cache(), weights.clone(), task.key);
-        let reporter = task.reporter.clone();
-        blocking(move || {
-            let copied = cache.install(
-                key,
-                &weights.repository,
-                &weights.manifest,
-                &weights.from,
-                &reporter,
-            )?;
-            let facts = weights.facts(&weights.manifest.commit());
-            let evidence = [
-                ("bytes".to_owned(), weights.manifest.size().to_string()),
-                ("copied".to_owned(), copied.to_string()),
-            ];
-            Ok(Outcome { facts, evidence: evidence.into() })
-        })
-        .await
+        self.place(weights, task).await
     }
 
     fn observe_warmup(&self, model: &str, key: Option<&Key>) -> Observation {
@@ -357,21 +345,6 @@ impl Target for Local {
     fn log(&self, model: &str) -> Option<PathBuf> {
         let log = self.log_file(model);
         log.exists().then_some(log)
-    }
-}
-
-impl Weights {
-    fn facts(&self, commit: &str) -> Facts {
-        [
-            ("repository".to_owned(), self.repository.clone()),
-            ("commit".to_owned(), commit.to_owned()),
-        ]
-        .into()
-    }
-
-    /// The facts, which are known before the weights are anywhere.
-    pub fn predicted(&self) -> Facts {
-        self.facts(&self.manifest.commit())
     }
 }
 

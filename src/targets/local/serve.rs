@@ -5,6 +5,7 @@ use std::net::{Ipv4Addr, TcpListener};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::super::Snapshot;
 use super::state::Served;
 use super::{Deployment, Local, LocalError, Mount, end_of, length};
 use crate::blocking::blocking;
@@ -274,7 +275,7 @@ impl Local {
     /// the command line, in requests and as a path.
     fn work(&self, deployment: &Deployment) -> Result<PathBuf, StepError> {
         let work = self.places.ours.join("work").join(&deployment.model);
-        let (repository, commit) = &deployment.weights;
+        let Snapshot { repository, commit } = &deployment.weights;
         let target = format!(
             "{}/{}",
             self.model_cache.path.trim_end_matches('/'),

@@ -1,0 +1,42 @@
+//! Weights in the model cache of this machine.
+
+use super::super::{Origin, Snapshot, Weights};
+use super::{Local, LocalError, drift};
+use crate::blocking::blocking;
+use crate::fingerprint::Key;
+use crate::step::{Observation, Outcome, StepError, Task};
+
+impl Local {
+    pub(super) fn weights_receipt(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation {
+        let Some(key) = key else { return Observation::Unobserved(None) };
+        match self.cache().check(key) {
+            None => Observation::Absent,
+            Some(Err(file)) => drift(&file, "present", "gone or changed"),
+            Some(Ok(commit)) => {
+                let snapshot = Snapshot { commit, ..snapshot.clone() };
+                Observation::Present { key: *key, facts: snapshot.facts() }
+            }
+        }
+    }
+
+    pub(super) async fn place(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError> {
+        let (cache, reporter, key) = (self.cache(), task.reporter.clone(), task.key);
+        let Weights { snapshot, origin } = weights.clone();
+        let facts = snapshot.facts();
+        let evidence = match origin {
+            Origin::Directory { manifest, from } => {
+                let size = manifest.size();
+                let copied = blocking(move || {
+                    Ok(cache.install(key, &snapshot.repository, &manifest, &from, &reporter)?)
+                })
+                .await?;
+                [("bytes", size), ("copied", copied), ("bytes-reused", size - copied)]
+            }
+            Origin::Hub { .. } => {
+                return Err(LocalError::Hub { repository: snapshot.repository }.into());
+            }
+        };
+        let evidence = evidence.map(|(name, bytes)| (name.to_owned(), bytes.to_string()));
+        Ok(Outcome { facts, evidence: evidence.into() })
+    }
+}

@@ -1,0 +1,231 @@
+//! What `graph` draws: by the real binary, read by programs that nobody here wrote.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use goatbuild::draw::{Diagram, Edge, Node, Tone};
+use serde_json::Value;
+use support::debian::DebianRoot;
+use support::peers;
+use support::quickstart::{Ended, copy_all, ended};
+
+/// The committed quickstart, never applied. Its locks are committed, so nothing is fetched.
+struct Project {
+    directory: tempfile::TempDir,
+}
+
+impl Project {
+    fn new() -> Self {
+        let directory = tempfile::tempdir().unwrap();
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
+        copy_all(&committed, &directory.path().join("project"), &["cache", "litellm.yaml"])
+            .unwrap();
+        Self { directory }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.directory.path().join(name)
+    }
+
+    fn graph(&self, arguments: &[&str]) -> Ended {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+        command.args(["--offline", "-C", "project", "graph"]).args(arguments);
+        command.current_dir(self.directory.path()).stdin(Stdio::null());
+        command.env("GOATBUILD_STATE_DIR", self.path("state")).env("CI", "1");
+        ended(command.env_remove("GOATBUILD_ENV"))
+    }
+}
+
+/// Names that every format could stumble over, and a shared box.
+fn nasty() -> Diagram {
+    let names = [
+        "plain",
+        "say \"hi\"\\n",
+        "<b>&amp;</b>",
+        "]] --> n0; end",
+        "#35; `code` %% {{x}}",
+        "größe/模型🐐",
+        "a|b~c\u{7}",
+    ];
+    let node = |(at, name): (usize, &&str)| Node {
+        kind: if at == 0 { "first".to_owned() } else { "end".to_owned() },
+        name: (*name).to_owned(),
+        detail: "graph \"subgraph\"\nstyle".to_owned(),
+        tone: Tone::TOLD[at % 5],
+        about: format!("about {name}"),
+        count: 1 + at % 2,
+    };
+    let nodes: Vec<Node> = names.iter().enumerate().map(node).collect();
+    let edges = (1..nodes.len()).map(|to| Edge { from: 0, to, flows: to % 2 == 0 }).collect();
+    Diagram {
+        title: "a \"title\" & <more>".to_owned(), summary: "x → y".to_owned(), nodes, edges
+    }
+}
+
+/// A drawing as Graphviz understands it: names and labels of nodes, ends and styles of arrows.
+fn by_graphviz(dot: &str) -> Option<Value> {
+    let root = DebianRoot::of("graphviz")?;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("graph.dot");
+    fs::write(&file, dot).unwrap();
+    // Its plugins are listed in a file that the package's script would have made.
+    let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);
+    let plugins = peers::directory().join("graphviz-root/usr/lib").join(triplet).join("graphviz");
+    let run = |arguments: &[&str]| {
+        let mut command = root.command("usr/bin/dot");
+        ended(command.env("GVBINDIR", &plugins).args(arguments))
+    };
+    run(&["-c"]).done();
+    // Text is measured by tables of Graphviz's own: the root has no fonts.
+    let read = run(&["-Tjson", file.to_str().unwrap()]);
+    assert_eq!(read.code, Some(0), "{}\n{dot}", read.stderr);
+    assert!(!read.stderr.contains("syntax"), "{}\n{dot}", read.stderr);
+    Some(serde_json::from_str(&read.stdout).unwrap())
+}
+
+/// A drawing as Mermaid understands it.
+fn by_mermaid(text: &str) -> Option<Value> {
+    let files = [
+        ("package.json", include_str!("support/mermaid/package.json")),
+        ("package-lock.json", include_str!("support/mermaid/package-lock.json")),
+        ("read.js", include_str!("support/mermaid/read.js")),
+    ];
+    let peer = peers::npm("mermaid", &files)?;
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("graph.mmd");
+    fs::write(&file, text).unwrap();
+    let read = ended(Command::new("node").current_dir(&peer).arg("read.js").arg(&file));
+    assert_eq!(read.code, Some(0), "{}\n{text}", read.stderr);
+    Some(serde_json::from_str(&read.stdout).unwrap())
+}
+
+/// Every text between tags, as Python's expat reads the file.
+fn by_expat(svg: &str) -> Vec<String> {
+    let program = "import sys, json, xml.etree.ElementTree as tree\n\
+                   root = tree.fromstring(sys.stdin.buffer.read())\n\
+                   assert root.tag == '{http://www.w3.org/2000/svg}svg', root.tag\n\
+                   for element in root.iter():\n \
+                     assert not element.tag.endswith('script'), element.tag\n\
+                   print(json.dumps([element.text for element in root.iter() if element.text]))";
+    let mut python = Command::new("python3");
+    python.args(["-c", program]).stdin(Stdio::piped()).stdout(Stdio::piped());
+    let mut child = python.spawn().unwrap();
+    std::io::Write::write_all(&mut child.stdin.take().unwrap(), svg.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    assert!(output.status.success(), "expat refuses:\n{svg}");
+    serde_json::from_slice(&output.stdout).unwrap()
+}
+
+#[test]
+fn the_file_says_which_format_is_wanted() {
+    let project = Project::new();
+    for (file, begin) in [("a.svg", "<svg "), ("a.dot", "digraph "), ("a.mmd", "flowchart LR\n")] {
+        assert_eq!(project.graph(&["-o", file]).done(), "");
+        let text = fs::read_to_string(project.path(file)).unwrap();
+        assert!(text.starts_with(begin), "{file}: {text}");
+    }
+    let refused = project.graph(&["-o", "graph.png"]);
+    assert_eq!(refused.code, Some(64), "{}", refused.stderr);
+    assert!(refused.stderr.contains("goatbuild::usage::graph_format"), "{}", refused.stderr);
+    assert!(!project.path("graph.png").exists());
+}
+
+#[test]
+fn the_same_plan_is_the_same_bytes() {
+    let (one, other) = (Project::new(), Project::new());
+    for format in ["svg", "dot", "mermaid"] {
+        let first = one.graph(&["--format", format]).done();
+        assert_eq!(first, one.graph(&["--format", format]).done());
+        assert_eq!(first, other.graph(&["--format", format]).done());
+    }
+}
+
+#[test]
+fn layers_share_a_box_unless_all_are_wanted() {
+    let project = Project::new();
+    let few = project.graph(&[]).done();
+    assert!(few.contains("\"wheels:mlx × 28\""), "{few}");
+    assert!(!few.contains("\"image:mlx\" -> \"gateway:"), "{few}");
+    let all = project.graph(&["--all", "--plain"]).done();
+    assert_eq!(all.matches("\\nmlx/").count(), 28, "{all}");
+    assert!(all.contains("\"deploy:tiny-qwen3\" -> \"gateway:tiny-qwen3\""), "{all}");
+    assert!(!all.contains("pending") && !all.contains("run"), "{all}");
+}
+
+#[test]
+fn a_model_that_is_not_there_is_wrong_usage() {
+    let refused = Project::new().graph(&["tiny-qwen4"]);
+    assert_eq!(refused.code, Some(64));
+    assert!(refused.stderr.contains("did you mean `tiny-qwen3`?"), "{}", refused.stderr);
+}
+
+#[test]
+fn graphviz_reads_what_was_written() {
+    let dot = Project::new().graph(&["--format", "dot"]).done();
+    let Some(graph) = by_graphviz(&dot) else { return };
+    assert_eq!(graph["objects"].as_array().unwrap().len(), 7, "{graph}");
+    assert_eq!(graph["edges"].as_array().unwrap().len(), 6, "{graph}");
+    let diagram = nasty();
+    let graph = by_graphviz(&diagram.to_dot()).unwrap();
+    assert_eq!(graph["name"], diagram.title.as_str());
+    for (node, read) in diagram.nodes.iter().zip(graph["objects"].as_array().unwrap()) {
+        // A label is kept with its escapes, which end in a line each; names are kept as they are.
+        let name = format!("{}:{}", node.kind, node.name).replace('\\', "\\\\");
+        assert_eq!(read["name"], name, "{read}");
+    }
+    let dashed = graph["edges"].as_array().unwrap().iter().filter(|edge| edge["style"] == "dashed");
+    assert_eq!(dashed.count(), diagram.edges.iter().filter(|edge| !edge.flows).count());
+}
+
+#[test]
+fn mermaid_reads_what_was_written() {
+    let text = Project::new().graph(&["--format", "mermaid"]).done();
+    let Some(graph) = by_mermaid(&text) else { return };
+    assert_eq!(graph["nodes"].as_array().unwrap().len(), 7, "{graph}");
+    assert_eq!(graph["edges"].as_array().unwrap().len(), 6, "{graph}");
+    let diagram = nasty();
+    let graph = by_mermaid(&diagram.to_mermaid()).unwrap();
+    let nodes = graph["nodes"].as_array().unwrap();
+    assert_eq!(nodes.len(), diagram.nodes.len(), "{graph}");
+    for (at, read) in nodes.iter().enumerate() {
+        let text = read["text"].as_str().unwrap();
+        // Mermaid keeps its entities until it draws: `ﬂ°°34¶ß` is `#34;`.
+        let letters = text.replace("ﬂ°°", "#").replace("ﬂ°", "#").replace("¶ß", ";");
+        let read = unescaped(&letters);
+        let node = &diagram.nodes[at];
+        let start = format!("<b>{}</b><br>{}<br><small>", node.kind, node.name);
+        assert!(read.starts_with(&start), "{read} instead of {start}");
+    }
+    assert_eq!(graph["edges"].as_array().unwrap().len(), diagram.edges.len());
+    let dotted =
+        graph["edges"].as_array().unwrap().iter().filter(|edge| edge["stroke"] == "dotted");
+    assert_eq!(dotted.count(), diagram.edges.iter().filter(|edge| !edge.flows).count());
+}
+
+/// Mermaid's own entities, `#34;` for `"`, as letters.
+fn unescaped(text: &str) -> String {
+    let mut parts = text.split('#');
+    let mut plain = parts.next().unwrap_or_default().to_owned();
+    for part in parts {
+        let (number, rest) = part.split_once(';').expect("an entity ends");
+        plain.push(char::from_u32(number.parse().expect("a number")).expect("a letter"));
+        plain.push_str(rest);
+    }
+    plain
+}
+
+#[test]
+fn svg_is_xml_that_holds_every_name() {
+    let svg = Project::new().graph(&["--format", "svg"]).done();
+    let texts = by_expat(&svg);
+    for text in ["quickstart-3f8a1c", "34 to run", "mlx × 28", "gateway", "tiny-qwen3"] {
+        assert!(texts.iter().any(|known| known == text), "{text} is not in {texts:?}");
+    }
+    let texts = by_expat(&nasty().to_svg());
+    for name in ["<b>&amp;</b>", "größe/模型🐐", "say \"hi\"\\n", "a|b~c\u{fffd}"] {
+        assert!(texts.iter().any(|known| known == name), "{name} is not in {texts:?}");
+    }
+}
