@@ -122,6 +122,19 @@ pub struct Plan {
     pub prune: bool,
     /// Where the planned models are served, and for how much.
     pub models: Vec<Served>,
+    /// What will run, and perhaps not as it was meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something odd about a model, that is no mistake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// The model.
+    pub model: String,
+    /// What is odd.
+    pub message: String,
+    /// What to do.
+    pub help: String,
 }
 
 /// What a step with known inputs has to do.
@@ -296,7 +309,7 @@ pub fn plan(graph: &Graph, memory: &dyn Memory, unwanted: &[Unwanted], wishes: &
         note: None,
         facts: Facts::new(),
     }));
-    Plan { steps, prune: wishes.prune, models: Vec::new() }
+    Plan { steps, prune: wishes.prune, models: Vec::new(), warnings: Vec::new() }
 }
 
 fn plan_step<'a>(
@@ -436,9 +449,11 @@ impl Plan {
             models: &'a [Served],
             steps: &'a [PlannedStep],
             summary: Summary,
+            warnings: &'a [Warning],
         }
-        let (models, steps) = (&self.models, &self.steps);
-        let document = Document { format_version: 1, models, steps, summary: self.summary() };
+        let (models, steps, warnings) = (&self.models, &self.steps, &self.warnings);
+        let summary = self.summary();
+        let document = Document { format_version: 1, models, steps, summary, warnings };
         serde_json::to_string(&document)
             .unwrap_or_else(|error| panic!("BUG: a plan is not JSON: {error}"))
     }

@@ -1,5 +1,7 @@
 //! A project with everything its steps work with: lock, cache, network, targets, gateway.
 
+mod engine;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -272,10 +274,17 @@ impl Workspace {
         source.pinned().map_or_else(locked, str::to_owned)
     }
 
+    /// Where an image sees a volume that every project has.
+    pub fn mount(&self, volume: &str) -> &str {
+        let mut volumes = self.project.volumes.iter();
+        let found = volumes.find(|(name, _)| name.as_str() == volume);
+        let (_, found) = found.unwrap_or_else(|| panic!("BUG: the volume {volume} is not built in"));
+        found.mount.trim_end_matches('/')
+    }
+
     /// Where an image sees weights, whatever the target is.
     pub fn path_in_image(&self, snapshot: &Snapshot) -> String {
-        let mount = self.project.volumes.iter().find(|(name, _)| name.as_str() == "model-cache");
-        let mount = mount.map_or("", |(_, volume)| volume.mount.trim_end_matches('/'));
+        let mount = self.mount("model-cache");
         format!("{mount}/{}", ModelCache::snapshot(&snapshot.repository, &snapshot.commit))
     }
 

@@ -204,6 +204,7 @@ pub(crate) async fn plan(
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
     }
+    let warnings = workspace.check_engines()?;
     let whole = steps::compile(workspace, &Reporter::silent())?;
     let wishes = wishes(&whole, workspace, &selection.wishes)?;
     let (graph, all) = select(workspace, whole, selection)?;
@@ -213,7 +214,9 @@ pub(crate) async fn plan(
         (true, true) => workspace.unwanted_by(&memory),
         (false, _) => Vec::new(),
     };
-    let plan = plan::plan(&graph, &memory, &unwanted, &wishes);
+    let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
+    let planned = |model: &String| plan.steps.iter().any(|step| step.models.contains(model));
+    plan.warnings = warnings.into_iter().filter(|warning| planned(&warning.model)).collect();
     Ok(Planned { graph, wishes, plan })
 }
 

@@ -1,10 +1,11 @@
 //! Settles every moving reference: bases, wheels and revisions on a hub, into the lock.
 
 mod base;
+mod engine;
 mod hub;
 mod wheels;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -143,8 +144,15 @@ pub async fn settle(
     }
     hub::settle(workspace, options, reporter, &mut changes).await?;
     if !options.locked {
-        workspace
-            .change_lock(|lock| lock.images.retain(|name, _| images.contains_key(name.as_str())))?;
+        let files: BTreeSet<String> = images
+            .keys()
+            .flat_map(|image| workspace.parts(image).wheels)
+            .map(|wheel| wheel.filename)
+            .collect();
+        workspace.change_lock(|lock| {
+            lock.images.retain(|name, _| images.contains_key(name.as_str()));
+            lock.engines.retain(|file, _| files.contains(file));
+        })?;
     }
     Ok(changes)
 }
@@ -179,7 +187,8 @@ async fn settle_image(
     changes: &mut Changes,
 ) -> Result<(), StepError> {
     let base = base::settle(workspace, image, options, reporter, changes).await?;
-    wheels::settle(workspace, image, base.runtime, options, reporter, changes).await
+    wheels::settle(workspace, image, base.runtime, options, reporter, changes).await?;
+    engine::settle(workspace, image, options, reporter).await
 }
 
 impl Changes {

@@ -23,7 +23,7 @@ use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
 pub use graph::{Drawn, diagram};
-pub use plan::{note_saved, print_plan, print_plan_before_apply};
+pub use plan::{note_saved, print_plan, print_plan_before_apply, print_warnings};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use trace::{Trace, TraceError};
 pub use watch::{Mode, Watcher};
