@@ -84,12 +84,11 @@ pub fn read(
     let read = sources.images.iter().map(spec::read_image).collect();
     let images: Vec<Image> = keep(read, &mut errors);
     let project = spec::assemble(shared, models, images, errors)?;
-    let refused: Vec<SpecError> =
-        project
-            .models
-            .values()
-            .flat_map(|model| flag_errors(model, engines::engine(model.engine.name).check(model)))
-            .collect();
+    let refused: Vec<SpecError> = project
+        .models
+        .values()
+        .flat_map(|model| flag_errors(model, engines::engine(model.engine.name).check(model)))
+        .collect();
     SpecErrors::collect(refused)?;
     Ok(project)
 }

@@ -21,8 +21,8 @@ use crate::oci::Layout;
 use crate::plan::Unwanted;
 use crate::platform::Runtime;
 use crate::spec::{
-    Base, HubSource, ImageName, LocalRuntime, Model, ModelSource, Place, Problem, Project,
-    SpecError, SpecErrors, TargetKind,
+    Base, HubSource, ImageName, Model, ModelSource, Place, Problem, Project, SpecError, SpecErrors,
+    TargetKind,
 };
 use crate::step::{StepError, StepId};
 use crate::store::{Remembered, Store};
@@ -41,15 +41,6 @@ pub enum Unsupported {
         /// Its file.
         spec: String,
     },
-    /// A runtime.
-    #[error(
-        "`[target.local] runtime` asks for Docker or Podman; this version has the embedded one"
-    )]
-    #[diagnostic(
-        code(goatbuild::spec::runtime),
-        help("write `runtime = \"embedded\"`, or leave it out")
-    )]
-    Runtime,
     /// A processor.
     #[error("{model}: image {image} is for linux/{wanted}, and this machine is {found}")]
     #[diagnostic(
@@ -170,7 +161,9 @@ impl Workspace {
             ours,
             supervisor: settings.program.clone(),
         };
-        let local = Local::new(places, mount("model-cache"), mount("vllm-cache"), others);
+        let id = project.id.to_string();
+        let wish = project.targets.local.runtime;
+        let local = Local::new(id, wish, places, mount("model-cache"), mount("vllm-cache"), others);
         let gateway = project
             .gateway
             .as_ref()
@@ -192,10 +185,6 @@ impl Workspace {
 
     /// Refuses what this version can't do.
     pub fn check_supported(&self) -> Result<(), Unsupported> {
-        if matches!(self.project.targets.local.runtime, LocalRuntime::Docker | LocalRuntime::Podman)
-        {
-            return Err(Unsupported::Runtime);
-        }
         for image in self.project.images.values() {
             if !matches!(image.base, Base::Debian { .. }) {
                 return Err(Unsupported::Base { image: image.name.to_string() });
@@ -278,7 +267,8 @@ impl Workspace {
     pub fn mount(&self, volume: &str) -> &str {
         let mut volumes = self.project.volumes.iter();
         let found = volumes.find(|(name, _)| name.as_str() == volume);
-        let (_, found) = found.unwrap_or_else(|| panic!("BUG: the volume {volume} is not built in"));
+        let (_, found) =
+            found.unwrap_or_else(|| panic!("BUG: the volume {volume} is not built in"));
         found.mount.trim_end_matches('/')
     }
 

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "debian",
             "python",
             "runtime",
+            "container",
             "litellm",
             "hub",
             "openai",
@@ -37,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "workspace",
             "locking",
             "steps",
+            "garbage",
             "ui",
         ],
     ),
@@ -54,6 +56,8 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("python", &["fetch"]),
     // Temporary files beside the user's own are named so that they can be swept.
     ("litellm", &["leftovers"]),
+    // An image is handed over as an archive; a volume is bound like in a sandbox.
+    ("container", &["oci", "runtime"]),
     // A wheel becomes a layer.
     ("wheel", &["oci"]),
     // Outcomes are written down.
@@ -64,8 +68,10 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("workspace", &["store", "targets", "gateway", "engines", "project"]),
     ("locking", &["workspace", "engines"]),
     ("steps", &["workspace", "targets", "engines", "gateway"]),
+    // What is needed is asked of everything that keeps something.
+    ("garbage", &["workspace", "store"]),
     // Values to show, no behaviour: a report, attempts, what is live, what locking changed.
-    ("ui", &["exec", "store", "targets", "locking"]),
+    ("ui", &["exec", "store", "targets", "locking", "garbage"]),
 ];
 
 /// Steps that share a description with another step, `steps::` left out.

@@ -88,6 +88,7 @@ pub(crate) async fn run(
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
         plan::refuse_conflicts(&planned.plan)?;
+        session::tell_place(&workspace, &planned).await;
         if planned.wishes.no_refresh {
             // The plan trusted the rows; what runs has to know what it replaces.
             workspace.look().await?;

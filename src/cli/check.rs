@@ -4,7 +4,6 @@ use miette::Report;
 
 use super::{Exit, Global, gateway, session};
 use crate::locking::{self, LockOptions};
-use crate::runtime;
 use crate::ui;
 
 pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
@@ -43,12 +42,11 @@ pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
             }
         }
     }
-    let scratch = workspace.settings.state.join(project.id.as_str());
-    std::fs::create_dir_all(&scratch)
-        .map_err(|source| crate::store::StoreError::Write { path: scratch.clone(), source })?;
-    for check in runtime::check(&scratch, &workspace.settings.program).checks {
-        fine &= check.ok;
-        ui::checked(check.ok, check.name, &check.detail, check.help.as_deref());
+    for target in workspace.targets() {
+        for check in target.survey().await? {
+            fine &= check.ok;
+            ui::checked(check.ok, check.name, &check.detail, check.help.as_deref());
+        }
     }
     if let Some(gateway) = &workspace.gateway {
         fine &= gateway::report(gateway)?;

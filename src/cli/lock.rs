@@ -31,7 +31,9 @@ pub(crate) async fn run(global: &Global, arguments: &LockArgs) -> Result<Exit, R
     for warning in &changes.warnings {
         ui::note(warning);
     }
-    if changes.lines.is_empty() {
+    if changes.lines.is_empty() && !changes.warnings.is_empty() {
+        ui::note("what a plan needs is locked");
+    } else if changes.lines.is_empty() {
         ui::note("everything is locked");
     } else {
         ui::print_lock_changes(&changes);

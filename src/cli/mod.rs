@@ -4,6 +4,7 @@ mod apply;
 mod check;
 mod destroy;
 mod gateway;
+mod gc;
 mod graph;
 mod inspect;
 mod lock;
@@ -132,15 +133,18 @@ enum Command {
     /// Look at the LiteLLM file
     #[command(subcommand)]
     Gateway(gateway::GatewayCommand),
+    /// Remove what no spec, no deployment and no recent run needs
+    Gc(gc::GcArgs),
 }
 
 impl Command {
     /// Whether programs read what it prints.
     fn is_json(&self) -> bool {
         match self {
-            Self::Plan(arguments) => arguments.json,
+            Self::Plan(arguments) => arguments.is_json(),
             Self::Apply(arguments) => arguments.json,
             Self::Status(arguments) => arguments.json,
+            Self::Gc(arguments) => arguments.json,
             _ => false,
         }
     }
@@ -239,6 +243,7 @@ async fn dispatch(
         Command::Logs(arguments) => inspect::logs(global, &arguments, interrupt).await,
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,
         Command::Gateway(command) => gateway::run(global, &command).await,
+        Command::Gc(arguments) => gc::run(global, &arguments).await,
     }
 }
 

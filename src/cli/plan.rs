@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::{Exit, Global, Selection, saved, session};
 use crate::locking::Renew;
 use crate::plan::Plan;
+use crate::spec::EnvironmentName;
 use crate::ui;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -19,9 +20,12 @@ pub(crate) struct PlanArgs {
     /// Save the plan, so that `goatbuild apply FILE` runs exactly this
     #[arg(long = "out", short = 'o', value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Print the plan as one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// How to print the plan; markdown is for a pull request
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+    /// Print the plan as one JSON object: short for `--format json`
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// Exit with 2 when something would run or be removed
     #[arg(long)]
     detailed_exitcode: bool,
@@ -31,6 +35,20 @@ pub(crate) struct PlanArgs {
     /// List every step, the fresh ones too
     #[arg(long, short)]
     verbose: bool,
+}
+
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Markdown,
+}
+
+impl PlanArgs {
+    /// Whether programs read what it prints.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json || self.format == Format::Json
+    }
 }
 
 /// Why a plan is refused.
@@ -58,10 +76,17 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
     let workspace = session::open(global)?;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let plan = &planned.plan;
-    if arguments.json {
-        ui::print_line(&plan.to_json());
-    } else {
-        ui::print_plan(plan, arguments.verbose);
+    if !planned.wishes.no_refresh {
+        session::tell_place(&workspace, &planned).await;
+    }
+    match arguments.format {
+        _ if arguments.is_json() => ui::print_line(&plan.to_json()),
+        Format::Markdown => {
+            let project = &workspace.project;
+            let environment = project.environment.as_ref().map(EnvironmentName::as_str);
+            ui::print_markdown(plan, project.id.as_str(), environment);
+        }
+        _ => ui::print_plan(plan, arguments.verbose),
     }
     if arguments.require_observed {
         let steps: Vec<String> = plan

@@ -220,6 +220,21 @@ pub(crate) async fn plan(
     Ok(Planned { graph, wishes, plan })
 }
 
+/// Says where models are going to be served, when any is.
+pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
+    let starts = |step: &plan::PlannedStep| {
+        ["warmup", "deploy"].contains(&step.kind.as_str())
+            && matches!(step.action, plan::Action::Run | plan::Action::Pending)
+    };
+    if planned.plan.steps.iter().any(starts) {
+        for target in workspace.targets() {
+            if let Some(place) = target.place().await {
+                ui::note(&place);
+            }
+        }
+    }
+}
+
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 pub(crate) fn serves(selection: &Selection) -> bool {
     const BUILDS: [&str; 4] = ["base", "wheels", "image", "weights"];
@@ -311,6 +326,13 @@ fn select(
     Ok((part, false))
 }
 
+/// Where this project keeps its state on this machine, in its environment.
+pub(crate) fn state_of(workspace: &Workspace) -> PathBuf {
+    let environment =
+        workspace.project.environment.as_ref().map_or("default", |name| name.as_str());
+    workspace.settings.state.join(workspace.project.id.as_str()).join(environment)
+}
+
 /// Takes the locks of the project's cache and of its state on this machine.
 pub(crate) async fn lock(
     workspace: &Workspace,
@@ -318,9 +340,7 @@ pub(crate) async fn lock(
     command: &str,
 ) -> Result<[WriterLock; 2], Report> {
     let timeout = Duration::from_secs(global.lock_timeout);
-    let environment =
-        workspace.project.environment.as_ref().map_or("default", |name| name.as_str());
-    let state = workspace.settings.state.join(workspace.project.id.as_str()).join(environment);
+    let state = state_of(workspace);
     std::fs::create_dir_all(&state)
         .map_err(|source| crate::store::StoreError::Write { path: state.clone(), source })?;
     let tell = |holder: &str| ui::note(&format!("waiting for another goatbuild: {holder}"));

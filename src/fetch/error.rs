@@ -102,10 +102,7 @@ pub enum FetchError {
     },
     /// A file that was fetched can't be read.
     #[error("{} can't be read: {source}", path.display())]
-    #[diagnostic(
-        code(goatbuild::fetch::read),
-        help("delete it, and it is fetched again")
-    )]
+    #[diagnostic(code(goatbuild::fetch::read), help("delete it, and it is fetched again"))]
     Read {
         /// The file.
         path: PathBuf,

@@ -3,9 +3,13 @@
 mod cache;
 mod client;
 mod digest;
+mod download;
 mod error;
+mod fetch;
 mod listing;
 mod manifest;
+mod part;
+mod reuse;
 mod revision;
 mod settings;
 
@@ -13,6 +17,7 @@ pub use crate::lock::hub::{DigestKind, FileDigest, RemoteFile, Revision};
 pub use cache::{ModelCache, WeightsError};
 pub use client::Hub;
 pub use error::HubError;
+pub use fetch::Fetched;
 pub use listing::CONFIG_FILE;
 pub use manifest::{HashCache, Manifest, WeightFile, scan};
 pub use settings::{HubSettings, Token};

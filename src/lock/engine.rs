@@ -124,10 +124,11 @@ impl FromStr for Flag {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        let (rest, many) = [(" ?", Many::Optional), (" ...", Many::Several), (" *", Many::Repeated)]
-            .into_iter()
-            .find_map(|(end, many)| Some((text.strip_suffix(end)?, many)))
-            .unwrap_or((text, Many::One));
+        let (rest, many) =
+            [(" ?", Many::Optional), (" ...", Many::Several), (" *", Many::Repeated)]
+                .into_iter()
+                .find_map(|(end, many)| Some((text.strip_suffix(end)?, many)))
+                .unwrap_or((text, Many::One));
         let (word, of) = rest.split_once(' ').unwrap_or((rest, ""));
         let kind = match word {
             "switch" => Kind::Switch,

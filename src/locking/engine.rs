@@ -37,7 +37,8 @@ pub(super) async fn settle(
     {
         return Ok(());
     }
-    reporter.message(format!("{}: reading what {} {} takes", image.name, wheel.name, wheel.version));
+    reporter
+        .message(format!("{}: reading what {} {} takes", image.name, wheel.name, wheel.version));
     match read(workspace, wheel).await {
         Ok(Some(engine)) => workspace.change_lock(|lock| {
             lock.engines.insert(wheel.filename.clone(), engine);

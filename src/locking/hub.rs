@@ -50,7 +50,7 @@ pub(super) async fn settle(
             (_, false, false) => wanted.push((name, source, renew)),
         }
     }
-    let mut failed = None;
+    let (mut failed, mut unreached) = (None, None);
     if !wanted.is_empty() {
         let hub = &workspace.hub()?;
         let known = &known;
@@ -67,7 +67,8 @@ pub(super) async fn settle(
             }
             .boxed()
         };
-        reporter.message(format!("asking the hub for {} repositories", wanted.len()));
+        let (count, plural) = (wanted.len(), if wanted.len() == 1 { "y" } else { "ies" });
+        reporter.message(format!("asking the hub for {count} repositor{plural}"));
         let mut answers = stream::iter(wanted.into_iter().map(ask)).buffered(AT_ONCE);
         while let Some((name, source, answer)) = answers.next().await {
             match (answer, source.pinned()) {
@@ -77,6 +78,10 @@ pub(super) async fn settle(
                         changes.warn(&name, "its config.json was not read", &error);
                     }
                     workspace.change_lock(|lock| drop(lock.hub.insert(name, locked)))?;
+                }
+                // Nobody is helped by reading it once for each.
+                (Err(HubError::Network { reason, .. }), Some(_)) => {
+                    unreached.get_or_insert((reason, Vec::new())).1.push(name);
                 }
                 (Err(error), Some(_)) => changes.warn(&name, "its files are not listed", &error),
                 (Err(error), None) => match known.get(&name) {
@@ -88,6 +93,12 @@ pub(super) async fn settle(
                 },
             }
         }
+    }
+    if let Some((reason, names)) = unreached {
+        let names = names.join(", ");
+        changes.warnings.push(format!(
+            "the hub can't be reached ({reason}), so files are not listed of {names}"
+        ));
     }
     if let Some(error) = failed {
         return Err(error.into());

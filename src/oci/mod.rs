@@ -3,6 +3,7 @@
 //! A blob is whole or absent, `index.json` is old or new, whenever the process is killed. Documents
 //! are canonical JSON (sorted keys, no spaces), so that the same image has the same digest.
 
+mod archive;
 mod blob;
 mod error;
 mod gzip;
@@ -12,6 +13,7 @@ mod layout;
 mod tests;
 mod unpack;
 
+pub use self::archive::{archive_size, write_archive};
 pub use self::blob::{BlobWriter, Blobs, LayerWriter};
 pub use self::error::OciError;
 pub use self::gzip::{BLOCK, GzipBlocks, Layer};

@@ -95,8 +95,7 @@ impl<'a> WheelReader<'a> {
         };
         let Some(tail) = fetcher.part(&url, Part::Last(TAIL)).await? else { return Ok(None) };
         let Some(members) = directory(&tail) else { return Ok(None) };
-        let parts =
-            Parts { length: tail.length, at: 0, known: [(tail.start, tail.bytes)].into() };
+        let parts = Parts { length: tail.length, at: 0, known: [(tail.start, tail.bytes)].into() };
         Ok(Some(Self { from: From::Network { fetcher, url, parts }, members }))
     }
 
@@ -106,7 +105,10 @@ impl<'a> WheelReader<'a> {
     }
 
     /// The texts of some files; what is no text is left out.
-    pub async fn texts(&mut self, names: &[String]) -> Result<BTreeMap<String, String>, FetchError> {
+    pub async fn texts(
+        &mut self,
+        names: &[String],
+    ) -> Result<BTreeMap<String, String>, FetchError> {
         let (fetcher, url, parts) = match &mut self.from {
             From::Disk(path) => {
                 let unreadable = |source| FetchError::Read { path: path.clone(), source };

@@ -20,6 +20,8 @@ pub struct Project {
     pub app_prefix: String,
     /// The environment whose overrides are applied, unless it is the default one.
     pub environment: Option<EnvironmentName>,
+    /// All environments that the project's file names.
+    pub environments: Vec<EnvironmentName>,
     /// Settings of the places where models are served.
     pub targets: Targets,
     /// Volumes by their name in the project; `model-cache`, `vllm-cache` and `flashinfer-cache`

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use super::Placed;
 use crate::engines::{self, Caches, engine, json};
 use crate::fingerprint::{Fingerprint, Key};
-use crate::spec::{Model, Value};
+use crate::spec::{LocalRuntime, Model, TargetKind, Value};
 use crate::step::{
     Edge, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
     Task, Wanted,
@@ -134,6 +134,8 @@ impl Serving {
         Deployment {
             model: model.name.to_string(),
             image: inputs.fact(&self.image, "digest").to_owned(),
+            image_name: model.image.value.to_string(),
+            gpu: model.hardware.is_some(),
             weights,
             served_name: model.serve.served_name.clone(),
             environment,
@@ -141,9 +143,9 @@ impl Serving {
             health: engine.health(&model),
             startup_timeout: model.serve.startup_timeout,
             warm_cache,
-            command: Arc::new(move |name, port| {
+            command: Arc::new(move |name, host, port| {
                 let serving = engines::Serving {
-                    host: "127.0.0.1",
+                    host,
                     port,
                     model: name,
                     weights: &path,
@@ -180,6 +182,20 @@ impl Deploy {
     }
 }
 
+impl Deploy {
+    /// What the project wants to run images, when it is not whatever this machine has.
+    ///
+    /// The setting and not what came of it: starting Docker on some machine redeploys nothing there.
+    fn runtime(&self) -> Option<&'static str> {
+        match (self.serving.model.target, self.serving.workspace.project.targets.local.runtime) {
+            (TargetKind::Modal, _) | (_, LocalRuntime::Auto) => None,
+            (_, LocalRuntime::Docker) => Some("docker"),
+            (_, LocalRuntime::Podman) => Some("podman"),
+            (_, LocalRuntime::Embedded) => Some("embedded"),
+        }
+    }
+}
+
 #[async_trait]
 impl Step for Deploy {
     fn head(&self) -> &Head {
@@ -198,7 +214,8 @@ impl Step for Deploy {
             .field("serve.max-inputs", serve.max_inputs)
             .field("serve.scaledown-window", format_args!("{:?}", serve.scaledown_window))
             .field("serve.timeout", format_args!("{:?}", serve.timeout))
-            .optional("serve.port", serve.port.as_ref().map(|port| port.value));
+            .optional("serve.port", serve.port.as_ref().map(|port| port.value))
+            .optional("target.local.runtime", self.runtime());
         fingerprint
     }
 

@@ -283,6 +283,7 @@ impl Step for Weigh {
             }
         };
         let weights = Weights { snapshot: self.snapshot.clone(), origin };
-        self.workspace.target(self.model()).place_weights(&weights, task).await
+        let target = self.workspace.target(self.model());
+        target.place_weights(&weights, &self.workspace.store, task).await
     }
 }

@@ -11,12 +11,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use crate::fingerprint::Key;
-use crate::hub::{Hub, Manifest, RemoteFile};
+use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::plan::Unwanted;
+use crate::runtime::Check;
 use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
 
-/// Gives the program and its arguments for what names the model and for a port.
-pub type CommandLine = dyn Fn(&str, u16) -> Vec<String> + Send + Sync;
+/// Gives the program and its arguments for what names the model, for an address and for a port.
+pub type CommandLine = dyn Fn(&str, &str, u16) -> Vec<String> + Send + Sync;
 
 /// What is to be served, whatever the target is.
 #[derive(Clone)]
@@ -25,6 +26,10 @@ pub struct Deployment {
     pub model: String,
     /// The digest of the image's manifest.
     pub image: String,
+    /// The image's name in the project.
+    pub image_name: String,
+    /// Whether the model asks for a graphics processor.
+    pub gpu: bool,
     /// The weights.
     pub weights: Snapshot,
     /// What requests call the model.
@@ -125,14 +130,25 @@ pub trait Target: Send + Sync {
     /// Whether this machine can use it; fails before anything is downloaded.
     async fn check(&self) -> Result<(), StepError>;
 
+    /// What it offers here, thing by thing, for people.
+    async fn survey(&self) -> Result<Vec<Check>, StepError>;
+
+    /// Where exactly models are going to be served, when there is something to say about it.
+    async fn place(&self) -> Option<String>;
+
     /// Looks at everything of this project that is there.
     async fn look(&self) -> Result<(), StepError>;
 
     /// Whether the weights of this key are all there.
     fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation;
 
-    /// Puts the weights there.
-    async fn place_weights(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError>;
+    /// Puts the weights there. `known` remembers which files were verified.
+    async fn place_weights(
+        &self,
+        weights: &Weights,
+        known: &dyn HashCache,
+        task: &Task,
+    ) -> Result<Outcome, StepError>;
 
     /// Whether the caches of this key are warm.
     fn observe_warmup(&self, model: &str, key: Option<&Key>) -> Observation;

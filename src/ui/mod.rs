@@ -4,7 +4,9 @@
 //! no step.
 
 mod applied;
+mod garbage;
 mod graph;
+mod markdown;
 mod plan;
 mod status;
 mod trace;
@@ -22,7 +24,9 @@ use crate::event::{Progress, Reporter};
 use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
+pub use garbage::print_garbage;
 pub use graph::{Drawn, diagram};
+pub use markdown::print_markdown;
 pub use plan::{note_saved, print_plan, print_plan_before_apply, print_warnings};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use trace::{Trace, TraceError};

@@ -49,18 +49,19 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
         .iter()
         .filter(|step| verbose || step.action != Action::Fresh || !step.observed)
         .collect();
-    let mut lines =
-        if verbose { shown.iter().map(|step| line(step)).collect() } else { grouped(&shown) };
-    for line in lines.iter_mut().filter(|line| line.kept && !plan.prune) {
-        line.why.push("kept, unless with `--prune`".to_owned());
-    }
+    let lines = if verbose {
+        shown.iter().map(|step| line(step, plan.prune)).collect()
+    } else {
+        grouped(&shown, plan.prune)
+    };
     let width = lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
-    for Line { action, name, why, .. } in lines {
+    for Line { action, name, reasons, notes } in lines {
         let style = style(action);
         let padding = " ".repeat(width - name.chars().count());
         let _ = write!(text, "{style}{:>8}{style:#}  {name}{padding}", action.word());
         let indent = format!("\n{}", " ".repeat(width + 10));
-        let why: Vec<String> = why.iter().map(|why| format!("  {FAINT}{why}{FAINT:#}")).collect();
+        let why = reasons.into_iter().map(reason).chain(notes.into_iter().map(str::to_owned));
+        let why: Vec<String> = why.map(|why| format!("  {FAINT}{why}{FAINT:#}")).collect();
         let _ = writeln!(text, "{}", why.join(&indent));
     }
     let summary = plan.summary();
@@ -93,21 +94,25 @@ fn warnings_text(warnings: &[Warning]) -> String {
     text
 }
 
-struct Line {
-    action: Action,
-    name: String,
-    why: Vec<String>,
-    /// Stays where it is, unless it is pruned.
-    kept: bool,
+/// A step, or many steps that share a line.
+pub(super) struct Line<'a> {
+    pub(super) action: Action,
+    pub(super) name: String,
+    pub(super) reasons: Vec<&'a Reason>,
+    /// What else there is to say.
+    pub(super) notes: Vec<&'static str>,
 }
 
-fn line(step: &PlannedStep) -> Line {
-    let mut why: Vec<String> = step.reasons.iter().map(reason).collect();
-    if !step.observed {
-        why.push(UNOBSERVED.to_owned());
+fn line(step: &PlannedStep, prune: bool) -> Line<'_> {
+    let mut notes = Vec::new();
+    if step.action == Action::Remove && step.kind == "deploy" && !prune {
+        notes.push("kept, unless with `--prune`");
     }
-    let kept = step.action == Action::Remove && step.kind == "deploy";
-    Line { action: step.action, name: step.id.to_string(), why, kept }
+    if !step.observed {
+        notes.push(UNOBSERVED);
+    }
+    let reasons = step.reasons.iter().collect();
+    Line { action: step.action, name: step.id.to_string(), reasons, notes }
 }
 
 /// What steps share that are told on one line.
@@ -131,7 +136,7 @@ impl Group<'_> {
 }
 
 /// Many steps that do the same for the same kind of reason share a line.
-fn grouped(steps: &[&PlannedStep]) -> Vec<Line> {
+pub(super) fn grouped<'a>(steps: &[&'a PlannedStep], prune: bool) -> Vec<Line<'a>> {
     let mut sizes: HashMap<Group<'_>, usize> = HashMap::new();
     for group in steps.iter().filter_map(|step| Group::of(step)) {
         *sizes.entry(group).or_default() += 1;
@@ -139,25 +144,22 @@ fn grouped(steps: &[&PlannedStep]) -> Vec<Line> {
     let mut lines = Vec::new();
     for step in steps {
         let Some(group) = Group::of(step) else {
-            lines.push(line(step));
+            lines.push(line(step, prune));
             continue;
         };
         // A group that was told is taken out.
         let Some(size) = sizes.get(&group).copied() else { continue };
         if size <= LISTED {
-            lines.push(line(step));
+            lines.push(line(step, prune));
             continue;
         }
         let name = match &group {
             Group::Layers(image, ..) => format!("wheels:{image}/… ({size} layers)"),
             Group::Unobserved(kind) => format!("{kind}:… ({size} steps)"),
         };
-        let why = match step.reasons.first() {
-            Some(first) => Some(reason(first)),
-            None => (!step.observed).then(|| UNOBSERVED.to_owned()),
-        };
-        let why = why.into_iter().collect();
-        lines.push(Line { action: step.action, name, why, kept: false });
+        let reasons: Vec<&Reason> = step.reasons.first().into_iter().collect();
+        let notes = if reasons.is_empty() && !step.observed { vec![UNOBSERVED] } else { vec![] };
+        lines.push(Line { action: step.action, name, reasons, notes });
         sizes.remove(&group);
     }
     lines
@@ -197,7 +199,7 @@ impl ReasonKind {
 }
 
 /// Long values by both ends: what differs in a path or digest is rarely in the middle alone.
-fn short(value: &str) -> String {
+pub(super) fn short(value: &str) -> String {
     const LONGEST: usize = 60;
     let letters: Vec<char> = value.chars().collect();
     if letters.len() <= LONGEST {

@@ -5,6 +5,7 @@
 mod command_line;
 mod edits;
 mod gateway;
+mod hub;
 mod json;
 mod upkeep;
 mod warmup;

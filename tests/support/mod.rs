@@ -4,7 +4,9 @@
 
 pub(crate) mod debian;
 pub(crate) mod hub;
+pub(crate) mod hubbed;
 pub(crate) mod litellm;
+pub(crate) mod olah;
 pub(crate) mod peers;
 pub(crate) mod project;
 pub(crate) mod quickstart;

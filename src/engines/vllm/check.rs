@@ -87,7 +87,9 @@ fn tools(model: &Model) -> Option<Warning> {
         return None;
     }
     Some(Warning {
-        message: format!("{alias} can't call tools: clients of `…-local` send `tool_choice: \"auto\"`"),
+        message: format!(
+            "{alias} can't call tools: clients of `…-local` send `tool_choice: \"auto\"`"
+        ),
         help: "set `enable-auto-tool-choice = true` and the model's `tool-call-parser` in [engine]"
             .to_owned(),
     })
@@ -153,7 +155,9 @@ impl Check<'_> {
             match (versions_with(flag).as_slice(), nearest(flag, self.engine.flags.keys())) {
                 ([], Some(near)) => format!("did you mean `{near}`?"),
                 ([], None) => "`vllm serve --help=all` lists what there is".to_owned(),
-                (versions, _) => format!("vllm {} has it; this image does not", versions.join(" and ")),
+                (versions, _) => {
+                    format!("vllm {} has it; this image does not", versions.join(" and "))
+                }
             }
         };
         problem(flag, format!("{} has no flag `{flag}`", self.name()), help)
@@ -194,9 +198,10 @@ impl Check<'_> {
                 true
             }
             // Whoever writes JSON as text is left alone.
-            (Kind::Json | Kind::JsonOrText | Kind::Object(_) | Kind::Python(_), Value::String(_)) => {
-                true
-            }
+            (
+                Kind::Json | Kind::JsonOrText | Kind::Object(_) | Kind::Python(_),
+                Value::String(_),
+            ) => true,
             (Kind::Json | Kind::JsonOrText, _) => true,
             (Kind::Object(object) | Kind::Python(object), Value::Table(fields)) => {
                 self.fields(path, fields, object, problems);
@@ -211,8 +216,7 @@ impl Check<'_> {
             _ => false,
         };
         if !fits {
-            let message =
-                format!("`{path}` takes {}, not {}", words_of(kind), shown(value));
+            let message = format!("`{path}` takes {}, not {}", words_of(kind), shown(value));
             problems.push(problem(path, message, format!("so says {}", self.name())));
         }
     }
@@ -267,7 +271,8 @@ impl Check<'_> {
     ) {
         let flags = &self.model.engine.flags;
         let Some(Value::String(word)) = flags.get(flag).map(|flag| &flag.value) else { return };
-        let checked = matches!(self.engine.flags.get(flag).map(|it| &it.kind), Some(Kind::OneOf(_)));
+        let checked =
+            matches!(self.engine.flags.get(flag).map(|it| &it.kind), Some(Kind::OneOf(_)));
         if known.is_empty() || checked || flags.contains_key(plugin) || known.contains(word) {
             return;
         }
@@ -278,7 +283,8 @@ impl Check<'_> {
     /// Models that this version is known not to serve.
     fn unsupported(&self, locked: &Locked) -> Vec<FlagProblem> {
         let mut problems = Vec::new();
-        let whole = |message, help: &str| FlagProblem { flag: None, message, help: help.to_owned() };
+        let whole =
+            |message, help: &str| FlagProblem { flag: None, message, help: help.to_owned() };
         let Some(kind) = &locked.model_type else { return problems };
         let known = &self.engine.architectures;
         let listed = locked.architectures.iter().any(|it| known.contains(it));
@@ -290,8 +296,7 @@ impl Check<'_> {
         if let Some(draft) = &self.model.draft
             && draft.method == "eagle3"
         {
-            let listed: Vec<&str> =
-                self.engine.eagle3_targets.iter().map(String::as_str).collect();
+            let listed: Vec<&str> = self.engine.eagle3_targets.iter().map(String::as_str).collect();
             // Before there was a list, the condition named one: read in 0.8.5.post1.
             let targets = match listed.as_slice() {
                 [] if !since(&self.engine.version, [0, 9]) => vec!["llama"],
@@ -299,7 +304,11 @@ impl Check<'_> {
             };
             if !targets.is_empty() && !targets.iter().any(|target| kind.contains(target)) {
                 problems.push(whole(
-                    format!("{} drafts with eagle3 for {} only, and this model is a {kind}", self.name(), targets.join(", ")),
+                    format!(
+                        "{} drafts with eagle3 for {} only, and this model is a {kind}",
+                        self.name(),
+                        targets.join(", ")
+                    ),
                     "use an image with another vllm, another `draft.method`, or remove [draft]",
                 ));
             }
@@ -310,10 +319,12 @@ impl Check<'_> {
     fn fallback(&self, locked: &Locked) -> Option<Warning> {
         let known = &self.engine.architectures;
         let architecture = locked.architectures.first()?;
-        let unlisted = !known.is_empty() && !locked.architectures.iter().any(|it| known.contains(it));
+        let unlisted =
+            !known.is_empty() && !locked.architectures.iter().any(|it| known.contains(it));
         (unlisted && locked.model_type.as_deref() != Some("gpt_oss")).then(|| Warning {
             message: format!("{} has no {architecture} of its own", self.name()),
-            help: "it may serve the model through Transformers, more slowly, or refuse it".to_owned(),
+            help: "it may serve the model through Transformers, more slowly, or refuse it"
+                .to_owned(),
         })
     }
 
@@ -370,4 +381,3 @@ fn shown(value: &Value) -> String {
         other => json(other).to_string(),
     }
 }
-

@@ -15,7 +15,10 @@ pub(super) fn versions_with(flag: &str) -> Vec<&'static str> {
 /// What took the place of a flag, or of an object's field, under another version.
 const INSTEAD: [(&str, &str); 9] = [
     ("enable-reasoning", "newer versions need only `reasoning-parser`"),
-    ("guided-decoding-backend", "newer versions have `structured-outputs-config = { backend = … }`"),
+    (
+        "guided-decoding-backend",
+        "newer versions have `structured-outputs-config = { backend = … }`",
+    ),
     ("task", "newer versions have `runner` and `convert`"),
     ("max-seq-len-to-capture", "newer versions have `max-cudagraph-capture-size`"),
     ("compilation-config.pass_config.enable_fusion", "newer versions call it `fuse_norm_quant`"),

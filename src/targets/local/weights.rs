@@ -1,9 +1,10 @@
 //! Weights in the model cache of this machine.
 
 use super::super::{Origin, Snapshot, Weights};
-use super::{Local, LocalError, drift};
+use super::{Local, drift};
 use crate::blocking::blocking;
 use crate::fingerprint::Key;
+use crate::hub::HashCache;
 use crate::step::{Observation, Outcome, StepError, Task};
 
 impl Local {
@@ -19,7 +20,12 @@ impl Local {
         }
     }
 
-    pub(super) async fn place(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError> {
+    pub(super) async fn place(
+        &self,
+        weights: &Weights,
+        known: &dyn HashCache,
+        task: &Task,
+    ) -> Result<Outcome, StepError> {
         let (cache, reporter, key) = (self.cache(), task.reporter.clone(), task.key);
         let Weights { snapshot, origin } = weights.clone();
         let facts = snapshot.facts();
@@ -32,8 +38,19 @@ impl Local {
                 .await?;
                 [("bytes", size), ("copied", copied), ("bytes-reused", size - copied)]
             }
-            Origin::Hub { .. } => {
-                return Err(LocalError::Hub { repository: snapshot.repository }.into());
+            Origin::Hub { hub, branches, files } => {
+                let Snapshot { repository, commit } = &snapshot;
+                let done = hub.fetch(repository, commit, &files, &cache, known, &reporter).await?;
+                for branch in &branches {
+                    cache.refer(repository, branch, commit)?;
+                }
+                // Who reads offline and names no revision means `main`, which nobody has asked for.
+                if !cache.has_reference(repository, "main") {
+                    cache.refer(repository, "main", commit)?;
+                }
+                cache.certify(key, repository, commit, &files)?;
+                let size = done.fetched + done.reused;
+                [("bytes", size), ("bytes-fetched", done.fetched), ("bytes-reused", done.reused)]
             }
         };
         let evidence = evidence.map(|(name, bytes)| (name.to_owned(), bytes.to_string()));

@@ -33,8 +33,7 @@ struct Reader<'a> {
 }
 
 pub(super) fn read(modules: &Modules) -> Arguments {
-    let mut reader =
-        Reader { modules, rules: rules(modules), found: Arguments::default() };
+    let mut reader = Reader { modules, rules: rules(modules), found: Arguments::default() };
     for module in [SERVER, ENGINE] {
         let Some(found) = modules.get(module) else { continue };
         reader.definitions(module, &found.statements);
@@ -177,7 +176,13 @@ impl<'a> Reader<'a> {
     }
 
     /// One keyword argument, over what is known so far.
-    fn change(&mut self, module: &'a str, keywords: &mut Keywords, word: &str, value: &'a Expression) {
+    fn change(
+        &mut self,
+        module: &'a str,
+        keywords: &mut Keywords,
+        word: &str,
+        value: &'a Expression,
+    ) {
         let flag = &mut keywords.flag;
         match word {
             "type" => flag.kind = self.kind(module, value),
@@ -333,8 +338,7 @@ impl<'a> Reader<'a> {
         match value {
             Expression::Index(all, field) => {
                 if let Some(all) = all.last_name().and_then(|name| known.get(name))
-                    && let Some(found) =
-                        field.first().and_then(|field| all.get(field.text()?))
+                    && let Some(found) = field.first().and_then(|field| all.get(field.text()?))
                 {
                     keywords.clone_from(found);
                 }
@@ -418,7 +422,8 @@ pub(super) fn registered(modules: &Modules, package: &str) -> BTreeSet<String> {
                 match arguments.iter().find(named).map(|it| &it.value) {
                     Some(Expression::Text(word)) => drop(words.insert(word.clone())),
                     Some(Expression::List(items)) => {
-                        words.extend(items.iter().filter_map(|item| item.text()).map(str::to_owned));
+                        words
+                            .extend(items.iter().filter_map(|item| item.text()).map(str::to_owned));
                     }
                     _ => {}
                 }

@@ -106,7 +106,8 @@ fn eagle3_targets(modules: &Modules) -> BTreeSet<String> {
     for module in SPECULATIVE {
         let Some(module) = modules.get(module) else { continue };
         walk(&module.statements, &mut |statement| {
-            if let Statement::Assign { target, value: Some(Expression::List(items)), .. } = statement
+            if let Statement::Assign { target, value: Some(Expression::List(items)), .. } =
+                statement
                 && target.last_name() == Some("eagle3_target_supported")
             {
                 found.extend(items.iter().filter_map(|item| item.text()).map(str::to_owned));

@@ -38,15 +38,31 @@ pub(super) struct Argument {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Statement {
     Class(Class),
-    Function { name: String, body: Vec<Statement> },
+    Function {
+        name: String,
+        body: Vec<Statement>,
+    },
     /// `target: annotation = value`, each but the target perhaps missing.
-    Assign { target: Expression, annotation: Option<Expression>, value: Option<Expression> },
+    Assign {
+        target: Expression,
+        annotation: Option<Expression>,
+        value: Option<Expression>,
+    },
     /// `target += value` and the like.
-    Change { target: Expression },
+    Change {
+        target: Expression,
+    },
     Delete(Expression),
-    Import { module: String, names: Vec<(String, String)> },
+    Import {
+        module: String,
+        names: Vec<(String, String)>,
+    },
     /// `if`, `for`, `else` and so on; of a `for` the head is what it goes over.
-    Block { keyword: String, head: Expression, body: Vec<Statement> },
+    Block {
+        keyword: String,
+        head: Expression,
+        body: Vec<Statement>,
+    },
     Expression(Expression),
 }
 

@@ -59,10 +59,7 @@ impl<'text> Reader<'text> {
     }
 
     fn end_line(&mut self) {
-        if !matches!(
-            self.tokens.last(),
-            None | Some(Token::Line | Token::Indent | Token::Dedent)
-        ) {
+        if !matches!(self.tokens.last(), None | Some(Token::Line | Token::Indent | Token::Dedent)) {
             self.tokens.push(Token::Line);
         }
     }
@@ -111,7 +108,8 @@ impl<'text> Reader<'text> {
             let name = self.take_while(|letter| letter.is_alphanumeric() || letter == '_');
             self.tokens.push(Token::Name(name.to_owned()));
         } else if first.is_ascii_digit() {
-            let number = self.take_while(|letter| letter.is_alphanumeric() || "._".contains(letter));
+            let number =
+                self.take_while(|letter| letter.is_alphanumeric() || "._".contains(letter));
             self.tokens.push(Token::Number(number.to_owned()));
         } else if let Some(sign) = SIGNS.iter().find(|sign| self.rest.starts_with(**sign)) {
             self.take(sign.len());

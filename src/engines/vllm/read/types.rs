@@ -36,7 +36,11 @@ pub(super) struct Rules {
 }
 
 /// Flattened: a union's parts, each once.
-pub(super) fn hints<'a>(modules: &'a Modules, module: &'a str, of: &'a Expression) -> Vec<Hint<'a>> {
+pub(super) fn hints<'a>(
+    modules: &'a Modules,
+    module: &'a str,
+    of: &'a Expression,
+) -> Vec<Hint<'a>> {
     let mut found = Vec::new();
     collect(modules, module, of, &mut found, 0);
     found
@@ -96,12 +100,13 @@ fn collect<'a>(
                 Some(Meaning::Value(module, value)) => {
                     collect(modules, module, value, found, depth + 1);
                 }
-                Some(Meaning::Class(module, class)) => found.push(match sort(modules, module, class)
-                {
-                    Sort::Dataclass => Hint::Dataclass(module, &class.name),
-                    Sort::Model => Hint::Model(module, &class.name),
-                    Sort::Plain => Hint::Other,
-                }),
+                Some(Meaning::Class(module, class)) => {
+                    found.push(match sort(modules, module, class) {
+                        Sort::Dataclass => Hint::Dataclass(module, &class.name),
+                        Sort::Model => Hint::Model(module, &class.name),
+                        Sort::Plain => Hint::Other,
+                    })
+                }
                 None => found.push(Hint::Other),
             },
         },
