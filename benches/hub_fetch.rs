@@ -29,7 +29,8 @@ const FILE: &str = "model.safetensors";
 /// Python's client, which verifies the size and not the hash.
 const PYTHON: &str = "import sys
 from huggingface_hub import hf_hub_download
-hf_hub_download('acme/large', 'model.safetensors', cache_dir=sys.argv[1])";
+repository, file, revision, to = sys.argv[1:]
+hf_hub_download(repository, file, revision=revision, cache_dir=to)";
 
 /// Remembers nothing.
 struct Forgetful;
@@ -126,7 +127,8 @@ fn ways(double: &HubDouble) -> Vec<Way> {
     if let Some(venv) = peers::venv("huggingface", &["huggingface_hub==0.36.0"]) {
         let command = move |to: &Path| {
             let mut command = Command::new(venv.join("bin/python"));
-            command.args(["-c", PYTHON]).arg(to).env("HF_ENDPOINT", &endpoint).env("HF_HOME", to);
+            command.args(["-c", PYTHON, REPOSITORY, FILE, COMMIT]).arg(to);
+            command.env("HF_ENDPOINT", &endpoint).env("HF_HOME", to);
             command.env("HF_HUB_DISABLE_PROGRESS_BARS", "1").env("HF_HUB_DISABLE_XET", "1");
             command
         };

@@ -160,14 +160,17 @@ pub fn judge(
     wishes: &Wishes,
 ) -> (Key, Verdict, bool) {
     let key = &fingerprint.key();
-    let changes = || -> Vec<Reason> {
-        let applied = memory.applied(step.id());
+    let changes = |known: Option<&Key>| -> Vec<Reason> {
+        // The resource itself knows best what it stands for; what was remembered may be older.
+        let own = known.and_then(|known| Some((known, step.applied(inputs)?)));
+        let own = own.filter(|(known, own)| own.key() == **known).map(|(_, own)| own);
+        let applied = own.or_else(|| memory.applied(step.id()));
         let since = applied.map(|applied| fingerprint.changes_since(&applied));
         let reason = |change| Reason::change(ReasonKind::Changed, change);
         since.into_iter().flatten().map(reason).collect()
     };
     let because = |first: ReasonKind, known: Option<&Key>| {
-        let mut reasons = changes();
+        let mut reasons = changes(known);
         if reasons.is_empty() {
             reasons.push(match known {
                 Some(known) if known != key => Reason::change(
@@ -191,7 +194,7 @@ pub fn judge(
             None => Verdict::Run(because(ReasonKind::First, None)),
         },
         Some(Observation::Unobserved(Some(why))) => {
-            let mut reasons = changes();
+            let mut reasons = changes(None);
             reasons.push(Reason::about(ReasonKind::Unobserved, why));
             Verdict::Unknown(reasons)
         }

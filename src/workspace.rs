@@ -302,13 +302,22 @@ impl Workspace {
     }
 
     /// Changes the lock and writes it, if that makes a difference.
+    ///
+    /// A `plan` does so while another command is at work: the change is made to what the file holds
+    /// now, and nobody else changes it meanwhile. So `plan` need not wait, and nothing gets lost.
     pub fn change_lock(&self, change: impl FnOnce(&mut LockFile)) -> Result<(), StepError> {
-        let mut lock = self.lock.write().unwrap_or_else(PoisonError::into_inner);
-        let before = lock.clone();
+        let mut known = self.lock.write().unwrap_or_else(PoisonError::into_inner);
+        let path = self.root.join("cache/lock-file-writer");
+        let failed = |source| FileError { path: path.clone(), verb: "locked", source };
+        let alone = std::fs::File::create(&path).map_err(failed)?;
+        alone.lock().map_err(failed)?;
+        let before = read_lock(&self.root)?;
+        let mut lock = before.clone();
         change(&mut lock);
-        if *lock != before {
+        if lock != before {
             write(&self.root.join("goatbuild.lock"), lock.render().as_bytes())?;
         }
+        *known = lock;
         Ok(())
     }
 
@@ -448,3 +457,6 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
 
 /// A workspace that steps share.
 pub type SharedWorkspace = Arc<Workspace>;
+
+#[cfg(test)]
+mod tests;

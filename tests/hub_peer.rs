@@ -115,8 +115,11 @@ fn hub(endpoint: &str) -> Hub {
 
 async fn fetched(hub: &Hub, repository: &str, revision: &Revision, volume: &Path) -> Fetched {
     let (commit, cache) = (&revision.commit, ModelCache::new(volume));
-    let reporter = Reporter::silent();
-    hub.fetch(repository, commit, &revision.files, &cache, &Forgetful, &reporter).await.unwrap()
+    let (files, reporter) = (&revision.files, Reporter::silent());
+    let fetched = hub.fetch(repository, commit, files, &cache, &Forgetful, &reporter);
+    let fetched = fetched.await.unwrap();
+    cache.refer(repository, "main", commit).unwrap();
+    fetched
 }
 
 /// What the client has to find of a revision that was fetched.

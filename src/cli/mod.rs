@@ -6,6 +6,8 @@ mod destroy;
 mod gateway;
 mod gc;
 mod graph;
+mod image;
+mod image_export;
 mod inspect;
 mod lock;
 mod plan;
@@ -130,6 +132,9 @@ enum Command {
     Logs(inspect::LogsArgs),
     /// Stop a model's server and remove its gateway entry
     Destroy(destroy::DestroyArgs),
+    /// Look at images, and hand them on
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// Look at the LiteLLM file
     #[command(subcommand)]
     Gateway(gateway::GatewayCommand),
@@ -242,6 +247,7 @@ async fn dispatch(
         Command::Status(arguments) => inspect::status(global, &arguments).await,
         Command::Logs(arguments) => inspect::logs(global, &arguments, interrupt).await,
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,
+        Command::Image(command) => image::run(global, &command).await,
         Command::Gateway(command) => gateway::run(global, &command).await,
         Command::Gc(arguments) => gc::run(global, &arguments).await,
     }

@@ -104,12 +104,20 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
         let kept = saved::write(&workspace, &planned, &arguments.selection, path)?;
         ui::note_saved(path, &kept);
     }
+    let refused = refuse_conflicts(plan);
+    if let Err(refused) = &refused {
+        ui::note(&format!("`goatbuild apply` refuses this plan: {refused}"));
+    }
     let summary = plan.summary();
     let changes = summary.run + summary.pending + summary.remove > 0;
     // The process is about to end: taking a large plan apart piece by piece would only cost time.
     // SQLite has nothing to write back.
     std::mem::forget((workspace, planned));
-    Ok(if arguments.detailed_exitcode && changes { Exit::Changes } else { Exit::Done })
+    Ok(match arguments.detailed_exitcode {
+        true if changes => Exit::Changes,
+        true if refused.is_err() => Exit::Refused,
+        _ => Exit::Done,
+    })
 }
 
 /// Refuses a plan with conflicts.

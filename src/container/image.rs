@@ -2,6 +2,8 @@
 
 use std::process::Stdio;
 
+use oci_spec::image::MediaType;
+
 use super::program::{QUESTION, ask, command, last_words, unstarted};
 use super::{ContainerError, Kind};
 use crate::event::{Cancelled, Reporter};
@@ -96,8 +98,16 @@ fn load(
         Ok(()) | Err(OciError::Archive { .. }) if !output.status.success() => {
             let said = last_words(&String::from_utf8_lossy(&output.stderr));
             let deed = format!("take over the image {name}");
-            let help = Some("is its disk full?".to_owned());
-            Err(ContainerError::Refused { kind, deed, said, help })
+            let layers = image.manifest.layers();
+            let help = if layers
+                .iter()
+                .any(|layer| *layer.media_type() == MediaType::ImageLayerZstd)
+            {
+                "the image has zstd layers, which Docker reads from version 23 on; is its disk full?"
+            } else {
+                "is its disk full?"
+            };
+            Err(ContainerError::Refused { kind, deed, said, help: Some(help.to_owned()) })
         }
         Ok(()) => Ok(()),
         Err(error) => Err(error.into()),

@@ -17,7 +17,9 @@ use super::{Container, ContainerError, INSTANCE, Kind, MODEL, Recipe, STATE};
 pub enum Condition {
     /// It runs, and was not started by anybody else since.
     Runs,
-    /// It is there and does not serve; in a word or two.
+    /// It is there, holds its port, and is not as it was started; in a word or two.
+    Altered(String),
+    /// It does not run any more; how it ended.
     Ended(String),
     /// It is not there any more.
     Gone,
@@ -102,16 +104,17 @@ pub(super) fn judge(container: &Container, found: Option<&Value>) -> Condition {
     let Some(found) = found else { return Condition::Gone };
     let state = &found["State"];
     let is = |field: &str| state[field].as_bool().unwrap_or(false);
+    // Docker counts a paused container among those that run, Podman does not.
+    if is("Paused") || state["Status"] == "paused" {
+        return Condition::Altered("paused".to_owned());
+    }
     if !is("Running") {
         let code = state["ExitCode"].as_i64().unwrap_or_default();
         let memory = if is("OOMKilled") { ", out of memory" } else { "" };
         return Condition::Ended(format!("ended with status {code}{memory}"));
     }
-    if is("Paused") {
-        return Condition::Ended("paused".to_owned());
-    }
     if state["StartedAt"].as_str() != container.started_at.as_deref() {
-        return Condition::Ended("started again by somebody else".to_owned());
+        return Condition::Altered("started again by somebody else".to_owned());
     }
     Condition::Runs
 }

@@ -107,15 +107,19 @@ pub(super) async fn ask(
             stderr: text(&output.stderr),
         }),
         Ok(Err(error)) => Err(unstarted(kind, &error)),
-        Err(_) => Err(ContainerError::Unreachable {
-            kind,
-            reason: format!(
-                "`{} {}` took longer than {} s",
-                kind.program(),
-                arguments.iter().take(2).copied().collect::<Vec<_>>().join(" "),
-                patience.as_secs()
-            ),
-        }),
+        Err(_) => {
+            let words = arguments.iter().copied().take_while(|word| !word.starts_with('-'));
+            let verb: Vec<&str> = words.take(2).collect();
+            Err(ContainerError::Unreachable {
+                kind,
+                reason: format!(
+                    "`{} {}` took longer than {} s",
+                    kind.program(),
+                    verb.join(" "),
+                    patience.as_secs()
+                ),
+            })
+        }
     }
 }
 

@@ -194,9 +194,13 @@ fn another_start_of_the_same_container_is_not_the_one_that_was_made() {
         judge(&container, Some(&json!({ "Id": "1", "State": state })))
     };
     let ended = |how: &str| Condition::Ended(how.to_owned());
+    let altered = |how: &str| Condition::Altered(how.to_owned());
     assert_eq!(found(true, false, "2026-01-01T00:00:00.5Z"), Condition::Runs);
-    assert_eq!(found(true, true, "2026-01-01T00:00:00.5Z"), ended("paused"));
-    assert_eq!(found(true, false, "2026-01-01T00:00:09Z"), ended("started again by somebody else"));
+    assert_eq!(found(true, true, "2026-01-01T00:00:00.5Z"), altered("paused"));
+    assert_eq!(
+        found(true, false, "2026-01-01T00:00:09Z"),
+        altered("started again by somebody else")
+    );
     assert_eq!(
         found(false, false, "2026-01-01T00:00:00.5Z"),
         ended("ended with status 137, out of memory")

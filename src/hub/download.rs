@@ -119,7 +119,11 @@ impl Download {
             }
         });
         led.await?;
-        while let Some(ended) = others.join_next().await {
+        // Whoever waits to try again has nothing left to try.
+        while !self.part.is_complete() {
+            let Some(ended) = others.join_next().await else {
+                panic!("BUG: blocks are missing that nobody fetches")
+            };
             ended.unwrap_or_else(|lost| std::panic::resume_unwind(lost.into_panic()))?;
         }
         Ok(())

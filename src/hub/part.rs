@@ -122,6 +122,11 @@ impl Part {
         self.blocks().states.contains(&Block::Missing)
     }
 
+    /// Whether all blocks are on disk.
+    pub(super) fn is_complete(&self) -> bool {
+        self.blocks().states.iter().all(|state| *state == Block::Here)
+    }
+
     /// Takes the first missing blocks, up to `most` in a row.
     pub(super) fn claim(self: &Arc<Self>, most: usize) -> Option<Run> {
         let mut blocks = self.blocks();

@@ -7,7 +7,7 @@ use futures_util::{FutureExt as _, StreamExt as _, stream};
 use super::{Changes, LockOptions, LockingError, Renew};
 use crate::event::Reporter;
 use crate::hub::{CONFIG_FILE, HubError};
-use crate::lock::LockedRepository;
+use crate::lock::{LockFile, LockedRepository};
 use crate::spec::{FilePatterns, HubSource, Project};
 use crate::step::StepError;
 use crate::workspace::Workspace;
@@ -103,7 +103,8 @@ pub(super) async fn settle(
     if let Some(error) = failed {
         return Err(error.into());
     }
-    if !options.locked {
+    let unused = |lock: &LockFile| lock.hub.keys().any(|name| !sources.contains_key(name));
+    if !options.locked && workspace.lock(unused) {
         workspace.change_lock(|lock| lock.hub.retain(|name, _| sources.contains_key(name)))?;
     }
     Ok(())

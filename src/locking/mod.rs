@@ -11,6 +11,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::event::Reporter;
+use crate::lock::LockFile;
 use crate::lock::pylock::PylockError;
 use crate::spec::{Image, ImageName, nearest};
 use crate::step::StepError;
@@ -143,12 +144,16 @@ pub async fn settle(
         settle_image(workspace, image, options, reporter, &mut changes).await?;
     }
     hub::settle(workspace, options, reporter, &mut changes).await?;
-    if !options.locked {
-        let files: BTreeSet<String> = images
-            .keys()
-            .flat_map(|image| workspace.parts(image).wheels)
-            .map(|wheel| wheel.filename)
-            .collect();
+    let files: BTreeSet<String> = images
+        .keys()
+        .flat_map(|image| workspace.parts(image).wheels)
+        .map(|wheel| wheel.filename)
+        .collect();
+    let unused = |lock: &LockFile| {
+        lock.images.keys().any(|name| !images.contains_key(name.as_str()))
+            || lock.engines.keys().any(|file| !files.contains(file))
+    };
+    if !options.locked && workspace.lock(unused) {
         workspace.change_lock(|lock| {
             lock.images.retain(|name, _| images.contains_key(name.as_str()));
             lock.engines.retain(|file, _| files.contains(file));

@@ -123,6 +123,8 @@ impl<W: Write> Archive<'_, W> {
         header.set_path(path).map_err(closed)?;
         header.set_size(size);
         header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
         header.set_mtime(0);
         header.set_entry_type(tar::EntryType::Regular);
         header.set_cksum();

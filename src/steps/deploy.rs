@@ -238,6 +238,10 @@ impl Step for Deploy {
         self.serving.target().observe_deployment(self.serving.model.name.as_str())
     }
 
+    fn applied(&self, _: &Inputs) -> Option<Fingerprint> {
+        self.serving.target().applied_deployment(self.serving.model.name.as_str())
+    }
+
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let warm = self.warms.then(|| super::warmup::describe(&self.serving, &task.inputs).key());
         let deployment = self.serving.deployment(&task.inputs, warm);

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::fingerprint::Key;
+use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::plan::Unwanted;
 use crate::runtime::Check;
@@ -113,6 +113,8 @@ pub struct Live {
     pub state: &'static str,
     /// Where it answers.
     pub url: String,
+    /// Its process on this machine, where it is one.
+    pub pid: Option<i32>,
     /// Since when, RFC 3339.
     pub since: String,
     /// Anything else worth a line: process, memory, ….
@@ -158,6 +160,12 @@ pub trait Target: Send + Sync {
 
     /// What serves this model now.
     fn observe_deployment(&self, model: &str) -> Observation;
+
+    /// What the deployment that serves this model says its key is made of.
+    fn applied_deployment(&self, model: &str) -> Option<Fingerprint> {
+        let _ = model;
+        None
+    }
 
     /// The facts of a deployment that are known before it is made.
     fn predict_deployment(&self, model: &str, port: Option<u16>) -> Facts;

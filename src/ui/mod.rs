@@ -31,7 +31,7 @@ pub use plan::{note_saved, print_plan, print_plan_before_apply, print_warnings};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use trace::{Trace, TraceError};
 pub use watch::{Mode, Watcher};
-pub use words::count;
+pub use words::{bytes, count};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const WARN: Style = AnsiColor::Yellow.on_default();

@@ -16,6 +16,8 @@ use crate::targets::Live;
 pub struct StatusRow {
     /// How it is.
     pub live: Live,
+    /// The gateway's name for it, when its spec has one.
+    pub alias: Option<String>,
     /// The key that the spec gives, when it is known.
     pub wanted: Option<Key>,
     /// How the two compare.
@@ -64,10 +66,11 @@ impl StatusRow {
             key: None,
             state: "absent",
             url: String::new(),
+            pid: None,
             since: String::new(),
             detail: String::new(),
         };
-        Self { live, wanted: None, verdict: Verdict::Absent }
+        Self { live, alias: None, wanted: None, verdict: Verdict::Absent }
     }
 }
 
@@ -81,6 +84,8 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
                     "model": row.live.model,
                     "state": row.live.state,
                     "url": row.live.url,
+                    "alias": row.alias,
+                    "pid": row.live.pid,
                     "since": row.live.since,
                     "key": row.live.key,
                     "wanted": row.wanted,

@@ -111,7 +111,7 @@ fn a_plan_for_people_names_each_step_and_field() {
                 1 to run, 1 pending, 5 fresh\n";
     let ran = project.run("plan").exits(0);
     assert_eq!(ran.stdout, plan);
-    assert_eq!(ran.stderr, "");
+    assert_eq!(ran.stderr, "· served here by the embedded runtime\n");
 }
 
 #[test]

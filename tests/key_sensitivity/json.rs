@@ -94,6 +94,8 @@ fn status_tells_what_is_served_and_what_is_wanted() {
     let tiny = &now["models"][0];
     assert_eq!(tiny["state"], "running");
     assert_eq!(tiny["key"], tiny["wanted"]);
+    assert_eq!(tiny["alias"], "tiny-local");
+    assert_eq!(tiny["pid"], project.served("tiny").unwrap()["instance"]["pid"]);
     assert_eq!(tiny["url"], format!("http://127.0.0.1:{}/v1", project.port("tiny")));
     project.append(SPEC, "[env]\nGREETING = \"ciao\"\n");
     let tiny = &status(&project)["models"][0];

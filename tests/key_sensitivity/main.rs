@@ -7,6 +7,7 @@ mod edits;
 mod gateway;
 mod hub;
 mod json;
+mod table;
 mod upkeep;
 mod warmup;
 

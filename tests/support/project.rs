@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::engines::Engine;
 use super::peers;
 
 /// The files of the project, before a test edits any.
@@ -180,6 +181,7 @@ enum Place {
 /// A project with one model, `tiny`, on the local target; dropping it stops its servers.
 pub(crate) struct Project {
     directory: Place,
+    /// What every command gets in its environment.
     variables: Vec<(String, String)>,
 }
 
@@ -194,6 +196,23 @@ impl Project {
             Err(reason) => {
                 peers::skipped("the fixture's image", reason);
                 None
+            }
+        }
+    }
+
+    /// Has images run by this engine from now on.
+    pub(crate) fn served_by(&mut self, engine: &Engine) {
+        const SETTING: &str = "runtime = \"";
+        let text = self.read("goatbuild.toml");
+        let (before, rest) = text.split_once(SETTING).expect("a setting");
+        let (_, rest) = rest.split_once('"').expect("its end");
+        self.write("goatbuild.toml", &format!("{before}{SETTING}{}\"{rest}", engine.name));
+        // All of them can be asked to stop what they started.
+        for (name, value) in &engine.variables {
+            match self.variables.iter_mut().find(|(known, _)| known == name) {
+                Some((_, known)) if *name == "PATH" => *known = format!("{value}:{known}"),
+                Some((_, known)) => known.clone_from(value),
+                None => self.variables.push(((*name).to_owned(), value.clone())),
             }
         }
     }

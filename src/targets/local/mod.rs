@@ -22,7 +22,7 @@ use tokio::sync::{Mutex, OnceCell};
 use super::{Deployment, Live, Snapshot, Target, Weights, deploy_id};
 use crate::container::{Condition, Container, probe};
 use crate::event::Reporter;
-use crate::fingerprint::{Change, Key};
+use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::hub::{HashCache, ModelCache};
 use crate::leftovers::{Age, sweep};
 use crate::oci::Layout;
@@ -245,7 +245,7 @@ impl Local {
         let conditions = self.conditions.read().unwrap_or_else(PoisonError::into_inner);
         match conditions.get(container) {
             Some(Condition::Runs) => Life::Runs,
-            Some(Condition::Ended(how)) => Life::Ended(how.clone()),
+            Some(Condition::Altered(how) | Condition::Ended(how)) => Life::Ended(how.clone()),
             Some(Condition::Gone) => Life::Ended("removed".to_owned()),
             None => Life::Ended("not looked at".to_owned()),
         }
@@ -377,6 +377,10 @@ impl Target for Local {
         }
     }
 
+    fn applied_deployment(&self, model: &str) -> Option<Fingerprint> {
+        self.served(model)?.applied
+    }
+
     fn predict_deployment(&self, model: &str, port: Option<u16>) -> Facts {
         let kept = self.served(model).map(|served| served.port);
         match port.or(kept) {
@@ -390,12 +394,15 @@ impl Target for Local {
     }
 
     fn observe_smoke(&self, model: &str) -> Observation {
-        match self.served(model).and_then(|served| Some((served.smoke?, served.facts))) {
-            Some((key, mut facts)) => {
-                facts.retain(|name, _| name == "instance");
+        let Some(served) = self.served(model) else { return Observation::Absent };
+        let instance = served.facts.get("instance").map(String::as_str).unwrap_or_default();
+        match (served.smoke, served.tested) {
+            (None, _) => Observation::Absent,
+            (Some(_), Some(tested)) if tested != instance => drift("instance", &tested, instance),
+            (Some(key), _) => {
+                let facts = [("instance".to_owned(), instance.to_owned())].into();
                 Observation::Present { key, facts }
             }
-            None => Observation::Absent,
         }
     }
 
@@ -404,7 +411,7 @@ impl Target for Local {
             if let Some(served) = state.served.get_mut(model)
                 && served.facts.get("instance").is_some_and(|found| found == instance)
             {
-                served.smoke = Some(key);
+                (served.smoke, served.tested) = (Some(key), None);
             }
         })
         .await
@@ -447,6 +454,10 @@ impl Target for Local {
                     (Life::Ended(_), _) => "stopped",
                 },
                 url: serve::url(served.port),
+                pid: match (&served.instance, &life) {
+                    (Some(Running::Embedded(process)), Life::Runs) => Some(process.pid),
+                    _ => None,
+                },
                 since: served.since.clone(),
                 detail: match (&served.instance, life) {
                     (Some(instance), Life::Runs) => instance.describe(),

@@ -31,8 +31,7 @@ impl Local {
         let kept = self.served(model).map(|served| served.port);
         let old = self.settled(model).await?;
         let ours = match &old {
-            // Who can't be asked is stopped below, or says why not.
-            Some(served) if self.is_alive(served).await.unwrap_or(true) => Some(served.port),
+            Some(served) if self.may_listen(served).await => Some(served.port),
             _ => None,
         };
         let port = match deployment.port.or(kept) {
@@ -51,6 +50,7 @@ impl Local {
         .into();
         let mut served = Served {
             key: task.key,
+            applied: Some(task.fingerprint.clone()),
             healthy: false,
             facts: facts.clone(),
             port,
@@ -59,6 +59,7 @@ impl Local {
             health: deployment.health.clone(),
             since: now(),
             smoke: None,
+            tested: None,
             previous: old.clone().map(Box::new),
         };
         self.keep(model, &served).await?;
@@ -125,8 +126,10 @@ impl Local {
             return Ok(String::new());
         };
         let timeout = Duration::from_secs(600);
-        old.facts.insert("instance".to_owned(), random_id());
-        (old.smoke, old.instance) = (None, None);
+        let before = old.facts.insert("instance".to_owned(), random_id());
+        // The test that was passed is remembered as another instance's.
+        old.tested = old.tested.or(before);
+        old.instance = None;
         // Before the start and right after it: whatever kills this process, the next one finds it.
         self.keep(model, &old).await?;
         if let Recipe::Container(recipe) = &mut old.recipe

@@ -167,6 +167,18 @@ impl Local {
         })
     }
 
+    /// Whether a server may hold its port, so that it is free once the server is stopped.
+    pub(super) async fn may_listen(&self, served: &Served) -> bool {
+        match &served.instance {
+            Some(Running::Container(container)) => !matches!(
+                container::condition(container).await,
+                Ok(Condition::Ended(_) | Condition::Gone)
+            ),
+            // Those of the embedded runtime can always be asked.
+            _ => self.is_alive(served).await.unwrap_or(true),
+        }
+    }
+
     /// Whether a server ran when it was looked at.
     pub(super) fn life(&self, served: &Served) -> Life {
         match &served.instance {

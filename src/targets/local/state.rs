@@ -12,7 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::server::{Recipe, Running};
-use crate::fingerprint::Key;
+use crate::fingerprint::{Fingerprint, Key};
 use crate::runtime;
 use crate::step::Facts;
 
@@ -54,6 +54,9 @@ pub(super) enum StateError {
 pub(super) struct Served {
     /// The key of the deploy step that made it.
     pub key: Key,
+    /// What that key is made of; none where an earlier version wrote this.
+    #[serde(default)]
+    pub applied: Option<Fingerprint>,
     /// Whether it got healthy; until then it is a start that may have been killed.
     pub healthy: bool,
     /// The facts of the deploy step.
@@ -70,6 +73,9 @@ pub(super) struct Served {
     pub since: String,
     /// The key of the smoke step that this instance passed.
     pub smoke: Option<Key>,
+    /// The instance that passed it, when that is another one by now.
+    #[serde(default)]
+    pub tested: Option<String>,
     /// What served before, kept until this one is healthy.
     pub previous: Option<Box<Served>>,
 }

@@ -98,6 +98,7 @@ impl Local {
         let began = Instant::now();
         let mut served = Served {
             key: task.key,
+            applied: None,
             healthy: false,
             facts: [("instance".to_owned(), random_id())].into(),
             port,
@@ -106,6 +107,7 @@ impl Local {
             health: deployment.health.clone(),
             since: now(),
             smoke: None,
+            tested: None,
             previous: None,
         };
         self.make(&deployment.model, &mut served).await?;
