@@ -78,15 +78,15 @@ impl<'a> WheelReader<'a> {
     pub async fn open(
         fetcher: &'a Fetcher,
         wheel: &LockedWheel,
-        fetched: &Path,
+        on_disk: &Path,
     ) -> Result<Option<Self>, FetchError> {
-        if fetched.exists() {
-            let unreadable = |source| FetchError::Read { path: fetched.to_owned(), source };
-            let file = std::fs::File::open(fetched).map_err(unreadable)?;
+        if on_disk.exists() {
+            let unreadable = |source| FetchError::Read { path: on_disk.to_owned(), source };
+            let file = std::fs::File::open(on_disk).map_err(unreadable)?;
             let archive = ZipArchive::new(file).map_err(|error| unreadable(error.into()))?;
             let names = archive.file_names().flatten().map(|name| (name.into_owned(), (0, 0)));
             let members = names.collect();
-            return Ok(Some(Self { from: From::Disk(fetched.to_owned()), members }));
+            return Ok(Some(Self { from: From::Disk(on_disk.to_owned()), members }));
         }
         let index = Index::configured(|name| std::env::var(name).ok());
         let url = match &index {

@@ -186,10 +186,7 @@ impl Check<'_> {
     fn one(&self, path: &str, value: &Value, kind: &Kind, problems: &mut Vec<FlagProblem>) {
         let fits = match (kind, value) {
             (Kind::Switch | Kind::Toggle, value) => matches!(value, Value::Boolean(_)),
-            (Kind::Integer, Value::Integer(_)) | (Kind::Size, Value::Integer(_)) => true,
             (Kind::Size, Value::String(text)) => is_size(text),
-            (Kind::Number, Value::Integer(_) | Value::Float(_)) => true,
-            (Kind::Integer | Kind::Number, _) => false,
             (Kind::OneOf(words), Value::String(_) | Value::Integer(_)) => {
                 let word = super::super::argument(value);
                 if !words.contains(&word) {
@@ -197,22 +194,18 @@ impl Check<'_> {
                 }
                 true
             }
-            // Whoever writes JSON as text is left alone.
-            (
-                Kind::Json | Kind::JsonOrText | Kind::Object(_) | Kind::Python(_),
-                Value::String(_),
-            ) => true,
-            (Kind::Json | Kind::JsonOrText, _) => true,
             (Kind::Object(object) | Kind::Python(object), Value::Table(fields)) => {
                 self.fields(path, fields, object, problems);
                 true
             }
-            // Compilation levels are plain numbers.
-            (Kind::Python(_), Value::Integer(_)) => true,
-            (Kind::Text, Value::String(_) | Value::Integer(_) | Value::Float(_)) => true,
-            // A list in an object whose item type was not understood.
-            (Kind::Text, Value::Array(_)) => path.contains('.'),
-            (Kind::Text, Value::Table(_) | Value::Boolean(_)) => path.contains('.'),
+            // Whoever writes JSON as text is left alone; compilation levels are plain numbers.
+            (Kind::Json | Kind::JsonOrText, _)
+            | (Kind::Object(_) | Kind::Python(_), Value::String(_))
+            | (Kind::Python(_) | Kind::Integer | Kind::Size | Kind::Number, Value::Integer(_))
+            | (Kind::Number, Value::Float(_))
+            | (Kind::Text, Value::String(_) | Value::Integer(_) | Value::Float(_)) => true,
+            // In an object, types are only known roughly.
+            (Kind::Text, _) => path.contains('.'),
             _ => false,
         };
         if !fits {
@@ -243,22 +236,19 @@ impl Check<'_> {
         };
         for (name, value) in fields {
             let inner = format!("{path}.{name}");
-            match known.get(name) {
-                // The command line checks nothing inside; lists and their like are left to vLLM.
-                Some(takes) => self.value(&inner, &value.value, takes, problems),
-                None => {
-                    let message = format!("{} has no field `{inner}`", self.name());
-                    let help = match (instead(&inner), nearest(name, known.keys())) {
-                        (Some(instead), _) => instead.to_owned(),
-                        (None, Some(near)) => format!("did you mean `{near}`?"),
-                        (None, None) => format!(
-                            "it has: {}",
-                            known.keys().cloned().collect::<Vec<_>>().join(", ")
-                        ),
-                    };
-                    problems.push(problem(&inner, message, help));
-                }
+            if let Some(takes) = known.get(name) {
+                self.value(&inner, &value.value, takes, problems);
+                continue;
             }
+            let message = format!("{} has no field `{inner}`", self.name());
+            let help = match (instead(&inner), nearest(name, known.keys())) {
+                (Some(instead), _) => instead.to_owned(),
+                (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, None) => {
+                    format!("it has: {}", known.keys().cloned().collect::<Vec<_>>().join(", "))
+                }
+            };
+            problems.push(problem(&inner, message, help));
         }
     }
 
@@ -354,9 +344,8 @@ fn is_size(text: &str) -> bool {
         parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
     });
     match unit {
-        None => whole,
         Some('k' | 'm' | 'g' | 't') => whole || fraction,
-        Some('K' | 'M' | 'G' | 'T') => whole,
+        None | Some('K' | 'M' | 'G' | 'T') => whole,
         Some(_) => false,
     }
 }

@@ -105,7 +105,7 @@ fn collect<'a>(
                         Sort::Dataclass => Hint::Dataclass(module, &class.name),
                         Sort::Model => Hint::Model(module, &class.name),
                         Sort::Plain => Hint::Other,
-                    })
+                    });
                 }
                 None => found.push(Hint::Other),
             },
