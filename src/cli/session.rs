@@ -15,7 +15,7 @@ use crate::fetch::Patience;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::hub::HubSettings;
-use crate::locking::{self, LockOptions, Renew};
+use crate::locking::{self, Changes, LockOptions, Renew};
 use crate::plan::{self, Plan, Wishes};
 use crate::project;
 use crate::spec::{EnvironmentName, ModelName, Sources, nearest};
@@ -196,10 +196,11 @@ pub(crate) async fn plan(
     }
     let options = LockOptions { locked: is_locked(global), upgrade: renew, complete: false };
     let (reporter, finish) = ui::preparing();
-    let settled = locking::settle(workspace, &options, &reporter).await;
+    let mut changes = Changes::default();
+    let settled = locking::settle_into(&mut changes, workspace, &options, &reporter).await;
     finish();
-    let changes = settled?;
     ui::print_lock_changes(&changes);
+    settled?;
     if refresh && !changes.resolved.is_empty() {
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;

@@ -89,7 +89,8 @@ pub(super) async fn settle(
                     Some(_) if !renews(&options.upgrade, &source, &sources[&name].1) => {
                         changes.warn(&name, "its config.json was not read", &error);
                     }
-                    _ => drop(failed.get_or_insert(error)),
+                    _ if failed.is_none() => failed = Some(error),
+                    _ => changes.warn(&name, "it can't be locked", &error),
                 },
             }
         }

@@ -137,13 +137,24 @@ pub async fn settle(
     options: &LockOptions,
     reporter: &Reporter,
 ) -> Result<Changes, StepError> {
+    let mut changes = Changes::default();
+    settle_into(&mut changes, workspace, options, reporter).await?;
+    Ok(changes)
+}
+
+/// Like [`settle`]; `changes` also tells what was locked before something failed.
+pub async fn settle_into(
+    changes: &mut Changes,
+    workspace: &Workspace,
+    options: &LockOptions,
+    reporter: &Reporter,
+) -> Result<(), StepError> {
     let images = &workspace.project.images;
     check_names(workspace, options)?;
-    let mut changes = Changes::default();
     for image in images.values() {
-        settle_image(workspace, image, options, reporter, &mut changes).await?;
+        settle_image(workspace, image, options, reporter, changes).await?;
     }
-    hub::settle(workspace, options, reporter, &mut changes).await?;
+    hub::settle(workspace, options, reporter, changes).await?;
     let files: BTreeSet<String> = images
         .keys()
         .flat_map(|image| workspace.parts(image).wheels)
@@ -159,7 +170,7 @@ pub async fn settle(
             lock.engines.retain(|file, _| files.contains(file));
         })?;
     }
-    Ok(changes)
+    Ok(())
 }
 
 fn check_names(workspace: &Workspace, options: &LockOptions) -> Result<(), StepError> {

@@ -18,7 +18,7 @@ use crate::engines;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
-use crate::spec::{ImageName, Model, ModelSource, When};
+use crate::spec::{ImageName, Model, ModelSource, TargetKind, When};
 use crate::step::{Inputs, Step, StepError, StepId};
 use crate::targets::Snapshot;
 use crate::workspace::SharedWorkspace;
@@ -51,8 +51,8 @@ struct Placed {
     snapshot: Snapshot,
 }
 
-/// The weights of every source, by source.
-type AllPlaced<'a> = HashMap<&'a ModelSource, Placed>;
+/// The weights of every source, by target and source.
+type AllPlaced<'a> = HashMap<(TargetKind, &'a ModelSource), Placed>;
 
 /// Pure steps without inputs, by key: the same work is one step, whichever image asks first.
 type Shared = HashMap<Key, StepId>;
@@ -100,8 +100,8 @@ fn compile_model(
         workspace: Arc::clone(workspace),
         model: Arc::clone(model),
         image: image.clone(),
-        weights: weights[&model.source].clone(),
-        draft: model.draft.as_ref().map(|draft| weights[&draft.source].clone()),
+        weights: weights[&(model.target, &model.source)].clone(),
+        draft: model.draft.as_ref().map(|draft| weights[&(model.target, &draft.source)].clone()),
     };
     let compiles = engines::engine(model.engine.name).compiles(model);
     let warmup = (compiles && model.serve.warmup == When::Auto).then(|| {

@@ -13,7 +13,7 @@ use crate::fetch::hex;
 use crate::fingerprint::Fingerprint;
 use crate::hub::{Hub, HubError, Manifest, RemoteFile};
 use crate::lock::LockedRepository;
-use crate::spec::{FilePatterns, HubSource, Model, ModelSource};
+use crate::spec::{FilePatterns, HubSource, Model, ModelSource, TargetKind};
 use crate::step::{
     Facts, Head, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
 };
@@ -50,29 +50,46 @@ struct HubCommit {
     files: FilePatterns,
 }
 
+/// Who needs the same weights at the same target.
+#[derive(Default)]
+struct Users<'a> {
+    sources: BTreeSet<&'a ModelSource>,
+    models: Vec<String>,
+}
+
 /// Makes a step for all weights that a model or a draft needs.
 pub(super) fn compile<'a>(
     workspace: &'a SharedWorkspace,
     reporter: &Reporter,
     steps: &mut Vec<Arc<dyn Step>>,
 ) -> Result<AllPlaced<'a>, StepError> {
-    let mut users: BTreeMap<Content, (BTreeSet<&ModelSource>, Vec<String>)> = BTreeMap::new();
+    let mut users: BTreeMap<(Content, TargetKind), Users<'_>> = BTreeMap::new();
     for model in workspace.project.models.values() {
         for source in model.sources() {
-            let (sources, models) = users.entry(content(workspace, source)).or_default();
+            let place = (content(workspace, source), model.target);
+            let Users { sources, models } = users.entry(place).or_default();
             sources.insert(source);
             if models.last().is_none_or(|last| *last != model.name.as_str()) {
                 models.push(model.name.to_string());
             }
         }
     }
-    let commits: Vec<&HubCommit> = users.keys().filter_map(Content::commit).collect();
+    let contents: Vec<&Content> = users.keys().map(|(content, _)| content).collect();
+    let commits: BTreeSet<&HubCommit> = contents.iter().filter_map(|it| it.commit()).collect();
     let mut placed = HashMap::new();
-    for (content, (sources, models)) in &users {
+    for ((content, target), Users { sources, models }) in &users {
+        let mut name = match content {
+            Content::Directory(path) => path.clone(),
+            Content::Commit(commit) => commit.name(&commits),
+        };
+        if contents.iter().filter(|other| **other == content).count() > 1 {
+            let model = workspace.project.models.values().find(|model| model.target == *target);
+            name.extend(model.map(|model| format!("@{}", workspace.target(model).name())));
+        }
+        let id = StepId::new("weights", name);
         let step = match content {
-            Content::Directory(path) => Weigh::directory(workspace, path, models, reporter)?,
+            Content::Directory(path) => Weigh::directory(workspace, id, path, models, reporter)?,
             Content::Commit(commit) => {
-                let id = StepId::new("weights", commit.name(&commits));
                 let revisions = sources.iter().filter_map(|source| source.hub());
                 let revisions = revisions.map(|source| source.revision.clone()).collect();
                 Weigh::commit(workspace, id, commit, revisions, models)?
@@ -80,7 +97,7 @@ pub(super) fn compile<'a>(
         };
         for source in sources {
             let (step, snapshot) = (step.id().clone(), step.snapshot.clone());
-            placed.insert(*source, Placed { step, snapshot });
+            placed.insert((*target, *source), Placed { step, snapshot });
         }
         steps.push(Arc::new(step));
     }
@@ -108,7 +125,7 @@ impl Content {
 
 impl HubCommit {
     /// The repository's name, and as much more as tells this part of it from `all` others.
-    fn name(&self, all: &[&Self]) -> String {
+    fn name(&self, all: &BTreeSet<&Self>) -> String {
         let same: Vec<_> = all.iter().filter(|it| it.repository == self.repository).collect();
         if same.len() < 2 {
             return self.repository.clone();
@@ -132,7 +149,11 @@ struct Weigh {
 }
 
 enum Source {
-    Directory(Manifest),
+    Directory {
+        /// Relative to the project.
+        path: String,
+        manifest: Manifest,
+    },
     Hub {
         /// The branches, tags and commits that are meant.
         revisions: BTreeSet<String>,
@@ -143,6 +164,7 @@ enum Source {
 impl Weigh {
     fn directory(
         workspace: &SharedWorkspace,
+        id: StepId,
         path: &str,
         models: &[String],
         reporter: &Reporter,
@@ -155,8 +177,8 @@ impl Weigh {
             repository: format!("local/{}", name.trim_matches('-')),
             commit: manifest.commit(),
         };
-        let head = Head::effect(StepId::new("weights", path), Resource::Disk, models);
-        let source = Source::Directory(manifest);
+        let head = Head::effect(id, Resource::Disk, models);
+        let source = Source::Directory { path: path.to_owned(), manifest };
         Ok(Self { workspace: workspace.clone(), head, snapshot, source })
     }
 
@@ -271,9 +293,9 @@ impl Step for Weigh {
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let origin = match &self.source {
-            Source::Directory(manifest) => Origin::Directory {
+            Source::Directory { path, manifest } => Origin::Directory {
                 manifest: manifest.clone(),
-                from: self.workspace.root.join(self.id().name()),
+                from: self.workspace.root.join(path),
             },
             Source::Hub { revisions, files } => {
                 let hub = self.workspace.hub()?;
