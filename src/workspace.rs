@@ -27,20 +27,12 @@ use crate::spec::{
 use crate::step::{StepError, StepId};
 use crate::store::{Remembered, Store};
 use crate::targets::local::{Local, Mount, Places};
+use crate::targets::modal::Modal;
 use crate::targets::{Snapshot, Target};
 
 /// What this version can't do yet, said before anything runs.
 #[derive(Debug, Error, Diagnostic)]
 pub enum Unsupported {
-    /// A target.
-    #[error("{model}: this version serves on this machine only")]
-    #[diagnostic(code(goatbuild::spec::target), help("write `target = \"local\"` in {spec}"))]
-    Modal {
-        /// The model.
-        model: String,
-        /// Its file.
-        spec: String,
-    },
     /// A processor.
     #[error("{model}: image {image} is for linux/{wanted}, and this machine is {found}")]
     #[diagnostic(
@@ -118,6 +110,7 @@ pub struct Workspace {
     /// The gateway's files, when the project has a gateway.
     pub gateway: Option<Gateway>,
     local: Local,
+    modal: Option<Modal>,
     hub: OnceLock<Hub>,
     lock: RwLock<LockFile>,
     parts: RwLock<BTreeMap<ImageName, LockedParts>>,
@@ -164,10 +157,9 @@ impl Workspace {
         let id = project.id.to_string();
         let wish = project.targets.local.runtime;
         let local = Local::new(id, wish, places, mount("model-cache"), mount("vllm-cache"), others);
-        let gateway = project
-            .gateway
-            .as_ref()
-            .map(|gateway| Gateway::new(&root, project.id.as_str(), gateway));
+        let gateway =
+            project.gateway.as_ref().map(|gateway| Gateway::new(&root, &project.owner(), gateway));
+        let modal = Modal::new(&project);
         Ok(Self {
             root,
             project,
@@ -176,6 +168,7 @@ impl Workspace {
             fetcher,
             gateway,
             local,
+            modal,
             hub: OnceLock::new(),
             lock: RwLock::new(lock),
             parts: RwLock::default(),
@@ -190,20 +183,13 @@ impl Workspace {
                 return Err(Unsupported::Base { image: image.name.to_string() });
             }
         }
-        for model in self.project.models.values() {
-            if model.target == TargetKind::Modal {
-                return Err(Unsupported::Modal {
-                    model: model.name.to_string(),
-                    spec: format!("specs/{}.toml", model.name),
-                });
-            }
-        }
         Ok(())
     }
 
     /// Refuses images that this machine's processor can't run.
     pub fn check_platforms(&self) -> Result<(), Unsupported> {
-        for model in self.project.models.values() {
+        let here = |model: &&Arc<Model>| model.target == TargetKind::Local;
+        for model in self.project.models.values().filter(here) {
             let image = self.project.image_of(model);
             if image.architecture.machine() != std::env::consts::ARCH {
                 return Err(Unsupported::Platform {
@@ -254,13 +240,12 @@ impl Workspace {
         Ok(self.hub.get_or_init(|| made).clone())
     }
 
-    /// The commit that a source on a hub stands for: pinned, or as it is locked.
-    pub fn commit(&self, source: &HubSource) -> String {
+    /// The commit that a source on a hub stands for: pinned, or as it is locked, if it is.
+    pub fn commit(&self, source: &HubSource) -> Option<String> {
         let locked = || {
-            let entry = self.lock(|lock| lock.hub.get(&source.to_string()).cloned());
-            entry.unwrap_or_else(|| panic!("BUG: hf:{source} was not locked")).commit
+            self.lock(|lock| lock.hub.get(&source.to_string()).map(|entry| entry.commit.clone()))
         };
-        source.pinned().map_or_else(locked, str::to_owned)
+        source.pinned().map(str::to_owned).or_else(locked)
     }
 
     /// Where an image sees a volume that every project has.
@@ -280,15 +265,28 @@ impl Workspace {
 
     /// Where a model is served.
     pub fn target(&self, model: &Model) -> &dyn Target {
-        match model.target {
+        self.target_of(model.target)
+    }
+
+    /// The target of this kind; only asked for by what is served there.
+    pub fn target_of(&self, kind: TargetKind) -> &dyn Target {
+        match kind {
             TargetKind::Local => &self.local,
-            TargetKind::Modal => panic!("BUG: {} was not refused", model.name),
+            TargetKind::Modal => self.modal(),
         }
     }
 
+    /// Modal; only asked for by what is served there.
+    pub fn modal(&self) -> &Modal {
+        self.modal
+            .as_ref()
+            .unwrap_or_else(|| panic!("BUG: a model on Modal without [target.modal]"))
+    }
+
     /// All targets of this project.
-    pub fn targets(&self) -> [&dyn Target; 1] {
-        [&self.local]
+    pub fn targets(&self) -> Vec<&dyn Target> {
+        let modal = self.modal.as_ref().map(|modal| modal as &dyn Target);
+        std::iter::once(&self.local as &dyn Target).chain(modal).collect()
     }
 
     /// The layout that images are built in.

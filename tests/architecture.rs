@@ -78,8 +78,9 @@ const WITHIN: &[(&str, &[&str])] = &[
 const STEPS: &[(&str, &[&str])] = &[
     // Both serve the same thing: one for good, one to fill its caches.
     ("warmup", &["deploy"]),
-    // The deployment names the caches that its warm-up filled, by key.
-    ("deploy", &["warmup"]),
+    // The deployment names the caches that its warm-up filled, by key, and an image that Modal
+    // built by that step's fact.
+    ("deploy", &["warmup", "modal_image"]),
     // Both make a layer, and say so with the same facts.
     ("wheels", &["base"]),
     // A layer of an image is fetched and described as in the steps that make layers.

@@ -23,7 +23,7 @@ pub(crate) async fn run(global: &Global, arguments: &LockArgs) -> Result<Exit, R
         Some(names) if names.is_empty() => Renew::Everything,
         Some(names) => Renew::Named(names.clone()),
     };
-    let options = LockOptions { locked: global.locked, upgrade, complete: true };
+    let options = LockOptions { locked: global.locked, upgrade, complete: true, lenient: false };
     let (reporter, finish) = ui::preparing();
     let mut changes = Changes::default();
     let settled = locking::settle_into(&mut changes, &workspace, &options, &reporter).await;

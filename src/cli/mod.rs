@@ -11,6 +11,7 @@ mod image_export;
 mod inspect;
 mod lock;
 mod plan;
+mod reach;
 mod saved;
 mod session;
 

@@ -16,12 +16,13 @@ use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::hub::HubSettings;
 use crate::locking::{self, Changes, LockOptions, Renew};
-use crate::plan::{self, Plan, Wishes};
+use crate::plan::{self, Plan, PlannedModel, ReasonKind, Wishes};
 use crate::project;
-use crate::spec::{EnvironmentName, ModelName, Sources, nearest};
+use crate::spec::{EnvironmentName, Model, ModelName, Sources, nearest};
 use crate::step::{Facts, StepId};
 use crate::steps;
 use crate::store::{Remembered, WriterLock};
+use crate::targets::deploy_id;
 use crate::ui;
 use crate::workspace::{Settings, SharedWorkspace, Workspace};
 
@@ -194,13 +195,17 @@ pub(crate) async fn plan(
     if refresh {
         workspace.look().await?;
     }
-    let options = LockOptions { locked: is_locked(global), upgrade: renew, complete: false };
+    let locked = is_locked(global);
+    let options = LockOptions { locked, upgrade: renew, complete: false, lenient: true };
     let (reporter, finish) = ui::preparing();
     let mut changes = Changes::default();
     let settled = locking::settle_into(&mut changes, workspace, &options, &reporter).await;
     finish();
     ui::print_lock_changes(&changes);
     settled?;
+    for warning in &changes.warnings {
+        ui::note(warning);
+    }
     if refresh && !changes.resolved.is_empty() {
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
@@ -216,9 +221,35 @@ pub(crate) async fn plan(
         (false, _) => Vec::new(),
     };
     let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
+    plan.models = planned_models(workspace, &plan);
     let planned = |model: &String| plan.steps.iter().any(|step| step.models.contains(model));
     plan.warnings = warnings.into_iter().filter(|warning| planned(&warning.model)).collect();
     Ok(Planned { graph, wishes, plan })
+}
+
+/// How each model will be served that a deployment of the plan is for.
+fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
+    let deployed = |model: &&Arc<Model>| plan.get(&deploy_id(model.name.as_str())).is_some();
+    let models = workspace.project.models.values().filter(deployed);
+    models.map(|model| workspace.target(model).plan_model(model)).collect()
+}
+
+/// Locks what the plan left open, or tells why that can't be. Says whether there was anything.
+pub(crate) async fn settle_open(
+    workspace: &SharedWorkspace,
+    global: &Global,
+    plan: &Plan,
+) -> Result<bool, Report> {
+    let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
+    if !reasons.any(|reason| reason.kind == ReasonKind::Unlocked) {
+        return Ok(false);
+    }
+    let options = LockOptions { locked: is_locked(global), ..LockOptions::default() };
+    let (reporter, finish) = ui::preparing();
+    let settled = locking::settle(workspace, &options, &reporter).await;
+    finish();
+    ui::print_lock_changes(&settled?);
+    Ok(true)
 }
 
 /// Says where models are going to be served, when any is.
@@ -245,7 +276,7 @@ pub(crate) fn serves(selection: &Selection) -> bool {
 
 /// A plan of everything as it is locked; changes and prints nothing.
 pub(crate) async fn plan_quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
-    let options = LockOptions { locked: true, ..LockOptions::default() };
+    let options = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
     locking::settle(workspace, &options, &Reporter::silent()).await?;
     let graph = steps::compile(workspace, &Reporter::silent())?;
     let wishes = Wishes::default();

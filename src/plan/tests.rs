@@ -298,6 +298,7 @@ async fn the_json_has_the_documented_shape() {
         serde_json::json!({
             "format_version": 1,
             "models": [],
+            "usd_per_hour": 0.0,
             "steps": [{
                 "id": "deploy:m", "kind": "deploy", "models": ["m"], "action": "run",
                 "observed": true, "key": key.to_string(), "inputs": [],

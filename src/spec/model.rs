@@ -45,9 +45,19 @@ impl Project {
             .unwrap_or_else(|| panic!("BUG: {} has no image {}", model.name, model.image.value))
     }
 
-    /// The name of the app that serves `model`.
-    pub fn app_name(&self, model: &ModelName) -> String {
-        format!("{}{model}", self.app_prefix)
+    /// What marks this project's resources elsewhere: its id, and the environment unless it is the
+    /// default one. No id has a `/`.
+    pub fn owner(&self) -> String {
+        match &self.environment {
+            Some(environment) => format!("{}/{environment}", self.id),
+            None => self.id.to_string(),
+        }
+    }
+
+    /// Who builds `image` for Modal.
+    pub fn builder_of(&self, image: &Image) -> Builder {
+        let default = self.targets.modal.as_ref().map(|modal| modal.builder).unwrap_or_default();
+        image.builder.unwrap_or(default)
     }
 }
 
@@ -71,6 +81,10 @@ pub struct ModalTarget {
     pub builder: Builder,
     /// The Modal secret that holds the hub's token.
     pub hf_secret: Option<String>,
+    /// Where images that goatbuild builds are pushed for Modal to take: `host/path`.
+    pub registry: Option<String>,
+    /// The Modal secret that holds the registry's user name and password.
+    pub registry_secret: Option<String>,
 }
 
 /// Who builds an image that is served on Modal.
@@ -168,6 +182,16 @@ pub enum TargetKind {
     Local,
     /// On Modal.
     Modal,
+}
+
+impl fmt::Display for TargetKind {
+    /// As specs write it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Local => "local",
+            Self::Modal => "modal",
+        })
+    }
 }
 
 /// Where weights come from.

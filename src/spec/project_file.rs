@@ -105,6 +105,8 @@ fn targets(mut table: Table<'_, '_>) -> Targets {
         workspace: modal.string("workspace").map(|text| text.value.to_owned()),
         builder: modal.choice("builder", &BUILDERS),
         hf_secret: modal.string("hf-secret").map(|text| text.value.to_owned()),
+        registry: modal.string("registry").map(|text| text.value.to_owned()),
+        registry_secret: modal.string("registry-secret").map(|text| text.value.to_owned()),
     };
     let is_present = modal.is_present();
     modal.finish();

@@ -41,6 +41,8 @@ enum Content {
     Directory(String),
     /// A part of a commit on a hub.
     Commit(HubCommit),
+    /// What a branch or tag on a hub stands for, which the lock doesn't say.
+    Unlocked(HubSource),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -81,10 +83,14 @@ pub(super) fn compile<'a>(
         let mut name = match content {
             Content::Directory(path) => path.clone(),
             Content::Commit(commit) => commit.name(&commits),
+            // Another part of the repository may be locked, and have its name.
+            Content::Unlocked(source) if commits.iter().any(|it| it.is_of(source)) => {
+                source.to_string()
+            }
+            Content::Unlocked(source) => source.repository.clone(),
         };
         if contents.iter().filter(|other| **other == content).count() > 1 {
-            let model = workspace.project.models.values().find(|model| model.target == *target);
-            name.extend(model.map(|model| format!("@{}", workspace.target(model).name())));
+            name = format!("{name}@{target}");
         }
         let id = StepId::new("weights", name);
         let step = match content {
@@ -94,10 +100,11 @@ pub(super) fn compile<'a>(
                 let revisions = revisions.map(|source| source.revision.clone()).collect();
                 Weigh::commit(workspace, id, commit, revisions, models)?
             }
+            Content::Unlocked(source) => Weigh::unlocked(workspace, id, source, models),
         };
         for source in sources {
-            let (step, snapshot) = (step.id().clone(), step.snapshot.clone());
-            placed.insert((*target, *source), Placed { step, snapshot });
+            let (step, repository) = (step.id().clone(), step.snapshot.repository.clone());
+            placed.insert((*target, *source), Placed { step, repository });
         }
         steps.push(Arc::new(step));
     }
@@ -107,9 +114,12 @@ pub(super) fn compile<'a>(
 fn content(workspace: &SharedWorkspace, source: &ModelSource) -> Content {
     match source {
         ModelSource::Path(path) => Content::Directory(path.clone()),
-        ModelSource::Hub(source @ HubSource { repository, files, .. }) => {
-            let (repository, commit) = (repository.clone(), workspace.commit(source));
-            Content::Commit(HubCommit { repository, commit, files: files.clone() })
+        ModelSource::Hub(source) => {
+            let HubSource { repository, files, .. } = source.clone();
+            match workspace.commit(source) {
+                Some(commit) => Content::Commit(HubCommit { repository, commit, files }),
+                None => Content::Unlocked(source.clone()),
+            }
         }
     }
 }
@@ -117,13 +127,17 @@ fn content(workspace: &SharedWorkspace, source: &ModelSource) -> Content {
 impl Content {
     fn commit(&self) -> Option<&HubCommit> {
         match self {
-            Self::Directory(_) => None,
+            Self::Directory(_) | Self::Unlocked(_) => None,
             Self::Commit(commit) => Some(commit),
         }
     }
 }
 
 impl HubCommit {
+    fn is_of(&self, source: &HubSource) -> bool {
+        self.repository == source.repository
+    }
+
     /// The repository's name, and as much more as tells this part of it from `all` others.
     fn name(&self, all: &BTreeSet<&Self>) -> String {
         let same: Vec<_> = all.iter().filter(|it| it.repository == self.repository).collect();
@@ -154,6 +168,8 @@ enum Source {
         path: String,
         manifest: Manifest,
     },
+    /// What stands here for nothing yet.
+    Unlocked(HubSource),
     Hub {
         /// The branches, tags and commits that are meant.
         revisions: BTreeSet<String>,
@@ -180,6 +196,21 @@ impl Weigh {
         let head = Head::effect(id, Resource::Disk, models);
         let source = Source::Directory { path: path.to_owned(), manifest };
         Ok(Self { workspace: workspace.clone(), head, snapshot, source })
+    }
+
+    fn unlocked(
+        workspace: &SharedWorkspace,
+        id: StepId,
+        source: &HubSource,
+        models: &[String],
+    ) -> Self {
+        let (repository, commit) = (source.repository.clone(), String::new());
+        Self {
+            workspace: workspace.clone(),
+            head: Head::effect(id, Resource::Network, models),
+            snapshot: Snapshot { repository, commit },
+            source: Source::Unlocked(source.clone()),
+        }
     }
 
     fn commit(
@@ -282,6 +313,13 @@ impl Step for Weigh {
         self.snapshot.facts()
     }
 
+    fn unlocked(&self) -> Option<String> {
+        match &self.source {
+            Source::Unlocked(source) => Some(format!("hf:{source}")),
+            Source::Directory { .. } | Source::Hub { .. } => None,
+        }
+    }
+
     fn exclusive(&self) -> Option<String> {
         Some(format!("volume:{}", self.snapshot.repository))
     }
@@ -297,6 +335,7 @@ impl Step for Weigh {
                 manifest: manifest.clone(),
                 from: self.workspace.root.join(path),
             },
+            Source::Unlocked(source) => panic!("BUG: hf:{source} was not refused"),
             Source::Hub { revisions, files } => {
                 let hub = self.workspace.hub()?;
                 let files = self.wanted(&self.listed(&hub).await?, files)?;

@@ -7,6 +7,7 @@ mod applied;
 mod garbage;
 mod graph;
 mod markdown;
+mod models;
 mod plan;
 mod status;
 mod trace;

@@ -1,5 +1,7 @@
 //! What the lock says of the engines, and what they say to the specs.
 
+use std::sync::PoisonError;
+
 use super::Workspace;
 use crate::engines::{self, Locked};
 use crate::lock::ConfigFacts;
@@ -10,7 +12,9 @@ use crate::spec::{Model, ModelSource, SpecErrors};
 impl Workspace {
     /// The engine in a model's image, once locking has settled it.
     pub fn engine_of(&self, model: &Model) -> Locked {
-        let wheels = self.parts(&model.image.value).wheels;
+        // An image that its target builds may not be locked by this machine.
+        let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
+        let wheels = parts.get(&model.image.value).map_or(&[][..], |parts| &parts.wheels);
         let config = self.config_facts(&model.source).unwrap_or_default();
         let image = self.project.image_of(model);
         let mut locked = Locked {
@@ -19,7 +23,7 @@ impl Workspace {
             model_type: config.model_type,
             ..Locked::default()
         };
-        if let Some(wheel) = engines::vllm::wheel(&wheels) {
+        if let Some(wheel) = engines::vllm::wheel(wheels) {
             locked.distribution.clone_from(&wheel.name);
             locked.version.clone_from(&wheel.version);
             locked.taken = self.lock(|lock| lock.engines.get(&wheel.filename).cloned());

@@ -66,7 +66,7 @@ pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
         checked.problems.extend(check.unsupported(locked));
         checked.warnings.extend(check.environment(locked));
         checked.warnings.extend(check.fallback(locked));
-    } else {
+    } else if !locked.distribution.is_empty() {
         checked.warnings.push(Warning {
             message: format!(
                 "the flags of {} {} can't be checked: its wheel could not be read",
