@@ -83,6 +83,7 @@ const STEPS: &[(&str, &[&str])] = &[
     ("deploy", &["warmup", "modal_image"]),
     // Both make a layer, and say so with the same facts.
     ("wheels", &["base"]),
+    ("python", &["base"]),
     // A layer of an image is fetched and described as in the steps that make layers.
     ("image", &["base", "wheels"]),
 ];

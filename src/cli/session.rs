@@ -122,7 +122,6 @@ pub(crate) fn open(global: &Global) -> Result<SharedWorkspace, Report> {
     let project = project::read(&files.sources, files.environment.as_ref())?;
     let settings = settings(global)?;
     let workspace = Workspace::open(files.root, project, settings)?;
-    workspace.check_supported()?;
     Ok(Arc::new(workspace))
 }
 
@@ -151,9 +150,18 @@ fn settings(global: &Global) -> Result<Settings, Report> {
         mirrors.snapshot = Some(snapshot);
     }
     mirrors.mirror = variable("GOATBUILD_DEBIAN_MIRROR").or(mirrors.mirror);
+    let credentials = [
+        directory("DOCKER_CONFIG")
+            .or_else(|| directory("HOME").map(|home| home.join(".docker")))
+            .map(|docker| docker.join("config.json")),
+        directory("REGISTRY_AUTH_FILE").or_else(|| {
+            directory("XDG_RUNTIME_DIR").map(|runtime| runtime.join("containers/auth.json"))
+        }),
+    ];
+    let credentials = credentials.into_iter().flatten().collect();
     let hub = || HubSettings::read(|name| std::env::var_os(name));
     let (offline, locked) = (global.offline, is_locked(global));
-    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, hub })
+    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, credentials, hub })
 }
 
 fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
@@ -269,7 +277,7 @@ pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
 
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 pub(crate) fn serves(selection: &Selection) -> bool {
-    const BUILDS: [&str; 4] = ["base", "wheels", "image", "weights"];
+    const BUILDS: [&str; 5] = ["base", "python", "wheels", "image", "weights"];
     let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
     selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
 }

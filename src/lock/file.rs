@@ -7,7 +7,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{LockedDebian, LockedEngine, LockedRepository};
+use super::{LockedBase, LockedDebian, LockedEngine, LockedPython, LockedRepository};
 use crate::fingerprint::Key;
 use crate::platform::Runtime;
 use crate::spec::ImageName;
@@ -52,6 +52,13 @@ pub struct LockedImage {
     /// The base, when it is made of Debian packages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debian: Option<LockedDebian>,
+    /// The base, when it is pulled and its image was looked at; one that the image's file pins by
+    /// digest needs no look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<LockedBase>,
+    /// The Python that is added to a base that is pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<LockedPython>,
 }
 
 /// What a pure step made.

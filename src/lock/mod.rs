@@ -1,5 +1,6 @@
 //! What moving references resolved to: types and text, no files and no network.
 
+mod base;
 mod config;
 mod debian;
 mod engine;
@@ -8,6 +9,7 @@ pub mod hub;
 pub mod pylock;
 mod repository;
 
+pub use base::{LockedBase, LockedLayer, LockedPython};
 pub use config::{ConfigFacts, Quantization};
 pub use debian::{LockedDebian, LockedPackage};
 pub use engine::{Flag, Kind, LockedEngine, Many};

@@ -3,6 +3,7 @@
 mod base;
 mod engine;
 mod hub;
+mod pulled;
 mod wheels;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -73,13 +74,41 @@ pub enum LockingError {
     },
     /// The base has no Python.
     #[error("the base of image {image} has no Python")]
-    #[diagnostic(
-        code(goatbuild::lock::no_python),
-        help("add \"python3\" to `base.packages` in images/{image}.toml")
-    )]
+    #[diagnostic(code(goatbuild::lock::no_python))]
     NoPython {
         /// The image.
         image: String,
+        /// How it gets one.
+        #[help]
+        help: String,
+    },
+    /// The base's C library is not one that wheels can be chosen for.
+    #[error("the base of image {image} {}", if *musl { "is built on musl, not on glibc" } else { "has no glibc that can be found" })]
+    #[diagnostic(
+        code(goatbuild::lock::no_glibc),
+        help(
+            "choose a base like Debian or Ubuntu; or, if it does have a glibc, write its version, such as `glibc = \"2.35\"`, in images/{image}.toml"
+        )
+    )]
+    NoGlibc {
+        /// The image.
+        image: String,
+        /// Whether it has musl instead.
+        musl: bool,
+    },
+    /// The base's C library is older than stated.
+    #[error("images/{image}.toml says that the base has glibc {stated}, and it has {found}")]
+    #[diagnostic(
+        code(goatbuild::lock::other_glibc),
+        help("write `glibc = \"{found}\"`, or leave it out")
+    )]
+    OtherGlibc {
+        /// The image.
+        image: String,
+        /// As written.
+        stated: String,
+        /// As found.
+        found: String,
     },
     /// The base has another Python.
     #[error("image {image} asks for Python {wanted}, and its base has {found}")]
