@@ -33,7 +33,8 @@ impl Read for Parts {
         if self.at >= self.length || buffer.is_empty() {
             return Ok(0);
         }
-        let found = self.known.range(..=self.at).next_back().and_then(|(start, bytes)| {
+        // Parts may overlap: a later one need not reach as far.
+        let found = self.known.range(..=self.at).rev().find_map(|(start, bytes)| {
             bytes.get(usize::try_from(self.at - start).ok()?..).filter(|rest| !rest.is_empty())
         });
         let found = found.ok_or_else(|| io::Error::other("this part was not fetched"))?;

@@ -106,6 +106,13 @@ impl Module {
         for statement in statements {
             match statement {
                 Statement::Class(class) => {
+                    // A class in a class is named without it where fields are written.
+                    for inner in &class.body {
+                        if let Statement::Class(inner) = inner {
+                            let binding = Binding::Class(inner.clone());
+                            self.names.entry(inner.name.clone()).or_insert(binding);
+                        }
+                    }
                     self.names.insert(class.name.clone(), Binding::Class(class.clone()));
                 }
                 Statement::Assign { target: Expression::Name(to), value: Some(value), .. } => {
