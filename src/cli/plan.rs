@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::{Exit, Global, Selection, saved, session};
 use crate::locking::Renew;
-use crate::plan::Plan;
+use crate::plan::{Plan, ReasonKind};
 use crate::spec::EnvironmentName;
 use crate::ui;
 
@@ -65,11 +65,12 @@ pub(crate) enum Refused {
     Conflict { steps: Vec<String> },
     /// Something could not be looked at.
     #[error("could not be looked at: {}", steps.join(", "))]
-    #[diagnostic(
-        code(goatbuild::plan::unobserved),
-        help("plan without --no-refresh, or without --require-observed")
-    )]
-    Unobserved { steps: Vec<String> },
+    #[diagnostic(code(goatbuild::plan::unobserved))]
+    Unobserved {
+        steps: Vec<String>,
+        #[help]
+        help: String,
+    },
 }
 
 pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, Report> {
@@ -96,7 +97,13 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
             .map(|step| step.id.to_string())
             .collect();
         if !steps.is_empty() {
-            return Err(Refused::Unobserved { steps }.into());
+            let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
+            let reason = reasons.find(|reason| reason.kind == ReasonKind::Unobserved);
+            let help = match reason.and_then(|reason| reason.field.as_deref()) {
+                Some(why) => format!("{why}; or plan without --require-observed"),
+                None => "plan without --no-refresh, or without --require-observed".to_owned(),
+            };
+            return Err(Refused::Unobserved { steps, help }.into());
         }
     }
     if let Some(path) = &arguments.out {

@@ -15,13 +15,14 @@ use crate::fetch::Patience;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::hub::HubSettings;
-use crate::locking::{self, LockOptions, Renew};
-use crate::plan::{self, Plan, Wishes};
+use crate::locking::{self, Changes, LockOptions, Renew};
+use crate::plan::{self, Plan, PlannedModel, ReasonKind, Wishes};
 use crate::project;
-use crate::spec::{EnvironmentName, ModelName, Sources, nearest};
+use crate::spec::{EnvironmentName, Model, ModelName, Sources, nearest};
 use crate::step::{Facts, StepId};
 use crate::steps;
 use crate::store::{Remembered, WriterLock};
+use crate::targets::deploy_id;
 use crate::ui;
 use crate::workspace::{Settings, SharedWorkspace, Workspace};
 
@@ -137,7 +138,6 @@ pub(crate) fn open(global: &Global) -> Result<SharedWorkspace, Report> {
     let project = project::read(&files.sources, files.environment.as_ref())?;
     let settings = settings(global)?;
     let workspace = Workspace::open(files.root, project, settings)?;
-    workspace.check_supported()?;
     Ok(Arc::new(workspace))
 }
 
@@ -166,9 +166,18 @@ fn settings(global: &Global) -> Result<Settings, Report> {
         mirrors.snapshot = Some(snapshot);
     }
     mirrors.mirror = variable("GOATBUILD_DEBIAN_MIRROR").or(mirrors.mirror);
+    let credentials = [
+        directory("DOCKER_CONFIG")
+            .or_else(|| directory("HOME").map(|home| home.join(".docker")))
+            .map(|docker| docker.join("config.json")),
+        directory("REGISTRY_AUTH_FILE").or_else(|| {
+            directory("XDG_RUNTIME_DIR").map(|runtime| runtime.join("containers/auth.json"))
+        }),
+    ];
+    let credentials = credentials.into_iter().flatten().collect();
     let hub = || HubSettings::read(|name| std::env::var_os(name));
     let (offline, locked) = (global.offline, is_locked(global));
-    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, hub })
+    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, credentials, hub })
 }
 
 fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
@@ -210,16 +219,22 @@ pub(crate) async fn plan(
     if refresh {
         workspace.look().await?;
     }
-    let options = LockOptions { locked: is_locked(global), upgrade: renew, complete: false };
+    let locked = is_locked(global);
+    let options = LockOptions { locked, upgrade: renew, complete: false, lenient: true };
     let (reporter, finish) = ui::preparing();
-    let settled = locking::settle(workspace, &options, &reporter).await;
+    let mut changes = Changes::default();
+    let settled = locking::settle_into(&mut changes, workspace, &options, &reporter).await;
     finish();
-    let changes = settled?;
     ui::print_lock_changes(&changes);
+    settled?;
+    for warning in &changes.warnings {
+        ui::note(warning);
+    }
     if refresh && !changes.resolved.is_empty() {
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
     }
+    let warnings = workspace.check_engines()?;
     let whole = steps::compile(workspace, &Reporter::silent())?;
     let wishes = wishes(&whole, workspace, &selection.wishes)?;
     let (graph, all) = select(workspace, whole, selection)?;
@@ -229,8 +244,36 @@ pub(crate) async fn plan(
         (true, true) => workspace.unwanted_by(&memory),
         (false, _) => Vec::new(),
     };
-    let plan = plan::plan(&graph, &memory, &unwanted, &wishes);
+    let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
+    plan.models = planned_models(workspace, &plan);
+    let planned = |model: &String| plan.steps.iter().any(|step| step.models.contains(model));
+    plan.warnings = warnings.into_iter().filter(|warning| planned(&warning.model)).collect();
     Ok(Planned { graph, wishes, plan })
+}
+
+/// How each model will be served that a deployment of the plan is for.
+fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
+    let deployed = |model: &&Arc<Model>| plan.get(&deploy_id(model.name.as_str())).is_some();
+    let models = workspace.project.models.values().filter(deployed);
+    models.map(|model| workspace.target(model).plan_model(model)).collect()
+}
+
+/// Locks what the plan left open, or tells why that can't be. Says whether there was anything.
+pub(crate) async fn settle_open(
+    workspace: &SharedWorkspace,
+    global: &Global,
+    plan: &Plan,
+) -> Result<bool, Report> {
+    let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
+    if !reasons.any(|reason| reason.kind == ReasonKind::Unlocked) {
+        return Ok(false);
+    }
+    let options = LockOptions { locked: is_locked(global), ..LockOptions::default() };
+    let (reporter, finish) = ui::preparing();
+    let settled = locking::settle(workspace, &options, &reporter).await;
+    finish();
+    ui::print_lock_changes(&settled?);
+    Ok(true)
 }
 
 /// Says where models are going to be served, when any is.
@@ -250,14 +293,14 @@ pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
 
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 pub(crate) fn serves(selection: &Selection) -> bool {
-    const BUILDS: [&str; 4] = ["base", "wheels", "image", "weights"];
+    const BUILDS: [&str; 5] = ["base", "python", "wheels", "image", "weights"];
     let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
     selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
 }
 
 /// A plan of everything as it is locked; changes and prints nothing.
 pub(crate) async fn plan_quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
-    let options = LockOptions { locked: true, ..LockOptions::default() };
+    let options = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
     locking::settle(workspace, &options, &Reporter::silent()).await?;
     let graph = steps::compile(workspace, &Reporter::silent())?;
     let wishes = Wishes::default();

@@ -41,6 +41,7 @@ pub(super) async fn settle(
         let needed = source.pinned().is_none() && (entry.is_none() || renew);
         let what = format!("hf:{name}");
         match (needed, options.locked, workspace.settings.offline) {
+            (true, true, _) | (true, _, true) if options.lenient => {}
             (true, true, _) => return Err(LockingError::Locked { what }.into()),
             (true, false, true) => return Err(LockingError::Offline { what }.into()),
             (false, true, _) => {}
@@ -89,7 +90,9 @@ pub(super) async fn settle(
                     Some(_) if !renews(&options.upgrade, &source, &sources[&name].1) => {
                         changes.warn(&name, "its config.json was not read", &error);
                     }
-                    _ => drop(failed.get_or_insert(error)),
+                    _ if options.lenient => changes.warn(&name, "not locked", &error),
+                    _ if failed.is_none() => failed = Some(error),
+                    _ => changes.warn(&name, "it can't be locked", &error),
                 },
             }
         }

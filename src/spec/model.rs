@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
 use super::patterns::FilePatterns;
+use super::reference::{ImageReference, LayoutReference};
 use super::source::{Located, Place, SourceFile};
 use crate::platform::{Architecture, MajorMinor};
 
@@ -29,6 +30,8 @@ pub struct Project {
     pub volumes: BTreeMap<VolumeName, Volume>,
     /// Every GPU that may be asked for: the built-in ones and the project's own.
     pub gpus: BTreeMap<String, Gpu>,
+    /// Registries, as `host:port`, that are spoken to without TLS; loopback always is.
+    pub plain_http: Vec<String>,
     /// The gateway, if the project has one.
     pub gateway: Option<LiteLlm>,
     /// All models.
@@ -45,9 +48,19 @@ impl Project {
             .unwrap_or_else(|| panic!("BUG: {} has no image {}", model.name, model.image.value))
     }
 
-    /// The name of the app that serves `model`.
-    pub fn app_name(&self, model: &ModelName) -> String {
-        format!("{}{model}", self.app_prefix)
+    /// What marks this project's resources elsewhere: its id, and the environment unless it is the
+    /// default one. No id has a `/`.
+    pub fn owner(&self) -> String {
+        match &self.environment {
+            Some(environment) => format!("{}/{environment}", self.id),
+            None => self.id.to_string(),
+        }
+    }
+
+    /// Who builds `image` for Modal.
+    pub fn builder_of(&self, image: &Image) -> Builder {
+        let default = self.targets.modal.as_ref().map(|modal| modal.builder).unwrap_or_default();
+        image.builder.unwrap_or(default)
     }
 }
 
@@ -71,6 +84,10 @@ pub struct ModalTarget {
     pub builder: Builder,
     /// The Modal secret that holds the hub's token.
     pub hf_secret: Option<String>,
+    /// Where images that goatbuild builds are pushed for Modal to take: `host/path`.
+    pub registry: Option<String>,
+    /// The Modal secret that holds the registry's user name and password.
+    pub registry_secret: Option<String>,
 }
 
 /// Who builds an image that is served on Modal.
@@ -168,6 +185,16 @@ pub enum TargetKind {
     Local,
     /// On Modal.
     Modal,
+}
+
+impl fmt::Display for TargetKind {
+    /// As specs write it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Local => "local",
+            Self::Modal => "modal",
+        })
+    }
 }
 
 /// Where weights come from.
@@ -371,6 +398,8 @@ pub struct Image {
     pub base: Base,
     /// The Python to serve with; the base's own when not given.
     pub python: Option<MajorMinor>,
+    /// The base's C library, for a base that is not pulled to look for it.
+    pub glibc: Option<MajorMinor>,
     /// Requirements as written (PEP 508), not parsed yet.
     pub requirements: Vec<Located<String>>,
     /// Requirements that replace whatever any package asks of the same name, as written.
@@ -392,15 +421,9 @@ pub enum Base {
         packages: Vec<Located<String>>,
     },
     /// An image in a registry.
-    Registry {
-        /// The reference as written: a tag or a digest.
-        reference: Located<String>,
-    },
-    /// An OCI layout on disk.
-    Layout {
-        /// Its directory, relative to the project.
-        path: String,
-    },
+    Registry(ImageReference),
+    /// An image in an OCI layout on disk.
+    Layout(LayoutReference),
 }
 
 /// All files of a project, as text.

@@ -112,7 +112,7 @@ fn spec_mistakes(lines: &str) -> String {
 fn a_whole_project_is_read() {
     let project = read(&sources(PROJECT, &[("gpt-oss-20b", SPEC)]), None).expect("reads");
     let model = &project.models["gpt-oss-20b"];
-    assert_eq!(project.app_name(&model.name), "goat-vllm-gpt-oss-20b");
+    assert_eq!(project.app_prefix, "goat-vllm-");
     assert_eq!(project.image_of(model).requirements[0].value, "vllm==0.13.0");
     assert_eq!(project.image_of(model).overrides[0].value, "torch==2.9.1");
     assert_eq!(model.serve.max_inputs, 64);
@@ -320,7 +320,8 @@ fn image_mistakes_are_all_reported() {
     sources.images = vec![
         file("images/a.toml", "platform = \"linux/riscv\"\npython = \"three\"\n"),
         file("images/b.toml", "base = { debian = \"Bookworm\", packges = [] }\nbuilder = \"x\"\n"),
-        file("images/c.toml", "base = { layout = \"../x\" }\nrequirements = [\"\", 1]\n"),
+        file("images/c.toml", "base = \"oci:../x\"\nrequirements = [\"\", 1]\n"),
+        file("images/d.toml", "base = \"debian@sha256:12\"\nglibc = \"2\"\n"),
     ];
     insta::assert_snapshot!(mistakes(&sources));
 }

@@ -4,8 +4,8 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use super::Placed;
-use crate::engines::{self, engine, json};
+use super::{Placed, modal_image};
+use crate::engines::{self, Caches, engine, json};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::spec::{LocalRuntime, Model, TargetKind, Value};
 use crate::step::{
@@ -23,12 +23,58 @@ const VERSION: u32 = 1;
 pub(super) struct Serving {
     pub(super) workspace: SharedWorkspace,
     pub(super) model: Arc<Model>,
-    pub(super) image: StepId,
+    pub(super) image: ImageInput,
     pub(super) weights: Placed,
     pub(super) draft: Option<Placed>,
 }
 
-const IMAGE_FACTS: &[&str] = &["digest"];
+/// The image that serves, as its target takes it.
+#[derive(Clone)]
+pub(super) enum ImageInput {
+    /// Out of the cache on this machine, by digest.
+    Cached(StepId),
+    /// Out of a registry, by digest, once it was pushed there.
+    Pushed {
+        /// What made it.
+        image: StepId,
+        /// What pushed it.
+        push: StepId,
+    },
+    /// Modal has it, and a name of its own for it.
+    AtModal(StepId),
+}
+
+impl ImageInput {
+    fn step(&self) -> &StepId {
+        match self {
+            Self::Cached(step) | Self::AtModal(step) | Self::Pushed { image: step, .. } => step,
+        }
+    }
+
+    fn facts(&self) -> &'static [&'static str] {
+        match self {
+            Self::Cached(_) | Self::Pushed { .. } => &["digest"],
+            Self::AtModal(_) => modal_image::FACTS,
+        }
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        let facts = Input::facts(self.step().clone(), self.facts());
+        match self {
+            Self::Cached(_) => vec![Input { blobs: true, ..facts }],
+            Self::AtModal(_) => vec![facts],
+            Self::Pushed { push, .. } => {
+                vec![facts, Input { step: push.clone(), edge: Edge::Order, blobs: false }]
+            }
+        }
+    }
+
+    /// What identifies it.
+    fn identity<'a>(&self, inputs: &'a Inputs) -> &'a str {
+        inputs.fact(self.step(), self.facts()[0])
+    }
+}
+
 const WEIGHTS_FACTS: &[&str] = &["commit"];
 
 impl Serving {
@@ -42,7 +88,7 @@ impl Serving {
         weights.extend(self.draft.as_ref().map(|draft| &draft.step));
         weights.dedup();
         let weights = weights.into_iter().map(|step| Input::facts(step.clone(), WEIGHTS_FACTS));
-        std::iter::once(Input::blobs(self.image.clone(), IMAGE_FACTS)).chain(weights).collect()
+        self.image.inputs().into_iter().chain(weights).collect()
     }
 
     /// The head of a step that starts this model's engine.
@@ -69,14 +115,14 @@ impl Serving {
         let engine = self.model.engine.name;
         fingerprint
             .field("target", self.target().name())
-            .field("image", inputs.fact(&self.image, "digest"))
+            .field("image", self.image.identity(inputs))
             .field("engine.name", engine);
         let model = Some(("model", &self.weights, &self.model.source));
         let draft = self.draft.as_ref().zip(self.model.draft.as_ref());
         let draft = draft.map(|(placed, draft)| ("draft", placed, &draft.source));
         for (table, placed, source) in model.into_iter().chain(draft) {
             fingerprint
-                .field(format_args!("{table}.source"), &placed.snapshot.repository)
+                .field(format_args!("{table}.source"), &placed.repository)
                 .field(format_args!("{table}.revision"), inputs.fact(&placed.step, "commit"));
             if let Some(source) = source.hub() {
                 for (key, patterns) in source.files.fields() {
@@ -117,20 +163,26 @@ impl Serving {
     pub(super) fn deployment(&self, inputs: &Inputs, warm_cache: Option<Key>) -> Deployment {
         let model = Arc::clone(&self.model);
         let engine = engine(model.engine.name);
-        let mut environment = engine.environment();
+        let mount = |name: &str| self.workspace.mount(name);
+        let (compile, flashinfer) = (mount("vllm-cache"), mount("flashinfer-cache"));
+        let mut environment = engine.environment(&Caches { compile, flashinfer });
         environment.extend(model.env.clone());
         let placed = |placed: &Placed| {
             let commit = inputs.fact(&placed.step, "commit").to_owned();
-            Snapshot { repository: placed.snapshot.repository.clone(), commit }
+            Snapshot { repository: placed.repository.clone(), commit }
         };
+        let weights = placed(&self.weights);
         let draft = self.draft.as_ref().map(placed);
-        let draft = draft.map(|snapshot| self.workspace.path_in_image(&snapshot));
+        let in_image = |snapshot: &Snapshot| self.workspace.path_in_image(snapshot);
+        let (path, draft_path) = (in_image(&weights), draft.as_ref().map(in_image));
+        let revision = weights.commit.clone();
+        let locked = self.workspace.engine_of(&model);
         Deployment {
             model: model.name.to_string(),
-            image: inputs.fact(&self.image, "digest").to_owned(),
+            image: self.image.identity(inputs).to_owned(),
             image_name: model.image.value.to_string(),
             gpu: model.hardware.is_some(),
-            weights: placed(&self.weights),
+            weights,
             served_name: model.serve.served_name.clone(),
             environment,
             port: model.serve.port.as_ref().map(|port| port.value),
@@ -138,8 +190,16 @@ impl Serving {
             startup_timeout: model.serve.startup_timeout,
             warm_cache,
             command: Arc::new(move |name, host, port| {
-                let draft = draft.as_deref();
-                let serving = engines::Serving { host, port, model: name, draft };
+                let serving = engines::Serving {
+                    host,
+                    port,
+                    model: name,
+                    weights: &path,
+                    revision: &revision,
+                    draft: draft_path.as_deref(),
+                    draft_revision: draft.as_ref().map(|draft| &*draft.commit),
+                    locked: &locked,
+                };
                 engine.command(&model, &serving)
             }),
         }
@@ -194,14 +254,16 @@ impl Step for Deploy {
         self.serving.describe_compiled(inputs, &mut fingerprint);
         self.serving
             .describe_flags(&mut fingerprint, |engine, flag| !engine.reaches_compile_key(flag));
+        let project = &self.serving.workspace.project;
         fingerprint
-            .field("project", self.serving.workspace.project.id.as_str())
+            .field("project", project.owner())
             .field("serve.served-name", &serve.served_name)
             .field("serve.max-inputs", serve.max_inputs)
             .field("serve.scaledown-window", format_args!("{:?}", serve.scaledown_window))
             .field("serve.timeout", format_args!("{:?}", serve.timeout))
             .optional("serve.port", serve.port.as_ref().map(|port| port.value))
             .optional("target.local.runtime", self.runtime());
+        self.serving.target().describe(self.serving.model.name.as_str(), &mut fingerprint);
         fingerprint
     }
 

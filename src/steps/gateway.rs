@@ -58,7 +58,7 @@ impl Wire {
     fn describe_entry(&self, alias: &str, url: &str, served_name: &str) -> Fingerprint {
         let mut fingerprint = Fingerprint::new("gateway", VERSION);
         fingerprint
-            .field("project", self.workspace.project.id.as_str())
+            .field("project", self.workspace.project.owner())
             .field("gateway.config", self.gateway().name())
             .field("gateway.alias", alias)
             .field("url", url)
@@ -76,7 +76,7 @@ impl Wire {
             api_base: fact("url"),
             // A server on this machine asks for none.
             api_key: "none".to_owned(),
-            project: self.workspace.project.id.to_string(),
+            project: self.workspace.project.owner(),
             model: self.models()[0].clone(),
             key: known.map(|(key, _)| key.to_string()).unwrap_or_default(),
         }

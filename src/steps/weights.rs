@@ -13,7 +13,7 @@ use crate::fetch::hex;
 use crate::fingerprint::Fingerprint;
 use crate::hub::{Hub, HubError, Manifest, RemoteFile};
 use crate::lock::LockedRepository;
-use crate::spec::{FilePatterns, HubSource, Model, ModelSource};
+use crate::spec::{FilePatterns, HubSource, Model, ModelSource, TargetKind};
 use crate::step::{
     Facts, Head, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
 };
@@ -41,6 +41,8 @@ enum Content {
     Directory(String),
     /// A part of a commit on a hub.
     Commit(HubCommit),
+    /// What a branch or tag on a hub stands for, which the lock doesn't say.
+    Unlocked(HubSource),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -50,37 +52,59 @@ struct HubCommit {
     files: FilePatterns,
 }
 
+/// Who needs the same weights at the same target.
+#[derive(Default)]
+struct Users<'a> {
+    sources: BTreeSet<&'a ModelSource>,
+    models: Vec<String>,
+}
+
 /// Makes a step for all weights that a model or a draft needs.
 pub(super) fn compile<'a>(
     workspace: &'a SharedWorkspace,
     reporter: &Reporter,
     steps: &mut Vec<Arc<dyn Step>>,
 ) -> Result<AllPlaced<'a>, StepError> {
-    let mut users: BTreeMap<Content, (BTreeSet<&ModelSource>, Vec<String>)> = BTreeMap::new();
+    let mut users: BTreeMap<(Content, TargetKind), Users<'_>> = BTreeMap::new();
     for model in workspace.project.models.values() {
         for source in model.sources() {
-            let (sources, models) = users.entry(content(workspace, source)).or_default();
+            let place = (content(workspace, source), model.target);
+            let Users { sources, models } = users.entry(place).or_default();
             sources.insert(source);
             if models.last().is_none_or(|last| *last != model.name.as_str()) {
                 models.push(model.name.to_string());
             }
         }
     }
-    let commits: Vec<&HubCommit> = users.keys().filter_map(Content::commit).collect();
+    let contents: Vec<&Content> = users.keys().map(|(content, _)| content).collect();
+    let commits: BTreeSet<&HubCommit> = contents.iter().filter_map(|it| it.commit()).collect();
     let mut placed = HashMap::new();
-    for (content, (sources, models)) in &users {
+    for ((content, target), Users { sources, models }) in &users {
+        let mut name = match content {
+            Content::Directory(path) => path.clone(),
+            Content::Commit(commit) => commit.name(&commits),
+            // Another part of the repository may be locked, and have its name.
+            Content::Unlocked(source) if commits.iter().any(|it| it.is_of(source)) => {
+                source.to_string()
+            }
+            Content::Unlocked(source) => source.repository.clone(),
+        };
+        if contents.iter().filter(|other| **other == content).count() > 1 {
+            name = format!("{name}@{target}");
+        }
+        let id = StepId::new("weights", name);
         let step = match content {
-            Content::Directory(path) => Weigh::directory(workspace, path, models, reporter)?,
+            Content::Directory(path) => Weigh::directory(workspace, id, path, models, reporter)?,
             Content::Commit(commit) => {
-                let id = StepId::new("weights", commit.name(&commits));
                 let revisions = sources.iter().filter_map(|source| source.hub());
                 let revisions = revisions.map(|source| source.revision.clone()).collect();
                 Weigh::commit(workspace, id, commit, revisions, models)?
             }
+            Content::Unlocked(source) => Weigh::unlocked(workspace, id, source, models),
         };
         for source in sources {
-            let (step, snapshot) = (step.id().clone(), step.snapshot.clone());
-            placed.insert(*source, Placed { step, snapshot });
+            let (step, repository) = (step.id().clone(), step.snapshot.repository.clone());
+            placed.insert((*target, *source), Placed { step, repository });
         }
         steps.push(Arc::new(step));
     }
@@ -90,9 +114,12 @@ pub(super) fn compile<'a>(
 fn content(workspace: &SharedWorkspace, source: &ModelSource) -> Content {
     match source {
         ModelSource::Path(path) => Content::Directory(path.clone()),
-        ModelSource::Hub(source @ HubSource { repository, files, .. }) => {
-            let (repository, commit) = (repository.clone(), workspace.commit(source));
-            Content::Commit(HubCommit { repository, commit, files: files.clone() })
+        ModelSource::Hub(source) => {
+            let HubSource { repository, files, .. } = source.clone();
+            match workspace.commit(source) {
+                Some(commit) => Content::Commit(HubCommit { repository, commit, files }),
+                None => Content::Unlocked(source.clone()),
+            }
         }
     }
 }
@@ -100,15 +127,19 @@ fn content(workspace: &SharedWorkspace, source: &ModelSource) -> Content {
 impl Content {
     fn commit(&self) -> Option<&HubCommit> {
         match self {
-            Self::Directory(_) => None,
+            Self::Directory(_) | Self::Unlocked(_) => None,
             Self::Commit(commit) => Some(commit),
         }
     }
 }
 
 impl HubCommit {
+    fn is_of(&self, source: &HubSource) -> bool {
+        self.repository == source.repository
+    }
+
     /// The repository's name, and as much more as tells this part of it from `all` others.
-    fn name(&self, all: &[&Self]) -> String {
+    fn name(&self, all: &BTreeSet<&Self>) -> String {
         let same: Vec<_> = all.iter().filter(|it| it.repository == self.repository).collect();
         if same.len() < 2 {
             return self.repository.clone();
@@ -132,7 +163,13 @@ struct Weigh {
 }
 
 enum Source {
-    Directory(Manifest),
+    Directory {
+        /// Relative to the project.
+        path: String,
+        manifest: Manifest,
+    },
+    /// What stands here for nothing yet.
+    Unlocked(HubSource),
     Hub {
         /// The branches, tags and commits that are meant.
         revisions: BTreeSet<String>,
@@ -143,6 +180,7 @@ enum Source {
 impl Weigh {
     fn directory(
         workspace: &SharedWorkspace,
+        id: StepId,
         path: &str,
         models: &[String],
         reporter: &Reporter,
@@ -155,9 +193,24 @@ impl Weigh {
             repository: format!("local/{}", name.trim_matches('-')),
             commit: manifest.commit(),
         };
-        let head = Head::effect(StepId::new("weights", path), Resource::Disk, models);
-        let source = Source::Directory(manifest);
+        let head = Head::effect(id, Resource::Disk, models);
+        let source = Source::Directory { path: path.to_owned(), manifest };
         Ok(Self { workspace: workspace.clone(), head, snapshot, source })
+    }
+
+    fn unlocked(
+        workspace: &SharedWorkspace,
+        id: StepId,
+        source: &HubSource,
+        models: &[String],
+    ) -> Self {
+        let (repository, commit) = (source.repository.clone(), String::new());
+        Self {
+            workspace: workspace.clone(),
+            head: Head::effect(id, Resource::Network, models),
+            snapshot: Snapshot { repository, commit },
+            source: Source::Unlocked(source.clone()),
+        }
     }
 
     fn commit(
@@ -260,6 +313,13 @@ impl Step for Weigh {
         self.snapshot.facts()
     }
 
+    fn unlocked(&self) -> Option<String> {
+        match &self.source {
+            Source::Unlocked(source) => Some(format!("hf:{source}")),
+            Source::Directory { .. } | Source::Hub { .. } => None,
+        }
+    }
+
     fn exclusive(&self) -> Option<String> {
         Some(format!("volume:{}", self.snapshot.repository))
     }
@@ -271,10 +331,11 @@ impl Step for Weigh {
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let origin = match &self.source {
-            Source::Directory(manifest) => Origin::Directory {
+            Source::Directory { path, manifest } => Origin::Directory {
                 manifest: manifest.clone(),
-                from: self.workspace.root.join(self.id().name()),
+                from: self.workspace.root.join(path),
             },
+            Source::Unlocked(source) => panic!("BUG: hf:{source} was not refused"),
             Source::Hub { revisions, files } => {
                 let hub = self.workspace.hub()?;
                 let files = self.wanted(&self.listed(&hub).await?, files)?;

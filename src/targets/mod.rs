@@ -1,8 +1,9 @@
 //! The targets: where models are served.
 //!
-//! Adding one is one file and one line in [`target`].
+//! Adding one is one file or folder and one line in `Workspace::target`.
 
 pub mod local;
+pub mod modal;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -12,8 +13,9 @@ use async_trait::async_trait;
 
 use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
-use crate::plan::Unwanted;
+use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::Check;
+use crate::spec::Model;
 use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
 
 /// Gives the program and its arguments for what names the model, for an address and for a port.
@@ -129,8 +131,16 @@ pub trait Target: Send + Sync {
     /// Its name in specs.
     fn name(&self) -> &'static str;
 
-    /// Whether this machine can use it; fails before anything is downloaded.
-    async fn check(&self) -> Result<(), StepError>;
+    /// How it will serve a model, as far as that is known before it does.
+    fn plan_model(&self, model: &Model) -> PlannedModel;
+
+    /// Adds to what a deployment is all that the target itself decides of it.
+    fn describe(&self, model: &str, fingerprint: &mut Fingerprint) {
+        let _ = (model, fingerprint);
+    }
+
+    /// Whether this machine can apply these models there; fails before anything is locked.
+    async fn check(&self, models: &[String]) -> Result<(), StepError>;
 
     /// What it offers here, thing by thing, for people.
     async fn survey(&self) -> Result<Vec<Check>, StepError>;

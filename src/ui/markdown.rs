@@ -86,7 +86,7 @@ fn why(line: &Line<'_>) -> String {
     if let Some(more) = line.reasons.len().checked_sub(shown).filter(|more| *more > 0) {
         parts.push(format!("and {more} more, below"));
     }
-    parts.extend(line.notes.iter().map(|note| (*note).to_owned()));
+    parts.extend(line.notes.iter().cloned());
     parts.join("<br>")
 }
 
@@ -167,7 +167,7 @@ fn fold_fresh(text: &mut String, fresh: &[&PlannedStep]) {
     let _ = writeln!(text, "<details>\n<summary>{} fresh</summary>\n", count(fresh.len(), "step"));
     for line in grouped(fresh, false) {
         let name = code(&line.name);
-        let parts = [&[name.as_str()], line.notes.as_slice()].concat();
+        let parts = [&[name], line.notes.as_slice()].concat();
         let _ = writeln!(text, "- {}", parts.join(", "));
     }
     text.push_str("\n</details>\n");

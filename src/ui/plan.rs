@@ -1,15 +1,16 @@
 //! A plan, for people.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anstyle::Style;
 
+use super::models;
 use super::words::count;
 use super::{BAD, BOLD, FAINT, GOOD, WARN};
 use crate::plan::saved::SavedPlan;
-use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind};
+use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind, Warning};
 
 /// So many steps that share action and reason are told one by one; more on one line.
 const LISTED: usize = 6;
@@ -60,9 +61,13 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
         let padding = " ".repeat(width - name.chars().count());
         let _ = write!(text, "{style}{:>8}{style:#}  {name}{padding}", action.word());
         let indent = format!("\n{}", " ".repeat(width + 10));
-        let why = reasons.into_iter().map(reason).chain(notes.into_iter().map(str::to_owned));
+        let why = reasons.into_iter().map(reason).chain(notes);
         let why: Vec<String> = why.map(|why| format!("  {FAINT}{why}{FAINT:#}")).collect();
         let _ = writeln!(text, "{}", why.join(&indent));
+    }
+    text.push_str(&models::render(&plan.models));
+    for note in notes(&plan.steps) {
+        let _ = writeln!(text, "{WARN}!{WARN:#} {note}");
     }
     let summary = plan.summary();
     let _ = writeln!(
@@ -77,6 +82,20 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
             number => format!(", {}", count(number, "conflict")),
         },
     );
+    text + &warnings_text(&plan.warnings)
+}
+
+/// Tells what will run, and perhaps not as it was meant.
+pub fn print_warnings(warnings: &[Warning]) {
+    anstream::print!("{}", warnings_text(warnings));
+}
+
+fn warnings_text(warnings: &[Warning]) -> String {
+    let mut text = String::new();
+    for Warning { model, message, help } in warnings {
+        let _ = writeln!(text, "{WARN}warning{WARN:#}: {model}: {message}");
+        let _ = writeln!(text, "  {FAINT}help:{FAINT:#} {help}");
+    }
     text
 }
 
@@ -86,19 +105,67 @@ pub(super) struct Line<'a> {
     pub(super) name: String,
     pub(super) reasons: Vec<&'a Reason>,
     /// What else there is to say.
-    pub(super) notes: Vec<&'static str>,
+    pub(super) notes: Vec<String>,
 }
 
 fn line(step: &PlannedStep, prune: bool) -> Line<'_> {
     let mut notes = Vec::new();
     if step.action == Action::Remove && step.kind == "deploy" && !prune {
-        notes.push("kept, unless with `--prune`");
+        notes.push("kept, unless with `--prune`".to_owned());
     }
+    let reasons: Vec<&Reason> = step.reasons.iter().filter(|it| is_told(step, it)).collect();
     if !step.observed {
-        notes.push(UNOBSERVED);
+        notes.extend(unobserved(step, reasons.is_empty()));
     }
-    let reasons = step.reasons.iter().collect();
+    match (notes.last_mut(), &step.note) {
+        (Some(last), Some(note)) => *last = format!("{last} ({note})"),
+        (None, Some(note)) => notes.push(note.clone()),
+        (_, None) => {}
+    }
     Line { action: step.action, name: step.id.to_string(), reasons, notes }
+}
+
+/// Whether a reason stands on the line of its step.
+fn is_told(step: &PlannedStep, reason: &Reason) -> bool {
+    match reason.kind {
+        // Why nobody looked is told below, once for all steps.
+        ReasonKind::Unobserved => false,
+        // It runs whatever that input makes.
+        ReasonKind::Input => step.action != Action::Run || step.reasons.len() == 1,
+        _ => true,
+    }
+}
+
+/// What follows from that nobody looked, where no reason says enough.
+fn unobserved(step: &PlannedStep, alone: bool) -> Option<String> {
+    let unseen = step.reasons.iter().any(|reason| reason.kind == ReasonKind::Unobserved);
+    match &step.key {
+        Some(key) if unseen => Some(format!("unless {} is there", key.short())),
+        _ => (alone || !unseen).then(|| UNOBSERVED.to_owned()),
+    }
+}
+
+/// What many steps have in common and is told once: why they could not be looked at or planned.
+fn notes(steps: &[PlannedStep]) -> Vec<String> {
+    let mut unseen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut unlocked = 0;
+    for reason in steps.iter().flat_map(|step| &step.reasons) {
+        match reason.kind {
+            ReasonKind::Unobserved => {
+                *unseen.entry(reason.field.as_deref().unwrap_or_default()).or_default() += 1;
+            }
+            ReasonKind::Unlocked => unlocked += 1,
+            _ => {}
+        }
+    }
+    let unseen = unseen.into_iter().map(|(why, number)| {
+        format!("{} not looked at, so never called fresh: {why}", count(number, "step"))
+    });
+    let lock = (unlocked > 0).then(|| {
+        let number = count(unlocked, "source");
+        format!("{number} not locked: `goatbuild lock` does it where the hub can be reached")
+    });
+    unseen.chain(lock).collect()
 }
 
 /// What steps share that are told on one line.
@@ -144,7 +211,8 @@ pub(super) fn grouped<'a>(steps: &[&'a PlannedStep], prune: bool) -> Vec<Line<'a
             Group::Unobserved(kind) => format!("{kind}:… ({size} steps)"),
         };
         let reasons: Vec<&Reason> = step.reasons.first().into_iter().collect();
-        let notes = if reasons.is_empty() && !step.observed { vec![UNOBSERVED] } else { vec![] };
+        let unseen = reasons.is_empty() && !step.observed;
+        let notes = unseen.then(|| UNOBSERVED.to_owned()).into_iter().collect();
         lines.push(Line { action: step.action, name, reasons, notes });
         sizes.remove(&group);
     }

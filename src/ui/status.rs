@@ -42,6 +42,8 @@ pub enum Verdict {
     Unknown,
     /// It is not there.
     Absent,
+    /// Its place was not looked at.
+    Unobserved,
 }
 
 impl Verdict {
@@ -54,11 +56,19 @@ impl Verdict {
             Self::Unwanted => "no spec wants it: `goatbuild destroy` stops it",
             Self::Unknown => "not compared: the specs have mistakes or the lock is incomplete",
             Self::Absent => "not deployed: `goatbuild apply` does it",
+            Self::Unobserved => "not looked at, so nobody knows what is deployed",
         }
     }
 }
 
 impl StatusRow {
+    /// A model whose place was not looked at, and why.
+    pub fn unobserved(model: &str, why: String) -> Self {
+        let absent = Self::absent(model);
+        let live = Live { state: "unknown", detail: why, ..absent.live };
+        Self { live, verdict: Verdict::Unobserved, ..absent }
+    }
+
     /// A model that is not served anywhere.
     pub fn absent(model: &str) -> Self {
         let live = Live {

@@ -138,9 +138,15 @@ fn a_gated_branch_fails_the_lock_after_everything_else() {
     let Some(hubbed) = Hubbed::new() else { return };
     with_gated(&hubbed);
     hubbed.project.edit("specs/gated.toml", COMMIT, "main");
-    hubbed.run("lock").exits(1).says(&["acme/gated is gated", "HF_TOKEN"]);
+    hubbed.model("source = \"hf:acme/nowhere\"\n");
+    hubbed.run("lock").exits(1).says(&[
+        "acme/gated is gated",
+        "HF_TOKEN",
+        "hf:acme/nowhere@main: it can't be locked: there is no model acme/nowhere",
+        "lock: hf:acme/other@main: locked 01234567",
+    ]);
     let lock = hubbed.project.read("goatbuild.lock");
-    assert!(lock.contains("acme/other@main") && lock.contains("acme/tiny@"), "{lock}");
+    assert!(lock.contains("acme/other@main") && !lock.contains("acme/gated"), "{lock}");
 }
 
 #[test]

@@ -26,9 +26,9 @@ use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::hub::{HashCache, ModelCache};
 use crate::leftovers::{Age, sweep};
 use crate::oci::Layout;
-use crate::plan::Unwanted;
+use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::{self, Check};
-use crate::spec::LocalRuntime;
+use crate::spec::{LocalRuntime, Model};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
 pub use environments::{deployed, environments};
@@ -299,7 +299,22 @@ impl Target for Local {
         "local"
     }
 
-    async fn check(&self) -> Result<(), StepError> {
+    fn plan_model(&self, model: &Model) -> PlannedModel {
+        let hardware = model.hardware.as_ref();
+        let port = model.serve.port.as_ref().map(|port| port.value);
+        PlannedModel {
+            model: model.name.to_string(),
+            target: self.name().to_owned(),
+            app: None,
+            url: self.predict_deployment(model.name.as_str(), port).remove("url"),
+            gpu: hardware.map(|hardware| hardware.gpu.clone()),
+            gpu_count: hardware.map_or(0, |hardware| hardware.count),
+            usd_per_hour: None,
+            notes: Vec::new(),
+        }
+    }
+
+    async fn check(&self, _: &[String]) -> Result<(), StepError> {
         match self.chosen().await?.runner {
             Runner::Engine(_) => return Ok(()),
             Runner::Embedded => {}

@@ -1,5 +1,5 @@
 use super::*;
-use crate::plan::{ReasonKind, Served, UsdPerHour};
+use crate::plan::{PlannedModel, ReasonKind, UsdPerHour};
 
 fn step(id: &str, action: Action, reasons: Vec<Reason>) -> PlannedStep {
     PlannedStep {
@@ -26,8 +26,8 @@ fn because(kind: ReasonKind, field: &str, old: Option<&str>, new: Option<&str>) 
     }
 }
 
-fn served(model: &str, gpu: &str, gpu_count: u32, price: f64) -> Served {
-    Served {
+fn served(model: &str, gpu: &str, gpu_count: u32, price: f64) -> PlannedModel {
+    PlannedModel {
         model: model.to_owned(),
         target: "modal".to_owned(),
         app: None,
@@ -78,6 +78,7 @@ fn a_plan_is_a_summary_a_table_and_folded_details() {
             served("small", "A10G", 1, 1.1),
             served("still", "H100", 1, 4.5),
         ],
+        warnings: Vec::new(),
     };
     let expected = "\
 <!-- goatbuild plan p-1 staging -->
