@@ -8,6 +8,7 @@ mod gc;
 mod graph;
 mod image;
 mod image_export;
+mod image_push;
 mod inspect;
 mod lock;
 mod plan;
