@@ -15,6 +15,7 @@ mod path;
 mod problem;
 mod project_file;
 mod read;
+mod schema;
 mod source;
 mod table;
 mod value;
@@ -24,6 +25,7 @@ pub use model::*;
 pub use name::*;
 pub use problem::*;
 pub use read::*;
+pub use schema::Document;
 pub use source::*;
 
 #[cfg(test)]
