@@ -113,6 +113,25 @@ impl Gateway {
             .unwrap_or(Observation::Unobserved(None))
     }
 
+    /// Our entry of the same model as it stands in the file, when there is exactly one.
+    pub fn found(&self, wanted: &Entry) -> Option<Entry> {
+        let found = self.seen(|seen| litellm::observe(&seen.document, wanted))?;
+        let Own::Present { differs, .. } = found.own else { return None };
+        let mut entry = Entry { key: self.key(&wanted.model)?, ..wanted.clone() };
+        for change in differs {
+            let old = change.old?;
+            match change.field.as_str() {
+                "model_name" => entry.alias = old,
+                "litellm_params.model" => {
+                    old.strip_prefix("openai/")?.clone_into(&mut entry.served_name);
+                }
+                "litellm_params.api_base" => entry.api_base = old,
+                _ => {}
+            }
+        }
+        Some(entry)
+    }
+
     /// Entries of this project that no spec wants.
     pub fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
         let file = self.name();
@@ -286,6 +305,8 @@ impl Seen {
             let file = file.strip_prefix(root).unwrap_or(file).display();
             return Observation::Foreign {
                 owner: format!("`{}` at {file}:{}, {owner}", entry.alias, rival.line),
+                // An included file is never edited, and of several entries none is the one.
+                adoptable: found.rivals.len() == 1 && !rival.included,
             };
         }
         let marked = self.keys.get(&entry.model).and_then(|key| key.parse::<Key>().ok());

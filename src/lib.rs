@@ -26,14 +26,15 @@
 //! |---|---|
 //! | command line | [`cli`] |
 //! | what people see | [`ui`] |
-//! | one project at work | [`workspace`], [`project`], [`locking`], [`gateway`], [`steps`] |
+//! | one project at work | [`workspace`], [`project`], [`locking`], [`gateway`], [`steps`], [`garbage`] |
 //! | parts and effects | [`targets`], [`engines`], [`exec`], [`store`] |
-//! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`litellm`], [`hub`], [`openai`], [`fetch`], [`draw`] |
+//! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`container`], [`litellm`], [`hub`], [`openai`], [`fetch`], [`draw`] |
 //! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`platform`] |
 
 mod blocking;
 pub mod cli;
 pub mod clock;
+pub mod container;
 pub mod debian;
 pub mod draw;
 pub mod engines;
@@ -41,6 +42,7 @@ pub mod event;
 pub mod exec;
 pub mod fetch;
 pub mod fingerprint;
+pub mod garbage;
 pub mod gateway;
 pub mod graph;
 pub mod hub;

@@ -2,9 +2,9 @@
 //!
 //! `run` ⊆ what an apply runs ⊆ `run` ∪ `pending`.
 
+mod planned_model;
 mod reason;
 pub mod saved;
-mod served;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -14,8 +14,8 @@ use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::graph::Graph;
 use crate::step::{Class, Edge, Facts, Inputs, Observation, Step, StepId, Wanted};
 
+pub use planned_model::{PlannedModel, UsdPerHour};
 pub use reason::{Action, Reason, ReasonKind};
-pub use served::{Served, UsdPerHour};
 
 /// What was remembered of earlier runs.
 pub trait Memory {
@@ -121,7 +121,20 @@ pub struct Plan {
     /// Whether deployments to remove are removed, and not only told of.
     pub prune: bool,
     /// Where the planned models are served, and for how much.
-    pub models: Vec<Served>,
+    pub models: Vec<PlannedModel>,
+    /// What will run, and perhaps not as it was meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something odd about a model, that is no mistake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// The model.
+    pub model: String,
+    /// What is odd.
+    pub message: String,
+    /// What to do.
+    pub help: String,
 }
 
 /// What a step with known inputs has to do.
@@ -147,14 +160,17 @@ pub fn judge(
     wishes: &Wishes,
 ) -> (Key, Verdict, bool) {
     let key = &fingerprint.key();
-    let changes = || -> Vec<Reason> {
-        let applied = memory.applied(step.id());
+    let changes = |known: Option<&Key>| -> Vec<Reason> {
+        // The resource itself knows best what it stands for; what was remembered may be older.
+        let own = known.and_then(|known| Some((known, step.applied(inputs)?)));
+        let own = own.filter(|(known, own)| own.key() == **known).map(|(_, own)| own);
+        let applied = own.or_else(|| memory.applied(step.id()));
         let since = applied.map(|applied| fingerprint.changes_since(&applied));
         let reason = |change| Reason::change(ReasonKind::Changed, change);
         since.into_iter().flatten().map(reason).collect()
     };
     let because = |first: ReasonKind, known: Option<&Key>| {
-        let mut reasons = changes();
+        let mut reasons = changes(known);
         if reasons.is_empty() {
             reasons.push(match known {
                 Some(known) if known != key => Reason::change(
@@ -178,7 +194,7 @@ pub fn judge(
             None => Verdict::Run(because(ReasonKind::First, None)),
         },
         Some(Observation::Unobserved(Some(why))) => {
-            let mut reasons = changes();
+            let mut reasons = changes(None);
             reasons.push(Reason::about(ReasonKind::Unobserved, why));
             Verdict::Unknown(reasons)
         }
@@ -245,21 +261,25 @@ fn certain(
                 .map(|change| Reason::change(ReasonKind::Drift, change.clone()))
                 .collect(),
         )),
-        Observation::Foreign { owner } if wishes.adopts(step) => {
+        Observation::Foreign { owner, adoptable: true } if wishes.adopts(step) => {
             Some(Verdict::Run(vec![Reason::about(ReasonKind::Adopted, owner)]))
         }
-        Observation::Foreign { owner } => {
+        Observation::Foreign { owner, .. } => {
             Some(Verdict::Conflict(Reason::about(ReasonKind::Foreign, owner)))
         }
         Observation::Unobserved(_) | Observation::Present { .. } => None,
     }
 }
 
-/// Collects the declared facts of a step's inputs, or names the first input that lacks one.
+/// Collects the declared facts of a step's inputs, or names the first input that lacks one: the
+/// step itself, when it is not locked.
 pub fn gather<'a>(
     step: &dyn Step,
     known: impl Fn(&StepId) -> Option<&'a Facts>,
 ) -> Result<Inputs, StepId> {
+    if step.unlocked().is_some() {
+        return Err(step.id().clone());
+    }
     let mut inputs = Inputs::default();
     for input in step.inputs() {
         let Edge::Consumes(names) = input.edge else { continue };
@@ -296,7 +316,7 @@ pub fn plan(graph: &Graph, memory: &dyn Memory, unwanted: &[Unwanted], wishes: &
         note: None,
         facts: Facts::new(),
     }));
-    Plan { steps, prune: wishes.prune, models: Vec::new() }
+    Plan { steps, prune: wishes.prune, models: Vec::new(), warnings: Vec::new() }
 }
 
 fn plan_step<'a>(
@@ -356,10 +376,10 @@ fn inputs<'a>(
     step: &dyn Step,
     known: impl Fn(&StepId) -> Option<&'a Facts>,
 ) -> Result<Inputs, Reason> {
-    if let Some(what) = step.unlocked() {
-        return Err(Reason::about(ReasonKind::Unlocked, what));
-    }
-    gather(step, known).map_err(|input| Reason::about(ReasonKind::Input, input.as_str()))
+    gather(step, known).map_err(|input| match step.unlocked() {
+        Some(what) => Reason::about(ReasonKind::Unlocked, what),
+        None => Reason::about(ReasonKind::Input, input.as_str()),
+    })
 }
 
 /// Turns fresh pure steps whose files are gone, but needed by something that runs, to `run`
@@ -433,12 +453,17 @@ impl Plan {
         #[derive(Serialize)]
         struct Document<'a> {
             format_version: u32,
-            models: &'a [Served],
+            models: &'a [PlannedModel],
+            usd_per_hour: UsdPerHour,
             steps: &'a [PlannedStep],
             summary: Summary,
+            warnings: &'a [Warning],
         }
-        let (models, steps) = (&self.models, &self.steps);
-        let document = Document { format_version: 1, models, steps, summary: self.summary() };
+        let (models, steps, warnings) = (&self.models, &self.steps, &self.warnings);
+        let usd_per_hour = models.iter().filter_map(|model| model.usd_per_hour).sum();
+        let summary = self.summary();
+        let document =
+            Document { format_version: 1, models, usd_per_hour, steps, summary, warnings };
         serde_json::to_string(&document)
             .unwrap_or_else(|error| panic!("BUG: a plan is not JSON: {error}"))
     }

@@ -204,6 +204,8 @@ pub enum Observation {
     Foreign {
         /// Who made it and where it is.
         owner: String,
+        /// Whether it can be taken over.
+        adoptable: bool,
     },
 }
 
@@ -221,6 +223,8 @@ pub struct Wanted<'a> {
 pub struct Task {
     /// The key that the outcome will stand under.
     pub key: Key,
+    /// What that key is made of, for a resource that can keep it.
+    pub fingerprint: Fingerprint,
     /// The declared facts of the inputs.
     pub inputs: Inputs,
     /// Progress, log lines, and whether to stop.
@@ -289,6 +293,13 @@ pub trait Step: Send + Sync {
     fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
         let _ = wanted;
         Observation::Unobserved(None)
+    }
+
+    /// What the resource that was seen says itself of what its key is made of, where it can hold
+    /// that: so an edit is told by its field on a machine that never applied anything.
+    fn applied(&self, inputs: &Inputs) -> Option<Fingerprint> {
+        let _ = inputs;
+        None
     }
 
     /// Whether the files behind `facts` are in the cache. Pure steps only.

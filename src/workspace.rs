@@ -1,8 +1,10 @@
 //! A project with everything its steps work with: lock, cache, network, targets, gateway.
 
+mod engine;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -11,55 +13,27 @@ use crate::debian::Mirrors;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, Patience};
 use crate::gateway::Gateway;
-use crate::hub::{HashCache, Manifest, scan};
+use crate::hub::{HashCache, Hub, HubError, HubSettings, Manifest, ModelCache, scan};
 use crate::leftovers::{Age, TEMPORARY, sweep};
 use crate::lock::LockFile;
 use crate::lock::pylock::LockedWheel;
 use crate::oci::Layout;
+use crate::oci::registry::{Origin, Puller, RegistrySettings};
 use crate::plan::Unwanted;
-use crate::platform::Runtime;
+use crate::platform::{Architecture, Runtime};
 use crate::spec::{
-    Base, ImageName, LocalRuntime, Model, ModelSource, Place, Problem, Project, SpecError,
+    Base, HubSource, Image, ImageName, Model, ModelSource, Place, Problem, Project, SpecError,
     SpecErrors, TargetKind,
 };
 use crate::step::{StepError, StepId};
 use crate::store::{Remembered, Store};
-use crate::targets::Target;
 use crate::targets::local::{Local, Mount, Places};
+use crate::targets::modal::Modal;
+use crate::targets::{Snapshot, Target};
 
 /// What this version can't do yet, said before anything runs.
 #[derive(Debug, Error, Diagnostic)]
 pub enum Unsupported {
-    /// A target.
-    #[error("{model}: this version serves on this machine only")]
-    #[diagnostic(code(goatbuild::spec::target), help("write `target = \"local\"` in {spec}"))]
-    Modal {
-        /// The model.
-        model: String,
-        /// Its file.
-        spec: String,
-    },
-    /// A source of weights.
-    #[error("{model}: this version takes weights from a directory only")]
-    #[diagnostic(
-        code(goatbuild::spec::source),
-        help("fetch {repository} into the project and write `model.source = \"path:DIRECTORY\"`")
-    )]
-    Hub {
-        /// The model.
-        model: String,
-        /// Its repository.
-        repository: String,
-    },
-    /// A runtime.
-    #[error(
-        "`[target.local] runtime` asks for Docker or Podman; this version has the embedded one"
-    )]
-    #[diagnostic(
-        code(goatbuild::spec::runtime),
-        help("write `runtime = \"embedded\"`, or leave it out")
-    )]
-    Runtime,
     /// A processor.
     #[error("{model}: image {image} is for linux/{wanted}, and this machine is {found}")]
     #[diagnostic(
@@ -78,18 +52,6 @@ pub enum Unsupported {
         /// This machine's, as Rust calls it.
         found: &'static str,
     },
-    /// A base.
-    #[error("{image}: this version builds on Debian packages only")]
-    #[diagnostic(
-        code(goatbuild::spec::base),
-        help(
-            "write `base = {{ debian = \"bookworm\", packages = [\"python3\"] }}` in images/{image}.toml"
-        )
-    )]
-    Base {
-        /// The image.
-        image: String,
-    },
 }
 
 /// What an image is made of, all locked.
@@ -106,6 +68,8 @@ pub struct LockedParts {
 pub struct Settings {
     /// Never use the network.
     pub offline: bool,
+    /// Leave the lock as it is.
+    pub locked: bool,
     /// Where the local target keeps its state.
     pub state: PathBuf,
     /// This program, for supervising servers.
@@ -116,6 +80,10 @@ pub struct Settings {
     pub patience: Patience,
     /// Where Debian packages come from.
     pub mirrors: Mirrors,
+    /// Docker's configuration files, of which the first that has credentials counts.
+    pub credentials: Vec<PathBuf>,
+    /// Reads which hub to ask, and with which token: only once it is asked.
+    pub hub: fn() -> Result<HubSettings, HubError>,
 }
 
 /// A project, ready to be planned and applied.
@@ -133,6 +101,8 @@ pub struct Workspace {
     /// The gateway's files, when the project has a gateway.
     pub gateway: Option<Gateway>,
     local: Local,
+    modal: Option<Modal>,
+    hub: OnceLock<Hub>,
     lock: RwLock<LockFile>,
     parts: RwLock<BTreeMap<ImageName, LockedParts>>,
     manifests: RwLock<HashMap<String, Manifest>>,
@@ -175,11 +145,12 @@ impl Workspace {
             ours,
             supervisor: settings.program.clone(),
         };
-        let local = Local::new(places, mount("model-cache"), mount("vllm-cache"), others);
-        let gateway = project
-            .gateway
-            .as_ref()
-            .map(|gateway| Gateway::new(&root, project.id.as_str(), gateway));
+        let id = project.id.to_string();
+        let wish = project.targets.local.runtime;
+        let local = Local::new(id, wish, places, mount("model-cache"), mount("vllm-cache"), others);
+        let gateway =
+            project.gateway.as_ref().map(|gateway| Gateway::new(&root, &project.owner(), gateway));
+        let modal = Modal::new(&project);
         Ok(Self {
             root,
             project,
@@ -188,43 +159,18 @@ impl Workspace {
             fetcher,
             gateway,
             local,
+            modal,
+            hub: OnceLock::new(),
             lock: RwLock::new(lock),
             parts: RwLock::default(),
             manifests: RwLock::default(),
         })
     }
 
-    /// Refuses what this version can't do.
-    pub fn check_supported(&self) -> Result<(), Unsupported> {
-        if matches!(self.project.targets.local.runtime, LocalRuntime::Docker | LocalRuntime::Podman)
-        {
-            return Err(Unsupported::Runtime);
-        }
-        for image in self.project.images.values() {
-            if !matches!(image.base, Base::Debian { .. }) {
-                return Err(Unsupported::Base { image: image.name.to_string() });
-            }
-        }
-        for model in self.project.models.values() {
-            if model.target == TargetKind::Modal {
-                return Err(Unsupported::Modal {
-                    model: model.name.to_string(),
-                    spec: format!("specs/{}.toml", model.name),
-                });
-            }
-            if let ModelSource::Hub { repository, .. } = &model.source {
-                return Err(Unsupported::Hub {
-                    model: model.name.to_string(),
-                    repository: repository.clone(),
-                });
-            }
-        }
-        Ok(())
-    }
-
     /// Refuses images that this machine's processor can't run.
     pub fn check_platforms(&self) -> Result<(), Unsupported> {
-        for model in self.project.models.values() {
+        let here = |model: &&Arc<Model>| model.target == TargetKind::Local;
+        for model in self.project.models.values().filter(here) {
             let image = self.project.image_of(model);
             if image.architecture.machine() != std::env::consts::ARCH {
                 return Err(Unsupported::Platform {
@@ -265,17 +211,93 @@ impl Workspace {
         self.settings.mirrors.clone()
     }
 
-    /// Where a model is served.
-    pub fn target(&self, model: &Model) -> &dyn Target {
-        match model.target {
-            TargetKind::Local => &self.local,
-            TargetKind::Modal => panic!("BUG: {} was not refused", model.name),
+    /// Where an image's base comes from, unless it is made of packages.
+    pub fn origin(&self, image: &Image) -> Option<Origin> {
+        match &image.base {
+            Base::Debian { .. } => None,
+            Base::Registry(reference) => Some(Origin::Registry(reference.clone())),
+            Base::Layout(reference) => {
+                Some(Origin::Layout { root: self.root.clone(), reference: reference.clone() })
+            }
         }
     }
 
+    /// Brings an image from `origin` into the layout.
+    pub fn puller(&self, origin: Origin, architecture: Architecture) -> Result<Puller, StepError> {
+        let (layout, settings) = (self.layout()?, self.registries());
+        Ok(Puller::new(origin, &self.fetcher, &settings, layout, self.bases(), architecture))
+    }
+
+    /// How registries are spoken to.
+    pub fn registries(&self) -> RegistrySettings {
+        RegistrySettings {
+            plain_http: self.project.plain_http.clone(),
+            credentials: self.settings.credentials.clone(),
+        }
+    }
+
+    /// Where bases are while they are fetched, and what was found in them.
+    pub fn bases(&self) -> PathBuf {
+        self.root.join("cache/bases")
+    }
+
+    /// The hub that weights come from.
+    pub fn hub(&self) -> Result<Hub, HubError> {
+        if let Some(hub) = self.hub.get() {
+            return Ok(hub.clone());
+        }
+        let Settings { offline, patience, hub, .. } = &self.settings;
+        let made = Hub::new(hub()?, *offline, patience.clone())?;
+        Ok(self.hub.get_or_init(|| made).clone())
+    }
+
+    /// The commit that a source on a hub stands for: pinned, or as it is locked, if it is.
+    pub fn commit(&self, source: &HubSource) -> Option<String> {
+        let locked = || {
+            self.lock(|lock| lock.hub.get(&source.to_string()).map(|entry| entry.commit.clone()))
+        };
+        source.pinned().map(str::to_owned).or_else(locked)
+    }
+
+    /// Where an image sees a volume that every project has.
+    pub fn mount(&self, volume: &str) -> &str {
+        let mut volumes = self.project.volumes.iter();
+        let found = volumes.find(|(name, _)| name.as_str() == volume);
+        let (_, found) =
+            found.unwrap_or_else(|| panic!("BUG: the volume {volume} is not built in"));
+        found.mount.trim_end_matches('/')
+    }
+
+    /// Where an image sees weights, whatever the target is.
+    pub fn path_in_image(&self, snapshot: &Snapshot) -> String {
+        let mount = self.mount("model-cache");
+        format!("{mount}/{}", ModelCache::snapshot(&snapshot.repository, &snapshot.commit))
+    }
+
+    /// Where a model is served.
+    pub fn target(&self, model: &Model) -> &dyn Target {
+        self.target_of(model.target)
+    }
+
+    /// The target of this kind; only asked for by what is served there.
+    pub fn target_of(&self, kind: TargetKind) -> &dyn Target {
+        match kind {
+            TargetKind::Local => &self.local,
+            TargetKind::Modal => self.modal(),
+        }
+    }
+
+    /// Modal; only asked for by what is served there.
+    pub fn modal(&self) -> &Modal {
+        self.modal
+            .as_ref()
+            .unwrap_or_else(|| panic!("BUG: a model on Modal without [target.modal]"))
+    }
+
     /// All targets of this project.
-    pub fn targets(&self) -> [&dyn Target; 1] {
-        [&self.local]
+    pub fn targets(&self) -> Vec<&dyn Target> {
+        let modal = self.modal.as_ref().map(|modal| modal as &dyn Target);
+        std::iter::once(&self.local as &dyn Target).chain(modal).collect()
     }
 
     /// The layout that images are built in.
@@ -289,13 +311,22 @@ impl Workspace {
     }
 
     /// Changes the lock and writes it, if that makes a difference.
+    ///
+    /// A `plan` does so while another command is at work: the change is made to what the file holds
+    /// now, and nobody else changes it meanwhile. So `plan` need not wait, and nothing gets lost.
     pub fn change_lock(&self, change: impl FnOnce(&mut LockFile)) -> Result<(), StepError> {
-        let mut lock = self.lock.write().unwrap_or_else(PoisonError::into_inner);
-        let before = lock.clone();
+        let mut known = self.lock.write().unwrap_or_else(PoisonError::into_inner);
+        let path = self.root.join("cache/lock-file-writer");
+        let failed = |source| FileError { path: path.clone(), verb: "locked", source };
+        let alone = std::fs::File::create(&path).map_err(failed)?;
+        alone.lock().map_err(failed)?;
+        let before = read_lock(&self.root)?;
+        let mut lock = before.clone();
         change(&mut lock);
-        if *lock != before {
+        if lock != before {
             write(&self.root.join("goatbuild.lock"), lock.render().as_bytes())?;
         }
+        *known = lock;
         Ok(())
     }
 
@@ -441,3 +472,6 @@ pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
 
 /// A workspace that steps share.
 pub type SharedWorkspace = Arc<Workspace>;
+
+#[cfg(test)]
+mod tests;

@@ -16,6 +16,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "debian",
             "python",
             "runtime",
+            "container",
             "litellm",
             "hub",
             "openai",
@@ -37,6 +38,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "workspace",
             "locking",
             "steps",
+            "garbage",
             "ui",
         ],
     ),
@@ -54,27 +56,34 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("python", &["fetch"]),
     // Temporary files beside the user's own are named so that they can be swept.
     ("litellm", &["leftovers"]),
+    // An image is handed over as an archive; a volume is bound like in a sandbox.
+    ("container", &["oci", "runtime"]),
     // A wheel becomes a layer.
     ("wheel", &["oci"]),
     // Outcomes are written down.
     ("exec", &["store"]),
     // Engines know which flags they take.
     ("project", &["engines"]),
-    ("workspace", &["store", "targets", "gateway"]),
-    ("locking", &["workspace"]),
+    // What the lock says of an engine, and what the engine says to that.
+    ("workspace", &["store", "targets", "gateway", "engines", "project"]),
+    ("locking", &["workspace", "engines"]),
     ("steps", &["workspace", "targets", "engines", "gateway"]),
+    // What is needed is asked of everything that keeps something.
+    ("garbage", &["workspace", "store"]),
     // Values to show, no behaviour: a report, attempts, what is live, what locking changed.
-    ("ui", &["exec", "store", "targets", "locking"]),
+    ("ui", &["exec", "store", "targets", "locking", "garbage"]),
 ];
 
 /// Steps that share a description with another step, `steps::` left out.
 const STEPS: &[(&str, &[&str])] = &[
     // Both serve the same thing: one for good, one to fill its caches.
     ("warmup", &["deploy"]),
-    // The deployment names the caches that its warm-up filled, by key.
-    ("deploy", &["warmup"]),
+    // The deployment names the caches that its warm-up filled, by key, and an image that Modal
+    // built by that step's fact.
+    ("deploy", &["warmup", "modal_image"]),
     // Both make a layer, and say so with the same facts.
     ("wheels", &["base"]),
+    ("python", &["base"]),
     // A layer of an image is fetched and described as in the steps that make layers.
     ("image", &["base", "wheels"]),
 ];

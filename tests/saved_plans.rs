@@ -6,7 +6,9 @@
 mod support;
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::path::Path;
+use std::process::Stdio;
 
 use support::project::Project;
 
@@ -222,6 +224,50 @@ fn a_saved_plan_holds_no_secret_and_no_place() {
     assert_eq!(project.apply(PLAN).ran(), ["gateway:tiny"]);
 }
 
+#[test]
+fn a_second_apply_waits_says_for_whom_and_sees_what_is_true_then() {
+    let Some(project) = saved() else { return };
+    let lock = project.root().join("cache/lock");
+    let held = fs::File::options().read(true).write(true).open(&lock).unwrap();
+    held.lock().unwrap();
+    let holder = r#"{"pid":7,"command":"apply","since":"2026-01-01T00:00:00Z"}"#;
+    project.write("cache/lock", holder);
+    for arguments in ["apply ci.plan --lock-timeout 0", "apply --lock-timeout 0"] {
+        let late = project.run(arguments).exits(75);
+        late.says(&["another goatbuild is at work here: `apply`, process 7, since 2026-01-01"]);
+    }
+    // A plan waits for nobody, and saves.
+    project.run("plan -o other.plan --lock-timeout 0").exits(0);
+    let waiting = |arguments: &str| {
+        let mut command = project.command(arguments);
+        let mut child =
+            command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().expect("it starts");
+        let mut stderr = BufReader::new(child.stderr.take().expect("a pipe"));
+        let mut line = String::new();
+        stderr.read_line(&mut line).expect("a line");
+        assert!(line.contains("waiting for another goatbuild: `apply`, process 7"), "{line}");
+        (child, stderr)
+    };
+    let (mut first, mut told) = waiting("apply ci.plan");
+    project.edit(SPEC, "ciao", "hallo");
+    drop(held);
+    let mut rest = String::new();
+    told.read_to_string(&mut rest).unwrap();
+    assert_eq!(first.wait().unwrap().code(), Some(3), "{rest}");
+    assert!(rest.contains("env.GREETING: ciao → hallo"), "{rest}");
+    // Without a saved plan, what is true by then is planned.
+    let held = fs::File::options().read(true).write(true).open(&lock).unwrap();
+    held.lock().unwrap();
+    project.write("cache/lock", holder);
+    let (mut second, mut told) = waiting("apply");
+    project.edit(SPEC, "hallo", "salut");
+    drop(held);
+    rest.clear();
+    told.read_to_string(&mut rest).unwrap();
+    assert_eq!(second.wait().unwrap().code(), Some(0), "{rest}");
+    assert_eq!(project.ask("tiny").as_deref(), Some("salut"));
+}
+
 /// What git would give: everything but the cache. Downloads are linked, so that no network is used.
 fn clone(project: &Project) {
     let (root, clone) = (project.root(), project.root().with_file_name("clone"));
@@ -255,4 +301,39 @@ fn a_plan_is_applied_on_a_fresh_clone_of_the_same_world() {
     assert_eq!(project.ask("tiny").as_deref(), Some("hello"));
     // Back here the server runs, and the entry is in the clone's file.
     project.run("apply ci.plan").exits(3).says(&["deploy:tiny: found: nothing → gb1-"]);
+}
+
+#[test]
+fn a_fresh_clone_plans_what_the_machine_that_applied_plans() {
+    let Some(project) = Project::applied() else { return };
+    clone(&project);
+    let plans = |arguments: &str| {
+        let there = project.run(&format!("-C ../clone plan --json {arguments}")).exits(0).stdout;
+        let there: serde_json::Value = serde_json::from_str(&there).unwrap();
+        (project.plan(arguments).0, there)
+    };
+    let differing = |(here, there): &(serde_json::Value, serde_json::Value)| -> Vec<String> {
+        let steps = |plan: &serde_json::Value| plan["steps"].as_array().unwrap().clone();
+        let (here, there) = (steps(here), steps(there));
+        assert_eq!(here.len(), there.len());
+        let both = here.iter().zip(&there).filter(|(here, there)| here != there);
+        both.map(|(_, there)| format!("{} {}", there["id"], there["reasons"][0]["kind"])).collect()
+    };
+    // The local target's volumes lie in the cache; all else is the same to the byte.
+    let volume = ["\"weights:model\" \"first\""];
+    assert_eq!(differing(&plans("")), volume);
+    let edit = "[gateway]\nalias = \"small\"\n";
+    project.append(SPEC, edit);
+    project.append("../clone/specs/tiny.toml", edit);
+    assert_eq!(differing(&plans("")), volume);
+    // What has to be built again for want of its files says so, and nothing else differs.
+    project.append(SPEC, ENV);
+    project.append("../clone/specs/tiny.toml", ENV);
+    let built =
+        ["base:tiny", "wheels:tiny/pip", "image:tiny"].map(|id| format!("\"{id}\" \"evicted\""));
+    let mut expected = [&built[..], &volume.map(str::to_owned)[..]].concat();
+    let mut found = differing(&plans(""));
+    expected.sort();
+    found.sort();
+    assert_eq!(found, expected);
 }

@@ -10,9 +10,9 @@ use goatbuild::debian::Mirrors;
 use goatbuild::event::Reporter;
 use goatbuild::fetch::Patience;
 use goatbuild::fingerprint::Key;
-use goatbuild::hub::{ModelCache, scan};
+use goatbuild::hub::{HubSettings, ModelCache, scan};
 use goatbuild::litellm::Entry;
-use goatbuild::locking::{self, LockOptions, Renew};
+use goatbuild::locking::{self, LockOptions};
 use goatbuild::plan::gather;
 use goatbuild::runtime::{Instance, Sandbox};
 use goatbuild::step::{Facts, Outcome, Step, StepId};
@@ -48,7 +48,7 @@ pub(crate) fn fill(directory: &Path, models: usize) -> Filled {
     let root = directory.join("project");
     write_sources(&root, models);
     let workspace = open(directory, &root);
-    let locked = LockOptions { locked: true, upgrade: Renew::Nothing };
+    let locked = LockOptions { locked: true, ..LockOptions::default() };
     tokio::runtime::Runtime::new()
         .expect("a runtime")
         .block_on(locking::settle(&workspace, &locked, &Reporter::silent()))
@@ -139,11 +139,14 @@ fn open(directory: &Path, root: &Path) -> SharedWorkspace {
         .unwrap_or_else(|error| panic!("the project is right: {error:?}"));
     let settings = Settings {
         offline: true,
+        locked: true,
         state: directory.join("state"),
         program: env!("CARGO_BIN_EXE_goatbuild").into(),
         epoch: 0,
         patience: Patience::default(),
         mirrors: Mirrors::default(),
+        credentials: Vec::new(),
+        hub: || HubSettings::read(|_| None),
     };
     Arc::new(Workspace::open(root.to_owned(), project, settings).expect("a workspace"))
 }

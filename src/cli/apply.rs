@@ -9,7 +9,7 @@ use clap_complete::engine::ArgValueCandidates;
 use miette::Report;
 
 use super::session::Planned;
-use super::{Exit, Global, Selection, WishArgs, completions, plan, saved, session};
+use super::{Exit, Global, Selection, WishArgs, completions, plan, reach, saved, session};
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
 use crate::lock::Built;
@@ -59,6 +59,7 @@ pub(crate) async fn run(
         None => None,
     };
     let selection = saved.as_ref().map_or(given, saved::Saved::selection);
+    reach::check_targets(&waiting, &selection).await?;
     let _lock = session::lock(&waiting, global, "apply").await?;
     drop(waiting);
     let workspace = session::open(global)?;
@@ -66,11 +67,6 @@ pub(crate) async fn run(
         Some(path) => Some(Arc::new(ui::Trace::begin(path)?)),
         None => None,
     };
-    if session::serves(&selection) {
-        for target in workspace.targets() {
-            target.check().await?;
-        }
-    }
     let mut renew = Renew::Nothing;
     let locked = session::is_locked(global);
     // A saved plan is of locks that stand.
@@ -89,6 +85,10 @@ pub(crate) async fn run(
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
         plan::refuse_conflicts(&planned.plan)?;
+        if session::settle_open(&workspace, &settled, &planned.plan).await? {
+            continue;
+        }
+        session::tell_place(&workspace, &planned).await;
         if planned.wishes.no_refresh {
             // The plan trusted the rows; what runs has to know what it replaces.
             workspace.look().await?;
@@ -208,7 +208,7 @@ fn keep_built(
     if locked {
         return Ok(());
     }
-    let pure = |id: &StepId| ["base", "wheels", "image"].contains(&id.kind());
+    let pure = |id: &StepId| ["base", "python", "wheels", "image"].contains(&id.kind());
     let graph = &planned.graph;
     let whole = planned.plan.steps.iter().any(|step| step.kind == "image");
     workspace.change_lock(|lock| {

@@ -3,8 +3,7 @@
 use miette::Report;
 
 use super::{Exit, Global, gateway, session};
-use crate::locking::{self, LockOptions, Renew};
-use crate::runtime;
+use crate::locking::{self, LockOptions};
 use crate::ui;
 
 pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
@@ -21,12 +20,17 @@ pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
         ),
         None,
     );
-    let options = LockOptions { locked: true, upgrade: Renew::Nothing };
+    let options = LockOptions { locked: true, ..LockOptions::default() };
     let (reporter, finish) = ui::preparing();
     let settled = locking::settle(&workspace, &options, &reporter).await;
     finish();
     match settled {
-        Ok(_) => ui::checked(true, "lock", "answers all images", None),
+        Ok(_) => {
+            ui::checked(true, "lock", "answers all images", None);
+            let warnings = workspace.check_engines()?;
+            ui::checked(true, "engines", "take what the specs say", None);
+            ui::print_warnings(&warnings);
+        }
         Err(error) => {
             let strict = session::is_locked(global);
             fine &= !strict;
@@ -38,12 +42,11 @@ pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
             }
         }
     }
-    let scratch = workspace.settings.state.join(project.id.as_str());
-    std::fs::create_dir_all(&scratch)
-        .map_err(|source| crate::store::StoreError::Write { path: scratch.clone(), source })?;
-    for check in runtime::check(&scratch, &workspace.settings.program).checks {
-        fine &= check.ok;
-        ui::checked(check.ok, check.name, &check.detail, check.help.as_deref());
+    for target in workspace.targets() {
+        for check in target.survey().await? {
+            fine &= check.ok;
+            ui::checked(check.ok, check.name, &check.detail, check.help.as_deref());
+        }
     }
     if let Some(gateway) = &workspace.gateway {
         fine &= gateway::report(gateway)?;

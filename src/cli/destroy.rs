@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::{Exit, Global, completions, session};
 use crate::gateway::gateway_id;
-use crate::step::StepId;
+use crate::step::{Observation, StepId};
 use crate::targets::deploy_id;
 use crate::ui;
 
@@ -30,8 +30,26 @@ struct Unconfirmed {
     model: String,
 }
 
+/// Nobody can tell what would be destroyed.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{model} can't be destroyed: {why}")]
+#[diagnostic(
+    code(goatbuild::destroy::unobserved),
+    help("nothing was changed; stop it with its target's own tools, and remove its spec")
+)]
+struct Unobserved {
+    model: String,
+    why: String,
+}
+
 pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit, Report> {
     let (workspace, readable) = session::open_anyway(global)?;
+    if let Some(model) = workspace.project.models.get(arguments.model.as_str())
+        && let Observation::Unobserved(Some(why)) =
+            workspace.target(model).observe_deployment(model.name.as_str())
+    {
+        return Err(Unobserved { model: model.name.to_string(), why }.into());
+    }
     let _lock = session::lock(&workspace, global, "destroy").await?;
     workspace.look().await?;
     let model = arguments.model.as_str();

@@ -43,7 +43,7 @@ pub(crate) async fn run(global: &Global, command: &GatewayCommand) -> Result<Exi
                         served_name: model.serve.served_name.clone(),
                         api_base: live.url,
                         api_key: "none".to_owned(),
-                        project: project.id.to_string(),
+                        project: project.owner(),
                         key: gateway.key(&live.model).unwrap_or_default(),
                         model: live.model,
                     })

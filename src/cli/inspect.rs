@@ -15,7 +15,7 @@ use crate::exec::Interrupt;
 use crate::locking::Renew;
 use crate::plan::{Action, gather};
 use crate::spec::{self, ModelName};
-use crate::step::StepId;
+use crate::step::{Observation, StepId};
 use crate::ui;
 
 #[derive(Debug, Args)]
@@ -130,13 +130,24 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
                 (_, Some(smoke)) if smoke.action != Action::Fresh => ui::Verdict::Untested,
                 _ => ui::Verdict::AsSpecified,
             };
-            ui::StatusRow { live, wanted, verdict }
+            ui::StatusRow { live, alias: None, wanted, verdict }
         })
         .collect();
-    for model in workspace.project.models.keys() {
-        if !rows.iter().any(|row| row.live.model == model.as_str()) {
-            rows.push(ui::StatusRow::absent(model.as_str()));
+    for model in workspace.project.models.values() {
+        let name = model.name.as_str();
+        if rows.iter().any(|row| row.live.model == name) {
+            continue;
         }
+        rows.push(match workspace.target(model).observe_deployment(name) {
+            Observation::Unobserved(Some(why)) => ui::StatusRow::unobserved(name, why),
+            _ => ui::StatusRow::absent(name),
+        });
+    }
+    for row in &mut rows {
+        let model = workspace.project.models.get(row.live.model.as_str());
+        let entry = model.and_then(|model| model.gateway.as_ref());
+        let entry = entry.filter(|_| workspace.gateway.is_some());
+        row.alias = entry.map(|entry| entry.alias.value.clone());
     }
     rows.sort_by(|one, other| one.live.model.cmp(&other.live.model));
     ui::print_status(&rows, arguments.json);

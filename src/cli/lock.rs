@@ -4,7 +4,7 @@ use clap::Args;
 use miette::Report;
 
 use super::{Exit, Global, session};
-use crate::locking::{self, LockOptions, Renew};
+use crate::locking::{self, Changes, LockOptions, Renew};
 use crate::ui;
 
 #[derive(Debug, Args)]
@@ -23,15 +23,20 @@ pub(crate) async fn run(global: &Global, arguments: &LockArgs) -> Result<Exit, R
         Some(names) if names.is_empty() => Renew::Everything,
         Some(names) => Renew::Named(names.clone()),
     };
-    let options = LockOptions { locked: global.locked, upgrade };
+    let options = LockOptions { locked: global.locked, upgrade, complete: true, lenient: false };
     let (reporter, finish) = ui::preparing();
-    let settled = locking::settle(&workspace, &options, &reporter).await;
+    let mut changes = Changes::default();
+    let settled = locking::settle_into(&mut changes, &workspace, &options, &reporter).await;
     finish();
-    let changes = settled?;
-    if changes.lines.is_empty() {
-        ui::note("everything is locked");
-    } else {
-        ui::print_lock_changes(&changes);
+    for warning in &changes.warnings {
+        ui::note(warning);
+    }
+    ui::print_lock_changes(&changes);
+    settled?;
+    match (changes.lines.is_empty(), changes.warnings.is_empty()) {
+        (true, true) => ui::note("everything is locked"),
+        (true, false) => ui::note("what a plan needs is locked"),
+        (false, _) => {}
     }
     Ok(Exit::Done)
 }

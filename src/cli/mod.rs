@@ -6,11 +6,15 @@ mod check;
 mod completions;
 mod destroy;
 mod gateway;
+mod gc;
 mod graph;
 mod init;
+mod image;
+mod image_export;
 mod inspect;
 mod lock;
 mod plan;
+mod reach;
 mod saved;
 mod schema;
 mod session;
@@ -74,6 +78,7 @@ impl Exit {
             | "weights::empty"
             | "python::requirement"
             | "python::unsatisfiable"
+            | "python::no_build"
             | "debian::no_package" => Self::Data,
             code => match code.split("::").next() {
                 Some("spec" | "lock" | "graph" | "plan_file") => Self::Data,
@@ -148,18 +153,25 @@ enum Command {
     Completions(completions::CompletionsArgs),
     /// Print the JSON Schema of a kind of file, for editors
     Schema(schema::SchemaArgs),
+    /// Look at images, and hand them on
+    #[command(subcommand)]
+    Image(image::ImageCommand),
     /// Look at the LiteLLM file
     #[command(subcommand)]
     Gateway(gateway::GatewayCommand),
+    /// Remove what no spec, no deployment and no recent run needs
+    Gc(gc::GcArgs),
 }
 
 impl Command {
     /// Whether programs read what it prints.
     fn is_json(&self) -> bool {
         match self {
-            Self::Plan(arguments) => arguments.json,
+            Self::Plan(arguments) => arguments.is_json(),
             Self::Apply(arguments) => arguments.json,
             Self::Status(arguments) => arguments.json,
+            Self::Image(image::ImageCommand::Inspect(arguments)) => arguments.json,
+            Self::Gc(arguments) => arguments.json,
             _ => false,
         }
     }
@@ -266,6 +278,8 @@ async fn dispatch(
         Command::Logs(arguments) => inspect::logs(global, &arguments, interrupt).await,
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,
         Command::Gateway(command) => gateway::run(global, &command).await,
+        Command::Image(command) => image::run(global, &command).await,
+        Command::Gc(arguments) => gc::run(global, &arguments).await,
     }
 }
 

@@ -2,13 +2,14 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::{Exit, Global, Selection, saved, session};
 use crate::locking::Renew;
-use crate::plan::Plan;
+use crate::plan::{Plan, ReasonKind};
+use crate::spec::EnvironmentName;
 use crate::ui;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -19,9 +20,12 @@ pub(crate) struct PlanArgs {
     /// Save the plan, so that `goatbuild apply FILE` runs exactly this
     #[arg(long = "out", short = 'o', value_name = "FILE")]
     out: Option<PathBuf>,
-    /// Print the plan as one JSON object
-    #[arg(long)]
-    pub(crate) json: bool,
+    /// How to print the plan; markdown is for a pull request
+    #[arg(long, value_enum, value_name = "FORMAT", default_value = "text")]
+    format: Format,
+    /// Print the plan as one JSON object: short for `--format json`
+    #[arg(long, conflicts_with = "format")]
+    json: bool,
     /// Exit with 2 when something would run or be removed
     #[arg(long)]
     detailed_exitcode: bool,
@@ -33,6 +37,20 @@ pub(crate) struct PlanArgs {
     verbose: bool,
 }
 
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Format {
+    Text,
+    Json,
+    Markdown,
+}
+
+impl PlanArgs {
+    /// Whether programs read what it prints.
+    pub(crate) fn is_json(&self) -> bool {
+        self.json || self.format == Format::Json
+    }
+}
+
 /// Why a plan is refused.
 #[derive(Debug, Error, Diagnostic)]
 pub(crate) enum Refused {
@@ -41,27 +59,35 @@ pub(crate) enum Refused {
     #[diagnostic(
         code(goatbuild::plan::conflict),
         help(
-            "remove it, rename the alias, or take it over with `--adopt MODEL`; nothing was changed"
+            "remove it or rename the alias; a single entry in the project's own file is taken over with `--adopt MODEL`. Nothing was changed"
         )
     )]
     Conflict { steps: Vec<String> },
     /// Something could not be looked at.
     #[error("could not be looked at: {}", steps.join(", "))]
-    #[diagnostic(
-        code(goatbuild::plan::unobserved),
-        help("plan without --no-refresh, or without --require-observed")
-    )]
-    Unobserved { steps: Vec<String> },
+    #[diagnostic(code(goatbuild::plan::unobserved))]
+    Unobserved {
+        steps: Vec<String>,
+        #[help]
+        help: String,
+    },
 }
 
 pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, Report> {
     let workspace = session::open(global)?;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let plan = &planned.plan;
-    if arguments.json {
-        ui::print_line(&plan.to_json());
-    } else {
-        ui::print_plan(plan, arguments.verbose);
+    if !planned.wishes.no_refresh {
+        session::tell_place(&workspace, &planned).await;
+    }
+    match arguments.format {
+        _ if arguments.is_json() => ui::print_line(&plan.to_json()),
+        Format::Markdown => {
+            let project = &workspace.project;
+            let environment = project.environment.as_ref().map(EnvironmentName::as_str);
+            ui::print_markdown(plan, project.id.as_str(), environment);
+        }
+        _ => ui::print_plan(plan, arguments.verbose),
     }
     if arguments.require_observed {
         let steps: Vec<String> = plan
@@ -71,7 +97,13 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
             .map(|step| step.id.to_string())
             .collect();
         if !steps.is_empty() {
-            return Err(Refused::Unobserved { steps }.into());
+            let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
+            let reason = reasons.find(|reason| reason.kind == ReasonKind::Unobserved);
+            let help = match reason.and_then(|reason| reason.field.as_deref()) {
+                Some(why) => format!("{why}; or plan without --require-observed"),
+                None => "plan without --no-refresh, or without --require-observed".to_owned(),
+            };
+            return Err(Refused::Unobserved { steps, help }.into());
         }
     }
     if let Some(path) = &arguments.out {
@@ -79,12 +111,20 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
         let kept = saved::write(&workspace, &planned, &arguments.selection, path)?;
         ui::note_saved(path, &kept);
     }
+    let refused = refuse_conflicts(plan);
+    if let Err(refused) = &refused {
+        ui::note(&format!("`goatbuild apply` refuses this plan: {refused}"));
+    }
     let summary = plan.summary();
     let changes = summary.run + summary.pending + summary.remove > 0;
     // The process is about to end: taking a large plan apart piece by piece would only cost time.
     // SQLite has nothing to write back.
     std::mem::forget((workspace, planned));
-    Ok(if arguments.detailed_exitcode && changes { Exit::Changes } else { Exit::Done })
+    Ok(match arguments.detailed_exitcode {
+        true if changes => Exit::Changes,
+        true if refused.is_err() => Exit::Refused,
+        _ => Exit::Done,
+    })
 }
 
 /// Refuses a plan with conflicts.

@@ -14,13 +14,15 @@ use crate::event::Reporter;
 use crate::fetch::Patience;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
-use crate::locking::{self, LockOptions, Renew};
-use crate::plan::{self, Plan, Wishes};
+use crate::hub::HubSettings;
+use crate::locking::{self, Changes, LockOptions, Renew};
+use crate::plan::{self, Plan, PlannedModel, ReasonKind, Wishes};
 use crate::project;
-use crate::spec::{EnvironmentName, ModelName, Sources, nearest};
+use crate::spec::{EnvironmentName, Model, ModelName, Sources, nearest};
 use crate::step::{Facts, StepId};
 use crate::steps;
 use crate::store::{Remembered, WriterLock};
+use crate::targets::deploy_id;
 use crate::ui;
 use crate::workspace::{Settings, SharedWorkspace, Workspace};
 
@@ -54,6 +56,22 @@ pub(crate) enum UsageError {
         )
     )]
     NoPlan { file: String },
+    /// Two things that say different things about what is covered.
+    #[error("{one} and {other} can't be had together")]
+    #[diagnostic(
+        code(goatbuild::usage::contrary),
+        help(
+            "models and --only name a part of the project, and not both; --prune is about all of it"
+        )
+    )]
+    Contrary { one: &'static str, other: &'static str },
+    /// A step to replace that is not covered.
+    #[error("{step} is no part of what was asked for")]
+    #[diagnostic(
+        code(goatbuild::usage::outside),
+        help("name a model or step that needs it, or leave --replace out")
+    )]
+    Outside { step: String },
     /// A variable holds something else than it should.
     #[error("{variable} is `{value}`, expected {expected}")]
     #[diagnostic(code(goatbuild::usage::variable))]
@@ -120,7 +138,6 @@ pub(crate) fn open(global: &Global) -> Result<SharedWorkspace, Report> {
     let project = project::read(&files.sources, files.environment.as_ref())?;
     let settings = settings(global)?;
     let workspace = Workspace::open(files.root, project, settings)?;
-    workspace.check_supported()?;
     Ok(Arc::new(workspace))
 }
 
@@ -149,7 +166,18 @@ fn settings(global: &Global) -> Result<Settings, Report> {
         mirrors.snapshot = Some(snapshot);
     }
     mirrors.mirror = variable("GOATBUILD_DEBIAN_MIRROR").or(mirrors.mirror);
-    Ok(Settings { offline: global.offline, state, program, epoch, patience, mirrors })
+    let credentials = [
+        directory("DOCKER_CONFIG")
+            .or_else(|| directory("HOME").map(|home| home.join(".docker")))
+            .map(|docker| docker.join("config.json")),
+        directory("REGISTRY_AUTH_FILE").or_else(|| {
+            directory("XDG_RUNTIME_DIR").map(|runtime| runtime.join("containers/auth.json"))
+        }),
+    ];
+    let credentials = credentials.into_iter().flatten().collect();
+    let hub = || HubSettings::read(|name| std::env::var_os(name));
+    let (offline, locked) = (global.offline, is_locked(global));
+    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, credentials, hub })
 }
 
 fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
@@ -191,16 +219,22 @@ pub(crate) async fn plan(
     if refresh {
         workspace.look().await?;
     }
-    let options = LockOptions { locked: is_locked(global), upgrade: renew };
+    let locked = is_locked(global);
+    let options = LockOptions { locked, upgrade: renew, complete: false, lenient: true };
     let (reporter, finish) = ui::preparing();
-    let settled = locking::settle(workspace, &options, &reporter).await;
+    let mut changes = Changes::default();
+    let settled = locking::settle_into(&mut changes, workspace, &options, &reporter).await;
     finish();
-    let changes = settled?;
     ui::print_lock_changes(&changes);
+    settled?;
+    for warning in &changes.warnings {
+        ui::note(warning);
+    }
     if refresh && !changes.resolved.is_empty() {
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
     }
+    let warnings = workspace.check_engines()?;
     let whole = steps::compile(workspace, &Reporter::silent())?;
     let wishes = wishes(&whole, workspace, &selection.wishes)?;
     let (graph, all) = select(workspace, whole, selection)?;
@@ -210,20 +244,63 @@ pub(crate) async fn plan(
         (true, true) => workspace.unwanted_by(&memory),
         (false, _) => Vec::new(),
     };
-    let plan = plan::plan(&graph, &memory, &unwanted, &wishes);
+    let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
+    plan.models = planned_models(workspace, &plan);
+    let planned = |model: &String| plan.steps.iter().any(|step| step.models.contains(model));
+    plan.warnings = warnings.into_iter().filter(|warning| planned(&warning.model)).collect();
     Ok(Planned { graph, wishes, plan })
+}
+
+/// How each model will be served that a deployment of the plan is for.
+fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
+    let deployed = |model: &&Arc<Model>| plan.get(&deploy_id(model.name.as_str())).is_some();
+    let models = workspace.project.models.values().filter(deployed);
+    models.map(|model| workspace.target(model).plan_model(model)).collect()
+}
+
+/// Locks what the plan left open, or tells why that can't be. Says whether there was anything.
+pub(crate) async fn settle_open(
+    workspace: &SharedWorkspace,
+    global: &Global,
+    plan: &Plan,
+) -> Result<bool, Report> {
+    let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
+    if !reasons.any(|reason| reason.kind == ReasonKind::Unlocked) {
+        return Ok(false);
+    }
+    let options = LockOptions { locked: is_locked(global), ..LockOptions::default() };
+    let (reporter, finish) = ui::preparing();
+    let settled = locking::settle(workspace, &options, &reporter).await;
+    finish();
+    ui::print_lock_changes(&settled?);
+    Ok(true)
+}
+
+/// Says where models are going to be served, when any is.
+pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
+    let starts = |step: &plan::PlannedStep| {
+        ["warmup", "deploy"].contains(&step.kind.as_str())
+            && matches!(step.action, plan::Action::Run | plan::Action::Pending)
+    };
+    if planned.plan.steps.iter().any(starts) {
+        for target in workspace.targets() {
+            if let Some(place) = target.place().await {
+                ui::note(&place);
+            }
+        }
+    }
 }
 
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 pub(crate) fn serves(selection: &Selection) -> bool {
-    const BUILDS: [&str; 4] = ["base", "wheels", "image", "weights"];
+    const BUILDS: [&str; 5] = ["base", "python", "wheels", "image", "weights"];
     let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
     selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
 }
 
 /// A plan of everything as it is locked; changes and prints nothing.
 pub(crate) async fn plan_quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
-    let options = LockOptions { locked: true, upgrade: Renew::Nothing };
+    let options = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
     locking::settle(workspace, &options, &Reporter::silent()).await?;
     let graph = steps::compile(workspace, &Reporter::silent())?;
     let wishes = Wishes::default();
@@ -295,6 +372,13 @@ fn select(
     for name in &selection.wishes.only {
         only.insert(step(&graph, name)?);
     }
+    let contrary = |one: &'static str, other: &'static str| UsageError::Contrary { one, other };
+    match (selection.models.is_empty(), only.is_empty(), selection.wishes.prune) {
+        (false, false, _) => return Err(contrary("models", "--only")),
+        (false, _, true) => return Err(contrary("models", "--prune")),
+        (_, false, true) => return Err(contrary("--only", "--prune")),
+        _ => {}
+    }
     let part = graph.needed_by(|step| {
         if only.is_empty() {
             step.models().iter().any(|model| selection.models.contains(model))
@@ -302,7 +386,19 @@ fn select(
             only.contains(step.id())
         }
     });
-    Ok((part, false))
+    let outside =
+        selection.wishes.replace.iter().find(|id| part.get(&StepId::from(&***id)).is_none());
+    match outside {
+        Some(step) => Err(UsageError::Outside { step: step.clone() }),
+        None => Ok((part, false)),
+    }
+}
+
+/// Where this project keeps its state on this machine, in its environment.
+pub(crate) fn state_of(workspace: &Workspace) -> PathBuf {
+    let environment =
+        workspace.project.environment.as_ref().map_or("default", |name| name.as_str());
+    workspace.settings.state.join(workspace.project.id.as_str()).join(environment)
 }
 
 /// Takes the locks of the project's cache and of its state on this machine.
@@ -312,9 +408,7 @@ pub(crate) async fn lock(
     command: &str,
 ) -> Result<[WriterLock; 2], Report> {
     let timeout = Duration::from_secs(global.lock_timeout);
-    let environment =
-        workspace.project.environment.as_ref().map_or("default", |name| name.as_str());
-    let state = workspace.settings.state.join(workspace.project.id.as_str()).join(environment);
+    let state = state_of(workspace);
     std::fs::create_dir_all(&state)
         .map_err(|source| crate::store::StoreError::Write { path: state.clone(), source })?;
     let tell = |holder: &str| ui::note(&format!("waiting for another goatbuild: {holder}"));

@@ -2,13 +2,13 @@
 
 use std::collections::BTreeMap;
 
-use super::{Engine, FlagProblem, Serving, offline};
+use super::{Caches, Engine, FlagProblem, Serving, offline};
 use crate::spec::{CommandEngine, Model, nearest};
 
 pub(super) struct Command;
 
 /// What a command line may leave to be filled in.
-const PLACEHOLDERS: [&str; 3] = ["host", "port", "model"];
+const PLACEHOLDERS: [&str; 4] = ["host", "port", "model", "draft"];
 
 /// The name in the braces that `rest` closes; none for other uses of braces, such as JSON.
 fn name(rest: &str) -> Option<&str> {
@@ -29,14 +29,18 @@ impl Engine for Command {
     fn check(&self, model: &Model) -> Vec<FlagProblem> {
         let unknown = |part: &String| {
             let names: Vec<&str> = part.split('{').skip(1).filter_map(name).collect();
-            names.into_iter().find(|name| !PLACEHOLDERS.contains(name)).map(str::to_owned)
+            let known = |name: &str| {
+                PLACEHOLDERS.contains(&name) && (name != "draft" || model.draft.is_some())
+            };
+            names.into_iter().find(|name| !known(name)).map(str::to_owned)
         };
         let problem = |name: String| FlagProblem {
             flag: Some("command".to_owned()),
             message: format!("`{{{name}}}` stands for nothing"),
             help: match nearest(&name, PLACEHOLDERS) {
+                Some("draft") => "`{draft}` is the path of what `[draft]` names".to_owned(),
                 Some(near) => format!("did you mean `{{{near}}}`?"),
-                None => "there are `{host}`, `{port}` and `{model}`".to_owned(),
+                None => "there are `{host}`, `{port}`, `{model}` and `{draft}`".to_owned(),
             },
         };
         spec(model).command.iter().filter_map(unknown).map(problem).collect()
@@ -54,11 +58,12 @@ impl Engine for Command {
                 part.replace("{host}", serving.host)
                     .replace("{port}", &serving.port.to_string())
                     .replace("{model}", serving.model)
+                    .replace("{draft}", serving.draft.unwrap_or_default())
             })
             .collect()
     }
 
-    fn environment(&self) -> BTreeMap<String, String> {
+    fn environment(&self, _: &Caches<'_>) -> BTreeMap<String, String> {
         offline()
     }
 

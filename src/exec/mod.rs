@@ -272,7 +272,8 @@ impl Executor<'_> {
         let interrupt = self.interrupt.clone();
         let handle = running.spawn(async move {
             let began = Instant::now();
-            let task = Task { key: ready.key, inputs: ready.inputs, reporter, adopt };
+            let Ready { key, fingerprint, inputs, .. } = ready;
+            let task = Task { key, fingerprint, inputs, reporter, adopt };
             let outcome = match ready.step.class() {
                 Class::Effect => ready.step.run(&task).await,
                 // Nothing half-made is ever visible, so it can be dropped where it stands.

@@ -47,6 +47,7 @@ struct Prepared {
 pub(super) struct Ready {
     pub(super) step: Arc<dyn Step>,
     pub(super) key: Key,
+    pub(super) fingerprint: Fingerprint,
     pub(super) inputs: Inputs,
 }
 
@@ -269,9 +270,10 @@ impl<'a> Schedule<'a> {
             return;
         }
         if let Some(State::Wanted(prepared)) = self.states.remove(step.id()) {
-            let key = prepared.fingerprint.key();
-            self.states.insert(step.id().clone(), State::Running(prepared.fingerprint));
-            ready.push(Ready { step: Arc::clone(step), key, inputs: prepared.inputs });
+            let Prepared { fingerprint, inputs } = prepared;
+            let key = fingerprint.key();
+            self.states.insert(step.id().clone(), State::Running(fingerprint.clone()));
+            ready.push(Ready { step: Arc::clone(step), key, fingerprint, inputs });
         }
     }
 

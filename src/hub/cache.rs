@@ -3,18 +3,20 @@
 //! `hub/models--ORG--NAME/{blobs,refs,snapshots}` is what the Hugging Face client reads; the
 //! receipts in `.goatbuild/` are ours.
 
+use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
-use sha2::{Digest as _, Sha256};
 use thiserror::Error;
 
+use super::digest::Hasher;
 use super::{Manifest, WeightFile};
 use crate::event::{Cancelled, Reporter};
 use crate::fetch::hex;
 use crate::fingerprint::Key;
+use crate::lock::hub::{FileDigest, RemoteFile};
 
 /// Why weights could not be read or put into a volume.
 #[derive(Debug, Error, Diagnostic)]
@@ -92,7 +94,7 @@ struct Receipt {
     key: Key,
     repository: String,
     commit: String,
-    manifest: Manifest,
+    files: Vec<RemoteFile>,
 }
 
 impl ModelCache {
@@ -113,7 +115,7 @@ impl ModelCache {
         let text = std::fs::read_to_string(self.receipt(key)).ok()?;
         let receipt: Receipt = serde_json::from_str(&text).ok()?;
         let snapshot = self.root.join(Self::snapshot(&receipt.repository, &receipt.commit));
-        for file in &receipt.manifest.files {
+        for file in &receipt.files {
             let found = std::fs::metadata(snapshot.join(&file.path));
             if !found.is_ok_and(|found| found.len() == file.size) {
                 return Some(Err(file.path.clone()));
@@ -124,7 +126,8 @@ impl ModelCache {
 
     /// Copies a directory of weights in, verifies every byte, and writes the receipt.
     ///
-    /// Returns the bytes that were copied; files that are here already are not copied again.
+    /// Returns the bytes that were copied; files that are here already, and are what they are
+    /// called, are not copied again.
     pub fn install(
         &self,
         key: Key,
@@ -133,32 +136,84 @@ impl ModelCache {
         from: &Path,
         reporter: &Reporter,
     ) -> Result<u64, WeightsError> {
-        let commit = manifest.commit();
-        let model = self.root.join("hub").join(folder(repository));
-        let blobs = model.join("blobs");
-        create(&blobs)?;
-        clear_remains(&blobs)?;
+        let blobs = self.prepare(repository)?;
         reporter.expect(manifest.size());
+        let files: Vec<RemoteFile> = manifest.files.iter().map(remote).collect();
         let mut copied = 0;
-        for file in &manifest.files {
-            let blob = blobs.join(&file.sha256);
-            if std::fs::metadata(&blob).is_ok_and(|found| found.len() == file.size) {
-                reporter.advance(file.size)?;
-            } else {
+        for file in &files {
+            let blob = blobs.join(file.digest.hex());
+            if !holds(&blob, file, reporter)? {
                 copy(&from.join(&file.path), &blob, file, reporter)?;
                 copied += file.size;
             }
-            let link = self.root.join(Self::snapshot(repository, &commit)).join(&file.path);
-            let up = "../".repeat(file.path.matches('/').count() + 2);
-            symlink(&format!("{up}blobs/{}", file.sha256), &link)?;
         }
-        write(&model.join("refs/main"), commit.as_bytes())?;
-        let receipt =
-            Receipt { key, repository: repository.to_owned(), commit, manifest: manifest.clone() };
+        let commit = manifest.commit();
+        self.link(repository, &commit, &files)?;
+        self.refer(repository, "main", &commit)?;
+        self.certify(key, repository, &commit, &files)?;
+        Ok(copied)
+    }
+
+    /// Writes the receipt of a model that is all here, under the key of what it was fetched for.
+    pub fn certify(
+        &self,
+        key: Key,
+        repository: &str,
+        commit: &str,
+        files: &[RemoteFile],
+    ) -> Result<(), WeightsError> {
+        let receipt = Receipt {
+            key,
+            repository: repository.to_owned(),
+            commit: commit.to_owned(),
+            files: files.to_vec(),
+        };
         let text = serde_json::to_vec_pretty(&receipt)
             .unwrap_or_else(|error| panic!("BUG: a receipt is not JSON: {error}"));
-        write(&self.receipt(&key), &text)?;
-        Ok(copied)
+        write(&self.receipt(&key), &text)
+    }
+
+    /// Makes the directory of a repository's blobs, and clears it of what killed copies left.
+    pub(super) fn prepare(&self, repository: &str) -> Result<PathBuf, WeightsError> {
+        let blobs = self.root.join("hub").join(folder(repository)).join("blobs");
+        create(&blobs)?;
+        clear_remains(&blobs)?;
+        Ok(blobs)
+    }
+
+    /// Makes files whose blobs are here a snapshot.
+    pub(super) fn link(
+        &self,
+        repository: &str,
+        commit: &str,
+        files: &[RemoteFile],
+    ) -> Result<(), WeightsError> {
+        let snapshot = self.root.join(Self::snapshot(repository, commit));
+        for file in files {
+            let up = "../".repeat(file.path.matches('/').count() + 2);
+            let target = format!("{up}blobs/{}", file.digest.hex());
+            symlink(&target, &snapshot.join(&file.path))?;
+        }
+        Ok(())
+    }
+
+    /// Lets a branch or tag stand for a commit.
+    pub fn refer(
+        &self,
+        repository: &str,
+        reference: &str,
+        commit: &str,
+    ) -> Result<(), WeightsError> {
+        write(&self.reference(repository, reference), commit.as_bytes())
+    }
+
+    /// Whether anything stands for a branch or tag.
+    pub fn has_reference(&self, repository: &str, reference: &str) -> bool {
+        self.reference(repository, reference).exists()
+    }
+
+    fn reference(&self, repository: &str, reference: &str) -> PathBuf {
+        self.root.join("hub").join(folder(repository)).join("refs").join(reference)
     }
 
     fn receipt(&self, key: &Key) -> PathBuf {
@@ -166,11 +221,12 @@ impl ModelCache {
     }
 }
 
-fn folder(repository: &str) -> String {
+/// The directory of a repository in a cache of Hugging Face's layout.
+pub(super) fn folder(repository: &str) -> String {
     format!("models--{}", repository.replace('/', "--"))
 }
 
-fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> WeightsError {
+pub(super) fn failed(path: &Path) -> impl FnOnce(std::io::Error) -> WeightsError {
     let path = path.to_owned();
     move |source| WeightsError::Write { path, source }
 }
@@ -184,7 +240,7 @@ fn parent(path: &Path) -> &Path {
 }
 
 /// What a copy is called until its bytes are verified.
-const INCOMING: &str = ".incoming-";
+pub(super) const INCOMING: &str = ".incoming-";
 
 /// Deletes what a killed run left half-copied. Only one run at a time writes a model.
 fn clear_remains(blobs: &Path) -> Result<(), WeightsError> {
@@ -197,21 +253,55 @@ fn clear_remains(blobs: &Path) -> Result<(), WeightsError> {
     Ok(())
 }
 
-fn copy(
+fn remote(file: &WeightFile) -> RemoteFile {
+    let digest = FileDigest::sha256(file.sha256.as_str())
+        .unwrap_or_else(|error| panic!("BUG: a manifest has no digest: {error}"));
+    RemoteFile { path: file.path.clone(), size: file.size, digest, xet: None }
+}
+
+/// Whether the file at `path` has this size and these bytes; counts them as done if so.
+pub(super) fn holds(
+    path: &Path,
+    file: &RemoteFile,
+    reporter: &Reporter,
+) -> Result<bool, WeightsError> {
+    if !std::fs::metadata(path).is_ok_and(|found| found.len() == file.size) {
+        return Ok(false);
+    }
+    let unreadable = |source| WeightsError::Read { path: path.to_owned(), source };
+    let mut bytes = File::open(path).map_err(unreadable)?;
+    let mut hasher = Hasher::new(file.digest.kind(), file.size);
+    let mut buffer = vec![0; 1 << 20];
+    loop {
+        reporter.check()?;
+        match bytes.read(&mut buffer).map_err(unreadable)? {
+            0 => break,
+            read => hasher.update(&buffer[..read]),
+        }
+    }
+    let right = hasher.finish() == file.digest.hex();
+    if right {
+        reporter.advance(file.size)?;
+    }
+    Ok(right)
+}
+
+/// Copies a file, and gives it its name when its bytes are the right ones.
+pub(super) fn copy(
     from: &Path,
     to: &Path,
-    file: &WeightFile,
+    file: &RemoteFile,
     reporter: &Reporter,
 ) -> Result<(), WeightsError> {
     let unreadable = |source| WeightsError::Read { path: from.to_owned(), source };
-    let mut source = std::fs::File::open(from).map_err(unreadable)?;
+    let mut source = File::open(from).map_err(unreadable)?;
     // A container may read the volume as another user.
     let mut temporary = tempfile::Builder::new()
         .prefix(INCOMING)
         .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
         .tempfile_in(parent(to))
         .map_err(failed(to))?;
-    let mut hasher = Sha256::new();
+    let mut hasher = Hasher::new(file.digest.kind(), file.size);
     let mut buffer = vec![0; 1 << 20];
     loop {
         let read = source.read(&mut buffer).map_err(unreadable)?;
@@ -222,7 +312,7 @@ fn copy(
         temporary.write_all(&buffer[..read]).map_err(failed(to))?;
         reporter.advance(read as u64)?;
     }
-    if hex(&hasher.finalize()) != file.sha256 {
+    if hasher.finish() != file.digest.hex() {
         return Err(WeightsError::Changed { path: from.to_owned() });
     }
     temporary.as_file().sync_data().map_err(failed(to))?;

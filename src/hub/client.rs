@@ -53,6 +53,8 @@ pub(super) struct Said {
 #[derive(Debug)]
 pub(super) struct Answer {
     pub(super) response: Response,
+    /// Where the hub sent us for the bytes, when that is another host.
+    pub(super) elsewhere: Option<Url>,
     pub(super) said: Said,
 }
 
@@ -195,7 +197,8 @@ impl Hub {
                 at_hub = at_hub && self.is_hub(&next);
                 at = next;
             } else if status.is_success() {
-                return Ok(Answer { response, said });
+                let elsewhere = (!self.is_hub(&at)).then_some(at);
+                return Ok(Answer { response, elsewhere, said });
             } else if at_hub {
                 return Err(self.refused(about, &at, &response));
             } else {
@@ -268,14 +271,7 @@ impl Hub {
             return Failure::Final(failed(1));
         }
         // The address of a file's bytes is signed and expires: the hub gives another.
-        let expired = !self.is_hub(url)
-            && [
-                StatusCode::UNAUTHORIZED,
-                StatusCode::FORBIDDEN,
-                StatusCode::NOT_FOUND,
-                StatusCode::GONE,
-            ]
-            .contains(&status);
+        let expired = !self.is_hub(url) && status.is_client_error();
         let passes = [
             StatusCode::TOO_MANY_REQUESTS,
             StatusCode::REQUEST_TIMEOUT,

@@ -188,7 +188,7 @@ pub enum HubError {
         limit: usize,
     },
     /// The answer can't be understood.
-    #[error("{url} gave an answer that is none: {reason}")]
+    #[error("{url} gave an answer that makes no sense: {reason}")]
     #[diagnostic(
         code(goatbuild::hub::answer),
         help("is HF_ENDPOINT a hub, and no proxy's login page in between?")
@@ -242,7 +242,7 @@ pub enum HubError {
         found: String,
     },
     /// There is not enough room.
-    #[error("{} has too little room: {needed} bytes are missing there, {available} are free", path.display())]
+    #[error("{} has no room for {needed} more bytes: {available} are free", path.display())]
     #[diagnostic(
         code(goatbuild::hub::disk_full),
         help("make room and run the command again: what was fetched is kept")

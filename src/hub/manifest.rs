@@ -1,5 +1,6 @@
 //! The files of a model, each by its size and SHA-256.
 
+use std::fs::Metadata;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -46,11 +47,24 @@ impl Manifest {
 }
 
 /// Remembers the hashes of files between runs.
-pub trait HashCache {
+pub trait HashCache: Sync {
     /// The hash of the file at `path` when it still has this stamp.
     fn get(&self, path: &str, stamp: &str) -> Option<String>;
     /// Remembers a hash.
     fn put(&self, path: &str, stamp: &str, sha256: &str);
+}
+
+/// What changes whenever a file does.
+pub(super) fn stamp(metadata: &Metadata) -> String {
+    format!(
+        "{}-{}-{}.{}-{}.{}",
+        metadata.ino(),
+        metadata.size(),
+        metadata.mtime(),
+        metadata.mtime_nsec(),
+        metadata.ctime(),
+        metadata.ctime_nsec()
+    )
 }
 
 /// Reads a directory of weights. Hidden files are left out, symbolic links are followed.
@@ -93,15 +107,7 @@ fn describe(
     let relative =
         relative.to_str().ok_or_else(|| WeightsError::NotUtf8 { path: path.to_owned() })?;
     let metadata = std::fs::metadata(path).map_err(failed)?;
-    let stamp = format!(
-        "{}-{}-{}.{}-{}.{}",
-        metadata.ino(),
-        metadata.size(),
-        metadata.mtime(),
-        metadata.mtime_nsec(),
-        metadata.ctime(),
-        metadata.ctime_nsec()
-    );
+    let stamp = stamp(&metadata);
     let name = path.to_string_lossy();
     let sha256 = if let Some(sha256) = known.get(&name, &stamp) {
         sha256

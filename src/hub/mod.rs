@@ -3,8 +3,13 @@
 mod cache;
 mod client;
 mod digest;
+mod download;
 mod error;
+mod fetch;
+mod listing;
 mod manifest;
+mod part;
+mod reuse;
 mod revision;
 mod settings;
 
@@ -12,6 +17,8 @@ pub use crate::lock::hub::{DigestKind, FileDigest, RemoteFile, Revision};
 pub use cache::{ModelCache, WeightsError};
 pub use client::Hub;
 pub use error::HubError;
+pub use fetch::Fetched;
+pub use listing::CONFIG_FILE;
 pub use manifest::{HashCache, Manifest, WeightFile, scan};
 pub use settings::{HubSettings, Token};
 

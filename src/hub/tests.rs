@@ -97,6 +97,18 @@ fn what_is_missing_or_of_another_size_is_named() {
 }
 
 #[test]
+fn a_blob_is_trusted_by_its_bytes_not_by_its_size() {
+    let (from, volume) = places();
+    let manifest = scanned(from.path());
+    install(volume.path(), from.path(), &manifest).unwrap();
+    let snapshot = volume.path().join(ModelCache::snapshot("local/tiny", &manifest.commit()));
+    let blob = fs::canonicalize(snapshot.join("config.json")).unwrap();
+    fs::write(&blob, "[]").unwrap();
+    assert_eq!(install(volume.path(), from.path(), &manifest).unwrap(), 2);
+    assert_eq!(fs::read_to_string(&blob).unwrap(), "{}");
+}
+
+#[test]
 fn a_killed_copy_leaves_no_receipt_and_is_taken_up_again() {
     let (from, volume) = places();
     let manifest = scanned(from.path());

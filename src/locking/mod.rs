@@ -1,14 +1,18 @@
-//! Settles every moving reference: bases and wheels, into the lock.
+//! Settles every moving reference: bases, wheels and revisions on a hub, into the lock.
 
 mod base;
+mod engine;
+mod hub;
+mod pulled;
 mod wheels;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::event::Reporter;
+use crate::lock::LockFile;
 use crate::lock::pylock::PylockError;
 use crate::spec::{Image, ImageName, nearest};
 use crate::step::StepError;
@@ -21,6 +25,10 @@ pub struct LockOptions {
     pub locked: bool,
     /// What to resolve anew although it is locked.
     pub upgrade: Renew,
+    /// Also ask for what is worth having and not needed: the files of pinned repositories.
+    pub complete: bool,
+    /// Leave open what only a hub can tell, when it can't or mustn't be asked.
+    pub lenient: bool,
 }
 
 /// What to resolve anew although it is locked.
@@ -31,7 +39,7 @@ pub enum Renew {
     Nothing,
     /// Everything.
     Everything,
-    /// The images, and the packages, of these names.
+    /// The images, packages, models and repositories of these names.
     Named(Vec<String>),
     /// What was withdrawn from where it came from; all other pins are kept.
     Gone {
@@ -57,15 +65,50 @@ pub enum LockingError {
         /// What is missing.
         what: String,
     },
+    /// Something is not locked, and the network is forbidden.
+    #[error("{what} is not locked, and --offline forbids to ask what it stands for")]
+    #[diagnostic(code(goatbuild::lock::offline), help("run `goatbuild lock` without --offline"))]
+    Offline {
+        /// What is missing.
+        what: String,
+    },
     /// The base has no Python.
     #[error("the base of image {image} has no Python")]
-    #[diagnostic(
-        code(goatbuild::lock::no_python),
-        help("add \"python3\" to `base.packages` in images/{image}.toml")
-    )]
+    #[diagnostic(code(goatbuild::lock::no_python))]
     NoPython {
         /// The image.
         image: String,
+        /// How it gets one.
+        #[help]
+        help: String,
+    },
+    /// The base's C library is not one that wheels can be chosen for.
+    #[error("the base of image {image} {}", if *musl { "is built on musl, not on glibc" } else { "has no glibc that can be found" })]
+    #[diagnostic(
+        code(goatbuild::lock::no_glibc),
+        help(
+            "choose a base like Debian or Ubuntu; or, if it does have a glibc, write its version, such as `glibc = \"2.35\"`, in images/{image}.toml"
+        )
+    )]
+    NoGlibc {
+        /// The image.
+        image: String,
+        /// Whether it has musl instead.
+        musl: bool,
+    },
+    /// The base's C library is older than stated.
+    #[error("images/{image}.toml says that the base has glibc {stated}, and it has {found}")]
+    #[diagnostic(
+        code(goatbuild::lock::other_glibc),
+        help("write `glibc = \"{found}\"`, or leave it out")
+    )]
+    OtherGlibc {
+        /// The image.
+        image: String,
+        /// As written.
+        stated: String,
+        /// As found.
+        found: String,
     },
     /// The base has another Python.
     #[error("image {image} asks for Python {wanted}, and its base has {found}")]
@@ -98,7 +141,7 @@ pub enum LockingError {
         error: PylockError,
     },
     /// `--upgrade NAME` names nothing.
-    #[error("there is no image or locked package `{name}` to upgrade{}", hint.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
+    #[error("there is no image, locked package, model or repository `{name}` to upgrade{}", hint.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
     #[diagnostic(code(goatbuild::usage::upgrade))]
     NoSuchName {
         /// As given.
@@ -113,32 +156,58 @@ pub enum LockingError {
 pub struct Changes {
     /// One line per package that is new, gone or has another version.
     pub lines: Vec<String>,
-    /// The images that were resolved.
+    /// The images and repositories that were resolved.
     pub resolved: Vec<String>,
+    /// What could not be had, and is not needed yet.
+    pub warnings: Vec<String>,
 }
 
-/// Settles every image that a model uses.
+/// Settles every image, and every revision that a model needs.
 pub async fn settle(
     workspace: &Workspace,
     options: &LockOptions,
     reporter: &Reporter,
 ) -> Result<Changes, StepError> {
+    let mut changes = Changes::default();
+    settle_into(&mut changes, workspace, options, reporter).await?;
+    Ok(changes)
+}
+
+/// Like [`settle`]; `changes` also tells what was locked before something failed.
+pub async fn settle_into(
+    changes: &mut Changes,
+    workspace: &Workspace,
+    options: &LockOptions,
+    reporter: &Reporter,
+) -> Result<(), StepError> {
     let images = &workspace.project.images;
     check_names(workspace, options)?;
-    let mut changes = Changes::default();
     for image in images.values() {
-        settle_image(workspace, image, options, reporter, &mut changes).await?;
+        settle_image(workspace, image, options, reporter, changes).await?;
     }
-    if !options.locked {
-        workspace
-            .change_lock(|lock| lock.images.retain(|name, _| images.contains_key(name.as_str())))?;
+    hub::settle(workspace, options, reporter, changes).await?;
+    let files: BTreeSet<String> = images
+        .keys()
+        .flat_map(|image| workspace.parts(image).wheels)
+        .map(|wheel| wheel.filename)
+        .collect();
+    let unused = |lock: &LockFile| {
+        lock.images.keys().any(|name| !images.contains_key(name.as_str()))
+            || lock.engines.keys().any(|file| !files.contains(file))
+    };
+    if !options.locked && workspace.lock(unused) {
+        workspace.change_lock(|lock| {
+            lock.images.retain(|name, _| images.contains_key(name.as_str()));
+            lock.engines.retain(|file, _| files.contains(file));
+        })?;
     }
-    Ok(changes)
+    Ok(())
 }
 
 fn check_names(workspace: &Workspace, options: &LockOptions) -> Result<(), StepError> {
     let Renew::Named(names) = &options.upgrade else { return Ok(()) };
     let mut known: Vec<String> = workspace.project.images.keys().map(ToString::to_string).collect();
+    known.extend(hub::names(&workspace.project));
     for image in workspace.project.images.values() {
         if let Some(lock) = wheels::read_pylock(workspace, &image.name)?.map(|(_, lock)| lock) {
             known.extend(lock.packages.into_iter().map(|package| package.name));
@@ -165,7 +234,8 @@ async fn settle_image(
     changes: &mut Changes,
 ) -> Result<(), StepError> {
     let base = base::settle(workspace, image, options, reporter, changes).await?;
-    wheels::settle(workspace, image, base.runtime, options, reporter, changes).await
+    wheels::settle(workspace, image, base.runtime, options, reporter, changes).await?;
+    engine::settle(workspace, image, options, reporter).await
 }
 
 impl Changes {

@@ -92,6 +92,13 @@ pub enum OciError {
         /// What is wrong.
         reason: String,
     },
+    /// An archive could not be written to its end.
+    #[error("the image's archive could not be written: {source}")]
+    #[diagnostic(code(goatbuild::oci::archive), help("is the disk full, or did the reader end?"))]
+    Archive {
+        /// What the system said.
+        source: io::Error,
+    },
     /// The work was asked to stop.
     #[error(transparent)]
     #[diagnostic(code(goatbuild::interrupted))]

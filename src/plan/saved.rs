@@ -269,11 +269,13 @@ fn seen(
         return Some(row());
     }
     Some(match step.observe(wanted) {
-        Observation::Unobserved(_) => row(),
+        // Its row does not decide: it is never called fresh.
+        Observation::Unobserved(Some(_)) => Seen::Unobserved(None),
+        Observation::Unobserved(None) => row(),
         Observation::Absent => Seen::Absent,
         Observation::Present { key, facts } => Seen::Present { key, facts },
         Observation::Drifted { changes } => Seen::Drifted(changes),
-        Observation::Foreign { owner } => Seen::Foreign(owner),
+        Observation::Foreign { owner, .. } => Seen::Foreign(owner),
     })
 }
 

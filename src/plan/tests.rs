@@ -298,12 +298,14 @@ async fn the_json_has_the_documented_shape() {
         serde_json::json!({
             "format_version": 1,
             "models": [],
+            "usd_per_hour": 0.0,
             "steps": [{
                 "id": "deploy:m", "kind": "deploy", "models": ["m"], "action": "run",
                 "observed": true, "key": key.to_string(), "inputs": [],
                 "reasons": [{"kind": "changed", "field": "flag", "old": "1", "new": "2"}],
             }],
             "summary": {"run": 1, "pending": 0, "fresh": 0, "remove": 0, "conflict": 0},
+            "warnings": [],
         })
     );
 }

@@ -30,11 +30,6 @@ pub fn attach(_: &Sandbox, _: &str, _: &Path) -> Result<Attached, RuntimeError> 
     Err(RuntimeError::Unsupported)
 }
 
-/// Nothing runs here.
-pub fn find(_: &str) -> Option<Instance> {
-    None
-}
-
 /// Handles nothing.
 pub fn supervise(_: impl IntoIterator<Item = OsString>) -> Option<ExitCode> {
     None

@@ -12,10 +12,12 @@ mod model;
 mod model_file;
 mod name;
 mod path;
+mod patterns;
 mod problem;
 mod project_file;
 mod read;
 mod schema;
+mod reference;
 mod source;
 mod table;
 mod value;
@@ -23,9 +25,11 @@ mod value;
 pub use effective::*;
 pub use model::*;
 pub use name::*;
+pub use patterns::*;
 pub use problem::*;
 pub use read::*;
 pub use schema::Document;
+pub use reference::*;
 pub use source::*;
 
 #[cfg(test)]

@@ -7,6 +7,8 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
+use super::patterns::FilePatterns;
+use super::reference::{ImageReference, LayoutReference};
 use super::source::{Located, Place, SourceFile};
 use crate::platform::{Architecture, MajorMinor};
 
@@ -19,6 +21,8 @@ pub struct Project {
     pub app_prefix: String,
     /// The environment whose overrides are applied, unless it is the default one.
     pub environment: Option<EnvironmentName>,
+    /// All environments that the project's file names.
+    pub environments: Vec<EnvironmentName>,
     /// Settings of the places where models are served.
     pub targets: Targets,
     /// Volumes by their name in the project; `model-cache`, `vllm-cache` and `flashinfer-cache`
@@ -26,6 +30,8 @@ pub struct Project {
     pub volumes: BTreeMap<VolumeName, Volume>,
     /// Every GPU that may be asked for: the built-in ones and the project's own.
     pub gpus: BTreeMap<String, Gpu>,
+    /// Registries, as `host:port`, that are spoken to without TLS; loopback always is.
+    pub plain_http: Vec<String>,
     /// The gateway, if the project has one.
     pub gateway: Option<LiteLlm>,
     /// All models.
@@ -42,9 +48,19 @@ impl Project {
             .unwrap_or_else(|| panic!("BUG: {} has no image {}", model.name, model.image.value))
     }
 
-    /// The name of the app that serves `model`.
-    pub fn app_name(&self, model: &ModelName) -> String {
-        format!("{}{model}", self.app_prefix)
+    /// What marks this project's resources elsewhere: its id, and the environment unless it is the
+    /// default one. No id has a `/`.
+    pub fn owner(&self) -> String {
+        match &self.environment {
+            Some(environment) => format!("{}/{environment}", self.id),
+            None => self.id.to_string(),
+        }
+    }
+
+    /// Who builds `image` for Modal.
+    pub fn builder_of(&self, image: &Image) -> Builder {
+        let default = self.targets.modal.as_ref().map(|modal| modal.builder).unwrap_or_default();
+        image.builder.unwrap_or(default)
     }
 }
 
@@ -68,6 +84,10 @@ pub struct ModalTarget {
     pub builder: Builder,
     /// The Modal secret that holds the hub's token.
     pub hf_secret: Option<String>,
+    /// Where images that goatbuild builds are pushed for Modal to take: `host/path`.
+    pub registry: Option<String>,
+    /// The Modal secret that holds the registry's user name and password.
+    pub registry_secret: Option<String>,
 }
 
 /// Who builds an image that is served on Modal.
@@ -167,18 +187,63 @@ pub enum TargetKind {
     Modal,
 }
 
+impl fmt::Display for TargetKind {
+    /// As specs write it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Local => "local",
+            Self::Modal => "modal",
+        })
+    }
+}
+
 /// Where weights come from.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum ModelSource {
     /// `path:…`: a directory, relative to the project and inside it, with `/` between parts.
     Path(String),
     /// `hf:…`: a repository on the Hugging Face hub.
-    Hub {
-        /// `organisation/name`.
-        repository: String,
-        /// A commit, branch or tag; the hub's default branch when not given.
-        revision: Option<String>,
-    },
+    Hub(HubSource),
+}
+
+impl ModelSource {
+    /// The source, when it is on a hub.
+    pub fn hub(&self) -> Option<&HubSource> {
+        match self {
+            Self::Hub(source) => Some(source),
+            Self::Path(_) => None,
+        }
+    }
+}
+
+/// A part of a repository on the Hugging Face hub.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct HubSource {
+    /// `organisation/name`.
+    pub repository: String,
+    /// A commit of 40 lower-case hex digits, a branch or a tag; `main` when not given.
+    pub revision: String,
+    /// Which of its files are wanted.
+    pub files: FilePatterns,
+}
+
+impl HubSource {
+    /// The commit, when the spec itself names it: nothing about it can move.
+    pub fn pinned(&self) -> Option<&str> {
+        is_commit(&self.revision).then_some(&*self.revision)
+    }
+}
+
+impl fmt::Display for HubSource {
+    /// `organisation/name@revision`.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(formatter, "{}@{}", self.repository, self.revision)
+    }
+}
+
+/// Says whether `text` is a whole commit id: 40 lower-case hex digits.
+pub fn is_commit(text: &str) -> bool {
+    text.len() == 40 && text.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'))
 }
 
 /// `[draft]`: speculative decoding with a second, smaller model.
@@ -333,6 +398,8 @@ pub struct Image {
     pub base: Base,
     /// The Python to serve with; the base's own when not given.
     pub python: Option<MajorMinor>,
+    /// The base's C library, for a base that is not pulled to look for it.
+    pub glibc: Option<MajorMinor>,
     /// Requirements as written (PEP 508), not parsed yet.
     pub requirements: Vec<Located<String>>,
     /// Requirements that replace whatever any package asks of the same name, as written.
@@ -354,15 +421,9 @@ pub enum Base {
         packages: Vec<Located<String>>,
     },
     /// An image in a registry.
-    Registry {
-        /// The reference as written: a tag or a digest.
-        reference: Located<String>,
-    },
-    /// An OCI layout on disk.
-    Layout {
-        /// Its directory, relative to the project.
-        path: String,
-    },
+    Registry(ImageReference),
+    /// An image in an OCI layout on disk.
+    Layout(LayoutReference),
 }
 
 /// All files of a project, as text.
@@ -377,6 +438,16 @@ pub struct Sources {
 }
 
 impl Model {
+    /// Where its weights come from: its own, and its draft's.
+    pub fn sources(&self) -> impl Iterator<Item = &ModelSource> {
+        std::iter::once(&self.source).chain(self.draft.as_ref().map(|draft| &draft.source))
+    }
+
+    /// Those of its sources that are on a hub.
+    pub fn hub_sources(&self) -> impl Iterator<Item = &HubSource> {
+        self.sources().filter_map(ModelSource::hub)
+    }
+
     /// The file that describes it.
     pub fn source_file(&self) -> &Arc<SourceFile> {
         self.file.place.file()

@@ -3,13 +3,14 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use super::context::Text;
+use super::context::{Spot, Text};
 use super::model::{
-    CommandEngine, Draft, Engine, EngineName, GatewayEntry, Hardware, Model, ModelSource, Serve,
-    TargetKind, When,
+    CommandEngine, Draft, Engine, EngineName, GatewayEntry, Hardware, HubSource, Model,
+    ModelSource, Serve, TargetKind, When, is_commit,
 };
 use super::name::{ImageName, ModelName};
 use super::path::inside;
+use super::patterns::FilePatterns;
 use super::problem::{Problem, nearest};
 use super::read::Shared;
 use super::source::Located;
@@ -113,7 +114,7 @@ fn image(root: &mut Table<'_, '_>, shared: &Shared<'_>) -> Option<Located<ImageN
     }
 }
 
-/// Reads `source` and `revision`, then what is left unknown.
+/// Reads `source`, `revision`, `allow` and `ignore`, then what is left unknown.
 fn source(mut table: Table<'_, '_>) -> Option<ModelSource> {
     let source = source_fields(&mut table);
     table.finish();
@@ -123,6 +124,7 @@ fn source(mut table: Table<'_, '_>) -> Option<ModelSource> {
 fn source_fields(table: &mut Table<'_, '_>) -> Option<ModelSource> {
     let text = table.required("source", "source = \"hf:openai/gpt-oss-20b\"");
     let revision = table.string("revision");
+    let patterns = ["allow", "ignore"].map(|key| (key, patterns(table, key)));
     let text = text?;
     if let Some(revision) = &revision
         && !is_revision(revision.value)
@@ -131,14 +133,29 @@ fn source_fields(table: &mut Table<'_, '_>) -> Option<ModelSource> {
         table.bad("revision", &quoted(revision.value), expected, &revision.spot);
     }
     match text.value.split_once(':') {
-        Some(("hf", repository)) if is_repository(repository) => Some(ModelSource::Hub {
-            repository: repository.to_owned(),
-            revision: revision.map(|text| text.value.to_owned()),
-        }),
+        Some(("hf", repository)) if is_repository(repository) => {
+            if revision.is_none() {
+                table.built_in("revision", || quoted(DEFAULT_REVISION));
+            }
+            let revision = revision.map_or(DEFAULT_REVISION, |text| text.value);
+            let lower = revision.to_ascii_lowercase();
+            let [allow, ignore] = patterns
+                .map(|(_, patterns)| patterns.map(|(patterns, _)| patterns).unwrap_or_default());
+            Some(ModelSource::Hub(HubSource {
+                repository: repository.to_owned(),
+                revision: if is_commit(&lower) { lower } else { revision.to_owned() },
+                files: FilePatterns::new(allow, ignore),
+            }))
+        }
         Some(("path", path)) => {
             if let Some(revision) = revision {
                 let expected = "no revision: only sources that start with `hf:` have one";
                 table.bad("revision", &quoted(revision.value), expected, &revision.spot);
+            }
+            for (key, patterns) in patterns {
+                let Some((patterns, spot)) = patterns else { continue };
+                let expected = "no patterns: only sources that start with `hf:` have them";
+                table.bad(key, &FilePatterns::text(&patterns), expected, &spot);
             }
             let path = inside(path);
             if path.is_none() {
@@ -153,6 +170,22 @@ fn source_fields(table: &mut Table<'_, '_>) -> Option<ModelSource> {
             None
         }
     }
+}
+
+/// The branch of a repository that is meant when none is named, on every hub.
+const DEFAULT_REVISION: &str = "main";
+
+/// Patterns of file names; not empty when they are there.
+fn patterns<'a>(table: &mut Table<'a, '_>, key: &'a str) -> Option<(Vec<String>, Spot<'a>)> {
+    let (texts, spot) = table.strings(key)?;
+    let example = format!("patterns of file names, such as {key} = [\"original/*\"]");
+    if texts.is_empty() {
+        table.bad(key, "empty", &example, &spot);
+    }
+    for text in texts.iter().filter(|text| text.value.is_empty() || text.value.starts_with('/')) {
+        table.bad(key, &quoted(text.value), &example, &text.spot);
+    }
+    Some((texts.into_iter().map(|text| text.value.to_owned()).collect(), spot))
 }
 
 /// Says whether `text` is `organisation/name` in the characters that the hub takes.

@@ -42,6 +42,7 @@ pub struct Shared<'a> {
     /// Nothing when the file isn't TOML.
     tree: Option<Spanned<DeTable<'a>>>,
     environment: Option<EnvironmentName>,
+    environments: Vec<EnvironmentName>,
     settings: Settings,
     default_paths: BTreeSet<String>,
     images: BTreeSet<&'a str>,
@@ -62,13 +63,20 @@ impl<'a> Shared<'a> {
         if let Some(defaults) = table.get("defaults").and_then(|found| found.get_ref().as_table()) {
             collect_paths(defaults, "", &mut default_paths);
         }
+        let named = table.get("environment").and_then(|found| found.get_ref().as_table());
+        let environments = named
+            .into_iter()
+            .flat_map(|named| named.keys())
+            .filter_map(|name| name.get_ref().parse().ok());
+        let environments = environments.collect();
         let (mut errors, _) = context.finish();
         if tree.is_none() {
             errors.retain(|error| matches!(error.problem, Problem::Syntax { .. }));
         }
         let environment = environment.cloned();
         let images = sources.images.iter().filter_map(stem).collect();
-        let mut shared = Self { file, tree, environment, settings, default_paths, images, errors };
+        let mut shared =
+            Self { file, tree, environment, environments, settings, default_paths, images, errors };
         let mut mistakes = shared.check_defaults();
         shared.errors.append(&mut mistakes);
         let mut mistakes = shared.check_overrides(sources);
@@ -246,14 +254,16 @@ pub fn assemble(
         }
     }
     SpecErrors::collect(errors)?;
-    let Settings { id, app_prefix, targets, volumes, gpus, gateway } = shared.settings;
+    let Settings { id, app_prefix, targets, volumes, gpus, plain_http, gateway } = shared.settings;
     Ok(Project {
         id: id.unwrap_or_else(|| panic!("BUG: a project without id and without mistakes")),
         app_prefix,
         environment: shared.environment,
+        environments: shared.environments,
         targets,
         volumes,
         gpus,
+        plain_http,
         gateway,
         models: models_by_name,
         images: images_by_name,

@@ -112,7 +112,7 @@ fn spec_mistakes(lines: &str) -> String {
 fn a_whole_project_is_read() {
     let project = read(&sources(PROJECT, &[("gpt-oss-20b", SPEC)]), None).expect("reads");
     let model = &project.models["gpt-oss-20b"];
-    assert_eq!(project.app_name(&model.name), "goat-vllm-gpt-oss-20b");
+    assert_eq!(project.app_prefix, "goat-vllm-");
     assert_eq!(project.image_of(model).requirements[0].value, "vllm==0.13.0");
     assert_eq!(project.image_of(model).overrides[0].value, "torch==2.9.1");
     assert_eq!(model.serve.max_inputs, 64);
@@ -234,6 +234,21 @@ fn sources_stay_in_the_project_or_on_the_hub() {
 }
 
 #[test]
+fn patterns_are_a_set_and_belong_to_the_hub() {
+    let one = "image = \"gpt-oss\"\n[model]\nsource = \"hf:a/b\"\n\
+               revision = \"D666CF3B67006cf8227666739edf25164aaffdeb\"\n\
+               ignore = [\"original/*\", \"metal/*\", \"metal/*\"]\n";
+    let project = read(&sources(PROJECT, &[("one", one)]), None).expect("no mistakes");
+    let ModelSource::Hub(source) = &project.models["one"].source else { panic!("a hub") };
+    assert_eq!(source.files.ignore, ["metal/*", "original/*"]);
+    assert_eq!(source.pinned(), Some("d666cf3b67006cf8227666739edf25164aaffdeb"));
+    let two = "image = \"gpt-oss\"\n[model]\nsource = \"path:tiny\"\nallow = [\"*.json\"]\n\
+               [draft]\nsource = \"hf:a/b\"\nmethod = \"eagle3\"\nnum-speculative-tokens = 2\n\
+               ignore = []\nallow = [\"/config.json\", 3]\n";
+    insta::assert_snapshot!(mistakes(&sources(PROJECT, &[("two", two)])));
+}
+
+#[test]
 fn missing_fields_come_with_an_example() {
     let modal = "target = \"modal\"\n[draft]\n[engine]\nname = \"vllm\"\n";
     insta::assert_snapshot!(mistakes(&sources(PROJECT, &[("empty", modal)])));
@@ -305,7 +320,8 @@ fn image_mistakes_are_all_reported() {
     sources.images = vec![
         file("images/a.toml", "platform = \"linux/riscv\"\npython = \"three\"\n"),
         file("images/b.toml", "base = { debian = \"Bookworm\", packges = [] }\nbuilder = \"x\"\n"),
-        file("images/c.toml", "base = { layout = \"../x\" }\nrequirements = [\"\", 1]\n"),
+        file("images/c.toml", "base = \"oci:../x\"\nrequirements = [\"\", 1]\n"),
+        file("images/d.toml", "base = \"debian@sha256:12\"\nglibc = \"2\"\n"),
     ];
     insta::assert_snapshot!(mistakes(&sources));
 }

@@ -4,14 +4,15 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
-use crate::engines::{self, engine, json};
+use super::{Placed, modal_image};
+use crate::engines::{self, Caches, engine, json};
 use crate::fingerprint::{Fingerprint, Key};
-use crate::spec::{Model, Value};
+use crate::spec::{LocalRuntime, Model, TargetKind, Value};
 use crate::step::{
     Edge, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
     Task, Wanted,
 };
-use crate::targets::{self, Deployment, Target};
+use crate::targets::{self, Deployment, Snapshot, Target};
 use crate::workspace::SharedWorkspace;
 
 /// Raise when the same settings come to mean another deployment.
@@ -22,12 +23,58 @@ const VERSION: u32 = 1;
 pub(super) struct Serving {
     pub(super) workspace: SharedWorkspace,
     pub(super) model: Arc<Model>,
-    pub(super) image: StepId,
-    pub(super) weights: StepId,
-    pub(super) repository: String,
+    pub(super) image: ImageInput,
+    pub(super) weights: Placed,
+    pub(super) draft: Option<Placed>,
 }
 
-const IMAGE_FACTS: &[&str] = &["digest"];
+/// The image that serves, as its target takes it.
+#[derive(Clone)]
+pub(super) enum ImageInput {
+    /// Out of the cache on this machine, by digest.
+    Cached(StepId),
+    /// Out of a registry, by digest, once it was pushed there.
+    Pushed {
+        /// What made it.
+        image: StepId,
+        /// What pushed it.
+        push: StepId,
+    },
+    /// Modal has it, and a name of its own for it.
+    AtModal(StepId),
+}
+
+impl ImageInput {
+    fn step(&self) -> &StepId {
+        match self {
+            Self::Cached(step) | Self::AtModal(step) | Self::Pushed { image: step, .. } => step,
+        }
+    }
+
+    fn facts(&self) -> &'static [&'static str] {
+        match self {
+            Self::Cached(_) | Self::Pushed { .. } => &["digest"],
+            Self::AtModal(_) => modal_image::FACTS,
+        }
+    }
+
+    fn inputs(&self) -> Vec<Input> {
+        let facts = Input::facts(self.step().clone(), self.facts());
+        match self {
+            Self::Cached(_) => vec![Input { blobs: true, ..facts }],
+            Self::AtModal(_) => vec![facts],
+            Self::Pushed { push, .. } => {
+                vec![facts, Input { step: push.clone(), edge: Edge::Order, blobs: false }]
+            }
+        }
+    }
+
+    /// What identifies it.
+    fn identity<'a>(&self, inputs: &'a Inputs) -> &'a str {
+        inputs.fact(self.step(), self.facts()[0])
+    }
+}
+
 const WEIGHTS_FACTS: &[&str] = &["commit"];
 
 impl Serving {
@@ -36,10 +83,12 @@ impl Serving {
     }
 
     pub(super) fn inputs(&self) -> Vec<Input> {
-        vec![
-            Input::blobs(self.image.clone(), IMAGE_FACTS),
-            Input::facts(self.weights.clone(), WEIGHTS_FACTS),
-        ]
+        // A draft that is the model itself is no second input.
+        let mut weights = vec![&self.weights.step];
+        weights.extend(self.draft.as_ref().map(|draft| &draft.step));
+        weights.dedup();
+        let weights = weights.into_iter().map(|step| Input::facts(step.clone(), WEIGHTS_FACTS));
+        self.image.inputs().into_iter().chain(weights).collect()
     }
 
     /// The head of a step that starts this model's engine.
@@ -66,10 +115,26 @@ impl Serving {
         let engine = self.model.engine.name;
         fingerprint
             .field("target", self.target().name())
-            .field("image", inputs.fact(&self.image, "digest"))
-            .field("model.source", &self.repository)
-            .field("model.revision", inputs.fact(&self.weights, "commit"))
+            .field("image", self.image.identity(inputs))
             .field("engine.name", engine);
+        let model = Some(("model", &self.weights, &self.model.source));
+        let draft = self.draft.as_ref().zip(self.model.draft.as_ref());
+        let draft = draft.map(|(placed, draft)| ("draft", placed, &draft.source));
+        for (table, placed, source) in model.into_iter().chain(draft) {
+            fingerprint
+                .field(format_args!("{table}.source"), &placed.repository)
+                .field(format_args!("{table}.revision"), inputs.fact(&placed.step, "commit"));
+            if let Some(source) = source.hub() {
+                for (key, patterns) in source.files.fields() {
+                    fingerprint.field(format_args!("{table}.{key}"), patterns);
+                }
+            }
+        }
+        if let Some(draft) = &self.model.draft {
+            fingerprint
+                .field("draft.method", &draft.method)
+                .field("draft.num-speculative-tokens", draft.num_speculative_tokens);
+        }
         if let Some(command) = &self.model.engine.command {
             let words: Vec<Value> = command.command.iter().cloned().map(Value::String).collect();
             fingerprint
@@ -98,20 +163,43 @@ impl Serving {
     pub(super) fn deployment(&self, inputs: &Inputs, warm_cache: Option<Key>) -> Deployment {
         let model = Arc::clone(&self.model);
         let engine = engine(model.engine.name);
-        let mut environment = engine.environment();
+        let mount = |name: &str| self.workspace.mount(name);
+        let (compile, flashinfer) = (mount("vllm-cache"), mount("flashinfer-cache"));
+        let mut environment = engine.environment(&Caches { compile, flashinfer });
         environment.extend(model.env.clone());
+        let placed = |placed: &Placed| {
+            let commit = inputs.fact(&placed.step, "commit").to_owned();
+            Snapshot { repository: placed.repository.clone(), commit }
+        };
+        let weights = placed(&self.weights);
+        let draft = self.draft.as_ref().map(placed);
+        let in_image = |snapshot: &Snapshot| self.workspace.path_in_image(snapshot);
+        let (path, draft_path) = (in_image(&weights), draft.as_ref().map(in_image));
+        let revision = weights.commit.clone();
+        let locked = self.workspace.engine_of(&model);
         Deployment {
             model: model.name.to_string(),
-            image: inputs.fact(&self.image, "digest").to_owned(),
-            weights: (self.repository.clone(), inputs.fact(&self.weights, "commit").to_owned()),
+            image: self.image.identity(inputs).to_owned(),
+            image_name: model.image.value.to_string(),
+            gpu: model.hardware.is_some(),
+            weights,
             served_name: model.serve.served_name.clone(),
             environment,
             port: model.serve.port.as_ref().map(|port| port.value),
             health: engine.health(&model),
             startup_timeout: model.serve.startup_timeout,
             warm_cache,
-            command: Arc::new(move |name, port| {
-                let serving = engines::Serving { host: "127.0.0.1", port, model: name };
+            command: Arc::new(move |name, host, port| {
+                let serving = engines::Serving {
+                    host,
+                    port,
+                    model: name,
+                    weights: &path,
+                    revision: &revision,
+                    draft: draft_path.as_deref(),
+                    draft_revision: draft.as_ref().map(|draft| &*draft.commit),
+                    locked: &locked,
+                };
                 engine.command(&model, &serving)
             }),
         }
@@ -140,6 +228,20 @@ impl Deploy {
     }
 }
 
+impl Deploy {
+    /// What the project wants to run images, when it is not whatever this machine has.
+    ///
+    /// The setting and not what came of it: starting Docker on some machine redeploys nothing there.
+    fn runtime(&self) -> Option<&'static str> {
+        match (self.serving.model.target, self.serving.workspace.project.targets.local.runtime) {
+            (TargetKind::Modal, _) | (_, LocalRuntime::Auto) => None,
+            (_, LocalRuntime::Docker) => Some("docker"),
+            (_, LocalRuntime::Podman) => Some("podman"),
+            (_, LocalRuntime::Embedded) => Some("embedded"),
+        }
+    }
+}
+
 #[async_trait]
 impl Step for Deploy {
     fn head(&self) -> &Head {
@@ -152,13 +254,16 @@ impl Step for Deploy {
         self.serving.describe_compiled(inputs, &mut fingerprint);
         self.serving
             .describe_flags(&mut fingerprint, |engine, flag| !engine.reaches_compile_key(flag));
+        let project = &self.serving.workspace.project;
         fingerprint
-            .field("project", self.serving.workspace.project.id.as_str())
+            .field("project", project.owner())
             .field("serve.served-name", &serve.served_name)
             .field("serve.max-inputs", serve.max_inputs)
             .field("serve.scaledown-window", format_args!("{:?}", serve.scaledown_window))
             .field("serve.timeout", format_args!("{:?}", serve.timeout))
-            .optional("serve.port", serve.port.as_ref().map(|port| port.value));
+            .optional("serve.port", serve.port.as_ref().map(|port| port.value))
+            .optional("target.local.runtime", self.runtime());
+        self.serving.target().describe(self.serving.model.name.as_str(), &mut fingerprint);
         fingerprint
     }
 
@@ -179,6 +284,10 @@ impl Step for Deploy {
 
     fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
         self.serving.target().observe_deployment(self.serving.model.name.as_str())
+    }
+
+    fn applied(&self, _: &Inputs) -> Option<Fingerprint> {
+        self.serving.target().applied_deployment(self.serving.model.name.as_str())
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {

@@ -54,6 +54,18 @@ impl Wire {
         gateway.unwrap_or_else(|| panic!("BUG: {} without a gateway", self.id()))
     }
 
+    /// All that an entry's key is made of stands in the entry.
+    fn describe_entry(&self, alias: &str, url: &str, served_name: &str) -> Fingerprint {
+        let mut fingerprint = Fingerprint::new("gateway", VERSION);
+        fingerprint
+            .field("project", self.workspace.project.owner())
+            .field("gateway.config", self.gateway().name())
+            .field("gateway.alias", alias)
+            .field("url", url)
+            .field("served-name", served_name);
+        fingerprint
+    }
+
     fn entry(&self, known: Option<(&Key, &Inputs)>) -> Entry {
         let fact = |name| {
             known.map_or("", |(_, inputs)| inputs.fact(&self.inputs()[0].step, name)).to_owned()
@@ -64,7 +76,7 @@ impl Wire {
             api_base: fact("url"),
             // A server on this machine asks for none.
             api_key: "none".to_owned(),
-            project: self.workspace.project.id.to_string(),
+            project: self.workspace.project.owner(),
             model: self.models()[0].clone(),
             key: known.map(|(key, _)| key.to_string()).unwrap_or_default(),
         }
@@ -79,14 +91,17 @@ impl Step for Wire {
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {
         let deploy = &self.inputs()[0].step;
-        let mut fingerprint = Fingerprint::new("gateway", VERSION);
-        fingerprint
-            .field("project", self.workspace.project.id.as_str())
-            .field("gateway.config", self.gateway().name())
-            .field("gateway.alias", &self.alias)
-            .field("url", inputs.fact(deploy, "url"))
-            .field("served-name", inputs.fact(deploy, "served-name"));
-        fingerprint
+        self.describe_entry(
+            &self.alias,
+            inputs.fact(deploy, "url"),
+            inputs.fact(deploy, "served-name"),
+        )
+    }
+
+    fn applied(&self, inputs: &Inputs) -> Option<Fingerprint> {
+        let wanted = self.entry(Some((&self.describe(inputs).key(), inputs)));
+        let found = self.gateway().found(&wanted)?;
+        Some(self.describe_entry(&found.alias, &found.api_base, &found.served_name))
     }
 
     fn exclusive(&self) -> Option<String> {

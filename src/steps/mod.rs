@@ -6,7 +6,12 @@ mod base;
 mod deploy;
 mod gateway;
 mod image;
+mod modal_image;
+mod pulled;
+mod push;
+mod python;
 mod smoke;
+
 mod warmup;
 mod weights;
 mod wheels;
@@ -18,47 +23,32 @@ use crate::engines;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
-use crate::spec::{ImageName, Model, ModelSource, When};
-use crate::step::{Inputs, Step, StepError, StepId};
-use crate::targets::Weights;
+use crate::spec::{Builder, ImageName, Model, ModelSource, TargetKind, When};
+use crate::step::{Input, Inputs, Step, StepError, StepId};
 use crate::workspace::SharedWorkspace;
+use deploy::ImageInput;
 
 /// Compiles a project whose images are locked into its DAG.
 pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph, StepError> {
     let mut steps: Vec<Arc<dyn Step>> = Vec::new();
-    let mut users: BTreeMap<ImageName, Vec<String>> = BTreeMap::new();
-    let mut readers: BTreeMap<String, Vec<String>> = BTreeMap::new();
+    let images = compile_images(workspace, &mut steps);
+    let weights = weights::compile(workspace, reporter, &mut steps)?;
     for model in workspace.project.models.values() {
-        users.entry(model.image.clone().value).or_default().push(model.name.to_string());
-        readers.entry(path_of(model).to_owned()).or_default().push(model.name.to_string());
-    }
-    let mut images = HashMap::new();
-    let mut shared = Shared::default();
-    for (image, models) in &users {
-        let id = compile_image(workspace, image, models, &mut shared, &mut steps);
-        images.insert(image.clone(), id);
-    }
-    let mut weights = HashMap::new();
-    for (path, models) in readers {
-        let step = weights::Weigh::new(workspace, &path, &models, reporter)?;
-        weights.insert(path, (step.id().clone(), step.weights().clone()));
-        steps.push(Arc::new(step));
-    }
-    for model in workspace.project.models.values() {
-        let image = images[&model.image.value].clone();
-        let (weights_id, weights) = weights[path_of(model)].clone();
-        compile_model(workspace, model, &image, &weights_id, &weights, &mut steps);
+        let image = images[&(model.image.value.clone(), model.target)].clone();
+        compile_model(workspace, model, image, &weights, &mut steps);
     }
     Ok(Graph::new(steps)?)
 }
 
-/// The directory of a model's weights, relative to the project.
-fn path_of(model: &Model) -> &str {
-    match &model.source {
-        ModelSource::Path(path) => path,
-        ModelSource::Hub { .. } => panic!("BUG: {} was not refused", model.name),
-    }
+/// Where a step puts the weights of a source.
+#[derive(Debug, Clone)]
+struct Placed {
+    step: StepId,
+    repository: String,
 }
+
+/// The weights of every source, by target and source.
+type AllPlaced<'a> = HashMap<(TargetKind, &'a ModelSource), Placed>;
 
 /// Pure steps without inputs, by key: the same work is one step, whichever image asks first.
 type Shared = HashMap<Key, StepId>;
@@ -77,6 +67,48 @@ fn share<S: Step + 'static>(
     id.clone()
 }
 
+/// The images that models are served from, as their targets take them.
+type Images = HashMap<(ImageName, TargetKind), ImageInput>;
+
+fn compile_images(workspace: &SharedWorkspace, steps: &mut Vec<Arc<dyn Step>>) -> Images {
+    let project = &workspace.project;
+    // Models that take our own build, here and from a registry, and those that take Modal's.
+    let mut users: BTreeMap<&ImageName, [Vec<String>; 3]> = BTreeMap::new();
+    for model in project.models.values() {
+        let way = match (model.target, project.builder_of(project.image_of(model))) {
+            (TargetKind::Local, _) => 0,
+            (TargetKind::Modal, Builder::Oci) => 1,
+            (TargetKind::Modal, Builder::Modal) => 2,
+        };
+        users.entry(&model.image.value).or_default()[way].push(model.name.to_string());
+    }
+    let mut images = Images::new();
+    let mut shared = Shared::default();
+    for (image, [here, pushed, at_modal]) in users {
+        let mut insert = |target, input| drop(images.insert((image.clone(), target), input));
+        if !here.is_empty() || !pushed.is_empty() {
+            let mut models = [&here[..], &pushed[..]].concat();
+            models.sort();
+            let built = compile_image(workspace, image, &models, &mut shared, steps);
+            if !pushed.is_empty() {
+                let push = push::Push::new(workspace, image, &pushed, built.clone());
+                let (image, push_id) = (built.clone(), push.id().clone());
+                steps.push(Arc::new(push));
+                insert(TargetKind::Modal, ImageInput::Pushed { image, push: push_id });
+            }
+            insert(TargetKind::Local, ImageInput::Cached(built));
+        }
+        if !at_modal.is_empty() {
+            // Where both are made, the name is that of our own.
+            let name = if here.is_empty() { image.to_string() } else { format!("{image}@modal") };
+            let step = modal_image::ModalImage::new(workspace, image, &name, &at_modal);
+            insert(TargetKind::Modal, ImageInput::AtModal(step.id().clone()));
+            steps.push(Arc::new(step));
+        }
+    }
+    images
+}
+
 fn compile_image(
     workspace: &SharedWorkspace,
     image: &ImageName,
@@ -84,11 +116,20 @@ fn compile_image(
     shared: &mut Shared,
     steps: &mut Vec<Arc<dyn Step>>,
 ) -> StepId {
-    let base = share(base::Base::new(workspace, image, models), shared, steps);
-    let layers = wheels::slots(workspace, image, models)
-        .into_iter()
-        .map(|step| share(step, shared, steps))
-        .collect();
+    let base = if let Some(origin) = workspace.origin(&workspace.project.images[image]) {
+        let step = pulled::Pulled::new(workspace, image, origin, models);
+        Input::blobs(share(step, shared, steps), pulled::FACTS)
+    } else {
+        let step = base::Base::new(workspace, image, models);
+        Input::blobs(share(step, shared, steps), base::LAYER_FACTS)
+    };
+    let mut layers = Vec::new();
+    if let Some(step) = python::Python::new(workspace, image, models) {
+        layers.push(share(step, shared, steps));
+    }
+    for step in wheels::slots(workspace, image, models) {
+        layers.push(share(step, shared, steps));
+    }
     let step = image::Image::new(workspace, image, models, base, layers);
     let id = step.id().clone();
     steps.push(Arc::new(step));
@@ -98,17 +139,16 @@ fn compile_image(
 fn compile_model(
     workspace: &SharedWorkspace,
     model: &Arc<Model>,
-    image: &StepId,
-    weights_id: &StepId,
-    weights: &Weights,
+    image: ImageInput,
+    weights: &AllPlaced<'_>,
     steps: &mut Vec<Arc<dyn Step>>,
 ) {
     let serving = deploy::Serving {
         workspace: Arc::clone(workspace),
         model: Arc::clone(model),
-        image: image.clone(),
-        weights: weights_id.clone(),
-        repository: weights.repository.clone(),
+        image,
+        weights: weights[&(model.target, &model.source)].clone(),
+        draft: model.draft.as_ref().map(|draft| weights[&(model.target, &draft.source)].clone()),
     };
     let compiles = engines::engine(model.engine.name).compiles(model);
     let warmup = (compiles && model.serve.warmup == When::Auto).then(|| {

@@ -1,49 +1,234 @@
-//! `weights:<path>`: a model's files, verified, in the target's model cache.
+//! `weights:<org/name or path>`: a model's files, verified, in the target's model cache.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::sync::Arc;
 
 use async_trait::async_trait;
+use miette::Diagnostic;
+use thiserror::Error;
 
+use super::{AllPlaced, Placed};
 use crate::event::Reporter;
+use crate::fetch::hex;
 use crate::fingerprint::Fingerprint;
-use crate::spec::Model;
+use crate::hub::{Hub, HubError, Manifest, RemoteFile};
+use crate::lock::LockedRepository;
+use crate::spec::{FilePatterns, HubSource, Model, ModelSource, TargetKind};
 use crate::step::{
     Facts, Head, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
 };
-use crate::targets::Weights;
+use crate::targets::{Origin, Snapshot, Weights};
 use crate::workspace::SharedWorkspace;
 
 /// Raise when the same files come to lie otherwise in a volume.
 const VERSION: u32 = 1;
 
-pub(super) struct Weigh {
+/// The patterns leave nothing of a repository.
+#[derive(Debug, Error, Diagnostic)]
+#[error("`allow` and `ignore` leave no file of {repository} at {commit}")]
+#[diagnostic(code(goatbuild::spec::no_files), help("it has {some}; `*` also stands for `/`"))]
+struct NothingWanted {
+    repository: String,
+    commit: String,
+    some: String,
+}
+
+/// What a step puts into a volume. Sources that come to the same share a step: two branches that
+/// stand at one commit, say.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+enum Content {
+    /// A directory of the project.
+    Directory(String),
+    /// A part of a commit on a hub.
+    Commit(HubCommit),
+    /// What a branch or tag on a hub stands for, which the lock doesn't say.
+    Unlocked(HubSource),
+}
+
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+struct HubCommit {
+    repository: String,
+    commit: String,
+    files: FilePatterns,
+}
+
+/// Who needs the same weights at the same target.
+#[derive(Default)]
+struct Users<'a> {
+    sources: BTreeSet<&'a ModelSource>,
+    models: Vec<String>,
+}
+
+/// Makes a step for all weights that a model or a draft needs.
+pub(super) fn compile<'a>(
+    workspace: &'a SharedWorkspace,
+    reporter: &Reporter,
+    steps: &mut Vec<Arc<dyn Step>>,
+) -> Result<AllPlaced<'a>, StepError> {
+    let mut users: BTreeMap<(Content, TargetKind), Users<'_>> = BTreeMap::new();
+    for model in workspace.project.models.values() {
+        for source in model.sources() {
+            let place = (content(workspace, source), model.target);
+            let Users { sources, models } = users.entry(place).or_default();
+            sources.insert(source);
+            if models.last().is_none_or(|last| *last != model.name.as_str()) {
+                models.push(model.name.to_string());
+            }
+        }
+    }
+    let contents: Vec<&Content> = users.keys().map(|(content, _)| content).collect();
+    let commits: BTreeSet<&HubCommit> = contents.iter().filter_map(|it| it.commit()).collect();
+    let mut placed = HashMap::new();
+    for ((content, target), Users { sources, models }) in &users {
+        let mut name = match content {
+            Content::Directory(path) => path.clone(),
+            Content::Commit(commit) => commit.name(&commits),
+            // Another part of the repository may be locked, and have its name.
+            Content::Unlocked(source) if commits.iter().any(|it| it.is_of(source)) => {
+                source.to_string()
+            }
+            Content::Unlocked(source) => source.repository.clone(),
+        };
+        if contents.iter().filter(|other| **other == content).count() > 1 {
+            name = format!("{name}@{target}");
+        }
+        let id = StepId::new("weights", name);
+        let step = match content {
+            Content::Directory(path) => Weigh::directory(workspace, id, path, models, reporter)?,
+            Content::Commit(commit) => {
+                let revisions = sources.iter().filter_map(|source| source.hub());
+                let revisions = revisions.map(|source| source.revision.clone()).collect();
+                Weigh::commit(workspace, id, commit, revisions, models)?
+            }
+            Content::Unlocked(source) => Weigh::unlocked(workspace, id, source, models),
+        };
+        for source in sources {
+            let (step, repository) = (step.id().clone(), step.snapshot.repository.clone());
+            placed.insert((*target, *source), Placed { step, repository });
+        }
+        steps.push(Arc::new(step));
+    }
+    Ok(placed)
+}
+
+fn content(workspace: &SharedWorkspace, source: &ModelSource) -> Content {
+    match source {
+        ModelSource::Path(path) => Content::Directory(path.clone()),
+        ModelSource::Hub(source) => {
+            let HubSource { repository, files, .. } = source.clone();
+            match workspace.commit(source) {
+                Some(commit) => Content::Commit(HubCommit { repository, commit, files }),
+                None => Content::Unlocked(source.clone()),
+            }
+        }
+    }
+}
+
+impl Content {
+    fn commit(&self) -> Option<&HubCommit> {
+        match self {
+            Self::Directory(_) | Self::Unlocked(_) => None,
+            Self::Commit(commit) => Some(commit),
+        }
+    }
+}
+
+impl HubCommit {
+    fn is_of(&self, source: &HubSource) -> bool {
+        self.repository == source.repository
+    }
+
+    /// The repository's name, and as much more as tells this part of it from `all` others.
+    fn name(&self, all: &BTreeSet<&Self>) -> String {
+        let same: Vec<_> = all.iter().filter(|it| it.repository == self.repository).collect();
+        if same.len() < 2 {
+            return self.repository.clone();
+        }
+        let name = format!("{}@{}", self.repository, &self.commit[..8]);
+        let parts = same.iter().filter(|it| it.commit == self.commit).count();
+        if parts < 2 || self.files.is_everything() {
+            return name;
+        }
+        let FilePatterns { allow, ignore } = &self.files;
+        let patterns = blake3::hash(format!("{allow:?} {ignore:?}").as_bytes());
+        format!("{name}-{}", hex(&patterns.as_bytes()[..4]))
+    }
+}
+
+struct Weigh {
     workspace: SharedWorkspace,
     head: Head,
-    weights: Weights,
-    commit: String,
+    snapshot: Snapshot,
+    source: Source,
+}
+
+enum Source {
+    Directory {
+        /// Relative to the project.
+        path: String,
+        manifest: Manifest,
+    },
+    /// What stands here for nothing yet.
+    Unlocked(HubSource),
+    Hub {
+        /// The branches, tags and commits that are meant.
+        revisions: BTreeSet<String>,
+        files: FilePatterns,
+    },
 }
 
 impl Weigh {
-    pub(super) fn new(
+    fn directory(
         workspace: &SharedWorkspace,
+        id: StepId,
         path: &str,
         models: &[String],
         reporter: &Reporter,
     ) -> Result<Self, StepError> {
         let manifest = workspace.manifest(path, reporter)?;
-        let commit = manifest.commit();
         let name: String =
             path.chars().map(|letter| if letter == '/' { '-' } else { letter }).collect();
-        let weights = Weights {
+        let snapshot = Snapshot {
             // No organisation on a hub is called so by accident: its models are not fetched here.
             repository: format!("local/{}", name.trim_matches('-')),
-            manifest,
-            from: workspace.root.join(path),
+            commit: manifest.commit(),
         };
-        let head = Head::effect(StepId::new("weights", path), Resource::Disk, models);
-        Ok(Self { workspace: workspace.clone(), head, weights, commit })
+        let head = Head::effect(id, Resource::Disk, models);
+        let source = Source::Directory { path: path.to_owned(), manifest };
+        Ok(Self { workspace: workspace.clone(), head, snapshot, source })
     }
 
-    pub(super) fn weights(&self) -> &Weights {
-        &self.weights
+    fn unlocked(
+        workspace: &SharedWorkspace,
+        id: StepId,
+        source: &HubSource,
+        models: &[String],
+    ) -> Self {
+        let (repository, commit) = (source.repository.clone(), String::new());
+        Self {
+            workspace: workspace.clone(),
+            head: Head::effect(id, Resource::Network, models),
+            snapshot: Snapshot { repository, commit },
+            source: Source::Unlocked(source.clone()),
+        }
+    }
+
+    fn commit(
+        workspace: &SharedWorkspace,
+        id: StepId,
+        content: &HubCommit,
+        revisions: BTreeSet<String>,
+        models: &[String],
+    ) -> Result<Self, StepError> {
+        let HubCommit { repository, commit, files } = content.clone();
+        let snapshot = Snapshot { repository, commit };
+        let head = Head::effect(id, Resource::Network, models);
+        let source = Source::Hub { revisions, files };
+        let step = Self { workspace: workspace.clone(), head, snapshot, source };
+        if let (Some(locked), Source::Hub { files, .. }) = (step.locked(), &step.source) {
+            step.wanted(&locked, files)?;
+        }
+        Ok(step)
     }
 
     fn model(&self) -> &Model {
@@ -52,6 +237,55 @@ impl Weigh {
             .models
             .get(self.models().first().map_or("", String::as_str))
             .unwrap_or_else(|| panic!("BUG: {} is needed by no model", self.id()))
+    }
+
+    /// What the lock knows of the commit.
+    fn locked(&self) -> Option<LockedRepository> {
+        let Snapshot { repository, commit } = &self.snapshot;
+        self.workspace.lock(|lock| {
+            let of_repository = |name: &str| name.split('@').next() == Some(repository);
+            let mut entries = lock.hub.iter().filter(|(name, _)| of_repository(name));
+            entries.find(|(_, locked)| locked.commit == *commit).map(|(_, locked)| locked.clone())
+        })
+    }
+
+    /// The files of the commit: as locked, else as the hub lists them now, which is then locked.
+    async fn listed(&self, hub: &Hub) -> Result<LockedRepository, StepError> {
+        if let Some(locked) = self.locked() {
+            return Ok(locked);
+        }
+        let Snapshot { repository, commit } = &self.snapshot;
+        let (listed, _) = hub.listing(repository, commit).await?;
+        if listed.commit != *commit {
+            return Err(HubError::Changed {
+                repository: repository.clone(),
+                path: "the list of files".to_owned(),
+                what: "commit",
+                listed: commit.clone(),
+                found: listed.commit,
+            }
+            .into());
+        }
+        if !self.workspace.settings.locked {
+            let (name, entry) = (format!("{repository}@{commit}"), listed.clone());
+            self.workspace.change_lock(|lock| drop(lock.hub.insert(name, entry)))?;
+        }
+        Ok(listed)
+    }
+
+    fn wanted(
+        &self,
+        listed: &LockedRepository,
+        files: &FilePatterns,
+    ) -> Result<Vec<RemoteFile>, NothingWanted> {
+        let wanted: Vec<_> = listed.wanted(files).cloned().collect();
+        if wanted.is_empty() {
+            let Snapshot { repository, commit } = self.snapshot.clone();
+            let some = listed.files.iter().map(|file| &*file.path).take(8);
+            let some = some.collect::<Vec<_>>().join(", ");
+            return Err(NothingWanted { repository, commit, some });
+        }
+        Ok(wanted)
     }
 }
 
@@ -65,25 +299,52 @@ impl Step for Weigh {
         let mut fingerprint = Fingerprint::new("weights", VERSION);
         fingerprint
             .field("target", self.workspace.target(self.model()).name())
-            .field("repository", &self.weights.repository)
-            .field("model.revision", &self.commit);
+            .field("repository", &self.snapshot.repository)
+            .field("model.revision", &self.snapshot.commit);
+        if let Source::Hub { files, .. } = &self.source {
+            for (key, patterns) in files.fields() {
+                fingerprint.field(format_args!("model.{key}"), patterns);
+            }
+        }
         fingerprint
     }
 
     fn predict(&self) -> Facts {
-        self.weights.predicted()
+        self.snapshot.facts()
+    }
+
+    fn unlocked(&self) -> Option<String> {
+        match &self.source {
+            Source::Unlocked(source) => Some(format!("hf:{source}")),
+            Source::Directory { .. } | Source::Hub { .. } => None,
+        }
     }
 
     fn exclusive(&self) -> Option<String> {
-        Some(format!("volume:{}", self.weights.repository))
+        Some(format!("volume:{}", self.snapshot.repository))
     }
 
     fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
         let target = self.workspace.target(self.model());
-        target.observe_weights(&self.weights, wanted.map(|wanted| wanted.key))
+        target.observe_weights(&self.snapshot, wanted.map(|wanted| wanted.key))
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
-        self.workspace.target(self.model()).place_weights(&self.weights, task).await
+        let origin = match &self.source {
+            Source::Directory { path, manifest } => Origin::Directory {
+                manifest: manifest.clone(),
+                from: self.workspace.root.join(path),
+            },
+            Source::Unlocked(source) => panic!("BUG: hf:{source} was not refused"),
+            Source::Hub { revisions, files } => {
+                let hub = self.workspace.hub()?;
+                let files = self.wanted(&self.listed(&hub).await?, files)?;
+                let branches = revisions.iter().filter(|name| **name != self.snapshot.commit);
+                Origin::Hub { hub, branches: branches.cloned().collect(), files }
+            }
+        };
+        let weights = Weights { snapshot: self.snapshot.clone(), origin };
+        let target = self.workspace.target(self.model());
+        target.place_weights(&weights, &self.workspace.store, task).await
     }
 }

@@ -4,6 +4,7 @@
 
 mod lock_file;
 mod memory;
+mod recent;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -19,6 +20,7 @@ use crate::step::{Class, Facts, Outcome, StepId};
 
 pub use lock_file::{Holder, LockError, WriterLock};
 pub use memory::Remembered;
+pub use recent::Recent;
 
 /// The layout of the database that this version reads and writes.
 const SCHEMA: i64 = 1;

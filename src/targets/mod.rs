@@ -1,8 +1,9 @@
 //! The targets: where models are served.
 //!
-//! Adding one is one file and one line in [`target`].
+//! Adding one is one file or folder and one line in `Workspace::target`.
 
 pub mod local;
+pub mod modal;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -10,13 +11,15 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::fingerprint::Key;
-use crate::hub::Manifest;
-use crate::plan::Unwanted;
+use crate::fingerprint::{Fingerprint, Key};
+use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
+use crate::plan::{PlannedModel, Unwanted};
+use crate::runtime::Check;
+use crate::spec::Model;
 use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
 
-/// Gives the program and its arguments for what names the model and for a port.
-pub type CommandLine = dyn Fn(&str, u16) -> Vec<String> + Send + Sync;
+/// Gives the program and its arguments for what names the model, for an address and for a port.
+pub type CommandLine = dyn Fn(&str, &str, u16) -> Vec<String> + Send + Sync;
 
 /// What is to be served, whatever the target is.
 #[derive(Clone)]
@@ -25,8 +28,12 @@ pub struct Deployment {
     pub model: String,
     /// The digest of the image's manifest.
     pub image: String,
-    /// The weights' repository name and commit.
-    pub weights: (String, String),
+    /// The image's name in the project.
+    pub image_name: String,
+    /// Whether the model asks for a graphics processor.
+    pub gpu: bool,
+    /// The weights.
+    pub weights: Snapshot,
     /// What requests call the model.
     pub served_name: String,
     /// The program and its arguments; the port is filled in by `command`.
@@ -49,15 +56,52 @@ impl std::fmt::Debug for dyn Target {
     }
 }
 
+/// Weights as a model cache knows them.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Snapshot {
+    /// `organisation/name`.
+    pub repository: String,
+    /// 40 lower-case hexadecimal digits.
+    pub commit: String,
+}
+
+impl Snapshot {
+    /// The facts of the step that puts it there, known before it does.
+    pub fn facts(&self) -> Facts {
+        [("repository", &self.repository), ("commit", &self.commit)]
+            .map(|(name, value)| (name.to_owned(), value.clone()))
+            .into()
+    }
+}
+
 /// Weights that a target is to hold.
 #[derive(Debug, Clone)]
 pub struct Weights {
-    /// The name in the model cache: `organisation/name`.
-    pub repository: String,
-    /// The files.
-    pub manifest: Manifest,
-    /// Where they are on this machine.
-    pub from: std::path::PathBuf,
+    /// What they are.
+    pub snapshot: Snapshot,
+    /// Where they come from.
+    pub origin: Origin,
+}
+
+/// Where weights come from.
+#[derive(Debug, Clone)]
+pub enum Origin {
+    /// A directory on this machine.
+    Directory {
+        /// Its files.
+        manifest: Manifest,
+        /// Where it is.
+        from: std::path::PathBuf,
+    },
+    /// A hub.
+    Hub {
+        /// Which one, and how to ask it.
+        hub: Hub,
+        /// The branches and tags that stand for the commit.
+        branches: Vec<String>,
+        /// The files that are wanted.
+        files: Vec<RemoteFile>,
+    },
 }
 
 /// How a deployment is right now, for people.
@@ -71,6 +115,8 @@ pub struct Live {
     pub state: &'static str,
     /// Where it answers.
     pub url: String,
+    /// Its process on this machine, where it is one.
+    pub pid: Option<i32>,
     /// Since when, RFC 3339.
     pub since: String,
     /// Anything else worth a line: process, memory, ….
@@ -85,17 +131,36 @@ pub trait Target: Send + Sync {
     /// Its name in specs.
     fn name(&self) -> &'static str;
 
-    /// Whether this machine can use it; fails before anything is downloaded.
-    async fn check(&self) -> Result<(), StepError>;
+    /// How it will serve a model, as far as that is known before it does.
+    fn plan_model(&self, model: &Model) -> PlannedModel;
+
+    /// Adds to what a deployment is all that the target itself decides of it.
+    fn describe(&self, model: &str, fingerprint: &mut Fingerprint) {
+        let _ = (model, fingerprint);
+    }
+
+    /// Whether this machine can apply these models there; fails before anything is locked.
+    async fn check(&self, models: &[String]) -> Result<(), StepError>;
+
+    /// What it offers here, thing by thing, for people.
+    async fn survey(&self) -> Result<Vec<Check>, StepError>;
+
+    /// Where exactly models are going to be served, when there is something to say about it.
+    async fn place(&self) -> Option<String>;
 
     /// Looks at everything of this project that is there.
     async fn look(&self) -> Result<(), StepError>;
 
     /// Whether the weights of this key are all there.
-    fn observe_weights(&self, weights: &Weights, key: Option<&Key>) -> Observation;
+    fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation;
 
-    /// Puts the weights there.
-    async fn place_weights(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError>;
+    /// Puts the weights there. `known` remembers which files were verified.
+    async fn place_weights(
+        &self,
+        weights: &Weights,
+        known: &dyn HashCache,
+        task: &Task,
+    ) -> Result<Outcome, StepError>;
 
     /// Whether the caches of this key are warm.
     fn observe_warmup(&self, model: &str, key: Option<&Key>) -> Observation;
@@ -105,6 +170,12 @@ pub trait Target: Send + Sync {
 
     /// What serves this model now.
     fn observe_deployment(&self, model: &str) -> Observation;
+
+    /// What the deployment that serves this model says its key is made of.
+    fn applied_deployment(&self, model: &str) -> Option<Fingerprint> {
+        let _ = model;
+        None
+    }
 
     /// The facts of a deployment that are known before it is made.
     fn predict_deployment(&self, model: &str, port: Option<u16>) -> Facts;

@@ -4,7 +4,11 @@
 //! no step.
 
 mod applied;
+mod garbage;
 mod graph;
+mod image;
+mod markdown;
+mod models;
 mod plan;
 mod status;
 mod trace;
@@ -22,12 +26,15 @@ use crate::event::{Progress, Reporter};
 use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
+pub use garbage::print_garbage;
 pub use graph::{Drawn, diagram};
-pub use plan::{note_saved, print_plan, print_plan_before_apply};
+pub use image::print_image;
+pub use markdown::print_markdown;
+pub use plan::{note_saved, print_plan, print_plan_before_apply, print_warnings};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use trace::{Trace, TraceError};
 pub use watch::{Mode, Watcher};
-pub use words::count;
+pub use words::{bytes, count};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const WARN: Style = AnsiColor::Yellow.on_default();

@@ -1,15 +1,16 @@
 //! A plan, for people.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
 use std::path::Path;
 
 use anstyle::Style;
 
+use super::models;
 use super::words::count;
 use super::{BAD, BOLD, FAINT, GOOD, WARN};
 use crate::plan::saved::SavedPlan;
-use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind};
+use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind, Warning};
 
 /// So many steps that share action and reason are told one by one; more on one line.
 const LISTED: usize = 6;
@@ -49,19 +50,24 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
         .iter()
         .filter(|step| verbose || step.action != Action::Fresh || !step.observed)
         .collect();
-    let mut lines =
-        if verbose { shown.iter().map(|step| line(step)).collect() } else { grouped(&shown) };
-    for line in lines.iter_mut().filter(|line| line.kept && !plan.prune) {
-        line.why.push("kept, unless with `--prune`".to_owned());
-    }
+    let lines = if verbose {
+        shown.iter().map(|step| line(step, plan.prune)).collect()
+    } else {
+        grouped(&shown, plan.prune)
+    };
     let width = lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
-    for Line { action, name, why, .. } in lines {
+    for Line { action, name, reasons, notes } in lines {
         let style = style(action);
         let padding = " ".repeat(width - name.chars().count());
         let _ = write!(text, "{style}{:>8}{style:#}  {name}{padding}", action.word());
         let indent = format!("\n{}", " ".repeat(width + 10));
-        let why: Vec<String> = why.iter().map(|why| format!("  {FAINT}{why}{FAINT:#}")).collect();
+        let why = reasons.into_iter().map(reason).chain(notes);
+        let why: Vec<String> = why.map(|why| format!("  {FAINT}{why}{FAINT:#}")).collect();
         let _ = writeln!(text, "{}", why.join(&indent));
+    }
+    text.push_str(&models::render(&plan.models));
+    for note in notes(&plan.steps) {
+        let _ = writeln!(text, "{WARN}!{WARN:#} {note}");
     }
     let summary = plan.summary();
     let _ = writeln!(
@@ -76,24 +82,90 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
             number => format!(", {}", count(number, "conflict")),
         },
     );
+    text + &warnings_text(&plan.warnings)
+}
+
+/// Tells what will run, and perhaps not as it was meant.
+pub fn print_warnings(warnings: &[Warning]) {
+    anstream::print!("{}", warnings_text(warnings));
+}
+
+fn warnings_text(warnings: &[Warning]) -> String {
+    let mut text = String::new();
+    for Warning { model, message, help } in warnings {
+        let _ = writeln!(text, "{WARN}warning{WARN:#}: {model}: {message}");
+        let _ = writeln!(text, "  {FAINT}help:{FAINT:#} {help}");
+    }
     text
 }
 
-struct Line {
-    action: Action,
-    name: String,
-    why: Vec<String>,
-    /// Stays where it is, unless it is pruned.
-    kept: bool,
+/// A step, or many steps that share a line.
+pub(super) struct Line<'a> {
+    pub(super) action: Action,
+    pub(super) name: String,
+    pub(super) reasons: Vec<&'a Reason>,
+    /// What else there is to say.
+    pub(super) notes: Vec<String>,
 }
 
-fn line(step: &PlannedStep) -> Line {
-    let mut why: Vec<String> = step.reasons.iter().map(reason).collect();
-    if !step.observed {
-        why.push(UNOBSERVED.to_owned());
+fn line(step: &PlannedStep, prune: bool) -> Line<'_> {
+    let mut notes = Vec::new();
+    if step.action == Action::Remove && step.kind == "deploy" && !prune {
+        notes.push("kept, unless with `--prune`".to_owned());
     }
-    let kept = step.action == Action::Remove && step.kind == "deploy";
-    Line { action: step.action, name: step.id.to_string(), why, kept }
+    let reasons: Vec<&Reason> = step.reasons.iter().filter(|it| is_told(step, it)).collect();
+    if !step.observed {
+        notes.extend(unobserved(step, reasons.is_empty()));
+    }
+    match (notes.last_mut(), &step.note) {
+        (Some(last), Some(note)) => *last = format!("{last} ({note})"),
+        (None, Some(note)) => notes.push(note.clone()),
+        (_, None) => {}
+    }
+    Line { action: step.action, name: step.id.to_string(), reasons, notes }
+}
+
+/// Whether a reason stands on the line of its step.
+fn is_told(step: &PlannedStep, reason: &Reason) -> bool {
+    match reason.kind {
+        // Why nobody looked is told below, once for all steps.
+        ReasonKind::Unobserved => false,
+        // It runs whatever that input makes.
+        ReasonKind::Input => step.action != Action::Run || step.reasons.len() == 1,
+        _ => true,
+    }
+}
+
+/// What follows from that nobody looked, where no reason says enough.
+fn unobserved(step: &PlannedStep, alone: bool) -> Option<String> {
+    let unseen = step.reasons.iter().any(|reason| reason.kind == ReasonKind::Unobserved);
+    match &step.key {
+        Some(key) if unseen => Some(format!("unless {} is there", key.short())),
+        _ => (alone || !unseen).then(|| UNOBSERVED.to_owned()),
+    }
+}
+
+/// What many steps have in common and is told once: why they could not be looked at or planned.
+fn notes(steps: &[PlannedStep]) -> Vec<String> {
+    let mut unseen: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut unlocked = 0;
+    for reason in steps.iter().flat_map(|step| &step.reasons) {
+        match reason.kind {
+            ReasonKind::Unobserved => {
+                *unseen.entry(reason.field.as_deref().unwrap_or_default()).or_default() += 1;
+            }
+            ReasonKind::Unlocked => unlocked += 1,
+            _ => {}
+        }
+    }
+    let unseen = unseen.into_iter().map(|(why, number)| {
+        format!("{} not looked at, so never called fresh: {why}", count(number, "step"))
+    });
+    let lock = (unlocked > 0).then(|| {
+        let number = count(unlocked, "source");
+        format!("{number} not locked: `goatbuild lock` does it where the hub can be reached")
+    });
+    unseen.chain(lock).collect()
 }
 
 /// What steps share that are told on one line.
@@ -117,7 +189,7 @@ impl Group<'_> {
 }
 
 /// Many steps that do the same for the same kind of reason share a line.
-fn grouped(steps: &[&PlannedStep]) -> Vec<Line> {
+pub(super) fn grouped<'a>(steps: &[&'a PlannedStep], prune: bool) -> Vec<Line<'a>> {
     let mut sizes: HashMap<Group<'_>, usize> = HashMap::new();
     for group in steps.iter().filter_map(|step| Group::of(step)) {
         *sizes.entry(group).or_default() += 1;
@@ -125,25 +197,23 @@ fn grouped(steps: &[&PlannedStep]) -> Vec<Line> {
     let mut lines = Vec::new();
     for step in steps {
         let Some(group) = Group::of(step) else {
-            lines.push(line(step));
+            lines.push(line(step, prune));
             continue;
         };
         // A group that was told is taken out.
         let Some(size) = sizes.get(&group).copied() else { continue };
         if size <= LISTED {
-            lines.push(line(step));
+            lines.push(line(step, prune));
             continue;
         }
         let name = match &group {
             Group::Layers(image, ..) => format!("wheels:{image}/… ({size} layers)"),
             Group::Unobserved(kind) => format!("{kind}:… ({size} steps)"),
         };
-        let why = match step.reasons.first() {
-            Some(first) => Some(reason(first)),
-            None => (!step.observed).then(|| UNOBSERVED.to_owned()),
-        };
-        let why = why.into_iter().collect();
-        lines.push(Line { action: step.action, name, why, kept: false });
+        let reasons: Vec<&Reason> = step.reasons.first().into_iter().collect();
+        let unseen = reasons.is_empty() && !step.observed;
+        let notes = unseen.then(|| UNOBSERVED.to_owned()).into_iter().collect();
+        lines.push(Line { action: step.action, name, reasons, notes });
         sizes.remove(&group);
     }
     lines
@@ -183,7 +253,7 @@ impl ReasonKind {
 }
 
 /// Long values by both ends: what differs in a path or digest is rarely in the middle alone.
-fn short(value: &str) -> String {
+pub(super) fn short(value: &str) -> String {
     const LONGEST: usize = 60;
     let letters: Vec<char> = value.chars().collect();
     if letters.len() <= LONGEST {

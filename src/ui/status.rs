@@ -16,6 +16,8 @@ use crate::targets::Live;
 pub struct StatusRow {
     /// How it is.
     pub live: Live,
+    /// The gateway's name for it, when its spec has one.
+    pub alias: Option<String>,
     /// The key that the spec gives, when it is known.
     pub wanted: Option<Key>,
     /// How the two compare.
@@ -40,6 +42,8 @@ pub enum Verdict {
     Unknown,
     /// It is not there.
     Absent,
+    /// Its place was not looked at.
+    Unobserved,
 }
 
 impl Verdict {
@@ -52,11 +56,19 @@ impl Verdict {
             Self::Unwanted => "no spec wants it: `goatbuild destroy` stops it",
             Self::Unknown => "not compared: the specs have mistakes or the lock is incomplete",
             Self::Absent => "not deployed: `goatbuild apply` does it",
+            Self::Unobserved => "not looked at, so nobody knows what is deployed",
         }
     }
 }
 
 impl StatusRow {
+    /// A model whose place was not looked at, and why.
+    pub fn unobserved(model: &str, why: String) -> Self {
+        let absent = Self::absent(model);
+        let live = Live { state: "unknown", detail: why, ..absent.live };
+        Self { live, verdict: Verdict::Unobserved, ..absent }
+    }
+
     /// A model that is not served anywhere.
     pub fn absent(model: &str) -> Self {
         let live = Live {
@@ -64,10 +76,11 @@ impl StatusRow {
             key: None,
             state: "absent",
             url: String::new(),
+            pid: None,
             since: String::new(),
             detail: String::new(),
         };
-        Self { live, wanted: None, verdict: Verdict::Absent }
+        Self { live, alias: None, wanted: None, verdict: Verdict::Absent }
     }
 }
 
@@ -81,6 +94,8 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
                     "model": row.live.model,
                     "state": row.live.state,
                     "url": row.live.url,
+                    "alias": row.alias,
+                    "pid": row.live.pid,
                     "since": row.live.since,
                     "key": row.live.key,
                     "wanted": row.wanted,

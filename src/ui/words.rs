@@ -8,7 +8,7 @@ pub fn count(number: usize, thing: &str) -> String {
 }
 
 /// Bytes in decimal units, as registries and disks count them.
-pub(super) fn bytes(number: u64) -> String {
+pub fn bytes(number: u64) -> String {
     const UNITS: [&str; 5] = ["B", "kB", "MB", "GB", "TB"];
     let (mut scaled, mut unit) = (number, 0);
     let mut rest = 0;

@@ -40,9 +40,6 @@ fn mistakes_in_specs_point_at_the_place_and_exit_65() {
 fn what_this_version_cannot_do_is_said_before_any_download() {
     let project = Project::downloaded();
     let spec = project.read("specs/tiny.toml");
-    project.append("goatbuild.toml", "\n[target.modal]\nenvironment = \"main\"\n");
-    project.edit("specs/tiny.toml", "\"local\"", "\"modal\"");
-    refused(&project, 65, &["serves on this machine only", "target = \"local\""]);
     project.write("specs/tiny.toml", spec.replace("path:model", "hf:acme/tiny"));
     refused(&project, 65, &["takes weights from a directory only", "path:DIRECTORY"]);
     let vllm = spec.split("[engine]").next().expect("a spec").to_owned();

@@ -3,6 +3,8 @@
 #[path = "../support/mod.rs"]
 mod support;
 
+mod fetch;
+mod kill;
 mod revision;
 
 use std::time::Duration;
@@ -24,17 +26,24 @@ fn patience() -> Patience {
     }
 }
 
-fn hub_with(double: &HubDouble, token: Option<&str>) -> Hub {
-    let settings = HubSettings {
-        endpoint: double.url.clone(),
+fn settings(endpoint: &str, token: Option<&str>) -> HubSettings {
+    HubSettings {
+        endpoint: endpoint.to_owned(),
         token: token.and_then(|token| Token::new(token, "HF_TOKEN")),
         caches: Vec::new(),
-    };
-    Hub::new(settings, false, patience()).unwrap()
+    }
+}
+
+fn hub_with(double: &HubDouble, token: Option<&str>) -> Hub {
+    Hub::new(settings(&double.url, token), false, patience()).unwrap()
+}
+
+fn hub_at(endpoint: &str) -> Hub {
+    Hub::new(settings(endpoint, None), false, patience()).unwrap()
 }
 
 fn hub(double: &HubDouble) -> Hub {
-    hub_with(double, None)
+    hub_at(&double.url)
 }
 
 /// The stable code of an error.

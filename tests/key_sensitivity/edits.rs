@@ -276,3 +276,41 @@ fn keys_hold_neither_version_nor_place() {
     let plan = project.plan("").0.to_string();
     assert!(!plan.contains(project.root().to_str().unwrap()), "{plan}");
 }
+
+#[test]
+fn another_gpu_redeploys() {
+    let Some(project) = Project::applied() else { return };
+    project.append(SPEC, "[hardware]\ngpu = \"A10G\"\ncount = 1\n");
+    let why = project.plan("").why("deploy:tiny");
+    assert_eq!(why, ["changed hardware.count", "changed hardware.gpu"]);
+    project.edit(SPEC, "A10G", "H100");
+    let plan = project.plan("");
+    assert_eq!(
+        (plan.ids("run"), plan.ids("pending")),
+        (vec!["deploy:tiny".into()], vec!["smoke:tiny".into()])
+    );
+}
+
+#[test]
+fn an_environment_is_part_of_effects_and_of_no_pure_key() {
+    let Some(project) = Project::applied() else { return };
+    let instance = project.instance("tiny");
+    let staging = "[environment.staging.gateway.litellm]\nconfig = \"staging.yaml\"\n";
+    project.append("goatbuild.toml", staging);
+    project.write("staging.yaml", "model_list: []\n");
+    expect_nothing(&project);
+    let (here, there) = (project.plan(""), project.plan("--env staging"));
+    for pure in ["base:tiny", "wheels:tiny/pip", "image:tiny"] {
+        assert_eq!(here.step(pure), there.step(pure));
+    }
+    assert_eq!(there.ids("run"), ["deploy:tiny", "gateway:tiny", "smoke:tiny"]);
+    assert_eq!(there.why("deploy:tiny"), ["first"]);
+    let ran = ["deploy:tiny", "gateway:tiny", "smoke:tiny"];
+    assert_eq!(project.apply("--env staging").ran(), ran);
+    assert_eq!(project.run("--env staging plan").exits(0).stdout, "0 to run, 0 pending, 7 fresh\n");
+    assert_eq!(project.instance("tiny"), instance, "the default environment's server runs on");
+    expect_nothing(&project);
+    project.run("--env staging destroy tiny --yes").exits(0);
+    assert_eq!(project.read("staging.yaml"), "model_list: []\n");
+    expect_nothing(&project);
+}

@@ -82,6 +82,42 @@ fn somebody_elses_entry_of_our_alias_is_a_conflict_until_adopted() {
 }
 
 #[test]
+fn an_entry_that_was_copied_by_hand_is_drift_and_one_is_kept() {
+    let Some(project) = Project::applied() else { return };
+    let text = project.read(FILE);
+    let begins = text.find("  - model_name: tiny-local").expect("our entry");
+    let ends = text.find("\ngeneral_settings").expect("what follows the list");
+    project.write(FILE, &format!("{}{}", &text[..ends], &text[begins - 1..]));
+    let plan = project.plan("");
+    let reason = &plan.step("gateway:tiny")["reasons"][0];
+    assert_eq!((&reason["kind"], &reason["field"]), (&"drift".into(), &"entries".into()));
+    assert!(reason["new"].as_str().unwrap().starts_with("2 (lines "), "{reason}");
+    expect(&project, &ONLY);
+    assert_eq!(project.read(FILE).matches("model_name: tiny-local").count(), 1);
+}
+
+#[test]
+fn an_entry_of_an_included_file_is_not_adopted_and_nothing_runs() {
+    let Some(project) = Project::new() else { return };
+    let entry = project.read(FILE).replace("somebody-elses", "tiny-local");
+    project.write("included.yaml", entry.split("\ngeneral_settings").next().unwrap());
+    project.append(FILE, "\ninclude:\n  - included.yaml\n");
+    let plan = project.plan("--adopt tiny");
+    assert_eq!(plan.ids("conflict"), ["gateway:tiny"], "{}", plan.0);
+    project.run("apply --adopt tiny").exits(3).says(&["included.yaml:3"]);
+    assert!(project.served("tiny").is_none(), "nothing was started");
+}
+
+#[test]
+fn a_plan_with_nothing_but_a_conflict_is_not_called_done() {
+    let Some(project) = Project::applied() else { return };
+    project.edit(FILE, "model_name: somebody-elses", "model_name: tiny-local");
+    project.run("plan").exits(0).says(&["`goatbuild apply` refuses this plan"]);
+    project.run("plan --detailed-exitcode").exits(3);
+    project.run("plan -o ci.plan").exits(3);
+}
+
+#[test]
 fn adopting_an_entry_moves_our_own_into_it() {
     let Some(project) = Project::applied() else { return };
     project.append(SPEC, "[gateway]\nalias = \"somebody-elses\"\n");

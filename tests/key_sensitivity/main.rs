@@ -5,7 +5,9 @@
 mod command_line;
 mod edits;
 mod gateway;
+mod hub;
 mod json;
+mod table;
 mod upkeep;
 mod warmup;
 

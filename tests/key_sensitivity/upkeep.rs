@@ -65,7 +65,7 @@ fn a_killed_server_is_not_missed_without_refresh() {
 fn a_version_that_crashes_gives_way_to_the_old_one() {
     let Some(project) = Project::applied() else { return };
     let (port, gateway) = (project.port("tiny"), project.read("litellm.yaml"));
-    let spec = project.read(SPEC);
+    let (spec, instance) = (project.read(SPEC), project.instance("tiny"));
     project.append(SPEC, "[env]\nMODE = \"crash\"\n");
     let applied = project.apply("");
     assert_eq!(applied.code, 1);
@@ -83,9 +83,16 @@ fn a_version_that_crashes_gives_way_to_the_old_one() {
     assert_eq!(project.read("litellm.yaml"), gateway);
     let plan = project.plan("");
     assert_eq!(plan.why("deploy:tiny"), ["changed env.MODE", "failed-before"]);
+    assert_eq!(plan.why("smoke:tiny"), ["drift instance", "input deploy:tiny"]);
     project.run("why deploy:tiny").exits(0).says(&["failed before", "last failed"]);
     // Going back: the old server runs, as an instance that nobody has tried.
     project.write(SPEC, &spec);
+    let plan = project.plan("");
+    let reason = &plan.step("smoke:tiny")["reasons"][0];
+    assert_eq!(
+        (&reason["old"], &reason["new"]),
+        (&instance.into(), &project.instance("tiny").into())
+    );
     expect(&project, &Expected { run: &["smoke:tiny"], pending: &[], ran: &["smoke:tiny"] });
     project.append(SPEC, "[env]\nMODE = \"crash\"\n");
     assert_eq!(project.apply("").code, 1);
@@ -216,4 +223,43 @@ fn destroy_stops_the_server_and_apply_starts_it_again() {
     project.run("destroy tiny --yes").exits(0).says(&["nothing to destroy"]);
     let again = &["deploy:tiny", "smoke:tiny", "gateway:tiny"];
     expect(&project, &Expected { run: again, pending: &[], ran: again });
+}
+
+#[test]
+fn an_edit_after_the_cache_is_gone_is_still_told_by_its_field() {
+    let Some(project) = Project::applied() else { return };
+    std::fs::remove_dir_all(project.root().join("cache")).unwrap();
+    project.append(SPEC, "[env]\nGREETING = \"ciao\"\n[gateway]\nalias = \"small\"\n");
+    let plan = project.plan("");
+    assert_eq!(plan.why("deploy:tiny"), ["changed env.GREETING"]);
+    assert_eq!(plan.why("gateway:tiny"), ["changed gateway.alias"]);
+    project.run("why gateway:tiny").exits(0).says(&["changed gateway.alias: tiny-local → small"]);
+}
+
+#[test]
+fn what_somebody_else_deployed_is_told_against_that() {
+    let Some(project) = Project::applied() else { return };
+    // This cache remembers the first version, and another checkout deploys a second one.
+    let (cache, aside) = (project.root().join("cache/state.db"), project.root().join("aside.db"));
+    std::fs::copy(&cache, &aside).unwrap();
+    project.append(SPEC, "[env]\nGREETING = \"ciao\"\n");
+    super::expect_redeployed(&project);
+    for name in ["state.db-wal", "state.db-shm"] {
+        let _ = std::fs::remove_file(project.root().join("cache").join(name));
+    }
+    std::fs::copy(&aside, &cache).unwrap();
+    assert_eq!(project.plan("").ids("run"), [""; 0], "what is deployed is as specified");
+    project.edit(SPEC, "ciao", "hallo");
+    let plan = project.plan("");
+    let reason = &plan.step("deploy:tiny")["reasons"][0];
+    assert_eq!((&reason["old"], &reason["new"]), (&"ciao".into(), &"hallo".into()), "{reason}");
+}
+
+#[test]
+fn a_deleted_volume_is_drift_of_its_weights_alone() {
+    let Some(project) = Project::applied() else { return };
+    std::fs::remove_dir_all(project.root().join("cache/volumes")).unwrap();
+    assert_eq!(project.plan("").why("weights:model"), ["drift weights"]);
+    let only = &["weights:model"];
+    expect(&project, &Expected { run: only, pending: &[], ran: only });
 }

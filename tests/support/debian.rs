@@ -32,6 +32,16 @@ impl DebianRoot {
         }
     }
 
+    /// The same, for who says himself why it cannot be had.
+    pub(crate) fn try_of(package: &str) -> Result<Self, String> {
+        try_root(package)
+    }
+
+    /// One of its files or directories.
+    pub(crate) fn path(&self, inside: &str) -> PathBuf {
+        self.root.join(inside)
+    }
+
     /// One of its programs, started by the root's own loader.
     pub(crate) fn command(&self, program: &str) -> Command {
         let triplet = format!("{}-linux-gnu", std::env::consts::ARCH);

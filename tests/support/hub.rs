@@ -21,14 +21,18 @@ pub(crate) struct Content {
 }
 
 impl Content {
-    pub(crate) fn repeated(block: Vec<u8>, size: u64) -> Self {
+    pub(crate) fn repeated(mut block: Vec<u8>, size: u64) -> Self {
+        if block.is_empty() {
+            block.push(0);
+        }
         Self { block: Arc::new(block), size }
     }
 
     /// Bytes of a file that look like nothing else's.
     pub(crate) fn noise(seed: u8, size: usize) -> Self {
         let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::from(seed);
-        let block = (0..size.max(1)).map(|_| {
+        // No block of a download's begins with the same bytes as another.
+        let block = (0..size.clamp(1, (1 << 20) + 7)).map(|_| {
             state ^= state << 13;
             state ^= state >> 7;
             state ^= state << 17;
@@ -125,8 +129,14 @@ pub(crate) struct Request {
 #[derive(Default)]
 struct State {
     repositories: BTreeMap<String, BTreeMap<String, File>>,
+    /// Where the branches of a repository stand, if not where all begin.
+    heads: BTreeMap<String, String>,
+    /// What the commits before held.
+    past: BTreeMap<(String, String), BTreeMap<String, File>>,
     faults: Vec<Planned>,
     requests: Vec<Request>,
+    /// So many of them don't count any more.
+    forgotten: usize,
     /// Entries per page of a tree.
     page: usize,
     /// Who may read; anybody without.
@@ -144,7 +154,7 @@ pub(crate) struct HubDouble {
     state: Arc<Mutex<State>>,
 }
 
-/// The commit of everything.
+/// The commit of everything, until a repository advances.
 pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 impl HubDouble {
@@ -198,6 +208,15 @@ impl HubDouble {
         state.repositories.entry(repository.to_owned()).or_default().insert(path.to_owned(), file);
     }
 
+    /// Lets the branches of a repository stand at a new commit, which begins with the same files.
+    pub(crate) fn advance(&self, repository: &str, commit: &str) {
+        let mut state = self.state();
+        let old = state.heads.insert(repository.to_owned(), commit.to_owned());
+        let files = state.repositories.get(repository).cloned().unwrap_or_default();
+        let old = old.unwrap_or_else(|| COMMIT.to_owned());
+        state.past.insert((repository.to_owned(), old), files);
+    }
+
     /// Lets answers to paths that contain `at` go wrong, so many times.
     pub(crate) fn fault(&self, at: &str, times: usize, fault: Fault) {
         self.state().faults.push(Planned { at: at.to_owned(), fault, times });
@@ -219,16 +238,18 @@ impl HubDouble {
     }
 
     pub(crate) fn requests(&self) -> Vec<Request> {
-        self.state().requests.clone()
+        let state = self.state();
+        state.requests[state.forgotten..].to_vec()
     }
 
     pub(crate) fn forget_requests(&self) {
-        self.state().requests.clear();
+        let mut state = self.state();
+        state.forgotten = state.requests.len();
     }
 
     /// Bytes of bodies that were sent to answer paths that contain `at`.
     pub(crate) fn sent(&self, at: &str) -> u64 {
-        self.state().requests.iter().filter(|one| one.path.contains(at)).map(|one| one.sent).sum()
+        self.requests().iter().filter(|one| one.path.contains(at)).map(|one| one.sent).sum()
     }
 
     /// Answers one request after the other.
@@ -335,16 +356,31 @@ impl HubDouble {
         let Some(files) = state.repositories.get(&format!("{org}/{name}")) else {
             return Answer::status(404, "x-error-code: RepoNotFound");
         };
-        let known = |revision: &str| [COMMIT, "main", "refs%2Fpr%2F1"].contains(&revision);
+        let repository = format!("{org}/{name}");
+        let head = state.heads.get(&repository).map_or(COMMIT, String::as_str);
+        let at = |commit: &str| match commit {
+            commit if commit == head => Some(files),
+            commit => state.past.get(&(repository.clone(), commit.to_owned())),
+        };
+        let stands_for = |revision: &str| match revision {
+            "main" | "refs%2Fpr%2F1" => Some(head.to_owned()),
+            commit => at(commit).map(|_| commit.to_owned()),
+        };
         match rest {
-            [] if api => Answer::json(&json!({ "id": format!("{org}/{name}"), "sha": COMMIT })),
-            ["revision", revision] if api && known(revision) => {
-                Answer::json(&json!({ "sha": COMMIT, "gated": false, "siblings": [] }))
+            [] if api => Answer::json(&json!({ "id": repository, "sha": head })),
+            ["revision", revision] if api && stands_for(revision).is_some() => {
+                let commit = stands_for(revision);
+                let files = at(commit.as_deref().unwrap()).unwrap();
+                let siblings: Vec<_> =
+                    files.keys().map(|path| json!({ "rfilename": path })).collect();
+                Answer::json(&json!({ "id": repository, "sha": commit, "siblings": siblings }))
             }
-            ["tree", commit] if api && *commit == COMMIT => tree(files, state.page, path, query),
-            [commit, path @ ..] if !api && *commit == COMMIT => {
+            ["tree", commit] if api && at(commit).is_some() => {
+                tree(at(commit).unwrap(), state.page, path, query)
+            }
+            [commit, path @ ..] if !api && at(commit).is_some() => {
                 let path = path.join("/").replace("%20", " ");
-                let Some(file) = files.get(&path) else {
+                let Some(file) = at(commit).unwrap().get(&path) else {
                     return Answer::status(404, "x-error-code: EntryNotFound");
                 };
                 let mut answer = if let Some(sha256) = &file.sha256 {
@@ -358,7 +394,7 @@ impl HubDouble {
                     answer.headers.push(format!("etag: \"{}\"", file.git_blob));
                     answer
                 };
-                answer.headers.push(format!("x-repo-commit: {COMMIT}"));
+                answer.headers.push(format!("x-repo-commit: {commit}"));
                 answer
             }
             _ => Answer::status(404, "x-error-code: RevisionNotFound"),
@@ -371,7 +407,8 @@ impl HubDouble {
         };
         let state = self.state();
         let wanted = path.rsplit('/').next();
-        let all = state.repositories.values().flat_map(BTreeMap::values);
+        let all = state.repositories.values().chain(state.past.values());
+        let all = all.flat_map(BTreeMap::values);
         let mut all = all.filter(|file| file.sha256.as_deref() == wanted);
         all.next().map_or(Answer::status(404, ""), |file| {
             let mut answer = Answer::of(file.content.clone());

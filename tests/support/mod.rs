@@ -3,8 +3,12 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub(crate) mod debian;
+pub(crate) mod engines;
 pub(crate) mod hub;
+pub(crate) mod hubbed;
 pub(crate) mod litellm;
+pub(crate) mod olah;
 pub(crate) mod peers;
 pub(crate) mod project;
 pub(crate) mod quickstart;
+pub(crate) mod registry;

@@ -16,6 +16,7 @@ use std::time::Duration;
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::engines::Engine;
 use super::peers;
 
 /// The files of the project, before a test edits any.
@@ -43,7 +44,8 @@ fn fixture() -> Result<&'static Path, &'static str> {
         let lock = File::create(directory.with_extension("lock")).expect("a lock file");
         lock.lock().expect("the fixture's lock");
         // Nothing runs when it is there already, unless this goatbuild builds otherwise.
-        let template = Project { directory: Place::Kept(directory.join("project")) };
+        let template =
+            Project { directory: Place::Kept(directory.join("project")), variables: Vec::new() };
         template.write_files();
         fs::create_dir_all(directory.join("roots")).expect("a directory for roots");
         let built = template.run("apply --only image:tiny --json");
@@ -179,6 +181,8 @@ enum Place {
 /// A project with one model, `tiny`, on the local target; dropping it stops its servers.
 pub(crate) struct Project {
     directory: Place,
+    /// What every command gets in its environment.
+    variables: Vec<(String, String)>,
 }
 
 impl Project {
@@ -196,6 +200,23 @@ impl Project {
         }
     }
 
+    /// Has images run by this engine from now on.
+    pub(crate) fn served_by(&mut self, engine: &Engine) {
+        const SETTING: &str = "runtime = \"";
+        let text = self.read("goatbuild.toml");
+        let (before, rest) = text.split_once(SETTING).expect("a setting");
+        let (_, rest) = rest.split_once('"').expect("its end");
+        self.write("goatbuild.toml", &format!("{before}{SETTING}{}\"{rest}", engine.name));
+        // All of them can be asked to stop what they started.
+        for (name, value) in &engine.variables {
+            match self.variables.iter_mut().find(|(known, _)| known == name) {
+                Some((_, known)) if *name == "PATH" => *known = format!("{value}:{known}"),
+                Some((_, known)) => known.clone_from(value),
+                None => self.variables.push(((*name).to_owned(), value.clone())),
+            }
+        }
+    }
+
     /// A project that was applied once.
     pub(crate) fn applied() -> Option<Self> {
         let project = Self::new()?;
@@ -208,7 +229,10 @@ impl Project {
             // On the same file system: blobs are linked.
             peers::directory(),
         );
-        let project = Self { directory: Place::Temporary(directory.expect("a directory")) };
+        let project = Self {
+            directory: Place::Temporary(directory.expect("a directory")),
+            variables: Vec::new(),
+        };
         project.write_files();
         let template = fixture.join("project");
         for file in ["goatbuild.lock", "images/tiny.pylock.toml"] {
@@ -267,6 +291,11 @@ impl Project {
         self.write(path, &text.replace(from, to));
     }
 
+    /// Sets an environment variable for everything that is run from now on.
+    pub(crate) fn variable(&mut self, name: &str, value: &str) {
+        self.variables.push((name.to_owned(), value.to_owned()));
+    }
+
     /// The binary under test, ready for more arguments, away from the user's own settings.
     pub(crate) fn command(&self, arguments: &str) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
@@ -274,6 +303,7 @@ impl Project {
             command.env_remove(variable);
         }
         command.env("NO_COLOR", "1").env("GOATBUILD_STATE_DIR", self.state());
+        command.envs(self.variables.iter().map(|(name, value)| (name, value)));
         command.stdin(Stdio::null()).current_dir(self.root());
         command.args(arguments.split_whitespace());
         command

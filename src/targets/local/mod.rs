@@ -1,28 +1,39 @@
-//! The local target: models served on this machine, without root and without a daemon.
+//! The local target: models served on this machine, by Docker or Podman where one is, and otherwise
+//! without root and without a daemon.
 
+mod environments;
+mod place;
+mod runner;
 mod serve;
+mod server;
 mod state;
 mod warm;
+mod weights;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use async_trait::async_trait;
 use miette::Diagnostic;
 use thiserror::Error;
-use tokio::sync::Mutex;
+use tokio::sync::{Mutex, OnceCell};
 
-use super::{Deployment, Live, Target, Weights, deploy_id};
-use crate::blocking::blocking;
+use super::{Deployment, Live, Snapshot, Target, Weights, deploy_id};
+use crate::container::{Condition, Container, probe};
 use crate::event::Reporter;
-use crate::fingerprint::{Change, Key};
-use crate::hub::ModelCache;
+use crate::fingerprint::{Change, Fingerprint, Key};
+use crate::hub::{HashCache, ModelCache};
 use crate::leftovers::{Age, sweep};
 use crate::oci::Layout;
-use crate::plan::Unwanted;
-use crate::runtime;
+use crate::plan::{PlannedModel, Unwanted};
+use crate::runtime::{self, Check};
+use crate::spec::{LocalRuntime, Model};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
+pub use environments::{deployed, environments};
+use runner::{Chosen, Runner};
+use server::{Life, Running};
 use state::{Served, State};
 
 /// Why something could not be done on this machine.
@@ -37,6 +48,42 @@ pub enum LocalError {
         /// What to do about it.
         #[help]
         help: String,
+    },
+    /// What the setting names can't be had.
+    #[error("`[target.local] runtime` can't be had: {reason}")]
+    #[diagnostic(code(goatbuild::local::wished))]
+    Wished {
+        /// What is in the way.
+        reason: String,
+        /// What to do about it.
+        #[help]
+        help: Option<String>,
+    },
+    /// This system has no embedded runtime.
+    #[error("serving on {system} needs Docker or Podman: {refused}")]
+    #[diagnostic(
+        code(goatbuild::local::needs_docker),
+        help(
+            "start Docker, or a machine of Podman's; everything but serving works without: `goatbuild plan`, `goatbuild apply --only image:NAME`"
+        )
+    )]
+    NeedsEngine {
+        /// The system.
+        system: String,
+        /// What each of them said.
+        refused: String,
+    },
+    /// Who runs the server does not answer, and something holds its port.
+    #[error("port {port} is in use, maybe still by the server there: {reason}")]
+    #[diagnostic(
+        code(goatbuild::local::unreachable),
+        help("start what ran it, or stop what uses the port; nothing was stopped")
+    )]
+    Unreachable {
+        /// The port.
+        port: u16,
+        /// What was tried.
+        reason: String,
     },
     /// The port is taken.
     #[error("port {port} is in use by another program")]
@@ -139,11 +186,19 @@ pub struct Mount {
 /// This machine.
 #[derive(Debug)]
 pub struct Local {
+    /// The project's id.
+    project: String,
+    /// What is to run images.
+    wish: LocalRuntime,
     places: Places,
     model_cache: Mount,
     compile_cache: Mount,
     others: Vec<Mount>,
     seen: RwLock<State>,
+    /// How containers were when they were looked at, or when they were last started or stopped.
+    conditions: RwLock<BTreeMap<String, Condition>>,
+    /// What runs images: asked once, when it is needed.
+    chosen: OnceCell<Chosen>,
     /// Held while the state file is read, changed and written.
     writing: Mutex<()>,
 }
@@ -151,13 +206,49 @@ pub struct Local {
 impl Local {
     /// The target of one project and environment.
     pub fn new(
+        project: String,
+        wish: LocalRuntime,
         places: Places,
         model_cache: Mount,
         compile_cache: Mount,
         others: Vec<Mount>,
     ) -> Self {
-        let seen = RwLock::new(State::default());
-        Self { places, model_cache, compile_cache, others, seen, writing: Mutex::new(()) }
+        Self {
+            project,
+            wish,
+            places,
+            model_cache,
+            compile_cache,
+            others,
+            seen: RwLock::default(),
+            conditions: RwLock::default(),
+            chosen: OnceCell::new(),
+            writing: Mutex::new(()),
+        }
+    }
+
+    /// What runs images here.
+    async fn chosen(&self) -> Result<&Chosen, StepError> {
+        let system = std::env::consts::OS;
+        let choose = || runner::choose(self.wish, system, |kind| probe(kind, system == "linux"));
+        Ok(self.chosen.get_or_try_init(choose).await?)
+    }
+
+    /// Keeps how a container is.
+    fn saw(&self, container: &Container, condition: Condition) {
+        let mut conditions = self.conditions.write().unwrap_or_else(PoisonError::into_inner);
+        conditions.insert(container.id.clone(), condition);
+    }
+
+    /// How a container was when it was looked at.
+    fn seen_of(&self, container: &str) -> Life {
+        let conditions = self.conditions.read().unwrap_or_else(PoisonError::into_inner);
+        match conditions.get(container) {
+            Some(Condition::Runs) => Life::Runs,
+            Some(Condition::Altered(how) | Condition::Ended(how)) => Life::Ended(how.clone()),
+            Some(Condition::Gone) => Life::Ended("removed".to_owned()),
+            None => Life::Ended("not looked at".to_owned()),
+        }
     }
 
     fn state_file(&self) -> PathBuf {
@@ -208,11 +299,27 @@ impl Target for Local {
         "local"
     }
 
-    async fn check(&self) -> Result<(), StepError> {
-        let scratch = &self.places.ours;
-        std::fs::create_dir_all(scratch)
-            .map_err(|source| LocalError::File { path: scratch.clone(), source })?;
-        let report = runtime::check(scratch, &self.places.supervisor);
+    fn plan_model(&self, model: &Model) -> PlannedModel {
+        let hardware = model.hardware.as_ref();
+        let port = model.serve.port.as_ref().map(|port| port.value);
+        PlannedModel {
+            model: model.name.to_string(),
+            target: self.name().to_owned(),
+            app: None,
+            url: self.predict_deployment(model.name.as_str(), port).remove("url"),
+            gpu: hardware.map(|hardware| hardware.gpu.clone()),
+            gpu_count: hardware.map_or(0, |hardware| hardware.count),
+            usd_per_hour: None,
+            notes: Vec::new(),
+        }
+    }
+
+    async fn check(&self, _: &[String]) -> Result<(), StepError> {
+        match self.chosen().await?.runner {
+            Runner::Engine(_) => return Ok(()),
+            Runner::Embedded => {}
+        }
+        let report = self.try_embedded()?;
         match report.checks.into_iter().find(|check| !check.ok) {
             None => Ok(()),
             Some(check) => Err(LocalError::Runtime {
@@ -223,40 +330,48 @@ impl Target for Local {
         }
     }
 
+    async fn survey(&self) -> Result<Vec<Check>, StepError> {
+        let chosen = match self.chosen().await {
+            Ok(chosen) => chosen,
+            Err(error) => {
+                let help = error.help().map(|help| help.to_string());
+                let detail = error.to_string();
+                return Ok(vec![Check { name: "local runtime", ok: false, detail, help }]);
+            }
+        };
+        let detail = chosen.at_length();
+        let mut checks = vec![Check { name: "local runtime", ok: true, detail, help: None }];
+        if chosen.runner == Runner::Embedded {
+            checks.extend(self.try_embedded()?.checks);
+        }
+        Ok(checks)
+    }
+
+    async fn place(&self) -> Option<String> {
+        Some(match self.chosen().await {
+            Ok(chosen) => format!("served here by {chosen}"),
+            Err(error) => error.to_string(),
+        })
+    }
+
     async fn look(&self) -> Result<(), StepError> {
         let state = State::load(&self.state_file())?;
         *self.seen.write().unwrap_or_else(PoisonError::into_inner) = state;
+        self.look_at_containers().await;
         Ok(())
     }
 
-    fn observe_weights(&self, weights: &Weights, key: Option<&Key>) -> Observation {
-        let Some(key) = key else { return Observation::Unobserved(None) };
-        match self.cache().check(key) {
-            None => Observation::Absent,
-            Some(Err(file)) => drift(&file, "present", "gone or changed"),
-            Some(Ok(commit)) => Observation::Present { key: *key, facts: weights.facts(&commit) },
-        }
+    fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation {
+        self.weights_receipt(snapshot, key)
     }
 
-    async fn place_weights(&self, weights: &Weights, task: &Task) -> Result<Outcome, StepError> {
-        let (cache, weights, key) = (self.cache(), weights.clone(), task.key);
-        let reporter = task.reporter.clone();
-        blocking(move || {
-            let copied = cache.install(
-                key,
-                &weights.repository,
-                &weights.manifest,
-                &weights.from,
-                &reporter,
-            )?;
-            let facts = weights.facts(&weights.manifest.commit());
-            let evidence = [
-                ("bytes".to_owned(), weights.manifest.size().to_string()),
-                ("copied".to_owned(), copied.to_string()),
-            ];
-            Ok(Outcome { facts, evidence: evidence.into() })
-        })
-        .await
+    async fn place_weights(
+        &self,
+        weights: &Weights,
+        known: &dyn HashCache,
+        task: &Task,
+    ) -> Result<Outcome, StepError> {
+        self.place(weights, known, task).await
     }
 
     fn observe_warmup(&self, model: &str, key: Option<&Key>) -> Observation {
@@ -269,12 +384,16 @@ impl Target for Local {
 
     fn observe_deployment(&self, model: &str) -> Observation {
         let Some(served) = self.served(model) else { return Observation::Absent };
-        let alive = served.instance.as_ref().is_some_and(runtime::is_alive);
-        match (served.healthy, alive) {
-            (true, true) => Observation::Present { key: served.key, facts: served.facts },
-            (true, false) => drift("process", "running", "ended"),
+        let kind = served.instance.as_ref().map_or("process", Running::kind);
+        match (served.healthy, self.life(&served)) {
+            (true, Life::Runs) => Observation::Present { key: served.key, facts: served.facts },
+            (true, Life::Ended(how)) => drift(kind, "running", &how),
             (false, _) => drift("start", "finished", "not finished"),
         }
+    }
+
+    fn applied_deployment(&self, model: &str) -> Option<Fingerprint> {
+        self.served(model)?.applied
     }
 
     fn predict_deployment(&self, model: &str, port: Option<u16>) -> Facts {
@@ -290,12 +409,15 @@ impl Target for Local {
     }
 
     fn observe_smoke(&self, model: &str) -> Observation {
-        match self.served(model).and_then(|served| Some((served.smoke?, served.facts))) {
-            Some((key, mut facts)) => {
-                facts.retain(|name, _| name == "instance");
+        let Some(served) = self.served(model) else { return Observation::Absent };
+        let instance = served.facts.get("instance").map(String::as_str).unwrap_or_default();
+        match (served.smoke, served.tested) {
+            (None, _) => Observation::Absent,
+            (Some(_), Some(tested)) if tested != instance => drift("instance", &tested, instance),
+            (Some(key), _) => {
+                let facts = [("instance".to_owned(), instance.to_owned())].into();
                 Observation::Present { key, facts }
             }
-            None => Observation::Absent,
         }
     }
 
@@ -304,7 +426,7 @@ impl Target for Local {
             if let Some(served) = state.served.get_mut(model)
                 && served.facts.get("instance").is_some_and(|found| found == instance)
             {
-                served.smoke = Some(key);
+                (served.smoke, served.tested) = (Some(key), None);
             }
         })
         .await
@@ -327,26 +449,36 @@ impl Target for Local {
 
     async fn remove(&self, model: &str) -> Result<(), StepError> {
         if let Some(served) = self.served(model) {
-            self.stop(&served).await?;
+            // Both may run when a start was cut short.
+            for served in [Some(&served), served.previous.as_deref()].into_iter().flatten() {
+                self.stop(served).await?;
+            }
         }
         self.change(|state| drop(state.served.remove(model))).await
     }
 
     fn live(&self) -> Vec<Live> {
         let describe = |(model, served): (&String, &Served)| {
-            let alive = served.instance.as_ref().is_some_and(runtime::is_alive);
+            let life = self.life(served);
             Live {
                 model: model.clone(),
                 key: Some(served.key),
-                state: match (alive, served.healthy) {
-                    (true, true) => "running",
-                    (true, false) => "starting",
-                    (false, _) => "stopped",
+                state: match (&life, served.healthy) {
+                    (Life::Runs, true) => "running",
+                    (Life::Runs, false) => "starting",
+                    (Life::Ended(_), _) => "stopped",
                 },
                 url: serve::url(served.port),
+                pid: match (&served.instance, &life) {
+                    (Some(Running::Embedded(process)), Life::Runs) => Some(process.pid),
+                    _ => None,
+                },
                 since: served.since.clone(),
-                detail: match &served.instance {
-                    Some(instance) if alive => format!("process {}", instance.pid),
+                detail: match (&served.instance, life) {
+                    (Some(instance), Life::Runs) => instance.describe(),
+                    (Some(Running::Container(_)), Life::Ended(how)) => {
+                        format!("{how}; `goatbuild apply` starts it again")
+                    }
                     _ => "`goatbuild apply` starts it again".to_owned(),
                 },
             }
@@ -360,28 +492,13 @@ impl Target for Local {
     }
 }
 
-impl Weights {
-    fn facts(&self, commit: &str) -> Facts {
-        [
-            ("repository".to_owned(), self.repository.clone()),
-            ("commit".to_owned(), commit.to_owned()),
-        ]
-        .into()
-    }
-
-    /// The facts, which are known before the weights are anywhere.
-    pub fn predicted(&self) -> Facts {
-        self.facts(&self.manifest.commit())
-    }
-}
-
 impl Local {
     /// Removes what commands that were killed left half-made. The caller holds the locks.
     pub fn sweep(&self) {
         sweep(&self.places.ours, ".tmp", Age::Old);
         let roots = self.places.state.join("roots");
         // Other projects unpack there too; who does, holds the lock.
-        if let Ok(_unpacking) = serve::unpacking(&roots, false, &Reporter::silent()) {
+        if let Ok(_unpacking) = place::unpacking(&roots, false, &Reporter::silent()) {
             sweep(&roots, ".unpacking-", Age::Any);
         }
         let volumes = self.places.cache.join("volumes");
@@ -393,6 +510,14 @@ impl Local {
                 sweep(&model.path().join("refs"), ".tmp", Age::Any);
             }
         }
+    }
+
+    /// Tries out the embedded runtime.
+    fn try_embedded(&self) -> Result<runtime::Report, StepError> {
+        let scratch = &self.places.ours;
+        std::fs::create_dir_all(scratch)
+            .map_err(|source| LocalError::File { path: scratch.clone(), source })?;
+        Ok(runtime::check(scratch, &self.places.supervisor))
     }
 
     fn log_file(&self, model: &str) -> PathBuf {

@@ -1,27 +1,16 @@
 //! Starting, replacing and stopping a server on this machine.
 
-use std::fs::{File, TryLockError};
 use std::net::{Ipv4Addr, TcpListener};
-use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
+use super::server::{Recipe, Started, Stay};
 use super::state::Served;
-use super::{Deployment, Local, LocalError, Mount, end_of, length};
-use crate::blocking::blocking;
+use super::{Deployment, Local, LocalError, end_of, length};
 use crate::clock::now;
 use crate::event::Reporter;
 use crate::fetch::hex;
-use crate::hub::ModelCache;
-use crate::oci;
 use crate::openai::Server;
-use crate::runtime::{self, Bind, Sandbox};
 use crate::step::{Facts, Outcome, StepError, Task};
-
-/// How long a server may take to end when asked to.
-const GRACE: Duration = Duration::from_secs(10);
-
-/// Where the directory that names the model is inside the image.
-const WORK: &str = "/srv/goatbuild";
 
 /// The address of a server on this machine.
 pub(super) fn url(port: u16) -> String {
@@ -41,35 +30,36 @@ impl Local {
         // Also that of a start that was cut short: the plan predicted it.
         let kept = self.served(model).map(|served| served.port);
         let old = self.settled(model).await?;
-        task.reporter.message("unpacking the image");
-        let root = self.root(&deployment.image, &task.reporter).await?;
-        let running = old.as_ref().and_then(|old| old.instance.as_ref());
-        let ours = old.as_ref().filter(|_| running.is_some_and(runtime::is_alive));
+        let ours = match &old {
+            Some(served) if self.may_listen(served).await => Some(served.port),
+            _ => None,
+        };
         let port = match deployment.port.or(kept) {
-            Some(port) if ours.is_none_or(|ours| ours.port != port) && is_taken(port) => {
+            Some(port) if ours != Some(port) && is_taken(port) => {
                 return Err(LocalError::Port { port }.into());
             }
             Some(port) => port,
             None => free_port()?,
         };
-        let sandbox = self.sandbox(deployment, root, port)?;
-        let instance_id = random_id();
+        let recipe = self.recipe(deployment, port, &task.reporter).await?;
         let facts: Facts = [
-            ("instance".to_owned(), instance_id.clone()),
+            ("instance".to_owned(), random_id()),
             ("url".to_owned(), url(port)),
             ("served-name".to_owned(), deployment.served_name.clone()),
         ]
         .into();
         let mut served = Served {
             key: task.key,
+            applied: Some(task.fingerprint.clone()),
             healthy: false,
             facts: facts.clone(),
             port,
             instance: None,
-            sandbox,
+            recipe,
             health: deployment.health.clone(),
             since: now(),
             smoke: None,
+            tested: None,
             previous: old.clone().map(Box::new),
         };
         self.keep(model, &served).await?;
@@ -77,18 +67,20 @@ impl Local {
             task.reporter.message("stopping the old server");
             self.stop(old).await?;
         }
+        self.clear(model).await?;
         task.reporter.message(format!("starting on port {port}"));
         let begins = length(&self.log_file(model));
-        let started = self.start(&mut served, &instance_id);
-        let outcome = match started {
-            Ok(()) => {
-                self.keep(model, &served).await?;
-                self.healthy(model, &served, deployment.startup_timeout, &task.reporter).await
+        let timeout = deployment.startup_timeout;
+        let mut started = Started::default();
+        let outcome = match self.make_and_start(model, &mut served).await {
+            Ok(running) => {
+                started = running;
+                self.healthy(model, &served, timeout, &task.reporter).await
             }
             Err(error) => Err(Unserved::Other(error)),
         };
         if let Err(unserved) = outcome {
-            self.stop(&served).await?;
+            self.stop_started(&served, started).await?;
             // The old server goes on in the same log.
             let log = end_of(&self.log_file(model), begins);
             let restored = self.restore(model, old).await?;
@@ -112,19 +104,15 @@ impl Local {
         }
     }
 
-    /// Stops a server, whatever its state.
-    pub(super) async fn stop(&self, served: &Served) -> Result<(), StepError> {
-        // A start that was cut short may run without having been written down.
-        let started = || served.facts.get("instance").and_then(|id| runtime::find(id));
-        if let Some(instance) = served.instance.clone().or_else(started) {
-            runtime::stop(&instance, GRACE).await?;
+    /// Starts a server, and writes it down before and after.
+    async fn make_and_start(&self, model: &str, served: &mut Served) -> Result<Started, StepError> {
+        self.make(model, served).await?;
+        if served.instance.is_some() {
+            self.keep(model, served).await?;
         }
-        Ok(())
-    }
-
-    fn start(&self, served: &mut Served, instance: &str) -> Result<(), StepError> {
-        served.instance = Some(runtime::spawn(&served.sandbox, instance, &self.places.supervisor)?);
-        Ok(())
+        let started = self.start(served, Stay::ForGood).await?;
+        self.keep(model, served).await?;
+        Ok(started)
     }
 
     async fn keep(&self, model: &str, served: &Served) -> Result<(), StepError> {
@@ -137,16 +125,22 @@ impl Local {
             self.change(|state| drop(state.served.remove(model))).await?;
             return Ok(String::new());
         };
-        let instance = random_id();
         let timeout = Duration::from_secs(600);
-        old.facts.insert("instance".to_owned(), instance.clone());
-        (old.smoke, old.instance) = (None, None);
+        let before = old.facts.insert("instance".to_owned(), random_id());
+        // The test that was passed is remembered as another instance's.
+        old.tested = old.tested.or(before);
+        old.instance = None;
         // Before the start and right after it: whatever kills this process, the next one finds it.
         self.keep(model, &old).await?;
-        let started = self.start(&mut old, &instance);
-        self.keep(model, &old).await?;
-        let outcome = match started {
-            Ok(()) => self.healthy(model, &old, timeout, &Reporter::silent()).await,
+        if let Recipe::Container(recipe) = &mut old.recipe
+            && let Ok(image) = self.layout()?.read_image(&recipe.digest)
+        {
+            // Somebody may have removed it there meanwhile.
+            let (kind, silent) = (recipe.engine, Reporter::silent());
+            recipe.image = self.hand_over(kind, &image, &recipe.image_name, &silent).await?;
+        }
+        let outcome = match self.make_and_start(model, &mut old).await {
+            Ok(_) => self.healthy(model, &old, timeout, &Reporter::silent()).await,
             Err(error) => Err(Unserved::Other(error)),
         };
         Ok(match outcome {
@@ -165,132 +159,32 @@ impl Local {
     ) -> Result<(), Unserved> {
         let api = Server::local(&url(served.port), Duration::from_secs(5))
             .map_err(|error| Unserved::Other(error.into()))?;
+        let pause = match served.recipe {
+            Recipe::Embedded(_) => Duration::ZERO,
+            // To ask is to run a program.
+            Recipe::Container(_) => Duration::from_millis(500),
+        };
         let began = Instant::now();
+        let mut asked: Option<Instant> = None;
         let mut last = None;
         while began.elapsed() < timeout {
             reporter.check().map_err(|_| Unserved::Interrupted)?;
             last = api.status(&served.health).await.or(last);
-            if last.is_some_and(|status| (200..300).contains(&status)) {
-                // Something else may answer there; only our own process counts.
-                if served.instance.as_ref().is_some_and(runtime::is_alive) {
+            let answers = last.is_some_and(|status| (200..300).contains(&status));
+            if answers || asked.is_none_or(|asked| asked.elapsed() >= pause) {
+                // Something else may answer there; only our own server counts.
+                if !self.is_alive(served).await.map_err(Unserved::Other)? {
+                    return Err(Unserved::Ended);
+                }
+                if answers {
                     return Ok(());
                 }
-            }
-            if !served.instance.as_ref().is_some_and(runtime::is_alive) {
-                return Err(Unserved::Ended);
+                asked = Some(Instant::now());
             }
             reporter.message(format!("{model}: waiting for {}", served.health));
             tokio::time::sleep(Duration::from_millis(100)).await;
         }
         Err(Unserved::Late(last))
-    }
-
-    /// The image flattened into one directory, made once per digest.
-    pub(super) async fn root(
-        &self,
-        image: &str,
-        reporter: &Reporter,
-    ) -> Result<PathBuf, StepError> {
-        let roots = self.places.state.join("roots");
-        let root = roots.join(image.replace(':', "-"));
-        if root.is_dir() {
-            return Ok(root);
-        }
-        let (layout, image, reporter) = (self.layout()?, image.to_owned(), reporter.clone());
-        blocking(move || {
-            let unusable = |source| LocalError::File { path: roots.clone(), source };
-            let _unpacking = unpacking(&roots, true, &reporter)?;
-            if root.is_dir() {
-                return Ok(root);
-            }
-            let unpacked = tempfile::Builder::new()
-                .prefix(".unpacking-")
-                .tempdir_in(&roots)
-                .map_err(unusable)?;
-            oci::unpack_layers(&layout, &layout.read_image(&image)?, unpacked.path(), &reporter)?;
-            runtime::prepare_root(unpacked.path())?;
-            std::fs::create_dir_all(unpacked.path().join(WORK.trim_start_matches('/')))
-                .map_err(unusable)?;
-            let made = unpacked.keep();
-            if let Err(source) = std::fs::rename(&made, &root) {
-                let _ = std::fs::remove_dir_all(&made);
-                if !root.is_dir() {
-                    return Err(LocalError::File { path: root, source }.into());
-                }
-            }
-            Ok(root)
-        })
-        .await
-    }
-
-    pub(super) fn sandbox(
-        &self,
-        deployment: &Deployment,
-        root: PathBuf,
-        port: u16,
-    ) -> Result<Sandbox, StepError> {
-        let mut binds = Vec::new();
-        for mount in [&self.model_cache, &self.compile_cache].into_iter().chain(&self.others) {
-            binds.push(self.bind(mount, deployment)?);
-        }
-        let work = self.work(deployment)?;
-        binds.push(Bind { source: work, target: WORK.into(), read_only: true });
-        let layout = self.layout()?;
-        let mut environment = layout.read_image(&deployment.image)?.environment();
-        environment.extend(deployment.environment.clone());
-        let log = self.log_file(&deployment.model);
-        if let Some(parent) = log.parent() {
-            std::fs::create_dir_all(parent)
-                .map_err(|source| LocalError::File { path: parent.to_owned(), source })?;
-        }
-        Ok(Sandbox {
-            root,
-            binds,
-            env: environment,
-            command: (deployment.command)(&deployment.served_name, port),
-            workdir: WORK.to_owned(),
-            log,
-        })
-    }
-
-    /// The volume's directory; of the compile cache, the part that belongs to the warm-up.
-    fn bind(&self, mount: &Mount, deployment: &Deployment) -> Result<Bind, StepError> {
-        let mut source = self.volume(mount);
-        let mut read_only = *mount == self.model_cache;
-        if *mount == self.compile_cache
-            && let Some(key) = &deployment.warm_cache
-        {
-            source = source.join(key.to_string());
-            read_only = false;
-        }
-        std::fs::create_dir_all(&source)
-            .map_err(|error| LocalError::File { path: source.clone(), source: error })?;
-        let source = std::path::absolute(&source)
-            .map_err(|error| LocalError::File { path: source.clone(), source: error })?;
-        Ok(Bind { source, target: PathBuf::from(&mount.path), read_only })
-    }
-
-    /// A directory in which the served name is a link to the weights, so that one name serves on
-    /// the command line, in requests and as a path.
-    fn work(&self, deployment: &Deployment) -> Result<PathBuf, StepError> {
-        let work = self.places.ours.join("work").join(&deployment.model);
-        let (repository, commit) = &deployment.weights;
-        let target = format!(
-            "{}/{}",
-            self.model_cache.path.trim_end_matches('/'),
-            ModelCache::snapshot(repository, commit)
-        );
-        let link = work.join(&deployment.served_name);
-        let unusable = |source| LocalError::File { path: link.clone(), source };
-        std::fs::create_dir_all(link.parent().unwrap_or(&work)).map_err(unusable)?;
-        if std::fs::read_link(&link).is_ok_and(|found| found.as_os_str() == target.as_str()) {
-            return Ok(work);
-        }
-        let next = work.join(".next");
-        let _ = std::fs::remove_file(&next);
-        std::os::unix::fs::symlink(&target, &next).map_err(unusable)?;
-        std::fs::rename(&next, &link).map_err(unusable)?;
-        Ok(work)
     }
 }
 
@@ -326,28 +220,6 @@ pub(super) fn explain(
     }
 }
 
-/// The right to make roots, of which all projects of this machine share one directory.
-pub(super) fn unpacking(roots: &Path, wait: bool, reporter: &Reporter) -> Result<File, StepError> {
-    let unusable = |source| LocalError::File { path: roots.to_owned(), source };
-    std::fs::create_dir_all(roots).map_err(unusable)?;
-    let lock = File::options()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(roots.join(".lock"))
-        .map_err(unusable)?;
-    loop {
-        match lock.try_lock() {
-            Ok(()) => return Ok(lock),
-            Err(TryLockError::WouldBlock) if wait => {
-                reporter.check()?;
-                std::thread::sleep(Duration::from_millis(100));
-            }
-            Err(error) => return Err(unusable(error.into()).into()),
-        }
-    }
-}
-
 /// Why a server that was started does not serve.
 #[derive(Debug)]
 pub(super) enum Unserved {
@@ -361,7 +233,7 @@ pub(super) enum Unserved {
     Other(StepError),
 }
 
-fn is_taken(port: u16) -> bool {
+pub(super) fn is_taken(port: u16) -> bool {
     TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err()
 }
 

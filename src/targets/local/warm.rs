@@ -8,12 +8,12 @@ use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use super::serve::{explain, free_port, random_id, url};
+use super::server::Stay;
 use super::state::Served;
 use super::{Deployment, Local, LocalError, end_of, length};
 use crate::clock::now;
 use crate::fingerprint::Key;
 use crate::openai::Server;
-use crate::runtime;
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
 /// Written last, beside the warmed directory.
@@ -91,24 +91,33 @@ impl Local {
 
     /// Starts the engine on a port of its own, asks it something, and stops it.
     async fn try_out(&self, deployment: &Deployment, task: &Task) -> Result<Duration, StepError> {
+        self.clear(&deployment.model).await?;
         let port = free_port()?;
-        let root = self.root(&deployment.image, &task.reporter).await?;
-        let sandbox = self.sandbox(deployment, root, port)?;
+        let recipe = self.recipe(deployment, port, &task.reporter).await?;
         let begins = length(&self.log_file(&deployment.model));
         let began = Instant::now();
-        // Attached: an apply that is killed leaves no engine behind on the accelerator.
-        let attached = runtime::attach(&sandbox, &random_id(), &self.places.supervisor)?;
-        let served = Served {
+        let mut served = Served {
             key: task.key,
+            applied: None,
             healthy: false,
-            facts: Facts::new(),
+            facts: [("instance".to_owned(), random_id())].into(),
             port,
-            instance: Some(attached.instance.clone()),
-            sandbox,
+            instance: None,
+            recipe,
             health: deployment.health.clone(),
             since: now(),
             smoke: None,
+            tested: None,
             previous: None,
+        };
+        self.make(&deployment.model, &mut served).await?;
+        // An apply that is killed leaves no engine behind on the accelerator.
+        let started = match self.start(&mut served, Stay::WithUs).await {
+            Ok(started) => started,
+            Err(error) => {
+                self.stop(&served).await?;
+                return Err(error);
+            }
         };
         let timeout = deployment.startup_timeout;
         let healthy = self.healthy(&deployment.model, &served, timeout, &task.reporter).await;
@@ -116,16 +125,18 @@ impl Local {
         let asked = match healthy {
             Ok(()) => {
                 let api = Server::local(&url(port), Duration::from_secs(120))?;
-                api.chat(&deployment.served_name).await.map(drop).map_err(StepError::from)
+                Ok(api.chat(&deployment.served_name).await.map(drop))
             }
+            Err(unserved) => Err(unserved),
+        };
+        self.stop_started(&served, started).await?;
+        match asked {
+            Ok(chatted) => chatted.map(|()| took).map_err(StepError::from),
             Err(unserved) => {
                 let log = end_of(&self.log_file(&deployment.model), begins);
                 Err(explain(deployment, unserved, String::new(), log))
             }
-        };
-        self.stop(&served).await?;
-        drop(attached);
-        asked.map(|()| took)
+        }
     }
 }
 

@@ -56,7 +56,7 @@ impl<'de> Deserialize<'de> for UsdPerHour {
 
 /// One model of a plan, as its target will serve it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Served {
+pub struct PlannedModel {
     /// The model.
     pub model: String,
     /// The target's name.

@@ -1,0 +1,162 @@
+//! `goatbuild image load` and `goatbuild image export`: images for others to run.
+
+use std::io::{IsTerminal as _, Write as _};
+use std::path::{Path, PathBuf};
+
+use clap::{Args, ValueEnum};
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::{Exit, Global, session};
+use crate::blocking::blocking;
+use crate::container::{self, Kind, image_name};
+use crate::oci::{self, Layout, OciError, archive_size, write_archive};
+use crate::ui;
+
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// The image
+    image: String,
+    /// Who takes it; the one that answers, Docker first, without it
+    into: Option<Into>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Into {
+    Docker,
+    Podman,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The image
+    image: String,
+    /// The archive to write; `-` is standard output
+    file: PathBuf,
+}
+
+/// Why an image can't be handed on.
+#[derive(Debug, Error, Diagnostic)]
+enum ExportError {
+    /// It was never built here, or `cache/` was deleted.
+    #[error("image {image} is not built")]
+    #[diagnostic(
+        code(goatbuild::image::not_built),
+        help("run `goatbuild apply --only image:{image}`")
+    )]
+    NotBuilt {
+        /// The image.
+        image: String,
+    },
+    /// An archive is nothing for a terminal.
+    #[error("an archive on a terminal is of no use")]
+    #[diagnostic(code(goatbuild::usage::terminal), help("name a file, or pipe it to a program"))]
+    Terminal,
+    /// The file can't be written.
+    #[error("{} can't be written: {source}", path.display())]
+    #[diagnostic(code(goatbuild::image::file), help("is the disk full? check the permissions"))]
+    File {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+pub(crate) async fn load(global: &Global, arguments: &LoadArgs) -> Result<Exit, Report> {
+    let (layout, image) = built(global, &arguments.image)?;
+    let kind = match arguments.into {
+        Some(Into::Docker) => Kind::Docker,
+        Some(Into::Podman) => Kind::Podman,
+        None => whoever_answers().await?,
+    };
+    let (reporter, finish) = ui::preparing();
+    let name = &arguments.image;
+    let handed = container::hand_over(kind, &layout, &image, name, &reporter).await;
+    finish();
+    let (id, is_new) = handed?;
+    let verb = if is_new { "has taken" } else { "has" };
+    ui::note(&format!("{kind} {verb} image {name} as {id}"));
+    ui::print_line(&image_name(name, &image));
+    Ok(Exit::Done)
+}
+
+/// Docker, or else Podman, or else what Docker has to say.
+async fn whoever_answers() -> Result<Kind, Report> {
+    let linux = std::env::consts::OS == "linux";
+    let refused = match container::probe(Kind::Docker, linux).await {
+        Ok(engine) => return Ok(engine.kind),
+        Err(refused) => refused,
+    };
+    match container::probe(Kind::Podman, linux).await {
+        Ok(engine) => Ok(engine.kind),
+        Err(_) => Err(refused.into()),
+    }
+}
+
+pub(crate) async fn export(global: &Global, arguments: &ExportArgs) -> Result<Exit, Report> {
+    let (layout, image) = built(global, &arguments.image)?;
+    let file = arguments.file.clone();
+    let is_stdout = file == Path::new("-");
+    if is_stdout && std::io::stdout().is_terminal() {
+        return Err(ExportError::Terminal.into());
+    }
+    let name = image_name(&arguments.image, &image);
+    let (reporter, finish) = ui::preparing();
+    let size = archive_size(&layout, &image)?;
+    reporter.expect(size);
+    let (path, called) = (file.clone(), name.clone());
+    let written = blocking(move || {
+        if is_stdout {
+            let out = std::io::stdout().lock();
+            return Ok(write_archive(&layout, &image, &called, out, &reporter).map(drop)?);
+        }
+        // Under its name once it is whole, like everything else.
+        let failed = |source| ExportError::File { path: path.clone(), source };
+        let parent = match path.parent() {
+            Some(parent) if parent != Path::new("") => parent,
+            _ => Path::new("."),
+        };
+        let temporary = tempfile::Builder::new()
+            .prefix(crate::leftovers::TEMPORARY)
+            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+            .tempfile_in(parent)
+            .map_err(failed)?;
+        let temporary = write_archive(&layout, &image, &called, temporary, &reporter)?;
+        temporary.as_file().sync_all().map_err(failed)?;
+        temporary.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(())
+    })
+    .await;
+    finish();
+    written?;
+    let _ = std::io::stdout().flush();
+    if !is_stdout {
+        ui::note(&format!("{name}: {} in {}", ui::bytes(size), file.display()));
+    }
+    Ok(Exit::Done)
+}
+
+/// The image as it was built here, complete.
+fn built(global: &Global, name: &str) -> Result<(Layout, oci::Image), Report> {
+    let (workspace, _) = session::open_anyway(global)?;
+    let images = &workspace.project.images;
+    if !images.contains_key(name) {
+        return Err(session::unknown(
+            "image",
+            name,
+            images.keys().map(crate::spec::ImageName::as_str),
+        )
+        .into());
+    }
+    let not_built = || ExportError::NotBuilt { image: name.to_owned() };
+    let layout = workspace.layout()?;
+    let image = match layout.read_image(name) {
+        Ok(image) if image.is_complete(&layout) => image,
+        Ok(_) | Err(OciError::NoImage { .. } | OciError::Missing { .. }) => {
+            return Err(not_built().into());
+        }
+        Err(error) => return Err(error.into()),
+    };
+    Ok((layout, image))
+}

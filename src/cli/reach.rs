@@ -1,0 +1,78 @@
+//! Which models an apply would serve, and so which targets it needs: known before anything is
+//! locked.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use miette::Report;
+
+use super::Selection;
+use crate::spec::{Builder, Model, ModelSource, TargetKind};
+use crate::step::StepId;
+use crate::workspace::Workspace;
+
+/// Fails when a target that the apply needs can't be used from here.
+pub(crate) async fn check_targets(
+    workspace: &Workspace,
+    selection: &Selection,
+) -> Result<(), Report> {
+    let mut needed: BTreeMap<TargetKind, Vec<String>> = BTreeMap::new();
+    for (target, what) in wanted(workspace, selection) {
+        needed.entry(target).or_default().push(what);
+    }
+    // The farthest target first: it is the one that most likely can't be reached.
+    for (kind, what) in needed.into_iter().rev() {
+        workspace.target_of(kind).check(&what).await?;
+    }
+    Ok(())
+}
+
+/// What is to be done at a target: a model to serve, or a step that was named.
+fn wanted(workspace: &Workspace, selection: &Selection) -> BTreeSet<(TargetKind, String)> {
+    let models = workspace.project.models.values();
+    if selection.wishes.only.is_empty() {
+        let all = selection.models.is_empty();
+        let named = |model: &&std::sync::Arc<Model>| {
+            all || selection.models.iter().any(|name| name == model.name.as_str())
+        };
+        return models.filter(named).map(|it| (it.target, it.name.to_string())).collect();
+    }
+    let mut wanted = BTreeSet::new();
+    for name in &selection.wishes.only {
+        let step = StepId::from(name.as_str());
+        let users = workspace.project.models.values().filter(|model| uses(model, &step));
+        for model in users {
+            if is_elsewhere(workspace, model, &step) {
+                wanted.insert((model.target, name.clone()));
+            }
+        }
+    }
+    wanted
+}
+
+/// Whether a step belongs to this model, as far as names tell.
+fn uses(model: &Model, step: &StepId) -> bool {
+    let name = step.name().split('@').next().unwrap_or_default();
+    match step.kind() {
+        "base" | "wheels" | "image" | "push" => {
+            name.split('/').next() == Some(model.image.value.as_str())
+        }
+        "weights" => {
+            let of = |source: &ModelSource| match source {
+                ModelSource::Path(path) => path == name,
+                ModelSource::Hub(source) => source.repository == name,
+            };
+            of(&model.source) || model.draft.as_ref().is_some_and(|draft| of(&draft.source))
+        }
+        _ => name == model.name.as_str(),
+    }
+}
+
+/// Whether the step takes place at the model's target and not in this machine's cache.
+fn is_elsewhere(workspace: &Workspace, model: &Model, step: &StepId) -> bool {
+    let builder = workspace.project.builder_of(workspace.project.image_of(model));
+    match (step.kind(), model.target) {
+        ("image", TargetKind::Modal) => builder == Builder::Modal,
+        ("base" | "wheels", _) | ("image" | "weights", TargetKind::Local) => false,
+        _ => true,
+    }
+}

@@ -1,0 +1,167 @@
+//! Bringing a revision's files into a volume: what is here is reused, the rest is fetched.
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use futures_util::{FutureExt as _, StreamExt as _};
+use tokio::sync::Semaphore;
+
+use super::download::{CONNECTIONS, Download};
+use super::part::Part;
+use super::reuse::{find, in_cache, is_known, remember};
+use super::{HashCache, Hub, HubError, ModelCache};
+use crate::event::{Cancelled, Reporter};
+use crate::lock::hub::RemoteFile;
+
+/// So many files are looked at, or fetched, at once.
+const FILES: usize = 4;
+
+/// What a fetch came to, in bytes. Files with the same bytes are one.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Fetched {
+    /// Came from the hub.
+    pub fetched: u64,
+    /// Were here: in the volume, in an unfinished file, or in a cache of the user's own.
+    pub reused: u64,
+}
+
+/// What all files of one fetch share.
+struct Fetch<'a> {
+    hub: &'a Hub,
+    repository: &'a str,
+    commit: &'a str,
+    blobs: PathBuf,
+    known: &'a dyn HashCache,
+    reporter: &'a Reporter,
+    connections: Arc<Semaphore>,
+}
+
+impl Hub {
+    /// Brings files of a commit into a cache, every one verified, and makes them its snapshot.
+    ///
+    /// What a killed run left is taken up; `known` remembers which blobs are verified.
+    pub async fn fetch(
+        &self,
+        repository: &str,
+        commit: &str,
+        files: &[RemoteFile],
+        cache: &ModelCache,
+        known: &dyn HashCache,
+        reporter: &Reporter,
+    ) -> Result<Fetched, HubError> {
+        let blobs = cache.prepare(repository)?;
+        let mut seen = HashSet::new();
+        let blobs_of: Vec<&RemoteFile> =
+            files.iter().filter(|file| seen.insert(&file.digest)).collect();
+        let fetch = Fetch {
+            hub: self,
+            repository,
+            commit,
+            blobs,
+            known,
+            reporter,
+            connections: Arc::new(Semaphore::new(CONNECTIONS)),
+        };
+        fetch.check_room(&blobs_of)?;
+        reporter.expect(blobs_of.iter().map(|file| file.size).sum());
+        let mut done = Fetched::default();
+        // Made before any is awaited: a closure that is kept would have to serve every lifetime.
+        let each: Vec<_> = blobs_of.into_iter().map(|file| fetch.one(file).boxed()).collect();
+        let mut each = futures_util::stream::iter(each).buffer_unordered(FILES);
+        while let Some(one) = each.next().await {
+            let one = one?;
+            done.fetched += one.fetched;
+            done.reused += one.reused;
+        }
+        cache.link(repository, commit, files)?;
+        Ok(done)
+    }
+}
+
+impl Fetch<'_> {
+    /// Fails when what has to be fetched has no room, before any of it is.
+    fn check_room(&self, files: &[&RemoteFile]) -> Result<(), HubError> {
+        let is_here = |path: &Path, file: &RemoteFile| {
+            std::fs::metadata(path).is_ok_and(|found| found.len() == file.size)
+        };
+        let missing = |file: &&&RemoteFile| {
+            let caches = &self.hub.settings.caches;
+            let of_user = |cache: &PathBuf| is_here(&in_cache(cache, self.repository, file), file);
+            !is_here(&self.blobs.join(file.digest.hex()), file) && !caches.iter().any(of_user)
+        };
+        let needed = files.iter().filter(missing);
+        let needed = needed.map(|file| file.size - Part::on_disk(&self.blobs, file)).sum();
+        match available(&self.blobs) {
+            Some(available) if available < needed => {
+                Err(HubError::DiskFull { path: self.blobs.clone(), needed, available })
+            }
+            _ => Ok(()),
+        }
+    }
+
+    /// Brings one blob here.
+    async fn one(&self, file: &RemoteFile) -> Result<Fetched, HubError> {
+        let blob = self.blobs.join(file.digest.hex());
+        if is_known(&blob, file, self.known) {
+            self.reporter.advance(file.size)?;
+            self.reporter.reused(file.size);
+            return Ok(Fetched { fetched: 0, reused: file.size });
+        }
+        let is_here = {
+            let (blob, repository) = (blob.clone(), self.repository.to_owned());
+            let (file, reporter) = (file.clone(), self.reporter.clone());
+            let settings = Arc::clone(&self.hub.settings);
+            offload(move || find(&blob, &repository, &file, &settings.caches, &reporter)).await??
+        };
+        let fetched = if is_here { 0 } else { self.download(file, &blob).await? };
+        remember(&blob, file, self.known);
+        self.reporter.reused(file.size - fetched);
+        Ok(Fetched { fetched, reused: file.size - fetched })
+    }
+
+    /// Fetches one blob, and returns how many bytes of it were not here.
+    async fn download(&self, file: &RemoteFile, blob: &Path) -> Result<u64, HubError> {
+        self.reporter.message(format!("fetching {}", file.path));
+        loop {
+            let download = Download::begin(
+                self.hub,
+                self.repository,
+                self.commit,
+                file,
+                &self.blobs,
+                &self.connections,
+                self.reporter,
+            )?;
+            let before = download.here();
+            self.reporter.advance(before)?;
+            match download.complete(blob).await {
+                // What was here may have been damaged; what has just been fetched is not fetched
+                // again.
+                Err(HubError::Damaged { .. }) if before > 0 => {
+                    self.reporter.log(format!("what there was of {} is damaged", file.path));
+                    self.reporter.expect(file.size);
+                }
+                Ok(()) => return Ok(file.size - before),
+                Err(error) => return Err(error),
+            }
+        }
+    }
+}
+
+/// Free bytes for a user like us, where the system tells.
+pub(super) fn available(directory: &Path) -> Option<u64> {
+    let found = rustix::fs::statvfs(directory).ok()?;
+    Some(found.f_bavail.saturating_mul(found.f_frsize))
+}
+
+/// Runs work that hashes or writes on a thread of its own. A panic in it goes on here.
+pub(super) async fn offload<T: Send + 'static>(
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<T, Cancelled> {
+    match tokio::task::spawn_blocking(work).await {
+        Ok(outcome) => Ok(outcome),
+        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+        Err(_) => Err(Cancelled),
+    }
+}

@@ -1,0 +1,128 @@
+//! Files that are here already: in the volume, or in a cache of the user's own.
+
+use std::fs::File;
+use std::os::unix::fs::PermissionsExt as _;
+use std::path::{Path, PathBuf};
+
+use super::cache::{INCOMING, copy, failed, folder, holds};
+use super::manifest::stamp;
+use super::{HashCache, WeightsError};
+use crate::event::Reporter;
+use crate::lock::hub::RemoteFile;
+
+/// Whether a blob was verified before and has not changed since.
+pub(super) fn is_known(blob: &Path, file: &RemoteFile, known: &dyn HashCache) -> bool {
+    let Ok(metadata) = std::fs::metadata(blob) else { return false };
+    metadata.len() == file.size
+        && known.get(&blob.to_string_lossy(), &stamp(&metadata)).as_deref()
+            == Some(file.digest.hex())
+}
+
+/// Remembers that a blob was verified.
+pub(super) fn remember(blob: &Path, file: &RemoteFile, known: &dyn HashCache) {
+    // One command at a time writes a volume: no other write hides under the same time stamp.
+    if let Ok(metadata) = std::fs::metadata(blob) {
+        known.put(&blob.to_string_lossy(), &stamp(&metadata), file.digest.hex());
+    }
+}
+
+/// Where a user's cache would have a file of this repository.
+pub(super) fn in_cache(cache: &Path, repository: &str, file: &RemoteFile) -> PathBuf {
+    cache.join(folder(repository)).join("blobs").join(file.digest.hex())
+}
+
+/// Verifies a blob that is here, or takes it from a cache that has it.
+///
+/// Whatever is not what it is called is left to be fetched. Returns whether the blob is here now.
+pub(super) fn find(
+    blob: &Path,
+    repository: &str,
+    file: &RemoteFile,
+    caches: &[PathBuf],
+    reporter: &Reporter,
+) -> Result<bool, WeightsError> {
+    if holds(blob, file, reporter)? {
+        return Ok(true);
+    }
+    if blob.exists() {
+        reporter.log(format!("{} in the volume is not what it is called", file.path));
+        std::fs::remove_file(blob).map_err(failed(blob))?;
+    }
+    for cache in caches {
+        let theirs = in_cache(cache, repository, file);
+        let size = std::fs::metadata(&theirs).map(|found| found.len());
+        if size.is_ok_and(|size| size == file.size) && taken(&theirs, blob, file, reporter)? {
+            return Ok(true);
+        }
+    }
+    Ok(false)
+}
+
+/// Takes a file by sharing its bytes or by copying them, and verifies what came of it.
+fn taken(
+    theirs: &Path,
+    blob: &Path,
+    file: &RemoteFile,
+    reporter: &Reporter,
+) -> Result<bool, WeightsError> {
+    let incoming = blob.with_file_name(format!("{INCOMING}{}", file.digest.hex()));
+    let Some(how) = shared(theirs, &incoming)? else {
+        return match copy(theirs, blob, file, reporter) {
+            Ok(()) => {
+                reporter.log(format!("{} copied from {}", file.path, theirs.display()));
+                Ok(true)
+            }
+            Err(WeightsError::Changed { .. }) => {
+                // What was counted as done has to be done again.
+                reporter.expect(file.size);
+                passed_over(theirs, file, reporter);
+                Ok(false)
+            }
+            Err(WeightsError::Read { .. }) => Ok(false),
+            Err(error) => Err(error),
+        };
+    };
+    if holds(&incoming, file, reporter)? {
+        std::fs::rename(&incoming, blob).map_err(failed(blob))?;
+        reporter.log(format!("{} {how} {}", file.path, theirs.display()));
+        return Ok(true);
+    }
+    std::fs::remove_file(&incoming).map_err(failed(&incoming))?;
+    passed_over(theirs, file, reporter);
+    Ok(false)
+}
+
+fn passed_over(theirs: &Path, file: &RemoteFile, reporter: &Reporter) {
+    let theirs = theirs.display();
+    reporter.log(format!("{theirs} is not {}: it is fetched instead", file.digest));
+}
+
+/// Makes `to` the same bytes as `theirs` without copying them, where the file system can.
+fn shared(theirs: &Path, to: &Path) -> Result<Option<&'static str>, WeightsError> {
+    if cloned(theirs, to).map_err(failed(to))? {
+        return Ok(Some("cloned from"));
+    }
+    // A container may read the volume as another user: what it could not read has to be copied.
+    let is_readable =
+        std::fs::metadata(theirs).is_ok_and(|found| found.permissions().mode() & 0o444 == 0o444);
+    Ok((is_readable && std::fs::hard_link(theirs, to).is_ok()).then_some("linked to"))
+}
+
+/// Makes a copy that shares its blocks with the original until one of them is written.
+#[cfg(target_os = "linux")]
+fn cloned(theirs: &Path, to: &Path) -> std::io::Result<bool> {
+    let Ok(from) = File::open(theirs) else { return Ok(false) };
+    let made = File::create(to)?;
+    if rustix::fs::ioctl_ficlone(&made, &from).is_ok() {
+        made.set_permissions(std::fs::Permissions::from_mode(0o644))?;
+        made.sync_data()?;
+        return Ok(true);
+    }
+    std::fs::remove_file(to)?;
+    Ok(false)
+}
+
+#[cfg(not(target_os = "linux"))]
+fn cloned(_: &Path, _: &Path) -> std::io::Result<bool> {
+    Ok(false)
+}

@@ -1,0 +1,151 @@
+//! One tar that is two archives: an OCI layout, and what `docker save` writes.
+//!
+//! Both name the same files under `blobs/sha256`, so nothing is in it twice. Podman, skopeo and
+//! containerd read the layout, older Dockers read `manifest.json`. Entries have no times and no
+//! owners and come in a fixed order: the same image under the same name is the same bytes.
+
+use std::collections::BTreeSet;
+use std::io::{self, Read, Write};
+
+use oci_spec::image::{ANNOTATION_REF_NAME, MediaType};
+use serde_json::json;
+use sha2::{Digest as _, Sha256};
+
+use super::error::OciError;
+use super::image::canonical;
+use super::layout::{Image, Layout};
+use crate::event::{Cancelled, Reporter};
+use crate::fetch::hex;
+
+/// What containerd takes an image's whole name from.
+const CONTAINERD_NAME: &str = "io.containerd.image.name";
+
+/// Writes `image` under `name`, such as `localhost/goatbuild/mlx:1f3b…`; gives `out` back.
+///
+/// Blobs go in as they are, compared with their digests; nothing is compressed anew. Reports bytes
+/// of blobs.
+pub fn write_archive<W: Write>(
+    layout: &Layout,
+    image: &Image,
+    name: &str,
+    out: W,
+    reporter: &Reporter,
+) -> Result<W, OciError> {
+    let blobs = layout.blobs();
+    let config = image.manifest.config();
+    let manifest_size = blobs.len(&image.digest)?;
+    let index = json!({
+        "schemaVersion": 2,
+        "mediaType": MediaType::ImageIndex.to_string(),
+        "manifests": [{
+            "mediaType": MediaType::ImageManifest.to_string(),
+            "digest": image.digest,
+            "size": manifest_size,
+            "platform": {
+                "architecture": image.config.architecture().to_string(),
+                "os": image.config.os().to_string(),
+            },
+            "annotations": { ANNOTATION_REF_NAME: name, CONTAINERD_NAME: name },
+        }],
+    });
+    let layers: Vec<String> =
+        image.manifest.layers().iter().map(|layer| place(layer.digest().as_ref())).collect();
+    let saved = json!([{
+        "Config": place(config.digest().as_ref()),
+        "RepoTags": [name],
+        "Layers": layers,
+    }]);
+    let mut archive = Archive { out, reporter };
+    archive.document("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
+    archive.document("index.json", &canonical(&index))?;
+    archive.document("manifest.json", &canonical(&saved))?;
+    // Two layers may be the same one.
+    let mut written = BTreeSet::new();
+    let mut parts = vec![image.digest.clone(), config.digest().to_string()];
+    parts.extend(image.manifest.layers().iter().map(|layer| layer.digest().to_string()));
+    for digest in parts {
+        if written.insert(digest.clone()) {
+            archive.blob(&digest, blobs.len(&digest)?, blobs.open_blob(&digest)?)?;
+        }
+    }
+    archive.finish()
+}
+
+/// How many bytes of blobs an archive of this image has.
+pub fn archive_size(layout: &Layout, image: &Image) -> Result<u64, OciError> {
+    let layers = image.manifest.layers().iter();
+    let unique: BTreeSet<String> = layers.map(|layer| layer.digest().to_string()).collect();
+    unique.iter().map(|digest| layout.blobs().len(digest)).sum()
+}
+
+/// Where a blob is in the archive.
+fn place(digest: &str) -> String {
+    format!("blobs/{}", digest.replace(':', "/"))
+}
+
+struct Archive<'a, W> {
+    out: W,
+    reporter: &'a Reporter,
+}
+
+impl<W: Write> Archive<'_, W> {
+    fn document(&mut self, path: &str, bytes: &[u8]) -> Result<(), OciError> {
+        self.header(path, bytes.len() as u64)?;
+        self.out.write_all(bytes).map_err(closed)?;
+        self.pad(bytes.len() as u64)
+    }
+
+    fn blob(&mut self, digest: &str, size: u64, mut content: impl Read) -> Result<(), OciError> {
+        self.header(&place(digest), size)?;
+        let mut buffer = vec![0; 1 << 18];
+        let mut hasher = Sha256::new();
+        let mut left = size;
+        while left > 0 {
+            let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
+            let read = content.read(&mut buffer[..wanted]).map_err(closed)?;
+            if read == 0 {
+                return Err(closed(io::ErrorKind::UnexpectedEof.into()));
+            }
+            hasher.update(&buffer[..read]);
+            self.out.write_all(&buffer[..read]).map_err(closed)?;
+            self.reporter.advance(read as u64)?;
+            left -= read as u64;
+        }
+        let found = format!("sha256:{}", hex(&hasher.finalize()));
+        if found != digest {
+            return Err(OciError::Damaged { digest: digest.to_owned(), found });
+        }
+        self.pad(size)
+    }
+
+    fn header(&mut self, path: &str, size: u64) -> Result<(), OciError> {
+        let mut header = tar::Header::new_gnu();
+        header.set_path(path).map_err(closed)?;
+        header.set_size(size);
+        header.set_mode(0o644);
+        header.set_uid(0);
+        header.set_gid(0);
+        header.set_mtime(0);
+        header.set_entry_type(tar::EntryType::Regular);
+        header.set_cksum();
+        self.out.write_all(header.as_bytes()).map_err(closed)
+    }
+
+    fn pad(&mut self, size: u64) -> Result<(), OciError> {
+        let over = usize::try_from(size % 512).unwrap_or(0);
+        self.out.write_all(&[0; 512][..(512 - over) % 512]).map_err(closed)
+    }
+
+    fn finish(mut self) -> Result<W, OciError> {
+        self.out.write_all(&[0; 1024]).map_err(closed)?;
+        self.out.flush().map_err(closed)?;
+        Ok(self.out)
+    }
+}
+
+fn closed(source: io::Error) -> OciError {
+    match source.downcast::<Cancelled>() {
+        Ok(cancelled) => cancelled.into(),
+        Err(source) => OciError::Archive { source },
+    }
+}

@@ -1,0 +1,245 @@
+//! What a server finds around itself: its image, volumes, environment and command.
+
+use std::fs::{File, TryLockError};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use super::super::Snapshot;
+use super::runner::Runner;
+use super::server::Recipe;
+use super::{Deployment, Local, LocalError, Mount};
+use crate::blocking::blocking;
+use crate::container::{self, Engine};
+use crate::event::Reporter;
+use crate::hub::ModelCache;
+use crate::oci;
+use crate::runtime::{self, Bind, Sandbox};
+use crate::step::StepError;
+
+/// Where the directory that names the model is inside the image.
+const WORK: &str = "/srv/goatbuild";
+
+impl Local {
+    /// Makes the image available to what runs it, and tells how the server is started.
+    pub(super) async fn recipe(
+        &self,
+        deployment: &Deployment,
+        port: u16,
+        reporter: &Reporter,
+    ) -> Result<Recipe, StepError> {
+        match &self.chosen().await?.runner {
+            Runner::Embedded => {
+                reporter.message("unpacking the image");
+                let root = self.root(&deployment.image, reporter).await?;
+                Ok(Recipe::Embedded(self.sandbox(deployment, root, port)?))
+            }
+            Runner::Engine(engine) => {
+                reporter.message(format!("handing the image to {}", engine.kind));
+                let image = self.layout()?.read_image(&deployment.image)?;
+                let id =
+                    self.hand_over(engine.kind, &image, &deployment.image_name, reporter).await?;
+                Ok(Recipe::Container(self.container(deployment, engine, &image, id, port)?))
+            }
+        }
+    }
+
+    /// Makes Docker or Podman have an image; gives its id there.
+    pub(super) async fn hand_over(
+        &self,
+        kind: container::Kind,
+        image: &oci::Image,
+        name: &str,
+        reporter: &Reporter,
+    ) -> Result<String, StepError> {
+        let (id, _) = container::hand_over(kind, &self.layout()?, image, name, reporter).await?;
+        Ok(id)
+    }
+
+    /// The image flattened into one directory, made once per digest.
+    async fn root(&self, image: &str, reporter: &Reporter) -> Result<PathBuf, StepError> {
+        let roots = self.places.state.join("roots");
+        let root = roots.join(image.replace(':', "-"));
+        if root.is_dir() {
+            return Ok(root);
+        }
+        let (layout, image, reporter) = (self.layout()?, image.to_owned(), reporter.clone());
+        blocking(move || {
+            let unusable = |source| LocalError::File { path: roots.clone(), source };
+            let _unpacking = unpacking(&roots, true, &reporter)?;
+            if root.is_dir() {
+                return Ok(root);
+            }
+            let unpacked = tempfile::Builder::new()
+                .prefix(".unpacking-")
+                .tempdir_in(&roots)
+                .map_err(unusable)?;
+            oci::unpack_layers(&layout, &layout.read_image(&image)?, unpacked.path(), &reporter)?;
+            runtime::prepare_root(unpacked.path())?;
+            std::fs::create_dir_all(unpacked.path().join(WORK.trim_start_matches('/')))
+                .map_err(unusable)?;
+            let made = unpacked.keep();
+            if let Err(source) = std::fs::rename(&made, &root) {
+                let _ = std::fs::remove_dir_all(&made);
+                if !root.is_dir() {
+                    return Err(LocalError::File { path: root, source }.into());
+                }
+            }
+            Ok(root)
+        })
+        .await
+    }
+
+    fn sandbox(
+        &self,
+        deployment: &Deployment,
+        root: PathBuf,
+        port: u16,
+    ) -> Result<Sandbox, StepError> {
+        let mut environment = self.layout()?.read_image(&deployment.image)?.environment();
+        environment.extend(deployment.environment.clone());
+        Ok(Sandbox {
+            root,
+            binds: self.binds(deployment)?,
+            env: environment,
+            command: (deployment.command)(&deployment.served_name, "127.0.0.1", port),
+            workdir: WORK.to_owned(),
+            log: self.log_to(deployment)?,
+        })
+    }
+
+    fn container(
+        &self,
+        deployment: &Deployment,
+        engine: &Engine,
+        image: &oci::Image,
+        id: String,
+        port: u16,
+    ) -> Result<container::Recipe, StepError> {
+        let gpus = deployment.gpu && has_gpu(Path::new("/dev"));
+        let mut env = deployment.environment.clone();
+        if gpus && !image.environment().contains_key(CAPABILITIES) {
+            // NVIDIA's toolkit hands on no more than its own tools to an image that does not ask.
+            env.entry(CAPABILITIES.to_owned()).or_insert_with(|| "compute,utility".to_owned());
+        }
+        let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
+        Ok(container::Recipe {
+            engine: engine.kind,
+            image: id,
+            image_name: deployment.image_name.clone(),
+            digest: deployment.image.clone(),
+            binds: self.binds(deployment)?,
+            env,
+            command: (deployment.command)(&deployment.served_name, engine.network.listen(), port),
+            workdir: WORK.to_owned(),
+            log: self.log_to(deployment)?,
+            network: engine.network,
+            port,
+            gpus,
+            // What it writes into the volumes has to be ours.
+            user: (engine.rootful && !user.is_root()).then(|| (user.as_raw(), group.as_raw())),
+        })
+    }
+
+    fn binds(&self, deployment: &Deployment) -> Result<Vec<Bind>, StepError> {
+        let mut binds = Vec::new();
+        for mount in [&self.model_cache, &self.compile_cache].into_iter().chain(&self.others) {
+            binds.push(self.bind(mount, deployment)?);
+        }
+        let source = self.work(deployment)?;
+        binds.push(Bind { source, target: WORK.into(), read_only: true });
+        Ok(binds)
+    }
+
+    /// The server's log, in a directory that is there.
+    fn log_to(&self, deployment: &Deployment) -> Result<PathBuf, StepError> {
+        let log = self.log_file(&deployment.model);
+        if let Some(parent) = log.parent() {
+            std::fs::create_dir_all(parent)
+                .map_err(|source| LocalError::File { path: parent.to_owned(), source })?;
+        }
+        Ok(log)
+    }
+
+    /// The volume's directory; of the compile cache, the part that belongs to the warm-up.
+    fn bind(&self, mount: &Mount, deployment: &Deployment) -> Result<Bind, StepError> {
+        let mut source = self.volume(mount);
+        let mut read_only = *mount == self.model_cache;
+        if *mount == self.compile_cache
+            && let Some(key) = &deployment.warm_cache
+        {
+            source = source.join(key.to_string());
+            read_only = false;
+        }
+        std::fs::create_dir_all(&source)
+            .map_err(|error| LocalError::File { path: source.clone(), source: error })?;
+        let source = std::path::absolute(&source)
+            .map_err(|error| LocalError::File { path: source.clone(), source: error })?;
+        Ok(Bind { source, target: PathBuf::from(&mount.path), read_only })
+    }
+
+    /// A directory in which the served name is a link to the weights, so that one name serves on
+    /// the command line, in requests and as a path.
+    fn work(&self, deployment: &Deployment) -> Result<PathBuf, StepError> {
+        let work = self.places.ours.join("work").join(&deployment.model);
+        let Snapshot { repository, commit } = &deployment.weights;
+        let target = format!(
+            "{}/{}",
+            self.model_cache.path.trim_end_matches('/'),
+            ModelCache::snapshot(repository, commit)
+        );
+        let link = work.join(&deployment.served_name);
+        let unusable = |source| LocalError::File { path: link.clone(), source };
+        std::fs::create_dir_all(link.parent().unwrap_or(&work)).map_err(unusable)?;
+        if std::fs::read_link(&link).is_ok_and(|found| found.as_os_str() == target.as_str()) {
+            return Ok(work);
+        }
+        let next = work.join(".next");
+        let _ = std::fs::remove_file(&next);
+        std::os::unix::fs::symlink(&target, &next).map_err(unusable)?;
+        std::fs::rename(&next, &link).map_err(unusable)?;
+        Ok(work)
+    }
+}
+
+/// The right to make roots, of which all projects of this machine share one directory.
+pub(super) fn unpacking(roots: &Path, wait: bool, reporter: &Reporter) -> Result<File, StepError> {
+    let unusable = |source| LocalError::File { path: roots.to_owned(), source };
+    std::fs::create_dir_all(roots).map_err(unusable)?;
+    let lock = File::options()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(roots.join(".lock"))
+        .map_err(unusable)?;
+    loop {
+        match lock.try_lock() {
+            Ok(()) => return Ok(lock),
+            Err(TryLockError::WouldBlock) if wait => {
+                reporter.check()?;
+                std::thread::sleep(Duration::from_millis(100));
+            }
+            Err(error) => return Err(unusable(error.into()).into()),
+        }
+    }
+}
+
+/// What an image asks NVIDIA's toolkit for.
+const CAPABILITIES: &str = "NVIDIA_DRIVER_CAPABILITIES";
+
+/// Whether this machine has a graphics processor that vLLM can use; `dxg` is how Windows lends one.
+fn has_gpu(dev: &Path) -> bool {
+    ["nvidiactl", "dxg"].iter().any(|node| dev.join(node).exists())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_graphics_processor_is_found_by_its_node_without_any_program() {
+        let dev = tempfile::tempdir().expect("a directory");
+        assert!(!has_gpu(dev.path()));
+        std::fs::write(dev.path().join("nvidiactl"), "").expect("a file");
+        assert!(has_gpu(dev.path()));
+    }
+}

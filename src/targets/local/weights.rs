@@ -1,0 +1,59 @@
+//! Weights in the model cache of this machine.
+
+use super::super::{Origin, Snapshot, Weights};
+use super::{Local, drift};
+use crate::blocking::blocking;
+use crate::fingerprint::Key;
+use crate::hub::HashCache;
+use crate::step::{Observation, Outcome, StepError, Task};
+
+impl Local {
+    pub(super) fn weights_receipt(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation {
+        let Some(key) = key else { return Observation::Unobserved(None) };
+        match self.cache().check(key) {
+            None => Observation::Absent,
+            Some(Err(file)) => drift(&file, "present", "gone or changed"),
+            Some(Ok(commit)) => {
+                let snapshot = Snapshot { commit, ..snapshot.clone() };
+                Observation::Present { key: *key, facts: snapshot.facts() }
+            }
+        }
+    }
+
+    pub(super) async fn place(
+        &self,
+        weights: &Weights,
+        known: &dyn HashCache,
+        task: &Task,
+    ) -> Result<Outcome, StepError> {
+        let (cache, reporter, key) = (self.cache(), task.reporter.clone(), task.key);
+        let Weights { snapshot, origin } = weights.clone();
+        let facts = snapshot.facts();
+        let evidence = match origin {
+            Origin::Directory { manifest, from } => {
+                let size = manifest.size();
+                let copied = blocking(move || {
+                    Ok(cache.install(key, &snapshot.repository, &manifest, &from, &reporter)?)
+                })
+                .await?;
+                [("bytes", size), ("copied", copied), ("bytes-reused", size - copied)]
+            }
+            Origin::Hub { hub, branches, files } => {
+                let Snapshot { repository, commit } = &snapshot;
+                let done = hub.fetch(repository, commit, &files, &cache, known, &reporter).await?;
+                for branch in &branches {
+                    cache.refer(repository, branch, commit)?;
+                }
+                // Who reads offline and names no revision means `main`, which nobody has asked for.
+                if !cache.has_reference(repository, "main") {
+                    cache.refer(repository, "main", commit)?;
+                }
+                cache.certify(key, repository, commit, &files)?;
+                let size = done.fetched + done.reused;
+                [("bytes", size), ("bytes-fetched", done.fetched), ("bytes-reused", done.reused)]
+            }
+        };
+        let evidence = evidence.map(|(name, bytes)| (name.to_owned(), bytes.to_string()));
+        Ok(Outcome { facts, evidence: evidence.into() })
+    }
+}

@@ -1,0 +1,117 @@
+//! What Modal calls a model's app, and where that app answers.
+//!
+//! The form of an address is Modal's: `https://<workspace>[-<suffix>]--<app>-<function>.modal.run`.
+
+/// The function of an app that serves.
+const FUNCTION: &str = "serve";
+
+/// Modal's own default environment, whose addresses have no suffix.
+const DEFAULT_ENVIRONMENT: &str = "main";
+
+/// The longest name that a label of a domain may have.
+const LONGEST: usize = 63;
+
+/// Where an app answers, as far as that can be known before it is deployed.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(super) enum Address {
+    /// At this label under `modal.run`, unless somebody else has taken it.
+    Label(String),
+    /// The label is too long; Modal shortens it with a hash that it alone can compute.
+    TooLong(String),
+    /// Only the credentials say which workspace it is.
+    NoWorkspace,
+}
+
+impl Address {
+    /// The address of an app in an environment, whose web suffix is taken to be its name.
+    pub(super) fn of(workspace: Option<&str>, environment: &str, app: &str) -> Self {
+        let Some(workspace) = workspace else { return Self::NoWorkspace };
+        let suffix = match environment {
+            DEFAULT_ENVIRONMENT => String::new(),
+            environment => format!("-{environment}"),
+        };
+        let label = normal(&format!("{workspace}{suffix}--{app}-{FUNCTION}"));
+        if label.len() > LONGEST { Self::TooLong(label) } else { Self::Label(label) }
+    }
+
+    /// The base URL of the engine's API.
+    pub(super) fn url(&self) -> Option<String> {
+        match self {
+            Self::Label(label) => Some(format!("https://{label}.modal.run/v1")),
+            Self::TooLong(_) | Self::NoWorkspace => None,
+        }
+    }
+
+    /// Why there is no URL yet, and what to do about it.
+    pub(super) fn note(&self) -> Option<String> {
+        match self {
+            Self::Label(_) => None,
+            Self::TooLong(label) => Some(format!(
+                "{label} has {} characters; Modal allows {LONGEST} and shortens it, so its URL is \
+                 known after the deployment: a shorter `app-prefix` or model name avoids that",
+                label.len()
+            )),
+            Self::NoWorkspace => Some(
+                "its URL depends on the credentials' workspace: `[target.modal] workspace` says it"
+                    .to_owned(),
+            ),
+        }
+    }
+}
+
+/// The letters that an address has: others become dashes, capitals small.
+fn normal(text: &str) -> String {
+    let letter = |letter: char| match letter.to_ascii_lowercase() {
+        letter @ ('a'..='z' | '0'..='9' | '-') => letter,
+        _ => '-',
+    };
+    text.chars().map(letter).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(workspace: &str, environment: &str, app: &str) -> Option<String> {
+        Address::of(Some(workspace), environment, app).url()
+    }
+
+    #[test]
+    fn dots_and_other_signs_become_dashes() {
+        assert_eq!(
+            url("phare", "goat", "goat-vllm-llama-3.1-8b").as_deref(),
+            Some("https://phare-goat--goat-vllm-llama-3-1-8b-serve.modal.run/v1")
+        );
+        assert_eq!(
+            url("Phare", "goat_dev", "a.b_c").as_deref(),
+            Some("https://phare-goat-dev--a-b-c-serve.modal.run/v1")
+        );
+    }
+
+    #[test]
+    fn modals_default_environment_has_no_suffix() {
+        assert_eq!(
+            url("phare", "main", "m").as_deref(),
+            Some("https://phare--m-serve.modal.run/v1")
+        );
+    }
+
+    #[test]
+    fn a_label_of_63_characters_is_the_longest_that_is_kept() {
+        let fits = "a".repeat(63 - "phare-goat---serve".len());
+        let label = format!("phare-goat--{fits}-serve");
+        assert_eq!(label.len(), 63);
+        assert_eq!(Address::of(Some("phare"), "goat", &fits), Address::Label(label));
+        let longer = Address::of(Some("phare"), "goat", &format!("{fits}a"));
+        assert_eq!(longer.url(), None);
+        let note = longer.note().unwrap();
+        assert!(note.contains("has 64 characters; Modal allows 63"), "{note}");
+    }
+
+    #[test]
+    fn without_a_workspace_nothing_is_guessed() {
+        let unknown = Address::of(None, "goat", "m");
+        assert_eq!(unknown.url(), None);
+        assert!(unknown.note().unwrap().contains("[target.modal] workspace"));
+    }
+}

@@ -1,0 +1,14 @@
+//! Weights from a hub, through the real binary: planned, locked, fetched, kept, and what goes wrong.
+
+#![cfg(target_os = "linux")]
+
+mod apply;
+mod faults;
+mod interrupted;
+mod lock;
+mod peer;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::hubbed::{CONFIG, Hubbed, LARGE, NEXT, NOTES, SERVER, SPEC, TOKEN, WEIGHTS};
