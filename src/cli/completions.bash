@@ -16,6 +16,17 @@ _NAME_complete() {
         VARIABLE=bash \
         'COMPLETER' -- "${words[@]}" \
     ) ) || unset COMPREPLY
+    # Options are offered to who begins one, or where there is nothing else.
+    if [[ $current != -* ]]; then
+        local reply
+        local -a names=()
+        for reply in "${COMPREPLY[@]}"; do
+            [[ $reply == -* ]] || names+=("$reply")
+        done
+        if (( ${#names[@]} > 0 )); then
+            COMPREPLY=("${names[@]}")
+        fi
+    fi
     # What stands before the last `:` is not part of the word that bash replaces.
     if [[ $current == *:* && $COMP_WORDBREAKS == *:* ]]; then
         local before=${current%"${current##*:}"}

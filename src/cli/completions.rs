@@ -164,7 +164,7 @@ pub(crate) fn steps() -> Vec<CompletionCandidate> {
     if let Ok(project) = project::read(&sources, None) {
         steps.extend(project.models.values().map(|model| match &model.source {
             ModelSource::Path(path) => format!("weights:{path}"),
-            ModelSource::Hub { repository, .. } => format!("weights:{repository}"),
+            ModelSource::Hub(source) => format!("weights:{}", source.repository),
         }));
     }
     steps.sort();

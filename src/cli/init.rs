@@ -15,7 +15,7 @@ use crate::{ui, workspace};
 pub(crate) struct InitArgs {
     /// Where to make it; the current directory without one
     #[arg(value_name = "DIR", value_hint = clap::ValueHint::DirPath)]
-    directory: Option<PathBuf>,
+    into: Option<PathBuf>,
     /// Without the example: no model and no image
     #[arg(long)]
     empty: bool,
@@ -59,10 +59,10 @@ const MODEL: [(&str, &[u8]); 5] = tiny!(
 );
 
 pub(crate) fn run(global: &Global, arguments: &InitArgs) -> Result<Exit, Report> {
-    let from = global.directory.as_deref().unwrap_or(Path::new("."));
-    let root = match &arguments.directory {
-        Some(directory) => from.join(directory),
-        None => from.to_owned(),
+    let root = match (&global.directory, &arguments.into) {
+        (Some(from), Some(into)) => from.join(into),
+        (Some(only), None) | (None, Some(only)) => only.clone(),
+        (None, None) => PathBuf::from("."),
     };
     let project = PROJECT.replace("{id}", &fresh_id(&root));
     let image = IMAGE.replace("{platform}", platform());
@@ -89,25 +89,35 @@ pub(crate) fn run(global: &Global, arguments: &InitArgs) -> Result<Exit, Report>
 }
 
 fn next(arguments: &InitArgs, root: &Path) -> String {
-    let go = match &arguments.directory {
-        Some(_) => format!("  cd {}\n", root.display()),
-        None => String::new(),
+    let (go, project) = match &arguments.into {
+        Some(_) => (format!("  cd {}\n", for_shell(root)), root.join(PROJECT_FILE)),
+        None => (String::new(), PathBuf::from(PROJECT_FILE)),
     };
+    let project = project.display();
     if arguments.empty {
         return format!(
-            "made {}; next, write images/NAME.toml, then:\n{go}  \
+            "made {project}; next, write images/NAME.toml, then:\n{go}  \
              goatbuild add hf:org/name   writes a model's spec\n  \
-             goatbuild check             says what is wrong\n",
-            root.join(PROJECT_FILE).display()
+             goatbuild check             says what is wrong\n"
         );
     }
     format!(
-        "made {}, specs/tiny-qwen3.toml and images/mlx.toml; next:\n{go}  \
+        "made {project}, specs/tiny-qwen3.toml and images/mlx.toml; next:\n{go}  \
          goatbuild check    can this machine serve?\n  \
          goatbuild plan     what would run, and why; locks what is not locked yet\n  \
-         goatbuild apply    builds the image, serves the model, tries it out; needs no account\n",
-        root.join(PROJECT_FILE).display()
+         goatbuild apply    builds the image, serves the model, tries it out; needs no account\n"
     )
+}
+
+/// A path as one word of a shell's command line.
+fn for_shell(path: &Path) -> String {
+    let text = path.display().to_string();
+    let plain = |letter: char| letter.is_alphanumeric() || "-_./".contains(letter);
+    if text.chars().all(plain) && !text.starts_with('-') {
+        text
+    } else {
+        format!("'{}'", text.replace('\'', "'\\''"))
+    }
 }
 
 /// The directory's name as far as an id can hold it, and six random digits.

@@ -16,8 +16,8 @@ mod patterns;
 mod problem;
 mod project_file;
 mod read;
-mod schema;
 mod reference;
+mod schema;
 mod source;
 mod table;
 mod value;
@@ -28,8 +28,8 @@ pub use name::*;
 pub use patterns::*;
 pub use problem::*;
 pub use read::*;
-pub use schema::Document;
 pub use reference::*;
+pub use schema::Document;
 pub use source::*;
 
 #[cfg(test)]

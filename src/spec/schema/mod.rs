@@ -109,6 +109,13 @@ fn project() -> Value {
             ("volumes", volumes(true)),
             ("gpu", gpus()),
             ("gateway", gateways(true)),
+            (
+                "registries",
+                closed(
+                    "How registries are reached.",
+                    [("plain-http", strings("Registries without TLS, as `host` or `host:port`."))],
+                ),
+            ),
             ("environment", map("Named sets of overrides.", DASHED, environment)),
         ],
     );
@@ -137,6 +144,16 @@ fn targets() -> Value {
                 ),
             ),
             ("hf-secret", string("The Modal secret that holds `HF_TOKEN`, by name.")),
+            (
+                "registry",
+                string("Where images that goatbuild builds are pushed, with `builder = \"oci\"`."),
+            ),
+            (
+                "registry-secret",
+                string(
+                    "The Modal secret that holds the registry's user name and password, by name.",
+                ),
+            ),
         ],
     );
     let local = closed(
@@ -321,10 +338,28 @@ fn weights<const N: usize>(about: &str, more: [(&str, Value); N]) -> Value {
             ),
             (
                 "revision",
-                string(
-                    "A commit of 40 hex digits, a branch or a tag; only with `hf:`. Default: the hub's \
-                     default branch, as locked.",
+                with_default(
+                    "main",
+                    pattern(
+                        "^[^ ]+$",
+                        "A commit of 40 hex digits, a branch or a tag; only with `hf:`. What is no \
+                         commit is locked to one.",
+                    ),
                 ),
+            ),
+            (
+                "allow",
+                parts::filled(strings(
+                    "Only files that match one of these patterns; only with `hf:`. `*` stands for any \
+                     text, slashes too.",
+                )),
+            ),
+            (
+                "ignore",
+                parts::filled(strings(
+                    "No files that match one of these patterns, such as \"original/*\"; only with \
+                     `hf:`.",
+                )),
             ),
         ],
     );
@@ -444,22 +479,15 @@ fn image() -> Value {
             ),
         ],
     );
-    let layout = closed(
-        "An image in an OCI layout on disk.",
-        [("layout", string("The layout's directory, relative to the project."))],
-    );
-    let registry = pattern(
+    let reference = pattern(
         "^\\S+$",
-        "An image in a registry, by tag or digest: `docker.io/library/debian:bookworm`.",
+        "An image in a registry, by tag or digest: `docker.io/library/debian:bookworm`; or in an OCI \
+         layout on disk: `oci:path/to/layout:tag`.",
     );
     let base = json!({
-        "description": "What lies under the wheels: Debian packages, an image in a registry, or an \
-                        OCI layout on disk.",
-        "anyOf": [
-            registry,
-            requiring(debian, &["debian"]),
-            requiring(layout, &["layout"]),
-        ],
+        "description": "What lies under the wheels: Debian packages, an image in a registry, or one \
+                        in an OCI layout on disk.",
+        "anyOf": [reference, requiring(debian, &["debian"])],
     });
     let mut image = closed(
         "One image: a base, a Python, requirements, environment variables, a platform.",
@@ -480,6 +508,14 @@ fn image() -> Value {
                 pattern(
                     "^[0-9]+\\.[0-9]+$",
                     "The Python to serve with, added where the base has none. Default: the base's own.",
+                ),
+            ),
+            (
+                "glibc",
+                pattern(
+                    "^[0-9]+\\.[0-9]+$",
+                    "The C library of a base that is an image, such as \"2.35\": wheels have to run on \
+                     it. Debian packages say themselves what theirs is.",
                 ),
             ),
             (
