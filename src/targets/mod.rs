@@ -48,6 +48,8 @@ pub struct Deployment {
     pub startup_timeout: Duration,
     /// The directory under the compile-cache volume to use; none when nothing compiles.
     pub warm_cache: Option<Key>,
+    /// The name of the files there that tell what went into the cache's key.
+    pub cache_factors: Option<&'static str>,
 }
 
 impl std::fmt::Debug for dyn Target {
