@@ -3,7 +3,6 @@
 //! Adding one is one file and one line in [`engine`].
 
 mod command;
-pub mod factors;
 mod mlx_lm;
 pub mod vllm;
 

@@ -2,6 +2,7 @@
 //!
 //! Adding one is one file or folder and one line in `Workspace::target`.
 
+mod factors;
 pub mod local;
 pub mod modal;
 

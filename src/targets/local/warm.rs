@@ -8,12 +8,12 @@ use std::time::{Duration, Instant};
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
+use super::super::factors::Factors;
 use super::serve::{explain, free_port, random_id, url};
 use super::server::Stay;
 use super::state::Served;
 use super::{Deployment, Local, LocalError, end_of, length};
 use crate::clock::now;
-use crate::engines::factors::Factors;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::openai::Server;

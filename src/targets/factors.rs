@@ -14,11 +14,11 @@ const SECRET: [&str; 4] = ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"];
 ///
 /// vLLM 0.13.0 writes raw values, an API key among them: only digests leave the file.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Factors(BTreeMap<String, String>);
+pub(super) struct Factors(BTreeMap<String, String>);
 
 impl Factors {
     /// Reads a JSON object; tables in it give names with dots, everything else is a value.
-    pub fn read(text: &[u8]) -> Option<Self> {
+    pub(super) fn read(text: &[u8]) -> Option<Self> {
         let value: Value = serde_json::from_slice(text).ok()?;
         let mut factors = BTreeMap::new();
         for (name, value) in value.as_object()? {
@@ -28,14 +28,14 @@ impl Factors {
     }
 
     /// The names of what differs, and of what only one of both has.
-    pub fn differing<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a str> {
+    pub(super) fn differing<'a>(&'a self, other: &'a Self) -> BTreeSet<&'a str> {
         let names = self.0.keys().chain(other.0.keys());
         names.filter(|name| self.0.get(*name) != other.0.get(*name)).map(String::as_str).collect()
     }
 
     /// What may be written down: the digest by name, and none of what may be a secret, since a short
     /// one could be guessed from it.
-    pub fn kept(&self) -> BTreeMap<String, Option<String>> {
+    pub(super) fn kept(&self) -> BTreeMap<String, Option<String>> {
         let secret = |name: &str| SECRET.iter().any(|end| name.ends_with(end));
         let kept = |(name, digest): (&String, &String)| {
             (name.clone(), (!secret(name)).then(|| digest.clone()))
