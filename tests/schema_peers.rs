@@ -213,10 +213,11 @@ fn committed() -> Vec<(usize, PathBuf)> {
                 }
                 continue;
             }
+            let toml = path.extension().is_some_and(|extension| extension == "toml");
             let place = match (name.as_str(), file.as_str()) {
                 (_, "goatbuild.toml") => 0,
-                ("specs", _) if file.ends_with(".toml") => 1,
-                ("images", _) if file.ends_with(".toml") && !file.contains("pylock") => 2,
+                ("specs", _) if toml => 1,
+                ("images", _) if toml && !file.contains("pylock") => 2,
                 _ => continue,
             };
             found.push((place, path));

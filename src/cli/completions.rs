@@ -10,7 +10,6 @@ use std::path::{Path, PathBuf};
 use clap::{Args, CommandFactory as _, ValueEnum};
 use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::{self as shells, EnvCompleter, Shells};
-use miette::Report;
 
 use super::{Cli, Exit};
 use crate::lock::LockFile;
@@ -46,7 +45,7 @@ enum Shell {
 }
 
 /// Prints the script that makes a shell ask.
-pub(crate) fn run(arguments: &CompletionsArgs) -> Result<Exit, Report> {
+pub(crate) fn run(arguments: &CompletionsArgs) -> Exit {
     let name = arguments.shell.to_possible_value().map(|value| value.get_name().to_owned());
     let shell = name.as_deref().and_then(|name| SHELLS.completer(name));
     let shell = shell.unwrap_or_else(|| panic!("BUG: {:?} has no script", arguments.shell));
@@ -57,7 +56,7 @@ pub(crate) fn run(arguments: &CompletionsArgs) -> Result<Exit, Report> {
         shell.write_registration(VARIABLE, "goatbuild", "goatbuild", &program, &mut script);
     written.unwrap_or_else(|error| panic!("BUG: a script can't be written to memory: {error}"));
     ui::print_text(&String::from_utf8_lossy(&script));
-    Ok(Exit::Done)
+    Exit::Done
 }
 
 /// Answers a shell that asks; says whether one did.

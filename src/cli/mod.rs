@@ -265,7 +265,7 @@ async fn dispatch(
     match command {
         Command::Init(arguments) => init::run(global, &arguments),
         Command::Add(arguments) => add::run(global, &arguments),
-        Command::Completions(arguments) => completions::run(&arguments),
+        Command::Completions(arguments) => Ok(completions::run(&arguments)),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Lock(arguments) => lock::run(global, &arguments).await,
         Command::Check => check::run(global).await,

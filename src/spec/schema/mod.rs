@@ -92,7 +92,7 @@ fn project() -> Value {
                 map(
                     "Overrides of single models, by name; each has the fields of a spec.",
                     FILE_NAME,
-                    spec(),
+                    &spec(),
                 ),
             ),
         ],
@@ -116,7 +116,7 @@ fn project() -> Value {
                     [("plain-http", strings("Registries without TLS, as `host` or `host:port`."))],
                 ),
             ),
-            ("environment", map("Named sets of overrides.", DASHED, environment)),
+            ("environment", map("Named sets of overrides.", DASHED, &environment)),
         ],
     );
     project["required"] = json!(["project"]);
@@ -198,7 +198,7 @@ fn volumes(whole: bool) -> Value {
         "Directories that outlive deployments; `model-cache`, `vllm-cache` and `flashinfer-cache` \
          are always there.",
         FILE_NAME,
-        own,
+        &own,
     );
     for (name, mount) in super::project_file::VOLUMES {
         let mut built_in = volume();
@@ -221,7 +221,7 @@ fn gpus() -> Value {
     let own = requiring(gpu(), &["vram-gib", "usd-per-hour"]);
     let about = "GPUs that a spec may ask for, beside and over the built-in ones. Prices change no \
                  key.";
-    let mut gpus = map(about, "", own);
+    let mut gpus = map(about, "", &own);
     for (name, vram_gib, usd_per_hour) in super::project_file::GPUS {
         let mut built_in = gpu();
         built_in["properties"]["vram-gib"]["default"] = json!(vram_gib);
@@ -266,7 +266,7 @@ fn env() -> Value {
     map(
         "Environment variables, by name. They are part of keys and files: no secrets.",
         VARIABLE,
-        string("The value."),
+        &string("The value."),
     )
 }
 

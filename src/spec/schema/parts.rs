@@ -84,7 +84,7 @@ pub(super) fn requiring(mut table: Value, required: &[&str]) -> Value {
 }
 
 /// A table of any number of things, by names of this form; any names without one.
-pub(super) fn map(about: &str, names: &str, each: Value) -> Value {
+pub(super) fn map(about: &str, names: &str, each: &Value) -> Value {
     let mut map = json!({
         "type": "object",
         "description": about,

@@ -89,9 +89,10 @@ fn names(path: &[&str]) -> Vec<String> {
         keys.collect::<Vec<_>>().join(".")
     };
     let own = match path {
-        ["environment", _, "model", _, own @ ..] | ["environment", _, own @ ..] => own,
-        ["defaults", own @ ..] => own,
-        own => own,
+        ["environment", _, "model", _, own @ ..]
+        | ["environment", _, own @ ..]
+        | ["defaults", own @ ..]
+        | own => own,
     };
     vec![shown(path), shown(own)]
 }
