@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 
 use toml::{Table, Value as Toml};
 
+use super::spec::engine;
 use super::*;
 use crate::spec::{
     EnvironmentName, ModelName, Origin, Problem, SourceFile, Sources, effective, read,
