@@ -92,12 +92,12 @@ fn a_pushed_image_has_its_digest_there_and_is_sent_once() {
         Architecture::Amd64,
     );
     let runtime = tokio::runtime::Runtime::new().expect("a runtime");
-    let pulled = runtime.block_on(async {
+    let arrived = runtime.block_on(async {
         let resolved = puller.resolve(&Reporter::silent()).await.expect("an image");
         puller.layers(&resolved, &Reporter::silent()).await.expect("its layers");
         resolved.digest
     });
-    assert_eq!(pulled, digest);
+    assert_eq!(arrived, digest);
     layout.verify(&digest, &Reporter::silent()).expect("the same image");
 
     // Nothing is sent twice, under another tag neither.
