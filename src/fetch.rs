@@ -1,6 +1,7 @@
 //! HTTP downloads that retry, resume, verify, and never leave an unverified file under its name.
 
 mod error;
+mod range;
 mod retry;
 
 use std::io::{Seek as _, Write as _};
@@ -15,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::event::Reporter;
 
 pub use error::FetchError;
+pub use range::{Bytes, Part};
 pub use retry::Patience;
 pub(crate) use retry::{Failure, Retry};
 

@@ -1,5 +1,7 @@
 //! A project with everything its steps work with: lock, cache, network, targets, gateway.
 
+mod engine;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -257,10 +259,18 @@ impl Workspace {
         source.pinned().map(str::to_owned).or_else(locked)
     }
 
+    /// Where an image sees a volume that every project has.
+    pub fn mount(&self, volume: &str) -> &str {
+        let mut volumes = self.project.volumes.iter();
+        let found = volumes.find(|(name, _)| name.as_str() == volume);
+        let (_, found) =
+            found.unwrap_or_else(|| panic!("BUG: the volume {volume} is not built in"));
+        found.mount.trim_end_matches('/')
+    }
+
     /// Where an image sees weights, whatever the target is.
     pub fn path_in_image(&self, snapshot: &Snapshot) -> String {
-        let mount = self.project.volumes.iter().find(|(name, _)| name.as_str() == "model-cache");
-        let mount = mount.map_or("", |(_, volume)| volume.mount.trim_end_matches('/'));
+        let mount = self.mount("model-cache");
         format!("{mount}/{}", ModelCache::snapshot(&snapshot.repository, &snapshot.commit))
     }
 
@@ -436,6 +446,12 @@ fn read_lock(root: &Path) -> Result<LockFile, StepError> {
 /// The error for a file of the project that is there and can't be read.
 pub fn unreadable(path: PathBuf, source: std::io::Error) -> StepError {
     FileError { path, verb: "read", source }.into()
+}
+
+/// Makes a directory of the project, and those above it.
+pub fn make_directory(path: &Path) -> Result<(), StepError> {
+    let failed = |source| FileError { path: path.to_owned(), verb: "made", source };
+    Ok(std::fs::create_dir_all(path).map_err(failed)?)
 }
 
 /// Writes a file of the project as a whole.

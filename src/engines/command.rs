@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Engine, FlagProblem, Serving, offline};
+use super::{Caches, Engine, FlagProblem, Serving, offline};
 use crate::spec::{CommandEngine, Model, nearest};
 
 pub(super) struct Command;
@@ -63,12 +63,17 @@ impl Engine for Command {
             .collect()
     }
 
-    fn environment(&self) -> BTreeMap<String, String> {
+    fn environment(&self, _: &Caches<'_>) -> BTreeMap<String, String> {
         offline()
     }
 
     fn health(&self, model: &Model) -> String {
         spec(model).health.clone()
+    }
+
+    /// vLLM's name for them: a server of any kind may write such files, and none has to.
+    fn cache_factors(&self) -> Option<&'static str> {
+        Some("cache_key_factors.json")
     }
 
     fn lists_served_name(&self) -> bool {

@@ -7,7 +7,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{LockedBase, LockedDebian, LockedPython, LockedRepository};
+use super::{LockedBase, LockedDebian, LockedEngine, LockedPython, LockedRepository};
 use crate::fingerprint::Key;
 use crate::platform::Runtime;
 use crate::spec::ImageName;
@@ -30,6 +30,9 @@ pub struct LockFile {
     /// What each image's base resolved to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", rename = "image")]
     pub images: BTreeMap<String, LockedImage>,
+    /// What the engines in the images take, by the file names of their wheels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", rename = "engine")]
+    pub engines: BTreeMap<String, LockedEngine>,
     /// What each revision of a repository on a hub stood for, by `organisation/name@revision`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hub: BTreeMap<String, LockedRepository>,
@@ -81,6 +84,7 @@ impl Default for LockFile {
         Self {
             version: VERSION,
             images: BTreeMap::new(),
+            engines: BTreeMap::new(),
             hub: BTreeMap::new(),
             built: BTreeMap::new(),
         }

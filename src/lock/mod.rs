@@ -3,6 +3,7 @@
 mod base;
 mod config;
 mod debian;
+mod engine;
 mod file;
 pub mod hub;
 pub mod pylock;
@@ -11,5 +12,6 @@ mod repository;
 pub use base::{LockedBase, LockedLayer, LockedPython};
 pub use config::{ConfigFacts, Quantization};
 pub use debian::{LockedDebian, LockedPackage};
+pub use engine::{Flag, Kind, LockedEngine, Many};
 pub use file::{Built, LockFile, LockFileError, LockedImage};
 pub use repository::LockedRepository;

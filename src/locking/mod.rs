@@ -1,11 +1,12 @@
 //! Settles every moving reference: bases, wheels and revisions on a hub, into the lock.
 
 mod base;
+mod engine;
 mod hub;
 mod pulled;
 mod wheels;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -185,10 +186,20 @@ pub async fn settle_into(
         settle_image(workspace, image, options, reporter, changes).await?;
     }
     hub::settle(workspace, options, reporter, changes).await?;
-    let unused = |lock: &LockFile| lock.images.keys().any(|it| !images.contains_key(it.as_str()));
+    let files: BTreeSet<String> = images
+        .keys()
+        .flat_map(|image| workspace.parts(image).wheels)
+        .map(|wheel| wheel.filename)
+        .collect();
+    let unused = |lock: &LockFile| {
+        lock.images.keys().any(|name| !images.contains_key(name.as_str()))
+            || lock.engines.keys().any(|file| !files.contains(file))
+    };
     if !options.locked && workspace.lock(unused) {
-        workspace
-            .change_lock(|lock| lock.images.retain(|name, _| images.contains_key(name.as_str())))?;
+        workspace.change_lock(|lock| {
+            lock.images.retain(|name, _| images.contains_key(name.as_str()));
+            lock.engines.retain(|file, _| files.contains(file));
+        })?;
     }
     Ok(())
 }
@@ -223,7 +234,8 @@ async fn settle_image(
     changes: &mut Changes,
 ) -> Result<(), StepError> {
     let base = base::settle(workspace, image, options, reporter, changes).await?;
-    wheels::settle(workspace, image, base.runtime, options, reporter, changes).await
+    wheels::settle(workspace, image, base.runtime, options, reporter, changes).await?;
+    engine::settle(workspace, image, options, reporter).await
 }
 
 impl Changes {

@@ -4,12 +4,14 @@
 
 mod error;
 mod index;
+mod members;
 mod resolve;
 mod standalone;
 mod uv;
 mod wheels;
 
 pub use error::PythonError;
+pub use members::WheelReader;
 pub use resolve::{Upgrade, resolve};
 pub use standalone::{fetch_standalone, standalone};
 pub use uv::{Uv, ensure_uv};

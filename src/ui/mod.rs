@@ -30,7 +30,7 @@ pub use garbage::print_garbage;
 pub use graph::{Drawn, diagram};
 pub use image::print_image;
 pub use markdown::print_markdown;
-pub use plan::{note_saved, print_plan, print_plan_before_apply};
+pub use plan::{note_saved, print_plan, print_plan_before_apply, print_warnings};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use trace::{Trace, TraceError};
 pub use watch::{Mode, Watcher};
@@ -108,6 +108,25 @@ pub fn preparing() -> (Reporter, impl FnOnce()) {
                 None => note(&text),
             }
         }
+    };
+    let reporter = Reporter::new(Arc::new(emit), Arc::new(AtomicBool::new(false)));
+    (reporter, move || {
+        if let Some(line) = line {
+            line.finish_and_clear();
+        }
+    })
+}
+
+/// Like [`preparing`], for work that announces its bytes: shows how far it is and how fast.
+pub fn transferring() -> (Reporter, impl FnOnce()) {
+    let line = watch::transfer();
+    let shown = line.clone();
+    let emit = move |progress| match (progress, &shown) {
+        (Progress::Message(text), Some(line)) => line.set_message(text),
+        (Progress::Message(text), None) => note(&text),
+        (Progress::Expect(bytes), Some(line)) => line.inc_length(bytes),
+        (Progress::Advance(bytes), Some(line)) => line.inc(bytes),
+        _ => {}
     };
     let reporter = Reporter::new(Arc::new(emit), Arc::new(AtomicBool::new(false)));
     (reporter, move || {
