@@ -148,7 +148,8 @@ pub(super) fn arguments(recipe: &Recipe, labels: &Labels, name: &str, init: bool
     }
     for (directory, mode) in memory(recipe) {
         let owner = match recipe.user {
-            Some((user, group)) if mode != "1777" => format!(",uid={user},gid={group}"),
+            // Some runtimes take the mode from the image's directory, and only `/tmp` is anybody's.
+            Some((user, group)) if directory != "/tmp" => format!(",uid={user},gid={group}"),
             _ => String::new(),
         };
         let options = format!("{directory}:rw,exec,nosuid,nodev,mode={mode}{owner}");

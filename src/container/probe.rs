@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use serde_json::Value;
 
-use super::program::ask;
+use super::program::{ask, last_words};
 use super::{ContainerError, Kind, Network};
 
 /// How long both may take to answer: a daemon that hangs must not hang `plan`.
@@ -40,28 +40,29 @@ pub async fn probe(kind: Kind, linux: bool) -> Result<Engine, ContainerError> {
             let info = info?;
             let parsed = serde_json::from_str(info.stdout.trim()).unwrap_or_default();
             if !info.done && parsed == Value::Null {
-                return Err(ContainerError::Unreachable {
-                    kind,
-                    reason: super::program::last_words(&info.stderr),
-                });
+                return Err(ContainerError::Unreachable { kind, reason: last_words(&info.stderr) });
             }
-            docker(&parsed, &endpoint, linux)
+            docker(&parsed, &info.stderr, &endpoint, linux)
         }
         Kind::Podman => {
             let info = ask(kind, &["info", "--format", "json"], PATIENCE).await?;
             match serde_json::from_str(&info.stdout) {
                 Ok(parsed) if info.done => podman(&parsed, linux),
-                _ => Err(ContainerError::Unreachable {
-                    kind,
-                    reason: super::program::last_words(&info.stderr),
-                }),
+                _ => Err(ContainerError::Unreachable { kind, reason: last_words(&info.stderr) }),
             }
         }
     }
 }
 
 /// Reads what `docker info` said.
-pub(super) fn docker(info: &Value, endpoint: &str, linux: bool) -> Result<Engine, ContainerError> {
+///
+/// Some versions put the daemon's silence into the document, others beside it.
+pub(super) fn docker(
+    info: &Value,
+    stderr: &str,
+    endpoint: &str,
+    linux: bool,
+) -> Result<Engine, ContainerError> {
     let kind = Kind::Docker;
     let text = |field: &str| info[field].as_str().unwrap_or_default().to_owned();
     let unsuitable = |reason: String, help: &str| ContainerError::Unsuitable {
@@ -78,7 +79,7 @@ pub(super) fn docker(info: &Value, endpoint: &str, linux: bool) -> Result<Engine
     if text("ServerVersion").is_empty() {
         let errors = info["ServerErrors"].as_array().into_iter().flatten();
         let said: Vec<&str> = errors.filter_map(Value::as_str).collect();
-        let reason = if said.is_empty() { "no daemon".to_owned() } else { said.join("; ") };
+        let reason = if said.is_empty() { last_words(stderr) } else { said.join("; ") };
         return Err(ContainerError::Unreachable { kind, reason });
     }
     if !endpoint.is_empty() && !endpoint.starts_with("unix://") {

@@ -112,6 +112,7 @@ fn where_root_would_be_root_here_a_user_gets_a_home_of_his_own() {
     assert_has(&line, "--user 1000:100 ");
     assert_has(&line, "--tmpfs /root:rw,exec,nosuid,nodev,mode=0700,uid=1000,gid=100 ");
     assert_has(&line, "--tmpfs /root/.cache:rw,exec,nosuid,nodev,mode=0700,uid=1000,gid=100 ");
+    assert_has(&line, "--tmpfs /run:rw,exec,nosuid,nodev,mode=1777,uid=1000,gid=100 ");
     assert_has(&line, "--tmpfs /tmp:rw,exec,nosuid,nodev,mode=1777 ");
     assert_has(&line, "--env USER=goatbuild ");
 }
@@ -133,32 +134,35 @@ fn docker_on_linux_shares_the_network_and_docker_in_a_machine_publishes_ports() 
         network,
         rootful,
     };
-    let native = docker(&docker_info(), SOCKET, true).expect("an engine");
+    let native = docker(&docker_info(), "", SOCKET, true).expect("an engine");
     assert_eq!(native, engine(Network::Host, true));
-    let mac = docker(&docker_info(), "unix:///Users/me/.docker/run/docker.sock", false);
+    let mac = docker(&docker_info(), "", "unix:///Users/me/.docker/run/docker.sock", false);
     assert_eq!(mac.expect("an engine"), engine(Network::Published, false));
     let mut desktop = docker_info();
     desktop["OperatingSystem"] = json!("Docker Desktop");
-    let desktop = docker(&desktop, SOCKET, true).expect("an engine");
+    let desktop = docker(&desktop, "", SOCKET, true).expect("an engine");
     assert_eq!(desktop, engine(Network::Published, false));
     let mut rootless = docker_info();
     rootless["SecurityOptions"] = json!(["name=seccomp", "name=rootless"]);
-    let rootless = docker(&rootless, "unix:///run/user/1000/docker.sock", true).expect("an engine");
+    let rootless =
+        docker(&rootless, "", "unix:///run/user/1000/docker.sock", true).expect("an engine");
     assert_eq!(rootless, engine(Network::Published, false));
 }
 
 #[test]
 fn docker_without_a_daemon_elsewhere_or_in_name_only_is_refused_with_the_reason() {
     let silent = json!({ "ServerErrors": ["Cannot connect to the Docker daemon"] });
-    let error = docker(&silent, SOCKET, true).expect_err("no daemon");
+    let error = docker(&silent, "", SOCKET, true).expect_err("no daemon");
     assert!(error.is_silence());
     assert_eq!(error.to_string(), "Docker does not answer: Cannot connect to the Docker daemon");
-    let error = docker(&docker_info(), "ssh://far.example", true).expect_err("elsewhere");
+    let error = docker(&json!({ "ServerVersion": "" }), "Cannot connect\n", SOCKET, true);
+    assert_eq!(error.expect_err("no daemon").to_string(), "Docker does not answer: Cannot connect");
+    let error = docker(&docker_info(), "", "ssh://far.example", true).expect_err("elsewhere");
     assert!(error.to_string().contains("elsewhere (ssh://far.example)"), "{error}");
-    let error = docker(&json!({ "host": { "arch": "amd64" } }), "", true).expect_err("podman");
+    let error = docker(&json!({ "host": { "arch": "amd64" } }), "", "", true).expect_err("podman");
     assert!(error.to_string().contains("Podman under another name"), "{error}");
     let windows = json!({ "ServerVersion": "28", "OSType": "windows" });
-    let error = docker(&windows, SOCKET, false).expect_err("another system");
+    let error = docker(&windows, "", SOCKET, false).expect_err("another system");
     assert!(error.to_string().contains("windows containers"), "{error}");
 }
 

@@ -69,6 +69,10 @@ impl Quickstart {
         let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
         // Neither is committed; they are there where somebody tried the example.
         copy_all(&committed, &root, &["cache", "litellm.yaml"]).unwrap();
+        // What is looked at from outside, its processes say, is the embedded runtime's.
+        let settings = fs::read_to_string(root.join("goatbuild.toml")).unwrap();
+        let runtime = "\n[target.local]\nruntime = \"embedded\"\n";
+        fs::write(root.join("goatbuild.toml"), settings + runtime).unwrap();
         let wrapper = vec![env!("CARGO_BIN_EXE_goatbuild").to_owned()];
         Self { directory, root, wrapper }
     }
