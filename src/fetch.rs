@@ -1,6 +1,7 @@
 //! HTTP downloads that retry, resume, verify, and never leave an unverified file under its name.
 
 mod error;
+mod range;
 mod retry;
 
 use std::io::{Seek as _, Write as _};
@@ -8,13 +9,14 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Once, OnceLock};
 use std::time::Duration;
 
-use reqwest::header::{ACCEPT, CONTENT_RANGE, RANGE, RETRY_AFTER};
-use reqwest::{Client, ClientBuilder, Response, StatusCode};
+use reqwest::header::{ACCEPT, AUTHORIZATION, CONTENT_RANGE, HeaderValue, RANGE, RETRY_AFTER};
+use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
 use crate::event::Reporter;
 
 pub use error::FetchError;
+pub use range::{Bytes, Part};
 pub use retry::Patience;
 pub(crate) use retry::{Failure, Retry};
 
@@ -34,6 +36,7 @@ pub struct Fetcher {
     client: Arc<OnceLock<Client>>,
     offline: bool,
     patience: Patience,
+    authorization: Option<HeaderValue>,
 }
 
 /// So many new bytes show that a bad connection still leads somewhere.
@@ -43,10 +46,30 @@ impl Fetcher {
     /// A fetcher that trusts the operating system's certificates (and `SSL_CERT_FILE`) and honours
     /// the usual proxy variables.
     pub fn new(offline: bool, patience: Patience) -> Self {
-        Self { client: Arc::default(), offline, patience }
+        Self { client: Arc::default(), offline, patience, authorization: None }
     }
 
-    fn client(&self) -> Result<&Client, Failure> {
+    /// The same fetcher, sending this `Authorization` to the host that it asks, and to no other one
+    /// that a redirect leads to.
+    #[must_use]
+    pub fn with_authorization(&self, mut value: Option<HeaderValue>) -> Self {
+        if let Some(value) = &mut value {
+            value.set_sensitive(true);
+        }
+        Self { authorization: value, ..self.clone() }
+    }
+
+    fn get(&self, url: &str) -> Result<RequestBuilder, Failure> {
+        let request = self.client()?.get(url);
+        Ok(match &self.authorization {
+            // reqwest drops it when a redirect changes host or port.
+            Some(value) => request.header(AUTHORIZATION, value),
+            None => request,
+        })
+    }
+
+    /// The client, for requests that are no downloads.
+    pub(crate) fn client(&self) -> Result<&Client, Failure> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
@@ -56,6 +79,11 @@ impl Fetcher {
             .build()
             .map_err(|error| Failure::Final(FetchError::Client { reason: innermost(&error) }))?;
         Ok(self.client.get_or_init(|| made))
+    }
+
+    /// How patient it is.
+    pub(crate) fn patience(&self) -> &Patience {
+        &self.patience
     }
 
     /// Whether the network is forbidden.
@@ -82,7 +110,7 @@ impl Fetcher {
     }
 
     async fn whole(&self, url: &str, accept: Option<&str>, limit: u64) -> Result<Vec<u8>, Failure> {
-        let mut request = self.client()?.get(url);
+        let mut request = self.get(url)?;
         if let Some(accept) = accept {
             request = request.header(ACCEPT, accept);
         }
@@ -155,7 +183,7 @@ impl Fetcher {
         }
         let mut resumed = have > 0;
         if expected.size != Some(have) || have == 0 {
-            let mut request = self.client()?.get(url);
+            let mut request = self.get(url)?;
             if have > 0 {
                 request = request.header(RANGE, format!("bytes={have}-"));
             }

@@ -305,6 +305,8 @@ impl Seen {
             let file = file.strip_prefix(root).unwrap_or(file).display();
             return Observation::Foreign {
                 owner: format!("`{}` at {file}:{}, {owner}", entry.alias, rival.line),
+                // An included file is never edited, and of several entries none is the one.
+                adoptable: found.rivals.len() == 1 && !rival.included,
             };
         }
         let marked = self.keys.get(&entry.model).and_then(|key| key.parse::<Key>().ok());

@@ -122,6 +122,19 @@ pub struct Plan {
     pub prune: bool,
     /// Where the planned models are served, and for how much.
     pub models: Vec<PlannedModel>,
+    /// What will run, and perhaps not as it was meant.
+    pub warnings: Vec<Warning>,
+}
+
+/// Something odd about a model, that is no mistake.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Warning {
+    /// The model.
+    pub model: String,
+    /// What is odd.
+    pub message: String,
+    /// What to do.
+    pub help: String,
 }
 
 /// What a step with known inputs has to do.
@@ -248,10 +261,10 @@ fn certain(
                 .map(|change| Reason::change(ReasonKind::Drift, change.clone()))
                 .collect(),
         )),
-        Observation::Foreign { owner } if wishes.adopts(step) => {
+        Observation::Foreign { owner, adoptable: true } if wishes.adopts(step) => {
             Some(Verdict::Run(vec![Reason::about(ReasonKind::Adopted, owner)]))
         }
-        Observation::Foreign { owner } => {
+        Observation::Foreign { owner, .. } => {
             Some(Verdict::Conflict(Reason::about(ReasonKind::Foreign, owner)))
         }
         Observation::Unobserved(_) | Observation::Present { .. } => None,
@@ -303,7 +316,7 @@ pub fn plan(graph: &Graph, memory: &dyn Memory, unwanted: &[Unwanted], wishes: &
         note: None,
         facts: Facts::new(),
     }));
-    Plan { steps, prune: wishes.prune, models: Vec::new() }
+    Plan { steps, prune: wishes.prune, models: Vec::new(), warnings: Vec::new() }
 }
 
 fn plan_step<'a>(
@@ -444,11 +457,13 @@ impl Plan {
             usd_per_hour: UsdPerHour,
             steps: &'a [PlannedStep],
             summary: Summary,
+            warnings: &'a [Warning],
         }
-        let (models, steps) = (&self.models, &self.steps);
+        let (models, steps, warnings) = (&self.models, &self.steps, &self.warnings);
         let usd_per_hour = models.iter().filter_map(|model| model.usd_per_hour).sum();
         let summary = self.summary();
-        let document = Document { format_version: 1, models, usd_per_hour, steps, summary };
+        let document =
+            Document { format_version: 1, models, usd_per_hour, steps, summary, warnings };
         serde_json::to_string(&document)
             .unwrap_or_else(|error| panic!("BUG: a plan is not JSON: {error}"))
     }

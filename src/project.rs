@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::engines;
 use crate::spec::{
     self, EnvironmentName, Image, Model, Place, Problem, Project, Shared, SourceFile, Sources,
-    SpecError, SpecErrors,
+    SpecError, SpecErrors, Value,
 };
 
 /// The file that makes a directory a project.
@@ -84,8 +84,11 @@ pub fn read(
     let read = sources.images.iter().map(spec::read_image).collect();
     let images: Vec<Image> = keep(read, &mut errors);
     let project = spec::assemble(shared, models, images, errors)?;
-    let refused: Vec<SpecError> =
-        project.models.values().flat_map(|model| refused_flags(model)).collect();
+    let refused: Vec<SpecError> = project
+        .models
+        .values()
+        .flat_map(|model| flag_errors(model, engines::engine(model.engine.name).check(model)))
+        .collect();
     SpecErrors::collect(refused)?;
     Ok(project)
 }
@@ -95,17 +98,29 @@ fn keep<T>(read: Vec<Result<T, Vec<SpecError>>>, errors: &mut Vec<SpecError>) ->
 }
 
 /// What a model's engine would not take, as mistakes in the spec.
-fn refused_flags(model: &Model) -> Vec<SpecError> {
-    let problems = engines::engine(model.engine.name).check(model);
+pub fn flag_errors(model: &Model, problems: Vec<engines::FlagProblem>) -> Vec<SpecError> {
     let error = |problem: engines::FlagProblem| {
-        let place = problem.flag.as_ref().and_then(|flag| {
-            let of_flag = model.engine.flags.get(flag).map(|flag| flag.key.clone());
-            of_flag.or_else(|| Place::of_field(model.source_file(), &["engine", flag]))
-        });
+        let place = problem.flag.as_ref().and_then(|flag| place_of(model, flag));
         let place = place.unwrap_or_else(|| model.file.place.clone());
         SpecError::new(Problem::Flag { message: problem.message, help: problem.help }, place)
     };
     problems.into_iter().map(error).collect()
+}
+
+/// Where a flag, or a field in a flag's table, is written.
+fn place_of(model: &Model, path: &str) -> Option<Place> {
+    let mut parts = path.split('.');
+    let mut flag = model.engine.flags.get(parts.next()?);
+    if flag.is_none() {
+        return Place::of_field(model.source_file(), &["engine", path]);
+    }
+    for part in parts {
+        match flag.map(|flag| &flag.value) {
+            Some(Value::Table(fields)) if fields.contains_key(part) => flag = fields.get(part),
+            _ => break,
+        }
+    }
+    flag.map(|flag| flag.key.clone())
 }
 
 fn list(

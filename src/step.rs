@@ -204,6 +204,8 @@ pub enum Observation {
     Foreign {
         /// Who made it and where it is.
         owner: String,
+        /// Whether it can be taken over.
+        adoptable: bool,
     },
 }
 

@@ -258,7 +258,9 @@ impl Step for Fake {
                     new: Some("down".to_owned()),
                 }],
             },
-            Some(Thing::Foreign) => Observation::Foreign { owner: "project x".to_owned() },
+            Some(Thing::Foreign) => {
+                Observation::Foreign { owner: "project x".to_owned(), adoptable: true }
+            }
             Some(Thing::Unseen) => Observation::Unobserved(Some("no credentials".to_owned())),
         }
     }

@@ -1,5 +1,7 @@
 //! A project with everything its steps work with: lock, cache, network, targets, gateway.
 
+mod engine;
+
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
@@ -16,11 +18,12 @@ use crate::leftovers::{Age, TEMPORARY, sweep};
 use crate::lock::LockFile;
 use crate::lock::pylock::LockedWheel;
 use crate::oci::Layout;
+use crate::oci::registry::{Origin, Puller, RegistrySettings};
 use crate::plan::Unwanted;
-use crate::platform::Runtime;
+use crate::platform::{Architecture, Runtime};
 use crate::spec::{
-    Base, HubSource, ImageName, Model, ModelSource, Place, Problem, Project, SpecError, SpecErrors,
-    TargetKind,
+    Base, HubSource, Image, ImageName, Model, ModelSource, Place, Problem, Project, SpecError,
+    SpecErrors, TargetKind,
 };
 use crate::step::{StepError, StepId};
 use crate::store::{Remembered, Store};
@@ -48,18 +51,6 @@ pub enum Unsupported {
         wanted: &'static str,
         /// This machine's, as Rust calls it.
         found: &'static str,
-    },
-    /// A base.
-    #[error("{image}: this version builds on Debian packages only")]
-    #[diagnostic(
-        code(goatbuild::spec::base),
-        help(
-            "write `base = {{ debian = \"bookworm\", packages = [\"python3\"] }}` in images/{image}.toml"
-        )
-    )]
-    Base {
-        /// The image.
-        image: String,
     },
 }
 
@@ -89,6 +80,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Where Debian packages come from.
     pub mirrors: Mirrors,
+    /// Docker's configuration files, of which the first that has credentials counts.
+    pub credentials: Vec<PathBuf>,
     /// Reads which hub to ask, and with which token: only once it is asked.
     pub hub: fn() -> Result<HubSettings, HubError>,
 }
@@ -174,16 +167,6 @@ impl Workspace {
         })
     }
 
-    /// Refuses what this version can't do.
-    pub fn check_supported(&self) -> Result<(), Unsupported> {
-        for image in self.project.images.values() {
-            if !matches!(image.base, Base::Debian { .. }) {
-                return Err(Unsupported::Base { image: image.name.to_string() });
-            }
-        }
-        Ok(())
-    }
-
     /// Refuses images that this machine's processor can't run.
     pub fn check_platforms(&self) -> Result<(), Unsupported> {
         let here = |model: &&Arc<Model>| model.target == TargetKind::Local;
@@ -228,6 +211,36 @@ impl Workspace {
         self.settings.mirrors.clone()
     }
 
+    /// Where an image's base comes from, unless it is made of packages.
+    pub fn origin(&self, image: &Image) -> Option<Origin> {
+        match &image.base {
+            Base::Debian { .. } => None,
+            Base::Registry(reference) => Some(Origin::Registry(reference.clone())),
+            Base::Layout(reference) => {
+                Some(Origin::Layout { root: self.root.clone(), reference: reference.clone() })
+            }
+        }
+    }
+
+    /// Brings an image from `origin` into the layout.
+    pub fn puller(&self, origin: Origin, architecture: Architecture) -> Result<Puller, StepError> {
+        let (layout, settings) = (self.layout()?, self.registries());
+        Ok(Puller::new(origin, &self.fetcher, &settings, layout, self.bases(), architecture))
+    }
+
+    /// How registries are spoken to.
+    pub fn registries(&self) -> RegistrySettings {
+        RegistrySettings {
+            plain_http: self.project.plain_http.clone(),
+            credentials: self.settings.credentials.clone(),
+        }
+    }
+
+    /// Where bases are while they are fetched, and what was found in them.
+    pub fn bases(&self) -> PathBuf {
+        self.root.join("cache/bases")
+    }
+
     /// The hub that weights come from.
     pub fn hub(&self) -> Result<Hub, HubError> {
         if let Some(hub) = self.hub.get() {
@@ -246,10 +259,18 @@ impl Workspace {
         source.pinned().map(str::to_owned).or_else(locked)
     }
 
+    /// Where an image sees a volume that every project has.
+    pub fn mount(&self, volume: &str) -> &str {
+        let mut volumes = self.project.volumes.iter();
+        let found = volumes.find(|(name, _)| name.as_str() == volume);
+        let (_, found) =
+            found.unwrap_or_else(|| panic!("BUG: the volume {volume} is not built in"));
+        found.mount.trim_end_matches('/')
+    }
+
     /// Where an image sees weights, whatever the target is.
     pub fn path_in_image(&self, snapshot: &Snapshot) -> String {
-        let mount = self.project.volumes.iter().find(|(name, _)| name.as_str() == "model-cache");
-        let mount = mount.map_or("", |(_, volume)| volume.mount.trim_end_matches('/'));
+        let mount = self.mount("model-cache");
         format!("{mount}/{}", ModelCache::snapshot(&snapshot.repository, &snapshot.commit))
     }
 

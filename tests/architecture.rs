@@ -64,8 +64,9 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("exec", &["store"]),
     // Engines know which flags they take.
     ("project", &["engines"]),
-    ("workspace", &["store", "targets", "gateway"]),
-    ("locking", &["workspace"]),
+    // What the lock says of an engine, and what the engine says to that.
+    ("workspace", &["store", "targets", "gateway", "engines", "project"]),
+    ("locking", &["workspace", "engines"]),
     ("steps", &["workspace", "targets", "engines", "gateway"]),
     // What is needed is asked of everything that keeps something.
     ("garbage", &["workspace", "store"]),
@@ -82,6 +83,7 @@ const STEPS: &[(&str, &[&str])] = &[
     ("deploy", &["warmup", "modal_image"]),
     // Both make a layer, and say so with the same facts.
     ("wheels", &["base"]),
+    ("python", &["base"]),
     // A layer of an image is fetched and described as in the steps that make layers.
     ("image", &["base", "wheels"]),
 ];

@@ -145,6 +145,7 @@ fn open(directory: &Path, root: &Path) -> SharedWorkspace {
         epoch: 0,
         patience: Patience::default(),
         mirrors: Mirrors::default(),
+        credentials: Vec::new(),
         hub: || HubSettings::read(|_| None),
     };
     Arc::new(Workspace::open(root.to_owned(), project, settings).expect("a workspace"))

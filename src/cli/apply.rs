@@ -207,7 +207,7 @@ fn keep_built(
     if locked {
         return Ok(());
     }
-    let pure = |id: &StepId| ["base", "wheels", "image"].contains(&id.kind());
+    let pure = |id: &StepId| ["base", "python", "wheels", "image"].contains(&id.kind());
     let graph = &planned.graph;
     let whole = planned.plan.steps.iter().any(|step| step.kind == "image");
     workspace.change_lock(|lock| {

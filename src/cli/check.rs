@@ -25,7 +25,12 @@ pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
     let settled = locking::settle(&workspace, &options, &reporter).await;
     finish();
     match settled {
-        Ok(_) => ui::checked(true, "lock", "answers all images", None),
+        Ok(_) => {
+            ui::checked(true, "lock", "answers all images", None);
+            let warnings = workspace.check_engines()?;
+            ui::checked(true, "engines", "take what the specs say", None);
+            ui::print_warnings(&warnings);
+        }
         Err(error) => {
             let strict = session::is_locked(global);
             fine &= !strict;

@@ -1,22 +1,128 @@
 //! `goatbuild image …`: what was built, for a look and for handing on.
 
-use clap::Subcommand;
-use miette::Report;
+use clap::{Args, Subcommand};
+use miette::{Diagnostic, Report};
+use thiserror::Error;
 
 use super::image_export::{self, ExportArgs, LoadArgs};
+use super::session::{self, unknown};
 use super::{Exit, Global};
+use crate::blocking::blocking;
+use crate::oci::Layout;
+use crate::step::StepId;
+use crate::ui;
+use crate::workspace::Workspace;
 
 #[derive(Debug, Subcommand)]
 pub(crate) enum ImageCommand {
+    /// Print an image's digest, layers and configuration
+    Inspect(InspectArgs),
+    /// Read all of an image's bytes and compare them with their digests and with the lock
+    Verify(VerifyArgs),
     /// Hand an image to Docker or Podman
     Load(LoadArgs),
     /// Write an image as one archive that Docker, Podman and skopeo read
     Export(ExportArgs),
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct InspectArgs {
+    /// The image
+    image: String,
+    /// Print one JSON object
+    #[arg(long)]
+    pub(crate) json: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct VerifyArgs {
+    /// The image
+    image: String,
+}
+
+/// Why an image can't be looked at or handed on.
+#[derive(Debug, Error, Diagnostic)]
+enum ImageError {
+    /// It was never built here, or `cache/` was deleted.
+    #[error("image {image} is not built")]
+    #[diagnostic(
+        code(goatbuild::image::not_built),
+        help("run `goatbuild apply --only image:{image}`")
+    )]
+    NotBuilt {
+        /// The image.
+        image: String,
+    },
+    /// The cache has another image than the lock.
+    #[error("image {image} is {found} in the cache, and {locked} in goatbuild.lock")]
+    #[diagnostic(
+        code(goatbuild::image::not_as_locked),
+        help("run `goatbuild apply --only image:{image}`, which builds what is locked")
+    )]
+    NotAsLocked {
+        /// The image.
+        image: String,
+        /// In the cache.
+        found: String,
+        /// In the lock.
+        locked: String,
+    },
+}
+
 pub(crate) async fn run(global: &Global, command: &ImageCommand) -> Result<Exit, Report> {
     match command {
+        ImageCommand::Inspect(arguments) => inspect(global, arguments),
+        ImageCommand::Verify(arguments) => verify(global, arguments).await,
         ImageCommand::Load(arguments) => image_export::load(global, arguments).await,
         ImageCommand::Export(arguments) => image_export::export(global, arguments).await,
+    }
+}
+
+fn inspect(global: &Global, arguments: &InspectArgs) -> Result<Exit, Report> {
+    let (workspace, _) = session::open_anyway(global)?;
+    let (layout, digest) = built(&workspace, &arguments.image)?;
+    let image = layout.read_image(&digest)?;
+    ui::print_image(&arguments.image, &image, arguments.json);
+    Ok(Exit::Done)
+}
+
+async fn verify(global: &Global, arguments: &VerifyArgs) -> Result<Exit, Report> {
+    let (workspace, _) = session::open_anyway(global)?;
+    let name = arguments.image.clone();
+    let (layout, digest) = built(&workspace, &name)?;
+    let (reporter, finish) = ui::preparing();
+    reporter.message(format!("reading {name}"));
+    let verified = {
+        let (layout, digest) = (layout.clone(), digest.clone());
+        blocking(move || Ok(layout.verify(&digest, &reporter)?)).await
+    };
+    finish();
+    verified?;
+    let id = StepId::new("image", &name);
+    let locked = workspace
+        .lock(|lock| lock.built.get(&id).and_then(|built| built.facts.get("digest").cloned()));
+    match locked {
+        Some(locked) if locked != digest => {
+            return Err(ImageError::NotAsLocked { image: name, found: digest, locked }.into());
+        }
+        Some(_) => ui::checked(true, &name, &format!("{digest}, as locked"), None),
+        None => ui::checked(true, &name, &format!("{digest}; the lock does not know it"), None),
+    }
+    Ok(Exit::Done)
+}
+
+/// The layout, and the digest of the image that was built last under this name.
+pub(super) fn built(workspace: &Workspace, name: &str) -> Result<(Layout, String), Report> {
+    let layout = workspace.layout()?;
+    let tags = layout.tags()?;
+    let digest = tags.iter().find(|(tag, _)| tag == name).map(|(_, digest)| digest.clone());
+    let images = &workspace.project.images;
+    match digest {
+        Some(digest) if layout.blobs().has(&digest)? => Ok((layout, digest)),
+        None if images.get(name).is_none() => {
+            let known = images.keys().map(crate::spec::ImageName::as_str);
+            Err(unknown("image", name, known).into())
+        }
+        _ => Err(ImageError::NotBuilt { image: name.to_owned() }.into()),
     }
 }

@@ -73,6 +73,7 @@ impl Exit {
             | "weights::empty"
             | "python::requirement"
             | "python::unsatisfiable"
+            | "python::no_build"
             | "debian::no_package" => Self::Data,
             code => match code.split("::").next() {
                 Some("spec" | "lock" | "graph" | "plan_file") => Self::Data,
@@ -150,6 +151,7 @@ impl Command {
             Self::Plan(arguments) => arguments.is_json(),
             Self::Apply(arguments) => arguments.json,
             Self::Status(arguments) => arguments.json,
+            Self::Image(image::ImageCommand::Inspect(arguments)) => arguments.json,
             Self::Gc(arguments) => arguments.json,
             _ => false,
         }
@@ -248,8 +250,8 @@ async fn dispatch(
         Command::Status(arguments) => inspect::status(global, &arguments).await,
         Command::Logs(arguments) => inspect::logs(global, &arguments, interrupt).await,
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,
-        Command::Image(command) => image::run(global, &command).await,
         Command::Gateway(command) => gateway::run(global, &command).await,
+        Command::Image(command) => image::run(global, &command).await,
         Command::Gc(arguments) => gc::run(global, &arguments).await,
     }
 }

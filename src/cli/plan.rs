@@ -59,7 +59,7 @@ pub(crate) enum Refused {
     #[diagnostic(
         code(goatbuild::plan::conflict),
         help(
-            "remove it, rename the alias, or take it over with `--adopt MODEL`; nothing was changed"
+            "remove it or rename the alias; a single entry in the project's own file is taken over with `--adopt MODEL`. Nothing was changed"
         )
     )]
     Conflict { steps: Vec<String> },

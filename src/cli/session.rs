@@ -56,6 +56,22 @@ pub(crate) enum UsageError {
         )
     )]
     NoPlan { file: String },
+    /// Two things that say different things about what is covered.
+    #[error("{one} and {other} can't be had together")]
+    #[diagnostic(
+        code(goatbuild::usage::contrary),
+        help(
+            "models and --only name a part of the project, and not both; --prune is about all of it"
+        )
+    )]
+    Contrary { one: &'static str, other: &'static str },
+    /// A step to replace that is not covered.
+    #[error("{step} is no part of what was asked for")]
+    #[diagnostic(
+        code(goatbuild::usage::outside),
+        help("name a model or step that needs it, or leave --replace out")
+    )]
+    Outside { step: String },
     /// A variable holds something else than it should.
     #[error("{variable} is `{value}`, expected {expected}")]
     #[diagnostic(code(goatbuild::usage::variable))]
@@ -122,7 +138,6 @@ pub(crate) fn open(global: &Global) -> Result<SharedWorkspace, Report> {
     let project = project::read(&files.sources, files.environment.as_ref())?;
     let settings = settings(global)?;
     let workspace = Workspace::open(files.root, project, settings)?;
-    workspace.check_supported()?;
     Ok(Arc::new(workspace))
 }
 
@@ -151,9 +166,18 @@ fn settings(global: &Global) -> Result<Settings, Report> {
         mirrors.snapshot = Some(snapshot);
     }
     mirrors.mirror = variable("GOATBUILD_DEBIAN_MIRROR").or(mirrors.mirror);
+    let credentials = [
+        directory("DOCKER_CONFIG")
+            .or_else(|| directory("HOME").map(|home| home.join(".docker")))
+            .map(|docker| docker.join("config.json")),
+        directory("REGISTRY_AUTH_FILE").or_else(|| {
+            directory("XDG_RUNTIME_DIR").map(|runtime| runtime.join("containers/auth.json"))
+        }),
+    ];
+    let credentials = credentials.into_iter().flatten().collect();
     let hub = || HubSettings::read(|name| std::env::var_os(name));
     let (offline, locked) = (global.offline, is_locked(global));
-    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, hub })
+    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, credentials, hub })
 }
 
 fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
@@ -210,6 +234,7 @@ pub(crate) async fn plan(
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
     }
+    let warnings = workspace.check_engines()?;
     let whole = steps::compile(workspace, &Reporter::silent())?;
     let wishes = wishes(&whole, workspace, &selection.wishes)?;
     let (graph, all) = select(workspace, whole, selection)?;
@@ -221,6 +246,8 @@ pub(crate) async fn plan(
     };
     let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
     plan.models = planned_models(workspace, &plan);
+    let planned = |model: &String| plan.steps.iter().any(|step| step.models.contains(model));
+    plan.warnings = warnings.into_iter().filter(|warning| planned(&warning.model)).collect();
     Ok(Planned { graph, wishes, plan })
 }
 
@@ -267,7 +294,7 @@ pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
 
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 pub(crate) fn serves(selection: &Selection) -> bool {
-    const BUILDS: [&str; 4] = ["base", "wheels", "image", "weights"];
+    const BUILDS: [&str; 5] = ["base", "python", "wheels", "image", "weights"];
     let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
     selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
 }
@@ -346,6 +373,13 @@ fn select(
     for name in &selection.wishes.only {
         only.insert(step(&graph, name)?);
     }
+    let contrary = |one: &'static str, other: &'static str| UsageError::Contrary { one, other };
+    match (selection.models.is_empty(), only.is_empty(), selection.wishes.prune) {
+        (false, false, _) => return Err(contrary("models", "--only")),
+        (false, _, true) => return Err(contrary("models", "--prune")),
+        (_, false, true) => return Err(contrary("--only", "--prune")),
+        _ => {}
+    }
     let part = graph.needed_by(|step| {
         if only.is_empty() {
             step.models().iter().any(|model| selection.models.contains(model))
@@ -353,7 +387,12 @@ fn select(
             only.contains(step.id())
         }
     });
-    Ok((part, false))
+    let outside =
+        selection.wishes.replace.iter().find(|id| part.get(&StepId::from(&***id)).is_none());
+    match outside {
+        Some(step) => Err(UsageError::Outside { step: step.clone() }),
+        None => Ok((part, false)),
+    }
 }
 
 /// Where this project keeps its state on this machine, in its environment.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Engine, FlagProblem, Serving, offline};
+use super::{Caches, Engine, FlagProblem, Serving, offline};
 use crate::spec::{CommandEngine, Model, nearest};
 
 pub(super) struct Command;
@@ -63,7 +63,7 @@ impl Engine for Command {
             .collect()
     }
 
-    fn environment(&self) -> BTreeMap<String, String> {
+    fn environment(&self, _: &Caches<'_>) -> BTreeMap<String, String> {
         offline()
     }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Engine, FlagProblem, Serving, argument, offline};
+use super::{Caches, Engine, FlagProblem, Serving, argument, offline};
 use crate::spec::{Model, Value, nearest};
 
 pub(super) struct MlxLm;
@@ -109,7 +109,7 @@ impl Engine for MlxLm {
         command
     }
 
-    fn environment(&self) -> BTreeMap<String, String> {
+    fn environment(&self, _: &Caches<'_>) -> BTreeMap<String, String> {
         offline()
     }
 

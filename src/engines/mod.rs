@@ -4,10 +4,11 @@
 
 mod command;
 mod mlx_lm;
-mod vllm;
+pub mod vllm;
 
 use std::collections::BTreeMap;
 
+use crate::lock::LockedEngine;
 use crate::spec::{EngineName, Model, Value};
 
 /// Where and what an engine is to serve, as seen from inside the image.
@@ -20,14 +21,66 @@ pub struct Serving<'a> {
     /// What names the model both on the command line and in requests: a path relative to the
     /// working directory.
     pub model: &'a str,
+    /// The absolute path of the weights.
+    pub weights: &'a str,
+    /// Their commit.
+    pub revision: &'a str,
     /// The absolute path of the draft model's weights, when the model has a draft.
     pub draft: Option<&'a str>,
+    /// Their commit.
+    pub draft_revision: Option<&'a str>,
+    /// The engine in the image.
+    pub locked: &'a Locked,
+}
+
+/// Where an image sees the directories that outlive a deployment.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Caches<'a> {
+    /// The one of the model's warm-up, for what the engine compiles.
+    pub compile: &'a str,
+    /// The one for `FlashInfer`'s kernels.
+    pub flashinfer: &'a str,
+}
+
+/// What the lock says of the engine in a model's image, and of the model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Locked {
+    /// The distribution that is the engine; empty when the image has none that is known.
+    pub distribution: String,
+    /// Its version.
+    pub version: String,
+    /// What it takes, when its wheel could be read.
+    pub taken: Option<LockedEngine>,
+    /// Names of the image's environment variables.
+    pub image_environment: Vec<String>,
+    /// What the model's configuration calls its architecture.
+    pub architectures: Vec<String>,
+    /// The model's family, such as `gpt_oss`.
+    pub model_type: Option<String>,
+}
+
+/// Something that will run, and perhaps not as it was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What is odd.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// What checking against the lock found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// What the engine would refuse, or silently leave out.
+    pub problems: Vec<FlagProblem>,
+    /// What it would take.
+    pub warnings: Vec<Warning>,
 }
 
 /// A flag that the engine would not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlagProblem {
-    /// The flag, or none when the model as a whole is the matter.
+    /// The flag, dots leading into it, or none when the model as a whole is the matter.
     pub flag: Option<String>,
     /// What is wrong.
     pub message: String,
@@ -39,6 +92,12 @@ pub struct FlagProblem {
 pub trait Engine: Send + Sync {
     /// What in the spec it would not take, known before anything runs.
     fn check(&self, model: &Model) -> Vec<FlagProblem>;
+
+    /// What the locked version would not take, or take and not mean.
+    fn check_locked(&self, model: &Model, locked: &Locked) -> Checked {
+        let _ = (model, locked);
+        Checked::default()
+    }
 
     /// Whether starting compiles something worth keeping.
     fn compiles(&self, model: &Model) -> bool;
@@ -53,10 +112,15 @@ pub trait Engine: Send + Sync {
     fn command(&self, model: &Model, serving: &Serving<'_>) -> Vec<String>;
 
     /// Environment variables that it needs, under the image's and the spec's own.
-    fn environment(&self) -> BTreeMap<String, String>;
+    fn environment(&self, caches: &Caches<'_>) -> BTreeMap<String, String>;
 
     /// The path, from the server's root, that answers 200 once it is up.
     fn health(&self, model: &Model) -> String;
+
+    /// The name of the files in the compile cache that tell what went into its key, as JSON.
+    fn cache_factors(&self) -> Option<&'static str> {
+        None
+    }
 
     /// Whether `GET /v1/models` lists the name that requests use.
     fn lists_served_name(&self) -> bool;

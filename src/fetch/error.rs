@@ -100,6 +100,15 @@ pub enum FetchError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A file that was fetched can't be read.
+    #[error("{} can't be read: {source}", path.display())]
+    #[diagnostic(code(goatbuild::fetch::read), help("delete it, and it is fetched again"))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
     /// The client could not be set up.
     #[error("the HTTP client could not be set up: {reason}")]
     #[diagnostic(

@@ -7,7 +7,7 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{LockedDebian, LockedRepository};
+use super::{LockedBase, LockedDebian, LockedEngine, LockedPython, LockedRepository};
 use crate::fingerprint::Key;
 use crate::platform::Runtime;
 use crate::spec::ImageName;
@@ -30,6 +30,9 @@ pub struct LockFile {
     /// What each image's base resolved to.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty", rename = "image")]
     pub images: BTreeMap<String, LockedImage>,
+    /// What the engines in the images take, by the file names of their wheels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty", rename = "engine")]
+    pub engines: BTreeMap<String, LockedEngine>,
     /// What each revision of a repository on a hub stood for, by `organisation/name@revision`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hub: BTreeMap<String, LockedRepository>,
@@ -49,6 +52,13 @@ pub struct LockedImage {
     /// The base, when it is made of Debian packages.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub debian: Option<LockedDebian>,
+    /// The base, when it is pulled and its image was looked at; one that the image's file pins by
+    /// digest needs no look.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub base: Option<LockedBase>,
+    /// The Python that is added to a base that is pulled.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub python: Option<LockedPython>,
 }
 
 /// What a pure step made.
@@ -74,6 +84,7 @@ impl Default for LockFile {
         Self {
             version: VERSION,
             images: BTreeMap::new(),
+            engines: BTreeMap::new(),
             hub: BTreeMap::new(),
             built: BTreeMap::new(),
         }

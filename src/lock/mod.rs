@@ -1,13 +1,17 @@
 //! What moving references resolved to: types and text, no files and no network.
 
+mod base;
 mod config;
 mod debian;
+mod engine;
 mod file;
 pub mod hub;
 pub mod pylock;
 mod repository;
 
+pub use base::{LockedBase, LockedLayer, LockedPython};
 pub use config::{ConfigFacts, Quantization};
 pub use debian::{LockedDebian, LockedPackage};
+pub use engine::{Flag, Kind, LockedEngine, Many};
 pub use file::{Built, LockFile, LockFileError, LockedImage};
 pub use repository::LockedRepository;

@@ -10,7 +10,7 @@ use crate::lock::LockedImage;
 use crate::platform::Runtime;
 use crate::spec::{Base, Image, Located};
 use crate::step::StepError;
-use crate::workspace::{Unsupported, Workspace};
+use crate::workspace::Workspace;
 
 pub(super) async fn settle(
     workspace: &Workspace,
@@ -20,7 +20,7 @@ pub(super) async fn settle(
     changes: &mut Changes,
 ) -> Result<LockedImage, StepError> {
     let Base::Debian { suite, packages } = &image.base else {
-        return Err(Unsupported::Base { image: image.name.to_string() }.into());
+        return super::pulled::settle(workspace, image, options, reporter, changes).await;
     };
     let request = base_request(image, suite, packages);
     let previous = workspace.lock(|lock| lock.images.get(image.name.as_str()).cloned());
@@ -60,8 +60,10 @@ pub(super) async fn settle(
         reporter,
     )
     .await?;
-    let found =
-        debian.python.ok_or_else(|| LockingError::NoPython { image: image.name.to_string() })?;
+    let found = debian.python.ok_or_else(|| LockingError::NoPython {
+        image: image.name.to_string(),
+        help: format!("add \"python3\" to `base.packages` in images/{}.toml", image.name),
+    })?;
     if let Some(wanted) = image.python
         && wanted != found
     {
@@ -81,6 +83,8 @@ pub(super) async fn settle(
         request,
         runtime: Runtime { architecture: image.architecture, glibc: debian.glibc, python: found },
         debian: Some(debian),
+        base: None,
+        python: None,
     };
     workspace.change_lock(|lock| {
         lock.images.insert(image.name.to_string(), locked.clone());
@@ -95,8 +99,13 @@ fn base_request(image: &Image, suite: &str, packages: &[Located<String>]) -> Str
     names.dedup();
     let python = image.python.map(|python| python.to_string()).unwrap_or_default();
     let parts = ["debian", suite, image.architecture.name(), &python];
+    digest(parts.iter().chain(&names))
+}
+
+/// Digest of a request's parts.
+pub(super) fn digest<'a>(parts: impl IntoIterator<Item = &'a &'a str>) -> String {
     let mut hasher = blake3::Hasher::new();
-    for part in parts.iter().chain(&names) {
+    for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());
         hasher.update(part.as_bytes());
     }

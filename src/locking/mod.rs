@@ -1,10 +1,12 @@
 //! Settles every moving reference: bases, wheels and revisions on a hub, into the lock.
 
 mod base;
+mod engine;
 mod hub;
+mod pulled;
 mod wheels;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -72,13 +74,41 @@ pub enum LockingError {
     },
     /// The base has no Python.
     #[error("the base of image {image} has no Python")]
-    #[diagnostic(
-        code(goatbuild::lock::no_python),
-        help("add \"python3\" to `base.packages` in images/{image}.toml")
-    )]
+    #[diagnostic(code(goatbuild::lock::no_python))]
     NoPython {
         /// The image.
         image: String,
+        /// How it gets one.
+        #[help]
+        help: String,
+    },
+    /// The base's C library is not one that wheels can be chosen for.
+    #[error("the base of image {image} {}", if *musl { "is built on musl, not on glibc" } else { "has no glibc that can be found" })]
+    #[diagnostic(
+        code(goatbuild::lock::no_glibc),
+        help(
+            "choose a base like Debian or Ubuntu; or, if it does have a glibc, write its version, such as `glibc = \"2.35\"`, in images/{image}.toml"
+        )
+    )]
+    NoGlibc {
+        /// The image.
+        image: String,
+        /// Whether it has musl instead.
+        musl: bool,
+    },
+    /// The base's C library is older than stated.
+    #[error("images/{image}.toml says that the base has glibc {stated}, and it has {found}")]
+    #[diagnostic(
+        code(goatbuild::lock::other_glibc),
+        help("write `glibc = \"{found}\"`, or leave it out")
+    )]
+    OtherGlibc {
+        /// The image.
+        image: String,
+        /// As written.
+        stated: String,
+        /// As found.
+        found: String,
     },
     /// The base has another Python.
     #[error("image {image} asks for Python {wanted}, and its base has {found}")]
@@ -156,10 +186,20 @@ pub async fn settle_into(
         settle_image(workspace, image, options, reporter, changes).await?;
     }
     hub::settle(workspace, options, reporter, changes).await?;
-    let unused = |lock: &LockFile| lock.images.keys().any(|it| !images.contains_key(it.as_str()));
+    let files: BTreeSet<String> = images
+        .keys()
+        .flat_map(|image| workspace.parts(image).wheels)
+        .map(|wheel| wheel.filename)
+        .collect();
+    let unused = |lock: &LockFile| {
+        lock.images.keys().any(|name| !images.contains_key(name.as_str()))
+            || lock.engines.keys().any(|file| !files.contains(file))
+    };
     if !options.locked && workspace.lock(unused) {
-        workspace
-            .change_lock(|lock| lock.images.retain(|name, _| images.contains_key(name.as_str())))?;
+        workspace.change_lock(|lock| {
+            lock.images.retain(|name, _| images.contains_key(name.as_str()));
+            lock.engines.retain(|file, _| files.contains(file));
+        })?;
     }
     Ok(())
 }
@@ -194,7 +234,8 @@ async fn settle_image(
     changes: &mut Changes,
 ) -> Result<(), StepError> {
     let base = base::settle(workspace, image, options, reporter, changes).await?;
-    wheels::settle(workspace, image, base.runtime, options, reporter, changes).await
+    wheels::settle(workspace, image, base.runtime, options, reporter, changes).await?;
+    engine::settle(workspace, image, options, reporter).await
 }
 
 impl Changes {

@@ -2,6 +2,7 @@
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
@@ -74,6 +75,15 @@ impl Blobs {
         let mut writer = self.writer()?;
         writer.write_all(bytes).map_err(at(&self.directory, "written"))?;
         writer.commit().map(|(digest, _)| digest)
+    }
+
+    /// Gives a file its name as a blob; its digest is verified already. It has to be on the same disk.
+    pub(super) fn take(&self, file: &Path, digest: &str) -> Result<(), OciError> {
+        let target = self.path(digest)?;
+        let readable = fs::Permissions::from_mode(0o644);
+        fs::set_permissions(file, readable).map_err(at(file, "written"))?;
+        fs::rename(file, &target).map_err(at(&target, "written"))?;
+        sync_directory(&self.directory)
     }
 
     /// Begins a blob whose digest is computed while it is written.
@@ -197,7 +207,6 @@ pub(super) fn replace(target: &Path, bytes: &[u8]) -> Result<(), OciError> {
 
 /// Makes the content durable and readable for others, as blobs in shared caches have to be.
 fn sync(file: &mut NamedTempFile) -> io::Result<u64> {
-    use std::os::unix::fs::PermissionsExt as _;
     let file = file.as_file_mut();
     file.set_permissions(fs::Permissions::from_mode(0o644))?;
     file.sync_all()?;

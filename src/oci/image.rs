@@ -7,6 +7,7 @@ use serde::Serialize;
 use serde::de::DeserializeOwned;
 use serde_json::{Value, json};
 
+use super::compression::Compression;
 use super::error::OciError;
 use super::layout::Layout;
 use crate::platform::Architecture;
@@ -16,17 +17,6 @@ const OWN_PATH: &str = "/opt/goatbuild/bin";
 
 /// What a container's `PATH` is when no one says.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
-
-/// How a layer is compressed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Compression {
-    /// As goatbuild's own layers, and nearly all others, are.
-    Gzip,
-    /// As some registries' bases are.
-    Zstd,
-    /// Not at all.
-    None,
-}
 
 /// One layer of an image to be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -80,11 +70,7 @@ pub fn write_image(layout: &Layout, spec: &ImageSpec) -> Result<String, OciError
         .layers
         .iter()
         .map(|layer| {
-            let media_type = match layer.compression {
-                Compression::Gzip => MediaType::ImageLayerGzip,
-                Compression::Zstd => MediaType::ImageLayerZstd,
-                Compression::None => MediaType::ImageLayer,
-            };
+            let media_type = layer.compression.media_type();
             json!({"mediaType": media_type, "digest": layer.digest, "size": layer.size})
         })
         .collect();

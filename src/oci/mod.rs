@@ -5,18 +5,23 @@
 
 mod archive;
 mod blob;
+mod compression;
+mod content;
 mod error;
 mod gzip;
 mod image;
 mod layout;
+pub mod registry;
 #[cfg(test)]
 mod tests;
 mod unpack;
 
 pub use self::archive::{archive_size, write_archive};
 pub use self::blob::{BlobWriter, Blobs, LayerWriter};
+pub use self::compression::Compression;
+pub use self::content::{Content, Interpreter};
 pub use self::error::OciError;
 pub use self::gzip::{BLOCK, GzipBlocks, Layer};
-pub use self::image::{Compression, ImageSpec, LayerRef, write_image};
+pub use self::image::{ImageSpec, LayerRef, write_image};
 pub use self::layout::{Image, Layout};
 pub use self::unpack::unpack_layers;

@@ -12,10 +12,9 @@ use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
 use std::time::{Duration, UNIX_EPOCH};
 
-use flate2::bufread::MultiGzDecoder;
-use oci_spec::image::MediaType;
 use tar::{Entry, EntryType};
 
+use super::Compression;
 use super::error::{OciError, at};
 use super::layout::{Image, Layout};
 use crate::event::Reporter;
@@ -38,17 +37,11 @@ pub fn unpack_layers(
         let counted = Counted { file, reporter: reporter.clone() };
         let buffered = BufReader::with_capacity(1 << 18, counted);
         let media_type = layer.media_type().to_string();
-        let content: Box<dyn Read> = match layer.media_type() {
-            MediaType::ImageLayerGzip => Box::new(MultiGzDecoder::new(buffered)),
-            _ if media_type.ends_with("tar.gzip") => Box::new(MultiGzDecoder::new(buffered)),
-            MediaType::ImageLayer => Box::new(buffered),
-            _ => {
-                return Err(OciError::Document {
-                    what: format!("layer {digest}"),
-                    reason: format!("the media type {media_type} can't be unpacked"),
-                });
-            }
-        };
+        let compression = Compression::of(&media_type).ok_or_else(|| OciError::Document {
+            what: format!("layer {digest}"),
+            reason: format!("the media type {media_type} can't be unpacked"),
+        })?;
+        let content = compression.reader(buffered).map_err(at(&into, "written"))?;
         unpack(content, &digest, &into, reporter)?;
     }
     Ok(())

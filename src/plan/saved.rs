@@ -275,7 +275,7 @@ fn seen(
         Observation::Absent => Seen::Absent,
         Observation::Present { key, facts } => Seen::Present { key, facts },
         Observation::Drifted { changes } => Seen::Drifted(changes),
-        Observation::Foreign { owner } => Seen::Foreign(owner),
+        Observation::Foreign { owner, .. } => Seen::Foreign(owner),
     })
 }
 

@@ -305,6 +305,7 @@ async fn the_json_has_the_documented_shape() {
                 "reasons": [{"kind": "changed", "field": "flag", "old": "1", "new": "2"}],
             }],
             "summary": {"run": 1, "pending": 0, "fresh": 0, "remove": 0, "conflict": 0},
+            "warnings": [],
         })
     );
 }

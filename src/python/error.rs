@@ -27,6 +27,18 @@ pub enum PythonError {
         /// What to do about it.
         help: String,
     },
+    /// There is no build of that Python to add to a base.
+    #[error("there is no Python {version} to add to a base")]
+    #[diagnostic(
+        code(goatbuild::python::no_build),
+        help("choose one of {there}, or a base with its own and no `python`")
+    )]
+    NoBuild {
+        /// As written.
+        version: String,
+        /// The versions that there are.
+        there: String,
+    },
     /// A requirement is not one that can be locked.
     #[error("image {image} cannot require `{requirement}`: {reason}")]
     #[diagnostic(

@@ -4,12 +4,16 @@
 
 mod error;
 mod index;
+mod members;
 mod resolve;
+mod standalone;
 mod uv;
 mod wheels;
 
 pub use error::PythonError;
+pub use members::WheelReader;
 pub use resolve::{Upgrade, resolve};
+pub use standalone::{fetch_standalone, standalone};
 pub use uv::{Uv, ensure_uv};
 pub use wheels::{fetch_wheels, wheels_there};
 

@@ -6,11 +6,10 @@ use super::context::Text;
 use super::model::{Base, Builder, Image};
 use super::model_file::{VARIABLE, is_variable};
 use super::name::ImageName;
-use super::path::inside;
 use super::source::{Located, Place, SourceFile};
 use super::table::Table;
 use super::value::quoted;
-use crate::platform::Architecture;
+use crate::platform::{Architecture, MajorMinor};
 
 /// The two ways to write who builds an image.
 pub(super) const BUILDERS: [(&str, Builder); 2] =
@@ -25,14 +24,8 @@ pub(super) fn image(
     let platforms = [("linux/amd64", Architecture::Amd64), ("linux/arm64", Architecture::Arm64)];
     let architecture = root.choice("platform", &platforms);
     let base = base(&mut root);
-    let python = root.string("python").and_then(|text| {
-        let version = text.value.parse().ok();
-        if version.is_none() {
-            let expected = "a version like \"3.12\"";
-            root.bad("python", &quoted(text.value), expected, &text.spot);
-        }
-        version
-    });
+    let python = version(&mut root, "python", "a version like \"3.12\"");
+    let glibc = glibc(&mut root, base.as_ref());
     let requirements = texts(&mut root, "requirements", "a requirement like \"vllm==0.13.0\"");
     let overrides = texts(&mut root, "overrides", "a requirement like \"torch==2.9.1\"");
     let mut table = root.table("env");
@@ -47,11 +40,30 @@ pub(super) fn image(
         architecture,
         base: base?,
         python,
+        glibc,
         requirements,
         overrides,
         env,
         builder,
     })
+}
+
+fn version<'a>(root: &mut Table<'a, '_>, key: &'a str, expected: &str) -> Option<MajorMinor> {
+    let text = root.string(key)?;
+    let version = text.value.parse().ok();
+    if version.is_none() {
+        root.bad(key, &quoted(text.value), expected, &text.spot);
+    }
+    version
+}
+
+/// The base's C library as stated; Debian packages say themselves what theirs is.
+fn glibc(root: &mut Table<'_, '_>, base: Option<&Base>) -> Option<MajorMinor> {
+    if let (Some(Base::Debian { .. }), Some(text)) = (base, root.string("glibc")) {
+        let expected = "no `glibc` beside Debian packages, which have their own";
+        root.bad("glibc", &quoted(text.value), expected, &text.spot);
+    }
+    version(root, "glibc", "a version like \"2.35\"")
 }
 
 /// A list of non-empty texts, kept with their places.
@@ -74,27 +86,16 @@ fn base(root: &mut Table<'_, '_>) -> Option<Base> {
     }
     let example = "base = { debian = \"bookworm\", packages = [\"python3\"] }";
     let text = root.required("base", example)?;
-    if text.value.contains(char::is_whitespace) {
-        let expected = "an image reference like \"docker.io/library/debian:bookworm\"";
-        root.bad("base", &quoted(text.value), expected, &text.spot);
-        return None;
-    }
-    let reference = Located { value: text.value.to_owned(), place: text.spot.place() };
-    Some(Base::Registry { reference })
+    let read = if text.value.starts_with("oci:") {
+        text.value.parse().map(Base::Layout)
+    } else {
+        text.value.parse().map(Base::Registry)
+    };
+    read.map_err(|error| root.bad("base", &quoted(text.value), error.expected, &text.spot)).ok()
 }
 
 fn base_table(mut table: Table<'_, '_>) -> Option<Base> {
-    let layout = table.has("layout").then(|| table.string("layout")).flatten();
-    if let Some(text) = layout {
-        let path = inside(text.value);
-        if path.is_none() {
-            let expected = "a path relative to the project that doesn't leave it";
-            table.bad("layout", &quoted(text.value), expected, &text.spot);
-        }
-        table.finish();
-        return path.map(|path| Base::Layout { path });
-    }
-    let suite = table.required("debian", "debian = \"bookworm\", or layout = \"directory\"");
+    let suite = table.required("debian", "debian = \"bookworm\"");
     let packages = texts(&mut table, "packages", "a package like \"python3\"");
     let suite = suite.filter(|text| {
         let is_suite = text.value.bytes().all(|byte| byte.is_ascii_lowercase());

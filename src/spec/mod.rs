@@ -16,6 +16,7 @@ mod patterns;
 mod problem;
 mod project_file;
 mod read;
+mod reference;
 mod source;
 mod table;
 mod value;
@@ -26,6 +27,7 @@ pub use name::*;
 pub use patterns::*;
 pub use problem::*;
 pub use read::*;
+pub use reference::*;
 pub use source::*;
 
 #[cfg(test)]

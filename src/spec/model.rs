@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
 use super::patterns::FilePatterns;
+use super::reference::{ImageReference, LayoutReference};
 use super::source::{Located, Place, SourceFile};
 use crate::platform::{Architecture, MajorMinor};
 
@@ -29,6 +30,8 @@ pub struct Project {
     pub volumes: BTreeMap<VolumeName, Volume>,
     /// Every GPU that may be asked for: the built-in ones and the project's own.
     pub gpus: BTreeMap<String, Gpu>,
+    /// Registries, as `host:port`, that are spoken to without TLS; loopback always is.
+    pub plain_http: Vec<String>,
     /// The gateway, if the project has one.
     pub gateway: Option<LiteLlm>,
     /// All models.
@@ -395,6 +398,8 @@ pub struct Image {
     pub base: Base,
     /// The Python to serve with; the base's own when not given.
     pub python: Option<MajorMinor>,
+    /// The base's C library, for a base that is not pulled to look for it.
+    pub glibc: Option<MajorMinor>,
     /// Requirements as written (PEP 508), not parsed yet.
     pub requirements: Vec<Located<String>>,
     /// Requirements that replace whatever any package asks of the same name, as written.
@@ -416,15 +421,9 @@ pub enum Base {
         packages: Vec<Located<String>>,
     },
     /// An image in a registry.
-    Registry {
-        /// The reference as written: a tag or a digest.
-        reference: Located<String>,
-    },
-    /// An OCI layout on disk.
-    Layout {
-        /// Its directory, relative to the project.
-        path: String,
-    },
+    Registry(ImageReference),
+    /// An image in an OCI layout on disk.
+    Layout(LayoutReference),
 }
 
 /// All files of a project, as text.

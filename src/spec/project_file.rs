@@ -9,6 +9,7 @@ use super::model::{Gpu, LiteLlm, LocalRuntime, LocalTarget, ModalTarget, Targets
 use super::name::{ProjectId, VolumeName};
 use super::path::{inside, is_mount};
 use super::problem::{Problem, SpecError};
+use super::reference::ImageReference;
 use super::source::Place;
 use super::table::Table;
 use super::value::quoted;
@@ -47,6 +48,7 @@ pub(super) struct Settings {
     pub(super) targets: Targets,
     pub(super) volumes: BTreeMap<VolumeName, Volume>,
     pub(super) gpus: BTreeMap<String, Gpu>,
+    pub(super) plain_http: Vec<String>,
     pub(super) gateway: Option<LiteLlm>,
 }
 
@@ -83,7 +85,28 @@ pub(super) fn settings<'a>(
     let volumes = read_volumes(volumes, id.as_ref().map_or("", ProjectId::as_str));
     let targets = targets(target);
     let gateway = read_gateway(gateway);
-    Settings { id, app_prefix, targets, volumes, gpus: gpus(root.table("gpu")), gateway }
+    let plain_http = plain_http(root.table("registries"));
+    let gpus = gpus(root.table("gpu"));
+    Settings { id, app_prefix, targets, volumes, gpus, plain_http, gateway }
+}
+
+/// Registries without TLS, as `host` or `host:port`.
+fn plain_http(mut table: Table<'_, '_>) -> Vec<String> {
+    let mut kept = Vec::new();
+    for Text { value, spot } in
+        table.strings("plain-http").map(|(texts, _)| texts).unwrap_or_default()
+    {
+        // A repository below it has to be a reference of that registry.
+        let below = format!("{value}/x").parse::<ImageReference>();
+        if below.is_ok_and(|reference| reference.registry == value) {
+            kept.push(value.to_owned());
+        } else {
+            let expected = "a registry like \"registry.lan:5000\"";
+            table.bad("plain-http", &quoted(value), expected, &spot);
+        }
+    }
+    table.finish();
+    kept
 }
 
 fn project_id(project: &mut Table<'_, '_>) -> Option<ProjectId> {

@@ -254,7 +254,7 @@ pub fn assemble(
         }
     }
     SpecErrors::collect(errors)?;
-    let Settings { id, app_prefix, targets, volumes, gpus, gateway } = shared.settings;
+    let Settings { id, app_prefix, targets, volumes, gpus, plain_http, gateway } = shared.settings;
     Ok(Project {
         id: id.unwrap_or_else(|| panic!("BUG: a project without id and without mistakes")),
         app_prefix,
@@ -263,6 +263,7 @@ pub fn assemble(
         targets,
         volumes,
         gpus,
+        plain_http,
         gateway,
         models: models_by_name,
         images: images_by_name,

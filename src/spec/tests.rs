@@ -320,7 +320,8 @@ fn image_mistakes_are_all_reported() {
     sources.images = vec![
         file("images/a.toml", "platform = \"linux/riscv\"\npython = \"three\"\n"),
         file("images/b.toml", "base = { debian = \"Bookworm\", packges = [] }\nbuilder = \"x\"\n"),
-        file("images/c.toml", "base = { layout = \"../x\" }\nrequirements = [\"\", 1]\n"),
+        file("images/c.toml", "base = \"oci:../x\"\nrequirements = [\"\", 1]\n"),
+        file("images/d.toml", "base = \"debian@sha256:12\"\nglibc = \"2\"\n"),
     ];
     insta::assert_snapshot!(mistakes(&sources));
 }

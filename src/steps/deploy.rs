@@ -5,7 +5,7 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::{Placed, modal_image};
-use crate::engines::{self, engine, json};
+use crate::engines::{self, Caches, engine, json};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::spec::{LocalRuntime, Model, TargetKind, Value};
 use crate::step::{
@@ -163,20 +163,26 @@ impl Serving {
     pub(super) fn deployment(&self, inputs: &Inputs, warm_cache: Option<Key>) -> Deployment {
         let model = Arc::clone(&self.model);
         let engine = engine(model.engine.name);
-        let mut environment = engine.environment();
+        let mount = |name: &str| self.workspace.mount(name);
+        let (compile, flashinfer) = (mount("vllm-cache"), mount("flashinfer-cache"));
+        let mut environment = engine.environment(&Caches { compile, flashinfer });
         environment.extend(model.env.clone());
         let placed = |placed: &Placed| {
             let commit = inputs.fact(&placed.step, "commit").to_owned();
             Snapshot { repository: placed.repository.clone(), commit }
         };
+        let weights = placed(&self.weights);
         let draft = self.draft.as_ref().map(placed);
-        let draft = draft.map(|snapshot| self.workspace.path_in_image(&snapshot));
+        let in_image = |snapshot: &Snapshot| self.workspace.path_in_image(snapshot);
+        let (path, draft_path) = (in_image(&weights), draft.as_ref().map(in_image));
+        let revision = weights.commit.clone();
+        let locked = self.workspace.engine_of(&model);
         Deployment {
             model: model.name.to_string(),
             image: self.image.identity(inputs).to_owned(),
             image_name: model.image.value.to_string(),
             gpu: model.hardware.is_some(),
-            weights: placed(&self.weights),
+            weights,
             served_name: model.serve.served_name.clone(),
             environment,
             port: model.serve.port.as_ref().map(|port| port.value),
@@ -184,8 +190,16 @@ impl Serving {
             startup_timeout: model.serve.startup_timeout,
             warm_cache,
             command: Arc::new(move |name, host, port| {
-                let draft = draft.as_deref();
-                let serving = engines::Serving { host, port, model: name, draft };
+                let serving = engines::Serving {
+                    host,
+                    port,
+                    model: name,
+                    weights: &path,
+                    revision: &revision,
+                    draft: draft_path.as_deref(),
+                    draft_revision: draft.as_ref().map(|draft| &*draft.commit),
+                    locked: &locked,
+                };
                 engine.command(&model, &serving)
             }),
         }

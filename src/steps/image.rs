@@ -3,12 +3,15 @@
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use miette::Diagnostic;
+use thiserror::Error;
 
 use super::base::LAYER_FACTS;
 use super::wheels;
 use crate::blocking::blocking;
 use crate::fingerprint::Fingerprint;
-use crate::oci::{self, Compression, ImageSpec, Layer, LayerRef};
+use crate::oci::registry::{self, BlobRef};
+use crate::oci::{self, Compression, ImageSpec, LayerRef, Layout};
 use crate::spec::{self, ImageName};
 use crate::step::{Facts, Head, Input, Inputs, Outcome, Resource, Step, StepError, StepId, Task};
 use crate::wheel::{self, Scheme};
@@ -29,13 +32,11 @@ impl Image {
         workspace: &SharedWorkspace,
         image: &ImageName,
         models: &[String],
-        base: StepId,
+        base: Input,
         layers: Vec<StepId>,
     ) -> Self {
-        let inputs = std::iter::once(base)
-            .chain(layers)
-            .map(|step| Input::blobs(step, LAYER_FACTS))
-            .collect();
+        let layers = layers.into_iter().map(|step| Input::blobs(step, LAYER_FACTS));
+        let inputs = std::iter::once(base).chain(layers).collect();
         Self {
             workspace: workspace.clone(),
             head: Head::pure(StepId::new("image", image), Resource::Disk, models).taking(inputs),
@@ -44,16 +45,93 @@ impl Image {
         }
     }
 
-    fn layers(&self, inputs: &Inputs) -> Vec<Layer> {
-        self.inputs()
-            .iter()
-            .map(|input| Layer {
-                digest: inputs.fact(&input.step, "digest").to_owned(),
-                diff_id: inputs.fact(&input.step, "diff-id").to_owned(),
-                size: inputs.fact(&input.step, "size").parse().unwrap_or(0),
-            })
-            .collect()
+    /// The layer that an input made.
+    fn layer(input: &Input, inputs: &Inputs) -> LayerRef {
+        let fact = |name| inputs.fact(&input.step, name).to_owned();
+        LayerRef {
+            digest: fact("digest"),
+            diff_id: fact("diff-id"),
+            size: fact("size").parse().unwrap_or(0),
+            compression: Compression::Gzip,
+            created_by: label(&input.step),
+        }
     }
+
+    /// What lies at the bottom, checked against what the wheels were chosen for.
+    fn base(&self, layout: &Layout, inputs: &Inputs) -> Result<Bottom, StepError> {
+        let base = &self.inputs()[0];
+        let python = self.parts.runtime.python;
+        if self.workspace.origin(&self.described).is_none() {
+            return Ok(Bottom {
+                layers: vec![Self::layer(base, inputs)],
+                env: Vec::new(),
+                interpreter: format!("/usr/bin/python{python}"),
+            });
+        }
+        let digest = inputs.fact(&base.step, "digest");
+        let pulled = registry::pulled(layout, digest, self.described.architecture)?;
+        let content = registry::remembered(&self.workspace.bases(), digest)
+            .unwrap_or_else(|| panic!("BUG: the base {digest} was not looked through"));
+        let image = self.described.name.to_string();
+        let wanted = self.parts.runtime.glibc;
+        if content.glibc.is_some_and(|found| found < wanted) || content.musl {
+            let found = content.glibc.map_or("none".to_owned(), |found| found.to_string());
+            let wanted = wanted.to_string();
+            return Err(ImageError::OldGlibc { image, wanted, found }.into());
+        }
+        let interpreter = match (self.described.python, content.python) {
+            (Some(added), _) => format!("/{}/bin/python{added}", wheel::INTERPRETER),
+            (None, Some(own)) if own.version == python => own.path,
+            (None, own) => {
+                let found = own.map_or("none".to_owned(), |own| own.version.to_string());
+                let wanted = python.to_string();
+                return Err(ImageError::OtherPython { image, wanted, found }.into());
+            }
+        };
+        let layers = pulled.manifest.layers.into_iter().zip(pulled.config.diff_ids);
+        let layer = |((blob, compression), diff_id): ((BlobRef, Compression), String)| LayerRef {
+            digest: blob.digest,
+            size: blob.size,
+            diff_id,
+            compression,
+            created_by: "base".to_owned(),
+        };
+        Ok(Bottom { layers: layers.map(layer).collect(), env: pulled.config.env, interpreter })
+    }
+}
+
+/// What lies at the bottom of an image.
+struct Bottom {
+    layers: Vec<LayerRef>,
+    env: Vec<String>,
+    /// The Python, in the base or in a layer right above it.
+    interpreter: String,
+}
+
+/// Why an image can't be put together.
+#[derive(Debug, Error, Diagnostic)]
+enum ImageError {
+    #[error("the base of image {image} has glibc {found}, and its wheels were chosen for {wanted}")]
+    #[diagnostic(
+        code(goatbuild::image::old_glibc),
+        help("write `glibc = \"{found}\"` in images/{image}.toml, or choose another base")
+    )]
+    OldGlibc { image: String, wanted: String, found: String },
+    #[error(
+        "the base of image {image} has Python {found}, and its wheels were chosen for {wanted}"
+    )]
+    #[diagnostic(
+        code(goatbuild::image::other_python),
+        help(
+            "run `goatbuild lock --upgrade {image}`; or write `python = \"{wanted}\"` in images/{image}.toml to add one"
+        )
+    )]
+    OtherPython { image: String, wanted: String, found: String },
+    #[error(
+        "image {image} would have {layers} layers, {base} of them its base's, and may have 127"
+    )]
+    #[diagnostic(code(goatbuild::image::too_many_layers), help("choose a base with fewer layers"))]
+    TooManyLayers { image: String, layers: usize, base: usize },
 }
 
 #[async_trait]
@@ -68,8 +146,9 @@ impl Step for Image {
             .field("architecture", self.described.architecture.name())
             .field("python", self.parts.runtime.python)
             .field("source-date-epoch", self.workspace.settings.epoch);
-        for (input, layer) in self.inputs().iter().zip(self.layers(inputs)) {
-            fingerprint.field(format!("layer.{}", label(&input.step)), layer.digest);
+        for input in self.inputs() {
+            let digest = inputs.fact(&input.step, "digest");
+            fingerprint.field(format!("layer.{}", label(&input.step)), digest);
         }
         for (name, value) in &self.described.env {
             fingerprint.field(format!("env.{name}"), value);
@@ -90,42 +169,46 @@ impl Step for Image {
         let files = wheels::fetch(&self.workspace, &self.parts.wheels, task).await?;
         let scheme =
             Scheme { python: self.parts.runtime.python, epoch: self.workspace.settings.epoch };
-        let mut layers = self.layers(&task.inputs);
-        let mut made_by: Vec<String> =
-            self.inputs().iter().map(|input| label(&input.step)).collect();
-        made_by.insert(1, "environment".to_owned());
+        let layout = self.workspace.layout()?;
+        let base = self.base(&layout, &task.inputs)?;
+        let below = base.layers.len();
+        let mut layers = base.layers;
+        let others = self.inputs()[1..].iter();
+        layers.extend(others.map(|input| Self::layer(input, &task.inputs)));
+        // The environment comes right above what its interpreter is in.
+        let added = self.inputs()[1..].iter().take_while(|it| it.step.kind() == "python").count();
+        let (at, count) = (below + added, layers.len() + 1);
+        if count > wheels::LAYERS {
+            let image = self.described.name.to_string();
+            return Err(ImageError::TooManyLayers { image, layers: count, base: below }.into());
+        }
         let spec = ImageSpec {
             architecture: self.described.architecture,
             epoch: scheme.epoch,
             layers: Vec::new(),
-            base_env: Vec::new(),
+            base_env: base.env,
             env: self.described.env.clone(),
             entrypoint: Vec::new(),
             cmd: vec!["python".to_owned()],
             working_dir: String::new(),
             labels: BTreeMap::new(),
         };
-        let (layout, tag) = (self.workspace.layout()?, self.described.name.to_string());
+        let tag = self.described.name.to_string();
         let reporter = task.reporter.clone();
         blocking(move || {
             reporter.message("checking that no two wheels own one path");
             wheel::collisions(&files, &scheme, &reporter)?;
             let mut blob = layout.blobs().layer_writer()?;
-            let interpreter = format!("/usr/bin/python{}", scheme.python);
-            let environment = wheel::venv_layer(&scheme, &interpreter, &mut blob)?;
+            let environment = wheel::venv_layer(&scheme, &base.interpreter, &mut blob)?;
             blob.commit(&environment)?;
-            layers.insert(1, environment);
-            let layers: Vec<LayerRef> = layers
-                .into_iter()
-                .zip(made_by)
-                .map(|(layer, created_by)| LayerRef {
-                    digest: layer.digest,
-                    size: layer.size,
-                    diff_id: layer.diff_id,
-                    compression: Compression::Gzip,
-                    created_by,
-                })
-                .collect();
+            let environment = LayerRef {
+                digest: environment.digest,
+                size: environment.size,
+                diff_id: environment.diff_id,
+                compression: Compression::Gzip,
+                created_by: "environment".to_owned(),
+            };
+            layers.insert(at, environment);
             let spec = ImageSpec { layers: layers.clone(), ..spec };
             let digest = oci::write_image(&layout, &spec)?;
             layout.tag(&tag, &digest)?;
@@ -143,7 +226,7 @@ impl Step for Image {
 /// A layer's name without the image's: the same layers make the same image, whatever it is called.
 fn label(step: &StepId) -> String {
     match step.kind() {
-        "base" => "base".to_owned(),
+        kind @ ("base" | "python") => kind.to_owned(),
         _ => step.name().rsplit('/').next().unwrap_or_default().to_owned(),
     }
 }

@@ -7,7 +7,9 @@ mod deploy;
 mod gateway;
 mod image;
 mod modal_image;
+mod pulled;
 mod push;
+mod python;
 mod smoke;
 
 mod warmup;
@@ -22,7 +24,7 @@ use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::spec::{Builder, ImageName, Model, ModelSource, TargetKind, When};
-use crate::step::{Inputs, Step, StepError, StepId};
+use crate::step::{Input, Inputs, Step, StepError, StepId};
 use crate::workspace::SharedWorkspace;
 use deploy::ImageInput;
 
@@ -114,11 +116,20 @@ fn compile_image(
     shared: &mut Shared,
     steps: &mut Vec<Arc<dyn Step>>,
 ) -> StepId {
-    let base = share(base::Base::new(workspace, image, models), shared, steps);
-    let layers = wheels::slots(workspace, image, models)
-        .into_iter()
-        .map(|step| share(step, shared, steps))
-        .collect();
+    let base = if let Some(origin) = workspace.origin(&workspace.project.images[image]) {
+        let step = pulled::Pulled::new(workspace, image, origin, models);
+        Input::blobs(share(step, shared, steps), pulled::FACTS)
+    } else {
+        let step = base::Base::new(workspace, image, models);
+        Input::blobs(share(step, shared, steps), base::LAYER_FACTS)
+    };
+    let mut layers = Vec::new();
+    if let Some(step) = python::Python::new(workspace, image, models) {
+        layers.push(share(step, shared, steps));
+    }
+    for step in wheels::slots(workspace, image, models) {
+        layers.push(share(step, shared, steps));
+    }
     let step = image::Image::new(workspace, image, models, base, layers);
     let id = step.id().clone();
     steps.push(Arc::new(step));

@@ -55,11 +55,17 @@ impl ModalImage {
                     fingerprint.optional(label, found.map(|package| &package.version));
                 }
             }
-            Base::Registry { reference } => {
-                fingerprint.field("base.image", &reference.value);
+            Base::Registry(reference) => {
+                // A tag may move; what it was locked to does not.
+                let locked = self.workspace.lock(|lock| {
+                    let image = lock.images.get(self.described.name.as_str());
+                    image.and_then(|image| image.base.as_ref()).map(|base| base.digest.clone())
+                });
+                let digest = reference.digest.clone().or(locked);
+                fingerprint.field("base.image", reference).optional("base.digest", digest);
             }
-            Base::Layout { path } => {
-                fingerprint.field("base.layout", path);
+            Base::Layout(reference) => {
+                fingerprint.field("base.layout", reference);
             }
         }
     }

@@ -14,8 +14,27 @@ use crate::step::{Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepI
 use crate::wheel::{self, Scheme, WheelFile};
 use crate::workspace::SharedWorkspace;
 
-/// An image may have 127 layers; the base and the environment's own are not wheels.
-const FREE_LAYERS: usize = 127 - 2;
+/// An image may have so many layers.
+pub(super) const LAYERS: usize = 127;
+
+/// Layers that a base which is pulled may have without taking any from the wheels. They must not
+/// depend on whether the lock knows the base's layers.
+const BASE_LAYERS: usize = 31;
+
+/// The layers that are left for wheels.
+fn free_layers(workspace: &SharedWorkspace, image: &ImageName) -> usize {
+    // The environment has one of its own.
+    let free = LAYERS - 1;
+    if workspace.origin(&workspace.project.images[image]).is_none() {
+        return free - 1;
+    }
+    let known = workspace.lock(|lock| {
+        let base = lock.images.get(image.as_str()).and_then(|image| image.base.as_ref());
+        base.map_or(0, |base| base.layers.len())
+    });
+    // One for a Python. What is too much fails when the image is put together.
+    (free - 1).saturating_sub(known.max(BASE_LAYERS)).max(1)
+}
 
 pub(super) struct Wheels {
     workspace: SharedWorkspace,
@@ -37,7 +56,7 @@ pub(super) fn slots(
         .iter()
         .map(|wheel| wheel::WheelRef { name: wheel.name.clone(), size: wheel.size.unwrap_or(0) })
         .collect();
-    wheel::slots(&sized, FREE_LAYERS)
+    wheel::slots(&sized, free_layers(workspace, image))
         .into_iter()
         .map(|slot| Wheels {
             workspace: workspace.clone(),

@@ -29,7 +29,8 @@ fn render(plan: &Plan, project: &str, environment: Option<&str>) -> String {
     if plan.summary().conflict > 0 {
         text.push_str(
             "**`goatbuild apply` refuses this plan**: something of somebody else is in the way. \
-             Remove it, rename the alias, or take it over with `--adopt MODEL`.\n\n",
+             Remove it or rename the alias; a single entry in the project's own file is taken over with \
+             `--adopt MODEL`.\n\n",
         );
     }
     if !lines.is_empty() {

@@ -6,6 +6,7 @@
 mod applied;
 mod garbage;
 mod graph;
+mod image;
 mod markdown;
 mod models;
 mod plan;
@@ -27,8 +28,9 @@ use crate::locking::Changes;
 pub use applied::{Applied, Endpoint};
 pub use garbage::print_garbage;
 pub use graph::{Drawn, diagram};
+pub use image::print_image;
 pub use markdown::print_markdown;
-pub use plan::{note_saved, print_plan, print_plan_before_apply};
+pub use plan::{note_saved, print_plan, print_plan_before_apply, print_warnings};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use trace::{Trace, TraceError};
 pub use watch::{Mode, Watcher};

@@ -10,7 +10,7 @@ use super::models;
 use super::words::count;
 use super::{BAD, BOLD, FAINT, GOOD, WARN};
 use crate::plan::saved::SavedPlan;
-use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind};
+use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind, Warning};
 
 /// So many steps that share action and reason are told one by one; more on one line.
 const LISTED: usize = 6;
@@ -82,6 +82,20 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
             number => format!(", {}", count(number, "conflict")),
         },
     );
+    text + &warnings_text(&plan.warnings)
+}
+
+/// Tells what will run, and perhaps not as it was meant.
+pub fn print_warnings(warnings: &[Warning]) {
+    anstream::print!("{}", warnings_text(warnings));
+}
+
+fn warnings_text(warnings: &[Warning]) -> String {
+    let mut text = String::new();
+    for Warning { model, message, help } in warnings {
+        let _ = writeln!(text, "{WARN}warning{WARN:#}: {model}: {message}");
+        let _ = writeln!(text, "  {FAINT}help:{FAINT:#} {help}");
+    }
     text
 }
 

@@ -25,6 +25,20 @@ pub enum WheelError {
         /// What the system said.
         source: io::Error,
     },
+    /// The archive of a Python is not as it should be.
+    #[error("{}: `{entry}` {reason}", path.display())]
+    #[diagnostic(
+        code(goatbuild::wheel::interpreter),
+        help("delete the file to have it fetched again; no build in use has such entries")
+    )]
+    Interpreter {
+        /// Where the archive lies.
+        path: PathBuf,
+        /// The path inside it.
+        entry: String,
+        /// What is wrong.
+        reason: String,
+    },
     /// The layer could not be written.
     #[error("the layer could not be written: {source}")]
     #[diagnostic(

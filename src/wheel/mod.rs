@@ -16,6 +16,7 @@ mod error;
 mod first_import;
 mod inflate;
 mod install;
+mod interpreter;
 mod layer;
 mod name;
 #[cfg(test)]
@@ -37,6 +38,7 @@ use serde::{Deserialize, Serialize};
 
 pub use self::error::WheelError;
 pub use self::first_import::adds as adds_on_first_import;
+pub use self::interpreter::interpreter_layer;
 pub use self::name::normalised;
 pub use self::slot::{Slot, WheelRef, slots};
 use crate::event::Reporter;
@@ -48,6 +50,9 @@ pub const LAYOUT_VERSION: u32 = 1;
 
 /// Where the virtual environment lies in the image, without the leading slash.
 pub const PREFIX: &str = "opt/goatbuild";
+
+/// Where a Python lies that is added to a base, without the leading slash.
+pub const INTERPRETER: &str = "opt/goatbuild-python";
 
 /// Deflated members of this size (uncompressed) are spliced; below, a gzip member's own overhead
 /// and a block's better context make encoding anew the smaller choice.

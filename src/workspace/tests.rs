@@ -12,6 +12,7 @@ fn open(root: &Path) -> Workspace {
         epoch: 0,
         patience: Patience::default(),
         mirrors: Mirrors::default(),
+        credentials: Vec::new(),
         hub: || panic!("no hub is asked"),
     };
     let project = project::read(&sources, None).expect("a project without mistakes");

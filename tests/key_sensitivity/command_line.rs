@@ -102,6 +102,23 @@ fn only_a_step_runs_what_it_needs_and_no_more() {
 }
 
 #[test]
+fn wishes_that_contradict_each_other_are_wrong_usage() {
+    let Some(project) = Project::new() else { return };
+    for arguments in ["tiny --only deploy:tiny", "tiny --prune", "--only deploy:tiny --prune"] {
+        for command in ["plan", "apply"] {
+            let ran = project.run(&format!("{command} {arguments}")).exits(64);
+            ran.says(&["can't be had together"]);
+        }
+    }
+    let outside = project.run("plan --only weights:model --replace deploy:tiny").exits(64);
+    outside.says(&["deploy:tiny is no part of what was asked for"]);
+    project.run("plan --replace deploy:tinny").exits(64).says(&["did you mean `deploy:tiny`?"]);
+    project.run("plan --adopt tinny").exits(64).says(&["did you mean `tiny`?"]);
+    let replaced = project.plan("tiny --replace weights:model");
+    assert_eq!(replaced.why("weights:model"), ["replaced"]);
+}
+
+#[test]
 fn a_plan_for_people_names_each_step_and_field() {
     let Some(project) = Project::applied() else { return };
     assert_eq!(project.run("plan").stdout, "0 to run, 0 pending, 7 fresh\n");

@@ -97,6 +97,18 @@ fn an_entry_that_was_copied_by_hand_is_drift_and_one_is_kept() {
 }
 
 #[test]
+fn an_entry_of_an_included_file_is_not_adopted_and_nothing_runs() {
+    let Some(project) = Project::new() else { return };
+    let entry = project.read(FILE).replace("somebody-elses", "tiny-local");
+    project.write("included.yaml", entry.split("\ngeneral_settings").next().unwrap());
+    project.append(FILE, "\ninclude:\n  - included.yaml\n");
+    let plan = project.plan("--adopt tiny");
+    assert_eq!(plan.ids("conflict"), ["gateway:tiny"], "{}", plan.0);
+    project.run("apply --adopt tiny").exits(3).says(&["included.yaml:3"]);
+    assert!(project.served("tiny").is_none(), "nothing was started");
+}
+
+#[test]
 fn a_plan_with_nothing_but_a_conflict_is_not_called_done() {
     let Some(project) = Project::applied() else { return };
     project.edit(FILE, "model_name: somebody-elses", "model_name: tiny-local");

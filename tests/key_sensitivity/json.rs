@@ -17,7 +17,10 @@ fn a_plan_has_the_documented_fields_and_no_others() {
     let Some(project) = Project::applied() else { return };
     project.append(SPEC, "[env]\nGREETING = \"ciao\"\n");
     let plan = project.plan("").0;
-    assert_eq!(keys(&plan), ["format_version", "models", "steps", "summary"]);
+    assert_eq!(
+        keys(&plan),
+        ["format_version", "models", "steps", "summary", "usd_per_hour", "warnings"]
+    );
     assert_eq!(plan["format_version"], 1);
     let summary = json!({ "run": 1, "pending": 1, "fresh": 5, "remove": 0, "conflict": 0 });
     assert_eq!(plan["summary"], summary);

@@ -11,3 +11,4 @@ pub(crate) mod olah;
 pub(crate) mod peers;
 pub(crate) mod project;
 pub(crate) mod quickstart;
+pub(crate) mod registry;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fingerprint::Fingerprint;
-use crate::lock::LockedPackage;
+use crate::lock::{LockedLayer, LockedPackage};
 use crate::platform::{Architecture, MajorMinor};
 
 fn version(major: u32, minor: u32) -> MajorMinor {
@@ -29,6 +29,22 @@ fn sample() -> LockFile {
             glibc: version(2, 36),
             python: Some(version(3, 11)),
             packages: vec![package],
+        }),
+        base: Some(LockedBase {
+            reference: "docker.io/library/debian:bookworm".to_owned(),
+            digest: "sha256:2".to_owned(),
+            index: Some("sha256:3".to_owned()),
+            python: None,
+            layers: vec![LockedLayer {
+                digest: "sha256:4".to_owned(),
+                size: 5,
+                diff_id: "sha256:6".to_owned(),
+            }],
+        }),
+        python: Some(LockedPython {
+            version: "3.12.14".to_owned(),
+            build: "20260814".to_owned(),
+            sha256: "7".to_owned(),
         }),
     };
     let built = Built {

@@ -78,12 +78,13 @@ fn a_plan_is_a_summary_a_table_and_folded_details() {
             served("small", "A10G", 1, 1.1),
             served("still", "H100", 1, 4.5),
         ],
+        warnings: Vec::new(),
     };
     let expected = "\
 <!-- goatbuild plan p-1 staging -->
 ### goatbuild for `staging`: 2 to run, 1 pending, 1 to remove, 1 in conflict, 2 fresh
 
-**`goatbuild apply` refuses this plan**: something of somebody else is in the way. Remove it, rename the alias, or take it over with `--adopt MODEL`.
+**`goatbuild apply` refuses this plan**: something of somebody else is in the way. Remove it or rename the alias; a single entry in the project's own file is taken over with `--adopt MODEL`.
 
 | | step | why |
 |:--|:--|:--|

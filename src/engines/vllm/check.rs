@@ -1,0 +1,372 @@
+//! What in a spec vLLM would not take, and what it would take and not mean.
+
+use std::collections::BTreeMap;
+
+use super::super::{Checked, FlagProblem, Locked, Warning, json};
+use super::command::{since, takes_json};
+use super::history::{instead, versions_with};
+use super::is_on;
+use crate::lock::{Flag, Kind, LockedEngine, Many};
+use crate::spec::{FlagValue, Model, Value, nearest};
+
+fn problem(flag: &str, message: String, help: impl Into<String>) -> FlagProblem {
+    FlagProblem { flag: Some(flag.to_owned()), message, help: help.into() }
+}
+
+/// Flags that goatbuild sets itself, and what to write instead.
+const OURS: [(&str, &str); 12] = [
+    ("api-key", "a key on a command line is for everybody on the machine to read, and in the log"),
+    ("config", "write the flags here, where a plan sees them"),
+    ("host", "the target decides where it listens"),
+    ("hf-token", "weights are fetched beforehand; the server needs no token"),
+    ("model", "write `[model] source`"),
+    ("model-tag", "write `[model] source`"),
+    ("port", "write `[serve] port`"),
+    ("revision", "write `[model] revision`"),
+    ("served-model-name", "write `[serve] served-name`"),
+    ("uds", "the target decides where it listens"),
+    ("headless", "a server without an API can't be tried out or wired up"),
+    ("download-dir", "weights are read from the volume `model-cache`"),
+];
+
+/// What can be told without the lock.
+pub(super) fn ours(model: &Model) -> Vec<FlagProblem> {
+    let set = |flag: &str| model.engine.flags.contains_key(flag);
+    let mut problems: Vec<FlagProblem> = OURS
+        .iter()
+        .filter(|(flag, _)| set(flag))
+        .map(|(flag, instead)| problem(flag, format!("goatbuild sets `{flag}` itself"), *instead))
+        .collect();
+    let also = [
+        ("tensor-parallel-size", model.hardware.is_some(), "write `[hardware] count`"),
+        ("speculative-config", model.draft.is_some(), "write all of it in `[draft]`, or here"),
+    ];
+    for (flag, given, instead) in also {
+        if given && set(flag) {
+            problems.push(problem(flag, format!("goatbuild sets `{flag}` itself"), instead));
+        }
+    }
+    let eager = model.engine.flags.get("enforce-eager").map(|flag| &flag.value);
+    if model.serve.fast_boot && eager == Some(&Value::Boolean(false)) {
+        problems.push(problem(
+            "enforce-eager",
+            "`fast-boot = true` means `enforce-eager = true`".to_owned(),
+            "remove one of them",
+        ));
+    }
+    problems
+}
+
+/// What the locked version says.
+pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
+    let mut checked = Checked::default();
+    if let Some(engine) = &locked.taken {
+        let check = Check { engine, model };
+        checked.problems = check.problems();
+        checked.problems.extend(check.unsupported(locked));
+        checked.warnings.extend(check.environment(locked));
+        checked.warnings.extend(check.fallback(locked));
+    } else if !locked.distribution.is_empty() {
+        checked.warnings.push(Warning {
+            message: format!(
+                "the flags of {} {} can't be checked: its wheel could not be read",
+                locked.distribution, locked.version
+            ),
+            help: "`goatbuild lock` reads it, where the index gives parts of files".to_owned(),
+        });
+    }
+    checked.warnings.extend(tools(model));
+    checked
+}
+
+/// Clients send `tool_choice: "auto"` to aliases that end so.
+fn tools(model: &Model) -> Option<Warning> {
+    let alias = &model.gateway.as_ref()?.alias.value;
+    let set = model.engine.flags.contains_key("tool-call-parser");
+    if !alias.ends_with("-local") || (set && is_on(model, "enable-auto-tool-choice")) {
+        return None;
+    }
+    Some(Warning {
+        message: format!(
+            "{alias} can't call tools: clients of `…-local` send `tool_choice: \"auto\"`"
+        ),
+        help: "set `enable-auto-tool-choice = true` and the model's `tool-call-parser` in [engine]"
+            .to_owned(),
+    })
+}
+
+struct Check<'a> {
+    engine: &'a LockedEngine,
+    model: &'a Model,
+}
+
+impl Check<'_> {
+    fn name(&self) -> String {
+        format!("{} {}", self.engine.distribution, self.engine.version)
+    }
+
+    fn problems(&self) -> Vec<FlagProblem> {
+        let mut problems = Vec::new();
+        for (flag, value) in &self.model.engine.flags {
+            // What goatbuild sets itself is told before the lock is asked.
+            if OURS.iter().any(|(ours, _)| ours == flag) {
+                continue;
+            }
+            match self.engine.flags.get(flag) {
+                None => problems.push(self.unknown(flag)),
+                Some(takes) => self.value(flag, &value.value, takes, &mut problems),
+            }
+        }
+        self.parser(
+            "tool-call-parser",
+            "tool-parser-plugin",
+            &self.engine.tool_parsers,
+            &mut problems,
+        );
+        self.parser(
+            "reasoning-parser",
+            "reasoning-parser-plugin",
+            &self.engine.reasoning_parsers,
+            &mut problems,
+        );
+        if is_on(self.model, "enable-auto-tool-choice")
+            && !self.model.engine.flags.contains_key("tool-call-parser")
+        {
+            problems.push(problem(
+                "enable-auto-tool-choice",
+                "`enable-auto-tool-choice` needs a `tool-call-parser`".to_owned(),
+                "write the one that the model was trained for, such as \"hermes\"",
+            ));
+        }
+        problems
+    }
+
+    fn unknown(&self, flag: &str) -> FlagProblem {
+        let dashed = flag.replace('_', "-");
+        let positive = dashed.strip_prefix("no-").unwrap_or_default();
+        let known = |name: &str| self.engine.flags.contains_key(name);
+        let help = if dashed != flag && known(&dashed) {
+            format!("write `{dashed}`")
+        } else if known(positive) {
+            format!("write `{positive} = false`")
+        } else if let Some(instead) = instead(flag) {
+            instead.to_owned()
+        } else {
+            match (versions_with(flag).as_slice(), nearest(flag, self.engine.flags.keys())) {
+                ([], Some(near)) => format!("did you mean `{near}`?"),
+                ([], None) => "`vllm serve --help=all` lists what there is".to_owned(),
+                (versions, _) => {
+                    format!("vllm {} has it; this image does not", versions.join(" and "))
+                }
+            }
+        };
+        problem(flag, format!("{} has no flag `{flag}`", self.name()), help)
+    }
+
+    fn value(&self, path: &str, value: &Value, takes: &Flag, problems: &mut Vec<FlagProblem>) {
+        if let Value::Array(items) = value
+            && !takes_json(&takes.kind)
+        {
+            if !matches!(takes.many, Many::Several | Many::Repeated) {
+                let message = format!("`{path}` takes one value, not a list");
+                problems.push(problem(path, message, "write a single value"));
+                return;
+            }
+            for item in items {
+                self.one(path, item, &takes.kind, problems);
+            }
+            return;
+        }
+        if takes.many == Many::Optional && *value == Value::Boolean(true) {
+            return;
+        }
+        self.one(path, value, &takes.kind, problems);
+    }
+
+    fn one(&self, path: &str, value: &Value, kind: &Kind, problems: &mut Vec<FlagProblem>) {
+        let fits = match (kind, value) {
+            (Kind::Switch | Kind::Toggle, value) => matches!(value, Value::Boolean(_)),
+            (Kind::Size, Value::String(text)) => is_size(text),
+            (Kind::OneOf(words), Value::String(_) | Value::Integer(_)) => {
+                let word = super::super::argument(value);
+                if !words.contains(&word) {
+                    problems.push(self.choice(path, &word, words));
+                }
+                true
+            }
+            (Kind::Object(object) | Kind::Python(object), Value::Table(fields)) => {
+                self.fields(path, fields, object, problems);
+                true
+            }
+            // Whoever writes JSON as text is left alone; compilation levels are plain numbers.
+            (Kind::Json | Kind::JsonOrText, _)
+            | (Kind::Object(_) | Kind::Python(_), Value::String(_))
+            | (Kind::Python(_) | Kind::Integer | Kind::Size | Kind::Number, Value::Integer(_))
+            | (Kind::Number, Value::Float(_))
+            | (Kind::Text, Value::String(_) | Value::Integer(_) | Value::Float(_)) => true,
+            // In an object, types are only known roughly.
+            (Kind::Text, _) => path.contains('.'),
+            _ => false,
+        };
+        if !fits {
+            let message = format!("`{path}` takes {}, not {}", words_of(kind), shown(value));
+            problems.push(problem(path, message, format!("so says {}", self.name())));
+        }
+    }
+
+    fn choice(&self, path: &str, word: &str, words: &[String]) -> FlagProblem {
+        let list: Vec<&str> =
+            words.iter().map(String::as_str).filter(|word| *word != "None").collect();
+        let mut help = format!("{} takes {}", self.name(), list.join(", "));
+        if let Some(near) = nearest(word, list) {
+            help = format!("did you mean \"{near}\"? {help}");
+        }
+        problem(path, format!("`{path}` can't be \"{word}\""), help)
+    }
+
+    fn fields(
+        &self,
+        path: &str,
+        fields: &BTreeMap<String, FlagValue>,
+        object: &str,
+        problems: &mut Vec<FlagProblem>,
+    ) {
+        let Some(known) = self.engine.objects.get(object).filter(|known| !known.is_empty()) else {
+            return;
+        };
+        for (name, value) in fields {
+            let inner = format!("{path}.{name}");
+            if let Some(takes) = known.get(name) {
+                self.value(&inner, &value.value, takes, problems);
+                continue;
+            }
+            let message = format!("{} has no field `{inner}`", self.name());
+            let help = match (instead(&inner), nearest(name, known.keys())) {
+                (Some(instead), _) => instead.to_owned(),
+                (None, Some(near)) => format!("did you mean `{near}`?"),
+                (None, None) => {
+                    format!("it has: {}", known.keys().cloned().collect::<Vec<_>>().join(", "))
+                }
+            };
+            problems.push(problem(&inner, message, help));
+        }
+    }
+
+    fn parser(
+        &self,
+        flag: &str,
+        plugin: &str,
+        known: &std::collections::BTreeSet<String>,
+        problems: &mut Vec<FlagProblem>,
+    ) {
+        let flags = &self.model.engine.flags;
+        let Some(Value::String(word)) = flags.get(flag).map(|flag| &flag.value) else { return };
+        let checked =
+            matches!(self.engine.flags.get(flag).map(|it| &it.kind), Some(Kind::OneOf(_)));
+        if known.is_empty() || checked || flags.contains_key(plugin) || known.contains(word) {
+            return;
+        }
+        let words: Vec<String> = known.iter().cloned().collect();
+        problems.push(self.choice(flag, word, &words));
+    }
+
+    /// Models that this version is known not to serve.
+    fn unsupported(&self, locked: &Locked) -> Vec<FlagProblem> {
+        let mut problems = Vec::new();
+        let whole =
+            |message, help: &str| FlagProblem { flag: None, message, help: help.to_owned() };
+        let Some(kind) = &locked.model_type else { return problems };
+        let known = &self.engine.architectures;
+        let listed = locked.architectures.iter().any(|it| known.contains(it));
+        // Its MXFP4 weights are read by vLLM's own implementation alone.
+        if kind == "gpt_oss" && !known.is_empty() && !listed {
+            let message = format!("{} does not serve gpt-oss models", self.name());
+            problems.push(whole(message, "use an image with a newer vllm; 0.13.0 serves them"));
+        }
+        if let Some(draft) = &self.model.draft
+            && draft.method == "eagle3"
+        {
+            let listed: Vec<&str> = self.engine.eagle3_targets.iter().map(String::as_str).collect();
+            // Before there was a list, the condition named one: read in 0.8.5.post1.
+            let targets = match listed.as_slice() {
+                [] if !since(&self.engine.version, [0, 9]) => vec!["llama"],
+                _ => listed,
+            };
+            if !targets.is_empty() && !targets.iter().any(|target| kind.contains(target)) {
+                problems.push(whole(
+                    format!(
+                        "{} drafts with eagle3 for {} only, and this model is a {kind}",
+                        self.name(),
+                        targets.join(", ")
+                    ),
+                    "use an image with another vllm, another `draft.method`, or remove [draft]",
+                ));
+            }
+        }
+        problems
+    }
+
+    fn fallback(&self, locked: &Locked) -> Option<Warning> {
+        let known = &self.engine.architectures;
+        let architecture = locked.architectures.first()?;
+        let unlisted =
+            !known.is_empty() && !locked.architectures.iter().any(|it| known.contains(it));
+        (unlisted && locked.model_type.as_deref() != Some("gpt_oss")).then(|| Warning {
+            message: format!("{} has no {architecture} of its own", self.name()),
+            help: "it may serve the model through Transformers, more slowly, or refuse it"
+                .to_owned(),
+        })
+    }
+
+    /// Variables that vLLM does not know have no effect.
+    fn environment(&self, locked: &Locked) -> Vec<Warning> {
+        let known = &self.engine.environment;
+        let ours = |name: &&String| name.starts_with("VLLM_") && !known.contains(*name);
+        let names = locked.image_environment.iter().chain(self.model.env.keys());
+        let warning = |name: &String| Warning {
+            message: format!("{} does not know the variable {name}", self.name()),
+            help: match nearest(name, known) {
+                Some(near) => format!("did you mean {near}?"),
+                None => "it has no effect; remove it".to_owned(),
+            },
+        };
+        if known.is_empty() { Vec::new() } else { names.filter(ours).map(warning).collect() }
+    }
+}
+
+/// A number with a unit: decimal ones in lower case, which may have a fraction, and binary ones.
+fn is_size(text: &str) -> bool {
+    let unit = text.chars().last().filter(char::is_ascii_alphabetic);
+    let number = unit.map_or(text, |unit| &text[..text.len() - unit.len_utf8()]);
+    let whole = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
+    let parts = number.split_once('.').map(|(whole, part)| [whole, part]);
+    let fraction = parts.is_some_and(|parts| {
+        parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
+    });
+    match unit {
+        Some('k' | 'm' | 'g' | 't') => whole || fraction,
+        None | Some('K' | 'M' | 'G' | 'T') => whole,
+        Some(_) => false,
+    }
+}
+
+fn words_of(kind: &Kind) -> String {
+    match kind {
+        Kind::Switch | Kind::Toggle => "true or false".to_owned(),
+        Kind::Integer => "a whole number".to_owned(),
+        Kind::Size => "a whole number, or one with a unit like \"16k\"".to_owned(),
+        Kind::Number => "a number".to_owned(),
+        Kind::Text => "a text".to_owned(),
+        Kind::OneOf(words) => format!("one of {}", words.join(", ")),
+        Kind::Json | Kind::Object(_) | Kind::Python(_) => "a table".to_owned(),
+        Kind::JsonOrText => "a table or a text".to_owned(),
+    }
+}
+
+fn shown(value: &Value) -> String {
+    match value {
+        Value::Table(_) => "a table".to_owned(),
+        Value::Array(_) => "a list".to_owned(),
+        other => json(other).to_string(),
+    }
+}

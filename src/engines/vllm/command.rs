@@ -1,0 +1,137 @@
+//! vLLM's command line.
+
+use std::str::FromStr as _;
+
+use pep440_rs::Version;
+
+use super::super::{Locked, Serving, argument, json};
+use super::is_on;
+use crate::lock::{Flag, Kind, Many};
+use crate::spec::{Model, Value};
+
+/// From this version on it is `vllm serve`, before it `python -m vllm.entrypoints.openai.api_server`.
+///
+/// Both versions that were tried, 0.8.5.post1 and 0.13.0, have both; this is the first release
+/// after the older one.
+const SERVE_SINCE: [u64; 2] = [0, 9];
+
+/// Whether a version is at least this one; what can't be read is new.
+pub(super) fn since(version: &str, first: [u64; 2]) -> bool {
+    Version::from_str(version).map_or(true, |version| version.release() >= &first[..])
+}
+
+pub(super) fn line(model: &Model, serving: &Serving<'_>) -> Vec<String> {
+    let locked = serving.locked;
+    let mut line: Vec<String> = if since(&locked.version, SERVE_SINCE) {
+        ["vllm", "serve", serving.weights].map(str::to_owned).into()
+    } else {
+        ["python", "-m", "vllm.entrypoints.openai.api_server", "--model", serving.weights]
+            .map(str::to_owned)
+            .into()
+    };
+    let port = serving.port.to_string();
+    for (flag, value) in [
+        ("host", serving.host),
+        ("port", &port),
+        ("served-model-name", &model.serve.served_name),
+        // The path says it already; this way the log says it too.
+        ("revision", serving.revision),
+    ] {
+        line.extend([format!("--{flag}"), value.to_owned()]);
+    }
+    if let Some(hardware) = &model.hardware {
+        line.extend(["--tensor-parallel-size".to_owned(), hardware.count.to_string()]);
+    }
+    if model.serve.fast_boot && !is_on(model, "enforce-eager") {
+        line.push("--enforce-eager".to_owned());
+    }
+    if let (Some(draft), Some(path)) = (&model.draft, serving.draft) {
+        let config = serde_json::json!({
+            "method": draft.method,
+            "model": path,
+            "num_speculative_tokens": draft.num_speculative_tokens,
+            "revision": serving.draft_revision,
+        });
+        line.extend(["--speculative-config".to_owned(), config.to_string()]);
+    }
+    for (flag, value) in &model.engine.flags {
+        add(&mut line, flag, &value.value, locked);
+    }
+    line
+}
+
+/// What the locked version takes for a flag, if it could be read.
+fn taken<'a>(locked: &'a Locked, flag: &str) -> Option<&'a Flag> {
+    locked.taken.as_ref()?.flags.get(flag)
+}
+
+fn add(line: &mut Vec<String>, flag: &str, value: &Value, locked: &Locked) {
+    let taken = taken(locked, flag);
+    let kind = taken.map(|taken| &taken.kind);
+    let name = format!("--{flag}");
+    match value {
+        Value::Boolean(true) if kind.is_none_or(|kind| !takes_json(kind)) => line.push(name),
+        Value::Boolean(false) if kind.is_none_or(|kind| !takes_json(kind)) => {
+            if kind == Some(&Kind::Toggle) {
+                line.push(format!("--no-{flag}"));
+            }
+        }
+        Value::Array(items) if kind.is_none_or(|kind| !takes_json(kind)) => {
+            let items = items.iter().map(argument);
+            if taken.is_some_and(|taken| taken.many == Many::Repeated) {
+                items.for_each(|item| push(line, &name, item));
+            } else {
+                line.push(name);
+                line.extend(items);
+            }
+        }
+        value => push(line, &name, text(flag, value, kind, locked)),
+    }
+}
+
+/// A value that begins with a dash would be taken for a flag.
+fn push(line: &mut Vec<String>, name: &str, value: String) {
+    if value.starts_with('-') {
+        line.push(format!("{name}={value}"));
+    } else {
+        line.extend([name.to_owned(), value]);
+    }
+}
+
+pub(super) fn takes_json(kind: &Kind) -> bool {
+    matches!(kind, Kind::Json | Kind::JsonOrText | Kind::Object(_) | Kind::Python(_))
+}
+
+fn text(flag: &str, value: &Value, kind: Option<&Kind>, locked: &Locked) -> String {
+    let python = match kind {
+        Some(kind) => matches!(kind, Kind::Python(_)),
+        // As read in 0.8.5.post1.
+        None => flag == "compilation-config" && !since(&locked.version, SERVE_SINCE),
+    };
+    match value {
+        Value::Table(_) | Value::Array(_) if python => literal(&json(value)),
+        value => argument(value),
+    }
+}
+
+/// JSON as a Python literal, which `ast.literal_eval` reads.
+fn literal(value: &serde_json::Value) -> String {
+    match value {
+        serde_json::Value::Null => "None".to_owned(),
+        serde_json::Value::Bool(true) => "True".to_owned(),
+        serde_json::Value::Bool(false) => "False".to_owned(),
+        serde_json::Value::Array(items) => {
+            let items: Vec<String> = items.iter().map(literal).collect();
+            format!("[{}]", items.join(", "))
+        }
+        serde_json::Value::Object(fields) => {
+            let field = |(name, value): (&String, _)| {
+                format!("{}: {}", serde_json::Value::from(name.as_str()), literal(value))
+            };
+            let fields: Vec<String> = fields.iter().map(field).collect();
+            format!("{{{}}}", fields.join(", "))
+        }
+        // JSON's escapes are Python's, but for half of a surrogate pair, which TOML has not.
+        other => other.to_string(),
+    }
+}

