@@ -141,7 +141,9 @@ fn a_file_that_is_no_whole_plan_is_a_clear_error() {
 #[test]
 fn a_plan_of_another_project_or_environment_is_refused() {
     let Some(project) = saved() else { return };
-    project.append("goatbuild.toml", "[environment.staging]\nvolumes = {}\n");
+    let gateway = "[environment.staging.gateway.litellm]\nconfig = \"staging.yaml\"\n";
+    project.append("goatbuild.toml", gateway);
+    project.write("staging.yaml", "model_list: []\n");
     let staging = "this is environment staging";
     let ran = project.run("--env staging apply ci.plan").exits(3);
     ran.says(&["is a plan of the default environment", staging, "apply it without `--env`"]);

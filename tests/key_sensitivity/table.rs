@@ -30,7 +30,16 @@ const TABLE: &[(&str, &[&str])] = &[
             "a_fast_boot_has_no_warmup_step",
         ],
     ),
-    ("the model's files", &["other_weights_are_placed_and_deployed"]),
+    (
+        "the model's files, `revision`, `allow`, `ignore`; the draft's",
+        &[
+            "other_weights_are_placed_and_deployed",
+            "another_revision_reruns_weights_deploy_and_smoke",
+            "another_revision_warms_up_again_where_the_model_compiles",
+            "other_patterns_rerun_weights_deploy_and_smoke",
+            "a_draft_has_weights_of_its_own_which_deploy_consumes",
+        ],
+    ),
     (
         "one requirement",
         &[
@@ -59,7 +68,8 @@ const TABLE: &[(&str, &[&str])] = &[
 
 #[test]
 fn every_row_has_its_tests_and_readme_its_rows() {
-    let tests = concat!(include_str!("edits.rs"), include_str!("warmup.rs"));
+    let tests =
+        concat!(include_str!("edits.rs"), include_str!("hub.rs"), include_str!("warmup.rs"));
     let readme = include_str!("../../README.md");
     for (edit, names) in TABLE {
         assert!(readme.contains(&format!("| {edit} |")), "README.md has no row `{edit}`");
