@@ -24,7 +24,7 @@ pub enum ProjectError {
     #[diagnostic(
         code(goatbuild::spec::no_project),
         help(
-            "go to a project's directory, name it with `-C DIR`, or begin one with a {PROJECT_FILE} that says `[project]` and `id = \"a-name-of-its-own\"`"
+            "go to a project's directory, name it with `-C DIR`, or begin one with `goatbuild init`"
         )
     )]
     NotFound {

@@ -448,6 +448,12 @@ pub fn unreadable(path: PathBuf, source: std::io::Error) -> StepError {
     FileError { path, verb: "read", source }.into()
 }
 
+/// Makes a directory of the project, and those above it.
+pub fn make_directory(path: &Path) -> Result<(), StepError> {
+    let failed = |source| FileError { path: path.to_owned(), verb: "made", source };
+    Ok(std::fs::create_dir_all(path).map_err(failed)?)
+}
+
 /// Writes a file of the project as a whole.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
     let failed = |source| FileError { path: path.to_owned(), verb: "written", source };

@@ -173,7 +173,9 @@ fn graphviz_reads_what_was_written() {
     assert_eq!(graph["name"], diagram.title.as_str());
     for (node, read) in diagram.nodes.iter().zip(graph["objects"].as_array().unwrap()) {
         // A label is kept with its escapes, which end in a line each; names are kept as they are.
-        let name = format!("{}:{}", node.kind, node.name).replace('\\', "\\\\");
+        let name = format!("{}:{}", node.kind, node.name)
+            .replace('\\', "\\\\")
+            .replace('\u{7}', "\u{fffd}");
         assert_eq!(read["name"], name, "{read}");
     }
     let dashed = graph["edges"].as_array().unwrap().iter().filter(|edge| edge["style"] == "dashed");

@@ -5,10 +5,11 @@ use std::sync::Arc;
 use std::time::Instant;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use miette::Report;
 
 use super::session::Planned;
-use super::{Exit, Global, Selection, WishArgs, plan, reach, saved, session};
+use super::{Exit, Global, Selection, WishArgs, completions, plan, reach, saved, session};
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
 use crate::lock::Built;
@@ -25,7 +26,7 @@ use crate::workspace::SharedWorkspace;
 pub(crate) struct ApplyArgs {
     /// Only these models and what they need, all without any; or one saved plan, exactly as it is.
     /// What is no model's name and ends in `.plan`, holds a `/` or is a file is a plan
-    #[arg(value_name = "MODEL|PLAN")]
+    #[arg(value_name = "MODEL|PLAN", add = ArgValueCandidates::new(completions::models))]
     models: Vec<String>,
     #[command(flatten)]
     wishes: WishArgs,

@@ -3,10 +3,11 @@
 use std::io::{BufRead as _, IsTerminal as _, Write as _};
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, session};
+use super::{Exit, Global, completions, session};
 use crate::gateway::gateway_id;
 use crate::step::{Observation, StepId};
 use crate::targets::deploy_id;
@@ -15,6 +16,7 @@ use crate::ui;
 #[derive(Debug, Args)]
 pub(crate) struct DestroyArgs {
     /// The model; its spec need not exist any more
+    #[arg(add = ArgValueCandidates::new(completions::models))]
     model: String,
     /// Do not ask
     #[arg(long, short)]

@@ -19,7 +19,7 @@ pub(crate) struct GraphArgs {
     #[arg(long, value_enum)]
     format: Option<Format>,
     /// Write to FILE instead of standard output
-    #[arg(short, long, value_name = "FILE")]
+    #[arg(long = "out", short = 'o', value_name = "FILE")]
     output: Option<PathBuf>,
     /// Draw every wheel layer, and every arrow that a longer way implies
     #[arg(long)]

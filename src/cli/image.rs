@@ -5,6 +5,7 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::image_export::{self, ExportArgs, LoadArgs};
+use super::image_push::{self, PushArgs};
 use super::session::{self, unknown};
 use super::{Exit, Global};
 use crate::blocking::blocking;
@@ -21,6 +22,8 @@ pub(crate) enum ImageCommand {
     Verify(VerifyArgs),
     /// Hand an image to Docker or Podman
     Load(LoadArgs),
+    /// Send an image to a registry, and print what it can be pulled as
+    Push(PushArgs),
     /// Write an image as one archive that Docker, Podman and skopeo read
     Export(ExportArgs),
 }
@@ -74,6 +77,7 @@ pub(crate) async fn run(global: &Global, command: &ImageCommand) -> Result<Exit,
         ImageCommand::Inspect(arguments) => inspect(global, arguments),
         ImageCommand::Verify(arguments) => verify(global, arguments).await,
         ImageCommand::Load(arguments) => image_export::load(global, arguments).await,
+        ImageCommand::Push(arguments) => image_push::push(global, arguments).await,
         ImageCommand::Export(arguments) => image_export::export(global, arguments).await,
     }
 }

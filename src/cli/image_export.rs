@@ -12,6 +12,7 @@ use crate::blocking::blocking;
 use crate::container::{self, Kind, image_name};
 use crate::oci::{self, Layout, OciError, archive_size, write_archive};
 use crate::ui;
+use crate::workspace::Workspace;
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
@@ -64,7 +65,8 @@ enum ExportError {
 }
 
 pub(crate) async fn load(global: &Global, arguments: &LoadArgs) -> Result<Exit, Report> {
-    let (layout, image) = built(global, &arguments.image)?;
+    let (workspace, _) = session::open_anyway(global)?;
+    let (layout, image) = complete(&workspace, &arguments.image)?;
     let kind = match arguments.into {
         Some(Into::Docker) => Kind::Docker,
         Some(Into::Podman) => Kind::Podman,
@@ -95,7 +97,8 @@ async fn whoever_answers() -> Result<Kind, Report> {
 }
 
 pub(crate) async fn export(global: &Global, arguments: &ExportArgs) -> Result<Exit, Report> {
-    let (layout, image) = built(global, &arguments.image)?;
+    let (workspace, _) = session::open_anyway(global)?;
+    let (layout, image) = complete(&workspace, &arguments.image)?;
     let file = arguments.file.clone();
     let is_stdout = file == Path::new("-");
     if is_stdout && std::io::stdout().is_terminal() {
@@ -138,8 +141,7 @@ pub(crate) async fn export(global: &Global, arguments: &ExportArgs) -> Result<Ex
 }
 
 /// The image as it was built here, complete.
-fn built(global: &Global, name: &str) -> Result<(Layout, oci::Image), Report> {
-    let (workspace, _) = session::open_anyway(global)?;
+pub(super) fn complete(workspace: &Workspace, name: &str) -> Result<(Layout, oci::Image), Report> {
     let images = &workspace.project.images;
     if !images.contains_key(name) {
         return Err(session::unknown(

@@ -5,11 +5,12 @@ use std::path::Path;
 use std::time::Duration;
 
 use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::session::{UsageError, unknown};
-use super::{Exit, Global, Selection, WishArgs, session};
+use super::{Exit, Global, Selection, WishArgs, completions, session};
 use crate::exec::Interrupt;
 use crate::locking::Renew;
 use crate::plan::{Action, gather};
@@ -20,12 +21,14 @@ use crate::ui;
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
     /// The model
+    #[arg(add = ArgValueCandidates::new(completions::models))]
     model: String,
 }
 
 #[derive(Debug, Args)]
 pub(crate) struct WhyArgs {
     /// The step, such as `deploy:tiny`
+    #[arg(add = ArgValueCandidates::new(completions::steps))]
     step: String,
     /// Trust the last run instead of looking at the world
     #[arg(long)]
@@ -42,6 +45,7 @@ pub(crate) struct StatusArgs {
 #[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
     /// A model, or a step such as `wheels:tiny/numpy`
+    #[arg(add = ArgValueCandidates::new(completions::logged))]
     name: String,
     /// Go on printing what is added
     #[arg(short, long)]

@@ -1,24 +1,30 @@
 //! Arguments → calls; errors → exit codes.
 
+mod add;
 mod apply;
 mod check;
+mod completions;
 mod destroy;
 mod gateway;
 mod gc;
 mod graph;
 mod image;
 mod image_export;
+mod image_push;
+mod init;
 mod inspect;
 mod lock;
 mod plan;
 mod reach;
 mod saved;
+mod schema;
 mod session;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
+use clap_complete::engine::ArgValueCandidates;
 use miette::Report;
 
 use crate::event::Cancelled;
@@ -99,7 +105,13 @@ pub(crate) struct Global {
     #[arg(short = 'C', value_name = "DIR", global = true)]
     directory: Option<PathBuf>,
     /// Apply the overrides of `[environment.NAME]`
-    #[arg(long = "env", value_name = "NAME", env = "GOATBUILD_ENV", global = true)]
+    #[arg(
+        long = "env",
+        value_name = "NAME",
+        env = "GOATBUILD_ENV",
+        global = true,
+        add = ArgValueCandidates::new(completions::environments)
+    )]
     environment: Option<String>,
     /// Never use the network
     #[arg(long, global = true)]
@@ -114,6 +126,10 @@ pub(crate) struct Global {
 
 #[derive(Debug, Subcommand)]
 enum Command {
+    /// Begin a project with an example that works on this machine
+    Init(init::InitArgs),
+    /// Write a spec for a model
+    Add(add::AddArgs),
     /// Settle what the specs leave open: wheels and Debian packages
     Lock(lock::LockArgs),
     /// Check specs, lock and gateway file, and whether this machine can serve
@@ -134,6 +150,10 @@ enum Command {
     Logs(inspect::LogsArgs),
     /// Stop a model's server and remove its gateway entry
     Destroy(destroy::DestroyArgs),
+    /// Print the script that lets a shell complete commands and names
+    Completions(completions::CompletionsArgs),
+    /// Print the JSON Schema of a kind of file, for editors
+    Schema(schema::SchemaArgs),
     /// Look at images, and hand them on
     #[command(subcommand)]
     Image(image::ImageCommand),
@@ -162,7 +182,7 @@ impl Command {
 #[derive(Debug, Clone, Default, Args)]
 pub(crate) struct Selection {
     /// Only these models and what they need; all without any
-    #[arg(value_name = "MODEL")]
+    #[arg(value_name = "MODEL", add = ArgValueCandidates::new(completions::models))]
     models: Vec<String>,
     #[command(flatten)]
     wishes: WishArgs,
@@ -172,13 +192,13 @@ pub(crate) struct Selection {
 #[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
 pub(crate) struct WishArgs {
     /// Only this step and what it needs
-    #[arg(long, value_name = "STEP")]
+    #[arg(long, value_name = "STEP", add = ArgValueCandidates::new(completions::steps))]
     only: Vec<String>,
     /// Run this step even if it is fresh
-    #[arg(long, value_name = "STEP")]
+    #[arg(long, value_name = "STEP", add = ArgValueCandidates::new(completions::steps))]
     replace: Vec<String>,
     /// Take over a gateway entry that somebody else made for this model
-    #[arg(long, value_name = "MODEL")]
+    #[arg(long, value_name = "MODEL", add = ArgValueCandidates::new(completions::models))]
     adopt: Vec<String>,
     /// Also remove deployments that no spec wants
     #[arg(long)]
@@ -193,6 +213,10 @@ pub(crate) struct WishArgs {
 
 /// Runs the program and gives its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
+    let arguments: Vec<OsString> = arguments.into_iter().collect();
+    if completions::answer(&arguments) {
+        return Exit::Done.code();
+    }
     let cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
@@ -240,6 +264,10 @@ async fn dispatch(
     interrupt: &Interrupt,
 ) -> Result<Exit, Report> {
     match command {
+        Command::Init(arguments) => init::run(global, &arguments),
+        Command::Add(arguments) => add::run(global, &arguments),
+        Command::Completions(arguments) => Ok(completions::run(&arguments)),
+        Command::Schema(arguments) => schema::run(&arguments),
         Command::Lock(arguments) => lock::run(global, &arguments).await,
         Command::Check => check::run(global).await,
         Command::Show(arguments) => inspect::show(global, &arguments),

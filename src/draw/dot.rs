@@ -61,7 +61,8 @@ fn quoted(text: &str) -> String {
             '"' => safe.push_str("\\\""),
             '\\' => safe.push_str("\\\\"),
             '\n' => safe.push_str("\\n"),
-            '\0' => safe.push('\u{fffd}'),
+            // Graphviz would copy it into formats that can't hold it.
+            letter if letter.is_control() => safe.push('\u{fffd}'),
             letter => safe.push(letter),
         }
     }

@@ -71,6 +71,11 @@ impl Engine for Command {
         spec(model).health.clone()
     }
 
+    /// vLLM's name for them: a server of any kind may write such files, and none has to.
+    fn cache_factors(&self) -> Option<&'static str> {
+        Some("cache_key_factors.json")
+    }
+
     fn lists_served_name(&self) -> bool {
         false
     }

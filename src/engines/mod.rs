@@ -117,7 +117,8 @@ pub trait Engine: Send + Sync {
     /// The path, from the server's root, that answers 200 once it is up.
     fn health(&self, model: &Model) -> String;
 
-    /// The name of the files in the compile cache that tell what went into its key, as JSON.
+    /// The name of the files in the compile cache that tell what went into its key, each a JSON
+    /// object: read after a warm-up, wherever below the cache's directory they are.
     fn cache_factors(&self) -> Option<&'static str> {
         None
     }

@@ -17,6 +17,7 @@ mod problem;
 mod project_file;
 mod read;
 mod reference;
+mod schema;
 mod source;
 mod table;
 mod value;
@@ -28,6 +29,7 @@ pub use patterns::*;
 pub use problem::*;
 pub use read::*;
 pub use reference::*;
+pub use schema::Document;
 pub use source::*;
 
 #[cfg(test)]

@@ -347,11 +347,12 @@ fn serve(mut table: Table<'_, '_>, name: &str) -> Option<Serve> {
 
 /// A printable text without spaces or quotes: what requests call a model.
 fn word<'a>(table: &mut Table<'a, '_>, key: &'a str, default: &str) -> Option<Located<String>> {
+    let text = table.string(key);
     if !table.has(key) {
         table.built_in(key, || quoted(default));
         return Some(Located { value: default.to_owned(), place: table.spot.place() });
     }
-    let Text { value, spot } = table.string(key)?;
+    let Text { value, spot } = text?;
     let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@+".contains(&byte);
     if value.is_empty() || !value.bytes().all(inner) {
         let expected = "letters, digits and -_./:@+";

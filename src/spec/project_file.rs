@@ -16,7 +16,7 @@ use super::value::quoted;
 
 /// Modal's GPUs with memory in GiB and dollars per hour (list prices as
 /// remembered from 2025, not looked up). A project overrides what has changed.
-const GPUS: [(&str, f64, f64); 14] = [
+pub(super) const GPUS: [(&str, f64, f64); 14] = [
     ("T4", 16.0, 0.59),
     ("L4", 24.0, 0.80),
     ("A10", 24.0, 1.10),
@@ -34,7 +34,7 @@ const GPUS: [(&str, f64, f64); 14] = [
 ];
 
 /// Volumes that every project has, with where an image sees them.
-const VOLUMES: [(&str, &str); 3] = [
+pub(super) const VOLUMES: [(&str, &str); 3] = [
     ("model-cache", "/root/.cache/huggingface"),
     ("vllm-cache", "/root/.cache/vllm"),
     ("flashinfer-cache", "/root/.cache/flashinfer"),

@@ -317,7 +317,11 @@ fn project_file(
     for name in &names {
         let mut environment = environments.table(name.value);
         let settings = settings(&mut root, Some(&mut environment));
-        let _ = environment.table("model");
+        let mut models = environment.table("model");
+        for model in models.other_keys() {
+            // Says so when it is no table.
+            let _ = models.table(model.value);
+        }
         environment.finish();
         if chosen.is_some_and(|chosen| chosen.as_str() == name.value) {
             kept = settings;

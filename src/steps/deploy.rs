@@ -189,6 +189,7 @@ impl Serving {
             health: engine.health(&model),
             startup_timeout: model.serve.startup_timeout,
             warm_cache,
+            cache_factors: engine.cache_factors(),
             command: Arc::new(move |name, host, port| {
                 let serving = engines::Serving {
                     host,

@@ -2,6 +2,7 @@
 //!
 //! Adding one is one file or folder and one line in `Workspace::target`.
 
+mod factors;
 pub mod local;
 pub mod modal;
 
@@ -48,6 +49,8 @@ pub struct Deployment {
     pub startup_timeout: Duration,
     /// The directory under the compile-cache volume to use; none when nothing compiles.
     pub warm_cache: Option<Key>,
+    /// The name of the files there that tell what went into the cache's key.
+    pub cache_factors: Option<&'static str>,
 }
 
 impl std::fmt::Debug for dyn Target {

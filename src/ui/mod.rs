@@ -117,6 +117,25 @@ pub fn preparing() -> (Reporter, impl FnOnce()) {
     })
 }
 
+/// Like [`preparing`], for work that announces its bytes: shows how far it is and how fast.
+pub fn transferring() -> (Reporter, impl FnOnce()) {
+    let line = watch::transfer();
+    let shown = line.clone();
+    let emit = move |progress| match (progress, &shown) {
+        (Progress::Message(text), Some(line)) => line.set_message(text),
+        (Progress::Message(text), None) => note(&text),
+        (Progress::Expect(bytes), Some(line)) => line.inc_length(bytes),
+        (Progress::Advance(bytes), Some(line)) => line.inc(bytes),
+        _ => {}
+    };
+    let reporter = Reporter::new(Arc::new(emit), Arc::new(AtomicBool::new(false)));
+    (reporter, move || {
+        if let Some(line) = line {
+            line.finish_and_clear();
+        }
+    })
+}
+
 /// Tells what locking changed.
 pub fn print_lock_changes(changes: &Changes) {
     for line in &changes.lines {

@@ -44,6 +44,18 @@ pub(super) fn spinner() -> Option<ProgressBar> {
     Some(bar)
 }
 
+/// A line that counts bytes and tells their rate; none where nobody looks.
+pub(super) fn transfer() -> Option<ProgressBar> {
+    if Mode::for_terminal() != Mode::Live {
+        return None;
+    }
+    let shown =
+        "{spinner} {msg}  {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}";
+    let bar = ProgressBar::new(0).with_style(style(shown));
+    bar.enable_steady_tick(Duration::from_millis(120));
+    Some(bar)
+}
+
 fn style(template: &str) -> ProgressStyle {
     ProgressStyle::with_template(template)
         .unwrap_or_else(|error| panic!("BUG: a progress template is wrong: {error}"))

@@ -1,5 +1,9 @@
 //! Compile caches: warmed once per key, by warm-up alone.
 
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
 use super::support::project::Project;
 use super::{Expected, SPEC, expect, expect_nothing};
 
@@ -13,6 +17,51 @@ fn compiling() -> Option<Project> {
     Some(project)
 }
 
+const VOLUME: &str = "cache/volumes/table-4c19d2-vllm-cache";
+
+fn key(project: &Project) -> String {
+    project.plan("").step("warmup:tiny")["key"].as_str().unwrap().to_owned()
+}
+
+fn receipt(project: &Project) -> Value {
+    let receipt = project.read(&format!("{VOLUME}/.goatbuild/warmup-{}.json", key(project)));
+    serde_json::from_str(&receipt).unwrap()
+}
+
+/// What the server wrote of its key's factors into the compile cache, values and all.
+fn told(project: &Project) -> Vec<(PathBuf, Value)> {
+    let mut files = files_below(&project.root().join(VOLUME));
+    files.retain(|file| file.ends_with("cache_key_factors.json"));
+    let read = |file: PathBuf| {
+        let text = std::fs::read(&file).unwrap();
+        (file, serde_json::from_slice(&text).unwrap())
+    };
+    files.into_iter().map(read).collect()
+}
+
+/// Every file but what is shared with other projects, and is older than this test.
+fn files_below(directory: &Path) -> Vec<PathBuf> {
+    let shared = ["oci", "debs", "wheels", "tools", "roots"];
+    let entries = walkdir::WalkDir::new(directory)
+        .into_iter()
+        .filter_entry(|entry| !shared.contains(&&*entry.file_name().to_string_lossy()));
+    let files = entries.map(Result::unwrap).filter(|entry| entry.file_type().is_file());
+    files.map(walkdir::DirEntry::into_path).collect()
+}
+
+/// Fails the test when a value stands anywhere but in the server's own files.
+fn expect_untold(project: &Project, value: &str, except: &[(PathBuf, Value)]) {
+    for place in [project.root(), project.state()] {
+        let files = files_below(&place);
+        assert!(!files.is_empty(), "{}", place.display());
+        for file in files.iter().filter(|file| !except.iter().any(|(own, _)| own == *file)) {
+            let bytes = std::fs::read(file).unwrap();
+            let told = bytes.windows(value.len()).any(|window| window == value.as_bytes());
+            assert!(!told, "{value} in {}", file.display());
+        }
+    }
+}
+
 fn compilations(project: &Project) -> (usize, usize) {
     let log = project.run("logs tiny").exits(0).stdout;
     (log.matches("starting").count(), log.matches("compiling").count())
@@ -22,15 +71,13 @@ fn compilations(project: &Project) -> (usize, usize) {
 fn a_warm_cache_has_a_receipt_and_is_served_from() {
     let Some(project) = compiling() else { return };
     assert_eq!(compilations(&project), (3, 1), "twice to warm up, once to serve; compiled once");
-    let key = project.plan("").step("warmup:tiny")["key"].as_str().unwrap().to_owned();
-    let volume = "cache/volumes/table-4c19d2-vllm-cache";
-    let receipt = project.read(&format!("{volume}/.goatbuild/warmup-{key}.json"));
-    let receipt: serde_json::Value = serde_json::from_str(&receipt).unwrap();
+    let (key, receipt) = (key(&project), receipt(&project));
     assert_eq!(receipt["files"], serde_json::json!(["graph.bin"]));
     assert_eq!(receipt["key"], key.as_str());
+    assert_eq!(receipt["factors"], serde_json::json!({}), "this one tells none");
     expect_nothing(&project);
     // A file of a warm cache that is gone is drift.
-    std::fs::remove_file(project.root().join(format!("{volume}/{key}/graph.bin"))).unwrap();
+    std::fs::remove_file(project.root().join(format!("{VOLUME}/{key}/graph.bin"))).unwrap();
     assert_eq!(project.plan("").why("warmup:tiny"), ["drift graph.bin"]);
     expect(&project, &Expected { run: &["warmup:tiny"], pending: &[], ran: &["warmup:tiny"] });
     assert_eq!(compilations(&project), (5, 2));
@@ -84,4 +131,61 @@ fn a_server_that_compiles_at_each_start_is_refused() {
     project.append(SPEC, "[serve]\nwarmup = \"never\"\n");
     let ran = ["deploy:tiny", "gateway:tiny", "smoke:tiny"];
     assert_eq!(project.apply("").ran(), ran);
+}
+
+#[test]
+fn a_receipt_keeps_what_the_cache_key_was_made_of_and_no_value() {
+    let Some(project) = Project::new() else { return };
+    project.append(SPEC, &COMPILES.replace("once", "keyed"));
+    let applied = project.apply("");
+    assert!(applied.ran().contains(&"warmup:tiny".to_owned()));
+    assert_eq!(compilations(&project), (3, 1));
+    let receipt = receipt(&project);
+    assert_eq!(receipt["files"].as_array().unwrap().len(), 2);
+    let files = receipt["factors"].as_object().unwrap();
+    assert_eq!(files.len(), 1);
+    let (file, factors) = files.iter().next().unwrap();
+    assert!(receipt["files"].as_array().unwrap().contains(&file.as_str().into()), "{receipt}");
+    let factors = factors.as_object().unwrap();
+    let names: Vec<&String> = factors.keys().collect();
+    assert_eq!(names, ["code_hash", "config.max_model_len", "env.HOME", "env.VLLM_API_KEY"]);
+    for (name, digest) in factors {
+        let digits = digest.as_str().map(str::len);
+        assert_eq!(digits, (name != "env.VLLM_API_KEY").then_some(32), "{name}: {digest}");
+    }
+    let told = told(&project);
+    let secret = told[0].1["env"]["VLLM_API_KEY"].as_str().unwrap();
+    assert!(secret.starts_with("sk-"), "{secret}");
+    expect_untold(&project, secret, &told);
+    assert!(!format!("{:?}{}", applied.events, applied.stderr).contains(secret));
+    expect_nothing(&project);
+}
+
+#[test]
+fn a_second_compilation_names_the_factor_that_differed_and_no_value() {
+    let Some(project) = Project::new() else { return };
+    project.append(SPEC, &COMPILES.replace("once", "unsteady"));
+    let applied = project.apply("");
+    assert_eq!(applied.code, 1);
+    assert_eq!(applied.ids("failed"), ["warmup:tiny"]);
+    let error = &applied.end()["errors"][0];
+    assert_eq!(error["code"], "goatbuild::local::cold");
+    let message =
+        "tiny: the second start compiled again: its cache key differs in env.VLLM_API_KEY";
+    assert_eq!(error["error"], message);
+    assert!(!project.root().join(VOLUME).join(".goatbuild").exists(), "a receipt");
+    let told = told(&project);
+    assert_eq!(told.len(), 2, "one for each start");
+    for (_, factors) in &told {
+        let secret = factors["env"]["VLLM_API_KEY"].as_str().unwrap();
+        expect_untold(&project, secret, &told);
+        assert!(!format!("{:?}{}", applied.events, applied.stderr).contains(secret));
+    }
+}
+
+#[test]
+fn what_is_never_to_be_warmed_has_no_warmup_step() {
+    let Some(project) = Project::new() else { return };
+    project.append(SPEC, &format!("{COMPILES}[serve]\nwarmup = \"never\"\n"));
+    assert!(!project.plan("").0.to_string().contains("warmup:tiny"));
 }

@@ -3,6 +3,7 @@
 #![cfg(target_os = "linux")]
 
 mod pull;
+mod push;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -87,7 +87,7 @@ fn the_plan_for_programs_has_apps_urls_gpus_and_prices() {
         })
         .collect();
     insta::assert_snapshot!("models", models.join("\n"));
-    assert_eq!(plan["usd_per_hour"], 23.5);
+    assert_eq!(plan["usd_per_hour"], 32.5);
     for step in plan["steps"].as_array().unwrap() {
         // Nobody looked at Modal, so nothing there is called fresh, and nothing certain.
         let at_modal = step["kind"] != "gateway";
@@ -97,7 +97,7 @@ fn the_plan_for_programs_has_apps_urls_gpus_and_prices() {
     // What the specs pin has a key before anything was asked.
     let keyed = |step: &&Value| step["key"].is_string();
     let keyed = plan["steps"].as_array().unwrap().iter().filter(keyed);
-    assert_eq!(keyed.filter(|step| step["kind"] == "weights").count(), 4);
+    assert_eq!(keyed.filter(|step| step["kind"] == "weights").count(), 6);
 }
 
 #[test]
@@ -119,7 +119,7 @@ fn what_cannot_be_seen_or_deployed_is_refused_with_a_way_out() {
     }
     let (code, stdout, stderr) = run(&clone, "status");
     assert_eq!(code, 0, "{stderr}");
-    assert_eq!(stdout.matches("not looked at").count(), 4, "{stdout}");
+    assert_eq!(stdout.matches("not looked at").count(), 6, "{stdout}");
     let (code, _, stderr) = run(&clone, "destroy qwen3-4b --yes");
     assert_eq!(code, 1, "{stderr}");
     for what in
@@ -199,6 +199,7 @@ fn shipped() -> Project {
 fn the_shipped_specs_are_the_registry_but_for_what_cannot_fit() {
     let written: BTreeMap<String, Row> = toml::from_str(include_str!("as_written.toml")).unwrap();
     let shipped = shipped();
+    assert!(shipped.models.keys().map(|name| name.as_str()).eq(written.keys()));
     for (name, shipped) in &shipped.models {
         let (written, shipped) = (&written[name.as_str()], Row::of(shipped));
         let hardware = match name.as_str() {

@@ -258,6 +258,9 @@ fn start_podman() -> Result<Engine, String> {
     let script = "cat > /dev/null
 $DIR/bin/podman rm --all --force
 umount -l $DIR/store/overlay
+rm -rf $DIR
+# What tidies up after a container may still be at work.
+sleep 2
 rm -rf $DIR";
     let alive = beside(script, &directory)?;
     let engine = Engine {

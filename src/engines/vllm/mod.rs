@@ -129,6 +129,8 @@ impl Engine for Vllm {
         true
     }
 
+    /// 0.13.0 writes `torch_compile_cache/<hash>/rank_<r>_<d>/<part>/cache_key_factors.json` when it
+    /// compiles, never over one that is there; 0.8.5.post1 tells nothing.
     fn cache_factors(&self) -> Option<&'static str> {
         Some("cache_key_factors.json")
     }

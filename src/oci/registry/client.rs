@@ -59,6 +59,8 @@ pub(super) struct Registry {
     pub(super) reference: ImageReference,
     settings: RegistrySettings,
     access: Access,
+    /// Another repository that is read as well: blobs are mounted from it.
+    pub(super) mount: Option<String>,
     /// Where all paths begin: `https://host/v2/`.
     root: String,
     /// The header that the registry accepted last, or was just given for it.
@@ -85,6 +87,7 @@ impl Registry {
             reference: reference.clone(),
             settings: settings.clone(),
             access,
+            mount: None,
             root: format!("{scheme}://{host}/v2/"),
             authorization: Mutex::new(None),
             known: AtomicBool::new(false),
@@ -94,6 +97,16 @@ impl Registry {
     /// The URL of a path below the repository.
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}{}/{path}", self.root, self.reference.repository)
+    }
+
+    /// Whether it is this registry's own address, to which credentials may go.
+    pub(super) fn owns(&self, url: &Url) -> bool {
+        Url::parse(&self.root).is_ok_and(|root| root.origin() == url.origin())
+    }
+
+    /// Whether all that is said to it is encrypted.
+    pub(super) fn has_tls(&self) -> bool {
+        self.root.starts_with("https:")
     }
 
     /// A manifest or index, verified when it is named by digest; and its digest.
@@ -353,7 +366,7 @@ impl Registry {
             let realm = challenge.realm.as_deref().and_then(|realm| Url::parse(realm).ok());
             let realm = realm.ok_or_else(|| unknown("it names no place that gives tokens"))?;
             // What is asked with TLS is not answered with a password without.
-            if realm.scheme() != "https" && self.root.starts_with("https:") {
+            if realm.scheme() != "https" && self.has_tls() {
                 return Err(unknown("its tokens come from a place without TLS"));
             }
             let token = self.token(realm, &challenge, credential.as_ref()).await?;
@@ -383,17 +396,21 @@ impl Registry {
             token: Option<String>,
             access_token: Option<String>,
         }
-        let scope = format!("repository:{}:{}", self.reference.repository, self.access.actions());
+        let own = format!("repository:{}:{}", self.reference.repository, self.access.actions());
+        let mount = self.mount.iter().map(|from| format!("repository:{from}:pull"));
+        let scopes: Vec<String> = std::iter::once(own).chain(mount).collect();
+        let joined = scopes.join(" ");
         let mut retry = Retry::new(self.fetcher.patience());
         loop {
             let client = self.client()?;
-            let mut parameters: Vec<(&str, &str)> = vec![("scope", &scope)];
+            let mut parameters: Vec<(&str, &str)> = Vec::new();
             if let Some(service) = &challenge.service {
                 parameters.push(("service", service));
             }
             let request = match credential {
                 Some(Credential::Identity(token)) => {
                     parameters.extend([
+                        ("scope", joined.as_str()),
                         ("grant_type", "refresh_token"),
                         ("client_id", "goatbuild"),
                         ("refresh_token", token),
@@ -406,6 +423,7 @@ impl Registry {
                         .body(form.query().unwrap_or_default().to_owned())
                 }
                 other => {
+                    parameters.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
                     let mut url = realm.clone();
                     url.query_pairs_mut().extend_pairs(parameters);
                     match other {

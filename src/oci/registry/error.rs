@@ -61,7 +61,7 @@ pub enum RegistryError {
     #[diagnostic(
         code(goatbuild::registry::status),
         help(
-            "{}; what was fetched is kept",
+            "{}; what has arrived is kept",
             if *status == 429 { "it limits how much may be asked for: wait, or log in with `docker login`" } else { "it may be overloaded or down: run the command again later" }
         )
     )]
@@ -171,6 +171,18 @@ pub enum RegistryError {
         expected: String,
         /// As received.
         found: String,
+    },
+    /// It doesn't take blobs as a registry should.
+    #[error("{registry} can't be pushed to: {reason}")]
+    #[diagnostic(
+        code(goatbuild::registry::upload),
+        help("is this a registry? a proxy in front of it may not tell it its own address")
+    )]
+    Upload {
+        /// The registry.
+        registry: String,
+        /// What is wrong with it.
+        reason: String,
     },
     /// There is no layout on disk.
     #[error("{} is no OCI layout", path.display())]

@@ -10,8 +10,10 @@ mod credentials;
 mod error;
 mod manifest;
 mod pull;
+mod push;
 
 pub use self::client::RegistrySettings;
 pub use self::error::RegistryError;
 pub use self::manifest::{BaseConfig, BaseManifest, BlobRef};
 pub use self::pull::{Origin, Puller, Resolved, pulled, remembered};
+pub use self::push::{Destination, Pushed, push};

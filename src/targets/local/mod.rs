@@ -146,18 +146,18 @@ pub enum LocalError {
         source: std::io::Error,
     },
     /// The second start compiled again.
-    #[error("{model}: the second start wrote to the compile cache again: {files}")]
+    #[error("{model}: the second start compiled again: {again}")]
     #[diagnostic(
         code(goatbuild::local::cold),
         help(
-            "the engine's cache key differs between two equal starts, so every replica would compile; `[serve] warmup = \"never\"` deploys all the same"
+            "two equal starts, and so every replica would compile: have what is named the same at each start; `[serve] warmup = \"never\"` deploys all the same"
         )
     )]
     Cold {
         /// The model.
         model: String,
-        /// Some of the new files.
-        files: String,
+        /// How that is known.
+        again: warm::Again,
     },
 }
 

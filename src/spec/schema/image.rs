@@ -1,0 +1,80 @@
+//! `images/IMAGE.toml`.
+
+use serde_json::{Value, json};
+
+use super::env;
+use super::parts::{choice, closed, pattern, requiring, strings, with_default};
+
+pub(super) fn image() -> Value {
+    let debian = closed(
+        "Locked Debian packages in one layer, whose scripts are not run.",
+        [
+            ("debian", pattern("^[a-z]+$", "The release's name, such as `bookworm`.")),
+            (
+                "packages",
+                strings(
+                    "Packages by name; what they depend on comes by itself. `python3` is needed.",
+                ),
+            ),
+        ],
+    );
+    let reference = pattern(
+        "^\\S+$",
+        "An image in a registry, by tag or digest: `docker.io/library/debian:bookworm`; or in an OCI \
+         layout on disk: `oci:path/to/layout:tag`.",
+    );
+    let base = json!({
+        "description": "What lies under the wheels: Debian packages, an image in a registry, or one \
+                        in an OCI layout on disk.",
+        "anyOf": [reference, requiring(debian, &["debian"])],
+    });
+    let mut image = closed(
+        "One image: a base, a Python, requirements, environment variables, a platform.",
+        [
+            (
+                "platform",
+                with_default(
+                    "linux/amd64",
+                    choice(
+                        &["linux/amd64", "linux/arm64"],
+                        "What the image runs on; never taken from the machine that builds.",
+                    ),
+                ),
+            ),
+            ("base", base),
+            (
+                "python",
+                pattern(
+                    "^[0-9]+\\.[0-9]+$",
+                    "The Python to serve with, added where the base has none. Default: the base's own.",
+                ),
+            ),
+            (
+                "glibc",
+                pattern(
+                    "^[0-9]+\\.[0-9]+$",
+                    "The C library of a base that is an image, such as \"2.35\": wheels have to run on \
+                     it. Debian packages say themselves what theirs is.",
+                ),
+            ),
+            (
+                "requirements",
+                strings("Python packages, as pip's requirements (PEP 508). Wheels only."),
+            ),
+            (
+                "overrides",
+                strings("Requirements that replace whatever any package asks of the same name."),
+            ),
+            ("env", env()),
+            (
+                "builder",
+                choice(
+                    &["modal", "oci"],
+                    "Who builds it for Modal. Default: what `[target.modal]` says.",
+                ),
+            ),
+        ],
+    );
+    image["required"] = json!(["base"]);
+    image
+}

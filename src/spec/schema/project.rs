@@ -1,0 +1,212 @@
+//! `goatbuild.toml`.
+
+use serde_json::{Value, json};
+
+use super::parts::{
+    choice, closed, filled, map, matching, number, pattern, requiring, string, strings,
+    with_default,
+};
+use super::spec::spec;
+use super::{DASHED, FILE_NAME};
+
+pub(super) fn project() -> Value {
+    let about = "A goatbuild project: what marks it, where its models are served, and what all of \
+                 its specs share.";
+    let marks = closed(
+        "What the project is called where its resources live.",
+        [
+            (
+                "id",
+                pattern(
+                    DASHED,
+                    "Marks everything that this project owns elsewhere: deployments, volumes, gateway \
+                     entries. Made once by `goatbuild init`; a project that changes it owns nothing.",
+                ),
+            ),
+            (
+                "app-prefix",
+                pattern(
+                    "^([a-z0-9][a-z0-9-]{0,39})?$",
+                    "What stands before a model's name in its app's name. Default: the id and `-`.",
+                ),
+            ),
+        ],
+    );
+    let environment = closed(
+        "Overrides for `--env NAME`, merged over the rest of this file.",
+        [
+            ("target", targets()),
+            ("volumes", volumes(false)),
+            ("gateway", gateways(false)),
+            (
+                "model",
+                map(
+                    "Overrides of single models, by name; each has the fields of a spec.",
+                    FILE_NAME,
+                    &spec(),
+                ),
+            ),
+        ],
+    );
+    let mut defaults = spec();
+    defaults["description"] =
+        json!("Merged leaf by leaf under every spec, whose own fields win. Fields as in a spec.");
+    let mut project = closed(
+        about,
+        [
+            ("project", requiring(marks, &["id"])),
+            ("defaults", defaults),
+            ("target", targets()),
+            ("volumes", volumes(true)),
+            ("gpu", gpus()),
+            ("gateway", gateways(true)),
+            (
+                "registries",
+                closed(
+                    "How registries are reached.",
+                    [("plain-http", strings("Registries without TLS, as `host` or `host:port`."))],
+                ),
+            ),
+            ("environment", map("Named sets of overrides.", DASHED, &environment)),
+        ],
+    );
+    project["required"] = json!(["project"]);
+    project
+}
+
+fn targets() -> Value {
+    let modal = closed(
+        "Modal: GPUs that scale to zero.",
+        [
+            ("environment", with_default("main", string("The environment in Modal."))),
+            (
+                "workspace",
+                string("An assertion: the workspace that the credentials have to belong to."),
+            ),
+            (
+                "builder",
+                with_default(
+                    "modal",
+                    choice(
+                        &["modal", "oci"],
+                        "Who builds images: `modal` from the lock (pinned, not bit-identical), `oci`: \
+                         goatbuild, pushed to a registry. An image may say otherwise.",
+                    ),
+                ),
+            ),
+            ("hf-secret", string("The Modal secret that holds `HF_TOKEN`, by name.")),
+            (
+                "registry",
+                string("Where images that goatbuild builds are pushed, with `builder = \"oci\"`."),
+            ),
+            (
+                "registry-secret",
+                string(
+                    "The Modal secret that holds the registry's user name and password, by name.",
+                ),
+            ),
+        ],
+    );
+    let local = closed(
+        "This machine.",
+        [(
+            "runtime",
+            with_default(
+                "auto",
+                choice(
+                    &["auto", "docker", "podman", "embedded"],
+                    "What runs images: `auto` takes Docker or Podman when there is one, else the \
+                     embedded runtime, which needs neither root nor a daemon.",
+                ),
+            ),
+        )],
+    );
+    closed("Settings of the places where models are served.", [("modal", modal), ("local", local)])
+}
+
+/// Volumes; `whole` when this is where they are declared, not overridden.
+fn volumes(whole: bool) -> Value {
+    let volume = || {
+        closed(
+            "A directory that outlives deployments.",
+            [
+                (
+                    "name",
+                    string("What the target calls it. Default: the project's id, `-`, its key."),
+                ),
+                (
+                    "mount",
+                    pattern(
+                        "^(/[^/:,]+)+$",
+                        "Where images see it: an absolute path. Built-in volumes have one.",
+                    ),
+                ),
+            ],
+        )
+    };
+    let own = if whole { requiring(volume(), &["mount"]) } else { volume() };
+    let mut volumes = map(
+        "Directories that outlive deployments; `model-cache`, `vllm-cache` and `flashinfer-cache` \
+         are always there.",
+        FILE_NAME,
+        &own,
+    );
+    for (name, mount) in super::super::project_file::VOLUMES {
+        let mut built_in = volume();
+        built_in["properties"]["mount"]["default"] = json!(mount);
+        volumes["properties"][name] = built_in;
+    }
+    volumes
+}
+
+fn gpus() -> Value {
+    let gpu = || {
+        closed(
+            "A GPU and what it costs.",
+            [
+                ("vram-gib", number("Memory of one GPU, in GiB.")),
+                ("usd-per-hour", number("Price of one GPU for one hour, in US dollars.")),
+            ],
+        )
+    };
+    let own = requiring(gpu(), &["vram-gib", "usd-per-hour"]);
+    let about = "GPUs that a spec may ask for, beside and over the built-in ones. Prices change no \
+                 key.";
+    let mut gpus = map(about, "", &own);
+    for (name, vram_gib, usd_per_hour) in super::super::project_file::GPUS {
+        let mut built_in = gpu();
+        built_in["properties"]["vram-gib"]["default"] = json!(vram_gib);
+        built_in["properties"]["usd-per-hour"]["default"] = json!(usd_per_hour);
+        gpus["properties"][name] = built_in;
+    }
+    gpus
+}
+
+/// The gateway; `whole` when this is where it is declared, not overridden.
+fn gateways(whole: bool) -> Value {
+    let litellm = closed(
+        "A LiteLLM proxy, by its configuration.",
+        [
+            (
+                "config",
+                matching(
+                    "The configuration that holds our entries, relative to the project; everything \
+                     else in it stays byte for byte.",
+                    &["litellm.yaml"],
+                ),
+            ),
+            (
+                "mirror",
+                string(
+                    "A second file that holds the same entries, commented out; relative to the project.",
+                ),
+            ),
+            (
+                "reload",
+                filled(strings("What to run after the file changed: a program and its arguments.")),
+            ),
+        ],
+    );
+    let litellm = if whole { requiring(litellm, &["config"]) } else { litellm };
+    closed("Where clients find the models.", [("litellm", litellm)])
+}

@@ -1,0 +1,206 @@
+//! `specs/MODEL.toml`.
+
+use serde_json::{Value, json};
+
+use super::parts::{
+    boolean, choice, closed, duration, filled, flag, integer, matching, pattern, strings,
+    with_default,
+};
+use super::{FILE_NAME, WORD, env};
+
+pub(super) fn spec() -> Value {
+    let about = "One model: its image, weights, hardware, engine, and how it is served. The file's \
+                 name is the model's name.";
+    closed(
+        about,
+        [
+            ("image", pattern(FILE_NAME, "The image that serves it: IMAGE of images/IMAGE.toml.")),
+            (
+                "target",
+                with_default(
+                    "local",
+                    choice(
+                        &["local", "modal"],
+                        "Where it is served: on this machine, or on Modal.",
+                    ),
+                ),
+            ),
+            ("env", env()),
+            ("model", weights("The weights of the model.", [])),
+            (
+                "draft",
+                weights(
+                    "Speculative decoding with a second, smaller model.",
+                    [
+                        ("method", matching("The engine's name for the method.", &["eagle3"])),
+                        (
+                            "num-speculative-tokens",
+                            integer(1, 1000, "How many tokens are proposed per step."),
+                        ),
+                    ],
+                ),
+            ),
+            ("hardware", hardware()),
+            ("engine", engine()),
+            ("serve", serve()),
+            (
+                "gateway",
+                closed(
+                    "Its entry in the gateway.",
+                    [(
+                        "alias",
+                        pattern(
+                            WORD,
+                            "What clients call it; unique in the project. Default: the model's name \
+                             and `-local`.",
+                        ),
+                    )],
+                ),
+            ),
+            ("unset", strings("Defaults to take back, as whole paths: \"engine.seed\".")),
+        ],
+    )
+}
+
+fn weights<const N: usize>(about: &str, more: [(&str, Value); N]) -> Value {
+    let mut weights = closed(
+        about,
+        [
+            (
+                "source",
+                pattern(
+                    "^(hf:[A-Za-z0-9_][A-Za-z0-9_.-]*/[A-Za-z0-9_][A-Za-z0-9_.-]*|path:[^/\\\\].*)$",
+                    "Where the weights come from: `hf:organisation/name` on the Hugging Face hub, or \
+                     `path:directory` relative to the project.",
+                ),
+            ),
+            (
+                "revision",
+                with_default(
+                    "main",
+                    pattern(
+                        "^[^ ]+$",
+                        "A commit of 40 hex digits, a branch or a tag; only with `hf:`. What is no \
+                         commit is locked to one.",
+                    ),
+                ),
+            ),
+            (
+                "allow",
+                filled(strings(
+                    "Only files that match one of these patterns; only with `hf:`. `*` stands for any \
+                     text, slashes too.",
+                )),
+            ),
+            (
+                "ignore",
+                filled(strings(
+                    "No files that match one of these patterns, such as \"original/*\"; only with \
+                     `hf:`.",
+                )),
+            ),
+        ],
+    );
+    for (name, field) in more {
+        weights["properties"][name] = field;
+    }
+    weights
+}
+
+fn hardware() -> Value {
+    let names: Vec<&str> =
+        super::super::project_file::GPUS.iter().map(|(name, ..)| *name).collect();
+    closed(
+        "The GPUs to serve on.",
+        [
+            ("gpu", matching("A built-in GPU, or one of `[gpu]` in goatbuild.toml.", &names)),
+            (
+                "count",
+                with_default(1, integer(1, 8, "How many of them; at most 4 of A10 and A10G.")),
+            ),
+        ],
+    )
+}
+
+pub(super) fn engine() -> Value {
+    let command = closed(
+        "Any server that speaks the OpenAI API.",
+        [
+            ("name", json!({ "const": "command" })),
+            (
+                "command",
+                filled(strings(
+                    "The program and its arguments; `{host}`, `{port}` and `{model}` stand for what \
+                     they say.",
+                )),
+            ),
+            (
+                "health",
+                with_default(
+                    "/health",
+                    pattern("^/", "The path that answers 200 once the server is up."),
+                ),
+            ),
+            (
+                "compiles",
+                with_default(
+                    false,
+                    boolean("Whether it compiles at its start, so that warming its caches pays."),
+                ),
+            ),
+        ],
+    );
+    let name = with_default(
+        "vllm",
+        choice(
+            &["vllm", "mlx-lm", "command"],
+            "What serves the model: vLLM, mlx-lm (small, on a CPU), or a command line of your own.",
+        ),
+    );
+    json!({
+        "description": "What serves the model, and the engine's own flags by their own names: \
+                        `max-model-len = 8192` is `--max-model-len 8192`. Tables become JSON. \
+                        `goatbuild check` checks flags against the engine.",
+        "type": "object",
+        "properties": { "name": name },
+        "additionalProperties": flag(),
+        "if": { "properties": { "name": { "const": "command" } }, "required": ["name"] },
+        "then": command,
+    })
+}
+
+fn serve() -> Value {
+    let when = |about| with_default("auto", choice(&["auto", "never"], about));
+    closed(
+        "How the model is served.",
+        [
+            (
+                "port",
+                integer(1, 65535, "The port on this machine. Default: a free one, which is kept."),
+            ),
+            (
+                "served-name",
+                pattern(WORD, "What requests call the model. Default: the model's name."),
+            ),
+            (
+                "max-inputs",
+                with_default(
+                    32,
+                    integer(1, 100_000, "How many requests one replica takes at once."),
+                ),
+            ),
+            ("scaledown-window", duration("5m", "How long an idle replica stays.")),
+            ("timeout", duration("1h", "How long one request may take.")),
+            ("startup-timeout", duration("10m", "How long a start may take.")),
+            (
+                "fast-boot",
+                with_default(false, boolean("No compilation: a faster start, slower tokens.")),
+            ),
+            (
+                "warmup",
+                when("Whether compile caches are warmed before a deploy that could change them."),
+            ),
+            ("smoke", when("Whether a deployment is tried out before the gateway leads to it.")),
+        ],
+    )
+}

@@ -1,0 +1,217 @@
+//! What somebody meets first: `init`, `add`, `completions`, `schema`.
+
+mod support;
+
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+
+use support::peers;
+use support::project::wants_network;
+use support::quickstart::{Ended, ended};
+
+/// An empty directory, and the real binary in it.
+struct Place(tempfile::TempDir);
+
+impl Place {
+    fn new() -> Self {
+        Self(tempfile::tempdir().unwrap())
+    }
+
+    /// A directory in which `init` was run.
+    fn begun() -> Self {
+        let place = Self::new();
+        place.run(&["init"]).done();
+        place
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.0.path().join("here").join(name)
+    }
+
+    fn read(&self, name: &str) -> String {
+        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
+    }
+
+    fn run(&self, arguments: &[&str]) -> Ended {
+        fs::create_dir_all(self.path("")).unwrap();
+        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+        command.args(arguments).current_dir(self.path("")).stdin(Stdio::null());
+        command.env("GOATBUILD_STATE_DIR", self.0.path().join("state"));
+        for name in ["CI", "GOATBUILD_ENV", "HF_TOKEN"] {
+            command.env_remove(name);
+        }
+        ended(command.env("NO_COLOR", "1"))
+    }
+
+    /// Every file with its bytes.
+    fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
+        let mut found = Vec::new();
+        let mut open = vec![self.path("")];
+        while let Some(directory) = open.pop() {
+            for entry in fs::read_dir(directory).unwrap() {
+                let path = entry.unwrap().path();
+                if path.is_dir() {
+                    open.push(path);
+                } else {
+                    found.push((path.clone(), fs::read(&path).unwrap()));
+                }
+            }
+        }
+        found.sort();
+        found
+    }
+}
+
+#[test]
+fn a_new_project_can_be_checked_and_planned() {
+    let place = Place::begun();
+    let specs = place.run(&["check"]).stdout;
+    assert!(specs.contains("specs: 1 model, 1 image"), "{specs}");
+    assert_eq!(place.read("cache/.gitignore"), "*\n!.gitignore\n");
+    let planned = place.run(&["plan"]);
+    if planned.code != Some(0) && wants_network(&planned.stderr) {
+        peers::skipped("the package index", &planned.stderr);
+        return;
+    }
+    let plan = planned.done();
+    for step in ["weights:models/tiny-qwen3", "deploy:tiny-qwen3", "smoke:tiny-qwen3"] {
+        assert!(plan.contains(step), "{step} is not in:\n{plan}");
+    }
+}
+
+#[test]
+fn every_project_has_an_id_of_its_own() {
+    let id = |place: &Place| {
+        let text = place.read("goatbuild.toml");
+        let line = text.lines().find(|line| line.starts_with("id = ")).unwrap().to_owned();
+        assert!(line.starts_with("id = \"here-"), "{line}");
+        line
+    };
+    assert_ne!(id(&Place::begun()), id(&Place::begun()));
+}
+
+#[test]
+fn a_project_can_be_begun_in_a_directory_that_is_not_there() {
+    let place = Place::new();
+    let said = place.run(&["init", "Größe & mehr"]).done();
+    assert!(said.contains("cd 'Größe & mehr'\n"), "{said}");
+    let text = place.read("Größe & mehr/goatbuild.toml");
+    assert!(text.contains("id = \"gr-e-mehr-"), "{text}");
+    assert!(place.run(&["-C", "Größe & mehr", "check"]).stdout.contains("1 model"));
+    let empty = Place::new();
+    empty.run(&["init", "--empty"]).done();
+    assert!(empty.run(&["check"]).stdout.contains("specs: 0 models, 0 images"));
+}
+
+#[test]
+fn nothing_that_is_there_is_written_over() {
+    let place = Place::begun();
+    let before = place.files();
+    let refused = place.run(&["init"]);
+    assert_eq!(refused.code, Some(64));
+    assert!(refused.stderr.contains("goatbuild::usage::exists"), "{}", refused.stderr);
+    assert_eq!(place.files(), before);
+    // A file that an example would have: nothing else is written either.
+    let place = Place::new();
+    place.run(&["schema", "--write", "x"]).done();
+    fs::create_dir_all(place.path("images")).unwrap();
+    fs::write(place.path("images/mlx.toml"), "# mine\n").unwrap();
+    let before = place.files();
+    let refused = place.run(&["init"]);
+    assert_eq!(refused.code, Some(64));
+    assert!(refused.stderr.contains("images/mlx.toml is there already"), "{}", refused.stderr);
+    assert_eq!(place.files(), before);
+}
+
+#[test]
+fn a_model_is_added_beside_the_others() {
+    let place = Place::begun();
+    let before = place.files();
+    place.run(&["add", "hf:Qwen/Qwen3-0.6B"]).done();
+    let text = place.read("specs/qwen3-0.6b.toml");
+    assert!(text.contains("source = \"hf:Qwen/Qwen3-0.6B\"\n# The hub's default branch"), "{text}");
+    assert!(text.contains("image = \"mlx\"") && text.contains("name = \"mlx-lm\""), "{text}");
+    place.run(&["add", "hf:org/Some_Model", "--as", "some", "--gpu", "H100:2"]).done();
+    assert!(place.read("specs/some.toml").contains("gpu = \"H100\"\ncount = 2\n"));
+    let shown = place.run(&["show", "some"]).done();
+    assert!(shown.contains("hardware.count"), "{shown}");
+    assert!(before.iter().all(|(path, bytes)| fs::read(path).unwrap() == *bytes));
+    let all = place.files();
+    for (arguments, code, said) in [
+        (vec!["hf:Qwen/Qwen3-0.6B"], 64, "specs/qwen3-0.6b.toml is there already"),
+        (vec!["hf:org/name", "--as", "A B"], 64, "`A B` can't be the name of a model"),
+        (vec!["hf:org/name", "--image", "mlxx"], 64, "did you mean `mlx`?"),
+        (vec!["hf:org/name", "--gpu", "H10"], 65, "there is no GPU `H10`"),
+        (vec!["hf:org/name", "--gpu", "H100:x"], 64, "`H100:x` is no GPU with a count"),
+        (vec!["org/name"], 65, "`model.source` can't be \"org/name\""),
+        (vec!["hf:org/name", "--revision", "a b"], 65, "`model.revision` can't be \"a b\""),
+    ] {
+        let refused = place.run(&[&["add"], &*arguments].concat());
+        assert_eq!(refused.code, Some(code), "{arguments:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains(said), "{arguments:?}: {}", refused.stderr);
+    }
+    assert_eq!(place.files(), all);
+}
+
+/// What bash offers for a line that is being typed, with the printed script loaded.
+fn bash(place: &Place, line: &str) -> Vec<String> {
+    // What `complete -F` would be called with, word by word as bash itself splits the line.
+    let program = r#"
+        source <("$GOATBUILD" completions bash)
+        COMP_LINE=$1 COMP_POINT=${#1} COMP_TYPE=9
+        spaced=${COMP_LINE//:/ : }
+        read -ra COMP_WORDS <<< "$spaced"
+        [[ $COMP_LINE == *[[:space:]:] ]] && COMP_WORDS+=("")
+        COMP_CWORD=$(( ${#COMP_WORDS[@]} - 1 ))
+        complete -p goatbuild > /dev/null || exit 7
+        _goatbuild_complete goatbuild "${COMP_WORDS[COMP_CWORD]}" "${COMP_WORDS[COMP_CWORD-1]}"
+        printf '%s\n' "${COMPREPLY[@]}"
+    "#;
+    let mut command = Command::new("bash");
+    command.args(["--norc", "-c", program, "bash", line]).current_dir(place.path(""));
+    command.env("GOATBUILD", env!("CARGO_BIN_EXE_goatbuild")).env_remove("GOATBUILD_COMPLETE");
+    let said = ended(command.stdin(Stdio::null()));
+    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    said.stdout.lines().map(str::to_owned).collect()
+}
+
+#[test]
+fn bash_completes_commands_and_the_projects_names() {
+    let place = Place::begun();
+    place.run(&["add", "hf:Qwen/Qwen3-0.6B"]).done();
+    assert_eq!(bash(&place, "goatbuild pl"), ["plan"]);
+    assert_eq!(bash(&place, "goatbuild plan "), ["qwen3-0.6b", "tiny-qwen3"]);
+    assert_eq!(bash(&place, "goatbuild -C . destroy ti"), ["tiny-qwen3"]);
+    assert_eq!(bash(&place, "goatbuild add hf:org/name --image "), ["mlx"]);
+    assert_eq!(bash(&place, "goatbuild schema s"), ["spec"]);
+    assert_eq!(bash(&place, "goatbuild why depl"), ["deploy:qwen3-0.6b", "deploy:tiny-qwen3"]);
+    // Bash itself sees a word that begins behind the colon.
+    assert_eq!(bash(&place, "goatbuild why deploy:"), ["qwen3-0.6b", "tiny-qwen3"]);
+    assert_eq!(bash(&place, "goatbuild apply --only weights:Q"), ["Qwen/Qwen3-0.6B"]);
+    // Outside of a project, and in a broken one, there are still commands.
+    fs::write(place.path("goatbuild.toml"), "[project\n").unwrap();
+    assert_eq!(bash(&place, "goatbuild why deploy:t"), ["tiny-qwen3"]);
+    assert!(bash(&Place::begun(), "goatbuild plan --ver").contains(&"--verbose".to_owned()));
+}
+
+#[test]
+fn every_shell_has_a_script() {
+    let place = Place::begun();
+    for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
+        let script = place.run(&["completions", shell]).done();
+        assert!(script.contains("GOATBUILD_COMPLETE"), "{shell}: {script}");
+        assert!(script.contains(env!("CARGO_BIN_EXE_goatbuild")), "{shell}: {script}");
+    }
+}
+
+#[test]
+fn schemas_are_printed_and_written_alike() {
+    let place = Place::begun();
+    for which in ["project", "spec", "image"] {
+        let printed = place.run(&["schema", which]).done();
+        assert_eq!(printed, place.read(&format!(".schemas/{which}.schema.json")));
+        let published = format!("{}/schemas/{which}.schema.json", env!("CARGO_MANIFEST_DIR"));
+        assert_eq!(printed, fs::read_to_string(Path::new(&published)).unwrap());
+    }
+}
