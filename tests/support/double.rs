@@ -1,7 +1,7 @@
 //! What doubles of HTTP servers share: they listen, read requests, remember them, and send answers,
 //! which go wrong as a test plans it.
 
-use std::io::{BufRead as _, BufReader, Read as _, Write};
+use std::io::{BufReader, Read as _, Write};
 use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
