@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::support::hub::{COMMIT, Content, Fault};
+use super::support::double::{Content, Fault};
+use super::support::hub::COMMIT;
 use super::{Hubbed, LARGE, TOKEN, WEIGHTS};
 
 /// Applies, expects a failure that says this, and that nothing unverified has a final name.
