@@ -9,8 +9,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use serde_json::json;
 
-use super::double::{Answer, Asked, Server};
-pub(crate) use super::double::{Content, Fault};
+use super::double::{Answer, Asked, Content, Server};
 
 /// A file as the hub lists it.
 #[derive(Clone)]
