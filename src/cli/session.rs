@@ -278,15 +278,16 @@ pub(crate) async fn settle_open(
 
 /// Says where models are going to be served, when any is.
 pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
-    let starts = |step: &plan::PlannedStep| {
+    let starts = |step: &&plan::PlannedStep| {
         ["warmup", "deploy"].contains(&step.kind.as_str())
             && matches!(step.action, plan::Action::Run | plan::Action::Pending)
     };
-    if planned.plan.steps.iter().any(starts) {
-        for target in workspace.targets() {
-            if let Some(place) = target.place().await {
-                ui::note(&place);
-            }
+    let models = planned.plan.steps.iter().filter(starts).flat_map(|step| &step.models);
+    let models = models.filter_map(|name| workspace.project.models.get(name.as_str()));
+    let used: BTreeSet<&str> = models.map(|model| workspace.target(model).name()).collect();
+    for target in workspace.targets().into_iter().filter(|target| used.contains(target.name())) {
+        if let Some(place) = target.place().await {
+            ui::note(&place);
         }
     }
 }

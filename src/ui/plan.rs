@@ -118,11 +118,7 @@ fn line(step: &PlannedStep, prune: bool) -> Line<'_> {
     if !step.observed {
         notes.extend(unobserved(step, reasons.is_empty()));
     }
-    match (notes.last_mut(), &step.note) {
-        (Some(last), Some(note)) => *last = format!("{last} ({note})"),
-        (None, Some(note)) => notes.push(note.clone()),
-        (_, None) => {}
-    }
+    notes.extend(step.note.clone());
     Line { action: step.action, name: step.id.to_string(), reasons, notes }
 }
 

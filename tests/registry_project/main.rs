@@ -1,0 +1,242 @@
+//! The project that this repository ships, planned in a clean copy: no cache, no credentials, no
+//! network, and as in CI.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+
+use goatbuild::engines::json;
+use goatbuild::project;
+use goatbuild::spec::{Model, ModelSource, Project};
+use serde::Deserialize;
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// What a commit has of the project.
+const COMMITTED: [&str; 5] = ["goatbuild.toml", "goatbuild.lock", "specs", "images", "dev"];
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let name = entry.unwrap().file_name();
+            copy(&from.join(&name), &to.join(&name));
+        }
+    } else {
+        fs::copy(from, to).unwrap();
+    }
+}
+
+fn clone() -> TempDir {
+    let clone = tempfile::tempdir().unwrap();
+    for name in COMMITTED {
+        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name), &clone.path().join(name));
+    }
+    clone
+}
+
+/// Runs goatbuild as CI does, on a machine that knows nothing and reaches nothing.
+fn run(clone: &TempDir, arguments: &str) -> (i32, String, String) {
+    let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+    command.env_clear().env("CI", "true").env("HOME", clone.path());
+    // Whatever tries to go out all the same finds nobody.
+    for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
+        command.env(proxy, "http://127.0.0.1:9");
+    }
+    let output = command
+        .args(arguments.split_whitespace())
+        .current_dir(clone.path())
+        .output()
+        .expect("the binary runs");
+    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+fn plan(clone: &TempDir, arguments: &str) -> Value {
+    let (code, stdout, stderr) = run(clone, &format!("plan --json {arguments}"));
+    assert_eq!(code, 0, "{stderr}");
+    serde_json::from_str(&stdout).expect("one JSON object")
+}
+
+#[test]
+fn the_shipped_project_is_planned_in_a_clean_clone_without_a_network() {
+    let clone = clone();
+    let (code, stdout, stderr) = run(&clone, "plan");
+    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    let widest = stdout.lines().map(|line| line.chars().count()).max();
+    assert!(widest <= Some(120), "{widest:?} columns:\n{stdout}");
+    insta::assert_snapshot!("plan", stdout);
+}
+
+#[test]
+fn the_plan_for_programs_has_apps_urls_gpus_and_prices() {
+    let clone = clone();
+    let plan = plan(&clone, "");
+    assert_eq!(plan["format_version"], 1);
+    let models: Vec<String> = plan["models"]
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|model| {
+            assert_eq!(model["target"], "modal");
+            assert_eq!(model["notes"], serde_json::json!([]));
+            ["app", "url", "gpu", "gpu_count", "usd_per_hour"]
+                .map(|it| model[it].to_string())
+                .join(" ")
+        })
+        .collect();
+    insta::assert_snapshot!("models", models.join("\n"));
+    assert_eq!(plan["usd_per_hour"], 32.5);
+    for step in plan["steps"].as_array().unwrap() {
+        // Nobody looked at Modal, so nothing there is called fresh, and nothing certain.
+        let at_modal = step["kind"] != "gateway";
+        assert_eq!(step["observed"], !at_modal, "{step}");
+        assert_eq!(step["action"], if at_modal { "pending" } else { "run" }, "{step}");
+    }
+    // What the specs pin has a key before anything was asked.
+    let keyed = |step: &&Value| step["key"].is_string();
+    let keyed = plan["steps"].as_array().unwrap().iter().filter(keyed);
+    assert_eq!(keyed.filter(|step| step["kind"] == "weights").count(), 6);
+}
+
+#[test]
+fn what_cannot_be_seen_or_deployed_is_refused_with_a_way_out() {
+    let clone = clone();
+    let (code, _, stderr) = run(&clone, "plan --require-observed");
+    assert_eq!(code, 3, "{stderr}");
+    assert!(stderr.contains("goatbuild::plan::unobserved"), "{stderr}");
+    for what in [
+        "apply",
+        "apply qwen3-4b",
+        "apply --only image:standard",
+        "apply --only push:standard --env oci",
+    ] {
+        let (code, stdout, stderr) = run(&clone, what);
+        assert_eq!((code, stdout.as_str()), (1, ""), "{what}: {stderr}");
+        assert!(stderr.contains("deploying to Modal is not in this version"), "{what}: {stderr}");
+        assert!(stderr.contains("goatbuild::modal::unsupported"), "{what}: {stderr}");
+    }
+    let (code, stdout, stderr) = run(&clone, "status");
+    assert_eq!(code, 0, "{stderr}");
+    assert_eq!(stdout.matches("not looked at").count(), 6, "{stdout}");
+    let (code, _, stderr) = run(&clone, "destroy qwen3-4b --yes");
+    assert_eq!(code, 1, "{stderr}");
+    for what in
+        ["show qwen3-4b", "why deploy:qwen3-4b", "why weights:Qwen/Qwen3-4B-Instruct-2507", "graph"]
+    {
+        assert_eq!(run(&clone, what).0, 0, "{what}");
+    }
+}
+
+#[test]
+fn another_builder_or_environment_changes_no_key_of_what_is_built() {
+    let clone = clone();
+    let file = clone.path().join("goatbuild.toml");
+    let text = fs::read_to_string(&file).unwrap();
+    let staging =
+        "\n[environment.staging.target.modal]\nenvironment = \"goat-staging\"\nbuilder = \"oci\"\n";
+    fs::write(&file, text + staging).unwrap();
+    let keys = |plan: &Value, kinds: &[&str]| -> BTreeMap<String, String> {
+        let steps = plan["steps"].as_array().unwrap().iter();
+        let of_kind = steps.filter(|step| kinds.iter().any(|kind| step["kind"] == *kind));
+        of_kind.map(|step| (step["id"].to_string(), step["key"].to_string())).collect()
+    };
+    let (oci, staging) =
+        (plan(&clone, "--env oci qwen3-4b"), plan(&clone, "--env staging qwen3-4b"));
+    let pure = keys(&oci, &["base", "wheels", "image"]);
+    assert!(pure.len() > 50, "{pure:?}");
+    assert_eq!(pure, keys(&staging, &["base", "wheels", "image"]));
+    let kinds = |plan: &Value| {
+        plan["steps"].as_array().unwrap().iter().any(|step| step["id"] == "push:standard")
+    };
+    assert!(kinds(&oci) && kinds(&staging));
+    let url = "https://phare-goat-staging--goat-vllm-qwen3-4b-serve.modal.run/v1";
+    assert_eq!(staging["models"][0]["url"], url);
+    let default = plan(&clone, "qwen3-4b");
+    let modal = |plan: &Value| keys(plan, &["image"]);
+    assert_eq!(modal(&default).len(), 1);
+    assert!(!kinds(&default), "Modal builds it");
+}
+
+/// A row of the table.
+#[derive(Debug, PartialEq, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+struct Row {
+    source: String,
+    revision: String,
+    image: String,
+    gpu: String,
+    count: u32,
+    max_model_len: u32,
+}
+
+fn flag(model: &Model, name: &str) -> Value {
+    model.engine.flags.get(name).map(|flag| json(&flag.value)).unwrap_or_default()
+}
+
+impl Row {
+    fn of(model: &Model) -> Self {
+        let ModelSource::Hub(source) = &model.source else { panic!("{} has no hub", model.name) };
+        let hardware = model.hardware.as_ref().expect("hardware");
+        Self {
+            source: format!("hf:{}", source.repository),
+            revision: source.revision.clone(),
+            image: model.image.value.to_string(),
+            gpu: hardware.gpu.clone(),
+            count: hardware.count,
+            max_model_len: serde_json::from_value(flag(model, "max-model-len")).expect("a length"),
+        }
+    }
+}
+
+fn shipped() -> Project {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    project::read(&project::load(root).unwrap(), None).unwrap()
+}
+
+#[test]
+fn the_shipped_specs_are_the_registry_but_for_what_cannot_fit() {
+    let written: BTreeMap<String, Row> = toml::from_str(include_str!("as_written.toml")).unwrap();
+    let shipped = shipped();
+    assert!(
+        written.keys().eq(shipped
+            .models
+            .keys()
+            .map(ToString::to_string)
+            .collect::<Vec<_>>()
+            .iter())
+    );
+    for (name, shipped) in &shipped.models {
+        let (written, shipped) = (&written[name.as_str()], Row::of(shipped));
+        let hardware = match name.as_str() {
+            "qwen3-30b-a3b" => ("A100-80GB", 1),
+            "qwen3-235b" => ("H100", 4),
+            _ => (&*written.gpu, written.count),
+        };
+        assert_eq!((&*shipped.gpu, shipped.count), hardware, "{name}");
+        let Row { gpu, count, .. } = written;
+        assert_eq!(Row { gpu: gpu.clone(), count: *count, ..shipped }, *written, "{name}");
+    }
+}
+
+#[test]
+fn every_shipped_spec_answers_tool_calls_behind_a_local_alias() {
+    for (name, model) in shipped().models {
+        let parser = match name.as_str() {
+            name if name.starts_with("llama") => "llama3_json",
+            name if name.starts_with("qwen3") => "hermes",
+            _ => "openai",
+        };
+        assert_eq!(flag(&model, "enable-auto-tool-choice"), true, "{name}");
+        assert_eq!(flag(&model, "tool-call-parser"), parser, "{name}");
+        let alias = &model.gateway.as_ref().expect("an entry").alias.value;
+        assert_eq!(*alias, format!("{name}-local"));
+        assert_eq!((model.serve.max_inputs, model.serve.scaledown_window.as_secs()), (32, 300));
+        assert_eq!(model.serve.timeout.as_secs(), 3600);
+        let standard = model.image.value.as_str() == "standard";
+        let minutes = if standard { 15 } else { 30 };
+        assert_eq!(model.serve.startup_timeout.as_secs(), minutes * 60, "{name}");
+        assert_eq!(flag(&model, "enforce-eager"), if standard { true.into() } else { Value::Null });
+    }
+}
