@@ -174,7 +174,7 @@ fn garbage_in(cache: &Path, needed: &Needed) -> Vec<String> {
     let short = |path: String| {
         let name = path.rsplit('/').next().unwrap().to_owned();
         let partial = name.strip_prefix(crate::hub::PARTIAL);
-        partial.map(|it| format!("~{}", &it[..1])).unwrap_or_else(|| name[..1].to_owned())
+        partial.map_or_else(|| name[..1].to_owned(), |it| format!("~{}", &it[..1]))
     };
     found.map(short).collect::<BTreeSet<_>>().into_iter().collect()
 }
