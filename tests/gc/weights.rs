@@ -5,7 +5,8 @@ use std::fs;
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 
-use super::support::hub::{COMMIT, Fault};
+use super::support::double::Fault;
+use super::support::hub::COMMIT;
 use super::support::hubbed::{Hubbed, LARGE, NEXT, SPEC, WEIGHTS};
 use super::{found, gc, own_roots};
 
