@@ -2,10 +2,13 @@
 
 #![cfg(target_os = "linux")]
 
+mod disk;
 mod faults;
 mod faulty;
+mod mount;
 mod pull;
 mod push;
+mod secrets;
 
 #[path = "../support/mod.rs"]
 mod support;
