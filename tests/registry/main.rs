@@ -5,7 +5,9 @@
 mod disk;
 mod faults;
 mod faulty;
+mod layout;
 mod mount;
+mod peers;
 mod pull;
 mod push;
 mod secrets;
@@ -22,7 +24,7 @@ use base64::engine::general_purpose::STANDARD;
 use goatbuild::oci::{Compression, LayerRef};
 use goatbuild::platform::Architecture;
 use serde_json::{Value, json};
-use support::peers;
+use support::peers as programs;
 use support::project::Project;
 use support::registry::{Bases, DockerRegistry, USER, skopeo};
 
@@ -61,7 +63,7 @@ impl World {
         skopeo(&["--version"])?;
         let project = Project::new()?;
         let registry = if guarded { DockerRegistry::guarded() } else { DockerRegistry::open() }?;
-        let bases = Bases::new(&peers::directory());
+        let bases = Bases::new(&programs::directory());
         let debian = debian(&project, &bases);
         bases.image("debian", Architecture::Amd64, vec![debian.clone()], &["FROM=base", "LANG=C"]);
         forget(&project);
