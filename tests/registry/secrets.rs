@@ -32,7 +32,7 @@ fn no_file_message_or_trace_holds_a_password_or_token() {
         let mut said = String::new();
         let mut run = |arguments: &str, code: i32| {
             let ran = faulty.project.run(arguments).exits(code);
-            said += &format!("{}{}", ran.stdout, ran.stderr);
+            said.extend([ran.stdout, ran.stderr]);
         };
         run("plan --json", 0);
         faulty.double.fault(&large, 9, Fault::Status(401, ""));
