@@ -8,9 +8,9 @@ use std::time::{Duration, Instant};
 use goatbuild::event::Reporter;
 use goatbuild::hub::ModelCache;
 
-use crate::fetch::Known;
 use crate::support::hub::{COMMIT, Content, Fault, HubDouble};
 use crate::support::peers::skipped;
+use crate::volume::Known;
 use crate::{REPOSITORY, code, hub, hub_at};
 
 const MIB: u64 = 1 << 20;

@@ -1,7 +1,8 @@
-//! A double of a Hugging Face hub and of the other host that its files come from.
+//! A double of a Hugging Face hub, of the other host that its files come from, and of a store of Xet's.
 //!
-//! It is strict: it knows two kinds of API calls and one kind of file, counts every byte that it
-//! sends, and refuses a token anywhere but at the hub's own host. It fails as it is told to.
+//! It is strict: it knows few kinds of API calls and of files, counts every byte that it sends, and
+//! refuses the hub's token anywhere but at the hub's own host, and the store's anywhere but there. It
+//! fails as it is told to.
 
 use std::collections::BTreeMap;
 use std::io::{BufRead as _, BufReader, Write};
@@ -76,9 +77,26 @@ impl Content {
     }
 }
 
+/// A file as Xet keeps it.
+#[derive(Clone)]
+pub(crate) struct XetFile {
+    pub(crate) hash: String,
+    /// What the store says that it consists of, without the addresses.
+    pub(crate) reconstruction: serde_json::Value,
+    /// By their hashes.
+    pub(crate) xorbs: BTreeMap<String, Content>,
+}
+
+/// What the hub gives for the store.
+pub(crate) const XET_TOKEN: &str = "xet_thisIsTheStoresOwnSecret";
+
+/// Until then, in seconds since 1970.
+const XET_END: u32 = 4_000_000_000;
+
 /// A file as the hub lists it.
 #[derive(Clone)]
 struct File {
+    xet: Option<XetFile>,
     content: Content,
     /// Large ones are served by the other host, by their SHA-256.
     sha256: Option<String>,
@@ -109,7 +127,7 @@ pub(crate) enum Fault {
 }
 
 struct Planned {
-    /// Part of the path that it applies to, after `hub` or `cdn`.
+    /// Part of the path that it applies to, after `hub`, `cdn` or `store`.
     at: String,
     fault: Fault,
     times: usize,
@@ -118,7 +136,7 @@ struct Planned {
 /// A request that was answered.
 #[derive(Debug, Clone)]
 pub(crate) struct Request {
-    /// `hub/…` or `cdn/…`: the host's role and the path with its query.
+    /// `hub/…`, `cdn/…` or `store/…`: the host's role and the path with its query.
     pub(crate) path: String,
     pub(crate) range: Option<String>,
     pub(crate) token: Option<String>,
@@ -142,6 +160,8 @@ struct State {
     /// Who may read; anybody without.
     token: Option<String>,
     gated: bool,
+    /// The store, if it is not the double's own.
+    store: Option<String>,
 }
 
 /// The running double; its threads end with the process.
@@ -151,6 +171,7 @@ pub(crate) struct HubDouble {
     pub(crate) url: String,
     /// Of the host with the large files.
     cdn: String,
+    store: String,
     state: Arc<Mutex<State>>,
 }
 
@@ -162,12 +183,15 @@ impl HubDouble {
         let hub = TcpListener::bind("127.0.0.1:0").unwrap();
         // Another host, not another port of the same one.
         let cdn = TcpListener::bind("127.0.0.2:0").unwrap();
+        let store = TcpListener::bind("127.0.0.3:0").unwrap();
+        let address = |listener: &TcpListener| format!("http://{}", listener.local_addr().unwrap());
         let double = Self {
-            url: format!("http://{}", hub.local_addr().unwrap()),
-            cdn: format!("http://{}", cdn.local_addr().unwrap()),
+            url: address(&hub),
+            cdn: address(&cdn),
+            store: address(&store),
             state: Arc::new(Mutex::new(State { page: 1000, ..State::default() })),
         };
-        for (role, listener) in [("hub", hub), ("cdn", cdn)] {
+        for (role, listener) in [("hub", hub), ("cdn", cdn), ("store", store)] {
             let double = double.clone();
             std::thread::spawn(move || {
                 for stream in listener.incoming().flatten() {
@@ -197,8 +221,21 @@ impl HubDouble {
         self.put(repository, path, content, true);
     }
 
+    /// Lets Xet keep a large file, too.
+    pub(crate) fn xet(&self, repository: &str, path: &str, xet: XetFile) {
+        let mut state = self.state();
+        let files = state.repositories.get_mut(repository).unwrap();
+        files.get_mut(path).unwrap().xet = Some(xet);
+    }
+
+    /// Lets the hub name another store.
+    pub(crate) fn store_at(&self, url: &str) {
+        self.state().store = Some(url.to_owned());
+    }
+
     fn put(&self, repository: &str, path: &str, content: &Content, large: bool) {
         let file = File {
+            xet: None,
             content: content.clone(),
             sha256: large.then(|| content.sha256()),
             // Of a large one git keeps a pointer.
@@ -295,6 +332,10 @@ impl HubDouble {
             let mut answer = match role {
                 _ if !["GET", "HEAD"].contains(&method) => Answer::status(405, ""),
                 "hub" => self.hub_answer(target, token.as_deref()),
+                "store" => self.store_answer(target, token.as_deref(), range.as_deref()),
+                _ if target.starts_with("/xorbs/") => {
+                    self.xorb_answer(target, token.as_deref(), range.as_deref())
+                }
                 // Signed addresses and a token together are an error of whoever asks.
                 _ if token.is_some() => Answer::status(400, "x-double: a token"),
                 _ => self.cdn_answer(target),
@@ -375,6 +416,16 @@ impl HubDouble {
                     files.keys().map(|path| json!({ "rfilename": path })).collect();
                 Answer::json(&json!({ "id": repository, "sha": commit, "siblings": siblings }))
             }
+            ["xet-read-token", commit] if api && at(commit).is_some() => {
+                let store = state.store.as_ref().unwrap_or(&self.store);
+                let given = json!({ "accessToken": XET_TOKEN, "exp": XET_END, "casUrl": store });
+                let mut answer = Answer::json(&given);
+                // Hugging Face's own client reads these.
+                answer.headers.push(format!("x-xet-cas-url: {store}"));
+                answer.headers.push(format!("x-xet-access-token: {XET_TOKEN}"));
+                answer.headers.push(format!("x-xet-token-expiration: {XET_END}"));
+                answer
+            }
             ["tree", commit] if api && at(commit).is_some() => {
                 tree(at(commit).unwrap(), state.page, path, query)
             }
@@ -394,10 +445,70 @@ impl HubDouble {
                     answer.headers.push(format!("etag: \"{}\"", file.git_blob));
                     answer
                 };
+                if let Some(xet) = &file.xet {
+                    let at =
+                        format!("{}/api/models/{repository}/xet-read-token/{commit}", self.url);
+                    answer.headers.push(format!("x-xet-hash: {}", xet.hash));
+                    answer.headers.push(format!("link: <{at}>; rel=\"xet-auth\""));
+                }
                 answer.headers.push(format!("x-repo-commit: {commit}"));
                 answer
             }
             _ => Answer::status(404, "x-error-code: RevisionNotFound"),
+        }
+    }
+
+    fn xet_files(&self) -> Vec<XetFile> {
+        let state = self.state();
+        let files = state.repositories.values().flat_map(BTreeMap::values);
+        files.filter_map(|file| file.xet.clone()).collect()
+    }
+
+    /// What a whole file consists of.
+    fn store_answer(&self, target: &str, token: Option<&str>, range: Option<&str>) -> Answer {
+        if token.and_then(|token| token.strip_prefix("Bearer ")) != Some(XET_TOKEN) {
+            return Answer::status(401, "");
+        }
+        let files = self.xet_files();
+        let hash = target.strip_prefix("/v1/reconstructions/");
+        let file = files.into_iter().find(|file| Some(&*file.hash) == hash);
+        let Some(XetFile { mut reconstruction, .. }) = file else { return Answer::status(404, "") };
+        let terms = reconstruction["terms"].as_array().unwrap().iter();
+        let size: u64 = terms.map(|term| term["unpacked_length"].as_u64().unwrap()).sum();
+        let asked = range.and_then(|range| range.strip_prefix("bytes=")?.split_once('-'));
+        let asked =
+            asked.map(|(from, to)| (from.parse::<u64>().unwrap(), to.parse::<u64>().unwrap()));
+        match asked {
+            Some((from, _)) if from >= size => return Answer::status(416, ""),
+            Some((from, to)) if from > 0 || to + 1 < size => {
+                return Answer::status(400, "x-double: of whole files only");
+            }
+            _ => {}
+        }
+        for (xorb, sources) in reconstruction["fetch_info"].as_object_mut().unwrap() {
+            for source in sources.as_array_mut().unwrap() {
+                source["url"] = format!("{}/xorbs/{xorb}?signature=secret", self.cdn).into();
+            }
+        }
+        Answer { whole: true, ..Answer::json(&reconstruction) }
+    }
+
+    /// A part of a xorb, as it was signed.
+    fn xorb_answer(&self, target: &str, token: Option<&str>, range: Option<&str>) -> Answer {
+        let signed = |file: &XetFile, hash: &str| {
+            let sources = file.reconstruction["fetch_info"][hash].as_array().cloned();
+            sources.into_iter().flatten().any(|source| {
+                let (from, to) = (&source["url_range"]["start"], &source["url_range"]["end"]);
+                range == Some(&*format!("bytes={from}-{to}"))
+            })
+        };
+        let hash =
+            target.strip_prefix("/xorbs/").and_then(|it| it.strip_suffix("?signature=secret"));
+        let Some(hash) = hash.filter(|_| token.is_none()) else { return Answer::status(400, "") };
+        let files = self.xet_files();
+        match files.iter().find(|file| signed(file, hash)) {
+            Some(file) => Answer::of(file.xorbs[hash].clone()),
+            None => Answer::status(403, ""),
         }
     }
 
@@ -428,6 +539,9 @@ fn tree(files: &BTreeMap<String, File>, page: usize, path: &str, query: &str) ->
         let mut entry = json!({
             "type": "file", "oid": file.git_blob, "size": file.content.size, "path": path,
         });
+        if let Some(xet) = &file.xet {
+            entry["xetHash"] = json!(xet.hash);
+        }
         if let Some(sha256) = &file.sha256 {
             entry["lfs"] = json!({ "oid": sha256, "size": file.content.size, "pointerSize": 134 });
         }
@@ -451,6 +565,8 @@ struct Answer {
     headers: Vec<String>,
     body: Content,
     ranges: bool,
+    /// The range is not one of the body's.
+    whole: bool,
     flip: Option<u64>,
     stall: bool,
     slow: Option<(usize, Duration)>,
@@ -459,7 +575,16 @@ struct Answer {
 impl Answer {
     fn of(body: Content) -> Self {
         let headers = Vec::new();
-        Self { status: 200, headers, body, ranges: true, flip: None, stall: false, slow: None }
+        Self {
+            status: 200,
+            headers,
+            body,
+            ranges: true,
+            whole: false,
+            flip: None,
+            stall: false,
+            slow: None,
+        }
     }
 
     fn json(value: &serde_json::Value) -> Self {
@@ -491,10 +616,11 @@ impl Exchange<'_> {
         head_only: bool,
     ) -> std::io::Result<()> {
         let size = answer.body.size;
-        let asked = range.filter(|_| answer.ranges && answer.status == 200).map(|range| {
-            let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-            (from.parse::<u64>().unwrap(), to.parse().map_or(size, |to: u64| size.min(to + 1)))
-        });
+        let asked =
+            range.filter(|_| answer.ranges && !answer.whole && answer.status == 200).map(|range| {
+                let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+                (from.parse::<u64>().unwrap(), to.parse().map_or(size, |to: u64| size.min(to + 1)))
+            });
         let (first, from, to) = match asked {
             Some((from, to)) if from < to => {
                 let range = format!("content-range: bytes {from}-{}/{size}", to - 1);
