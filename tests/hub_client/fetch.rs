@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 
 use goatbuild::hub::{Fetched, Hub, RemoteFile};
 
-use crate::support::hub::{COMMIT, Content, Fault, HubDouble};
+use crate::support::double::{Content, Fault};
+use crate::support::hub::{COMMIT, HubDouble};
 use crate::volume::{Known, Volume};
 use crate::{REPOSITORY, code, hub, hub_with, patience, said, settings};
 

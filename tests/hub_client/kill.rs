@@ -8,7 +8,8 @@ use std::time::{Duration, Instant};
 use goatbuild::event::Reporter;
 use goatbuild::hub::ModelCache;
 
-use crate::support::hub::{COMMIT, Content, Fault, HubDouble};
+use crate::support::double::{Content, Fault};
+use crate::support::hub::{COMMIT, HubDouble};
 use crate::support::peers::skipped;
 use crate::volume::Known;
 use crate::{REPOSITORY, code, hub, hub_at};

@@ -8,7 +8,8 @@ use goatbuild::hub::{Hub, RemoteFile};
 use serde_json::{Value, json};
 
 use crate::fetch::all_fetched;
-use crate::support::hub::{Content, Fault, HubDouble, XET_TOKEN, XetFile};
+use crate::support::double::{Content, Fault};
+use crate::support::hub::{HubDouble, XET_TOKEN, XetFile};
 use crate::support::xet::real;
 use crate::volume::Volume;
 use crate::{REPOSITORY, code, hub_with, patience, settings};

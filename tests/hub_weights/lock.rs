@@ -2,7 +2,8 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::hub::{COMMIT, Fault};
+use super::support::double::Fault;
+use super::support::hub::COMMIT;
 use super::{Hubbed, NEXT, SPEC, TOKEN, WEIGHTS};
 
 #[test]

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub(crate) mod debian;
+pub(crate) mod double;
 pub(crate) mod engines;
 pub(crate) mod hub;
 pub(crate) mod hubbed;
@@ -12,4 +13,5 @@ pub(crate) mod peers;
 pub(crate) mod project;
 pub(crate) mod quickstart;
 pub(crate) mod registry;
+pub(crate) mod registry_double;
 pub(crate) mod xet;

@@ -7,7 +7,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
-use super::hub::{Content, XetFile};
+use super::double::Content;
+use super::hub::XetFile;
 use super::peers;
 
 /// As `make.py` makes it.
