@@ -16,6 +16,7 @@ use crate::ui;
 use crate::workspace::Workspace;
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct GcArgs {
     /// Only tell what would be removed
     #[arg(long, short = 'n')]
@@ -75,9 +76,10 @@ pub(crate) async fn run(global: &Global, arguments: &GcArgs) -> Result<Exit, Rep
         garbage::remove(&found)?;
         workspace.store.forget_all_but(&recent.runs, needed.keys())?;
     }
-    let loaded = match arguments.loaded {
-        true => Some(unload(&workspace, &needed, arguments.dry_run).await?),
-        false => None,
+    let loaded = if arguments.loaded {
+        Some(unload(&workspace, &needed, arguments.dry_run).await?)
+    } else {
+        None
     };
     for piece in &mut found {
         piece.path = shortened(&piece.path, &workspace.root);

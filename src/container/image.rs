@@ -67,11 +67,13 @@ pub async fn unload(image: &Loaded) -> Result<bool, ContainerError> {
     let kind = image.engine;
     let said = ask(kind, &["image", "rm", &image.name], DEED).await?;
     let words = said.stderr.to_lowercase();
-    match said.done || said.is_missing() {
-        true => Ok(true),
-        false if ["in use", "is using"].iter().any(|used| words.contains(used)) => Ok(false),
-        false => Err(said.refused(kind, "remove an image")),
+    if said.done || said.is_missing() {
+        return Ok(true);
     }
+    if ["in use", "is using"].iter().any(|used| words.contains(used)) {
+        return Ok(false);
+    }
+    Err(said.refused(kind, "remove an image"))
 }
 
 /// Makes the engine have the image under a name of [`image_name`], unless it has it; gives its id
