@@ -59,7 +59,7 @@ fn two_environments_do_not_take_each_others_gateway_entries() {
     project.append("goatbuild.toml", "[environment.staging.target.local]\n");
     let gateway = project.read("litellm.yaml");
     let refused = project.run("apply --env staging").exits(3);
-    refused.says(&["gateway:tiny", "table-4c19d2", "nothing was changed"]);
+    refused.says(&["gateway:tiny", "table-4c19d2", "Nothing was changed"]);
     assert_eq!(project.read("litellm.yaml"), gateway);
     assert_eq!(project.plan("").ids("fresh").len(), 7);
 }

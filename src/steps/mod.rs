@@ -11,7 +11,7 @@ mod pulled;
 mod push;
 mod python;
 mod smoke;
-
+mod started;
 mod warmup;
 mod weights;
 mod wheels;
@@ -27,6 +27,7 @@ use crate::spec::{Builder, ImageName, Model, ModelSource, TargetKind, When};
 use crate::step::{Input, Inputs, Step, StepError, StepId};
 use crate::workspace::SharedWorkspace;
 use deploy::ImageInput;
+pub use started::{Started, foreseen};
 
 /// Compiles a project whose images are locked into its DAG.
 pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph, StepError> {
