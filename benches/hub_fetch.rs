@@ -6,6 +6,9 @@
 //! take turns, and the median of `GOATBUILD_BENCH_RUNS` (default 3) counts;
 //! `GOATBUILD_BENCH_BYTES` is the file's size (default 2 GB). `VmHWM` is the source of the memory.
 
+#[path = "../tests/support/double.rs"]
+#[allow(dead_code, reason = "the tests use the rest")]
+mod double;
 #[path = "../tests/support/hub.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod hub;
@@ -18,10 +21,11 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 use std::time::Instant;
 
+use double::Content;
 use goatbuild::event::Reporter;
 use goatbuild::fetch::Patience;
 use goatbuild::hub::{HashCache, Hub, HubSettings, ModelCache};
-use hub::{COMMIT, Content, HubDouble};
+use hub::{COMMIT, HubDouble};
 
 const REPOSITORY: &str = "acme/large";
 const FILE: &str = "model.safetensors";

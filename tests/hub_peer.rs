@@ -13,7 +13,8 @@ use goatbuild::fingerprint::Fingerprint;
 use goatbuild::hub::{
     DigestKind, Fetched, HashCache, Hub, HubSettings, Manifest, ModelCache, Revision, scan,
 };
-use support::hub::{COMMIT, Content, HubDouble};
+use support::double::Content;
+use support::hub::{COMMIT, HubDouble};
 use support::olah::{Git, Olah};
 
 /// Remembers nothing.

@@ -1,6 +1,6 @@
 //! `goatbuild destroy`.
 
-use std::io::{BufRead as _, IsTerminal as _, Write as _};
+use std::io::{BufRead as _, IsTerminal as _};
 
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
@@ -100,8 +100,7 @@ fn confirmed(model: &str) -> Result<bool, Report> {
     if !input.is_terminal() {
         return Err(Unconfirmed { model: model.to_owned() }.into());
     }
-    eprint!("stop {model} and remove its gateway entry? [y/N] ");
-    let _ = std::io::stderr().flush();
+    ui::ask(&format!("stop {model} and remove its gateway entry? [y/N]"));
     let mut answer = String::new();
     let read = input.lock().read_line(&mut answer);
     Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))

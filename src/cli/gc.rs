@@ -44,7 +44,9 @@ pub(crate) async fn run(global: &Global, arguments: &GcArgs) -> Result<Exit, Rep
     for environment in std::iter::once(None).chain(environments) {
         add(&mut needed, global, environment).await?;
     }
-    let recent = workspace.store.recent(arguments.keep_runs)?;
+    let recent = workspace
+        .store
+        .recent(arguments.keep_runs, |environment, step| needed.has_step(environment, step))?;
     needed.add_past(&recent);
     needed.add_deployed(&local::deployed(state)?);
     let layout = workspace.layout()?;
@@ -62,6 +64,7 @@ pub(crate) async fn run(global: &Global, arguments: &GcArgs) -> Result<Exit, Rep
     } else {
         ui::note("unpacked images are left alone: another project is being worked on");
     }
+    garbage::measure(&mut found)?;
     if !arguments.dry_run {
         garbage::untag(&layout, &needed)?;
         garbage::remove(&found)?;

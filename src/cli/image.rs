@@ -9,7 +9,7 @@ use super::image_push::{self, PushArgs};
 use super::session::{self, unknown};
 use super::{Exit, Global};
 use crate::blocking::blocking;
-use crate::oci::Layout;
+use crate::oci::{Image, Layout, OciError};
 use crate::step::StepId;
 use crate::ui;
 use crate::workspace::Workspace;
@@ -116,7 +116,7 @@ async fn verify(global: &Global, arguments: &VerifyArgs) -> Result<Exit, Report>
 }
 
 /// The layout, and the digest of the image that was built last under this name.
-pub(super) fn built(workspace: &Workspace, name: &str) -> Result<(Layout, String), Report> {
+fn built(workspace: &Workspace, name: &str) -> Result<(Layout, String), Report> {
     let layout = workspace.layout()?;
     let tags = layout.tags()?;
     let digest = tags.iter().find(|(tag, _)| tag == name).map(|(_, digest)| digest.clone());
@@ -128,5 +128,22 @@ pub(super) fn built(workspace: &Workspace, name: &str) -> Result<(Layout, String
             Err(unknown("image", name, known).into())
         }
         _ => Err(ImageError::NotBuilt { image: name.to_owned() }.into()),
+    }
+}
+
+/// The image as it was built here, complete.
+pub(super) fn complete(workspace: &Workspace, name: &str) -> Result<(Layout, Image), Report> {
+    let images = &workspace.project.images;
+    if !images.contains_key(name) {
+        let known = images.keys().map(crate::spec::ImageName::as_str);
+        return Err(unknown("image", name, known).into());
+    }
+    let layout = workspace.layout()?;
+    match layout.read_image(name) {
+        Ok(image) if image.is_complete(&layout) => Ok((layout, image)),
+        Ok(_) | Err(OciError::NoImage { .. } | OciError::Missing { .. }) => {
+            Err(ImageError::NotBuilt { image: name.to_owned() }.into())
+        }
+        Err(error) => Err(error.into()),
     }
 }

@@ -1,18 +1,18 @@
 //! `goatbuild image load` and `goatbuild image export`: images for others to run.
 
-use std::io::{IsTerminal as _, Write as _};
+use std::io::{ErrorKind, IsTerminal as _, Write as _};
 use std::path::{Path, PathBuf};
 
 use clap::{Args, ValueEnum};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
+use super::image::complete;
 use super::{Exit, Global, session};
 use crate::blocking::blocking;
 use crate::container::{self, Kind, image_name};
-use crate::oci::{self, Layout, OciError, archive_size, write_archive};
+use crate::oci::{OciError, archive_size, write_archive};
 use crate::ui;
-use crate::workspace::Workspace;
 
 #[derive(Debug, Args)]
 pub(crate) struct LoadArgs {
@@ -39,16 +39,6 @@ pub(crate) struct ExportArgs {
 /// Why an image can't be handed on.
 #[derive(Debug, Error, Diagnostic)]
 enum ExportError {
-    /// It was never built here, or `cache/` was deleted.
-    #[error("image {image} is not built")]
-    #[diagnostic(
-        code(goatbuild::image::not_built),
-        help("run `goatbuild apply --only image:{image}`")
-    )]
-    NotBuilt {
-        /// The image.
-        image: String,
-    },
     /// An archive is nothing for a terminal.
     #[error("an archive on a terminal is of no use")]
     #[diagnostic(code(goatbuild::usage::terminal), help("name a file, or pipe it to a program"))]
@@ -112,7 +102,13 @@ pub(crate) async fn export(global: &Global, arguments: &ExportArgs) -> Result<Ex
     let written = blocking(move || {
         if is_stdout {
             let out = std::io::stdout().lock();
-            return Ok(write_archive(&layout, &image, &called, out, &reporter).map(drop)?);
+            return match write_archive(&layout, &image, &called, out, &reporter) {
+                // Who reads has had enough.
+                Err(OciError::Archive { source }) if source.kind() == ErrorKind::BrokenPipe => {
+                    Ok(())
+                }
+                written => Ok(written.map(drop)?),
+            };
         }
         // Under its name once it is whole, like everything else.
         let failed = |source| ExportError::File { path: path.clone(), source };
@@ -138,27 +134,4 @@ pub(crate) async fn export(global: &Global, arguments: &ExportArgs) -> Result<Ex
         ui::note(&format!("{name}: {} in {}", ui::bytes(size), file.display()));
     }
     Ok(Exit::Done)
-}
-
-/// The image as it was built here, complete.
-pub(super) fn complete(workspace: &Workspace, name: &str) -> Result<(Layout, oci::Image), Report> {
-    let images = &workspace.project.images;
-    if !images.contains_key(name) {
-        return Err(session::unknown(
-            "image",
-            name,
-            images.keys().map(crate::spec::ImageName::as_str),
-        )
-        .into());
-    }
-    let not_built = || ExportError::NotBuilt { image: name.to_owned() };
-    let layout = workspace.layout()?;
-    let image = match layout.read_image(name) {
-        Ok(image) if image.is_complete(&layout) => image,
-        Ok(_) | Err(OciError::NoImage { .. } | OciError::Missing { .. }) => {
-            return Err(not_built().into());
-        }
-        Err(error) => return Err(error.into()),
-    };
-    Ok((layout, image))
 }

@@ -4,7 +4,7 @@ use clap::Args;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::image_export::complete;
+use super::image::complete;
 use super::{Exit, Global, session};
 use crate::oci::registry::{Destination, Origin, push as send};
 use crate::spec::{ImageReference, NotAReference};

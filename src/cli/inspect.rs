@@ -1,6 +1,6 @@
 //! `goatbuild show`, `why`, `status` and `logs`.
 
-use std::io::{Read as _, Seek as _, SeekFrom, Write as _};
+use std::io::{Read as _, Seek as _, SeekFrom};
 use std::path::Path;
 use std::time::Duration;
 
@@ -237,18 +237,15 @@ async fn print_log(log: &Path, arguments: &LogsArgs, interrupt: &Interrupt) -> s
         }
         None => &text[..],
     };
-    let mut out = std::io::stdout().lock();
-    out.write_all(shown)?;
-    out.flush()?;
-    while arguments.follow && !interrupt.asked() {
+    ui::print_bytes(shown);
+    while arguments.follow && !interrupt.asked() && !ui::is_unread() {
         tokio::time::sleep(Duration::from_millis(200)).await;
         let mut file = std::fs::File::open(log)?;
         file.seek(SeekFrom::Start(at))?;
         let mut more = Vec::new();
         file.read_to_end(&mut more)?;
         at += more.len() as u64;
-        out.write_all(&more)?;
-        out.flush()?;
+        ui::print_bytes(&more);
     }
     Ok(())
 }

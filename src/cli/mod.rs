@@ -25,7 +25,8 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand};
 use clap_complete::engine::ArgValueCandidates;
-use miette::Report;
+use miette::{Diagnostic, Report};
+use thiserror::Error;
 
 use crate::event::Cancelled;
 use crate::exec::Interrupt;
@@ -211,6 +212,12 @@ pub(crate) struct WishArgs {
     refresh: bool,
 }
 
+/// What was to be printed could not be.
+#[derive(Debug, Error, Diagnostic)]
+#[error("standard output can't be written: {0}")]
+#[diagnostic(code(goatbuild::output), help("is the disk full?"))]
+struct Unwritten(std::io::Error);
+
 /// Runs the program and gives its exit code.
 pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let arguments: Vec<OsString> = arguments.into_iter().collect();
@@ -231,7 +238,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            eprintln!("goatbuild can't start: {error}");
+            crate::ui::tell(&format!("goatbuild can't start: {error}"));
             return Exit::Failed.code();
         }
     };
@@ -245,7 +252,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     });
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    match ended {
+    let written = || crate::ui::write_error().map_or(Ok(()), |error| Err(Unwritten(error).into()));
+    match ended.and_then(|exit| written().map(|()| exit)) {
         Ok(exit) => exit.code(),
         Err(error) => {
             let exit = Exit::of(&error);
@@ -298,9 +306,9 @@ async fn listen(interrupt: Interrupt) {
             _ = term.recv() => {}
         }
         if interrupt.asked() {
-            eprintln!("stopping at once");
+            crate::ui::tell("stopping at once");
         } else {
-            eprintln!("stopping; what is done is kept (again: stop at once)");
+            crate::ui::tell("stopping; what is done is kept (again: stop at once)");
         }
         interrupt.ask();
     }

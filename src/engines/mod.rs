@@ -47,6 +47,8 @@ pub struct Caches<'a> {
 pub struct Locked {
     /// The distribution that is the engine; empty when the image has none that is known.
     pub distribution: String,
+    /// Whether the image is known to have no engine: its base brings none, and no wheel is one.
+    pub is_missing: bool,
     /// Its version.
     pub version: String,
     /// What it takes, when its wheel could be read.

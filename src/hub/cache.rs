@@ -69,6 +69,18 @@ pub enum WeightsError {
         /// What the system said.
         source: std::io::Error,
     },
+    /// A branch or tag whose name would lead out of its directory.
+    #[error("`{reference}` of {repository} can't be the name of a branch or tag")]
+    #[diagnostic(
+        code(goatbuild::weights::reference),
+        help("write a branch, a tag or a commit as `model.revision`")
+    )]
+    Reference {
+        /// The repository.
+        repository: String,
+        /// The name.
+        reference: String,
+    },
     /// The source changed while it was copied.
     #[error("{} changed while it was copied", path.display())]
     #[diagnostic(code(goatbuild::weights::changed), help("run the command again once it is still"))]
@@ -204,6 +216,11 @@ impl ModelCache {
         reference: &str,
         commit: &str,
     ) -> Result<(), WeightsError> {
+        let is_plain = |part: &str| !["", ".", ".."].contains(&part) && !part.contains('\0');
+        if !reference.split('/').all(is_plain) {
+            let (repository, reference) = (repository.to_owned(), reference.to_owned());
+            return Err(WeightsError::Reference { repository, reference });
+        }
         write(&self.reference(repository, reference), commit.as_bytes())
     }
 

@@ -19,6 +19,9 @@ const REDIRECTS: usize = 10;
 /// A hub says how long its window of requests lasts: up to five minutes. Longer is not waited.
 const LONGEST_ASKED_WAIT: Duration = Duration::from_secs(330);
 
+/// Whoever is in haste waits no longer to be heard.
+const HASTE: Duration = Duration::from_secs(5);
+
 /// A Hugging Face hub, or one that speaks like it. Cheap to clone.
 #[derive(Debug, Clone)]
 pub struct Hub {
@@ -27,6 +30,8 @@ pub struct Hub {
     /// Made when it is first needed: reading the certificates takes longer than most plans.
     client: Arc<OnceLock<Client>>,
     offline: bool,
+    /// Whoever can't be reached at once isn't tried again.
+    hasty: bool,
     pub(super) patience: Patience,
     /// Until then the hub wants no requests, whoever was told so.
     closed_until: Arc<Mutex<Option<Instant>>>,
@@ -78,9 +83,19 @@ impl Hub {
             endpoint,
             client: Arc::default(),
             offline,
+            hasty: false,
             patience,
             closed_until: Arc::default(),
         })
+    }
+
+    /// The same hub for somebody who can do without it: if nobody is heard, that is said soon. To
+    /// whoever answers, it is as patient as ever.
+    #[must_use]
+    pub fn hasty(&self) -> Self {
+        let mut hasty = Self { client: Arc::default(), hasty: true, ..self.clone() };
+        hasty.patience.stall = hasty.patience.stall.min(HASTE);
+        hasty
     }
 
     fn client(&self) -> Result<&Client, HubError> {
@@ -287,6 +302,10 @@ impl Hub {
 
     /// A connection that broke.
     pub(super) fn broken(&self, url: &Url, error: &reqwest::Error) -> Failure<HubError> {
+        if self.hasty && (error.is_connect() || error.is_timeout()) {
+            let reason = innermost(error);
+            return Failure::Final(HubError::Network { url: shown(url), reason, attempts: 1 });
+        }
         self.interrupted(url, innermost(error))
     }
 

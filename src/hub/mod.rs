@@ -20,6 +20,7 @@ pub use error::HubError;
 pub use fetch::Fetched;
 pub use listing::CONFIG_FILE;
 pub use manifest::{HashCache, Manifest, WeightFile, scan};
+pub use part::PARTIAL;
 pub use settings::{HubSettings, Token};
 
 #[cfg(test)]

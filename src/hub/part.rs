@@ -22,7 +22,7 @@ use crate::lock::hub::{DigestKind, RemoteFile};
 pub(super) const BLOCK: u64 = 1 << 20;
 
 /// What the names of unfinished files begin with.
-const PARTIAL: &str = ".partial-";
+pub const PARTIAL: &str = ".partial-";
 
 /// The state of one block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -180,3 +180,19 @@ fn what_cannot_be_served_is_refused() {
     std::os::unix::fs::symlink(empty.path(), empty.path().join("loop")).unwrap();
     assert_eq!(code(empty.path()), "goatbuild::weights::read");
 }
+
+#[test]
+fn no_name_of_a_branch_leads_out_of_its_directory() {
+    let volume = tempfile::tempdir().unwrap();
+    let cache = ModelCache::new(volume.path().join("cache"));
+    let out = volume.path().join("out");
+    for name in ["../../../out", "/out", out.to_str().unwrap(), "a/../../b", "a//b", ".", "", "a/"]
+    {
+        let error = cache.refer("acme/tiny", name, "c0ffee").expect_err(name);
+        assert!(matches!(error, WeightsError::Reference { .. }), "{name}: {error}");
+        assert!(error.to_string().contains("can't be the name of a branch or tag"), "{error}");
+    }
+    assert!(!volume.path().join("cache").exists() && !out.exists());
+    cache.refer("acme/tiny", "refs/pr/1", "c0ffee").unwrap();
+    assert!(cache.has_reference("acme/tiny", "refs/pr/1"));
+}

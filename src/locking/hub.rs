@@ -17,7 +17,8 @@ const AT_ONCE: usize = 8;
 
 /// Resolves branches and tags that are not locked. What a spec pins is listed too when
 /// `options.complete` says so, but needs no entry to be planned: that it can't be listed stops
-/// nobody.
+/// nobody. What a hub refuses is an error; that none can be reached is none to a lenient caller, who
+/// is told so soon.
 pub(super) async fn settle(
     workspace: &Workspace,
     options: &LockOptions,
@@ -54,6 +55,7 @@ pub(super) async fn settle(
     let (mut failed, mut unreached) = (None, None);
     if !wanted.is_empty() {
         let hub = &workspace.hub()?;
+        let hub = &if options.lenient { hub.hasty() } else { hub.clone() };
         let known = &known;
         let ask = |(name, source, renew): (&String, &HubSource, bool)| {
             let (name, source) = (name.clone(), source.clone());
@@ -80,7 +82,11 @@ pub(super) async fn settle(
                     }
                     workspace.change_lock(|lock| drop(lock.hub.insert(name, locked)))?;
                 }
-                // Nobody is helped by reading it once for each.
+                // Nobody is helped by waiting, or by reading it, once for each.
+                (Err(HubError::Network { url, reason, .. }), None) if options.lenient => {
+                    changes.warnings.push(format!("{url} can't be reached: {reason}"));
+                    break;
+                }
                 (Err(HubError::Network { reason, .. }), Some(_)) => {
                     unreached.get_or_insert((reason, Vec::new())).1.push(name);
                 }
@@ -90,7 +96,6 @@ pub(super) async fn settle(
                     Some(_) if !renews(&options.upgrade, &source, &sources[&name].1) => {
                         changes.warn(&name, "its config.json was not read", &error);
                     }
-                    _ if options.lenient => changes.warn(&name, "not locked", &error),
                     _ if failed.is_none() => failed = Some(error),
                     _ => changes.warn(&name, "it can't be locked", &error),
                 },

@@ -27,7 +27,7 @@ pub struct LockOptions {
     pub upgrade: Renew,
     /// Also ask for what is worth having and not needed: the files of pinned repositories.
     pub complete: bool,
-    /// Leave open what only a hub can tell, when it can't or mustn't be asked.
+    /// Leave open what only a hub can tell, when it can't be reached or mustn't be asked.
     pub lenient: bool,
 }
 

@@ -9,20 +9,27 @@ use super::{Store, StoreError};
 use crate::fingerprint::Key;
 use crate::step::Facts;
 
-/// What stands, and what the last runs made or tried, in all environments.
+/// What stands for steps that count, and what the last runs made or tried, in all environments.
 #[derive(Debug, Clone, Default)]
 pub struct Recent {
     /// The runs that count, by number.
     pub runs: BTreeSet<i64>,
-    /// Keys of rows, and of what those runs tried.
+    /// Keys of those rows, and of what those runs tried.
     pub keys: BTreeSet<Key>,
-    /// Facts of rows, and of records with those keys.
+    /// Facts of those rows, and of records with those keys.
     pub facts: Vec<Facts>,
 }
 
 impl Store {
     /// What stands, and what the last `runs` runs of each environment made or tried.
-    pub fn recent(&self, runs: u32) -> Result<Recent, StoreError> {
+    ///
+    /// Of what stands counts what those runs made, and what `counts` says, given an environment and
+    /// a step: rows outlive the specs that they were made for.
+    pub fn recent(
+        &self,
+        runs: u32,
+        counts: impl Fn(&str, &str) -> bool,
+    ) -> Result<Recent, StoreError> {
         let connection = self.connection();
         let read = || -> rusqlite::Result<Recent> {
             let mut recent = Recent::default();
@@ -43,10 +50,15 @@ impl Store {
                     recent.add(row.get_ref(1)?.as_str()?, row.get_ref(2)?.as_str_or_null()?);
                 }
             }
-            let mut statement = connection.prepare("select key, facts from rows")?;
+            let mut statement =
+                connection.prepare("select environment, step, key, facts from rows")?;
             let mut found = statement.query([])?;
             while let Some(row) = found.next()? {
-                recent.add(row.get_ref(0)?.as_str()?, row.get_ref(1)?.as_str_or_null()?);
+                let text = |column| Ok::<_, rusqlite::Error>(row.get_ref(column)?.as_str()?);
+                let is_recent = text(2)?.parse().is_ok_and(|key| recent.keys.contains(&key));
+                if is_recent || counts(text(0)?, text(1)?) {
+                    recent.add(text(2)?, Some(text(3)?));
+                }
             }
             Ok(recent)
         };

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
+use super::out::{errln, outln};
 use super::words::{bytes, count, duration};
 use super::{BAD, BOLD, FAINT, GOOD, Mode, WARN, note};
 use crate::exec::Report;
@@ -45,11 +46,11 @@ impl Applied<'_> {
     /// Prints it.
     pub fn print(&self, mode: Mode) {
         if mode == Mode::Json {
-            println!("{}", self.json());
+            outln!("{}", self.json());
             return;
         }
         for failed in &self.report.failed {
-            anstream::eprintln!("\n{BAD}{} failed{BAD:#}", failed.id);
+            errln!("\n{BAD}{} failed{BAD:#}", failed.id);
             super::print_error(&failed.error);
         }
         if let Some(command) = self.reloaded {
@@ -115,7 +116,7 @@ impl Applied<'_> {
         let unwanted = self.plan.steps.iter().filter(|step| step.action == Action::Remove);
         for step in unwanted.filter(|step| !self.removed.contains(&step.id)) {
             let detail = step.reasons.iter().find_map(|reason| reason.field.as_deref());
-            anstream::eprintln!(
+            errln!(
                 "{WARN}kept{WARN:#} {}: {}; `goatbuild apply --prune` or `goatbuild destroy {}` removes it",
                 step.id,
                 detail.unwrap_or_default(),
@@ -151,11 +152,7 @@ impl Applied<'_> {
                 parts.push(format!("{} {word}", bytes(number)));
             }
         }
-        anstream::println!(
-            "{style}{word}{style:#} in {}: {}",
-            duration(self.took),
-            parts.join(", ")
-        );
+        outln!("{style}{word}{style:#} in {}: {}", duration(self.took), parts.join(", "));
         if report.interrupted {
             note("what ran is kept: `goatbuild apply` goes on from there");
         }
@@ -163,7 +160,7 @@ impl Applied<'_> {
         for (id, evidence) in &report.evidence {
             if let (Some(layers), Some(size)) = (evidence.get("layers"), evidence.get("size")) {
                 let size = bytes(size.parse().unwrap_or(0));
-                anstream::println!("  {FAINT}{id}: {layers} layers, {size} compressed{FAINT:#}");
+                outln!("  {FAINT}{id}: {layers} layers, {size} compressed{FAINT:#}");
             }
         }
     }
@@ -188,11 +185,11 @@ impl Applied<'_> {
                     let _ = write!(line, ", {} {word}", bytes(number));
                 }
             }
-            anstream::println!("{FAINT}{line}{FAINT:#}");
+            outln!("{FAINT}{line}{FAINT:#}");
         }
         if let Some(rest) = slowest.get(shown..).filter(|rest| !rest.is_empty()) {
             let took = rest.iter().map(|(_, took)| *took).sum();
-            anstream::println!("{FAINT}{:>12}  in {} more{FAINT:#}", duration(took), rest.len());
+            outln!("{FAINT}{:>12}  in {} more{FAINT:#}", duration(took), rest.len());
         }
     }
 
@@ -210,7 +207,7 @@ impl Applied<'_> {
                 Some((alias, file)) => format!("  ({alias} in {file})"),
                 None => String::new(),
             };
-            anstream::println!("{BOLD}{model}{BOLD:#}  {url}{FAINT}{alias}{FAINT:#}");
+            outln!("{BOLD}{model}{BOLD:#}  {url}{FAINT}{alias}{FAINT:#}");
             if std::mem::take(&mut first) {
                 let body = json!({
                     "model": served_name,
@@ -218,7 +215,7 @@ impl Applied<'_> {
                     "max_tokens": 16,
                 });
                 let body = body.to_string().replace('\'', "'\\''");
-                println!(
+                outln!(
                     "  curl {url}/chat/completions -H 'Content-Type: application/json' -d '{body}'"
                 );
             }

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde_json::json;
 
+use super::out::outln;
 use super::words::{bytes, count};
 use super::{BOLD, FAINT};
 use crate::garbage::{Garbage, Kind};
@@ -14,7 +15,7 @@ pub fn print_garbage(found: &[Garbage], removed: bool, verbose: bool, as_json: b
     if as_json {
         let line =
             json!({ "format_version": 1, "removed": removed, "bytes": total, "garbage": found });
-        println!("{line}");
+        outln!("{line}");
         return;
     }
     let mut kinds: BTreeMap<Kind, (usize, u64)> = BTreeMap::new();
@@ -25,10 +26,10 @@ pub fn print_garbage(found: &[Garbage], removed: bool, verbose: bool, as_json: b
     }
     for (kind, (number, size)) in kinds {
         let name = kind.name();
-        anstream::println!("{:>9}  {name}  {FAINT}{}{FAINT:#}", bytes(size), count(number, "item"));
+        outln!("{:>9}  {name}  {FAINT}{}{FAINT:#}", bytes(size), count(number, "item"));
         for piece in found.iter().filter(|piece| verbose && piece.kind == kind) {
             let (size, path) = (bytes(piece.bytes), piece.path.display());
-            anstream::println!("  {FAINT}{size:>9}  {path}{FAINT:#}");
+            outln!("  {FAINT}{size:>9}  {path}{FAINT:#}");
         }
     }
     let word = match (found.is_empty(), removed) {
@@ -37,8 +38,8 @@ pub fn print_garbage(found: &[Garbage], removed: bool, verbose: bool, as_json: b
         (false, false) => "would be freed; `goatbuild gc` removes it",
     };
     if found.is_empty() {
-        println!("{word}");
+        outln!("{word}");
     } else {
-        anstream::println!("{BOLD}{}{BOLD:#} {word}", bytes(total));
+        outln!("{BOLD}{}{BOLD:#} {word}", bytes(total));
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::out::outln;
 use super::words::bytes;
 use super::{BOLD, FAINT};
 use crate::oci::Image;
@@ -38,11 +39,11 @@ pub fn print_image(name: &str, image: &Image, as_json: bool) {
             "layers": layers,
             "config": image.config.config(),
         });
-        println!("{document}");
+        outln!("{document}");
         return;
     }
-    anstream::println!("{BOLD}{name}{BOLD:#}  {}", image.digest);
-    anstream::println!(
+    outln!("{BOLD}{name}{BOLD:#}  {}", image.digest);
+    outln!(
         "{}, {} layers, {} compressed",
         platform(image),
         image.manifest.layers().len(),
@@ -51,17 +52,17 @@ pub fn print_image(name: &str, image: &Image, as_json: bool) {
     for ((layer, _), made_by) in layers() {
         let digest = layer.digest().to_string();
         let short = digest.get(..19).unwrap_or(&digest);
-        anstream::println!("  {FAINT}{short}{FAINT:#}  {:>8}  {made_by}", bytes(layer.size()));
+        outln!("  {FAINT}{short}{FAINT:#}  {:>8}  {made_by}", bytes(layer.size()));
     }
     if let Some(config) = image.config.config() {
         let lists = [("entrypoint", config.entrypoint()), ("cmd", config.cmd())];
         for (label, words) in lists {
             if let Some(words) = words.as_ref().filter(|words| !words.is_empty()) {
-                anstream::println!("{label}: {}", words.join(" "));
+                outln!("{label}: {}", words.join(" "));
             }
         }
         for variable in config.env().iter().flatten() {
-            anstream::println!("env: {variable}");
+            outln!("env: {variable}");
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::out::out;
 use super::plan::{Line, grouped, short};
 use super::words::count;
 use crate::plan::{Action, Plan, PlannedStep, Reason, Summary};
@@ -14,7 +15,7 @@ const FOLDED: usize = 200;
 
 /// Prints a plan as GitHub's Markdown.
 pub fn print_markdown(plan: &Plan, project: &str, environment: Option<&str>) {
-    print!("{}", render(plan, project, environment));
+    out(format_args!("{}", render(plan, project, environment)));
 }
 
 fn render(plan: &Plan, project: &str, environment: Option<&str>) -> String {

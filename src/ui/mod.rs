@@ -9,6 +9,7 @@ mod graph;
 mod image;
 mod markdown;
 mod models;
+mod out;
 mod plan;
 mod shell;
 mod status;
@@ -31,12 +32,15 @@ pub use garbage::print_garbage;
 pub use graph::{Drawn, diagram};
 pub use image::print_image;
 pub use markdown::print_markdown;
+pub use out::{is_unread, print_bytes, write_error};
 pub use plan::{note_saved, print_plan, print_plan_before_apply, print_warnings};
 pub use shell::{command_text, for_shell};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use trace::{Trace, TraceError};
 pub use watch::{Mode, Watcher};
 pub use words::{bytes, count};
+
+use out::{err, errln, out, outln};
 
 const GOOD: Style = AnsiColor::Green.on_default();
 const WARN: Style = AnsiColor::Yellow.on_default();
@@ -63,7 +67,7 @@ pub fn set_up_errors() {
 
 /// Shows an error with its place, code and way out.
 pub fn print_error(error: &Report) {
-    eprintln!("{error:?}");
+    errln!("{error:?}");
 }
 
 /// The same for programs, on standard output: the last line, in place of a result.
@@ -81,22 +85,33 @@ pub fn print_json_error(error: &Report) {
     line["event"] = "error".into();
     line["format_version"] = 1.into();
     line["related"] = related.into_iter().map(one).collect();
-    println!("{line}");
+    outln!("{line}");
+}
+
+/// One line of what can't wait.
+pub fn tell(text: &str) {
+    errln!("{text}");
+}
+
+/// A question, which is answered on the same line.
+pub fn ask(text: &str) {
+    err(format_args!("{text} "));
 }
 
 /// One line of news.
 pub fn note(text: &str) {
-    anstream::eprintln!("{FAINT}·{FAINT:#} {text}");
+    errln!("{FAINT}·{FAINT:#} {text}");
 }
 
 /// One line of a result that holds no styles: data for programs.
 pub fn print_line(text: &str) {
-    println!("{text}");
+    outln!("{text}");
 }
 
 /// A result as it is.
 pub fn print_text(text: &str) {
-    print!("{text}{}", if text.ends_with('\n') || text.is_empty() { "" } else { "\n" });
+    let end = if text.ends_with('\n') || text.is_empty() { "" } else { "\n" };
+    out(format_args!("{text}{end}"));
 }
 
 /// Shows what is done before a plan can be made. The returned function ends the display.
@@ -148,8 +163,8 @@ pub fn print_lock_changes(changes: &Changes) {
 /// One line of a check.
 pub fn checked(fine: bool, name: &str, detail: &str, help: Option<&str>) {
     let (style, mark) = if fine { (GOOD, "✓") } else { (BAD, "✗") };
-    anstream::println!("{style}{mark}{style:#} {name}: {detail}");
+    outln!("{style}{mark}{style:#} {name}: {detail}");
     if let Some(help) = help {
-        anstream::println!("  {FAINT}help:{FAINT:#} {help}");
+        outln!("  {FAINT}help:{FAINT:#} {help}");
     }
 }

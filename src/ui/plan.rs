@@ -7,6 +7,7 @@ use std::path::Path;
 use anstyle::Style;
 
 use super::models;
+use super::out::{err, out};
 use super::words::count;
 use super::{BAD, BOLD, FAINT, GOOD, WARN};
 use crate::plan::saved::SavedPlan;
@@ -19,13 +20,13 @@ const UNOBSERVED: &str = "not looked at";
 
 /// Prints a plan as a result.
 pub fn print_plan(plan: &Plan, verbose: bool) {
-    anstream::print!("{}", render(plan, verbose));
+    out(format_args!("{}", render(plan, verbose)));
 }
 
 /// Prints a plan as news, when there is something to do.
 pub fn print_plan_before_apply(plan: &Plan, verbose: bool) {
     if verbose || !plan.is_empty() {
-        anstream::eprint!("{}\n", render(plan, verbose));
+        err(format_args!("{}\n", render(plan, verbose)));
     }
 }
 
@@ -87,7 +88,7 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
 
 /// Tells what will run, and perhaps not as it was meant.
 pub fn print_warnings(warnings: &[Warning]) {
-    anstream::print!("{}", warnings_text(warnings));
+    out(format_args!("{}", warnings_text(warnings)));
 }
 
 fn warnings_text(warnings: &[Warning]) -> String {

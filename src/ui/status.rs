@@ -2,6 +2,7 @@
 
 use serde_json::json;
 
+use super::out::outln;
 use super::plan::{reason, style};
 use super::words::duration;
 use super::{BOLD, FAINT, GOOD, WARN};
@@ -103,14 +104,14 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
                 })
             })
             .collect();
-        println!("{}", json!({ "format_version": 1, "models": models }));
+        outln!("{}", json!({ "format_version": 1, "models": models }));
         return;
     }
     let width = rows.iter().map(|row| row.live.model.len()).max().unwrap_or(0);
     for StatusRow { live, verdict, .. } in rows {
         let colour = if live.state == "running" { GOOD } else { WARN };
         let padding = " ".repeat(width - live.model.len());
-        anstream::println!(
+        outln!(
             "{BOLD}{}{BOLD:#}{padding}  {colour}{}{colour:#}  {}",
             live.model,
             live.state,
@@ -124,7 +125,7 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
             "" => String::new(),
             since => format!("since {since}, "),
         };
-        anstream::println!("{}  {FAINT}{since}{}{FAINT:#}", " ".repeat(width), verdict.words());
+        outln!("{}  {FAINT}{since}{}{FAINT:#}", " ".repeat(width), verdict.words());
     }
 }
 
@@ -136,24 +137,24 @@ pub fn print_why(
     attempt: Option<&Attempt>,
 ) {
     let colour = style(step.action);
-    anstream::println!("{BOLD}{}{BOLD:#}  {colour}{}{colour:#}", step.id, step.action.word());
+    outln!("{BOLD}{}{BOLD:#}  {colour}{}{colour:#}", step.id, step.action.word());
     for why in &step.reasons {
-        anstream::println!("  {}", reason(why));
+        outln!("  {}", reason(why));
     }
     match &step.key {
-        Some(key) => anstream::println!("  key      {key}"),
-        None => anstream::println!("  key      not known until its inputs have run"),
+        Some(key) => outln!("  key      {key}"),
+        None => outln!("  key      not known until its inputs have run"),
     }
     if !step.models.is_empty() {
-        anstream::println!("  models   {}", step.models.join(", "));
+        outln!("  models   {}", step.models.join(", "));
     }
     let inputs: Vec<String> = step.inputs.iter().map(ToString::to_string).collect();
     if !inputs.is_empty() {
-        anstream::println!("  inputs   {}", inputs.join(", "));
+        outln!("  inputs   {}", inputs.join(", "));
     }
     if let Some(attempt) = attempt {
         let took = duration(std::time::Duration::from_secs_f64(attempt.seconds.max(0.0)));
-        anstream::println!(
+        outln!(
             "  last     {} at {}, run {}, {took}",
             attempt.outcome,
             attempt.started,
@@ -174,9 +175,9 @@ fn section<'a>(title: &str, pairs: impl Iterator<Item = (&'a str, &'a str)>) {
     if pairs.is_empty() {
         return;
     }
-    anstream::println!("  {FAINT}{title}{FAINT:#}");
+    outln!("  {FAINT}{title}{FAINT:#}");
     let width = pairs.iter().map(|(name, _)| name.chars().count()).max().unwrap_or(0);
     for (name, value) in pairs {
-        anstream::println!("    {name}{}  {value}", " ".repeat(width - name.chars().count()));
+        outln!("    {name}{}  {value}", " ".repeat(width - name.chars().count()));
     }
 }

@@ -9,6 +9,7 @@ use std::time::{Duration, Instant};
 use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
 use serde_json::json;
 
+use super::out::{errln, outln};
 use super::words::{bytes, duration};
 use super::{BAD, FAINT, GOOD};
 use crate::event::{Ending, Event, Progress, Traffic};
@@ -113,7 +114,7 @@ impl Watcher {
             Mode::Plain | Mode::Json => ProgressDrawTarget::hidden(),
         };
         if mode == Mode::Json {
-            println!("{}", json!({ "event": "apply_started", "format_version": 1 }));
+            outln!("{}", json!({ "event": "apply_started", "format_version": 1 }));
         }
         let lines = MultiProgress::with_draw_target(target);
         let whole = lines.add(ProgressBar::new_spinner());
@@ -159,8 +160,8 @@ impl Watcher {
 
     fn start(&self, id: &StepId, whole: &ProgressBar) -> Running {
         match self.mode {
-            Mode::Json => println!("{}", json!({ "event": "step_started", "id": id })),
-            Mode::Plain => eprintln!("  start {id}"),
+            Mode::Json => outln!("{}", json!({ "event": "step_started", "id": id })),
+            Mode::Plain => errln!("  start {id}"),
             Mode::Live => {}
         }
         let bar = self.lines.insert_before(whole, ProgressBar::new_spinner());
@@ -197,11 +198,11 @@ impl Watcher {
                     "done": step.done,
                     "expected": step.expected,
                 });
-                println!("{line}");
+                outln!("{line}");
             }
             Mode::Plain if step.told.elapsed() >= LONG_PAUSE => {
                 step.told = Instant::now();
-                eprintln!("        {id}  {}", step.describe());
+                errln!("        {id}  {}", step.describe());
             }
             Mode::Plain | Mode::Json => {}
         }
@@ -231,7 +232,7 @@ impl Watcher {
                 "bytes_reused": traffic.reused,
                 "error": error,
             });
-            println!("{line}");
+            outln!("{line}");
             return;
         }
         let (style, mark) = if ending == Ending::Done { (GOOD, "✓") } else { (BAD, "✗") };
@@ -249,7 +250,7 @@ impl Watcher {
             let _ = write!(told, ", {} reused", bytes(traffic.reused));
         }
         self.lines.suspend(|| {
-            anstream::eprintln!("{style}{mark}{style:#} {id}  {FAINT}{told}{FAINT:#}{note}");
+            errln!("{style}{mark}{style:#} {id}  {FAINT}{told}{FAINT:#}{note}");
         });
     }
 }

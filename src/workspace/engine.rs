@@ -7,7 +7,7 @@ use crate::engines::{self, Locked};
 use crate::lock::ConfigFacts;
 use crate::plan::Warning;
 use crate::project::flag_errors;
-use crate::spec::{Model, ModelSource, SpecErrors};
+use crate::spec::{Base, Model, ModelSource, SpecErrors};
 
 impl Workspace {
     /// The engine in a model's image, once locking has settled it.
@@ -27,6 +27,10 @@ impl Workspace {
             locked.distribution.clone_from(&wheel.name);
             locked.version.clone_from(&wheel.version);
             locked.taken = self.lock(|lock| lock.engines.get(&wheel.filename).cloned());
+        } else {
+            // Another base may have brought one.
+            let is_bare = matches!(image.base, Base::Debian { .. });
+            locked.is_missing = is_bare && parts.contains_key(&model.image.value);
         }
         locked
     }

@@ -40,14 +40,13 @@ fn mistakes_in_specs_point_at_the_place_and_exit_65() {
 fn what_this_version_cannot_do_is_said_before_any_download() {
     let project = Project::downloaded();
     let spec = project.read("specs/tiny.toml");
-    project.write("specs/tiny.toml", spec.replace("path:model", "hf:acme/tiny"));
-    refused(&project, 65, &["takes weights from a directory only", "path:DIRECTORY"]);
     let vllm = spec.split("[engine]").next().expect("a spec").to_owned();
-    project.write("specs/tiny.toml", vllm + "[hardware]\ngpu = \"H100\"\n");
-    refused(&project, 65, &["vllm can't be started by this version"]);
-    project.write("specs/tiny.toml", &spec);
-    project.write("images/small.toml", "base = \"docker.io/library/python:3.12\"\n");
-    refused(&project, 65, &["builds on Debian packages only", "images/small.toml"]);
+    project.write("specs/tiny.toml", &vllm);
+    refused(&project, 65, &["has no vllm", "images/small.toml"]);
+    project.write("specs/tiny.toml", spec.replace("\"local\"", "\"modal\""));
+    project.append("specs/tiny.toml", "[hardware]\ngpu = \"H100\"\n");
+    project.append("goatbuild.toml", "[target.modal]\nworkspace = \"acme\"\n");
+    refused(&project, 1, &["deploying to Modal is not in this version"]);
 }
 
 #[test]

@@ -9,7 +9,8 @@ use std::time::{Duration, Instant};
 use goatbuild::event::{Progress, Reporter};
 use goatbuild::hub::{Fetched, HashCache, Hub, HubError, ModelCache, RemoteFile};
 
-use crate::support::hub::{COMMIT, Content, Fault, HubDouble};
+use crate::support::double::{Content, Fault};
+use crate::support::hub::{COMMIT, HubDouble};
 use crate::{REPOSITORY, code, hub, hub_with, patience, said, settings};
 
 const MIB: usize = 1 << 20;

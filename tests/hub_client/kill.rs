@@ -9,7 +9,8 @@ use goatbuild::event::Reporter;
 use goatbuild::hub::ModelCache;
 
 use crate::fetch::Known;
-use crate::support::hub::{COMMIT, Content, Fault, HubDouble};
+use crate::support::double::{Content, Fault};
+use crate::support::hub::{COMMIT, HubDouble};
 use crate::support::peers::skipped;
 use crate::{REPOSITORY, code, hub, hub_at};
 

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use goatbuild::hub::DigestKind;
 
-use crate::support::hub::{COMMIT, Content, Fault, HubDouble};
+use crate::support::double::{Content, Fault};
+use crate::support::hub::{COMMIT, HubDouble};
 use crate::{REPOSITORY, code, hub, hub_with, said};
 
 fn double() -> HubDouble {

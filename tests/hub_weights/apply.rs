@@ -2,7 +2,8 @@
 
 use std::fs;
 
-use super::support::hub::{COMMIT, Content};
+use super::support::double::Content;
+use super::support::hub::COMMIT;
 use super::{Hubbed, LARGE, NEXT, SERVER, WEIGHTS};
 
 const NOTES: u64 = super::NOTES.len() as u64;

@@ -3,7 +3,8 @@
 use std::path::Path;
 use std::time::{Duration, Instant};
 
-use super::support::hub::{COMMIT, Content, Fault};
+use super::support::double::{Content, Fault};
+use super::support::hub::COMMIT;
 use super::{Hubbed, LARGE, TOKEN, WEIGHTS};
 
 /// Applies, expects a failure that says this, and that nothing unverified has a final name.
@@ -87,8 +88,11 @@ fn the_token_goes_to_the_hub_and_nowhere_else() {
     fails(&hubbed, &["HF_TOKEN"]);
     hubbed.project.variable("HF_TOKEN", TOKEN);
     hubbed.run("lock").exits(0);
-    let applied = hubbed.project.apply(&format!("--only {WEIGHTS}"));
+    // Kept where `told_nobody` reads them.
+    hubbed.run("plan -o kept.plan").exits(0);
+    let applied = hubbed.project.apply(&format!("--only {WEIGHTS} --trace trace.json"));
     assert_eq!(applied.ran(), [WEIGHTS]);
+    assert!(hubbed.project.root().join("trace.json").exists());
     assert!(!format!("{:?}{}", applied.events, applied.stderr).contains(TOKEN));
     let requests = hubbed.hub.requests();
     let sent = requests.iter().filter(|request| request.token.is_some());

@@ -4,7 +4,8 @@ use std::fs;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::support::hub::{COMMIT, Content, Fault};
+use super::support::double::{Content, Fault};
+use super::support::hub::COMMIT;
 use super::{Hubbed, WEIGHTS};
 
 /// Blocks of a MiB are kept; what was on its way when the process died is not.

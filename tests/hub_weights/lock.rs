@@ -1,6 +1,9 @@
 //! What a revision stands for, in the plan and in the lock.
 
-use super::support::hub::{COMMIT, Fault};
+use std::time::{Duration, Instant};
+
+use super::support::double::Fault;
+use super::support::hub::COMMIT;
 use super::{Hubbed, NEXT, SPEC, TOKEN, WEIGHTS};
 
 #[test]
@@ -63,18 +66,27 @@ fn a_branch_is_locked_once_and_moves_when_it_is_told_to() {
     unknown.says(&["no image, locked package, model or repository `acme/tinny`", "`acme/tiny`"]);
 }
 
+/// What a plan says of a source that is left open.
+const OPEN: &str = "! 1 source not locked: `goatbuild lock` does it where the hub can be reached";
+
 #[test]
 fn a_branch_that_is_not_locked_is_locked_by_the_plan_unless_that_is_forbidden() {
     let Some(hubbed) = Hubbed::new() else { return };
     hubbed.revision(Some("main"));
     let lock = hubbed.project.read("goatbuild.lock");
+    for arguments in ["plan --locked", "plan --offline"] {
+        let ran = hubbed.run(arguments).exits(0);
+        assert!(ran.stdout.contains(OPEN), "{}", ran.stdout);
+    }
+    let ran = hubbed.project.run_with("plan", &[("CI", "true")]).exits(0);
+    assert!(ran.stdout.contains("pending  weights:acme/tiny  not locked: hf:acme/tiny@main"));
     let refused = "hf:acme/tiny@main is not locked";
-    for arguments in ["plan --locked", "apply --locked", "lock --locked", "plan --offline"] {
+    for arguments in ["apply --locked", "lock --locked"] {
         hubbed.run(arguments).exits(65).says(&[refused]);
     }
+    hubbed.project.run_with("apply", &[("CI", "true")]).exits(65).says(&[refused]);
     let says = &[refused, "--offline forbids", "run `goatbuild lock` without --offline"];
     hubbed.run("apply --offline").exits(65).says(says);
-    hubbed.project.run_with("plan", &[("CI", "true")]).exits(65).says(&[refused]);
     assert_eq!(hubbed.hub.requests().len(), 0);
     assert_eq!(hubbed.project.read("goatbuild.lock"), lock);
     hubbed.run("plan").exits(0).says(&["lock: hf:acme/tiny@main: locked 01234567"]);
@@ -82,14 +94,61 @@ fn a_branch_that_is_not_locked_is_locked_by_the_plan_unless_that_is_forbidden() 
 }
 
 #[test]
-fn a_revision_or_repository_that_is_not_there_is_said_and_nothing_is_locked() {
-    let Some(hubbed) = Hubbed::new() else { return };
+fn what_the_hub_refuses_is_an_error_and_nothing_is_locked() {
+    let Some(mut hubbed) = Hubbed::new() else { return };
     let lock = hubbed.project.read("goatbuild.lock");
     hubbed.revision(Some("v9"));
     hubbed.run("plan").exits(1).says(&["acme/tiny has no revision v9", "`model.revision`"]);
     hubbed.model("source = \"hf:acme/tinny\"\n");
-    hubbed.run("lock").exits(1).says(&["there is no model acme/tinny", "`model.source`"]);
+    for command in ["plan", "lock"] {
+        let says = &["there is no model acme/tinny", "`model.source`"];
+        hubbed.run(command).exits(1).says(says);
+    }
+    hubbed.revision(Some("main"));
+    for (status, headers, says) in [
+        (401, "", ["acme/tiny needs a token", "set HF_TOKEN"]),
+        (403, "x-error-code: GatedRepo", ["acme/tiny is gated", "ask for access at"]),
+        (500, "", ["answered HTTP 500", "overloaded or down"]),
+        (429, "retry-after: 3600", ["3600 s", "HTTP 429"]),
+    ] {
+        hubbed.hub.fault("acme/tiny", usize::MAX, Fault::Status(status, headers));
+        hubbed.run("plan").exits(1).says(&says);
+        hubbed.hub.clear_faults();
+    }
+    hubbed.project.variable("HF_TOKEN", TOKEN);
+    hubbed.hub.fault("acme/tiny", usize::MAX, Fault::Status(401, ""));
+    hubbed.run("plan").exits(1).says(&["the hub refuses the token in HF_TOKEN"]);
     assert_eq!(hubbed.project.read("goatbuild.lock"), lock);
+    // Whoever answers in the end is not out of reach.
+    hubbed.hub.clear_faults();
+    hubbed.hub.fault("/revision/", 1, Fault::Status(503, ""));
+    hubbed.hub.fault("/tree/", 1, Fault::Truncate(20));
+    hubbed.run("plan").exits(0).says(&["lock: hf:acme/tiny@main: locked 01234567"]);
+}
+
+#[test]
+fn a_plan_leaves_open_what_nobody_answers_and_soon() {
+    let Some(mut hubbed) = Hubbed::new() else { return };
+    hubbed.revision(None);
+    let lock = hubbed.project.read("goatbuild.lock");
+    let silent = hubbed.hub.url.clone();
+    hubbed.hub.fault("acme/tiny", usize::MAX, Fault::Stall);
+    // As patient as by default.
+    hubbed.project.variable("GOATBUILD_HTTP_ATTEMPTS", "");
+    hubbed.project.variable("GOATBUILD_HTTP_TIMEOUT", "");
+    for endpoint in ["http://127.0.0.1:9", "http://hub.invalid", &silent] {
+        hubbed.project.variable("HF_ENDPOINT", endpoint);
+        let began = Instant::now();
+        let ran = hubbed.run("plan").exits(0).says(&[endpoint, "can't be reached"]);
+        assert!(began.elapsed() < Duration::from_secs(12), "{endpoint}: {:?}", began.elapsed());
+        assert!(ran.stdout.contains(OPEN), "{}", ran.stdout);
+    }
+    assert_eq!(hubbed.project.read("goatbuild.lock"), lock);
+    // What can't be planned to its end is not begun.
+    hubbed.project.variable("GOATBUILD_HTTP_ATTEMPTS", "1");
+    hubbed.project.variable("HF_ENDPOINT", "http://127.0.0.1:9");
+    hubbed.run("apply").exits(1).says(&["could not be fetched", "HTTPS_PROXY"]);
+    assert_eq!(hubbed.blobs(), Vec::<String>::new());
 }
 
 /// Two models more: one pinned and gated, one on a branch.

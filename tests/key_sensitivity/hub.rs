@@ -1,6 +1,7 @@
 //! The table's rows of models that are on a hub.
 
-use super::support::hub::{COMMIT, Content};
+use super::support::double::Content;
+use super::support::hub::COMMIT;
 use super::support::hubbed::{Hubbed, NEXT, SERVER, SPEC, WEIGHTS};
 
 const DRAFT: &str = "weights:acme/draft";

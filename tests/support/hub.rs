@@ -4,77 +4,12 @@
 //! sends, and refuses a token anywhere but at the hub's own host. It fails as it is told to.
 
 use std::collections::BTreeMap;
-use std::io::{BufRead as _, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+use std::ops::Deref;
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
-use goatbuild::fetch::hex;
 use serde_json::json;
-use sha1::Digest as _;
 
-/// What a file holds: `block`, over and over, up to `size`.
-#[derive(Clone)]
-pub(crate) struct Content {
-    block: Arc<Vec<u8>>,
-    pub(crate) size: u64,
-}
-
-impl Content {
-    pub(crate) fn repeated(mut block: Vec<u8>, size: u64) -> Self {
-        if block.is_empty() {
-            block.push(0);
-        }
-        Self { block: Arc::new(block), size }
-    }
-
-    /// Bytes of a file that look like nothing else's.
-    pub(crate) fn noise(seed: u8, size: usize) -> Self {
-        let mut state = 0x9e37_79b9_7f4a_7c15_u64 ^ u64::from(seed);
-        // No block of a download's begins with the same bytes as another.
-        let block = (0..size.clamp(1, (1 << 20) + 7)).map(|_| {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            state.to_le_bytes()[3]
-        });
-        Self::repeated(block.collect(), size as u64)
-    }
-
-    /// The parts of the block that make up this range of the file.
-    pub(crate) fn parts(&self, from: u64, to: u64) -> impl Iterator<Item = &[u8]> {
-        let length = self.block.len() as u64;
-        let mut at = from;
-        std::iter::from_fn(move || {
-            let start = usize::try_from(at % length).unwrap();
-            let rest = usize::try_from(to.checked_sub(at).filter(|rest| *rest > 0)?).unwrap();
-            let part = &self.block[start..self.block.len().min(start + rest)];
-            at += part.len() as u64;
-            Some(part)
-        })
-    }
-
-    pub(crate) fn bytes(&self) -> Vec<u8> {
-        self.parts(0, self.size).flatten().copied().collect()
-    }
-
-    pub(crate) fn sha256(&self) -> String {
-        let mut hasher = sha2::Sha256::default();
-        for part in self.parts(0, self.size) {
-            sha2::Digest::update(&mut hasher, part);
-        }
-        hex(&sha2::Digest::finalize(hasher))
-    }
-
-    pub(crate) fn git_blob(&self) -> String {
-        let mut hasher = sha1::Sha1::new();
-        hasher.update(format!("blob {}\0", self.size));
-        for part in self.parts(0, self.size) {
-            hasher.update(part);
-        }
-        hex(&hasher.finalize())
-    }
-}
+use super::double::{Answer, Asked, Content, Server};
 
 /// A file as the hub lists it.
 #[derive(Clone)]
@@ -85,47 +20,6 @@ struct File {
     git_blob: String,
 }
 
-/// How an answer goes wrong.
-#[derive(Debug, Clone)]
-pub(crate) enum Fault {
-    /// This status, with these headers, each a line.
-    Status(u16, &'static str),
-    /// The connection closes after so many bytes of the body.
-    Truncate(u64),
-    /// This byte of the file arrives with its bits turned.
-    Flip(u64),
-    /// A redirect to this address.
-    Redirect(String),
-    /// The head, and then nothing.
-    Stall,
-    /// The whole file, whatever range was asked, and without its length.
-    IgnoreRange,
-    /// The right bytes, but this header says otherwise.
-    Header(&'static str, String),
-    /// This body instead, as a good answer.
-    Body(Vec<u8>),
-    /// So many bytes each time, with a pause before each.
-    Slow(usize, Duration),
-}
-
-struct Planned {
-    /// Part of the path that it applies to, after `hub` or `cdn`.
-    at: String,
-    fault: Fault,
-    times: usize,
-}
-
-/// A request that was answered.
-#[derive(Debug, Clone)]
-pub(crate) struct Request {
-    /// `hub/…` or `cdn/…`: the host's role and the path with its query.
-    pub(crate) path: String,
-    pub(crate) range: Option<String>,
-    pub(crate) token: Option<String>,
-    /// Bytes of the body that were sent.
-    pub(crate) sent: u64,
-}
-
 #[derive(Default)]
 struct State {
     repositories: BTreeMap<String, BTreeMap<String, File>>,
@@ -133,10 +27,6 @@ struct State {
     heads: BTreeMap<String, String>,
     /// What the commits before held.
     past: BTreeMap<(String, String), BTreeMap<String, File>>,
-    faults: Vec<Planned>,
-    requests: Vec<Request>,
-    /// So many of them don't count any more.
-    forgotten: usize,
     /// Entries per page of a tree.
     page: usize,
     /// Who may read; anybody without.
@@ -152,6 +42,15 @@ pub(crate) struct HubDouble {
     /// Of the host with the large files.
     cdn: String,
     state: Arc<Mutex<State>>,
+    server: Server,
+}
+
+impl Deref for HubDouble {
+    type Target = Server;
+
+    fn deref(&self) -> &Server {
+        &self.server
+    }
 }
 
 /// The commit of everything, until a repository advances.
@@ -159,25 +58,15 @@ pub(crate) const COMMIT: &str = "0123456789abcdef0123456789abcdef01234567";
 
 impl HubDouble {
     pub(crate) fn start() -> Self {
-        let hub = TcpListener::bind("127.0.0.1:0").unwrap();
+        let (hub, url) = Server::listen("127.0.0.1");
         // Another host, not another port of the same one.
-        let cdn = TcpListener::bind("127.0.0.2:0").unwrap();
-        let double = Self {
-            url: format!("http://{}", hub.local_addr().unwrap()),
-            cdn: format!("http://{}", cdn.local_addr().unwrap()),
-            state: Arc::new(Mutex::new(State { page: 1000, ..State::default() })),
-        };
-        for (role, listener) in [("hub", hub), ("cdn", cdn)] {
-            let double = double.clone();
-            std::thread::spawn(move || {
-                for stream in listener.incoming().flatten() {
-                    let double = double.clone();
-                    std::thread::spawn(move || {
-                        let _ = double.converse(role, &stream);
-                    });
-                }
-            });
-        }
+        let (other, cdn) = Server::listen("127.0.0.2");
+        let state = Arc::new(Mutex::new(State { page: 1000, ..State::default() }));
+        let double = Self { url, cdn, state, server: Server::default() };
+        let here = double.clone();
+        double.server.serve("hub", hub, move |asked| here.hub_answer(asked));
+        let there = double.clone();
+        double.server.serve("cdn", other, move |asked| there.cdn_answer(asked));
         double
     }
 
@@ -217,15 +106,6 @@ impl HubDouble {
         state.past.insert((repository.to_owned(), old), files);
     }
 
-    /// Lets answers to paths that contain `at` go wrong, so many times.
-    pub(crate) fn fault(&self, at: &str, times: usize, fault: Fault) {
-        self.state().faults.push(Planned { at: at.to_owned(), fault, times });
-    }
-
-    pub(crate) fn clear_faults(&self) {
-        self.state().faults.clear();
-    }
-
     pub(crate) fn pages_of(&self, entries: usize) {
         self.state().page = entries;
     }
@@ -237,101 +117,11 @@ impl HubDouble {
         state.gated = gated;
     }
 
-    pub(crate) fn requests(&self) -> Vec<Request> {
-        let state = self.state();
-        state.requests[state.forgotten..].to_vec()
-    }
-
-    pub(crate) fn forget_requests(&self) {
-        let mut state = self.state();
-        state.forgotten = state.requests.len();
-    }
-
-    /// Bytes of bodies that were sent to answer paths that contain `at`.
-    pub(crate) fn sent(&self, at: &str) -> u64 {
-        self.requests().iter().filter(|one| one.path.contains(at)).map(|one| one.sent).sum()
-    }
-
-    /// Answers one request after the other.
-    fn converse(&self, role: &str, stream: &TcpStream) -> std::io::Result<()> {
-        stream.set_nodelay(true)?;
-        let mut reader = BufReader::new(stream.try_clone()?);
-        loop {
-            let mut head = Vec::new();
-            loop {
-                let mut line = String::new();
-                if reader.read_line(&mut line)? == 0 {
-                    return Ok(());
-                }
-                let line = line.trim_end().to_owned();
-                if line.is_empty() {
-                    break;
-                }
-                head.push(line);
-            }
-            let mut words = head.first().map_or("", String::as_str).split(' ');
-            let (method, target) = (words.next().unwrap_or(""), words.next().unwrap_or(""));
-            let header = |name: &str| {
-                head.iter().skip(1).find_map(|line| {
-                    let (found, value) = line.split_once(':')?;
-                    found.eq_ignore_ascii_case(name).then(|| value.trim().to_owned())
-                })
-            };
-            let path = format!("{role}{target}");
-            let token = header("authorization");
-            let range = header("range");
-            let index = {
-                let mut state = self.state();
-                let token = token.clone();
-                state.requests.push(Request {
-                    path: path.clone(),
-                    range: range.clone(),
-                    token,
-                    sent: 0,
-                });
-                state.requests.len() - 1
-            };
-            let fault = self.next_fault(&path);
-            let mut answer = match role {
-                _ if !["GET", "HEAD"].contains(&method) => Answer::status(405, ""),
-                "hub" => self.hub_answer(target, token.as_deref()),
-                // Signed addresses and a token together are an error of whoever asks.
-                _ if token.is_some() => Answer::status(400, "x-double: a token"),
-                _ => self.cdn_answer(target),
-            };
-            let mut exchange = Exchange { double: self, index, stream, end: u64::MAX };
-            match fault {
-                Some(Fault::Status(status, headers)) => answer = Answer::status(status, headers),
-                Some(Fault::Redirect(to)) => {
-                    answer = Answer::status(302, &format!("location: {to}"));
-                }
-                Some(Fault::Truncate(after)) => exchange.end = after,
-                Some(Fault::Flip(at)) => answer.flip = Some(at),
-                Some(Fault::Stall) => answer.stall = true,
-                Some(Fault::IgnoreRange) => answer.ranges = false,
-                Some(Fault::Header(name, value)) => {
-                    answer.headers.retain(|line| !line.starts_with(name));
-                    answer.headers.push(format!("{name}: {value}"));
-                }
-                Some(Fault::Body(body)) => {
-                    answer.body = Content::repeated(body.clone(), body.len() as u64);
-                }
-                Some(Fault::Slow(bytes, pause)) => answer.slow = Some((bytes, pause)),
-                None => {}
-            }
-            exchange.answer(&answer, range.as_deref(), method == "HEAD")?;
+    fn hub_answer(&self, asked: &Asked) -> Answer {
+        if !["GET", "HEAD"].contains(&&*asked.method) {
+            return Answer::status(405, "");
         }
-    }
-
-    fn next_fault(&self, path: &str) -> Option<Fault> {
-        let mut state = self.state();
-        let planned =
-            state.faults.iter_mut().find(|one| one.times > 0 && path.contains(&one.at))?;
-        planned.times -= 1;
-        Some(planned.fault.clone())
-    }
-
-    fn hub_answer(&self, target: &str, token: Option<&str>) -> Answer {
+        let (target, token) = (&*asked.target, asked.header("authorization"));
         let state = self.state();
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
@@ -401,8 +191,15 @@ impl HubDouble {
         }
     }
 
-    fn cdn_answer(&self, target: &str) -> Answer {
-        let Some((path, "signature=secret")) = target.split_once('?') else {
+    fn cdn_answer(&self, asked: &Asked) -> Answer {
+        if !["GET", "HEAD"].contains(&&*asked.method) {
+            return Answer::status(405, "");
+        }
+        // Signed addresses and a token together are an error of whoever asks.
+        if asked.header("authorization").is_some() {
+            return Answer::status(400, "x-double: a token");
+        }
+        let Some((path, "signature=secret")) = asked.target.split_once('?') else {
             return Answer::status(403, "");
         };
         let state = self.state();
@@ -444,108 +241,4 @@ fn tree(files: &BTreeMap<String, File>, page: usize, path: &str, query: &str) ->
         answer.headers.push(format!("link: <{next}>; rel=\"next\""));
     }
     answer
-}
-
-struct Answer {
-    status: u16,
-    headers: Vec<String>,
-    body: Content,
-    ranges: bool,
-    flip: Option<u64>,
-    stall: bool,
-    slow: Option<(usize, Duration)>,
-}
-
-impl Answer {
-    fn of(body: Content) -> Self {
-        let headers = Vec::new();
-        Self { status: 200, headers, body, ranges: true, flip: None, stall: false, slow: None }
-    }
-
-    fn json(value: &serde_json::Value) -> Self {
-        let body = value.to_string().into_bytes();
-        let size = body.len() as u64;
-        Self::of(Content::repeated(body, size))
-    }
-
-    fn status(status: u16, headers: &str) -> Self {
-        let headers = headers.lines().map(str::to_owned).collect();
-        Self { status, headers, ..Self::of(Content::repeated(vec![0], 0)) }
-    }
-}
-
-/// One request and its answer.
-struct Exchange<'a> {
-    double: &'a HubDouble,
-    index: usize,
-    stream: &'a TcpStream,
-    /// The connection closes after so many bytes of the body.
-    end: u64,
-}
-
-impl Exchange<'_> {
-    fn answer(
-        &mut self,
-        answer: &Answer,
-        range: Option<&str>,
-        head_only: bool,
-    ) -> std::io::Result<()> {
-        let size = answer.body.size;
-        let asked = range.filter(|_| answer.ranges && answer.status == 200).map(|range| {
-            let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-            (from.parse::<u64>().unwrap(), to.parse().map_or(size, |to: u64| size.min(to + 1)))
-        });
-        let (first, from, to) = match asked {
-            Some((from, to)) if from < to => {
-                let range = format!("content-range: bytes {from}-{}/{size}", to - 1);
-                (format!("206 Part\r\n{range}"), from, to)
-            }
-            Some(_) => ("416 Range".to_owned(), 0, 0),
-            None => (format!("{} Told", answer.status), 0, size),
-        };
-        let mut lines = vec![format!("HTTP/1.1 {first}")];
-        lines.extend_from_slice(&answer.headers);
-        // Without a length, the body lasts as long as the connection.
-        lines.push(if answer.ranges {
-            format!("content-length: {}", to - from)
-        } else {
-            "connection: close".to_owned()
-        });
-        let head = lines.join("\r\n") + "\r\n\r\n";
-        self.stream.write_all(head.as_bytes())?;
-        if head_only {
-            return Ok(());
-        }
-        if answer.stall {
-            std::thread::sleep(Duration::from_secs(60));
-        }
-        let mut at = from;
-        for part in answer.body.parts(from, to) {
-            let piece = answer.slow.map_or(part.len().max(1), |(bytes, _)| bytes);
-            for piece in part.chunks(piece) {
-                if let Some((_, pause)) = answer.slow {
-                    std::thread::sleep(pause);
-                }
-                self.send(piece, at, answer.flip)?;
-                at += piece.len() as u64;
-            }
-        }
-        if answer.ranges { Ok(()) } else { Err(std::io::ErrorKind::ConnectionAborted.into()) }
-    }
-
-    fn send(&mut self, piece: &[u8], at: u64, flip: Option<u64>) -> std::io::Result<()> {
-        let room = usize::try_from(self.end).unwrap_or(usize::MAX).min(piece.len());
-        let turned = flip.and_then(|flip| usize::try_from(flip.checked_sub(at)?).ok());
-        match turned.filter(|turned| *turned < room) {
-            Some(turned) => {
-                let mut piece = piece[..room].to_vec();
-                piece[turned] = !piece[turned];
-                self.stream.write_all(&piece)?;
-            }
-            None => self.stream.write_all(&piece[..room])?,
-        }
-        self.end -= room as u64;
-        self.double.state().requests[self.index].sent += room as u64;
-        if room < piece.len() { Err(std::io::ErrorKind::ConnectionAborted.into()) } else { Ok(()) }
-    }
 }

@@ -2,7 +2,8 @@
 
 use std::path::PathBuf;
 
-use super::hub::{COMMIT, Content, HubDouble};
+use super::double::Content;
+use super::hub::{COMMIT, HubDouble};
 use super::project::{Project, Ran};
 
 pub(crate) const SPEC: &str = "specs/tiny.toml";

@@ -3,6 +3,7 @@
 #![allow(dead_code, reason = "each test binary uses a part of this")]
 
 pub(crate) mod debian;
+pub(crate) mod double;
 pub(crate) mod engines;
 pub(crate) mod hub;
 pub(crate) mod hubbed;

@@ -25,6 +25,7 @@ const REQUIREMENTS: &[&str] = &[
 
 /// The program.
 pub(crate) struct Olah {
+    python: PathBuf,
     program: PathBuf,
 }
 
@@ -50,7 +51,8 @@ impl Olah {
             return None;
         }
         let venv = peers::venv("olah", REQUIREMENTS)?;
-        Some(Self { program: venv.join("bin/olah-cli") })
+        let bin = venv.join("bin");
+        Some(Self { python: bin.join("python"), program: bin.join("olah-cli") })
     }
 
     /// Serves the repositories below `mirror`, and asks nobody else.
@@ -67,7 +69,9 @@ impl Olah {
         );
         fs::write(at("config.toml"), config).unwrap();
         let log = fs::File::create(at("log")).unwrap();
-        let child = Command::new(&self.program)
+        // Its first line names the Python of the checkout that it was installed in.
+        let child = Command::new(&self.python)
+            .arg(&self.program)
             .args(["--config", &at("config.toml"), "--log-path", &at("logs")])
             .args(["--host", "127.0.0.1", "--port", &port.to_string()])
             .current_dir(directory.path())

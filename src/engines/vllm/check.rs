@@ -74,6 +74,16 @@ pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
             ),
             help: "`goatbuild lock` reads it, where the index gives parts of files".to_owned(),
         });
+    } else if locked.is_missing {
+        let image = &model.image.value;
+        checked.problems.push(FlagProblem {
+            flag: None,
+            message: format!("the image `{image}` has no vllm"),
+            help: format!(
+                "write `vllm==VERSION` in the requirements of images/{image}.toml, or `name` in \
+                 [engine] for another engine"
+            ),
+        });
     }
     checked.warnings.extend(tools(model));
     checked

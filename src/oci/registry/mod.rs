@@ -5,6 +5,7 @@
 //!   redirect leads to: downloads are often served by another one.
 //! - No registry but loopback and those that the project names is spoken to without TLS.
 
+mod challenge;
 mod client;
 mod credentials;
 mod error;
