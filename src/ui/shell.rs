@@ -17,7 +17,7 @@ pub fn for_shell(text: &str) -> String {
 pub fn command_text(environment: &BTreeMap<String, String>, command: &[String]) -> String {
     let mut text = String::new();
     for (name, value) in environment {
-        let _ = write!(text, "{name}={} \\\n", for_shell(value));
+        let _ = writeln!(text, "{name}={} \\", for_shell(value));
     }
     for (at, word) in command.iter().enumerate() {
         let before = match at {
