@@ -16,6 +16,7 @@ use sha2::{Digest as _, Sha256};
 use crate::event::Reporter;
 
 pub use error::FetchError;
+pub(crate) use error::until;
 pub use range::{Bytes, Part};
 pub use retry::Patience;
 pub(crate) use retry::{Failure, Retry};
@@ -57,6 +58,13 @@ impl Fetcher {
             value.set_sensitive(true);
         }
         Self { authorization: value, ..self.clone() }
+    }
+
+    /// The same fetcher, waiting at least so long where a server asks for it.
+    #[must_use]
+    pub(crate) fn waiting(&self, longest: Duration) -> Self {
+        let longest_wait = self.patience.longest_wait.max(longest);
+        Self { patience: Patience { longest_wait, ..self.patience.clone() }, ..self.clone() }
     }
 
     fn get(&self, url: &str) -> Result<RequestBuilder, Failure> {
@@ -268,7 +276,11 @@ impl Fetcher {
         loop {
             match self.attempt(url, expected, to, counted, reporter).await {
                 Ok(()) => return Ok(()),
-                Err(failure) => retry.pause(failure).await?,
+                Err(failure) => retry.pause(failure).await.inspect_err(|error| {
+                    if !matches!(error, FetchError::Cancelled(_)) {
+                        forget_empty(to);
+                    }
+                })?,
             }
         }
     }
@@ -290,11 +302,17 @@ impl Fetcher {
         if status.is_success() {
             return Ok(response);
         }
+        let asked = retry_after(&response);
+        let too_long = asked.filter(|asked| *asked > self.patience.longest_wait);
         let failed = |attempts| FetchError::Status {
             url: without_credentials(url),
             status: status.as_u16(),
             attempts,
+            after: too_long,
         };
+        if too_long.is_some() {
+            return Err(Failure::Final(failed(1)));
+        }
         Err(match status {
             StatusCode::NOT_FOUND | StatusCode::GONE => Failure::Final(FetchError::Gone {
                 url: without_credentials(url),
@@ -303,16 +321,19 @@ impl Fetcher {
             StatusCode::TOO_MANY_REQUESTS
             | StatusCode::REQUEST_TIMEOUT
             | StatusCode::RANGE_NOT_SATISFIABLE => {
-                Failure::Transient(failed(self.patience.attempts), retry_after(&response))
+                Failure::Transient(failed(self.patience.attempts), asked)
             }
             _ if status.is_server_error() => {
-                Failure::Transient(failed(self.patience.attempts), retry_after(&response))
+                Failure::Transient(failed(self.patience.attempts), asked)
             }
             _ => Failure::Final(failed(1)),
         })
     }
 
     fn broken(&self, url: &str, error: &reqwest::Error) -> Failure {
+        if error.is_redirect() {
+            return Failure::Final(FetchError::Redirects { url: without_credentials(url) });
+        }
         Failure::Transient(self.network(url, innermost(error)), None)
     }
 
@@ -336,6 +357,14 @@ fn advance_to(have: u64, counted: &mut u64, reporter: &Reporter) -> Result<(), F
 fn discarded(error: FetchError, part: &Path, resumed: bool) -> Failure {
     let _ = std::fs::remove_file(part);
     if resumed { Failure::Transient(error, None) } else { Failure::Final(error) }
+}
+
+/// Removes a part that nothing came of.
+fn forget_empty(to: &Path) {
+    let part = part_name(to);
+    if std::fs::metadata(&part).is_ok_and(|found| found.len() == 0) {
+        let _ = std::fs::remove_file(part);
+    }
 }
 
 /// The URL as messages and locks may show it: without user name and password.

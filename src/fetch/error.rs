@@ -1,6 +1,7 @@
 //! Why a download failed.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use miette::Diagnostic;
 use thiserror::Error;
@@ -23,7 +24,7 @@ pub enum FetchError {
         status: u16,
     },
     /// The server answered with an error, also after retries.
-    #[error("{url} answered HTTP {status} {attempts} time(s)")]
+    #[error("{url} answered HTTP {status} {attempts} time(s){}", until(after.as_ref()))]
     #[diagnostic(
         code(goatbuild::fetch::status),
         help(
@@ -37,6 +38,18 @@ pub enum FetchError {
         status: u16,
         /// How often it was asked.
         attempts: u32,
+        /// When it would answer again, if that is later than anybody waits for.
+        after: Option<Duration>,
+    },
+    /// One address leads to the next without an end.
+    #[error("{url} leads from one address to the next without an end")]
+    #[diagnostic(
+        code(goatbuild::fetch::redirects),
+        help("the server or a proxy before it is set up wrongly; check HTTPS_PROXY")
+    )]
+    Redirects {
+        /// Where it began.
+        url: String,
     },
     /// The connection failed, broke or stalled, also after retries.
     #[error("{url} could not be fetched, tried {attempts} time(s): {reason}")]
@@ -123,4 +136,9 @@ pub enum FetchError {
     #[error(transparent)]
     #[diagnostic(code(goatbuild::interrupted))]
     Cancelled(#[from] Cancelled),
+}
+
+/// The end of a message about a server that wants to be left alone.
+pub(crate) fn until(after: Option<&Duration>) -> String {
+    after.map(|after| format!("; it answers again in {} s", after.as_secs())).unwrap_or_default()
 }

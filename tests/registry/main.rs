@@ -2,6 +2,8 @@
 
 #![cfg(target_os = "linux")]
 
+mod faults;
+mod faulty;
 mod pull;
 mod push;
 
@@ -10,12 +12,16 @@ mod support;
 
 use std::collections::BTreeMap;
 use std::fs;
+use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use goatbuild::oci::{Compression, LayerRef};
 use goatbuild::platform::Architecture;
+use serde_json::{Value, json};
 use support::peers;
 use support::project::Project;
-use support::registry::{Bases, DockerRegistry, skopeo};
+use support::registry::{Bases, DockerRegistry, USER, skopeo};
 
 /// The files of the image whose base is asked for.
 pub(crate) fn image_file(base: &str, more: &str) -> String {
@@ -92,4 +98,37 @@ pub(crate) fn environment(inspected: &serde_json::Value) -> BTreeMap<String, Str
         line.split_once('=').map(|(name, value)| (name.to_owned(), value.to_owned()))
     };
     lines.filter_map(split).collect()
+}
+
+/// Has this file as Docker's configuration.
+pub(crate) fn configured(project: &mut Project, config: &Value) {
+    let directory = project.root().with_file_name("docker");
+    fs::create_dir_all(&directory).expect("a directory");
+    fs::write(directory.join("config.json"), config.to_string()).expect("a file");
+    project.variable("DOCKER_CONFIG", &directory.display().to_string());
+}
+
+/// The entry of a user with a password, as `docker login` writes it.
+pub(crate) fn entry(host: &str, password: &str) -> Value {
+    let both = STANDARD.encode(format!("{USER}:{password}"));
+    json!({ "auths": { host: { "auth": both } } })
+}
+
+/// Fails the test if any of these is in a file below the directory.
+pub(crate) fn nowhere(directory: &Path, secrets: &[&str]) {
+    for entry in fs::read_dir(directory).expect("a directory") {
+        let path = entry.expect("an entry").path();
+        if path.is_symlink() {
+            continue;
+        }
+        if path.is_dir() {
+            nowhere(&path, secrets);
+            continue;
+        }
+        let bytes = fs::read(&path).expect("a file");
+        for secret in secrets {
+            let found = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
+            assert!(!found, "{} holds a password", path.display());
+        }
+    }
 }

@@ -2,11 +2,10 @@
 
 use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use goatbuild::event::Reporter;
 use goatbuild::fetch::{Fetcher, Patience};
@@ -16,7 +15,7 @@ use goatbuild::platform::Architecture;
 
 use super::support::project::Project;
 use super::support::registry::{DockerRegistry, PASSWORD, USER, skopeo};
-use super::{World, image_file, inspect};
+use super::{World, configured, entry, image_file, inspect, nowhere};
 
 /// A project with its image built, and a registry.
 fn built(guarded: bool) -> Option<(Project, DockerRegistry)> {
@@ -24,39 +23,6 @@ fn built(guarded: bool) -> Option<(Project, DockerRegistry)> {
     let project = Project::new()?;
     let registry = if guarded { DockerRegistry::guarded() } else { DockerRegistry::open() }?;
     Some((project, registry))
-}
-
-/// Docker's configuration directory with this file.
-fn configured(project: &mut Project, config: &Value) {
-    let directory = project.root().with_file_name("docker");
-    fs::create_dir_all(&directory).expect("a directory");
-    fs::write(directory.join("config.json"), config.to_string()).expect("a file");
-    project.variable("DOCKER_CONFIG", &directory.display().to_string());
-}
-
-/// The entry of a user with a password, as `docker login` writes it.
-fn entry(registry: &DockerRegistry, password: &str) -> Value {
-    let both = STANDARD.encode(format!("{USER}:{password}"));
-    json!({ "auths": { &registry.host: { "auth": both } } })
-}
-
-/// Fails the test if any of these is in a file below the directory.
-fn nowhere(directory: &Path, secrets: &[&str]) {
-    for entry in fs::read_dir(directory).expect("a directory") {
-        let path = entry.expect("an entry").path();
-        if path.is_symlink() {
-            continue;
-        }
-        if path.is_dir() {
-            nowhere(&path, secrets);
-            continue;
-        }
-        let bytes = fs::read(&path).expect("a file");
-        for secret in secrets {
-            let found = bytes.windows(secret.len()).any(|part| part == secret.as_bytes());
-            assert!(!found, "{} holds a password", path.display());
-        }
-    }
 }
 
 fn digest_there(registry: &DockerRegistry, name: &str) -> String {
@@ -137,7 +103,7 @@ fn credentials_come_from_dockers_file_or_a_helper_and_stay_there() {
     push(&project, "0").exits(1).says(&["goatbuild::registry::unauthorized", "wants credentials"]);
 
     let wrong = "not-the-one";
-    configured(&mut project, &entry(&registry, wrong));
+    configured(&mut project, &entry(&registry.host, wrong));
     let ran = push(&project, "0").exits(1);
     let ran = ran.says(&["goatbuild::registry::unauthorized", "refuses the credentials"]);
     let encoded = STANDARD.encode(format!("{USER}:{wrong}"));
@@ -147,7 +113,7 @@ fn credentials_come_from_dockers_file_or_a_helper_and_stay_there() {
     nowhere(&project.root(), &[wrong, &encoded]);
     assert_eq!(registry.answered(&["PUT"]), 0, "{}", registry.log());
 
-    configured(&mut project, &entry(&registry, PASSWORD));
+    configured(&mut project, &entry(&registry.host, PASSWORD));
     let ran = push(&project, "1").exits(0);
     assert_eq!(digest_there(&registry, "goat/tiny:1"), digest);
     let encoded = STANDARD.encode(format!("{USER}:{PASSWORD}"));

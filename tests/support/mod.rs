@@ -13,3 +13,4 @@ pub(crate) mod peers;
 pub(crate) mod project;
 pub(crate) mod quickstart;
 pub(crate) mod registry;
+pub(crate) mod registry_double;

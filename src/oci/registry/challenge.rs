@@ -4,17 +4,26 @@ use std::sync::atomic::Ordering;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use reqwest::header::{AUTHORIZATION, HeaderValue, WWW_AUTHENTICATE};
-use reqwest::{Response, StatusCode, Url};
+use reqwest::header::{AUTHORIZATION, CONTENT_TYPE, HeaderValue, WWW_AUTHENTICATE};
+use reqwest::redirect::Policy;
+use reqwest::{RequestBuilder, Response, StatusCode, Url};
 use serde::Deserialize;
 
 use super::RegistryError;
 use super::client::Registry;
 use super::credentials::{self, Credential};
-use crate::fetch::Retry;
+use crate::fetch::{FetchError, Retry, client_builder, innermost};
 use crate::spec::ImageReference;
 
+/// What is asked for, in messages.
+const TOKEN: &str = " (a token)";
+
 impl Registry {
+    /// Whether this answer asks who is asking; what a redirect led to may not.
+    pub(super) fn is_challenge(&self, response: &Response) -> bool {
+        response.status() == StatusCode::UNAUTHORIZED && self.owns(response.url())
+    }
+
     /// Gets another header after one was refused, unless somebody else already has.
     pub(super) async fn renew(
         &self,
@@ -45,7 +54,7 @@ impl Registry {
             if realm.scheme() != "https" && self.has_tls() {
                 return Err(unknown("its tokens come from a place without TLS"));
             }
-            let token = self.token(realm, &challenge, credential.as_ref()).await?;
+            let token = self.token(&realm, &challenge, credential.as_ref()).await?;
             format!("Bearer {token}")
         } else {
             match &credential {
@@ -63,84 +72,122 @@ impl Registry {
     /// Exchanges a credential, or nothing, for a token for this repository.
     async fn token(
         &self,
-        realm: Url,
+        realm: &Url,
         challenge: &Challenge,
         credential: Option<&Credential>,
+    ) -> Result<String, RegistryError> {
+        let own = format!("repository:{}:{}", self.reference.repository, self.access.actions());
+        let mut scopes = vec![own];
+        scopes.extend(self.mount().map(|from| format!("repository:{from}:pull")));
+        match self.exchange(realm, challenge, credential, &scopes).await {
+            // Blobs are sent, then: not to read another repository is no reason to fail.
+            Err(RegistryError::Unauthorized { .. }) if scopes.len() > 1 => {
+                self.forget_mount();
+                self.exchange(realm, challenge, credential, &scopes[..1]).await
+            }
+            outcome => outcome,
+        }
+    }
+
+    async fn exchange(
+        &self,
+        realm: &Url,
+        challenge: &Challenge,
+        credential: Option<&Credential>,
+        scopes: &[String],
     ) -> Result<String, RegistryError> {
         #[derive(Deserialize)]
         struct Answer {
             token: Option<String>,
             access_token: Option<String>,
         }
-        let own = format!("repository:{}:{}", self.reference.repository, self.access.actions());
-        let mount = self.mount.iter().map(|from| format!("repository:{from}:pull"));
-        let scopes: Vec<String> = std::iter::once(own).chain(mount).collect();
-        let joined = scopes.join(" ");
+        let place = realm.host_str().unwrap_or_default().to_owned();
+        let unknown = |reason: String| RegistryError::Challenge {
+            registry: self.reference.registry.clone(),
+            reason,
+        };
         let mut retry = Retry::new(self.fetcher.patience());
         loop {
-            let client = self.client()?;
-            let mut parameters: Vec<(&str, &str)> = Vec::new();
-            if let Some(service) = &challenge.service {
-                parameters.push(("service", service));
-            }
-            let request = match credential {
-                Some(Credential::Identity(token)) => {
-                    parameters.extend([
-                        ("scope", joined.as_str()),
-                        ("grant_type", "refresh_token"),
-                        ("client_id", "goatbuild"),
-                        ("refresh_token", token),
-                    ]);
-                    let mut form = realm.clone();
-                    form.query_pairs_mut().clear().extend_pairs(parameters);
-                    client
-                        .post(realm.clone())
-                        .header("content-type", "application/x-www-form-urlencoded")
-                        .body(form.query().unwrap_or_default().to_owned())
-                }
-                other => {
-                    parameters.extend(scopes.iter().map(|scope| ("scope", scope.as_str())));
-                    let mut url = realm.clone();
-                    url.query_pairs_mut().extend_pairs(parameters);
-                    match other {
-                        Some(Credential::Password { user, password }) => {
-                            client.get(url).header(AUTHORIZATION, basic(user, password))
-                        }
-                        _ => client.get(url),
-                    }
-                }
-            };
+            let request = self.token_request(realm, challenge, credential, scopes)?;
             let outcome = match request.send().await {
-                Ok(response)
-                    if [
-                        StatusCode::UNAUTHORIZED,
-                        StatusCode::FORBIDDEN,
-                        StatusCode::BAD_REQUEST,
-                    ]
-                    .contains(&response.status()) =>
-                {
-                    return Err(self.unauthorized());
-                }
-                Ok(response) => self.judged(response, "token"),
-                Err(error) => Err(self.broken(&error)),
+                Ok(response) => match response.status() {
+                    StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
+                        return Err(self.unauthorized());
+                    }
+                    status if status.is_success() || is_passing(status) => {
+                        self.judged(response, TOKEN)
+                    }
+                    status => {
+                        let status = status.as_u16();
+                        let reason =
+                            format!("{place}, which gives its tokens, answers HTTP {status}");
+                        return Err(unknown(reason));
+                    }
+                },
+                Err(error) => Err(self.broken(&error, TOKEN)),
             };
             let outcome = match outcome {
-                Ok(mut response) => self.body(&mut response).await,
+                Ok(mut response) => self.body(&mut response, TOKEN).await,
                 Err(failure) => Err(failure),
             };
             match outcome {
                 Ok(body) => {
                     let answer = serde_json::from_slice::<Answer>(&body).ok();
                     let token = answer.and_then(|it| it.token.or(it.access_token));
-                    return token.ok_or_else(|| RegistryError::Challenge {
-                        registry: self.reference.registry.clone(),
-                        reason: "what gives its tokens gave none".to_owned(),
-                    });
+                    return token.ok_or_else(|| unknown(format!("{place} gives no token")));
                 }
                 Err(failure) => retry.pause(failure).await?,
             }
         }
     }
+
+    fn token_request(
+        &self,
+        realm: &Url,
+        challenge: &Challenge,
+        credential: Option<&Credential>,
+        scopes: &[String],
+    ) -> Result<RequestBuilder, RegistryError> {
+        let service = challenge.service.iter().map(|service| ("service", service.as_str()));
+        let mut url = realm.clone();
+        if let Some(Credential::Identity(token)) = credential {
+            let scopes = scopes.join(" ");
+            let mut form = realm.clone();
+            form.query_pairs_mut().clear().extend_pairs(service).extend_pairs([
+                ("scope", scopes.as_str()),
+                ("grant_type", "refresh_token"),
+                ("client_id", "goatbuild"),
+                ("refresh_token", token),
+            ]);
+            let form = form.query().unwrap_or_default().to_owned();
+            // A redirect would take the form along, to whatever host it leads.
+            let client = client_builder()
+                .redirect(Policy::none())
+                .connect_timeout(self.fetcher.patience().stall)
+                .read_timeout(self.fetcher.patience().stall)
+                .build()
+                .map_err(|error| FetchError::Client { reason: innermost(&error) })?;
+            self.client()?;
+            let kind = "application/x-www-form-urlencoded";
+            return Ok(client.post(url).header(CONTENT_TYPE, kind).body(form));
+        }
+        let scopes = scopes.iter().map(|scope| ("scope", scope.as_str()));
+        url.query_pairs_mut().extend_pairs(service).extend_pairs(scopes);
+        let request = self.client()?.get(url);
+        Ok(match credential {
+            // reqwest drops it when a redirect changes host or port.
+            Some(Credential::Password { user, password }) => {
+                request.header(AUTHORIZATION, basic(user, password))
+            }
+            _ => request,
+        })
+    }
+}
+
+/// Whether asking again may help.
+fn is_passing(status: StatusCode) -> bool {
+    status.is_server_error()
+        || [StatusCode::TOO_MANY_REQUESTS, StatusCode::REQUEST_TIMEOUT].contains(&status)
 }
 
 fn basic(user: &str, password: &str) -> String {

@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
@@ -13,6 +14,9 @@ use super::manifest::{ACCEPT as MANIFESTS, BlobRef};
 use crate::event::Reporter;
 use crate::fetch::{Expected, Failure, FetchError, Fetcher, Retry, hex, innermost, retry_after};
 use crate::spec::{ImageReference, is_digest};
+
+/// Registries limit requests by the minute or by the hour; an hour is not waited.
+const LONGEST_ASKED_WAIT: Duration = Duration::from_secs(330);
 
 /// No manifest or token is larger.
 const LIMIT: usize = 8 << 20;
@@ -57,12 +61,16 @@ pub(super) struct Registry {
     pub(super) access: Access,
     /// Another repository that is read as well: blobs are mounted from it.
     pub(super) mount: Option<String>,
+    /// Whether this user may, as far as anybody said.
+    may_mount: AtomicBool,
     /// Where all paths begin: `https://host/v2/`.
     root: String,
     /// The header that the registry accepted last, or was just given for it.
     pub(super) authorization: Mutex<Option<HeaderValue>>,
     /// Whether this user has credentials for it, as far as it asked for any.
     pub(super) known: AtomicBool,
+    /// Whether it let us in, with the header that is kept.
+    is_open: AtomicBool,
 }
 
 impl Registry {
@@ -79,20 +87,32 @@ impl Registry {
         let plain = is_loopback(host) || settings.plain_http.iter().any(|it| it == host);
         let scheme = if plain { "http" } else { "https" };
         Self {
-            fetcher: fetcher.clone(),
+            fetcher: fetcher.waiting(LONGEST_ASKED_WAIT),
             reference: reference.clone(),
             settings: settings.clone(),
             access,
             mount: None,
+            may_mount: AtomicBool::new(true),
             root: format!("{scheme}://{host}/v2/"),
             authorization: Mutex::new(None),
             known: AtomicBool::new(false),
+            is_open: AtomicBool::new(false),
         }
     }
 
     /// The URL of a path below the repository.
     pub(super) fn url(&self, path: &str) -> String {
         format!("{}{}/{path}", self.root, self.reference.repository)
+    }
+
+    /// The repository to mount from, unless that was refused.
+    pub(super) fn mount(&self) -> Option<&str> {
+        self.mount.as_deref().filter(|_| self.may_mount.load(Ordering::Relaxed))
+    }
+
+    /// What may not be read can't be mounted from.
+    pub(super) fn forget_mount(&self) {
+        self.may_mount.store(false, Ordering::Relaxed);
     }
 
     /// Whether it is this registry's own address, to which credentials may go.
@@ -111,7 +131,7 @@ impl Registry {
         let path = format!("manifests/{name}");
         loop {
             let mut response = self.request(Method::GET, &path, Some(MANIFESTS)).await?;
-            match self.body(&mut response).await {
+            match self.body(&mut response, &path).await {
                 Ok(body) => {
                     let found = format!("sha256:{}", hex(&Sha256::digest(&body)));
                     if is_digest(name) && found != name {
@@ -131,9 +151,10 @@ impl Registry {
     pub(super) async fn body(
         &self,
         response: &mut Response,
+        path: &str,
     ) -> Result<Vec<u8>, Failure<RegistryError>> {
         let mut body = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error, path))? {
             body.extend_from_slice(&chunk);
             if body.len() > LIMIT {
                 let reason = format!("its manifest has more than {LIMIT} bytes");
@@ -168,6 +189,12 @@ impl Registry {
                 Err(error) => return Err(self.explained(error, &blob.digest)),
             }
         }
+    }
+
+    /// Settles who is asking, unless an answer has.
+    pub(super) async fn knock(&self) -> Result<(), RegistryError> {
+        self.client()?;
+        if self.is_open.load(Ordering::Relaxed) { Ok(()) } else { self.enter(None).await }
     }
 
     /// Settles who is asking, so that what follows needs no second try.
@@ -210,16 +237,19 @@ impl Registry {
             }
             let sent = Self::authorized(request, used.as_ref()).send().await;
             if let Ok(response) = &sent
-                && response.status() == StatusCode::UNAUTHORIZED
+                && self.is_challenge(response)
                 && !renewed
             {
                 renewed = true;
                 self.renew(used, response).await?;
                 continue;
             }
-            let judged = sent.map_err(|error| self.broken(&error));
+            let judged = sent.map_err(|error| self.broken(&error, path));
             match judged.and_then(|response| self.judged(response, path)) {
-                Ok(response) => return Ok(response),
+                Ok(response) => {
+                    self.is_open.store(true, Ordering::Relaxed);
+                    return Ok(response);
+                }
                 Err(failure) => retry.pause(failure).await?,
             }
         }
@@ -263,14 +293,19 @@ impl Registry {
             return Ok(response);
         }
         let wait = retry_after(&response);
+        let too_long = wait.filter(|wait| *wait > self.fetcher.patience().longest_wait);
         let failed = |attempts| RegistryError::Status {
             registry: self.reference.registry.clone(),
             status: status.as_u16(),
             attempts,
-            what: format!("{}/{path}", self.reference.repository),
+            what: self.what(path),
+            after: too_long,
         };
         Err(match status {
-            StatusCode::UNAUTHORIZED => Failure::Final(self.unauthorized()),
+            _ if too_long.is_some() => Failure::Final(failed(1)),
+            StatusCode::UNAUTHORIZED if self.owns(response.url()) => {
+                Failure::Final(self.unauthorized())
+            }
             StatusCode::FORBIDDEN => Failure::Final(self.denied()),
             StatusCode::NOT_FOUND | StatusCode::GONE => Failure::Final(self.not_found(path)),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
@@ -283,13 +318,24 @@ impl Registry {
         })
     }
 
-    pub(super) fn broken(&self, error: &reqwest::Error) -> Failure<RegistryError> {
+    /// A connection that broke, or never ended, when asked for a path.
+    pub(super) fn broken(&self, error: &reqwest::Error, path: &str) -> Failure<RegistryError> {
+        let registry = self.reference.registry.clone();
+        if error.is_redirect() {
+            let what = self.what(path);
+            return Failure::Final(RegistryError::Redirects { registry, what });
+        }
         let error = RegistryError::Network {
-            registry: self.reference.registry.clone(),
+            registry,
             reason: innermost(error),
             attempts: self.fetcher.patience().attempts,
         };
         Failure::Transient(error, None)
+    }
+
+    /// What a path below the repository stands for, in messages.
+    fn what(&self, path: &str) -> String {
+        format!("{}{}", self.reference.repository, name(path))
     }
 
     pub(super) fn unauthorized(&self) -> RegistryError {
@@ -305,11 +351,7 @@ impl Registry {
 
     fn not_found(&self, path: &str) -> RegistryError {
         let ImageReference { registry, repository, .. } = self.reference.clone();
-        let name = match path.rsplit('/').next().unwrap_or_default() {
-            digest if digest.starts_with("sha256:") => format!("@{digest}"),
-            tag => format!(":{tag}"),
-        };
-        RegistryError::NotFound { registry, repository, name }
+        RegistryError::NotFound { registry, repository, name: name(path) }
     }
 
     /// A download's error, in a registry's words.
@@ -319,9 +361,12 @@ impl Registry {
             FetchError::Gone { .. } => self.not_found(digest),
             FetchError::Status { status: 401, .. } => self.unauthorized(),
             FetchError::Status { status: 403, .. } => self.denied(),
-            FetchError::Status { status, attempts, .. } => {
-                let what = format!("{}@{digest}", self.reference.repository);
-                RegistryError::Status { registry, status, attempts, what }
+            FetchError::Status { status, attempts, after, .. } => {
+                let what = self.what(digest);
+                RegistryError::Status { registry, status, attempts, what, after }
+            }
+            FetchError::Redirects { .. } => {
+                RegistryError::Redirects { registry, what: self.what(digest) }
             }
             FetchError::Mismatch { what: "SHA-256", found, .. } => RegistryError::Digest {
                 what: format!("a blob of {}", self.reference),
@@ -336,6 +381,16 @@ impl Registry {
             }
             other => other.into(),
         }
+    }
+}
+
+/// The end of a path as an image's reference has it: `:tag` or `@digest`; nothing for an upload.
+fn name(path: &str) -> String {
+    match path.rsplit('/').next().unwrap_or_default() {
+        digest if digest.starts_with("sha256:") => format!("@{digest}"),
+        "" => String::new(),
+        what if what.starts_with(' ') => what.to_owned(),
+        tag => format!(":{tag}"),
     }
 }
 

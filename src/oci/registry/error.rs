@@ -1,12 +1,13 @@
 //! Why an image could not be taken from where it is, or brought to where it should be.
 
 use std::path::PathBuf;
+use std::time::Duration;
 
 use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::event::Cancelled;
-use crate::fetch::FetchError;
+use crate::fetch::{FetchError, until};
 use crate::oci::OciError;
 
 /// Why an image could not be taken from where it is, or brought to where it should be.
@@ -57,7 +58,7 @@ pub enum RegistryError {
         name: String,
     },
     /// Another error of the server, also after retries.
-    #[error("{registry} answered HTTP {status} {attempts} time(s) when asked for {what}")]
+    #[error("{registry} answered HTTP {status} {attempts} time(s) when asked for {what}{}", until(after.as_ref()))]
     #[diagnostic(
         code(goatbuild::registry::status),
         help(
@@ -72,6 +73,20 @@ pub enum RegistryError {
         status: u16,
         /// How often it was asked.
         attempts: u32,
+        /// What was asked for.
+        what: String,
+        /// When it would answer again, if that is later than anybody waits for.
+        after: Option<Duration>,
+    },
+    /// One address leads to the next without an end.
+    #[error("{registry} leads from one address to the next without an end when asked for {what}")]
+    #[diagnostic(
+        code(goatbuild::registry::redirects),
+        help("the registry or a proxy before it is set up wrongly; check HTTPS_PROXY")
+    )]
+    Redirects {
+        /// The registry.
+        registry: String,
         /// What was asked for.
         what: String,
     },
@@ -207,6 +222,18 @@ pub enum RegistryError {
         name: Option<String>,
         /// The tags that there are.
         there: Vec<String>,
+    },
+    /// A layout's own documents name a blob that it lacks.
+    #[error("{} lacks {digest}, which its image needs", path.display())]
+    #[diagnostic(
+        code(goatbuild::registry::incomplete),
+        help("copy the image there again: `skopeo copy docker://IMAGE:TAG oci:DIRECTORY:TAG`")
+    )]
+    Incomplete {
+        /// The layout.
+        path: PathBuf,
+        /// The blob.
+        digest: String,
     },
     /// It is needed and the network is forbidden.
     #[error("{reference} is needed, but --offline forbids the network")]

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
 use std::io::{self, Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -152,10 +153,7 @@ impl Puller {
         reporter.expect(missing.iter().map(|blob| blob.size).sum());
         if let Some(registry) = &self.registry {
             fs::create_dir_all(&self.work).map_err(at(&self.work, "created"))?;
-            registry.client()?;
-            if registry.header().await.is_none() {
-                registry.enter(None).await?;
-            }
+            registry.knock().await?;
         }
         stream::iter(missing.into_iter().map(|blob| self.blob(blob, reporter)))
             .buffer_unordered(PARALLEL)
@@ -244,14 +242,12 @@ impl Puller {
                 let target = blobs.path(&blob.digest)?;
                 let name = target.file_name().unwrap_or_default();
                 let file = self.work.join(name);
-                let lock = self.work.join(name).with_extension("lock");
-                let _held = lock_file(&lock).await?;
+                let _held = Held::wait(self.work.join(name).with_extension("lock")).await?;
                 // Another command may have brought it while this one waited.
                 if !blobs.has(&blob.digest)? {
                     registry.blob(&blob, &file, reporter).await?;
                     blobs.take(&file, &blob.digest)?;
                 }
-                let _ = fs::remove_file(&lock);
                 Ok(())
             }
             (None, Origin::Layout { root, reference }) => {
@@ -375,11 +371,7 @@ fn blob_path(layout: &Path, digest: &str) -> Result<PathBuf, OciError> {
 fn missing(path: &Path, digest: &str, error: io::Error) -> RegistryError {
     if error.kind() == io::ErrorKind::NotFound {
         let layout = path.ancestors().nth(3).unwrap_or(path).to_owned();
-        return RegistryError::NoSuchImage {
-            path: layout,
-            name: Some(digest.to_owned()),
-            there: Vec::new(),
-        };
+        return RegistryError::Incomplete { path: layout, digest: digest.to_owned() };
     }
     at(path, "read")(error).into()
 }
@@ -411,13 +403,33 @@ fn copy(
 }
 
 /// Keeps other commands from fetching the same blob; they would write into one file.
-async fn lock_file(path: &Path) -> Result<File, OciError> {
-    let file = File::create(path).map_err(at(path, "created"))?;
-    loop {
-        match file.try_lock() {
-            Ok(()) => return Ok(file),
-            Err(TryLockError::WouldBlock) => tokio::time::sleep(Duration::from_millis(100)).await,
-            Err(TryLockError::Error(error)) => return Err(at(path, "locked")(error)),
+struct Held {
+    path: PathBuf,
+    /// Locked until it is closed.
+    _file: File,
+}
+
+impl Held {
+    async fn wait(path: PathBuf) -> Result<Self, OciError> {
+        loop {
+            let file = File::create(&path).map_err(at(&path, "created"))?;
+            match file.try_lock() {
+                // Who had it may have removed it meanwhile, and another one made it anew.
+                Ok(()) if file.metadata().is_ok_and(|found| found.nlink() > 0) => {
+                    return Ok(Self { path, _file: file });
+                }
+                Ok(()) => {}
+                Err(TryLockError::WouldBlock) => {
+                    tokio::time::sleep(Duration::from_millis(100)).await;
+                }
+                Err(TryLockError::Error(error)) => return Err(at(&path, "locked")(error)),
+            }
         }
+    }
+}
+
+impl Drop for Held {
+    fn drop(&mut self) {
+        let _ = fs::remove_file(&self.path);
     }
 }

@@ -26,6 +26,9 @@ use crate::spec::ImageReference;
 /// Blobs that are sent at once.
 const PARALLEL: usize = 4;
 
+/// Where uploads begin.
+const UPLOADS: &str = "blobs/uploads/";
+
 /// Bytes that are read from a blob at once.
 const CHUNK: usize = 1 << 18;
 
@@ -119,8 +122,7 @@ impl Push<'_> {
             let used = self.registry.header().await.filter(|_| self.registry.owns(&place));
             let answer = self.upload(place, used.as_ref(), blob, &sent).await;
             if let Ok(response) = &answer
-                && response.status() == StatusCode::UNAUTHORIZED
-                && used.is_some()
+                && self.registry.is_challenge(response)
                 && !renewed
             {
                 // Tokens last for minutes, large blobs may take longer.
@@ -152,12 +154,24 @@ impl Push<'_> {
 
     /// Where to send a blob to; nowhere when it could be mounted.
     async fn begin(&self, blob: &BlobRef) -> Result<Option<Url>, RegistryError> {
-        let mut path = "blobs/uploads/".to_owned();
-        if let Some(from) = &self.registry.mount {
+        let post = async |path: &str| self.registry.request(Method::POST, path, None).await;
+        let mut answer = None;
+        if let Some(from) = self.registry.mount() {
             // Both are plain enough for a query as they are.
-            path = format!("{path}?mount={}&from={from}", blob.digest);
+            let path = format!("{UPLOADS}?mount={}&from={from}", blob.digest);
+            answer = match post(&path).await {
+                // To have no access to the other repository is no reason to fail.
+                Err(RegistryError::Denied { .. } | RegistryError::Unauthorized { .. }) => {
+                    self.registry.forget_mount();
+                    None
+                }
+                answer => Some(answer),
+            };
         }
-        let answer = self.registry.request(Method::POST, &path, None).await;
+        let answer = match answer {
+            Some(answer) => answer,
+            None => post(UPLOADS).await,
+        };
         let response = answer.map_err(|error| match error {
             RegistryError::NotFound { registry, repository, .. } => {
                 RegistryError::NotFound { registry, repository, name: String::new() }
@@ -217,7 +231,7 @@ impl Push<'_> {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => {
                     self.reporter.check().map_err(|stop| Failure::Final(stop.into()))?;
-                    return Err(self.registry.broken(&error));
+                    return Err(self.registry.broken(&error, &blob.digest));
                 }
                 Err(_) if sent.now.load(Ordering::Relaxed) > before => {}
                 Err(_) => {
@@ -256,14 +270,14 @@ impl Push<'_> {
             let request = Registry::authorized(request.body(bytes.clone()), used.as_ref());
             let answer = request.send().await;
             if let Ok(response) = &answer
-                && response.status() == StatusCode::UNAUTHORIZED
+                && self.registry.is_challenge(response)
                 && !renewed
             {
                 renewed = true;
                 self.registry.renew(used, response).await?;
                 continue;
             }
-            let answer = answer.map_err(|error| self.registry.broken(&error));
+            let answer = answer.map_err(|error| self.registry.broken(&error, &path));
             match answer.and_then(|response| self.registry.judged(response, &path)) {
                 Ok(response) => break response,
                 Err(failure) => retry.pause(failure).await?,
