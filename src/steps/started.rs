@@ -1,15 +1,12 @@
 //! What is started in an image to serve a model.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use super::{Placed, weights};
 use crate::engines::{self, Caches, engine};
-use crate::event::Reporter;
-use crate::spec::{Model, ModelSource};
-use crate::step::{Step, StepError};
+use crate::spec::Model;
 use crate::targets::{CommandLine, Snapshot};
-use crate::workspace::{SharedWorkspace, Workspace};
+use crate::workspace::Workspace;
 
 /// A program in an image.
 pub struct Started {
@@ -50,28 +47,4 @@ pub(super) fn started(
         engine.command(&model, &serving)
     });
     Started { environment, command }
-}
-
-/// The engine of a model of a locked project, before any weights are anywhere. What the lock leaves
-/// open stands there as it is written, such as a branch for a commit.
-pub fn foreseen(
-    workspace: &SharedWorkspace,
-    model: &Arc<Model>,
-    reporter: &Reporter,
-) -> Result<Started, StepError> {
-    let mut steps: Vec<Arc<dyn Step>> = Vec::new();
-    let placed = weights::compile(workspace, reporter, &mut steps)?;
-    let commits: HashMap<_, _> = steps
-        .iter()
-        .filter_map(|step| Some((step.id().clone(), step.predict().remove("commit")?)))
-        .collect();
-    let snapshot = |source: &ModelSource| {
-        let Placed { step, repository } = &placed[&(model.target, source)];
-        let written = || source.hub().map_or_else(String::new, |hub| hub.revision.clone());
-        let commit = commits.get(step).filter(|commit| !commit.is_empty());
-        let commit = commit.cloned().unwrap_or_else(written);
-        Snapshot { repository: repository.clone(), commit }
-    };
-    let draft = model.draft.as_ref().map(|draft| snapshot(&draft.source));
-    Ok(started(workspace, model, &snapshot(&model.source), draft))
 }
