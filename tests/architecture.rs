@@ -79,8 +79,8 @@ const STEPS: &[(&str, &[&str])] = &[
     // Both serve the same thing: one for good, one to fill its caches.
     ("warmup", &["deploy"]),
     // The deployment names the caches that its warm-up filled, by key, and an image that Modal
-    // built by that step's fact.
-    ("deploy", &["warmup", "modal_image"]),
+    // built by that step's fact; and it starts what can also be shown.
+    ("deploy", &["warmup", "modal_image", "started"]),
     // Both make a layer, and say so with the same facts.
     ("wheels", &["base"]),
     ("python", &["base"]),

@@ -3,9 +3,13 @@
 //! `data/vllm-*.json` are what `data/dump_vllm_parser.py` printed: for 0.13.0 in the image of
 //! `examples/vllm-cpu`; for 0.8.5.post1 from its wheel's Python files on that image's torch and
 //! transformers. The wheels' files are read from the index, part by part: 3 MB of 0.5 GB.
+//!
+//! The commands of the models that this repository ships are held against the same, without a network.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::fs;
 use std::path::Path;
+use std::process::Command;
 
 use goatbuild::engines::vllm::read::read;
 use goatbuild::fetch::{Fetcher, Patience};
@@ -167,4 +171,195 @@ async fn vllm_0_8_5_is_read_as_its_parser_is() {
     );
     assert!(engine.objects["PassConfig"].contains_key("enable_noop"));
     assert_eq!(engine.flags["compilation-config"].to_string(), "python CompilationConfig");
+}
+
+/// The shipped project where nothing is in a cache and nobody is reached.
+struct Clone(tempfile::TempDir);
+
+impl Clone {
+    fn new() -> Self {
+        let clone = tempfile::tempdir().unwrap();
+        let committed = Path::new(env!("CARGO_MANIFEST_DIR"));
+        for directory in ["", "specs", "images", "dev"] {
+            fs::create_dir_all(clone.path().join(directory)).unwrap();
+        }
+        for name in ["goatbuild.toml", "goatbuild.lock"] {
+            fs::copy(committed.join(name), clone.path().join(name)).unwrap();
+        }
+        for directory in ["specs", "images", "dev"] {
+            for file in fs::read_dir(committed.join(directory)).unwrap() {
+                let name = Path::new(directory).join(file.unwrap().file_name());
+                fs::copy(committed.join(&name), clone.path().join(&name)).unwrap();
+            }
+        }
+        Self(clone)
+    }
+
+    fn run(&self, arguments: &str) -> (i32, String, String) {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+        command.env_clear().env("CI", "true").env("HOME", self.0.path());
+        for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
+            command.env(proxy, "http://127.0.0.1:9");
+        }
+        command.args(arguments.split_whitespace()).current_dir(self.0.path());
+        let output = command.output().expect("the binary runs");
+        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
+        (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+    }
+
+    fn edit(&self, path: &str, from: &str, to: &str) {
+        let file = self.0.path().join(path);
+        let text = fs::read_to_string(&file).unwrap();
+        assert!(text.contains(from), "{path}: {text}");
+        fs::write(file, text.replace(from, to)).unwrap();
+    }
+}
+
+const SHIPPED: [(&str, &str); 6] = [
+    ("gpt-oss-120b", "0.13.0"),
+    ("gpt-oss-20b", "0.13.0"),
+    ("llama-3.1-8b", "0.8.5.post1"),
+    ("qwen3-235b", "0.8.5.post1"),
+    ("qwen3-30b-a3b", "0.8.5.post1"),
+    ("qwen3-4b", "0.8.5.post1"),
+];
+
+/// Its words, as a real shell splits it.
+fn words_of(command: &str) -> Vec<String> {
+    let script = format!("set -- {command}\nprintf '%s\\0' \"$@\"");
+    let output = Command::new("sh").args(["-c", &script]).output().expect("a shell");
+    assert!(output.status.success(), "{command}");
+    let text = String::from_utf8(output.stdout).unwrap();
+    text.trim_end_matches('\0').split('\0').map(str::to_owned).collect()
+}
+
+#[test]
+fn the_commands_of_the_shipped_models_are_known_before_anything_is_fetched() {
+    let clone = Clone::new();
+    let shown = SHIPPED.map(|(model, _)| {
+        let (code, stdout, stderr) = clone.run(&format!("show {model} --command"));
+        assert_eq!(code, 0, "{stderr}");
+        stdout
+    });
+    insta::assert_snapshot!("commands", shown.join("\n"));
+}
+
+/// What the real parser says against one flag and the words behind it.
+fn refused(flag: &str, values: &[String], real: &Value) -> Option<String> {
+    let Some(known) = real["flags"].get(flag) else { return Some(format!("--{flag}: unknown")) };
+    let wrong = |why: &str| Some(format!("--{flag} {values:?}: {why}"));
+    if known["switch"] == true {
+        return if values.is_empty() { None } else { wrong("takes no value") };
+    }
+    let [value] = values else { return wrong("takes one value") };
+    let choices = words(&known["choices"]);
+    if !choices.is_empty() && !choices.contains(value) {
+        return wrong("is no choice");
+    }
+    // What the parser was asked to read, of the same shape.
+    let like = if serde_json::from_str::<Value>(value).is_ok_and(|it| it.is_object()) {
+        "{\"x\": 1}"
+    } else if value.parse::<u64>().is_ok() {
+        "7"
+    } else {
+        "word"
+    };
+    // An object with fields of its own refused all of them; `vllm_cpu` gives it what is meant for it.
+    let strict = like.starts_with('{')
+        && known["reads"].as_object().is_some_and(|read| read.values().all(Value::is_null));
+    if choices.is_empty() && !strict && known["reads"][like].is_null() {
+        return wrong("can't be read");
+    }
+    if flag == "tool-call-parser" && !words(&real["tool-parsers"]).contains(value) {
+        return wrong("is no parser");
+    }
+    None
+}
+
+#[test]
+fn the_real_parsers_take_the_commands_of_the_shipped_models() {
+    let clone = Clone::new();
+    for (model, version) in SHIPPED {
+        let (code, stdout, stderr) = clone.run(&format!("show {model} --command"));
+        assert_eq!(code, 0, "{stderr}");
+        let real = data(version);
+        let all = words_of(&stdout);
+        let starts = all.iter().position(|word| !word.contains('=')).expect("a program");
+        let (environment, command) = all.split_at(starts);
+        for variable in environment.iter().filter(|it| it.starts_with("VLLM_")) {
+            let name = variable.split('=').next().unwrap();
+            assert!(words(&real["environment"]).contains(name), "{model}: {name}");
+        }
+        let flags = command.iter().position(|word| word.starts_with("--")).expect("flags");
+        let program = match version {
+            "0.13.0" => vec!["vllm", "serve"],
+            _ => vec!["python", "-m", "vllm.entrypoints.openai.api_server"],
+        };
+        assert_eq!(command[..program.len()], program, "{model}");
+        let mut given: Vec<(&str, Vec<String>)> = Vec::new();
+        for word in &command[flags..] {
+            match (word.strip_prefix("--"), given.last_mut()) {
+                (Some(flag), _) => given.push((flag, Vec::new())),
+                (None, Some((_, values))) => values.push(word.clone()),
+                (None, None) => unreachable!("flags begin with one"),
+            }
+        }
+        let refused: Vec<String> =
+            given.iter().filter_map(|(flag, values)| refused(flag, values, &real)).collect();
+        assert_eq!(refused, [""; 0], "{model}");
+        assert!(given.len() >= 9, "{given:?}");
+    }
+    // It is not as if anything were taken.
+    let (old, new) = (data("0.8.5.post1"), data("0.13.0"));
+    let value = |text: &str| vec![text.to_owned()];
+    for (flag, values, real) in [
+        ("async-scheduling", vec![], &old),
+        ("compilation-config", value("word"), &new),
+        ("kv-cache-dtype", value("fp9"), &new),
+        ("max-model-len", value("word"), &old),
+        ("tool-call-parser", value("openai"), &old),
+        ("enforce-eager", value("7"), &old),
+    ] {
+        assert!(refused(flag, &values, real).is_some(), "{flag}");
+    }
+}
+
+#[test]
+fn a_wrong_flag_for_another_machine_is_told_before_anything_is_fetched() {
+    let clone = Clone::new();
+    let (qwen, gpt) = ("specs/qwen3-4b.toml", "specs/gpt-oss-20b.toml");
+    for (path, from, to, told) in [
+        (
+            qwen,
+            "max-model-len = 8192",
+            "max-model-length = 8192",
+            ["no flag `max-model-length`", "did you mean `max-model-len`?"],
+        ),
+        (
+            qwen,
+            "enforce-eager = true",
+            "async-scheduling = true",
+            ["vllm 0.8.5.post1 has no flag `async-scheduling`", "0.13.0"],
+        ),
+        (qwen, "\"hermes\"", "\"openai\"", ["`tool-call-parser` can't be \"openai\"", "hermes"]),
+        (
+            gpt,
+            "eliminate_noops",
+            "enable_noop",
+            ["no field `compilation-config.pass_config.enable_noop`", "`eliminate_noops`"],
+        ),
+        (gpt, "\"fp8\"", "\"fp88\"", ["`kv-cache-dtype` can't be \"fp88\"", "did you mean"]),
+    ] {
+        clone.edit(path, from, to);
+        for command in ["plan", "check"] {
+            let (code, _, stderr) = clone.run(command);
+            assert_eq!(code, 65, "{command}: {stderr}");
+            for told in told.iter().chain([&"goatbuild::spec::", &path]) {
+                assert!(stderr.contains(told), "{command}: `{told}` is missing in {stderr}");
+            }
+        }
+        clone.edit(path, to, from);
+    }
+    let (code, stdout, stderr) = clone.run("plan");
+    assert!(code == 0 && !stdout.contains("warning"), "{stdout}{stderr}");
 }

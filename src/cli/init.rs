@@ -90,7 +90,10 @@ pub(crate) fn run(global: &Global, arguments: &InitArgs) -> Result<Exit, Report>
 
 fn next(arguments: &InitArgs, root: &Path) -> String {
     let (go, project) = match &arguments.into {
-        Some(_) => (format!("  cd {}\n", for_shell(root)), root.join(PROJECT_FILE)),
+        Some(_) => (
+            format!("  cd {}\n", ui::for_shell(&root.display().to_string())),
+            root.join(PROJECT_FILE),
+        ),
         None => (String::new(), PathBuf::from(PROJECT_FILE)),
     };
     let project = project.display();
@@ -107,17 +110,6 @@ fn next(arguments: &InitArgs, root: &Path) -> String {
          goatbuild plan     what would run, and why; locks what is not locked yet\n  \
          goatbuild apply    builds the image, serves the model, tries it out; needs no account\n"
     )
-}
-
-/// A path as one word of a shell's command line.
-fn for_shell(path: &Path) -> String {
-    let text = path.display().to_string();
-    let plain = |letter: char| letter.is_alphanumeric() || "-_./".contains(letter);
-    if text.chars().all(plain) && !text.starts_with('-') {
-        text
-    } else {
-        format!("'{}'", text.replace('\'', "'\\''"))
-    }
 }
 
 /// The directory's name as far as an id can hold it, and six random digits.

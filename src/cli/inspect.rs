@@ -11,11 +11,13 @@ use thiserror::Error;
 
 use super::session::{UsageError, unknown};
 use super::{Exit, Global, Selection, WishArgs, completions, session};
+use crate::event::Reporter;
 use crate::exec::Interrupt;
-use crate::locking::Renew;
+use crate::locking::{self, LockOptions, Renew};
 use crate::plan::{Action, gather};
-use crate::spec::{self, ModelName};
+use crate::spec::{self, ModelName, TargetKind};
 use crate::step::{Observation, StepId};
+use crate::steps;
 use crate::ui;
 
 #[derive(Debug, Args)]
@@ -23,6 +25,9 @@ pub(crate) struct ShowArgs {
     /// The model
     #[arg(add = ArgValueCandidates::new(completions::models))]
     model: String,
+    /// Print what is started in the image instead: environment variables and command line
+    #[arg(long)]
+    command: bool,
 }
 
 #[derive(Debug, Args)]
@@ -66,7 +71,10 @@ struct NoLog {
     name: String,
 }
 
-pub(crate) fn show(global: &Global, arguments: &ShowArgs) -> Result<Exit, Report> {
+pub(crate) async fn show(global: &Global, arguments: &ShowArgs) -> Result<Exit, Report> {
+    if arguments.command {
+        return show_command(global, &arguments.model).await;
+    }
     let files = session::files(global)?;
     let known: Vec<String> = files
         .sources
@@ -79,6 +87,31 @@ pub(crate) fn show(global: &Global, arguments: &ShowArgs) -> Result<Exit, Report
     let environment = files.environment.as_ref();
     let values = spec::effective(&files.sources, environment, &model)?.ok_or_else(missing)?;
     ui::print_text(&spec::render_effective(&values));
+    Ok(Exit::Done)
+}
+
+/// What is started, as far as the lock says: what it leaves open is told.
+async fn show_command(global: &Global, name: &str) -> Result<Exit, Report> {
+    /// Where the target chooses another.
+    const PORT: u16 = 8000;
+    let workspace = session::open(global)?;
+    session::model(&workspace, name)?;
+    let model = &workspace.project.models[name];
+    let options = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
+    locking::settle(&workspace, &options, &Reporter::silent()).await?;
+    let started = steps::foreseen(&workspace, model, &Reporter::silent())?;
+    for source in model.sources().filter_map(|source| source.hub()) {
+        if workspace.commit(source).is_none() {
+            ui::note(&format!("hf:{source} is not locked: a commit will stand for it"));
+        }
+    }
+    let host = match model.target {
+        TargetKind::Local => "127.0.0.1",
+        TargetKind::Modal => "0.0.0.0",
+    };
+    let port = model.serve.port.as_ref().map_or(PORT, |port| port.value);
+    let command = (started.command)(&model.serve.served_name, host, port);
+    ui::print_text(&ui::command_text(&started.environment, &command));
     Ok(Exit::Done)
 }
 

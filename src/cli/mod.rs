@@ -273,12 +273,12 @@ async fn dispatch(
 ) -> Result<Exit, Report> {
     match command {
         Command::Init(arguments) => init::run(global, &arguments),
-        Command::Add(arguments) => add::run(global, &arguments),
+        Command::Add(arguments) => add::run(global, &arguments).await,
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Lock(arguments) => lock::run(global, &arguments).await,
         Command::Check => check::run(global).await,
-        Command::Show(arguments) => inspect::show(global, &arguments),
+        Command::Show(arguments) => inspect::show(global, &arguments).await,
         Command::Plan(arguments) => plan::run(global, &arguments).await,
         Command::Apply(arguments) => apply::run(global, &arguments, interrupt).await,
         Command::Why(arguments) => inspect::why(global, &arguments).await,

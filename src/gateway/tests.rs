@@ -26,6 +26,7 @@ fn gateway(root: &Path, reload: &str) -> Gateway {
         }
     }
     let settings = LiteLlm {
+        alias_suffix: String::new(),
         config: "config.yaml".into(),
         mirror: Some("mirror.yaml".into()),
         reload: Some(["sh", "-c", reload].map(str::to_owned).to_vec()),

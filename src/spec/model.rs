@@ -139,9 +139,11 @@ pub struct Gpu {
     pub usd_per_hour: f64,
 }
 
-/// `[gateway.litellm]`.
+/// `[gateway]`, and the proxy in `[gateway.litellm]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LiteLlm {
+    /// What aliases end in that clients know to be of our models, see [`GatewayEntry`].
+    pub alias_suffix: String,
     /// The configuration that holds our entries, relative to the project.
     pub config: PathBuf,
     /// A second file that holds the same entries, commented out; relative to the project.
@@ -381,8 +383,18 @@ pub enum When {
 /// `[gateway]` of a model.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct GatewayEntry {
-    /// The name in the gateway; `<model>-local` when not given. Unique in the project.
+    /// The name in the gateway; the model's with the suffix when not given. Unique in the project.
     pub alias: Located<String>,
+    /// From the project's `gateway.alias-suffix`: what aliases end in for whose models clients send
+    /// `tool_choice: "auto"` and a temperature of their own. Empty when clients treat none so.
+    pub suffix: String,
+}
+
+impl GatewayEntry {
+    /// Whether clients treat the alias as one for models that call tools.
+    pub fn is_sent_tools(&self) -> bool {
+        !self.suffix.is_empty() && self.alias.value.ends_with(&self.suffix)
+    }
 }
 
 /// One image: what `images/<image>.toml` describes.

@@ -61,7 +61,7 @@ pub(super) fn model(
     }
     let fallback = name.as_ref().map_or("", ModelName::as_str);
     let serve = serve(root.table("serve"), fallback);
-    let gateway = gateway(root.table("gateway"), fallback, shared.has_gateway());
+    let gateway = gateway(root.table("gateway"), fallback, shared.alias_suffix());
     let file = Located { value: (), place: root.spot.place() };
     root.finish();
     let (name, image, source) = (name?, image?, source?);
@@ -353,21 +353,28 @@ fn word<'a>(table: &mut Table<'a, '_>, key: &'a str, default: &str) -> Option<Lo
         return Some(Located { value: default.to_owned(), place: table.spot.place() });
     }
     let Text { value, spot } = text?;
-    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_./:@+".contains(&byte);
-    if value.is_empty() || !value.bytes().all(inner) {
-        let expected = "letters, digits and -_./:@+";
-        table.bad(key, &quoted(value), expected, &spot);
+    if value.is_empty() || !value.bytes().all(in_word) {
+        table.bad(key, &quoted(value), WORD, &spot);
         return None;
     }
     Some(Located { value: value.to_owned(), place: spot.place() })
 }
 
-fn gateway(mut table: Table<'_, '_>, name: &str, wanted: bool) -> Option<GatewayEntry> {
-    let alias = if wanted || table.is_present() {
-        word(&mut table, "alias", &format!("{name}-local"))
+/// What the characters are that requests call a model by.
+pub(super) const WORD: &str = "letters, digits and -_./:@+";
+
+/// Says whether a character is one of [`WORD`].
+pub(super) fn in_word(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"-_./:@+".contains(&byte)
+}
+
+/// `suffix` is there when the project has a gateway.
+fn gateway(mut table: Table<'_, '_>, name: &str, suffix: Option<&str>) -> Option<GatewayEntry> {
+    let alias = if suffix.is_some() || table.is_present() {
+        word(&mut table, "alias", &format!("{name}{}", suffix.unwrap_or_default()))
     } else {
         None
     };
     table.finish();
-    alias.filter(|_| wanted).map(|alias| GatewayEntry { alias })
+    Some(GatewayEntry { alias: alias?, suffix: suffix?.to_owned() })
 }

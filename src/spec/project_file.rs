@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use super::context::Text;
 use super::image_file::BUILDERS;
 use super::model::{Gpu, LiteLlm, LocalRuntime, LocalTarget, ModalTarget, Targets, Volume};
+use super::model_file::{WORD, in_word};
 use super::name::{ProjectId, VolumeName};
 use super::path::{inside, is_mount};
 use super::problem::{Problem, SpecError};
@@ -220,6 +221,7 @@ fn gpus(mut table: Table<'_, '_>) -> BTreeMap<String, Gpu> {
 }
 
 fn read_gateway(mut table: Table<'_, '_>) -> Option<LiteLlm> {
+    let alias_suffix = alias_suffix(&mut table);
     let mut litellm = table.table("litellm");
     table.finish();
     if !litellm.is_present() {
@@ -237,7 +239,20 @@ fn read_gateway(mut table: Table<'_, '_>) -> Option<LiteLlm> {
         Some(texts.into_iter().map(|text| text.value.to_owned()).collect())
     });
     litellm.finish();
-    Some(LiteLlm { config: config?, mirror, reload })
+    Some(LiteLlm { alias_suffix, config: config?, mirror, reload })
+}
+
+/// The end of an alias may also be none.
+fn alias_suffix(gateway: &mut Table<'_, '_>) -> String {
+    const USUAL: &str = "-local";
+    let text = gateway.string("alias-suffix").filter(|text| {
+        let is_word = text.value.bytes().all(in_word);
+        if !is_word {
+            gateway.bad("alias-suffix", &quoted(text.value), WORD, &text.spot);
+        }
+        is_word
+    });
+    text.map_or(USUAL, |text| text.value).to_owned()
 }
 
 /// A path relative to the project that doesn't leave it, or a report.

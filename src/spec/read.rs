@@ -97,8 +97,9 @@ impl<'a> Shared<'a> {
         self.settings.targets.modal.is_some() || self.tree.is_none()
     }
 
-    pub(super) fn has_gateway(&self) -> bool {
-        self.settings.gateway.is_some()
+    /// What aliases end in, when the project has a gateway.
+    pub(super) fn alias_suffix(&self) -> Option<&str> {
+        self.settings.gateway.as_ref().map(|gateway| gateway.alias_suffix.as_str())
     }
 
     pub(super) fn has_gpu(&self, name: &str) -> bool {

@@ -122,6 +122,7 @@ fn a_whole_project_is_read() {
     assert_eq!(project.gpus["H100"], Gpu { vram_gib: 80.0, usd_per_hour: 4.5 });
     let alias = model.gateway.as_ref().map(|gateway| gateway.alias.value.as_str());
     assert_eq!(alias, Some("gpt-oss-20b-local"));
+    assert!(model.gateway.as_ref().is_some_and(GatewayEntry::is_sent_tools));
     let volume = |name: &str| project.volumes[name].name.as_str();
     assert_eq!(volume("model-cache"), "goat-model-cache");
     assert_eq!(volume("vllm-cache"), "goat-7f3a91-vllm-cache");
@@ -309,7 +310,7 @@ fn files_that_are_not_toml_are_pointed_at() {
 fn project_mistakes_are_all_reported() {
     let project = "[project]\nid = \"A B\"\n[defaults]\nserve.max-inputs = 0\nengin = 1\n\
                    [volumes]\nother = { mount = \"/root/.cache/vllm\" }\nthird = {}\n\
-                   [gpu]\nX1 = { vram-gib = -1 }\n[gateway.litellm]\nconfig = \"/etc/x\"\n\
+                   [gpu]\nX1 = { vram-gib = -1 }\n[gateway]\nalias-suffix = \" \"\nlitellm.config = \"/etc/x\"\n\
                    [target.local]\nruntime = \"dokcer\"\n[environment.staging.targt]\n";
     insta::assert_snapshot!(mistakes(&sources(project, &[("tiny", LOCAL), ("two", LOCAL)])));
 }

@@ -4,8 +4,9 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use super::started::{Started, started};
 use super::{Placed, modal_image};
-use crate::engines::{self, Caches, engine, json};
+use crate::engines::{self, engine, json};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::spec::{LocalRuntime, Model, TargetKind, Value};
 use crate::step::{
@@ -163,20 +164,13 @@ impl Serving {
     pub(super) fn deployment(&self, inputs: &Inputs, warm_cache: Option<Key>) -> Deployment {
         let model = Arc::clone(&self.model);
         let engine = engine(model.engine.name);
-        let mount = |name: &str| self.workspace.mount(name);
-        let (compile, flashinfer) = (mount("vllm-cache"), mount("flashinfer-cache"));
-        let mut environment = engine.environment(&Caches { compile, flashinfer });
-        environment.extend(model.env.clone());
         let placed = |placed: &Placed| {
             let commit = inputs.fact(&placed.step, "commit").to_owned();
             Snapshot { repository: placed.repository.clone(), commit }
         };
         let weights = placed(&self.weights);
         let draft = self.draft.as_ref().map(placed);
-        let in_image = |snapshot: &Snapshot| self.workspace.path_in_image(snapshot);
-        let (path, draft_path) = (in_image(&weights), draft.as_ref().map(in_image));
-        let revision = weights.commit.clone();
-        let locked = self.workspace.engine_of(&model);
+        let Started { environment, command } = started(&self.workspace, &model, &weights, draft);
         Deployment {
             model: model.name.to_string(),
             image: self.image.identity(inputs).to_owned(),
@@ -190,19 +184,7 @@ impl Serving {
             startup_timeout: model.serve.startup_timeout,
             warm_cache,
             cache_factors: engine.cache_factors(),
-            command: Arc::new(move |name, host, port| {
-                let serving = engines::Serving {
-                    host,
-                    port,
-                    model: name,
-                    weights: &path,
-                    revision: &revision,
-                    draft: draft_path.as_deref(),
-                    draft_revision: draft.as_ref().map(|draft| &*draft.commit),
-                    locked: &locked,
-                };
-                engine.command(&model, &serving)
-            }),
+            command,
         }
     }
 }

@@ -11,7 +11,7 @@ mod pulled;
 mod push;
 mod python;
 mod smoke;
-
+mod started;
 mod warmup;
 mod weights;
 mod wheels;
@@ -25,8 +25,10 @@ use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::spec::{Builder, ImageName, Model, ModelSource, TargetKind, When};
 use crate::step::{Input, Inputs, Step, StepError, StepId};
+use crate::targets::Snapshot;
 use crate::workspace::SharedWorkspace;
 use deploy::ImageInput;
+pub use started::Started;
 
 /// Compiles a project whose images are locked into its DAG.
 pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph, StepError> {
@@ -38,6 +40,30 @@ pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph
         compile_model(workspace, model, image, &weights, &mut steps);
     }
     Ok(Graph::new(steps)?)
+}
+
+/// The engine of a model of a locked project, before any weights are anywhere. What the lock leaves
+/// open stands there as it is written, such as a branch for a commit.
+pub fn foreseen(
+    workspace: &SharedWorkspace,
+    model: &Arc<Model>,
+    reporter: &Reporter,
+) -> Result<Started, StepError> {
+    let mut steps: Vec<Arc<dyn Step>> = Vec::new();
+    let placed = weights::compile(workspace, reporter, &mut steps)?;
+    let commits: HashMap<_, _> = steps
+        .iter()
+        .filter_map(|step| Some((step.id().clone(), step.predict().remove("commit")?)))
+        .collect();
+    let snapshot = |source: &ModelSource| {
+        let Placed { step, repository } = &placed[&(model.target, source)];
+        let written = || source.hub().map_or_else(String::new, |hub| hub.revision.clone());
+        let commit = commits.get(step).filter(|commit| !commit.is_empty());
+        let commit = commit.cloned().unwrap_or_else(written);
+        Snapshot { repository: repository.clone(), commit }
+    };
+    let draft = model.draft.as_ref().map(|draft| snapshot(&draft.source));
+    Ok(started::started(workspace, model, &snapshot(&model.source), draft))
 }
 
 /// Where a step puts the weights of a source.

@@ -35,14 +35,16 @@ impl Workspace {
         locked
     }
 
-    /// Refuses what the locked engines would not take; tells what they would take and not mean.
+    /// Refuses what the locked engines would not take; tells what they would take and not mean, and
+    /// what clients would not.
     pub fn check_engines(&self) -> Result<Vec<Warning>, SpecErrors> {
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
         for model in self.project.models.values() {
             let engine = engines::engine(model.engine.name);
             let checked = engine.check_locked(model, &self.engine_of(model));
             errors.extend(flag_errors(model, checked.problems));
-            warnings.extend(checked.warnings.into_iter().map(|warning| Warning {
+            let alias = unknown_alias(model);
+            warnings.extend(checked.warnings.into_iter().chain(alias).map(|warning| Warning {
                 model: model.name.to_string(),
                 message: warning.message,
                 help: warning.help,
@@ -64,4 +66,18 @@ impl Workspace {
             }
         }
     }
+}
+
+/// Clients know by its end that a name is one of our models.
+fn unknown_alias(model: &Model) -> Option<engines::Warning> {
+    let entry = model.gateway.as_ref().filter(|entry| !entry.is_sent_tools())?;
+    let (alias, suffix) = (&entry.alias.value, &entry.suffix);
+    (!suffix.is_empty()).then(|| engines::Warning {
+        message: format!(
+            "{alias} doesn't end in `{suffix}`: clients won't send it tools, nor their temperature"
+        ),
+        help: format!(
+            "name it `{alias}{suffix}`, or say in goatbuild.toml what clients go by: `[gateway] alias-suffix = \"\"` when by nothing"
+        ),
+    })
 }

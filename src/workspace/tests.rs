@@ -43,3 +43,46 @@ fn commands_at_the_same_time_lose_nothing_that_the_other_locked() {
     let kept = open(directory.path()).lock(|lock| lock.built.len());
     assert_eq!(kept, 40);
 }
+
+/// A project with one model, and what is warned about it.
+fn warnings(project: &str, spec: &str) -> Vec<String> {
+    let directory = tempfile::tempdir().expect("a directory");
+    let write = |path: &str, text: &str| {
+        let path = directory.path().join(path);
+        std::fs::create_dir_all(path.parent().expect("a directory")).unwrap();
+        std::fs::write(path, text).unwrap();
+    };
+    let project = format!("[project]\nid = \"one-2f\"\n{project}[gateway.litellm]\nconfig = \"g\"");
+    write("goatbuild.toml", &project);
+    write("specs/m.toml", &format!("image = \"i\"\n[model]\nsource = \"path:m\"\n{spec}"));
+    write("images/i.toml", "base = { debian = \"bookworm\" }\n");
+    let warnings = open(directory.path()).check_engines().expect("no mistakes");
+    warnings.into_iter().map(|it| format!("{}: {} ({})", it.model, it.message, it.help)).collect()
+}
+
+const TOOLS: &str = "[engine]\nenable-auto-tool-choice = true\ntool-call-parser = \"hermes\"\n";
+
+#[test]
+fn an_alias_that_clients_do_not_know_is_warned_about_and_one_that_they_send_tools_to() {
+    assert_eq!(warnings("", TOOLS), [""; 0]);
+    let found = warnings("", &format!("{TOOLS}[gateway]\nalias = \"small\"\n"));
+    assert!(
+        found.len() == 1 && found[0].starts_with("m: small doesn't end in `-local`"),
+        "{found:?}"
+    );
+    assert!(found[0].contains("name it `small-local`"), "{found:?}");
+    let found = warnings("", "");
+    assert!(found.len() == 1 && found[0].starts_with("m: m-local can't call tools"), "{found:?}");
+}
+
+#[test]
+fn what_clients_go_by_is_the_projects_to_say() {
+    let ours = "[gateway]\nalias-suffix = \"@home\"\n";
+    assert_eq!(warnings(ours, TOOLS), [""; 0], "the default alias has the suffix");
+    let found = warnings(ours, &format!("{TOOLS}[gateway]\nalias = \"m-local\"\n"));
+    assert!(found.len() == 1 && found[0].contains("doesn't end in `@home`"), "{found:?}");
+    assert!(warnings(ours, "")[0].starts_with("m: m@home can't call tools"));
+    let none = "[gateway]\nalias-suffix = \"\"\n";
+    assert_eq!(warnings(none, ""), [""; 0]);
+    assert_eq!(warnings(none, "[gateway]\nalias = \"small\"\n"), [""; 0]);
+}

@@ -7,7 +7,7 @@ use super::command::{since, takes_json};
 use super::history::{instead, versions_with};
 use super::is_on;
 use crate::lock::{Flag, Kind, LockedEngine, Many};
-use crate::spec::{FlagValue, Model, Value, nearest};
+use crate::spec::{FlagValue, GatewayEntry, Model, Value, nearest};
 
 fn problem(flag: &str, message: String, help: impl Into<String>) -> FlagProblem {
     FlagProblem { flag: Some(flag.to_owned()), message, help: help.into() }
@@ -89,16 +89,18 @@ pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
     checked
 }
 
-/// Clients send `tool_choice: "auto"` to aliases that end so.
+/// A request with `tool_choice: "auto"` is refused without both flags.
 fn tools(model: &Model) -> Option<Warning> {
-    let alias = &model.gateway.as_ref()?.alias.value;
+    let GatewayEntry { alias, suffix } =
+        model.gateway.as_ref().filter(|entry| entry.is_sent_tools())?;
     let set = model.engine.flags.contains_key("tool-call-parser");
-    if !alias.ends_with("-local") || (set && is_on(model, "enable-auto-tool-choice")) {
+    if set && is_on(model, "enable-auto-tool-choice") {
         return None;
     }
     Some(Warning {
         message: format!(
-            "{alias} can't call tools: clients of `…-local` send `tool_choice: \"auto\"`"
+            "{} can't call tools: clients of `…{suffix}` send `tool_choice: \"auto\"`",
+            alias.value
         ),
         help: "set `enable-auto-tool-choice = true` and the model's `tool-call-parser` in [engine]"
             .to_owned(),

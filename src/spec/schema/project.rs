@@ -208,5 +208,14 @@ fn gateways(whole: bool) -> Value {
         ],
     );
     let litellm = if whole { requiring(litellm, &["config"]) } else { litellm };
-    closed("Where clients find the models.", [("litellm", litellm)])
+    let suffix = with_default(
+        "-local",
+        pattern(
+            "^[A-Za-z0-9_./:@+-]*$",
+            "What aliases end in: clients send `tool_choice: \"auto\"` and a temperature of their own \
+             for such names, so that any other alias is warned about, and a model behind such an \
+             alias that can't call tools. Empty: clients treat all names alike.",
+        ),
+    );
+    closed("Where clients find the models.", [("alias-suffix", suffix), ("litellm", litellm)])
 }

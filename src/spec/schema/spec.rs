@@ -52,7 +52,7 @@ pub(super) fn spec() -> Value {
                         pattern(
                             WORD,
                             "What clients call it; unique in the project. Default: the model's name \
-                             and `-local`.",
+                             and the project's `gateway.alias-suffix`.",
                         ),
                     )],
                 ),
