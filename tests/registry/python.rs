@@ -40,7 +40,7 @@ fn archive(usr: &Path) -> Vec<u8> {
     header.set_mode(0o777);
     builder.append_link(&mut header, "python/bin/python3", "python3.11").expect("a link");
     library(&mut builder, &usr.join("lib/python3.11"), "python/lib/python3.11");
-    builder.into_inner().and_then(|encoder| encoder.finish()).expect("an archive")
+    builder.into_inner().and_then(flate2::write::GzEncoder::finish).expect("an archive")
 }
 
 fn library(builder: &mut tar::Builder<impl Write>, from: &Path, to: &str) {
