@@ -74,6 +74,22 @@ fn a_guarded_registry_is_pulled_from_with_dockers_credentials() {
         let blobs = registry.answered(&["GET", "/v2/small/blobs/"]);
         assert_eq!(blobs, before + 2, "{}", registry.log());
     }
+    // From home, where nothing names another place; and from Podman's file.
+    let home = project.root().with_file_name("home");
+    fs::create_dir_all(home.join(".docker")).expect("a directory");
+    let file = home.join(".docker/config.json");
+    fs::write(&file, entry(&registry.host, PASSWORD).to_string()).expect("a file");
+    project.variable("DOCKER_CONFIG", "");
+    project.variable("HOME", &home.display().to_string());
+    forget(&project);
+    project.run("apply --only base:tiny").exits(0);
+    let other = home.join("auth.json");
+    fs::rename(file, &other).expect("renamed");
+    forget(&project);
+    project.run("apply --only base:tiny").exits(1).says(&["wants credentials"]);
+    project.variable("REGISTRY_AUTH_FILE", &other.display().to_string());
+    project.run("apply --only base:tiny").exits(0);
+
     let log = fs::read_to_string(log).expect("a log");
     let asked = format!("get {}", registry.host);
     assert!(log.lines().count() >= 3 && log.lines().all(|line| line == asked), "{log}");
