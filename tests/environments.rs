@@ -68,6 +68,20 @@ fn two_environments_do_not_take_each_others_gateway_entries() {
 fn an_environment_that_is_not_there_suggests_the_nearest() {
     let Some(project) = Project::new() else { return };
     project.append("goatbuild.toml", STAGING);
-    let refused = project.run("plan --env stagign").exits(65);
+    let refused = project.run("plan --env stagign").exits(64);
     refused.says(&["no environment `stagign`", "did you mean `staging`?"]);
+    project.append("goatbuild.toml", "[environment.oci.target.local]\n");
+    project.run("plan --env oic").exits(64).says(&["did you mean `oci`?"]);
+    let refused = project.run("status --env prod").exits(64);
+    assert!(!refused.stderr.contains("mistakes"), "{}", refused.stderr);
+    refused.says(&["no environment `prod`", "there are: oci, staging"]);
+}
+
+#[test]
+fn an_empty_variable_names_no_environment() {
+    let Some(project) = Project::new() else { return };
+    let plan = project.run("plan").exits(0);
+    let empty = project.run_with("plan", &[("GOATBUILD_ENV", "")]).exits(0);
+    assert_eq!(empty.stdout, plan.stdout);
+    project.run("gc --dry-run").exits(0);
 }

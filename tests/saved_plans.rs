@@ -48,6 +48,14 @@ fn a_saved_plan_runs_once_and_is_then_known_as_applied() {
 }
 
 #[test]
+fn the_command_that_applies_a_plan_is_told_whole() {
+    let Some(project) = Project::new() else { return };
+    let told = "saved; `goatbuild -C . --env staging apply ci.plan` runs exactly this";
+    project.append("goatbuild.toml", "[environment.staging.target.local]\n");
+    project.run("plan --env staging -C . -o ci.plan").exits(0).says(&[told]);
+}
+
+#[test]
 fn what_pending_steps_turn_out_to_be_is_decided_when_the_plan_is_applied() {
     let Some(project) = Project::applied() else { return };
     let instance = project.instance("tiny");

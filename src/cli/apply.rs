@@ -9,7 +9,9 @@ use clap_complete::engine::ArgValueCandidates;
 use miette::Report;
 
 use super::session::Planned;
-use super::{Exit, Global, Selection, WishArgs, completions, plan, reach, saved, session};
+use super::{
+    Exit, Global, Selection, WishArgs, completions, image_built, plan, reach, saved, session,
+};
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
 use crate::lock::Built;
@@ -96,6 +98,7 @@ pub(crate) async fn run(
         let attended = interrupt.attend();
         let report = execute(&workspace, &planned, mode, trace.as_ref(), interrupt).await?;
         keep_built(&workspace, &planned, &report, locked)?;
+        tag_images(&workspace, &planned, &report)?;
         let gone = report.failed.iter().find_map(withdrawn);
         match gone {
             Some((again, word))
@@ -228,6 +231,20 @@ fn keep_built(
             });
         }
     })
+}
+
+/// Has the layout call each image by its name that stands now, though it was built long ago.
+fn tag_images(
+    workspace: &SharedWorkspace,
+    planned: &Planned,
+    report: &exec::Report,
+) -> Result<(), Report> {
+    let fresh = planned.plan.steps.iter().filter(|step| step.action == Action::Fresh);
+    let fresh = fresh.map(|step| (&step.id, step.facts.get("digest")));
+    let cut_off = report.cut_off.iter();
+    let cut_off =
+        cut_off.map(|id| (id, report.facts.get(id).and_then(|facts| facts.get("digest"))));
+    Ok(image_built::tag(&workspace.layout()?, fresh.chain(cut_off))?)
 }
 
 /// What to lock anew when a step failed because a locked package was withdrawn.

@@ -14,7 +14,7 @@ use clap_complete::env::{self as shells, EnvCompleter, Shells};
 use super::{Cli, Exit};
 use crate::lock::LockFile;
 use crate::project;
-use crate::spec::{ModelSource, SourceFile, Sources};
+use crate::spec::{self, ModelSource, SourceFile, Sources};
 use crate::ui;
 
 /// Says to a goatbuild that a shell started which shell it is.
@@ -140,9 +140,8 @@ pub(crate) fn images() -> Vec<CompletionCandidate> {
 /// The project's environments.
 pub(crate) fn environments() -> Vec<CompletionCandidate> {
     let Some((_, sources)) = files() else { return Vec::new() };
-    let Ok(file) = sources.project.text.parse::<toml::Table>() else { return Vec::new() };
-    let environments = file.get("environment").and_then(toml::Value::as_table);
-    environments.into_iter().flat_map(toml::Table::keys).map(CompletionCandidate::new).collect()
+    let environments = spec::environments(&sources).into_iter().flatten();
+    environments.map(|name| CompletionCandidate::new(name.as_str())).collect()
 }
 
 /// Steps as far as they can be known at once: those of models and images, and layers that are locked.

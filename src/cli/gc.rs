@@ -1,14 +1,16 @@
 //! `goatbuild gc`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use clap::Args;
 use miette::Report;
 
-use super::{Exit, Global, session};
+use super::{Exit, Global, image_built, session};
 use crate::container::{self, ContainerError, Kind, Loaded};
 use crate::garbage::{self, Needed};
+use crate::plan::{Action, Plan};
 use crate::spec::EnvironmentName;
 use crate::store::WriterLock;
 use crate::targets::local;
@@ -47,8 +49,14 @@ pub(crate) async fn run(global: &Global, arguments: &GcArgs) -> Result<Exit, Rep
     let _ours = lock_all(&ours, Duration::from_secs(global.lock_timeout)).await?;
     let mut needed = Needed::default();
     let environments = workspace.project.environments.iter().map(Some);
+    let mut images = BTreeMap::new();
     for environment in std::iter::once(None).chain(environments) {
-        add(&mut needed, global, environment).await?;
+        for step in add(&mut needed, global, environment).await?.steps {
+            if step.action == Action::Fresh && step.kind == "image" {
+                // What the project itself asks for comes first.
+                images.entry(step.id).or_insert(step.facts);
+            }
+        }
     }
     let recent = workspace
         .store
@@ -73,6 +81,8 @@ pub(crate) async fn run(global: &Global, arguments: &GcArgs) -> Result<Exit, Rep
     garbage::measure(&mut found)?;
     if !arguments.dry_run {
         garbage::untag(&layout, &needed)?;
+        let made = images.iter().map(|(id, facts)| (id, facts.get("digest")));
+        image_built::tag(&layout, made)?;
         garbage::remove(&found)?;
         workspace.store.forget_all_but(&recent.runs, needed.keys())?;
     }
@@ -118,12 +128,12 @@ async fn unload(
     Ok(gone)
 }
 
-/// Adds what one environment asks for, the default one without a name.
+/// Adds what one environment asks for, the default one without a name, and gives its plan.
 async fn add(
     needed: &mut Needed,
     global: &Global,
     environment: Option<&EnvironmentName>,
-) -> Result<(), Report> {
+) -> Result<Plan, Report> {
     let global = Global { environment: environment.map(ToString::to_string), ..global.clone() };
     let planned = async {
         let workspace = session::open(&global)?;
@@ -137,7 +147,7 @@ async fn add(
     let unknown = || format!("nothing is removed: what {name} needs can't be told");
     let (workspace, planned) = planned.await.map_err(|report| report.wrap_err(unknown()))?;
     needed.add_environment(&workspace, &planned.plan);
-    Ok(())
+    Ok(planned.plan)
 }
 
 /// Takes the locks of these environments.

@@ -7,8 +7,7 @@ use clap::{Args, ValueEnum};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::image::complete;
-use super::{Exit, Global, session};
+use super::{Exit, Global, image_built, session};
 use crate::blocking::blocking;
 use crate::container::{self, Kind, image_name};
 use crate::oci::{OciError, archive_size, write_archive};
@@ -55,8 +54,9 @@ enum ExportError {
 }
 
 pub(crate) async fn load(global: &Global, arguments: &LoadArgs) -> Result<Exit, Report> {
-    let (workspace, _) = session::open_anyway(global)?;
-    let (layout, image) = complete(&workspace, &arguments.image)?;
+    let (workspace, readable) = session::open_anyway(global)?;
+    let found = image_built::find(global, &workspace, readable, &arguments.image).await?;
+    let (layout, image) = found.complete(global, &arguments.image)?;
     let kind = match arguments.into {
         Some(Into::Docker) => Kind::Docker,
         Some(Into::Podman) => Kind::Podman,
@@ -88,8 +88,9 @@ async fn whoever_answers() -> Result<Kind, Report> {
 }
 
 pub(crate) async fn export(global: &Global, arguments: &ExportArgs) -> Result<Exit, Report> {
-    let (workspace, _) = session::open_anyway(global)?;
-    let (layout, image) = complete(&workspace, &arguments.image)?;
+    let (workspace, readable) = session::open_anyway(global)?;
+    let found = image_built::find(global, &workspace, readable, &arguments.image).await?;
+    let (layout, image) = found.complete(global, &arguments.image)?;
     let file = arguments.file.clone();
     let is_stdout = file == Path::new("-");
     if is_stdout && std::io::stdout().is_terminal() {

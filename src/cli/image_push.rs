@@ -4,8 +4,7 @@ use clap::Args;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::image::complete;
-use super::{Exit, Global, session};
+use super::{Exit, Global, image_built, session};
 use crate::oci::registry::{Destination, Origin, push as send};
 use crate::spec::{ImageReference, NotAReference};
 use crate::ui;
@@ -55,8 +54,9 @@ enum PushError {
 
 pub(crate) async fn push(global: &Global, arguments: &PushArgs) -> Result<Exit, Report> {
     let name = &arguments.image;
-    let (workspace, _) = session::open_anyway(global)?;
-    let (layout, image) = complete(&workspace, name)?;
+    let (workspace, readable) = session::open_anyway(global)?;
+    let found = image_built::find(global, &workspace, readable, name).await?;
+    let (layout, image) = found.complete(global, name)?;
     let reference = destination(&workspace, arguments)?;
     let mount = workspace.origin(&workspace.project.images[name.as_str()]).and_then(|base| {
         let Origin::Registry(base) = base else { return None };

@@ -9,6 +9,7 @@ mod gateway;
 mod gc;
 mod graph;
 mod image;
+mod image_built;
 mod image_export;
 mod image_push;
 mod init;
@@ -125,6 +126,20 @@ pub(crate) struct Global {
     lock_timeout: u64,
 }
 
+impl Global {
+    /// A command to suggest, about the project and environment that this one was about.
+    fn command(&self, rest: &str) -> String {
+        let mut words = String::from("goatbuild");
+        if let Some(directory) = &self.directory {
+            words = format!("{words} -C {}", directory.display());
+        }
+        if let Some(environment) = &self.environment {
+            words = format!("{words} --env {environment}");
+        }
+        format!("{words} {rest}")
+    }
+}
+
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Begin a project with an example that works on this machine
@@ -224,7 +239,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     if completions::answer(&arguments) {
         return Exit::Done.code();
     }
-    let cli = match Cli::try_parse_from(arguments) {
+    let mut cli = match Cli::try_parse_from(arguments) {
         Ok(cli) => cli,
         Err(error) => {
             let wrong = error.use_stderr();
@@ -233,6 +248,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return if wrong { Exit::Usage.code() } else { Exit::Done.code() };
         }
     };
+    // A variable that is empty is as good as unset.
+    cli.global.environment.take_if(|name| name.is_empty());
     crate::ui::set_up_errors();
     let json = cli.command.is_json();
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {

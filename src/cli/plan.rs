@@ -109,7 +109,7 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
     if let Some(path) = &arguments.out {
         refuse_conflicts(plan)?;
         let kept = saved::write(&workspace, &planned, &arguments.selection, path)?;
-        ui::note_saved(path, &kept);
+        ui::note_saved(&global.command(&format!("apply {}", path.display())), &kept);
     }
     let refused = refuse_conflicts(plan);
     if let Err(refused) = &refused {

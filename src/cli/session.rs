@@ -18,7 +18,7 @@ use crate::hub::HubSettings;
 use crate::locking::{self, Changes, LockOptions, Renew};
 use crate::plan::{self, Plan, PlannedModel, ReasonKind, Wishes};
 use crate::project;
-use crate::spec::{EnvironmentName, Model, ModelName, Sources, nearest};
+use crate::spec::{self, EnvironmentName, Model, ModelName, Sources, nearest};
 use crate::step::{Facts, StepId};
 use crate::steps;
 use crate::store::{Remembered, WriterLock};
@@ -88,11 +88,19 @@ pub(crate) fn unknown<'a>(
     let help = match nearest(name, known.iter().copied()) {
         Some(near) => format!("did you mean `{near}`?"),
         None if known.is_empty() => "there are none".to_owned(),
-        None => {
-            format!("there are: {}", known.iter().take(12).copied().collect::<Vec<_>>().join(", "))
-        }
+        None => format!("there are: {}", some_of(&known)),
     };
     UsageError::Unknown { kind, name: name.to_owned(), help }
+}
+
+/// The first of many names, and how many more there are.
+fn some_of(names: &[&str]) -> String {
+    const TOLD: usize = 12;
+    let told = names.iter().take(TOLD).copied().collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(TOLD) {
+        0 => told,
+        more => format!("{told} … and {more} more"),
+    }
 }
 
 /// The files of the project that the command is about.
@@ -107,10 +115,22 @@ pub(crate) fn files(global: &Global) -> Result<Files, Report> {
     let root = project::find(from)?;
     let sources = project::load(&root)?;
     let environment = match &global.environment {
-        Some(name) => Some(name.parse().map_err(|_| unknown("environment", name, []))?),
+        Some(name) => Some(environment(&sources, name)?),
         None => None,
     };
     Ok(Files { root, sources, environment })
+}
+
+/// The environment that was asked for, which the project has to have.
+fn environment(sources: &Sources, name: &str) -> Result<EnvironmentName, UsageError> {
+    let known = spec::environments(sources);
+    let named = name.parse().ok().filter(|name| match &known {
+        Some(known) => known.contains(name),
+        // The file has a mistake, and is about to be told.
+        None => true,
+    });
+    let known = known.unwrap_or_default();
+    named.ok_or_else(|| unknown("environment", name, known.iter().map(EnvironmentName::as_str)))
 }
 
 /// Opens the workspace even when specs have mistakes, then without them: what is served can still be

@@ -350,10 +350,18 @@ pub fn nearest<'a>(
 ) -> Option<&'a str> {
     /// Jaro-Winkler; below it, suggestions look random.
     const LEAST: f64 = 0.85;
+    /// What two letters in each other's place count for, which by themselves leave little of names
+    /// as short as `oci`.
+    const SWAP: f64 = 0.86;
     let mut best: Option<(f64, &'a str)> = None;
     for candidate in candidates {
         let candidate = candidate.as_ref();
-        let similarity = strsim::jaro_winkler(&name.to_lowercase(), &candidate.to_lowercase());
+        let (typed, there) = (name.to_lowercase(), candidate.to_lowercase());
+        let mut similarity = strsim::jaro_winkler(&typed, &there);
+        let edits = (strsim::osa_distance(&typed, &there), strsim::levenshtein(&typed, &there));
+        if edits == (1, 2) && typed.len() > 2 {
+            similarity = similarity.max(SWAP);
+        }
         if similarity > LEAST && best.is_none_or(|(highest, _)| similarity > highest) {
             best = Some((similarity, candidate));
         }

@@ -63,12 +63,7 @@ impl<'a> Shared<'a> {
         if let Some(defaults) = table.get("defaults").and_then(|found| found.get_ref().as_table()) {
             collect_paths(defaults, "", &mut default_paths);
         }
-        let named = table.get("environment").and_then(|found| found.get_ref().as_table());
-        let environments = named
-            .into_iter()
-            .flat_map(|named| named.keys())
-            .filter_map(|name| name.get_ref().parse().ok());
-        let environments = environments.collect();
+        let environments = named_environments(table);
         let (mut errors, _) = context.finish();
         if tree.is_none() {
             errors.retain(|error| matches!(error.problem, Problem::Syntax { .. }));
@@ -299,6 +294,18 @@ pub fn effective(
         values.append(&mut image_values);
     }
     Ok(Some(values))
+}
+
+/// The environments that `goatbuild.toml` has; none when it can't be read.
+pub fn environments(sources: &Sources) -> Option<Vec<EnvironmentName>> {
+    let tree = DeTable::parse(&sources.project.text).ok()?;
+    Some(named_environments(tree.get_ref()))
+}
+
+fn named_environments(project: &DeTable<'_>) -> Vec<EnvironmentName> {
+    let named = project.get("environment").and_then(|found| found.get_ref().as_table());
+    let names = named.into_iter().flat_map(|named| named.keys());
+    names.filter_map(|name| name.get_ref().parse().ok()).collect()
 }
 
 /// Reads the project's file once per environment, and keeps what the chosen one says.

@@ -42,6 +42,13 @@ pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph
     Ok(Graph::new(steps)?)
 }
 
+/// Compiles the images of a project alone, which have to be locked.
+pub fn images(workspace: &SharedWorkspace) -> Result<Graph, StepError> {
+    let mut steps = Vec::new();
+    compile_images(workspace, &mut steps);
+    Ok(Graph::new(steps)?)
+}
+
 /// The engine of a model of a locked project, before any weights are anywhere. What the lock leaves
 /// open stands there as it is written, such as a branch for a commit.
 pub fn foreseen(

@@ -2,7 +2,6 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::fmt::Write as _;
-use std::path::Path;
 
 use anstyle::Style;
 
@@ -30,10 +29,9 @@ pub fn print_plan_before_apply(plan: &Plan, verbose: bool) {
     }
 }
 
-/// Tells where a plan was saved, and what else an apply of it may run.
-pub fn note_saved(path: &Path, saved: &SavedPlan) {
-    let path = path.display();
-    super::note(&format!("saved; `goatbuild apply {path}` runs exactly this"));
+/// Tells that a plan was saved and by which command it is applied, and what else that may run.
+pub fn note_saved(command: &str, saved: &SavedPlan) {
+    super::note(&format!("saved; `{command}` runs exactly this"));
     match saved.rebuilt_if_missing.len() {
         0 => {}
         number => super::note(&format!(

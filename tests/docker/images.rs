@@ -110,8 +110,11 @@ fn zstd_layers_go_to_podman_as_they_are_and_an_old_docker_says_that_it_cannot() 
     let copied =
         ["copy", "--dest-compress", "--dest-compress-format", "zstd", "oci:cache/oci:tiny"];
     skopeo(&tool, &project, &[&copied[..], &["oci:zstd:tiny"]].concat());
+    let before = built(&project).digest;
     replace(&project.root().join("zstd"), &project.root().join("cache/oci"));
     let image = built(&project);
+    // As if this were what had been built.
+    project.edit("goatbuild.lock", &before, &image.digest);
     let layer = image.manifest.layers()[0].media_type().to_string();
     assert!(layer.ends_with("zstd"), "{layer}");
     for engine in Engine::with_containers() {

@@ -70,6 +70,27 @@ fn the_shipped_project_is_planned_in_a_clean_clone_without_a_network() {
 }
 
 #[test]
+fn a_name_that_is_nowhere_near_gets_the_first_names_and_the_number_of_the_others() {
+    let clone = clone();
+    let steps = plan(&clone, "")["steps"].as_array().unwrap().len();
+    let (code, _, stderr) = run(&clone, "plan --only nosuch");
+    let words = stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
+    assert_eq!(code, 64, "{stderr}");
+    assert!(words.ends_with(&format!("… and {} more", steps - 12)), "{stderr}");
+}
+
+#[test]
+fn an_image_that_modal_builds_is_not_looked_for_here() {
+    let clone = clone();
+    for command in ["inspect standard", "verify standard", "load standard", "export standard -"] {
+        let (code, _, stderr) = run(&clone, &format!("image {command}"));
+        assert_eq!(code, 1, "{stderr}");
+        assert!(stderr.contains("image standard is built by Modal"), "{stderr}");
+        assert!(stderr.contains("`goatbuild --env oci apply --only image:standard`"), "{stderr}");
+    }
+}
+
+#[test]
 fn the_plan_for_programs_has_apps_urls_gpus_and_prices() {
     let clone = clone();
     let plan = plan(&clone, "");

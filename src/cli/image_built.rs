@@ -1,0 +1,227 @@
+//! Which image a name stands for: what its step has made, as a plan says, and its tag in the layout.
+
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::Global;
+use super::session::{self, unknown};
+use crate::event::Reporter;
+use crate::graph::Graph;
+use crate::locking::{self, LockOptions};
+use crate::oci::{Image, Layout, OciError};
+use crate::plan::{self, Action, PlannedStep, Wishes};
+use crate::project;
+use crate::spec::{Builder, EnvironmentName, ImageName, TargetKind};
+use crate::step::{Class, StepId};
+use crate::steps;
+use crate::workspace::{SharedWorkspace, Workspace};
+
+/// Why an image can't be looked at or handed on.
+#[derive(Debug, Error, Diagnostic)]
+pub(super) enum ImageError {
+    /// It was never built here, or `cache/` was deleted.
+    #[error("image {image} is not built")]
+    #[diagnostic(code(goatbuild::image::not_built), help("run `{command}`"))]
+    NotBuilt {
+        /// The image.
+        image: String,
+        /// What builds it.
+        command: String,
+    },
+    /// What was built is another image than its file and the lock now ask for.
+    #[error("image {image} is not built as it is described now")]
+    #[diagnostic(code(goatbuild::image::not_built), help("run `{command}`"))]
+    Outdated {
+        /// The image.
+        image: String,
+        /// What builds it.
+        command: String,
+    },
+    /// The layout calls another image by its name.
+    #[error("image {image} is {locked}, and its tag in cache/oci names {found}")]
+    #[diagnostic(
+        code(goatbuild::image::not_as_locked),
+        help("run `{command}`, which tags what is locked")
+    )]
+    OtherTag {
+        /// The image.
+        image: String,
+        /// What its tag names.
+        found: String,
+        /// What it is.
+        locked: String,
+        /// What corrects the tag.
+        command: String,
+    },
+    /// Its models' target builds it.
+    #[error("image {image} is built by Modal, and is not on this machine")]
+    #[diagnostic(code(goatbuild::image::elsewhere))]
+    Elsewhere {
+        /// The image.
+        image: String,
+        /// How it is had here.
+        #[help]
+        help: String,
+    },
+    /// No step builds it.
+    #[error("no model is served from image {image}, so it is not built")]
+    #[diagnostic(
+        code(goatbuild::image::unused),
+        help("write `image = \"{image}\"` in the spec of a model")
+    )]
+    Unused {
+        /// The image.
+        image: String,
+    },
+}
+
+/// The image of a name.
+pub(super) struct Built {
+    pub(super) layout: Layout,
+    /// Of its manifest, which the layout has.
+    pub(super) digest: String,
+    /// Whether the lock, and not only this cache, says that this is what its key makes.
+    pub(super) is_locked: bool,
+}
+
+/// Finds what was built for an image as it is described now.
+///
+/// A tag is no answer: an edit that was taken back leaves it at what the edit made.
+pub(super) async fn find(
+    global: &Global,
+    workspace: &SharedWorkspace,
+    readable: bool,
+    name: &str,
+) -> Result<Built, Report> {
+    let layout = workspace.layout()?;
+    let id = StepId::new("image", name);
+    let locked = workspace.lock(|lock| lock.built.get(&id).cloned());
+    let not_built =
+        || ImageError::NotBuilt { image: name.to_owned(), command: builds(global, name) };
+    if !readable {
+        // Nobody can tell what is wanted; this was the last that was.
+        let built = locked.ok_or_else(not_built)?;
+        let digest = built.facts.get("digest").cloned().ok_or_else(not_built)?;
+        return match layout.blobs().has(&digest)? {
+            true => Ok(Built { layout, digest, is_locked: true }),
+            false => Err(not_built().into()),
+        };
+    }
+    let images = &workspace.project.images;
+    if !images.contains_key(name) {
+        return Err(unknown("image", name, images.keys().map(ImageName::as_str)).into());
+    }
+    let outdated =
+        || ImageError::Outdated { image: name.to_owned(), command: builds(global, name) };
+    let options = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
+    if let Err(error) = locking::settle(workspace, &options, &Reporter::silent()).await {
+        let code = error.code().map(|code| code.to_string());
+        let is_edited = code.as_deref() == Some("goatbuild::lock::out_of_date");
+        return Err(if is_edited { outdated().into() } else { error });
+    }
+    let graph = steps::images(workspace)?;
+    let Some(step) = graph.get(&id) else {
+        return Err(ImageError::Unused { image: name.to_owned() }.into());
+    };
+    if step.class() == Class::Effect {
+        return Err(elsewhere(global, workspace, name).into());
+    }
+    let planned = plan_images(workspace, &graph)?;
+    let planned = planned.iter().find(|step| step.id == id);
+    let fresh = planned.filter(|step| step.action == Action::Fresh);
+    let Some((step, digest)) = fresh.and_then(|it| Some((it, it.facts.get("digest")?.clone())))
+    else {
+        let was_built = locked.is_some() || layout.tags()?.iter().any(|(tag, _)| tag == name);
+        return Err(if was_built { outdated() } else { not_built() }.into());
+    };
+    if !layout.blobs().has(&digest)? {
+        return Err(not_built().into());
+    }
+    let is_locked = locked.is_some_and(|built| Some(built.key) == step.key);
+    Ok(Built { layout, digest, is_locked })
+}
+
+fn plan_images(workspace: &Workspace, graph: &Graph) -> Result<Vec<PlannedStep>, Report> {
+    let wishes = Wishes { no_refresh: true, ..Wishes::default() };
+    Ok(plan::plan(graph, &session::remember(workspace)?, &[], &wishes).steps)
+}
+
+impl Built {
+    /// The image with all of its layers.
+    pub(super) fn complete(self, global: &Global, name: &str) -> Result<(Layout, Image), Report> {
+        match self.layout.read_image(&self.digest) {
+            Ok(image) if image.is_complete(&self.layout) => Ok((self.layout, image)),
+            Ok(_) | Err(OciError::Missing { .. }) => {
+                Err(ImageError::NotBuilt { image: name.to_owned(), command: builds(global, name) }
+                    .into())
+            }
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Fails when the layout calls another image by this name, as others would take it.
+    pub(super) fn check_tag(&self, global: &Global, name: &str) -> Result<(), Report> {
+        let tags = self.layout.tags()?;
+        let Some((_, found)) = tags.into_iter().find(|(tag, _)| tag == name) else { return Ok(()) };
+        if found == self.digest {
+            return Ok(());
+        }
+        Err(ImageError::OtherTag {
+            image: name.to_owned(),
+            found,
+            locked: self.digest.clone(),
+            command: builds(global, name),
+        }
+        .into())
+    }
+}
+
+/// Lets each image's name in the layout stand for what its step has made.
+pub(super) fn tag<'a>(
+    layout: &Layout,
+    made: impl IntoIterator<Item = (&'a StepId, Option<&'a String>)>,
+) -> Result<(), OciError> {
+    let tags = layout.tags()?;
+    for (id, digest) in made {
+        let Some(digest) = digest.filter(|_| id.kind() == "image") else { continue };
+        let is_right = tags.iter().any(|(tag, known)| tag == id.name() && known == digest);
+        // What a fresh clone knows from the lock alone has no files yet.
+        if !is_right && layout.read_image(digest).is_ok() {
+            layout.tag(id.name(), digest)?;
+        }
+    }
+    Ok(())
+}
+
+fn builds(global: &Global, name: &str) -> String {
+    global.command(&format!("apply --only image:{name}"))
+}
+
+/// Says in which environment goatbuild builds the image, or how it would.
+fn elsewhere(global: &Global, workspace: &Workspace, name: &str) -> ImageError {
+    let builds_here = |environment: &&EnvironmentName| {
+        let global = Global { environment: Some(environment.to_string()), ..global.clone() };
+        let Ok(files) = session::files(&global) else { return false };
+        let project = project::read(&files.sources, Some(environment));
+        project.is_ok_and(|project| {
+            let image = &project.images[name];
+            let mut models = project.models.values().filter(|it| it.image.value.as_str() == name);
+            models.any(|model| {
+                model.target == TargetKind::Local || project.builder_of(image) == Builder::Oci
+            })
+        })
+    };
+    let help = match workspace.project.environments.iter().find(builds_here) {
+        Some(environment) => {
+            let global = Global { environment: Some(environment.to_string()), ..global.clone() };
+            format!(
+                "with `--env {environment}` goatbuild builds it itself: `{}`",
+                builds(&global, name)
+            )
+        }
+        None => format!(
+            "write `builder = \"oci\"` in images/{name}.toml to have goatbuild build it itself"
+        ),
+    };
+    ImageError::Elsewhere { image: name.to_owned(), help }
+}
