@@ -6,16 +6,17 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
+use support::hub::{COMMIT, HubDouble};
 use support::peers;
 use support::project::wants_network;
 use support::quickstart::{Ended, ended};
 
-/// An empty directory, and the real binary in it.
-struct Place(tempfile::TempDir);
+/// An empty directory and the real binary in it, with a hub or without.
+struct Place(tempfile::TempDir, Option<HubDouble>);
 
 impl Place {
     fn new() -> Self {
-        Self(tempfile::tempdir().unwrap())
+        Self(tempfile::tempdir().unwrap(), None)
     }
 
     /// A directory in which `init` was run.
@@ -41,6 +42,10 @@ impl Place {
         for name in ["CI", "GOATBUILD_ENV", "HF_TOKEN"] {
             command.env_remove(name);
         }
+        // Nobody is there, unless a test starts a hub.
+        let hub = self.1.as_ref().map_or("http://127.0.0.1:9", |hub| &hub.url);
+        command.env("HF_ENDPOINT", hub).env("HF_HOME", self.0.path());
+        command.env("GOATBUILD_HTTP_ATTEMPTS", "1");
         ended(command.env("NO_COLOR", "1"))
     }
 
@@ -128,7 +133,11 @@ fn nothing_that_is_there_is_written_over() {
 fn a_model_is_added_beside_the_others() {
     let place = Place::begun();
     let before = place.files();
-    place.run(&["add", "hf:Qwen/Qwen3-0.6B"]).done();
+    let added = place.run(&["add", "hf:Qwen/Qwen3-0.6B"]);
+    for said in ["http://127.0.0.1:9/", "can't be reached", "`goatbuild lock` finds out"] {
+        assert!(added.stderr.contains(said), "{said} is not in: {}", added.stderr);
+    }
+    added.done();
     let text = place.read("specs/qwen3-0.6b.toml");
     assert!(text.contains("source = \"hf:Qwen/Qwen3-0.6B\"\n# The hub's default branch"), "{text}");
     assert!(text.contains("image = \"mlx\"") && text.contains("name = \"mlx-lm\""), "{text}");
@@ -152,6 +161,53 @@ fn a_model_is_added_beside_the_others() {
         assert!(refused.stderr.contains(said), "{arguments:?}: {}", refused.stderr);
     }
     assert_eq!(place.files(), all);
+}
+
+#[test]
+fn a_model_on_the_hub_is_added_at_the_commit_that_the_hub_names() {
+    let mut place = Place::begun();
+    let hub = HubDouble::start();
+    hub.small("acme/tiny", "config.json", r#"{"model_type": "qwen3", "hidden_size": 64}"#);
+    place.1 = Some(hub);
+    let added = place.run(&["add", "hf:acme/tiny"]);
+    let said = format!("hf:acme/tiny@main pinned at {}: 1 file, 42 B", &COMMIT[..8]);
+    assert!(added.stderr.contains(&said), "{}", added.stderr);
+    added.done();
+    let text = place.read("specs/tiny.toml");
+    let line = format!("revision = \"{COMMIT}\"   # `main` when this was added\n");
+    assert!(text.contains(&line), "{text}");
+    let lock = place.read("goatbuild.lock");
+    assert!(lock.contains(&format!("[hub.\"acme/tiny@{COMMIT}\".files]")), "{lock}");
+    // A branch stays one in the spec, and the lock says where it stands.
+    let added = place.run(&["add", "hf:acme/tiny", "--as", "branch", "--revision", "refs/pr/1"]);
+    assert!(added.stderr.contains("hf:acme/tiny@refs/pr/1 is 01234567"), "{}", added.stderr);
+    assert!(place.read("specs/branch.toml").contains("revision = \"refs/pr/1\"\n"));
+    assert!(place.read("goatbuild.lock").contains("[hub.\"acme/tiny@refs/pr/1\""));
+
+    let before = place.files();
+    for (arguments, said) in [
+        (vec!["hf:acme/tinny"], "there is no model acme/tinny"),
+        (vec!["hf:acme/tiny", "--as", "other", "--revision", "nope"], "has no revision nope"),
+    ] {
+        let refused = place.run(&[&["add"], &*arguments].concat());
+        assert_eq!(refused.code, Some(1), "{arguments:?}: {}", refused.stderr);
+        assert!(refused.stderr.contains(said), "{arguments:?}: {}", refused.stderr);
+    }
+    let specs = |files: &[(PathBuf, Vec<u8>)]| {
+        files.iter().filter(|(path, _)| path.ends_with(".toml")).count()
+    };
+    assert_eq!(specs(&place.files()), specs(&before));
+    // Offline nobody is asked, and the lock says so later.
+    place.1.as_ref().unwrap().forget_requests();
+    let added = place.run(&["--offline", "add", "hf:acme/tiny", "--as", "later"]);
+    assert!(added.stderr.contains("not asked for, with --offline"), "{}", added.stderr);
+    assert!(place.read("specs/later.toml").contains("# revision = "));
+    // CI's lock stays as it is; the spec names the commit all the same.
+    let lock = place.read("goatbuild.lock");
+    assert_eq!(place.1.as_ref().unwrap().requests().len(), 0);
+    place.run(&["--locked", "add", "hf:acme/tiny", "--as", "locked"]).done();
+    assert!(place.read("specs/locked.toml").contains(&line));
+    assert_eq!(place.read("goatbuild.lock"), lock);
 }
 
 /// What bash offers for a line that is being typed, with the printed script loaded.

@@ -10,7 +10,10 @@ use thiserror::Error;
 
 use super::session::unknown;
 use super::{Exit, Global, completions, init, session};
-use crate::spec::{Image, ImageName, ModelName, SourceFile, Sources};
+use crate::hub::HubError;
+use crate::lock::LockedRepository;
+use crate::spec::{HubSource, Image, ImageName, ModelName, SourceFile, Sources};
+use crate::workspace::Workspace;
 use crate::{project, spec, ui, workspace};
 
 #[derive(Debug, Args)]
@@ -51,7 +54,7 @@ enum AddError {
     Gpu { gpu: String },
 }
 
-pub(crate) fn run(global: &Global, arguments: &AddArgs) -> Result<Exit, Report> {
+pub(crate) async fn run(global: &Global, arguments: &AddArgs) -> Result<Exit, Report> {
     let files = session::files(global)?;
     let name = name(arguments)?;
     let path = format!("specs/{name}.toml");
@@ -62,9 +65,17 @@ pub(crate) fn run(global: &Global, arguments: &AddArgs) -> Result<Exit, Report> 
     let mut sources = Sources { specs: Vec::new(), ..files.sources };
     let image = image(&sources, arguments.image.as_deref())?;
     let has_schemas = files.root.join(init::SCHEMAS).is_dir();
-    let text = spec_text(arguments, &image, has_schemas)?;
+    let mut text = spec_text(arguments, &image, has_schemas, None)?;
     sources.specs.push(SourceFile { path: path.clone().into(), text: text.as_str().into() });
-    project::read(&sources, files.environment.as_ref())?;
+    let project = project::read(&sources, files.environment.as_ref())?;
+    let source = project.models.values().find_map(|model| model.source.hub()).cloned();
+    if let Some(source) = source {
+        let workspace = Workspace::open(files.root.clone(), project, session::settings(global)?)?;
+        if let Some(found) = ask(&workspace, &source).await? {
+            text = spec_text(arguments, &image, has_schemas, Some(&found.commit))?;
+            keep(&workspace, &source, arguments.revision.is_none(), found)?;
+        }
+    }
     workspace::write(&files.root.join(&path), text.as_bytes())?;
     let shown = match &global.directory {
         Some(directory) => directory.join(&path),
@@ -75,6 +86,56 @@ pub(crate) fn run(global: &Global, arguments: &AddArgs) -> Result<Exit, Report> 
         shown.display()
     ));
     Ok(Exit::Done)
+}
+
+/// Asks the hub what a source stands for; nothing, and says so, when no hub can be asked.
+async fn ask(
+    workspace: &Workspace,
+    source: &HubSource,
+) -> Result<Option<LockedRepository>, Report> {
+    let later = "which commit that is, `goatbuild lock` finds out";
+    if workspace.settings.offline {
+        ui::note(&format!("hf:{source}: not asked for, with --offline; {later}"));
+        return Ok(None);
+    }
+    let (reporter, finish) = ui::preparing();
+    reporter.message(format!("asking the hub for {}", source.repository));
+    let hub = workspace.hub()?.hasty();
+    let answer = hub.listing(&source.repository, &source.revision).await;
+    finish();
+    match answer {
+        Ok((found, lacking)) => {
+            if let Some(error) = lacking {
+                let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+                ui::note(&format!("hf:{source}: its config.json was not read: {error}{help}"));
+            }
+            Ok(Some(found))
+        }
+        Err(HubError::Network { url, reason, .. }) => {
+            ui::note(&format!("hf:{source}: {url} can't be reached ({reason}); {later}"));
+            Ok(None)
+        }
+        Err(error) => Err(error.into()),
+    }
+}
+
+/// Has the lock keep what the hub said: of the commit itself where the spec is going to name that.
+fn keep(
+    workspace: &Workspace,
+    source: &HubSource,
+    pins: bool,
+    found: LockedRepository,
+) -> Result<(), Report> {
+    let (commit, files) = (&found.commit[..8], ui::count(found.files.len(), "file"));
+    let size = ui::bytes(found.files.iter().map(|file| file.size).sum());
+    let verb = if pins || source.pinned().is_some() { "pinned at" } else { "is" };
+    ui::note(&format!("hf:{source} {verb} {commit}: {files}, {size}"));
+    if !workspace.settings.locked {
+        let revision = if pins { found.commit.clone() } else { source.revision.clone() };
+        let source = HubSource { revision, ..source.clone() };
+        workspace.change_lock(|lock| drop(lock.hub.insert(source.to_string(), found)))?;
+    }
+    Ok(())
 }
 
 /// The name that was asked for, or the last part of the source as far as a name can hold it.
@@ -117,7 +178,13 @@ fn image(sources: &Sources, asked: Option<&str>) -> Result<Image, Report> {
     }
 }
 
-fn spec_text(arguments: &AddArgs, image: &Image, has_schemas: bool) -> Result<String, AddError> {
+/// The spec; `commit` is what the hub says that its source stands for.
+fn spec_text(
+    arguments: &AddArgs,
+    image: &Image,
+    has_schemas: bool,
+    commit: Option<&str>,
+) -> Result<String, AddError> {
     let quoted = |text: &str| toml::Value::String(text.to_owned()).to_string();
     let mut text = String::new();
     if has_schemas {
@@ -125,17 +192,20 @@ fn spec_text(arguments: &AddArgs, image: &Image, has_schemas: bool) -> Result<St
     }
     let _ = writeln!(text, "image = {}\n", quoted(ImageName::as_str(&image.name)));
     let _ = writeln!(text, "[model]\nsource = {}", quoted(&arguments.source));
-    match &arguments.revision {
-        Some(revision) => {
+    match (&arguments.revision, commit) {
+        (Some(revision), _) => {
             let _ = writeln!(text, "revision = {}", quoted(revision));
         }
-        None if arguments.source.starts_with("hf:") => {
+        (None, Some(commit)) => {
+            let _ = writeln!(text, "revision = {}   # `main` when this was added", quoted(commit));
+        }
+        (None, None) if arguments.source.starts_with("hf:") => {
             text.push_str(
                 "# The hub's default branch, at the commit that `goatbuild lock` finds and keeps.\n\
                  # revision = \"…\"\n",
             );
         }
-        None => {}
+        (None, None) => {}
     }
     if let Some(gpu) = &arguments.gpu {
         let wrong = || AddError::Gpu { gpu: gpu.clone() };

@@ -7,13 +7,16 @@ use clap::Args;
 use miette::Report;
 
 use super::{Exit, Global, session};
+use crate::container::{self, ContainerError, Kind, Loaded};
 use crate::garbage::{self, Needed};
 use crate::spec::EnvironmentName;
 use crate::store::WriterLock;
 use crate::targets::local;
 use crate::ui;
+use crate::workspace::Workspace;
 
 #[derive(Debug, Args)]
+#[expect(clippy::struct_excessive_bools, reason = "each is a flag of the command line")]
 pub(crate) struct GcArgs {
     /// Only tell what would be removed
     #[arg(long, short = 'n')]
@@ -21,6 +24,9 @@ pub(crate) struct GcArgs {
     /// Keep what the last N runs of each environment made
     #[arg(long, value_name = "N", default_value_t = 3)]
     keep_runs: u32,
+    /// Also ask Docker and Podman for images of this project that nothing needs
+    #[arg(long)]
+    loaded: bool,
     /// List every file and directory
     #[arg(long, short)]
     verbose: bool,
@@ -70,11 +76,46 @@ pub(crate) async fn run(global: &Global, arguments: &GcArgs) -> Result<Exit, Rep
         garbage::remove(&found)?;
         workspace.store.forget_all_but(&recent.runs, needed.keys())?;
     }
+    let loaded = if arguments.loaded {
+        Some(unload(&workspace, &needed, arguments.dry_run).await?)
+    } else {
+        None
+    };
     for piece in &mut found {
         piece.path = shortened(&piece.path, &workspace.root);
     }
-    ui::print_garbage(&found, !arguments.dry_run, arguments.verbose, arguments.json);
+    let cleaned = ui::Cleaned { found: &found, loaded, removed: !arguments.dry_run };
+    ui::print_garbage(&cleaned, arguments.verbose, arguments.json);
     Ok(Exit::Done)
+}
+
+/// Finds images of this project that Docker and Podman have and nothing needs, and has them removed.
+/// One that a container was made of, by whomever, stays.
+async fn unload(
+    workspace: &Workspace,
+    needed: &Needed,
+    dry_run: bool,
+) -> Result<Vec<Loaded>, Report> {
+    let mut gone = Vec::new();
+    for kind in [Kind::Docker, Kind::Podman] {
+        let images = match container::loaded(kind, workspace.project.id.as_str()).await {
+            Ok(images) => images,
+            Err(ContainerError::Missing { .. }) => continue,
+            Err(error) if error.is_silence() => {
+                ui::note(&format!("images there are left alone: {error}"));
+                continue;
+            }
+            Err(error) => return Err(error.into()),
+        };
+        for image in images.into_iter().filter(|image| !needed.needs_loaded(image)) {
+            if dry_run || container::unload(&image).await? {
+                gone.push(image);
+            } else {
+                ui::note(&format!("{kind} keeps {}: a container was made of it", image.name));
+            }
+        }
+    }
+    Ok(gone)
 }
 
 /// Adds what one environment asks for, the default one without a name.

@@ -64,12 +64,13 @@ pub(crate) async fn load(global: &Global, arguments: &LoadArgs) -> Result<Exit, 
     };
     let (reporter, finish) = ui::preparing();
     let name = &arguments.image;
-    let handed = container::hand_over(kind, &layout, &image, name, &reporter).await;
+    let called = image_name(workspace.project.id.as_str(), name, &image);
+    let handed = container::hand_over(kind, &layout, &image, &called, &reporter).await;
     finish();
     let (id, is_new) = handed?;
     let verb = if is_new { "has taken" } else { "has" };
     ui::note(&format!("{kind} {verb} image {name} as {id}"));
-    ui::print_line(&image_name(name, &image));
+    ui::print_line(&called);
     Ok(Exit::Done)
 }
 
@@ -94,7 +95,7 @@ pub(crate) async fn export(global: &Global, arguments: &ExportArgs) -> Result<Ex
     if is_stdout && std::io::stdout().is_terminal() {
         return Err(ExportError::Terminal.into());
     }
-    let name = image_name(&arguments.image, &image);
+    let name = image_name(workspace.project.id.as_str(), &arguments.image, &image);
     let (reporter, finish) = ui::preparing();
     let size = archive_size(&layout, &image)?;
     reporter.expect(size);

@@ -273,7 +273,7 @@ async fn dispatch(
 ) -> Result<Exit, Report> {
     match command {
         Command::Init(arguments) => init::run(global, &arguments),
-        Command::Add(arguments) => add::run(global, &arguments),
+        Command::Add(arguments) => add::run(global, &arguments).await,
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Lock(arguments) => lock::run(global, &arguments).await,

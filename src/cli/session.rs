@@ -141,7 +141,7 @@ pub(crate) fn open(global: &Global) -> Result<SharedWorkspace, Report> {
     Ok(Arc::new(workspace))
 }
 
-fn settings(global: &Global) -> Result<Settings, Report> {
+pub(crate) fn settings(global: &Global) -> Result<Settings, Report> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let directory = |name: &str| variable(name).map(PathBuf::from);
     let state = directory("GOATBUILD_STATE_DIR")

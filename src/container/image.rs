@@ -3,21 +3,81 @@
 use std::process::Stdio;
 
 use oci_spec::image::MediaType;
+use serde::Serialize;
 
-use super::program::{QUESTION, ask, command, last_words, unstarted};
+use super::program::{DEED, QUESTION, ask, command, last_words, told, unstarted};
 use super::{ContainerError, Kind};
 use crate::event::{Cancelled, Reporter};
 use crate::oci::{Image, Layout, OciError, archive_size, write_archive};
 
-/// What an image is called there: `localhost` is no registry, so nobody pushes or pulls it by
-/// mistake, and both engines leave such a name as it is.
-pub fn image_name(name: &str, image: &Image) -> String {
-    let digits = image.digest.trim_start_matches("sha256:");
-    format!("localhost/goatbuild/{name}:{}", digits.get(..16).unwrap_or(digits))
+/// What an image of a project is called there: `localhost` is no registry, so nobody pushes or pulls
+/// it by mistake, and both engines leave such a name as it is. A label would change the image; by
+/// the project in its name it is known whose it is, and an image of two projects has two names.
+pub fn image_name(project: &str, name: &str, image: &Image) -> String {
+    format!("{}{name}:{}", names_of(project), digits(&image.digest))
 }
 
-/// Makes the engine have the image, unless it has it; gives its id there, and whether it was handed
-/// over.
+/// What the names of all images of a project begin with.
+fn names_of(project: &str) -> String {
+    format!("localhost/goatbuild/{project}/")
+}
+
+/// As much of a manifest's digest as an image's name has.
+fn digits(digest: &str) -> &str {
+    let digits = digest.trim_start_matches("sha256:");
+    digits.get(..16).unwrap_or(digits)
+}
+
+/// An image of ours that an engine has.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Loaded {
+    /// Which of the two.
+    pub engine: Kind,
+    /// What it is called there.
+    pub name: String,
+    /// Its size as the engine says it, with layers that other images may have too.
+    pub bytes: u64,
+}
+
+impl Loaded {
+    /// Whether it was made of the manifest of this digest.
+    pub fn is_of(&self, digest: &str) -> bool {
+        self.name.rsplit(':').next() == Some(digits(digest))
+    }
+}
+
+/// The images of a project that an engine has.
+pub async fn loaded(kind: Kind, project: &str) -> Result<Vec<Loaded>, ContainerError> {
+    let format = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"];
+    let listed = told(kind, "list its images", &format, QUESTION).await?;
+    let (mut images, names) = (Vec::new(), names_of(project));
+    for name in listed.lines().map(str::trim).filter(|name| name.starts_with(&names)) {
+        let arguments = ["image", "inspect", "--format", "{{.Size}}", name];
+        let said = ask(kind, &arguments, QUESTION).await?;
+        // It may just have been removed.
+        if let (true, Ok(bytes)) = (said.done, said.stdout.trim().parse()) {
+            images.push(Loaded { engine: kind, name: name.to_owned(), bytes });
+        }
+    }
+    Ok(images)
+}
+
+/// Has an engine remove an image, unless a container was made of it. Says whether it is gone.
+pub async fn unload(image: &Loaded) -> Result<bool, ContainerError> {
+    let kind = image.engine;
+    let said = ask(kind, &["image", "rm", &image.name], DEED).await?;
+    let words = said.stderr.to_lowercase();
+    if said.done || said.is_missing() {
+        return Ok(true);
+    }
+    if ["in use", "is using"].iter().any(|used| words.contains(used)) {
+        return Ok(false);
+    }
+    Err(said.refused(kind, "remove an image"))
+}
+
+/// Makes the engine have the image under a name of [`image_name`], unless it has it; gives its id
+/// there, and whether it was handed over.
 pub async fn hand_over(
     kind: Kind,
     layout: &Layout,
@@ -25,7 +85,7 @@ pub async fn hand_over(
     name: &str,
     reporter: &Reporter,
 ) -> Result<(String, bool), ContainerError> {
-    let name = image_name(name, image);
+    let name = name.to_owned();
     if let Some(id) = id_of(kind, &name).await?
         && is_ours(&id, image)
     {

@@ -19,7 +19,7 @@ mod tests;
 
 pub use self::create::{Network, Recipe, create};
 pub use self::error::ContainerError;
-pub use self::image::{hand_over, image_name};
+pub use self::image::{Loaded, hand_over, image_name, loaded, unload};
 pub use self::lives::{
     Condition, Guard, Tail, condition, conditions, find, follow, guard, remove, start, stop,
 };

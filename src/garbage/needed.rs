@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde_json::Value;
 
+use crate::container::Loaded;
 use crate::fingerprint::Key;
 use crate::lock::LockFile;
 use crate::oci::{Layout, OciError};
@@ -141,6 +142,11 @@ impl Needed {
     /// Whether a blob or an unpacked image is needed.
     pub(super) fn needs_digest(&self, digest: &str) -> bool {
         self.digests.contains(digest)
+    }
+
+    /// Whether an image that an engine has is needed.
+    pub fn needs_loaded(&self, image: &Loaded) -> bool {
+        self.digests.iter().any(|digest| image.is_of(digest))
     }
 
     /// Whether a wheel, a package or a Python is needed, by its file's name.

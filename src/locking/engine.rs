@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::LockOptions;
+use super::{Changes, LockOptions, LockingError};
 use crate::engines::vllm;
 use crate::event::Reporter;
 use crate::fetch::FetchError;
@@ -18,13 +18,14 @@ const ROUNDS: usize = 8;
 
 /// Reads the engine of an image, unless the lock has it.
 ///
-/// What can't be read is left out of the lock, and then not checked: that is no reason to refuse a
-/// project, and is told as a warning.
+/// A wheel that can't be had is an error that names it, where the network may be used: what follows
+/// would go without checks. A plan goes on without a network, and says what it lacks.
 pub(super) async fn settle(
     workspace: &Workspace,
     image: &Image,
     options: &LockOptions,
     reporter: &Reporter,
+    changes: &mut Changes,
 ) -> Result<(), StepError> {
     let mut models = workspace.project.models.values();
     if !models.any(|model| model.image.value == image.name && vllm::serves(model)) {
@@ -43,7 +44,18 @@ pub(super) async fn settle(
         Ok(Some(engine)) => workspace.change_lock(|lock| {
             lock.engines.insert(wheel.filename.clone(), engine);
         }),
-        Ok(None) | Err(_) => Ok(()),
+        // It may be no vLLM as goatbuild knows it, or a server that gives whole files only: the
+        // check of the specs tells that nothing was checked.
+        Ok(None) => Ok(()),
+        Err(_) if workspace.settings.offline => Ok(()),
+        Err(FetchError::Network { reason, .. }) if options.lenient => {
+            changes.warnings.push(format!("{} can't be read: {reason}", wheel.filename));
+            Ok(())
+        }
+        Err(source) => {
+            let (image, filename) = (image.name.to_string(), wheel.filename.clone());
+            Err(LockingError::EngineWheel { image, filename, source }.into())
+        }
     }
 }
 

@@ -12,6 +12,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::event::Reporter;
+use crate::fetch::FetchError;
 use crate::lock::LockFile;
 use crate::lock::pylock::PylockError;
 use crate::spec::{Image, ImageName, nearest};
@@ -140,6 +141,22 @@ pub enum LockingError {
         /// What is wrong.
         error: PylockError,
     },
+    /// The wheel of an engine can't be read.
+    #[error(
+        "{filename} of image {image} can't be read, so what its engine takes isn't known: {source}"
+    )]
+    #[diagnostic(
+        code(goatbuild::python::engine_wheel),
+        help("try again once it can be had; with --offline goatbuild goes on without it")
+    )]
+    EngineWheel {
+        /// The image.
+        image: String,
+        /// The wheel.
+        filename: String,
+        /// Why.
+        source: FetchError,
+    },
     /// `--upgrade NAME` names nothing.
     #[error("there is no image, locked package, model or repository `{name}` to upgrade{}", hint.as_ref().map(|near| format!("; did you mean `{near}`?")).unwrap_or_default())]
     #[diagnostic(code(goatbuild::usage::upgrade))]
@@ -235,7 +252,7 @@ async fn settle_image(
 ) -> Result<(), StepError> {
     let base = base::settle(workspace, image, options, reporter, changes).await?;
     wheels::settle(workspace, image, base.runtime, options, reporter, changes).await?;
-    engine::settle(workspace, image, options, reporter).await
+    engine::settle(workspace, image, options, reporter, changes).await
 }
 
 impl Changes {

@@ -3,9 +3,9 @@
 use std::fmt::Write as _;
 
 use super::out::out;
-use super::plan::{Line, grouped, short};
+use super::plan::{Line, grouped, notes, short};
 use super::words::count;
-use crate::plan::{Action, Plan, PlannedStep, Reason, Summary};
+use crate::plan::{Action, Plan, PlannedStep, Reason, Summary, Warning};
 
 /// So many reasons of one step stand in the table; the rest is folded.
 const IN_TABLE: usize = 3;
@@ -47,6 +47,7 @@ fn render(plan: &Plan, project: &str, environment: Option<&str>) -> String {
         }
         text.push('\n');
     }
+    remarks(&mut text, plan);
     cost(&mut text, plan);
     fold_fields(&mut text, &lines);
     fold_fresh(&mut text, &fresh);
@@ -102,6 +103,20 @@ fn reason(reason: &Reason) -> String {
         (Some(old), None) => format!("{words} {field}: {old} is gone"),
         (None, None) if field.is_empty() => words.to_owned(),
         (None, None) => format!("{words} {field}"),
+    }
+}
+
+/// What isn't known or may not be meant so.
+fn remarks(text: &mut String, plan: &Plan) {
+    for note in notes(&plan.steps) {
+        let _ = writeln!(text, "- {}", entities(&note));
+    }
+    for Warning { model, message, help } in &plan.warnings {
+        let (message, help) = (entities(message), entities(help));
+        let _ = writeln!(text, "- **warning** {}: {message}<br>{help}", code(model));
+    }
+    if !text.ends_with("\n\n") {
+        text.push('\n');
     }
 }
 
@@ -192,7 +207,7 @@ fn code(text: &str) -> String {
 fn entities(text: &str) -> String {
     let mut escaped = String::new();
     for letter in text.chars() {
-        if letter.is_alphanumeric() || letter == ' ' {
+        if letter.is_alphanumeric() || " ,':;()".contains(letter) {
             escaped.push(letter);
         } else {
             let _ = write!(escaped, "&#{};", u32::from(letter));

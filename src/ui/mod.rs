@@ -28,7 +28,7 @@ use crate::event::{Progress, Reporter};
 use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
-pub use garbage::print_garbage;
+pub use garbage::{Cleaned, print_garbage};
 pub use graph::{Drawn, diagram};
 pub use image::print_image;
 pub use markdown::print_markdown;

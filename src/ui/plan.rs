@@ -143,7 +143,7 @@ fn unobserved(step: &PlannedStep, alone: bool) -> Option<String> {
 }
 
 /// What many steps have in common and is told once: why they could not be looked at or planned.
-fn notes(steps: &[PlannedStep]) -> Vec<String> {
+pub(super) fn notes(steps: &[PlannedStep]) -> Vec<String> {
     let mut unseen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut unlocked = 0;
     for reason in steps.iter().flat_map(|step| &step.reasons) {

@@ -103,7 +103,10 @@ fn an_image_that_is_not_taken_stops_nothing() {
     // Takes it, and has another one.
     let other = ("image inspect", "echo sha256:0000");
     double(&mut project, "docker", &[other, ("image load", "cat > /dev/null")]);
-    project.run("apply").exits(1).says(&["Docker has sha256:0000 as localhost/goatbuild/tiny:"]);
+    project
+        .run("apply")
+        .exits(1)
+        .says(&["Docker has sha256:0000 as localhost/goatbuild/table-4c19d2/tiny:"]);
     assert_serves(&project, Engine::embedded(), "hello");
 }
 

@@ -30,7 +30,10 @@ fn skopeo(skopeo: &DebianRoot, project: &Project, arguments: &[&str]) -> String 
 #[test]
 fn an_archive_is_the_same_bytes_each_time_and_has_each_blob_once() {
     let Some(project) = Project::new() else { return };
-    project.run("image export tiny one.tar").exits(0).says(&["localhost/goatbuild/tiny:", "MB in"]);
+    project
+        .run("image export tiny one.tar")
+        .exits(0)
+        .says(&["localhost/goatbuild/table-4c19d2/tiny:", "MB in"]);
     let one = fs::read(project.root().join("one.tar")).expect("an archive");
     let other = project.command("image export tiny -").output().expect("runs");
     assert!(other.status.success());
@@ -150,4 +153,47 @@ fn an_image_that_is_not_built_is_named_and_an_archive_breaks_off_without_a_trace
         .filter(|name| name.starts_with(".goatbuild") || name.contains(".tar"))
         .collect();
     assert_eq!(left, Vec::<String>::new());
+}
+
+#[test]
+fn an_image_that_nothing_needs_is_removed_from_the_engine_when_asked_to_and_not_before() {
+    for engine in Engine::with_containers() {
+        let Some(mut project) = Project::new() else { return };
+        project.served_by(engine);
+        own_image(&project, "unloaded");
+        project.own_roots();
+        // Other tests' projects have the same engine, and are not to lose anything.
+        project.edit("goatbuild.toml", "table-4c19d2", "table-unload");
+        let names = || {
+            let all = engine.ask(&["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"]);
+            let ours = |name: &&str| name.starts_with("localhost/goatbuild/table-unload/tiny:");
+            all.lines().filter(ours).map(str::to_owned).collect::<BTreeSet<_>>()
+        };
+        let load = format!("image load tiny {}", engine.name);
+        let name = project.run(&load).exits(0).stdout.trim().to_owned();
+        let gone = |arguments: &str| {
+            let ran = project.run(&format!("gc --loaded --json {arguments}")).exits(0);
+            let report: Value = serde_json::from_str(&ran.stdout).expect("JSON");
+            let images = report["loaded"].as_array().expect("a list").clone();
+            assert!(images.iter().all(|image| image["name"] == name.as_str()), "{images:?}");
+            images.first().map(|image| (image["engine"].clone(), image["bytes"].as_u64()))
+        };
+        assert_eq!(gone("--dry-run"), None, "it is what the spec asks for");
+        project.edit("images/tiny.toml", "unloaded", "moved on");
+        assert_eq!(gone("--dry-run"), None, "it is what the last run made");
+        let (by, bytes) = gone("--dry-run --keep-runs 0").expect("nothing needs it");
+        assert!(by == engine.name && bytes.is_some_and(|bytes| bytes > 1 << 20), "{by} {bytes:?}");
+        assert!(names().contains(&name));
+        project.run("gc --keep-runs 0").exits(0);
+        assert!(names().contains(&name), "nobody asked for that");
+
+        // Somebody made a container of it.
+        let container = engine.ask(&["container", "create", &name, "true"]);
+        let ran = project.run("gc --loaded --keep-runs 0").exits(0);
+        ran.says(&["keeps", &name, "a container was made of it"]);
+        assert!(names().contains(&name));
+        engine.ask(&["container", "rm", &container]);
+        project.run("gc --loaded --keep-runs 0").exits(0).says(&[&name]);
+        assert!(!names().contains(&name));
+    }
 }

@@ -21,18 +21,9 @@ const VOLUME: &str = "cache/volumes/table-4c19d2";
 /// A served project whose unpacked images are its own, so that removing some disturbs no other test.
 fn served() -> Option<Project> {
     let project = Project::new()?;
-    own_roots(&project);
+    project.own_roots();
     project.apply("").ran();
     Some(project)
-}
-
-/// Gives a project a directory of its own for unpacked images, in place of the link to what all
-/// tests share.
-fn own_roots(project: &Project) {
-    let roots = project.state().join("roots");
-    fs::remove_file(&roots).expect("removed");
-    fs::create_dir(&roots).expect("a directory");
-    fs::File::create(roots.join(".lock")).expect("a file");
 }
 
 fn gc(project: &Project, arguments: &str) -> Value {

@@ -8,7 +8,7 @@ use std::path::Path;
 use super::support::double::Fault;
 use super::support::hub::COMMIT;
 use super::support::hubbed::{Hubbed, LARGE, NEXT, SPEC, WEIGHTS};
-use super::{found, gc, own_roots};
+use super::{found, gc};
 
 const MODEL: &str = "cache/volumes/table-4c19d2-model-cache/hub/models--acme--tiny";
 
@@ -33,7 +33,7 @@ fn freeable(directory: &Path) -> u64 {
 
 fn hubbed() -> Option<Hubbed> {
     let hubbed = Hubbed::new()?;
-    own_roots(&hubbed.project);
+    hubbed.project.own_roots();
     Some(hubbed)
 }
 

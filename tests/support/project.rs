@@ -266,6 +266,15 @@ impl Project {
         self.root().with_file_name("state")
     }
 
+    /// Gives the project a directory of its own for unpacked images, in place of the link to what all
+    /// tests share: for who cleans up.
+    pub(crate) fn own_roots(&self) {
+        let roots = self.state().join("roots");
+        fs::remove_file(&roots).expect("removed");
+        fs::create_dir(&roots).expect("a directory");
+        File::create(roots.join(".lock")).expect("a file");
+    }
+
     /// A file of the project.
     pub(crate) fn read(&self, path: &str) -> String {
         fs::read_to_string(self.root().join(path)).unwrap_or_else(|error| panic!("{path}: {error}"))

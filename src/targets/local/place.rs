@@ -51,7 +51,8 @@ impl Local {
         name: &str,
         reporter: &Reporter,
     ) -> Result<String, StepError> {
-        let (id, _) = container::hand_over(kind, &self.layout()?, image, name, reporter).await?;
+        let name = container::image_name(&self.project, name, image);
+        let (id, _) = container::hand_over(kind, &self.layout()?, image, &name, reporter).await?;
         Ok(id)
     }
 

@@ -154,3 +154,30 @@ fn a_change_of_very_many_fields_stays_below_what_a_comment_holds() {
     assert!(text.contains("and 700 more: `goatbuild plan` shows all"), "{text}");
     assert!(text.len() < 65_536, "{}", text.len());
 }
+
+#[test]
+fn what_is_not_known_or_odd_is_told_beside_the_table() {
+    let mut built =
+        step("image:i@modal", Action::Run, vec![because(ReasonKind::First, "", None, None)]);
+    built.note = Some("built by Modal: pinned, not bit-identical".to_owned());
+    let unseen = because(ReasonKind::Unobserved, "no credentials for <modal>", None, None);
+    let deploy = PlannedStep { observed: false, ..step("deploy:m", Action::Pending, vec![unseen]) };
+    let warnings = vec![crate::plan::Warning {
+        model: "m".to_owned(),
+        message: "`seed` is *not* taken".to_owned(),
+        help: "see www.example.org".to_owned(),
+    }];
+    let plan = Plan { steps: vec![built, deploy], warnings, ..Plan::default() };
+    let expected = "\
+| | step | why |
+|:--|:--|:--|
+| **run** | `image:i@modal` | first time<br>built by Modal: pinned, not bit-identical |
+| pending | `deploy:m` | not looked at |
+
+- 1 step not looked at, so never called fresh: no credentials for &#60;modal&#62;
+- **warning** `m`: &#96;seed&#96; is &#42;not&#42; taken<br>see www&#46;example&#46;org
+
+";
+    let text = render(&plan, "p-1", None);
+    assert!(text.ends_with(expected), "{text}");
+}
