@@ -230,7 +230,10 @@ impl Fetcher {
                     let error = mismatch(url, "size", &size.to_string(), &found);
                     return Err(discarded(error, &part, resumed));
                 }
-                file.write_all(&chunk).map_err(written)?;
+                if let Err(error) = file.write_all(&chunk) {
+                    make_room(&file, &error);
+                    return Err(written(error));
+                }
                 reporter.fetched(chunk.len() as u64);
                 advance_to(have, counted, reporter)?;
             }
@@ -357,6 +360,15 @@ fn advance_to(have: u64, counted: &mut u64, reporter: &Reporter) -> Result<(), F
 fn discarded(error: FetchError, part: &Path, resumed: bool) -> Failure {
     let _ = std::fs::remove_file(part);
     if resumed { Failure::Transient(error, None) } else { Failure::Final(error) }
+}
+
+/// Gives back some of a disk that is full, so that what went wrong can be written down.
+fn make_room(part: &std::fs::File, error: &std::io::Error) {
+    if error.kind() == std::io::ErrorKind::StorageFull
+        && let Ok(found) = part.metadata()
+    {
+        let _ = part.set_len(found.len().saturating_sub(PROGRESS));
+    }
 }
 
 /// Removes a part that nothing came of.

@@ -1,6 +1,7 @@
 //! One file's download: several ranges at once, or one stream where a server knows no ranges.
 
 use std::path::Path;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -14,6 +15,7 @@ use super::client::{About, Answer};
 use super::digest::name;
 use super::fetch::{available, offload};
 use super::part::{Part, Run};
+use super::xet::{Bringing, Wish, Xet};
 use super::{Hub, HubError, WeightsError};
 use crate::event::Reporter;
 use crate::fetch::Failure;
@@ -37,6 +39,9 @@ pub(super) struct Download {
     elsewhere: Mutex<Option<Url>>,
     part: Arc<Part>,
     connections: Arc<Semaphore>,
+    xet: Option<Arc<Xet>>,
+    /// Whether Xet brought any of it.
+    is_through_xet: AtomicBool,
     reporter: Reporter,
 }
 
@@ -51,6 +56,7 @@ impl Drop for Hashing<'_> {
 
 impl Download {
     /// Takes up what there is of a file.
+    #[expect(clippy::too_many_arguments, reason = "each is a field")]
     pub(super) fn begin(
         hub: &Hub,
         repository: &str,
@@ -58,6 +64,7 @@ impl Download {
         file: &RemoteFile,
         blobs: &Path,
         connections: &Arc<Semaphore>,
+        xet: Option<Arc<Xet>>,
         reporter: &Reporter,
     ) -> Result<Arc<Self>, HubError> {
         let part = Part::open(blobs, file).map_err(|error| full_or(error, blobs, file.size))?;
@@ -70,6 +77,8 @@ impl Download {
             elsewhere: Mutex::default(),
             part: Arc::new(part),
             connections: Arc::clone(connections),
+            xet,
+            is_through_xet: AtomicBool::new(false),
             reporter: reporter.clone(),
         }))
     }
@@ -106,8 +115,35 @@ impl Download {
         })
     }
 
-    /// Fetches until no block is missing.
+    /// Whether Xet brought any of it.
+    pub(super) fn is_through_xet(&self) -> bool {
+        self.is_through_xet.load(Ordering::Relaxed)
+    }
+
+    /// Fetches until no block is missing: through Xet if that pays, or if there is no other way.
     async fn arrive(self: &Arc<Self>) -> Result<(), HubError> {
+        self.try_xet(Wish::IfItPays).await?;
+        match self.arrive_plainly().await {
+            Err(error @ (HubError::Status { .. } | HubError::NoFile { .. })) => {
+                self.try_xet(Wish::Anyhow).await?;
+                if self.part.is_complete() { Ok(()) } else { Err(error) }
+            }
+            arrived => arrived,
+        }
+    }
+
+    /// Lets Xet bring what it can.
+    async fn try_xet(&self, wish: Wish) -> Result<(), HubError> {
+        let Some(xet) = &self.xet else { return Ok(()) };
+        let (file, part, connections) = (&self.file, &self.part, &*self.connections);
+        let bringing = Bringing { xet, file, part, connections, reporter: &self.reporter };
+        let brought = bringing.bring(wish).await?;
+        self.is_through_xet.fetch_or(brought, Ordering::Relaxed);
+        Ok(())
+    }
+
+    /// Fetches the blocks that are missing, as the hub has them.
+    async fn arrive_plainly(self: &Arc<Self>) -> Result<(), HubError> {
         let mut others = JoinSet::new();
         let led = self.work(|| {
             // Only now it is known that ranges are served.
@@ -118,7 +154,11 @@ impl Download {
                 }
             }
         });
-        led.await?;
+        if let Err(error) = led.await {
+            // What they have claimed may come in another way.
+            others.shutdown().await;
+            return Err(error);
+        }
         // Whoever waits to try again has nothing left to try.
         while !self.part.is_complete() {
             let Some(ended) = others.join_next().await else {
@@ -273,7 +313,7 @@ impl Download {
 }
 
 /// The error for a file that can't be written: most often there is no room.
-fn full_or(error: std::io::Error, path: &Path, needed: u64) -> HubError {
+pub(super) fn full_or(error: std::io::Error, path: &Path, needed: u64) -> HubError {
     use std::io::ErrorKind;
     if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
         let directory = path.parent().unwrap_or(path);

@@ -10,6 +10,7 @@ use tokio::sync::Semaphore;
 use super::download::{CONNECTIONS, Download};
 use super::part::Part;
 use super::reuse::{find, in_cache, is_known, remember};
+use super::xet::Xet;
 use super::{HashCache, Hub, HubError, ModelCache};
 use crate::event::{Cancelled, Reporter};
 use crate::lock::hub::RemoteFile;
@@ -35,6 +36,7 @@ struct Fetch<'a> {
     known: &'a dyn HashCache,
     reporter: &'a Reporter,
     connections: Arc<Semaphore>,
+    xet: Option<Arc<Xet>>,
 }
 
 impl Hub {
@@ -62,6 +64,7 @@ impl Hub {
             known,
             reporter,
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
+            xet: self.settings.xet.then(|| Arc::new(Xet::new(self, repository, commit))),
         };
         fetch.check_room(&blobs_of)?;
         reporter.expect(blobs_of.iter().map(|file| file.size).sum());
@@ -123,6 +126,7 @@ impl Fetch<'_> {
     /// Fetches one blob, and returns how many bytes of it were not here.
     async fn download(&self, file: &RemoteFile, blob: &Path) -> Result<u64, HubError> {
         self.reporter.message(format!("fetching {}", file.path));
+        let mut xet = self.xet.clone();
         loop {
             let download = Download::begin(
                 self.hub,
@@ -131,16 +135,18 @@ impl Fetch<'_> {
                 file,
                 &self.blobs,
                 &self.connections,
+                xet.clone(),
                 self.reporter,
             )?;
             let before = download.here();
             self.reporter.advance(before)?;
             match download.complete(blob).await {
-                // What was here may have been damaged; what has just been fetched is not fetched
-                // again.
-                Err(HubError::Damaged { .. }) if before > 0 => {
+                // What was here may have been damaged, or put together wrongly; what has just been
+                // fetched as it is is not fetched again.
+                Err(HubError::Damaged { .. }) if before > 0 || download.is_through_xet() => {
                     self.reporter.log(format!("what there was of {} is damaged", file.path));
                     self.reporter.expect(file.size);
+                    xet = None;
                 }
                 Ok(()) => return Ok(file.size - before),
                 Err(error) => return Err(error),

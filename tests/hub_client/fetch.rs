@@ -1,99 +1,19 @@
 //! Files in a volume: each the listed bytes, none fetched twice.
 
 use std::fs;
-use std::path::{Path, PathBuf};
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex};
+use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::{Duration, Instant};
 
-use goatbuild::event::{Progress, Reporter};
-use goatbuild::hub::{Fetched, HashCache, Hub, HubError, ModelCache, RemoteFile};
+use goatbuild::hub::{Fetched, Hub, RemoteFile};
 
 use crate::support::double::{Content, Fault};
 use crate::support::hub::{COMMIT, HubDouble};
+use crate::volume::{Known, Volume};
 use crate::{REPOSITORY, code, hub, hub_with, patience, said, settings};
 
 const MIB: usize = 1 << 20;
-
-/// Remembers hashes in memory.
-#[derive(Default)]
-pub(crate) struct Known(Mutex<Vec<(String, String, String)>>);
-
-impl HashCache for Known {
-    fn get(&self, path: &str, stamp: &str) -> Option<String> {
-        let known = self.0.lock().unwrap();
-        known.iter().find(|one| one.0 == path && one.1 == stamp).map(|one| one.2.clone())
-    }
-
-    fn put(&self, path: &str, stamp: &str, digits: &str) {
-        let entry = (path.to_owned(), stamp.to_owned(), digits.to_owned());
-        self.0.lock().unwrap().push(entry);
-    }
-}
-
-/// A volume, and what was said while it was filled.
-struct Volume {
-    directory: tempfile::TempDir,
-    known: Known,
-    expected: Arc<AtomicU64>,
-    done: Arc<AtomicU64>,
-    fetched: Arc<AtomicU64>,
-    stop: Arc<AtomicBool>,
-}
-
-impl Volume {
-    fn new() -> Self {
-        Self {
-            directory: tempfile::tempdir().unwrap(),
-            known: Known::default(),
-            expected: Arc::default(),
-            done: Arc::default(),
-            fetched: Arc::default(),
-            stop: Arc::default(),
-        }
-    }
-
-    fn reporter(&self) -> Reporter {
-        let (expected, done) = (Arc::clone(&self.expected), Arc::clone(&self.done));
-        let fetched = Arc::clone(&self.fetched);
-        let emit = move |progress| match progress {
-            Progress::Expect(more) => drop(expected.fetch_add(more, Ordering::Relaxed)),
-            Progress::Advance(more) => drop(done.fetch_add(more, Ordering::Relaxed)),
-            Progress::Fetched(more) => drop(fetched.fetch_add(more, Ordering::Relaxed)),
-            Progress::Reused(_) | Progress::Message(_) | Progress::Log(_) => {}
-        };
-        Reporter::new(Arc::new(emit), Arc::clone(&self.stop))
-    }
-
-    async fn fetch(&self, hub: &Hub, files: &[RemoteFile]) -> Result<Fetched, HubError> {
-        let cache = ModelCache::new(self.directory.path());
-        hub.fetch(REPOSITORY, COMMIT, files, &cache, &self.known, &self.reporter()).await
-    }
-
-    fn blobs(&self) -> PathBuf {
-        self.directory.path().join("hub/models--acme--tiny/blobs")
-    }
-
-    /// The names of all blobs.
-    fn blob_names(&self) -> Vec<String> {
-        let mut names: Vec<String> = fs::read_dir(self.blobs())
-            .map(|entries| entries.map(|one| one.unwrap().file_name().into_string().unwrap()))
-            .map(Iterator::collect)
-            .unwrap_or_default();
-        names.sort();
-        names
-    }
-
-    /// A file as the Hugging Face client would read it.
-    fn read(&self, path: &str) -> Vec<u8> {
-        let snapshot = ModelCache::snapshot(REPOSITORY, COMMIT);
-        fs::read(self.directory.path().join(snapshot).join(path)).unwrap()
-    }
-
-    fn progress(&self) -> (u64, u64) {
-        (self.expected.load(Ordering::Relaxed), self.done.load(Ordering::Relaxed))
-    }
-}
 
 /// A repository with one file of `size` noisy bytes.
 async fn with_large(size: usize) -> (HubDouble, Content, Vec<RemoteFile>) {
@@ -105,7 +25,7 @@ async fn with_large(size: usize) -> (HubDouble, Content, Vec<RemoteFile>) {
     (double, content, files)
 }
 
-fn all_fetched(bytes: u64) -> Fetched {
+pub(crate) fn all_fetched(bytes: u64) -> Fetched {
     Fetched { fetched: bytes, reused: 0 }
 }
 

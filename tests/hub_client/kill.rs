@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 use goatbuild::event::Reporter;
 use goatbuild::hub::ModelCache;
 
-use crate::fetch::Known;
 use crate::support::double::{Content, Fault};
 use crate::support::hub::{COMMIT, HubDouble};
 use crate::support::peers::skipped;
+use crate::volume::Known;
 use crate::{REPOSITORY, code, hub, hub_at};
 
 const MIB: u64 = 1 << 20;

@@ -6,6 +6,8 @@ mod support;
 mod fetch;
 mod kill;
 mod revision;
+mod volume;
+mod xet;
 
 use std::time::Duration;
 
@@ -31,6 +33,7 @@ fn settings(endpoint: &str, token: Option<&str>) -> HubSettings {
         endpoint: endpoint.to_owned(),
         token: token.and_then(|token| Token::new(token, "HF_TOKEN")),
         caches: Vec::new(),
+        xet: true,
     }
 }
 

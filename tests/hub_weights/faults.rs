@@ -57,7 +57,7 @@ fn every_refusal_says_what_to_do_and_leaves_nothing_behind() {
     // After all of that, all of it is well.
     hubbed.place().exits(0);
     assert_eq!(hubbed.blobs().len(), 4);
-    told_nobody(&hubbed);
+    told_nobody(&hubbed, TOKEN);
 }
 
 #[test]
@@ -102,18 +102,18 @@ fn the_token_goes_to_the_hub_and_nowhere_else() {
         let ran = hubbed.run(command);
         assert!(!format!("{}{}", ran.stdout, ran.stderr).contains(TOKEN), "{command}");
     }
-    told_nobody(&hubbed);
+    told_nobody(&hubbed, TOKEN);
     // From the file where the user's own client keeps it.
     hubbed.project.variable("HF_TOKEN", "");
     std::fs::write(hubbed.home.path().join("token"), format!("{TOKEN}\n")).unwrap();
     std::fs::remove_dir_all(hubbed.volume()).unwrap();
     hubbed.place().exits(0);
-    told_nobody(&hubbed);
+    told_nobody(&hubbed, TOKEN);
 }
 
-/// No file of the project or of the state has the token.
+/// No file of the project or of the state has the secret.
 #[track_caller]
-fn told_nobody(hubbed: &Hubbed) {
+pub(super) fn told_nobody(hubbed: &Hubbed, secret: &str) {
     let mut read = 0;
     for directory in [hubbed.project.root(), hubbed.project.state()] {
         for entry in walkdir::WalkDir::new(directory).into_iter().flatten() {
@@ -125,7 +125,7 @@ fn told_nobody(hubbed: &Hubbed) {
             }
             let bytes = std::fs::read(entry.path()).unwrap();
             read += 1;
-            let found = bytes.windows(TOKEN.len()).any(|window| window == TOKEN.as_bytes());
+            let found = bytes.windows(secret.len()).any(|window| window == secret.as_bytes());
             assert!(!found, "{}", entry.path().display());
         }
     }

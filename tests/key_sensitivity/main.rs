@@ -2,6 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod base;
 mod command_line;
 mod edits;
 mod gateway;

@@ -55,6 +55,13 @@ const TABLE: &[(&str, &[&str])] = &[
         ],
     ),
     (
+        "the base's digest: another reference, or a tag that moved and was locked again",
+        &[
+            "another_base_digest_makes_base_and_image_but_no_wheels",
+            "a_tag_that_moved_counts_once_it_is_locked_again",
+        ],
+    ),
+    (
         "there and back again",
         &[
             "there_and_back_again_redeploys_but_builds_nothing",
@@ -68,8 +75,13 @@ const TABLE: &[(&str, &[&str])] = &[
 
 #[test]
 fn every_row_has_its_tests_and_readme_its_rows() {
-    let tests =
-        concat!(include_str!("edits.rs"), include_str!("hub.rs"), include_str!("warmup.rs"));
+    let tests = [
+        include_str!("base.rs"),
+        include_str!("edits.rs"),
+        include_str!("hub.rs"),
+        include_str!("warmup.rs"),
+    ]
+    .concat();
     let readme = include_str!("../../README.md");
     for (edit, names) in TABLE {
         assert!(readme.contains(&format!("| {edit} |")), "README.md has no row `{edit}`");

@@ -266,6 +266,8 @@ fn redirects_end_somewhere() {
 fn a_token_that_ends_is_renewed_and_the_pull_goes_on() {
     let Some(mut faulty) = Faulty::new(Door::Bearer) else { return };
     super::configured(&mut faulty.project, &entry(&faulty.double.host, PASSWORD));
+    faulty.project.run("plan").exits(0);
+    assert_eq!(faulty.double.requests().len(), 0, "all is written down");
     faulty.double.fault(&faulty.large.digest, 1, Fault::Status(401, ""));
     faulty.double.fault("tokens/", 1, Fault::Status(503, ""));
     faulty.pull().exits(0);

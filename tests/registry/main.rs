@@ -2,10 +2,16 @@
 
 #![cfg(target_os = "linux")]
 
+mod disk;
 mod faults;
 mod faulty;
+mod layout;
+mod mount;
+mod peers;
 mod pull;
 mod push;
+mod python;
+mod secrets;
 
 #[path = "../support/mod.rs"]
 mod support;
@@ -16,33 +22,12 @@ use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use goatbuild::oci::{Compression, LayerRef};
+use goatbuild::oci::LayerRef;
 use goatbuild::platform::Architecture;
 use serde_json::{Value, json};
-use support::peers;
+use support::peers as programs;
 use support::project::Project;
-use support::registry::{Bases, DockerRegistry, USER, skopeo};
-
-/// The files of the image whose base is asked for.
-pub(crate) fn image_file(base: &str, more: &str) -> String {
-    format!("base = \"{base}\"\nrequirements = []\n{more}")
-}
-
-/// The Debian base of the project's own image, as it was built: a real base with Python 3.11.
-pub(crate) fn debian(project: &Project, bases: &Bases) -> LayerRef {
-    let lock: toml::Value = toml::from_str(&project.read("goatbuild.lock")).expect("TOML");
-    let facts = &lock["built"]["base:tiny"]["facts"];
-    let fact = |name: &str| facts[name].as_str().expect("a fact").to_owned();
-    let digest = fact("digest");
-    bases.link(&project.root().join("cache/oci"), &digest);
-    LayerRef {
-        diff_id: fact("diff-id"),
-        size: fact("size").parse().expect("a size"),
-        digest,
-        compression: Compression::Gzip,
-        created_by: "debian".to_owned(),
-    }
-}
+use support::registry::{Bases, DockerRegistry, USER, debian, forget, image_file, skopeo};
 
 /// A project without anything in its cache but wheels, bases beside it, and a registry.
 pub(crate) struct World {
@@ -58,7 +43,7 @@ impl World {
         skopeo(&["--version"])?;
         let project = Project::new()?;
         let registry = if guarded { DockerRegistry::guarded() } else { DockerRegistry::open() }?;
-        let bases = Bases::new(&peers::directory());
+        let bases = Bases::new(&programs::directory());
         let debian = debian(&project, &bases);
         bases.image("debian", Architecture::Amd64, vec![debian.clone()], &["FROM=base", "LANG=C"]);
         forget(&project);
@@ -69,14 +54,6 @@ impl World {
     pub(crate) fn reference(&self, name: &str) -> String {
         format!("{}/{name}", self.registry.host)
     }
-}
-
-/// Removes what the project built and locked, but not its wheels and their lock.
-pub(crate) fn forget(project: &Project) {
-    let _ = fs::remove_dir_all(project.root().join("cache/oci"));
-    let _ = fs::remove_dir_all(project.root().join("cache/bases"));
-    let _ = fs::remove_file(project.root().join("cache/state.db"));
-    let _ = fs::remove_file(project.root().join("goatbuild.lock"));
 }
 
 /// The lock, as TOML.

@@ -75,6 +75,15 @@ fn a_pushed_image_has_its_digest_there_and_is_sent_once() {
         .says(&[": 0 B sent"]);
     assert_eq!(registry.answered(&["PUT", "/blobs/uploads/"]), uploads);
     assert_eq!(digest_there(&registry, "goat/tiny:2"), digest);
+
+    // Where the project says, it goes without a word.
+    project.append(
+        "goatbuild.toml",
+        &format!("\n[target.modal]\nregistry = \"{}/us\"\n", registry.host),
+    );
+    let said = project.run("image push tiny").exits(0);
+    assert_eq!(said.stdout.trim(), format!("{}/us/tiny@{digest}", registry.host));
+    assert_eq!(digest_there(&registry, "us/tiny:latest"), digest);
 }
 
 #[test]

@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::debian::DebianRoot;
+use super::project::Project;
 use super::quickstart::ended;
 
 /// Who may use the registry that asks, and the line of its htpasswd (bcrypt, cost 5).
@@ -213,4 +214,33 @@ impl Bases {
         fs::write(&path, top.to_string()).expect("an index");
         digest
     }
+}
+
+/// The files of the image whose base is asked for.
+pub(crate) fn image_file(base: &str, more: &str) -> String {
+    format!("base = \"{base}\"\nrequirements = []\n{more}")
+}
+
+/// The Debian base of the project's own image, as it was built: a real base with Python 3.11.
+pub(crate) fn debian(project: &Project, bases: &Bases) -> LayerRef {
+    let lock: toml::Value = toml::from_str(&project.read("goatbuild.lock")).expect("TOML");
+    let facts = &lock["built"]["base:tiny"]["facts"];
+    let fact = |name: &str| facts[name].as_str().expect("a fact").to_owned();
+    let digest = fact("digest");
+    bases.link(&project.root().join("cache/oci"), &digest);
+    LayerRef {
+        diff_id: fact("diff-id"),
+        size: fact("size").parse().expect("a size"),
+        digest,
+        compression: Compression::Gzip,
+        created_by: "debian".to_owned(),
+    }
+}
+
+/// Removes what the project built and locked, but not its wheels and their lock.
+pub(crate) fn forget(project: &Project) {
+    let _ = fs::remove_dir_all(project.root().join("cache/oci"));
+    let _ = fs::remove_dir_all(project.root().join("cache/bases"));
+    let _ = fs::remove_file(project.root().join("cache/state.db"));
+    let _ = fs::remove_file(project.root().join("goatbuild.lock"));
 }

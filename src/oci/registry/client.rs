@@ -408,6 +408,23 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_registry_goes_without_tls_only_where_the_project_says_so() {
+        let settings = RegistrySettings {
+            plain_http: vec!["registry.example:5000".to_owned()],
+            ..RegistrySettings::default()
+        };
+        let fetcher = Fetcher::new(true, crate::fetch::Patience::default());
+        let url = |reference: &str| {
+            let reference = reference.parse().expect("a reference");
+            Registry::open(&fetcher, &settings, &reference, Access::Pull).url("blobs/x")
+        };
+        assert_eq!(url("registry.example:5000/a:1"), "http://registry.example:5000/v2/a/blobs/x");
+        assert_eq!(url("registry.example/a:1"), "https://registry.example/v2/a/blobs/x");
+        assert_eq!(url("127.0.0.1:5000/a:1"), "http://127.0.0.1:5000/v2/a/blobs/x");
+        assert_eq!(url("debian:1"), "https://registry-1.docker.io/v2/library/debian/blobs/x");
+    }
+
+    #[test]
     fn only_loopback_goes_without_tls_by_itself() {
         for host in ["localhost", "localhost:5000", "127.0.0.1:5000", "127.8.9.1", "[::1]:5000"] {
             assert!(is_loopback(host), "{host}");
