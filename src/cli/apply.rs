@@ -9,7 +9,9 @@ use clap_complete::engine::ArgValueCandidates;
 use miette::Report;
 
 use super::session::Planned;
-use super::{Exit, Global, Selection, WishArgs, completions, plan, reach, saved, session};
+use super::{
+    Exit, Global, Selection, WishArgs, completions, plan, reach, saved, session, settings,
+};
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
 use crate::lock::Built;
@@ -68,7 +70,7 @@ pub(crate) async fn run(
         None => None,
     };
     let mut renew = Renew::Nothing;
-    let locked = session::is_locked(global);
+    let locked = settings::is_locked(global);
     // A saved plan is of locks that stand.
     let settled = Global { locked: global.locked || saved.is_some(), ..global.clone() };
     let (planned, report, attended) = loop {

@@ -288,12 +288,12 @@ impl Download {
                 pieces.push(piece);
                 if have == length {
                     have = 0;
-                    let new = run.keep(std::mem::take(&mut pieces)).await.map_err(|error| {
+                    let new = run.keep(std::mem::take(&mut pieces), &self.reporter).await;
+                    kept += new.map_err(|error| {
                         let missing = self.file.size - self.part.here();
                         Failure::Final(full_or(error, self.part.path(), missing))
                     })?;
-                    kept += new;
-                    self.reporter.advance(new).map_err(|stop| Failure::Final(stop.into()))?;
+                    self.reporter.check().map_err(|stop| Failure::Final(stop.into()))?;
                 }
             }
         };

@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::digest::Hasher;
 use super::fetch::offload;
+use crate::event::Reporter;
 use crate::lock::hub::{DigestKind, RemoteFile};
 
 /// Bytes that are written, and promised by the journal, at once.
@@ -161,12 +162,17 @@ impl Part {
     }
 
     /// Writes a block, and then that it is here.
-    fn keep(&self, index: usize, pieces: &[Bytes]) -> std::io::Result<()> {
-        let mut at = self.place(index).start;
+    ///
+    /// It is counted in between: once the last block is here, whoever wrote it may be cancelled.
+    fn keep(&self, index: usize, pieces: &[Bytes], reporter: &Reporter) -> std::io::Result<()> {
+        let place = self.place(index);
+        let mut at = place.start;
         for piece in pieces {
             self.file.write_all_at(piece, at)?;
             at += piece.len() as u64;
         }
+        // Whether to stop is asked once the block is written down.
+        let _ = reporter.advance(place.end - place.start);
         self.arrived(index)
     }
 
@@ -285,12 +291,16 @@ impl Run {
     /// Takes the next block's bytes, and writes them unless they are here already.
     ///
     /// Returns how many bytes are new.
-    pub(super) async fn keep(&mut self, pieces: Vec<Bytes>) -> std::io::Result<u64> {
+    pub(super) async fn keep(
+        &mut self,
+        pieces: Vec<Bytes>,
+        reporter: &Reporter,
+    ) -> std::io::Result<u64> {
         let index = self.next;
         let is_new = self.part.blocks().states[index] == Block::Claimed;
         if is_new {
-            let part = Arc::clone(&self.part);
-            let kept = offload(move || part.keep(index, &pieces)).await;
+            let (part, reporter) = (Arc::clone(&self.part), reporter.clone());
+            let kept = offload(move || part.keep(index, &pieces, &reporter)).await;
             kept.map_err(std::io::Error::other)??;
         }
         self.next += 1;

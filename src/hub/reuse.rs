@@ -1,6 +1,5 @@
 //! Files that are here already: in the volume, or in a cache of the user's own.
 
-use std::fs::File;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
@@ -111,8 +110,8 @@ fn shared(theirs: &Path, to: &Path) -> Result<Option<&'static str>, WeightsError
 /// Makes a copy that shares its blocks with the original until one of them is written.
 #[cfg(target_os = "linux")]
 fn cloned(theirs: &Path, to: &Path) -> std::io::Result<bool> {
-    let Ok(from) = File::open(theirs) else { return Ok(false) };
-    let made = File::create(to)?;
+    let Ok(from) = std::fs::File::open(theirs) else { return Ok(false) };
+    let made = std::fs::File::create(to)?;
     if rustix::fs::ioctl_ficlone(&made, &from).is_ok() {
         made.set_permissions(std::fs::Permissions::from_mode(0o644))?;
         made.sync_data()?;
