@@ -60,13 +60,6 @@ impl Fetcher {
         Self { authorization: value, ..self.clone() }
     }
 
-    /// The same fetcher, waiting at least so long where a server asks for it.
-    #[must_use]
-    pub(crate) fn waiting(&self, longest: Duration) -> Self {
-        let longest_wait = self.patience.longest_wait.max(longest);
-        Self { patience: Patience { longest_wait, ..self.patience.clone() }, ..self.clone() }
-    }
-
     fn get(&self, url: &str) -> Result<RequestBuilder, Failure> {
         let request = self.client()?.get(url);
         Ok(match &self.authorization {

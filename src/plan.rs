@@ -2,6 +2,7 @@
 //!
 //! `run` ⊆ what an apply runs ⊆ `run` ∪ `pending`.
 
+mod judge;
 mod planned_model;
 mod reason;
 pub mod saved;
@@ -10,10 +11,12 @@ use std::collections::{BTreeSet, HashMap};
 
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint::{Change, Fingerprint, Key};
+use crate::fingerprint::{Fingerprint, Key};
 use crate::graph::Graph;
-use crate::step::{Class, Edge, Facts, Inputs, Observation, Step, StepId, Wanted};
+use crate::step::{Class, Edge, Facts, Inputs, Observation, Step, StepId};
 
+pub use judge::{Verdict, judge};
+use judge::{certain, observation};
 pub use planned_model::{PlannedModel, UsdPerHour};
 pub use reason::{Action, Reason, ReasonKind};
 
@@ -135,140 +138,6 @@ pub struct Warning {
     pub message: String,
     /// What to do.
     pub help: String,
-}
-
-/// What a step with known inputs has to do.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Verdict {
-    /// It stands, with these facts.
-    Fresh(Facts),
-    /// It has to run.
-    Run(Vec<Reason>),
-    /// Nobody could look whether it stands, so it is neither certain to run nor fresh.
-    Unknown(Vec<Reason>),
-    /// Somebody else's thing is in its place.
-    Conflict(Reason),
-}
-
-/// Judges a step whose declared inputs are all known: its key, what to do, and whether its
-/// resource was looked at.
-pub fn judge(
-    step: &dyn Step,
-    fingerprint: &Fingerprint,
-    inputs: &Inputs,
-    memory: &dyn Memory,
-    wishes: &Wishes,
-) -> (Key, Verdict, bool) {
-    let key = &fingerprint.key();
-    let changes = |known: Option<&Key>| -> Vec<Reason> {
-        // The resource itself knows best what it stands for; what was remembered may be older.
-        let own = known.and_then(|known| Some((known, step.applied(inputs)?)));
-        let own = own.filter(|(known, own)| own.key() == **known).map(|(_, own)| own);
-        let applied = own.or_else(|| memory.applied(step.id()));
-        let since = applied.map(|applied| fingerprint.changes_since(&applied));
-        let reason = |change| Reason::change(ReasonKind::Changed, change);
-        since.into_iter().flatten().map(reason).collect()
-    };
-    let because = |first: ReasonKind, known: Option<&Key>| {
-        let mut reasons = changes(known);
-        if reasons.is_empty() {
-            reasons.push(match known {
-                Some(known) if known != key => Reason::change(
-                    ReasonKind::Changed,
-                    Change {
-                        field: "key".to_owned(),
-                        old: Some(known.to_string()),
-                        new: Some(key.to_string()),
-                    },
-                ),
-                _ => Reason::plain(first),
-            });
-        }
-        reasons
-    };
-    let seen = observation(step, Some(Wanted { key, inputs }), wishes);
-    let observed = !matches!(seen, Some(Observation::Unobserved(_)));
-    let mut verdict = match seen {
-        None => match memory.record(step.id(), key) {
-            Some(facts) => Verdict::Fresh(facts),
-            None => Verdict::Run(because(ReasonKind::First, None)),
-        },
-        Some(Observation::Unobserved(Some(why))) => {
-            let mut reasons = changes(None);
-            reasons.push(Reason::about(ReasonKind::Unobserved, why));
-            Verdict::Unknown(reasons)
-        }
-        Some(Observation::Unobserved(None)) => match memory.row(step.id()) {
-            Some(row) if row.key == *key => Verdict::Fresh(row.facts),
-            row => Verdict::Run(because(ReasonKind::First, row.map(|row| row.key).as_ref())),
-        },
-        Some(Observation::Present { key: marked, facts }) if marked == *key => {
-            Verdict::Fresh(facts)
-        }
-        Some(Observation::Present { key: marked, .. }) => {
-            Verdict::Run(because(ReasonKind::Changed, Some(&marked)))
-        }
-        // What was there stood for other inputs: that those changed says more than that it is gone.
-        Some(Observation::Absent) if memory.row(step.id()).is_some_and(|row| row.key != *key) => {
-            let known = memory.row(step.id()).map(|row| row.key);
-            Verdict::Run(because(ReasonKind::Changed, known.as_ref()))
-        }
-        Some(seen) => certain(step, &seen, memory, wishes)
-            .unwrap_or_else(|| panic!("BUG: {} was seen and not judged", step.id())),
-    };
-    if wishes.replace.contains(step.id()) && !matches!(verdict, Verdict::Conflict(_)) {
-        verdict = Verdict::Run(vec![Reason::plain(ReasonKind::Replaced)]);
-    }
-    if let Verdict::Run(reasons) | Verdict::Unknown(reasons) = &mut verdict
-        && memory.failed(step.id()) == Some(*key)
-    {
-        reasons.push(Reason::plain(ReasonKind::FailedBefore));
-    }
-    (*key, verdict, observed)
-}
-
-fn observation(
-    step: &dyn Step,
-    wanted: Option<Wanted<'_>>,
-    wishes: &Wishes,
-) -> Option<Observation> {
-    match step.class() {
-        Class::Pure => None,
-        Class::Effect if wishes.no_refresh => Some(Observation::Unobserved(None)),
-        Class::Effect => Some(step.observe(wanted)),
-    }
-}
-
-/// What can be said of an effect step whatever its key is.
-fn certain(
-    step: &dyn Step,
-    seen: &Observation,
-    memory: &dyn Memory,
-    wishes: &Wishes,
-) -> Option<Verdict> {
-    match seen {
-        Observation::Absent => Some(Verdict::Run(vec![match memory.row(step.id()) {
-            Some(_) => Reason {
-                old: Some("present".to_owned()),
-                new: Some("gone".to_owned()),
-                ..Reason::about(ReasonKind::Drift, step.id().kind())
-            },
-            None => Reason::plain(ReasonKind::First),
-        }])),
-        Observation::Drifted { changes } => Some(Verdict::Run(
-            changes
-                .iter()
-                .map(|change| Reason::change(ReasonKind::Drift, change.clone()))
-                .collect(),
-        )),
-        Observation::Foreign { owner, adoptable: true } if wishes.adopts(step) => {
-            Some(Verdict::Run(vec![Reason::about(ReasonKind::Adopted, owner)]))
-        }
-        Observation::Foreign { owner, .. } => {
-            Some(Verdict::Conflict(Reason::about(ReasonKind::Foreign, owner)))
-        }
-        Observation::Unobserved(_) | Observation::Present { .. } => None,
-    }
 }
 
 /// Collects the declared facts of a step's inputs, or names the first input that lacks one: the

@@ -1,9 +1,10 @@
 //! A project with everything its steps work with: lock, cache, network, targets, gateway.
 
 mod engine;
+mod files;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use miette::Diagnostic;
@@ -30,6 +31,9 @@ use crate::store::{Remembered, Store};
 use crate::targets::local::{Local, Mount, Places};
 use crate::targets::modal::Modal;
 use crate::targets::{Snapshot, Target};
+
+use files::read_lock;
+pub use files::{FileError, make_directory, unreadable, write};
 
 /// What this version can't do yet, said before anything runs.
 #[derive(Debug, Error, Diagnostic)]
@@ -422,52 +426,6 @@ impl HashCache for Store {
     fn put(&self, path: &str, stamp: &str, sha256: &str) {
         self.keep_file_hash(path, stamp, sha256);
     }
-}
-
-/// A file of the project can't be read or written.
-#[derive(Debug, Error, Diagnostic)]
-#[error("{} can't be {verb}: {source}", path.display())]
-#[diagnostic(code(goatbuild::project::file), help("is the disk full? check the permissions"))]
-pub struct FileError {
-    path: PathBuf,
-    verb: &'static str,
-    source: std::io::Error,
-}
-
-fn read_lock(root: &Path) -> Result<LockFile, StepError> {
-    let path = root.join("goatbuild.lock");
-    match std::fs::read(&path) {
-        Ok(bytes) => Ok(LockFile::read("goatbuild.lock", &bytes)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(LockFile::default()),
-        Err(source) => Err(FileError { path, verb: "read", source }.into()),
-    }
-}
-
-/// The error for a file of the project that is there and can't be read.
-pub fn unreadable(path: PathBuf, source: std::io::Error) -> StepError {
-    FileError { path, verb: "read", source }.into()
-}
-
-/// Makes a directory of the project, and those above it.
-pub fn make_directory(path: &Path) -> Result<(), StepError> {
-    let failed = |source| FileError { path: path.to_owned(), verb: "made", source };
-    Ok(std::fs::create_dir_all(path).map_err(failed)?)
-}
-
-/// Writes a file of the project as a whole.
-pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
-    let failed = |source| FileError { path: path.to_owned(), verb: "written", source };
-    let parent = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(parent).map_err(failed)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(parent)
-        .map_err(failed)?;
-    std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
-    file.as_file().sync_data().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
 }
 
 /// A workspace that steps share.

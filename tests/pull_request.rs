@@ -168,3 +168,30 @@ fn the_documented_workflow_plans_and_applies() {
     project.edit("images/tiny.toml", "requirements = []", "requirements = [\"iniconfig\"]");
     project.run_with(&lines[0], &ci).exits(65).says(&["images/tiny.pylock.toml is not locked"]);
 }
+
+#[test]
+fn the_picture_in_the_readme_is_this_repositorys_own_graph() {
+    let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));
+    let copy = tempfile::tempdir().unwrap();
+    for directory in ["specs", "images", "."] {
+        std::fs::create_dir_all(copy.path().join(directory)).unwrap();
+        for entry in std::fs::read_dir(root.join(directory)).unwrap().flatten() {
+            let path = entry.path();
+            if path.extension().is_some_and(|it| it == "toml" || it == "lock") {
+                let name = path.file_name().unwrap();
+                std::fs::copy(&path, copy.path().join(directory).join(name)).unwrap();
+            }
+        }
+    }
+    let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+    command.args(["--offline", "graph", "--plain", "-o", "now.svg"]).current_dir(copy.path());
+    for name in ["CI", "GOATBUILD_ENV"] {
+        command.env_remove(name);
+    }
+    let drawn = command.env("GOATBUILD_STATE_DIR", copy.path()).output().unwrap();
+    assert!(drawn.status.success(), "{}", String::from_utf8_lossy(&drawn.stderr));
+    let now = std::fs::read_to_string(copy.path().join("now.svg")).unwrap();
+    let shown = std::fs::read_to_string(root.join("docs/graph.svg")).unwrap();
+    assert!(now == shown, "draw it anew: goatbuild graph --plain -o docs/graph.svg");
+    assert!(std::fs::read_to_string(root.join("README.md")).unwrap().contains("(docs/graph.svg)"));
+}

@@ -1,9 +1,10 @@
 //! The committed `examples/vllm-cpu`: real vLLM 0.13.0 on the CPU, in the image that goatbuild built.
 //!
-//! Fetches 4.3 GB and needs some 17 GB of disk, so it runs by name only:
+//! Fetches 4.3 GB and needs some 13 GB of disk, so it runs by name only:
 //! `cargo test --test vllm_cpu -- --ignored`.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
@@ -15,6 +16,19 @@ use serde_json::{Value, json};
 
 const MODEL: &str = "tiny-qwen3";
 
+/// What of a project is committed.
+fn copy(from: &Path, to: &Path, directories: &[&str]) {
+    for part in directories {
+        fs::create_dir_all(to.join(part)).unwrap();
+        for file in fs::read_dir(from.join(part)).unwrap() {
+            let file = file.unwrap();
+            if file.file_type().unwrap().is_file() {
+                fs::copy(file.path(), to.join(part).join(file.file_name())).unwrap();
+            }
+        }
+    }
+}
+
 struct Example {
     directory: tempfile::TempDir,
 }
@@ -25,16 +39,7 @@ impl Example {
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
         let directory = tempfile::Builder::new().prefix("vllm-cpu").tempdir_in(target).unwrap();
         let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/vllm-cpu");
-        let root = directory.path().join("project");
-        for part in ["", "images", "specs", MODEL] {
-            fs::create_dir_all(root.join(part)).unwrap();
-            for file in fs::read_dir(committed.join(part)).unwrap() {
-                let file = file.unwrap();
-                if file.file_type().unwrap().is_file() {
-                    fs::copy(file.path(), root.join(part).join(file.file_name())).unwrap();
-                }
-            }
-        }
+        copy(&committed, &directory.path().join("project"), &["", "images", "specs", MODEL]);
         Self { directory }
     }
 
@@ -54,10 +59,13 @@ impl Example {
         command
     }
 
-    /// What the last event of an apply says ran, of the kinds that serve.
+    /// What the last event of an apply says.
     #[track_caller]
-    fn apply(&self) -> Value {
-        let output = self.command(&["apply", "--json", "--locked"]).output().unwrap();
+    fn apply(&self, more: &[&str]) -> Value {
+        let began = Instant::now();
+        let output =
+            self.command(&[&["apply", "--json", "--locked"], more].concat()).output().unwrap();
+        println!("apply {more:?}: {:.0} s", began.elapsed().as_secs_f64());
         let said = String::from_utf8_lossy(&output.stdout).into_owned();
         assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
         let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
@@ -65,31 +73,58 @@ impl Example {
         last
     }
 
-    fn url(&self) -> String {
+    /// Steps by what is to become of them.
+    #[track_caller]
+    fn plan(&self) -> Value {
+        let output = self.command(&["plan", "--json", "--locked"]).output().unwrap();
+        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+        serde_json::from_slice(&output.stdout).unwrap()
+    }
+
+    fn url(&self, model: &str) -> String {
         let output = self.command(&["status", "--json"]).output().unwrap();
         let status: Value = serde_json::from_slice(&output.stdout).unwrap();
-        status["models"][0]["url"].as_str().unwrap().to_owned()
+        let mut models = status["models"].as_array().unwrap().iter();
+        let found = models.find(|it| it["model"] == model).unwrap_or_else(|| panic!("{status}"));
+        found["url"].as_str().unwrap().to_owned()
+    }
+
+    /// The receipt of the only warm-up, and the files in the cache that it vouches for.
+    fn warmed(&self) -> (Value, BTreeSet<String>) {
+        let cache = self.file("cache/volumes/vllm-cpu-5d20c9-vllm-cache");
+        let receipts: Vec<_> = fs::read_dir(cache.join(".goatbuild")).unwrap().collect();
+        assert_eq!(receipts.len(), 1, "{receipts:?}");
+        let receipt = fs::read(receipts[0].as_ref().unwrap().path()).unwrap();
+        let receipt: Value = serde_json::from_slice(&receipt).unwrap();
+        let warm = cache.join(receipt["key"].as_str().unwrap());
+        let files = walkdir::WalkDir::new(&warm).into_iter().map(Result::unwrap);
+        let files = files.filter(|file| file.file_type().is_file());
+        let name = |file: walkdir::DirEntry| {
+            file.path().strip_prefix(&warm).unwrap().display().to_string()
+        };
+        (receipt, files.map(name).collect())
     }
 }
 
 impl Drop for Example {
     fn drop(&mut self) {
         // A test that failed leaves no server either.
-        let _ = self.command(&["destroy", MODEL, "--yes"]).output();
+        for model in [MODEL, "parser"] {
+            let _ = self.command(&["destroy", model, "--yes"]).output();
+        }
     }
 }
 
-/// The body of a chat's answer, over HTTP/1.0, where it ends with the connection.
+/// The body of an answer, over HTTP/1.0, where it ends with the connection.
 #[track_caller]
-fn ask(url: &str, body: &Value) -> String {
-    let body = body.to_string();
-    let (address, path) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
+fn request(url: &str, method: &str, path: &str, body: &str) -> String {
+    let (address, root) = url.strip_prefix("http://").unwrap().split_once('/').unwrap();
     let mut connection = TcpStream::connect(address).unwrap();
     connection.set_read_timeout(Some(Duration::from_secs(120))).unwrap();
     let length = body.len();
     write!(
         connection,
-        "POST /{path}/chat/completions HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
+        "{method} /{root}/{path} HTTP/1.0\r\nHost: {address}\r\nContent-Type: application/json\r\nContent-Length: {length}\r\n\r\n{body}"
     )
     .unwrap();
     let mut answer = String::new();
@@ -97,6 +132,11 @@ fn ask(url: &str, body: &Value) -> String {
     let (head, body) = answer.split_once("\r\n\r\n").unwrap();
     assert!(head.lines().next().unwrap().contains(" 200 "), "{answer}");
     body.to_owned()
+}
+
+#[track_caller]
+fn ask(url: &str, body: &Value) -> String {
+    request(url, "POST", "chat/completions", &body.to_string())
 }
 
 fn chat(more: &Value) -> Value {
@@ -109,24 +149,71 @@ fn chat(more: &Value) -> Value {
 }
 
 #[test]
-#[ignore = "fetches 4.3 GB and needs 17 GB of disk: run it by name"]
-fn real_vllm_serves_chats_streams_and_tool_calls() {
+#[ignore = "fetches 4.3 GB and needs 13 GB of disk: run it by name"]
+fn real_vllm_warms_up_serves_chats_streams_and_tool_calls() {
     let example = Example::new();
-    let began = Instant::now();
-    let first = example.apply();
-    println!("first apply: {:.0} s", began.elapsed().as_secs_f64());
-    let ran = first["ran"].to_string();
-    assert!(ran.contains("deploy:tiny-qwen3") && ran.contains("smoke:tiny-qwen3"), "{ran}");
-    assert!(!ran.contains("warmup"), "an eager model has no warm-up: {ran}");
-    let url = example.url();
+    let built = example.apply(&["--only", "image:vllm-cpu"]);
+    assert!(built["ran"].to_string().contains("image:vllm-cpu"), "{built}");
+    // What layers are made of is not needed once they are.
+    fs::remove_dir_all(example.file("cache/wheels")).unwrap();
+    expect_shipped_commands_are_taken(&example);
 
-    let answer: Value = serde_json::from_str(&ask(&url, &chat(&json!({})))).unwrap();
+    let first = example.apply(&[]);
+    let ran = ["weights", "warmup", "deploy", "smoke"].map(|kind| format!("{kind}:{MODEL}"));
+    assert_eq!(sorted(&first["ran"]), BTreeSet::from(ran), "{first}");
+    // The second start added nothing, and neither did the deployment behind it.
+    let (receipt, files) = example.warmed();
+    println!("started in {} s, then in {} s", receipt["first_seconds"], receipt["second_seconds"]);
+    assert_eq!(sorted(&receipt["files"]), files);
+    let compiled = |file: &&String| {
+        file.starts_with("torchinductor/")
+            && Path::new(file).extension().is_some_and(|it| it == "so")
+    };
+    assert!(files.iter().filter(compiled).count() >= 5, "{files:?}");
+
+    expect_answers(&example.url(MODEL));
+    let plan = example.plan();
+    assert_eq!((&plan["summary"]["run"], &plan["summary"]["pending"]), (&json!(0), &json!(0)));
+    let again = example.apply(&[]);
+    for list in ["ran", "cut_off", "failed", "blocked", "removed"] {
+        assert_eq!(again[list], json!([]), "{again}");
+    }
+
+    let spec = example.file(&format!("specs/{MODEL}.toml"));
+    let text = fs::read_to_string(&spec).unwrap();
+    let edit = |line: &str| {
+        let edited = text.replace("max-num-seqs = 4", line);
+        assert_ne!(edited, text);
+        fs::write(&spec, edited).unwrap();
+    };
+    edit("max-num-seqs = 2");
+    let plan = example.plan();
+    let warmup = format!("warmup:{MODEL}");
+    let step = plan["steps"].as_array().unwrap().iter().find(|step| step["id"] == *warmup);
+    assert_eq!(step.unwrap()["reasons"][0]["field"], "engine.max-num-seqs", "{plan}");
+    edit("max-num-seqs = 4\nseed = 1");
+    let url = example.url(MODEL);
+    let edited = example.apply(&[]);
+    assert_eq!(edited["ran"], json!(["deploy:tiny-qwen3", "smoke:tiny-qwen3"]), "{edited}");
+    assert_eq!(example.url(MODEL), url, "it keeps its port");
+    let log = example.command(&["logs", MODEL]).output().unwrap();
+    assert!(String::from_utf8_lossy(&log.stdout).contains("'seed': 1"));
+    assert_eq!(example.warmed().1, files, "served from what was warmed");
+}
+
+fn sorted(list: &Value) -> BTreeSet<String> {
+    let items = list.as_array().unwrap().iter();
+    items.map(|item| item.as_str().unwrap().to_owned()).collect()
+}
+
+fn expect_answers(url: &str) {
+    let answer: Value = serde_json::from_str(&ask(url, &chat(&json!({})))).unwrap();
     assert_eq!(answer["object"], "chat.completion", "{answer}");
     assert_eq!(answer["model"], MODEL, "{answer}");
     assert_eq!(answer["choices"][0]["message"]["role"], "assistant", "{answer}");
     assert!((1..=8).contains(&answer["usage"]["completion_tokens"].as_u64().unwrap()), "{answer}");
 
-    let streamed = ask(&url, &chat(&json!({"stream": true, "ignore_eos": true})));
+    let streamed = ask(url, &chat(&json!({"stream": true, "ignore_eos": true})));
     let pieces: Vec<&str> =
         streamed.lines().filter_map(|line| line.strip_prefix("data: ")).collect();
     assert_eq!(pieces.last(), Some(&"[DONE]"), "{streamed}");
@@ -145,7 +232,7 @@ fn real_vllm_serves_chats_streams_and_tool_calls() {
     }}});
     let named = json!({"type": "function", "function": {"name": "weather"}});
     let asked = chat(&json!({"tools": [weather], "tool_choice": named, "max_tokens": 200}));
-    let answer: Value = serde_json::from_str(&ask(&url, &asked)).unwrap();
+    let answer: Value = serde_json::from_str(&ask(url, &asked)).unwrap();
     let call = &answer["choices"][0]["message"]["tool_calls"][0]["function"];
     assert_eq!(call["name"], "weather", "{answer}");
     let arguments: Value = serde_json::from_str(call["arguments"].as_str().unwrap()).unwrap();
@@ -153,20 +240,74 @@ fn real_vllm_serves_chats_streams_and_tool_calls() {
     assert!((1..=9).contains(&arguments["days"].as_i64().unwrap()), "{answer}");
     // What clients of a `…-local` alias send: taken, whatever a random model makes of it.
     let asked = chat(&json!({"tools": [weather], "tool_choice": "auto"}));
-    let answer: Value = serde_json::from_str(&ask(&url, &asked)).unwrap();
+    let answer: Value = serde_json::from_str(&ask(url, &asked)).unwrap();
     assert_eq!(answer["choices"][0]["message"]["role"], "assistant", "{answer}");
+}
 
-    let again = example.apply();
-    for list in ["ran", "cut_off", "failed", "blocked", "removed"] {
-        assert_eq!(again[list], json!([]), "{again}");
+/// The models that this repository ships for vLLM 0.13, handed to the real parser of that version.
+fn expect_shipped_commands_are_taken(example: &Example) {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let shipped = example.directory.path().join("shipped");
+    copy(root, &shipped, &["specs", "images", "dev"]);
+    for file in ["goatbuild.toml", "goatbuild.lock"] {
+        fs::copy(root.join(file), shipped.join(file)).unwrap();
     }
+    let mut commands = BTreeMap::new();
+    for model in ["gpt-oss-20b", "gpt-oss-120b"] {
+        let mut show = example.command(&["show", model, "--command"]);
+        let shown = show.current_dir(&shipped).output().unwrap();
+        let script = format!(
+            "set -- {}\nprintf '%s\\0' \"$@\"",
+            String::from_utf8(shown.stdout).unwrap().trim_end()
+        );
+        let split = Command::new("sh").args(["-c", &script]).output().unwrap();
+        let words = String::from_utf8(split.stdout).unwrap();
+        let words = words.trim_end_matches('\0').split('\0').map(str::to_owned);
+        let words: Vec<String> = words.skip_while(|word| word != "serve").skip(1).collect();
+        assert!(words.len() > 20, "{words:?}");
+        commands.insert(model.to_owned(), words);
+    }
+    let wrong = |from: &str, to: &str| {
+        commands["gpt-oss-20b"].iter().map(|word| word.replace(from, to)).collect::<Vec<_>>()
+    };
+    let (pass, flag) =
+        (wrong("eliminate_noops", "enable_noop"), wrong("async-scheduling", "async-scheduler"));
+    commands.extend([("pass".to_owned(), pass), ("flag".to_owned(), flag)]);
 
-    let spec = example.file("specs/tiny-qwen3.toml");
-    let text = fs::read_to_string(&spec).unwrap();
-    fs::write(&spec, text.replace("max-num-seqs = 4", "max-num-seqs = 2")).unwrap();
-    let edited = example.apply();
-    assert_eq!(edited["ran"], json!(["deploy:tiny-qwen3", "smoke:tiny-qwen3"]), "{edited}");
-    assert_eq!(example.url(), url, "it keeps its port");
-    let log = example.command(&["logs", MODEL]).output().unwrap();
-    assert!(String::from_utf8_lossy(&log.stdout).contains("'max_num_seqs': 2"));
+    let parser = example.file("parser");
+    fs::create_dir(&parser).unwrap();
+    fs::copy(root.join("tests/data/parse_vllm_commands.py"), parser.join("parse.py")).unwrap();
+    fs::write(parser.join("commands.json"), serde_json::to_vec(&commands).unwrap()).unwrap();
+    let spec = "image = \"vllm-cpu\"\nserve.smoke = \"never\"\n[model]\nsource = \"path:parser\"\n\
+        [engine]\nname = \"command\"\nhealth = \"/health\"\n\
+        command = [\"python\", \"{model}/parse.py\", \"--host\", \"{host}\", \"--port\", \"{port}\"]\n";
+    fs::write(example.file("specs/parser.toml"), spec).unwrap();
+    example.apply(&["parser"]);
+    let parsed = request(&example.url("parser"), "GET", "", "");
+    let parsed: Value = serde_json::from_str(&parsed).unwrap();
+    for model in ["gpt-oss-20b", "gpt-oss-120b"] {
+        let taken = &parsed[model];
+        assert_eq!(taken["served-model-name"], json!([model]), "{taken}");
+        for (flag, value) in [
+            ("auto-tool-choice", json!(true)),
+            ("async-scheduling", json!(true)),
+            ("kv-cache-dtype", json!("fp8")),
+            ("max-cudagraph-capture-size", json!(32)),
+            ("max-model-len", json!(32768)),
+            ("max-num-batched-tokens", json!(16384)),
+            ("stream-interval", json!(20)),
+            ("passes", json!([true, true])),
+            ("tool-parser", json!("OpenAIToolParser")),
+        ] {
+            assert_eq!(taken[flag], value, "{flag}: {taken}");
+        }
+        assert_eq!(taken["draft"]["method"], "eagle3", "{taken}");
+        assert_eq!(taken["draft"]["num_speculative_tokens"], 7, "{taken}");
+    }
+    for (wrong, word) in [("pass", "enable_noop"), ("flag", "async-scheduler")] {
+        assert!(parsed[wrong]["refused"].as_str().unwrap().contains(word), "{parsed}");
+    }
+    // It is no part of the example.
+    example.command(&["destroy", "parser", "--yes"]).output().unwrap();
+    fs::remove_file(example.file("specs/parser.toml")).unwrap();
 }

@@ -9,7 +9,7 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::session::unknown;
-use super::{Exit, Global, completions, init, session};
+use super::{Exit, Global, completions, init, session, settings};
 use crate::hub::HubError;
 use crate::lock::LockedRepository;
 use crate::spec::{HubSource, Image, ImageName, ModelName, SourceFile, Sources};
@@ -70,7 +70,7 @@ pub(crate) async fn run(global: &Global, arguments: &AddArgs) -> Result<Exit, Re
     let project = project::read(&sources, files.environment.as_ref())?;
     let source = project.models.values().find_map(|model| model.source.hub()).cloned();
     if let Some(source) = source {
-        let workspace = Workspace::open(files.root.clone(), project, session::settings(global)?)?;
+        let workspace = Workspace::open(files.root.clone(), project, settings::settings(global)?)?;
         if let Some(found) = ask(&workspace, &source).await? {
             text = spec_text(arguments, &image, has_schemas, Some(&found.commit))?;
             keep(&workspace, &source, arguments.revision.is_none(), found)?;

@@ -11,6 +11,7 @@ use miette::Report;
 use super::session::Planned;
 use super::{
     Exit, Global, Selection, WishArgs, completions, image_built, plan, reach, saved, session,
+    settings,
 };
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
@@ -70,7 +71,7 @@ pub(crate) async fn run(
         None => None,
     };
     let mut renew = Renew::Nothing;
-    let locked = session::is_locked(global);
+    let locked = settings::is_locked(global);
     // A saved plan is of locks that stand.
     let settled = Global { locked: global.locked || saved.is_some(), ..global.clone() };
     let (planned, report, attended) = loop {

@@ -2,7 +2,7 @@
 
 use miette::Report;
 
-use super::{Exit, Global, gateway, session};
+use super::{Exit, Global, gateway, session, settings};
 use crate::event::Reporter;
 use crate::locking::{self, LockOptions};
 use crate::ui;
@@ -28,7 +28,7 @@ pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
     match settled {
         Ok(_) => ui::checked(true, "lock", "answers all images", None),
         Err(error) => {
-            let strict = session::is_locked(global);
+            let strict = settings::is_locked(global);
             fine &= !strict;
             let help = error.help().map(|help| help.to_string());
             if strict {

@@ -20,6 +20,7 @@ mod reach;
 mod saved;
 mod schema;
 mod session;
+mod settings;
 
 use std::ffi::OsString;
 use std::path::PathBuf;

@@ -8,13 +8,11 @@ use std::time::Duration;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
+use super::settings::{is_locked, settings};
 use super::{Global, Selection, WishArgs};
-use crate::debian::Mirrors;
 use crate::event::Reporter;
-use crate::fetch::Patience;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
-use crate::hub::HubSettings;
 use crate::locking::{self, Changes, LockOptions, Renew};
 use crate::plan::{self, Plan, PlannedModel, ReasonKind, Wishes};
 use crate::project;
@@ -24,7 +22,7 @@ use crate::steps;
 use crate::store::{Remembered, WriterLock};
 use crate::targets::deploy_id;
 use crate::ui;
-use crate::workspace::{Settings, SharedWorkspace, Workspace};
+use crate::workspace::{SharedWorkspace, Workspace};
 
 /// What the command line names that is not there.
 #[derive(Debug, Error, Diagnostic)]
@@ -159,61 +157,6 @@ pub(crate) fn open(global: &Global) -> Result<SharedWorkspace, Report> {
     let settings = settings(global)?;
     let workspace = Workspace::open(files.root, project, settings)?;
     Ok(Arc::new(workspace))
-}
-
-pub(crate) fn settings(global: &Global) -> Result<Settings, Report> {
-    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
-    let directory = |name: &str| variable(name).map(PathBuf::from);
-    let state = directory("GOATBUILD_STATE_DIR")
-        .or_else(|| directory("XDG_STATE_HOME").map(|home| home.join("goatbuild")))
-        .or_else(|| directory("HOME").map(|home| home.join(".local/state/goatbuild")))
-        .unwrap_or_else(|| PathBuf::from("/var/tmp/goatbuild"));
-    let state = std::path::absolute(&state).unwrap_or(state);
-    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
-    let epoch = number("SOURCE_DATE_EPOCH")?.unwrap_or(0);
-    let mut patience = Patience::default();
-    if let Some(attempts) = number("GOATBUILD_HTTP_ATTEMPTS")? {
-        patience.attempts = u32::try_from(attempts).unwrap_or(u32::MAX).max(1);
-    }
-    if let Some(seconds) = number("GOATBUILD_HTTP_TIMEOUT")? {
-        patience.stall = Duration::from_secs(seconds.max(1));
-    }
-    let mut mirrors = Mirrors::default();
-    if let Some(pool) = variable("GOATBUILD_DEBIAN_POOL") {
-        mirrors.pool = pool;
-    }
-    if let Some(snapshot) = variable("GOATBUILD_DEBIAN_SNAPSHOT") {
-        mirrors.snapshot = Some(snapshot);
-    }
-    mirrors.mirror = variable("GOATBUILD_DEBIAN_MIRROR").or(mirrors.mirror);
-    let credentials = [
-        directory("DOCKER_CONFIG")
-            .or_else(|| directory("HOME").map(|home| home.join(".docker")))
-            .map(|docker| docker.join("config.json")),
-        directory("REGISTRY_AUTH_FILE").or_else(|| {
-            directory("XDG_RUNTIME_DIR").map(|runtime| runtime.join("containers/auth.json"))
-        }),
-    ];
-    let credentials = credentials.into_iter().flatten().collect();
-    let hub = || HubSettings::read(|name| std::env::var_os(name));
-    let (offline, locked) = (global.offline, is_locked(global));
-    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, credentials, hub })
-}
-
-fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
-    match std::env::var(variable) {
-        Ok(value) if !value.is_empty() => value
-            .parse()
-            .map(Some)
-            .map_err(|_| UsageError::Variable { variable, value, expected: "a whole number" }),
-        _ => Ok(None),
-    }
-}
-
-/// Whether the lock must stay as it is.
-pub(crate) fn is_locked(global: &Global) -> bool {
-    let ci = std::env::var("CI").is_ok_and(|value| !["", "0", "false"].contains(&value.as_str()));
-    global.locked || ci
 }
 
 /// A plan and all it was made of.

@@ -346,18 +346,8 @@ impl Executor<'_> {
         let outcome = outcome
             .and_then(|outcome| self.check(&**step, &key, schedule.predicted(id), outcome))
             .map(|outcome| with_traffic(outcome, traffic));
-        let (ending, error) = match &outcome {
-            Ok(outcome) => {
-                self.store.finish(
-                    self.run,
-                    id,
-                    step.class(),
-                    fingerprint,
-                    took.as_secs_f64(),
-                    Ok(outcome),
-                )?;
-                (Ending::Done, None)
-            }
+        let (ending, error, ended) = match &outcome {
+            Ok(outcome) => (Ending::Done, None, Ok(outcome)),
             Err(error) => {
                 let (ending, word) = if is_cancelled(error) {
                     (Ending::Interrupted, "interrupted")
@@ -366,17 +356,11 @@ impl Executor<'_> {
                 };
                 let log = self.store.root().join(Store::log_name(self.run, id));
                 append(&log, &format!("{word}: {error:?}"));
-                self.store.finish(
-                    self.run,
-                    id,
-                    step.class(),
-                    fingerprint,
-                    took.as_secs_f64(),
-                    Err(word),
-                )?;
-                (ending, Some(error.to_string()))
+                (ending, Some(error.to_string()), Err(word))
             }
         };
+        let seconds = took.as_secs_f64();
+        self.store.finish(self.run, id, step.class(), fingerprint, seconds, ended)?;
         (self.events)(Event::StepFinished { id: id.clone(), ending, took, traffic, error });
         match outcome {
             Ok(outcome) => {

@@ -11,7 +11,7 @@ pub struct Patience {
     pub attempts: u32,
     /// The wait after the first failure; doubles each time, with jitter.
     pub first_wait: Duration,
-    /// No wait is longer than this, whatever `Retry-After` says.
+    /// No wait is longer than this; a server that asks for more gets no second try.
     pub longest_wait: Duration,
     /// How long a connection may take, and a body may send nothing.
     pub stall: Duration,
@@ -22,7 +22,8 @@ impl Default for Patience {
         Self {
             attempts: 5,
             first_wait: Duration::from_millis(500),
-            longest_wait: Duration::from_secs(30),
+            // Servers limit requests by the minute, or by five; an hour is not waited.
+            longest_wait: Duration::from_secs(330),
             stall: Duration::from_secs(30),
         }
     }

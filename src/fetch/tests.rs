@@ -153,6 +153,16 @@ async fn retry_after_is_waited_for() {
 }
 
 #[tokio::test]
+async fn an_hour_is_not_waited_for() {
+    let server = Server::start().await;
+    let url = server.on("/f", vec![Answer::Status(429, Some(3600))]);
+    let outcome = fetch(&[url], b"x", None).await;
+    let error = outcome.outcome.unwrap_err();
+    assert!(error.to_string().ends_with("1 time(s); it answers again in 3600 s"), "{error}");
+    assert_eq!((server.ranges("/f").len(), outcome.part), (1, None));
+}
+
+#[tokio::test]
 async fn a_missing_file_is_asked_for_once() {
     let server = Server::start().await;
     let url = format!("{}/none", server.url);

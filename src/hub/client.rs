@@ -1,5 +1,6 @@
 //! Asking a hub: redirects, the token, patience, and what its refusals mean.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError};
 use std::time::Duration;
 
@@ -96,6 +97,14 @@ impl Hub {
         let mut hasty = Self { client: Arc::default(), hasty: true, ..self.clone() };
         hasty.patience.stall = hasty.patience.stall.min(HASTE);
         hasty
+    }
+
+    /// The same hub for somebody who has more directories where its files may be already.
+    #[must_use]
+    pub fn with_caches(&self, more: impl IntoIterator<Item = PathBuf>) -> Self {
+        let mut settings = HubSettings::clone(&self.settings);
+        settings.caches.extend(more);
+        Self { settings: Arc::new(settings), ..self.clone() }
     }
 
     /// The same hub, and whoever it leads to, for a way that is one of two: nobody is waited for longer

@@ -7,6 +7,7 @@ mod faults;
 mod interrupted;
 mod lock;
 mod peer;
+mod volumes;
 
 #[path = "../support/mod.rs"]
 mod support;

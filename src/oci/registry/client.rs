@@ -2,7 +2,6 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Duration;
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
@@ -14,9 +13,6 @@ use super::manifest::{ACCEPT as MANIFESTS, BlobRef};
 use crate::event::Reporter;
 use crate::fetch::{Expected, Failure, FetchError, Fetcher, Retry, hex, innermost, retry_after};
 use crate::spec::{ImageReference, is_digest};
-
-/// Registries limit requests by the minute or by the hour; an hour is not waited.
-const LONGEST_ASKED_WAIT: Duration = Duration::from_secs(330);
 
 /// No manifest or token is larger.
 const LIMIT: usize = 8 << 20;
@@ -87,7 +83,7 @@ impl Registry {
         let plain = is_loopback(host) || settings.plain_http.iter().any(|it| it == host);
         let scheme = if plain { "http" } else { "https" };
         Self {
-            fetcher: fetcher.waiting(LONGEST_ASKED_WAIT),
+            fetcher: fetcher.clone(),
             reference: reference.clone(),
             settings: settings.clone(),
             access,

@@ -9,6 +9,7 @@ mod challenge;
 mod client;
 mod credentials;
 mod error;
+mod layout;
 mod manifest;
 mod pull;
 mod push;

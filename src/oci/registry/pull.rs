@@ -2,20 +2,18 @@
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, TryLockError};
-use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
-use oci_spec::image::{ANNOTATION_REF_NAME, ImageIndex};
-use sha2::{Digest as _, Sha256};
 
 use super::client::{Access, Registry};
+use super::layout;
 use super::manifest::{self, BaseConfig, BaseManifest, BlobRef, Document};
 use super::{RegistryError, RegistrySettings};
 use crate::event::Reporter;
-use crate::fetch::{Fetcher, hex};
+use crate::fetch::Fetcher;
 use crate::oci::content::{Content, LayerFile, examine};
 use crate::oci::error::at;
 use crate::oci::{Compression, Layout, OciError, blob};
@@ -89,7 +87,7 @@ impl Puller {
         let shown = self.origin.to_string();
         let mut name = match &self.origin {
             Origin::Registry(reference) => reference.name().to_owned(),
-            Origin::Layout { root, reference } => named(root, reference)?,
+            Origin::Layout { root, reference } => layout::named(root, reference)?,
         };
         let mut index = None;
         for _ in 0..DEPTH {
@@ -121,14 +119,7 @@ impl Puller {
         match (&self.origin, &self.registry) {
             (_, Some(registry)) => registry.document(name).await,
             (Origin::Layout { root, reference }, _) => {
-                let path = blob_path(&root.join(&reference.path), name)?;
-                let bytes = fs::read(&path).map_err(|error| missing(&path, name, error))?;
-                let found = format!("sha256:{}", hex(&Sha256::digest(&bytes)));
-                if found == name {
-                    return Ok((bytes, found));
-                }
-                let what = path.display().to_string();
-                Err(RegistryError::Digest { what, expected: name.to_owned(), found })
+                layout::document(&root.join(&reference.path), name)
             }
             (Origin::Registry(_), None) => panic!("BUG: a registry was not opened"),
         }
@@ -251,10 +242,11 @@ impl Puller {
                 Ok(())
             }
             (None, Origin::Layout { root, reference }) => {
-                let from = blob_path(&root.join(&reference.path), &blob.digest)?;
+                let from = layout::blob_path(&root.join(&reference.path), &blob.digest)?;
                 let (into, reporter) = (self.into.clone(), reporter.clone());
-                let copied =
-                    tokio::task::spawn_blocking(move || copy(&from, &into, &blob, &reporter));
+                let copied = tokio::task::spawn_blocking(move || {
+                    layout::copy(&from, &into, &blob, &reporter)
+                });
                 copied
                     .await
                     .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
@@ -323,82 +315,6 @@ impl std::fmt::Display for Origin {
             Self::Registry(reference) => reference.fmt(formatter),
             Self::Layout { reference, .. } => reference.fmt(formatter),
         }
-    }
-}
-
-/// The digest that a layout's index has for a name.
-fn named(root: &Path, reference: &LayoutReference) -> Result<String, RegistryError> {
-    let path = root.join(&reference.path);
-    let index = path.join("index.json");
-    let bytes = match fs::read(&index) {
-        Ok(bytes) => bytes,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => {
-            return Err(RegistryError::NoLayout { path });
-        }
-        Err(error) => return Err(at(&index, "read")(error).into()),
-    };
-    if let Some(digest) = &reference.digest {
-        return Ok(digest.clone());
-    }
-    let index: ImageIndex = serde_json::from_slice(&bytes).map_err(|error| OciError::Document {
-        what: index.display().to_string(),
-        reason: error.to_string(),
-    })?;
-    let entries = || {
-        index.manifests().iter().map(|entry| {
-            let names = entry.annotations().as_ref();
-            let tag = names.and_then(|names| names.get(ANNOTATION_REF_NAME));
-            (tag, entry.digest().to_string())
-        })
-    };
-    let found = match &reference.tag {
-        Some(wanted) => entries().find(|(tag, _)| *tag == Some(wanted)),
-        None => entries().next().filter(|_| entries().count() == 1),
-    };
-    found.map(|(_, digest)| digest).ok_or_else(|| RegistryError::NoSuchImage {
-        path,
-        name: reference.tag.clone(),
-        there: entries().filter_map(|(tag, _)| tag.cloned()).collect(),
-    })
-}
-
-fn blob_path(layout: &Path, digest: &str) -> Result<PathBuf, OciError> {
-    let wrong = || OciError::Digest { digest: digest.to_owned() };
-    let digits = digest.strip_prefix("sha256:").filter(|_| crate::spec::is_digest(digest));
-    Ok(layout.join("blobs/sha256").join(digits.ok_or_else(wrong)?))
-}
-
-fn missing(path: &Path, digest: &str, error: io::Error) -> RegistryError {
-    if error.kind() == io::ErrorKind::NotFound {
-        let layout = path.ancestors().nth(3).unwrap_or(path).to_owned();
-        return RegistryError::Incomplete { path: layout, digest: digest.to_owned() };
-    }
-    at(path, "read")(error).into()
-}
-
-/// Copies a blob from another layout, hashing it on the way.
-fn copy(
-    from: &Path,
-    into: &Layout,
-    blob: &BlobRef,
-    reporter: &Reporter,
-) -> Result<(), RegistryError> {
-    let mut file = File::open(from).map_err(|error| missing(from, &blob.digest, error))?;
-    let mut writer = into.blobs().writer()?;
-    let mut buffer = vec![0; 1 << 18];
-    loop {
-        let read = file.read(&mut buffer).map_err(at(from, "read"))?;
-        if read == 0 {
-            break;
-        }
-        writer.write_all(&buffer[..read]).map_err(at(into.root(), "written"))?;
-        reporter.advance(read as u64)?;
-    }
-    match writer.commit_if(&blob.digest) {
-        Err(OciError::Damaged { digest, found }) => {
-            Err(RegistryError::Digest { what: from.display().to_string(), expected: digest, found })
-        }
-        outcome => Ok(outcome.map(drop)?),
     }
 }
 

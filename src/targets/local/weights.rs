@@ -1,5 +1,7 @@
 //! Weights in the model cache of this machine.
 
+use std::path::PathBuf;
+
 use super::super::{Origin, Snapshot, Weights};
 use super::{Local, drift};
 use crate::blocking::blocking;
@@ -18,6 +20,20 @@ impl Local {
                 Observation::Present { key: *key, facts: snapshot.facts() }
             }
         }
+    }
+
+    /// The model caches in other volumes of this project, whatever environment has them.
+    fn other_volumes(&self) -> Vec<PathBuf> {
+        let own = &self.model_cache.name;
+        let volumes = std::fs::read_dir(self.places.cache.join("volumes"));
+        let volumes = volumes.into_iter().flatten().flatten();
+        let mut others: Vec<PathBuf> = volumes
+            .filter(|volume| volume.file_name().as_os_str() != own.as_str())
+            .map(|volume| volume.path().join("hub"))
+            .filter(|cache| cache.is_dir())
+            .collect();
+        others.sort();
+        others
     }
 
     pub(super) async fn place(
@@ -40,6 +56,8 @@ impl Local {
             }
             Origin::Hub { hub, branches, files } => {
                 let Snapshot { repository, commit } = &snapshot;
+                // The volumes of other environments may have it.
+                let hub = hub.with_caches(self.other_volumes());
                 let done = hub.fetch(repository, commit, &files, &cache, known, &reporter).await?;
                 for branch in &branches {
                     cache.refer(repository, branch, commit)?;

@@ -1,0 +1,69 @@
+//! What the command line and the environment say of how to work.
+
+use std::path::PathBuf;
+use std::time::Duration;
+
+use miette::Report;
+
+use super::Global;
+use super::session::UsageError;
+use crate::debian::Mirrors;
+use crate::fetch::Patience;
+use crate::hub::HubSettings;
+use crate::workspace::Settings;
+
+/// How a command was started.
+pub(crate) fn settings(global: &Global) -> Result<Settings, Report> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let directory = |name: &str| variable(name).map(PathBuf::from);
+    let state = directory("GOATBUILD_STATE_DIR")
+        .or_else(|| directory("XDG_STATE_HOME").map(|home| home.join("goatbuild")))
+        .or_else(|| directory("HOME").map(|home| home.join(".local/state/goatbuild")))
+        .unwrap_or_else(|| PathBuf::from("/var/tmp/goatbuild"));
+    let state = std::path::absolute(&state).unwrap_or(state);
+    let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    let epoch = number("SOURCE_DATE_EPOCH")?.unwrap_or(0);
+    let mut patience = Patience::default();
+    if let Some(attempts) = number("GOATBUILD_HTTP_ATTEMPTS")? {
+        patience.attempts = u32::try_from(attempts).unwrap_or(u32::MAX).max(1);
+    }
+    if let Some(seconds) = number("GOATBUILD_HTTP_TIMEOUT")? {
+        patience.stall = Duration::from_secs(seconds.max(1));
+    }
+    let mut mirrors = Mirrors::default();
+    if let Some(pool) = variable("GOATBUILD_DEBIAN_POOL") {
+        mirrors.pool = pool;
+    }
+    if let Some(snapshot) = variable("GOATBUILD_DEBIAN_SNAPSHOT") {
+        mirrors.snapshot = Some(snapshot);
+    }
+    mirrors.mirror = variable("GOATBUILD_DEBIAN_MIRROR").or(mirrors.mirror);
+    let credentials = [
+        directory("DOCKER_CONFIG")
+            .or_else(|| directory("HOME").map(|home| home.join(".docker")))
+            .map(|docker| docker.join("config.json")),
+        directory("REGISTRY_AUTH_FILE").or_else(|| {
+            directory("XDG_RUNTIME_DIR").map(|runtime| runtime.join("containers/auth.json"))
+        }),
+    ];
+    let credentials = credentials.into_iter().flatten().collect();
+    let hub = || HubSettings::read(|name| std::env::var_os(name));
+    let (offline, locked) = (global.offline, is_locked(global));
+    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, credentials, hub })
+}
+
+fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
+    match std::env::var(variable) {
+        Ok(value) if !value.is_empty() => value
+            .parse()
+            .map(Some)
+            .map_err(|_| UsageError::Variable { variable, value, expected: "a whole number" }),
+        _ => Ok(None),
+    }
+}
+
+/// Whether the lock must stay as it is.
+pub(crate) fn is_locked(global: &Global) -> bool {
+    let ci = std::env::var("CI").is_ok_and(|value| !["", "0", "false"].contains(&value.as_str()));
+    global.locked || ci
+}

@@ -1,0 +1,57 @@
+//! The project's own files: read or written as a whole, or not at all.
+
+use std::path::{Path, PathBuf};
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::leftovers::TEMPORARY;
+use crate::lock::LockFile;
+use crate::step::StepError;
+
+/// A file of the project can't be read or written.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{} can't be {verb}: {source}", path.display())]
+#[diagnostic(code(goatbuild::project::file), help("is the disk full? check the permissions"))]
+pub struct FileError {
+    pub(super) path: PathBuf,
+    pub(super) verb: &'static str,
+    pub(super) source: std::io::Error,
+}
+
+/// Reads the lock; an empty one where there is none.
+pub(super) fn read_lock(root: &Path) -> Result<LockFile, StepError> {
+    let path = root.join("goatbuild.lock");
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(LockFile::read("goatbuild.lock", &bytes)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(LockFile::default()),
+        Err(source) => Err(FileError { path, verb: "read", source }.into()),
+    }
+}
+
+/// The error for a file of the project that is there and can't be read.
+pub fn unreadable(path: PathBuf, source: std::io::Error) -> StepError {
+    FileError { path, verb: "read", source }.into()
+}
+
+/// Makes a directory of the project, and those above it.
+pub fn make_directory(path: &Path) -> Result<(), StepError> {
+    let failed = |source| FileError { path: path.to_owned(), verb: "made", source };
+    Ok(std::fs::create_dir_all(path).map_err(failed)?)
+}
+
+/// Writes a file of the project as a whole.
+pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
+    let failed = |source| FileError { path: path.to_owned(), verb: "written", source };
+    let parent = path.parent().unwrap_or(path);
+    std::fs::create_dir_all(parent).map_err(failed)?;
+    let mut file = tempfile::Builder::new()
+        .prefix(TEMPORARY)
+        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
+        .tempfile_in(parent)
+        .map_err(failed)?;
+    std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
+    file.as_file().sync_data().map_err(failed)?;
+    file.persist(path).map_err(|error| failed(error.error))?;
+    Ok(())
+}
