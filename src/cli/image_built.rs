@@ -102,10 +102,10 @@ pub(super) async fn find(
         // Nobody can tell what is wanted; this was the last that was.
         let built = locked.ok_or_else(not_built)?;
         let digest = built.facts.get("digest").cloned().ok_or_else(not_built)?;
-        return match layout.blobs().has(&digest)? {
-            true => Ok(Built { layout, digest, is_locked: true }),
-            false => Err(not_built().into()),
-        };
+        if !layout.blobs().has(&digest)? {
+            return Err(not_built().into());
+        }
+        return Ok(Built { layout, digest, is_locked: true });
     }
     let images = &workspace.project.images;
     if !images.contains_key(name) {

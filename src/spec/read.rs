@@ -304,8 +304,8 @@ pub fn environments(sources: &Sources) -> Option<Vec<EnvironmentName>> {
 
 fn named_environments(project: &DeTable<'_>) -> Vec<EnvironmentName> {
     let named = project.get("environment").and_then(|found| found.get_ref().as_table());
-    let names = named.into_iter().flat_map(|named| named.keys());
-    names.filter_map(|name| name.get_ref().parse().ok()).collect()
+    let keys = named.into_iter().flat_map(|named| named.keys());
+    keys.filter_map(|name| name.get_ref().parse().ok()).collect()
 }
 
 /// Reads the project's file once per environment, and keeps what the chosen one says.
