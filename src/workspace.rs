@@ -340,6 +340,11 @@ impl Workspace {
         parts.get(image).cloned().unwrap_or_else(|| panic!("BUG: {image} was not locked"))
     }
 
+    /// Whether locking has settled what an image is made of.
+    pub fn is_locked(&self, image: &ImageName) -> bool {
+        self.parts.read().unwrap_or_else(PoisonError::into_inner).contains_key(image)
+    }
+
     /// Settles what an image is made of.
     pub fn set_parts(&self, image: ImageName, parts: LockedParts) {
         self.parts.write().unwrap_or_else(PoisonError::into_inner).insert(image, parts);

@@ -88,7 +88,7 @@ pub(crate) async fn run(
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
         plan::refuse_conflicts(&planned.plan)?;
-        if session::settle_open(&workspace, &settled, &planned.plan).await? {
+        if session::settle_open(&workspace, &settled, &selection, &planned.plan).await? {
             continue;
         }
         session::tell_place(&workspace, &planned).await;

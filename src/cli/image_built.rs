@@ -7,7 +7,7 @@ use super::Global;
 use super::session::{self, unknown};
 use crate::event::Reporter;
 use crate::graph::Graph;
-use crate::locking::{self, LockOptions};
+use crate::locking::{self, LockOptions, Scope};
 use crate::oci::{Image, Layout, OciError};
 use crate::plan::{self, Action, PlannedStep, Wishes};
 use crate::project;
@@ -108,12 +108,13 @@ pub(super) async fn find(
         return Ok(Built { layout, digest, is_locked: true });
     }
     let images = &workspace.project.images;
-    if !images.contains_key(name) {
+    let Some(image) = images.get(name) else {
         return Err(unknown("image", name, images.keys().map(ImageName::as_str)).into());
-    }
+    };
     let outdated =
         || ImageError::Outdated { image: name.to_owned(), command: builds(global, name) };
-    let options = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
+    let scope = Scope::of_image(&image.name);
+    let options = LockOptions { locked: true, lenient: true, scope, ..LockOptions::default() };
     if let Err(error) = locking::settle(workspace, &options, &Reporter::silent()).await {
         let code = error.code().map(|code| code.to_string());
         let is_edited = code.as_deref() == Some("goatbuild::lock::out_of_date");

@@ -13,7 +13,7 @@ use super::session::{UsageError, unknown};
 use super::{Exit, Global, Selection, WishArgs, completions, session};
 use crate::event::Reporter;
 use crate::exec::Interrupt;
-use crate::locking::{self, LockOptions, Renew};
+use crate::locking::{self, LockOptions, Renew, Scope};
 use crate::plan::{Action, gather};
 use crate::spec::{self, ModelName, TargetKind};
 use crate::step::{Observation, StepId};
@@ -97,7 +97,8 @@ async fn show_command(global: &Global, name: &str) -> Result<Exit, Report> {
     let workspace = session::open(global)?;
     session::model(&workspace, name)?;
     let model = &workspace.project.models[name];
-    let options = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
+    let scope = Scope::of_models(&workspace, &[name.to_owned()]);
+    let options = LockOptions { locked: true, lenient: true, scope, ..LockOptions::default() };
     locking::settle(&workspace, &options, &Reporter::silent()).await?;
     let started = steps::foreseen(&workspace, model, &Reporter::silent())?;
     for source in model.sources().filter_map(|source| source.hub()) {

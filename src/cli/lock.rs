@@ -4,7 +4,7 @@ use clap::Args;
 use miette::Report;
 
 use super::{Exit, Global, session};
-use crate::locking::{self, Changes, LockOptions, Renew};
+use crate::locking::{self, Changes, LockOptions, Renew, Scope};
 use crate::ui;
 
 #[derive(Debug, Args)]
@@ -23,7 +23,10 @@ pub(crate) async fn run(global: &Global, arguments: &LockArgs) -> Result<Exit, R
         Some(names) if names.is_empty() => Renew::Everything,
         Some(names) => Renew::Named(names.clone()),
     };
-    let options = LockOptions { locked: global.locked, upgrade, complete: true, lenient: false };
+    let scope = Scope::of_renewal(&workspace, &upgrade)?;
+    let is_part = scope != Scope::Project;
+    let options =
+        LockOptions { locked: global.locked, upgrade, complete: true, lenient: false, scope };
     let (reporter, finish) = ui::preparing();
     let mut changes = Changes::default();
     let settled = locking::settle_into(&mut changes, &workspace, &options, &reporter).await;
@@ -34,6 +37,7 @@ pub(crate) async fn run(global: &Global, arguments: &LockArgs) -> Result<Exit, R
     ui::print_lock_changes(&changes);
     settled?;
     match (changes.lines.is_empty(), changes.warnings.is_empty()) {
+        (true, _) if is_part => ui::note("nothing that was named has moved"),
         (true, true) => ui::note("everything is locked"),
         (true, false) => ui::note("what a plan needs is locked"),
         (false, _) => {}

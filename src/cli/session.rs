@@ -13,7 +13,7 @@ use super::{Global, Selection, WishArgs};
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
-use crate::locking::{self, Changes, LockOptions, Renew};
+use crate::locking::{self, Changes, LockOptions, Renew, Scope};
 use crate::plan::{self, Plan, PlannedModel, ReasonKind, Wishes};
 use crate::project;
 use crate::spec::{self, EnvironmentName, Model, ModelName, Sources, nearest};
@@ -183,7 +183,8 @@ pub(crate) async fn plan(
         workspace.look().await?;
     }
     let locked = is_locked(global);
-    let options = LockOptions { locked, upgrade: renew, complete: false, lenient: true };
+    let scope = scope(workspace, selection);
+    let options = LockOptions { locked, upgrade: renew, complete: false, lenient: true, scope };
     let (reporter, finish) = ui::preparing();
     let mut changes = Changes::default();
     let settled = locking::settle_into(&mut changes, workspace, &options, &reporter).await;
@@ -214,6 +215,15 @@ pub(crate) async fn plan(
     Ok(Planned { graph, wishes, plan })
 }
 
+/// What has to be locked for what was asked for.
+fn scope(workspace: &Workspace, selection: &Selection) -> Scope {
+    if selection.models.is_empty() {
+        Scope::of_steps(workspace, &selection.wishes.only)
+    } else {
+        Scope::of_models(workspace, &selection.models)
+    }
+}
+
 /// How each model will be served that a deployment of the plan is for.
 fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
     let deployed = |model: &&Arc<Model>| plan.get(&deploy_id(model.name.as_str())).is_some();
@@ -225,13 +235,15 @@ fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
 pub(crate) async fn settle_open(
     workspace: &SharedWorkspace,
     global: &Global,
+    selection: &Selection,
     plan: &Plan,
 ) -> Result<bool, Report> {
     let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
     if !reasons.any(|reason| reason.kind == ReasonKind::Unlocked) {
         return Ok(false);
     }
-    let options = LockOptions { locked: is_locked(global), ..LockOptions::default() };
+    let scope = scope(workspace, selection);
+    let options = LockOptions { locked: is_locked(global), scope, ..LockOptions::default() };
     let (reporter, finish) = ui::preparing();
     let settled = locking::settle(workspace, &options, &reporter).await;
     finish();

@@ -29,6 +29,9 @@ pub(super) async fn settle(
     let known: BTreeMap<String, LockedRepository> = workspace.lock(|lock| lock.hub.clone());
     let mut wanted = Vec::new();
     for (name, (source, models)) in &sources {
+        if !options.scope.has_source(name) {
+            continue;
+        }
         let entry = known.get(name);
         let renew = renews(&options.upgrade, source, models);
         let enough = match source.pinned() {
@@ -129,6 +132,12 @@ fn sources(project: &Project) -> BTreeMap<String, (HubSource, Vec<String>)> {
         }
     }
     sources
+}
+
+/// The revisions that are to be resolved anew, by their names in the lock.
+pub(super) fn renewed(project: &Project, renew: &Renew) -> impl Iterator<Item = String> {
+    let sources = sources(project).into_iter();
+    sources.filter(|(_, (source, models))| renews(renew, source, models)).map(|(name, _)| name)
 }
 
 /// Names that `--upgrade` takes for what is on a hub.

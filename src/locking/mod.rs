@@ -4,6 +4,7 @@ mod base;
 mod engine;
 mod hub;
 mod pulled;
+mod scope;
 mod wheels;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -19,6 +20,8 @@ use crate::spec::{Image, ImageName, nearest};
 use crate::step::StepError;
 use crate::workspace::Workspace;
 
+pub use scope::Scope;
+
 /// How far locking may go.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct LockOptions {
@@ -30,6 +33,8 @@ pub struct LockOptions {
     pub complete: bool,
     /// Leave open what only a hub can tell, when it can't be reached or mustn't be asked.
     pub lenient: bool,
+    /// What it is for.
+    pub scope: Scope,
 }
 
 /// What to resolve anew although it is locked.
@@ -179,7 +184,7 @@ pub struct Changes {
     pub warnings: Vec<String>,
 }
 
-/// Settles every image, and every revision that a model needs.
+/// Settles every image, and every revision that a model needs; or those that `options` are about.
 pub async fn settle(
     workspace: &Workspace,
     options: &LockOptions,
@@ -199,23 +204,36 @@ pub async fn settle_into(
 ) -> Result<(), StepError> {
     let images = &workspace.project.images;
     check_names(workspace, options)?;
+    let as_it_is = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
     for image in images.values() {
-        settle_image(workspace, image, options, reporter, changes).await?;
+        if options.scope.has_image(&image.name) {
+            settle_image(workspace, image, options, reporter, changes).await?;
+        } else {
+            // What keeps it from being used is told to who needs it.
+            let _ = settle_image(workspace, image, &as_it_is, reporter, changes).await;
+        }
     }
     hub::settle(workspace, options, reporter, changes).await?;
-    let files: BTreeSet<String> = images
-        .keys()
-        .flat_map(|image| workspace.parts(image).wheels)
-        .map(|wheel| wheel.filename)
-        .collect();
+    if options.locked { Ok(()) } else { forget_unused(workspace) }
+}
+
+/// Takes out of the lock what no image needs any more.
+fn forget_unused(workspace: &Workspace) -> Result<(), StepError> {
+    let images = &workspace.project.images;
+    // Nobody knows what an image needs that is not locked.
+    let is_known = images.keys().all(|image| workspace.is_locked(image));
+    let locked = images.keys().filter(|image| workspace.is_locked(image));
+    let wheels = locked.flat_map(|image| workspace.parts(image).wheels);
+    let files: BTreeSet<String> = wheels.map(|wheel| wheel.filename).collect();
+    let has_image = |name: &String| images.contains_key(name.as_str());
+    let has_engine = |file: &String| !is_known || files.contains(file);
     let unused = |lock: &LockFile| {
-        lock.images.keys().any(|name| !images.contains_key(name.as_str()))
-            || lock.engines.keys().any(|file| !files.contains(file))
+        !lock.images.keys().all(has_image) || !lock.engines.keys().all(has_engine)
     };
-    if !options.locked && workspace.lock(unused) {
+    if workspace.lock(unused) {
         workspace.change_lock(|lock| {
-            lock.images.retain(|name, _| images.contains_key(name.as_str()));
-            lock.engines.retain(|file, _| files.contains(file));
+            lock.images.retain(|name, _| has_image(name));
+            lock.engines.retain(|file, _| has_engine(file));
         })?;
     }
     Ok(())

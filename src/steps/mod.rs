@@ -30,19 +30,22 @@ use crate::workspace::SharedWorkspace;
 use deploy::ImageInput;
 pub use started::Started;
 
-/// Compiles a project whose images are locked into its DAG.
+/// Compiles a project into its DAG, without the models whose images are not locked: only who asks
+/// for a part of the project has any.
 pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph, StepError> {
     let mut steps: Vec<Arc<dyn Step>> = Vec::new();
     let images = compile_images(workspace, &mut steps);
     let weights = weights::compile(workspace, reporter, &mut steps)?;
     for model in workspace.project.models.values() {
-        let image = images[&(model.image.value.clone(), model.target)].clone();
+        let Some(image) = images.get(&(model.image.value.clone(), model.target)).cloned() else {
+            continue;
+        };
         compile_model(workspace, model, image, &weights, &mut steps);
     }
     Ok(Graph::new(steps)?)
 }
 
-/// Compiles the images of a project alone, which have to be locked.
+/// Compiles the images of a project alone, as far as they are locked.
 pub fn images(workspace: &SharedWorkspace) -> Result<Graph, StepError> {
     let mut steps = Vec::new();
     compile_images(workspace, &mut steps);
@@ -118,6 +121,9 @@ fn compile_images(workspace: &SharedWorkspace, steps: &mut Vec<Arc<dyn Step>>) -
     let mut images = Images::new();
     let mut shared = Shared::default();
     for (image, [here, pushed, at_modal]) in users {
+        if !workspace.is_locked(image) {
+            continue;
+        }
         let mut insert = |target, input| drop(images.insert((image.clone(), target), input));
         if !here.is_empty() || !pushed.is_empty() {
             let mut models = [&here[..], &pushed[..]].concat();

@@ -152,6 +152,60 @@ fn a_plan_leaves_open_what_nobody_answers_and_soon() {
 }
 
 /// Two models more: one pinned and gated, one on a branch.
+/// A model whose repository the hub doesn't have, beside the usual one on a branch.
+fn with_hopeless(hubbed: &Hubbed) {
+    hubbed.revision(None);
+    let spec = hubbed.project.read(SPEC).replace("acme/tiny", "acme/gone");
+    hubbed.project.write("specs/hopeless.toml", &spec);
+}
+
+#[test]
+fn a_model_that_cannot_be_locked_stops_no_other() {
+    let Some(hubbed) = Hubbed::new() else { return };
+    with_hopeless(&hubbed);
+    hubbed.run("plan").exits(1).says(&["there is no model acme/gone"]);
+    hubbed.run("lock").exits(1);
+    for asked in ["plan tiny", "lock --upgrade tiny", &format!("apply --only {WEIGHTS}")] {
+        let lock = hubbed.project.read("goatbuild.lock");
+        let (start, rest) = lock.split_once("[hub.").unwrap_or((&lock, ""));
+        let lock = format!("{start}{}", rest.find("\n[built").map_or("", |at| &rest[at..]));
+        hubbed.project.write("goatbuild.lock", &lock);
+        let ran = hubbed.run(asked).exits(0).says(&["hf:acme/tiny@main: locked"]);
+        assert!(!ran.stderr.contains("gone"), "{}", ran.stderr);
+    }
+    // Where nothing may be locked, what is locked is enough.
+    let applied = hubbed.project.run_with("apply tiny", &[("CI", "true")]).exits(0);
+    assert!(!applied.stderr.contains("gone"), "{}", applied.stderr);
+    let ci = [("CI", "true")];
+    hubbed.project.run_with("apply", &ci).exits(65).says(&["hf:acme/gone@main is not locked"]);
+    hubbed.project.run_with("apply hopeless", &ci).exits(65).says(&["hf:acme/gone@main"]);
+}
+
+#[test]
+fn a_hub_out_of_reach_is_an_error_about_the_model_that_was_asked_for() {
+    let Some(hubbed) = Hubbed::new() else { return };
+    with_hopeless(&hubbed);
+    let dead = [("HF_ENDPOINT", "http://127.0.0.1:9")];
+    let failed = hubbed.project.run_with("apply tiny", &dead).exits(1).says(&["acme/tiny"]);
+    assert!(!failed.stderr.contains("gone"), "{}", failed.stderr);
+}
+
+#[test]
+fn an_image_that_is_not_locked_stops_no_model_of_another() {
+    let Some(hubbed) = Hubbed::new() else { return };
+    let project = &hubbed.project;
+    let image = project.read("images/tiny.toml");
+    project.write("images/other.toml", &image.replace("[]", "[\"no-such-thing==1\"]"));
+    project.write("specs/other.toml", &project.read(SPEC).replace("\"tiny\"", "\"other\""));
+    let plan = project.plan("tiny --locked");
+    assert!(plan.ids("run").contains(&"deploy:tiny".to_owned()), "{}", plan.0);
+    project.run("plan --locked").exits(65).says(&["image other is not locked"]);
+    project.run("plan other --locked").exits(65).says(&["image other is not locked"]);
+    project.run("image inspect tiny").exits(0);
+    project.run("show tiny --command").exits(0);
+    project.run("plan --only image:tiny --locked").exits(0);
+}
+
 fn with_gated(hubbed: &Hubbed) {
     for repository in ["acme/gated", "acme/other"] {
         hubbed.hub.small(repository, "config.json", "{\"vocab_size\": 5}");
