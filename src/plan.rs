@@ -77,7 +77,7 @@ pub struct Summary {
     pub pending: usize,
     /// Nothing to do.
     pub fresh: usize,
-    /// Ours, and unwanted.
+    /// Ours, and unwanted; without what is kept.
     pub remove: usize,
     /// In the way.
     pub conflict: usize,
@@ -292,10 +292,15 @@ fn evict(
 }
 
 impl Plan {
-    /// Counts the actions.
+    /// Whether the step is an unwanted deployment that an apply keeps, since nobody asked to prune.
+    pub fn keeps(&self, step: &PlannedStep) -> bool {
+        step.action == Action::Remove && step.kind == "deploy" && !self.prune
+    }
+
+    /// Counts the actions. What is kept is none.
     pub fn summary(&self) -> Summary {
         let mut summary = Summary::default();
-        for step in &self.steps {
+        for step in self.steps.iter().filter(|step| !self.keeps(step)) {
             match step.action {
                 Action::Run => summary.run += 1,
                 Action::Pending => summary.pending += 1,
@@ -309,7 +314,7 @@ impl Plan {
 
     /// Whether an apply would find nothing to do.
     pub fn is_empty(&self) -> bool {
-        self.steps.iter().all(|step| step.action == Action::Fresh)
+        self.steps.iter().all(|step| step.action == Action::Fresh || self.keeps(step))
     }
 
     /// The step of this id.

@@ -21,7 +21,7 @@ pub fn print_markdown(plan: &Plan, project: &str, environment: Option<&str>) {
 fn render(plan: &Plan, project: &str, environment: Option<&str>) -> String {
     let (changed, fresh): (Vec<&PlannedStep>, Vec<&PlannedStep>) =
         plan.steps.iter().partition(|step| step.action != Action::Fresh);
-    let lines = grouped(&changed, plan.prune);
+    let lines = grouped(&changed, plan);
     // By this, a workflow finds the comment that it wrote before.
     let mut text =
         format!("<!-- goatbuild plan {project} {} -->\n", environment.unwrap_or("default"));
@@ -50,7 +50,7 @@ fn render(plan: &Plan, project: &str, environment: Option<&str>) -> String {
     remarks(&mut text, plan);
     cost(&mut text, plan);
     fold_fields(&mut text, &lines);
-    fold_fresh(&mut text, &fresh);
+    fold_fresh(&mut text, plan, &fresh);
     text
 }
 
@@ -176,12 +176,12 @@ fn fold_fields(text: &mut String, lines: &[Line<'_>]) {
     text.push_str("</details>\n\n");
 }
 
-fn fold_fresh(text: &mut String, fresh: &[&PlannedStep]) {
+fn fold_fresh(text: &mut String, plan: &Plan, fresh: &[&PlannedStep]) {
     if fresh.is_empty() {
         return;
     }
     let _ = writeln!(text, "<details>\n<summary>{} fresh</summary>\n", count(fresh.len(), "step"));
-    for line in grouped(fresh, false) {
+    for line in grouped(fresh, plan) {
         let name = code(&line.name);
         let parts = [&[name], line.notes.as_slice()].concat();
         let _ = writeln!(text, "- {}", parts.join(", "));

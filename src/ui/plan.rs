@@ -50,9 +50,9 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
         .filter(|step| verbose || step.action != Action::Fresh || !step.observed)
         .collect();
     let lines = if verbose {
-        shown.iter().map(|step| line(step, plan.prune)).collect()
+        shown.iter().map(|step| line(step, plan)).collect()
     } else {
-        grouped(&shown, plan.prune)
+        grouped(&shown, plan)
     };
     let width = lines.iter().map(|line| line.name.chars().count()).max().unwrap_or(0);
     for Line { action, name, reasons, notes } in lines {
@@ -107,9 +107,9 @@ pub(super) struct Line<'a> {
     pub(super) notes: Vec<String>,
 }
 
-fn line(step: &PlannedStep, prune: bool) -> Line<'_> {
+fn line<'a>(step: &'a PlannedStep, plan: &Plan) -> Line<'a> {
     let mut notes = Vec::new();
-    if step.action == Action::Remove && step.kind == "deploy" && !prune {
+    if plan.keeps(step) {
         notes.push("kept, unless with `--prune`".to_owned());
     }
     let reasons: Vec<&Reason> = step.reasons.iter().filter(|it| is_told(step, it)).collect();
@@ -184,7 +184,7 @@ impl Group<'_> {
 }
 
 /// Many steps that do the same for the same kind of reason share a line.
-pub(super) fn grouped<'a>(steps: &[&'a PlannedStep], prune: bool) -> Vec<Line<'a>> {
+pub(super) fn grouped<'a>(steps: &[&'a PlannedStep], plan: &Plan) -> Vec<Line<'a>> {
     let mut sizes: HashMap<Group<'_>, usize> = HashMap::new();
     for group in steps.iter().filter_map(|step| Group::of(step)) {
         *sizes.entry(group).or_default() += 1;
@@ -192,13 +192,13 @@ pub(super) fn grouped<'a>(steps: &[&'a PlannedStep], prune: bool) -> Vec<Line<'a
     let mut lines = Vec::new();
     for step in steps {
         let Some(group) = Group::of(step) else {
-            lines.push(line(step, prune));
+            lines.push(line(step, plan));
             continue;
         };
         // A group that was told is taken out.
         let Some(size) = sizes.get(&group).copied() else { continue };
         if size <= LISTED {
-            lines.push(line(step, prune));
+            lines.push(line(step, plan));
             continue;
         }
         let name = match &group {

@@ -185,7 +185,15 @@ fn a_renamed_model_is_removed_from_the_gateway_and_kept_until_pruned() {
     assert_eq!(project.ask("tiny").as_deref(), Some("hello"));
     assert_eq!(project.ask("small").as_deref(), Some("hello"));
     project.run("status").exits(0).says(&["no spec wants it", "as specified"]);
-    assert_eq!(project.plan("").ids("remove"), ["deploy:tiny"]);
+    let plan = project.plan("");
+    assert_eq!(
+        (plan.ids("remove"), &plan.0["summary"]["remove"]),
+        (vec!["deploy:tiny".to_owned()], &serde_json::json!(0))
+    );
+    // Applying that again and again would come to nothing else.
+    let kept = project.run("plan --detailed-exitcode").exits(0);
+    kept.says(&["kept, unless with `--prune`", "0 to run, 0 pending, 7 fresh"]);
+    project.run("plan --prune --detailed-exitcode").exits(2).says(&["1 to remove"]);
     let pruned = project.apply("--prune");
     assert_eq!(pruned.ran(), [""; 0]);
     assert_eq!(pruned.ids("removed"), ["deploy:tiny"]);

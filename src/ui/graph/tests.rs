@@ -170,7 +170,7 @@ fn the_registry_is_drawn_with_what_an_edit_touches() {
     };
     assert_eq!(of(Tone::Run), ["wheels:gpt-oss × 64", "deploy:qwen3-235b"]);
     assert_eq!(of(Tone::Remove), ["gateway:mistral-7b", "deploy:mistral-7b"]);
-    assert_eq!(diagram.summary, "2 to run · 11 pending · 138 fresh · 2 to remove");
+    assert_eq!(diagram.summary, "2 to run · 11 pending · 138 fresh · 1 to remove");
     let wheels = diagram.nodes.iter().find(|node| node.tone == Tone::Run).expect("is there");
     assert_eq!((wheels.detail.as_str(), wheels.count), ("1 run · 63 fresh", 64));
     assert!(wheels.about.starts_with("wheels:gpt-oss/00: run, first time\n"), "{}", wheels.about);

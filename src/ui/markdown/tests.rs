@@ -82,7 +82,7 @@ fn a_plan_is_a_summary_a_table_and_folded_details() {
     };
     let expected = "\
 <!-- goatbuild plan p-1 staging -->
-### goatbuild for `staging`: 2 to run, 1 pending, 1 to remove, 1 in conflict, 2 fresh
+### goatbuild for `staging`: 2 to run, 1 pending, 1 in conflict, 2 fresh
 
 **`goatbuild apply` refuses this plan**: something of somebody else is in the way. Remove it or rename the alias; a single entry in the project's own file is taken over with `--adopt MODEL`.
 
