@@ -223,7 +223,13 @@ async fn what_no_spec_wants_is_removed_last() {
     let plan = bench.plan(&steps);
     assert_eq!(reasons(&plan, "deploy:old"), ["unwanted port 8001"]);
     assert_eq!(plan.steps.last().unwrap().action, Action::Remove);
+    // It is listed, and kept: an apply finds nothing to do unless it was asked to prune.
+    assert!(plan.is_empty());
+    assert_eq!(plan.summary().remove, 0);
+    bench.wishes.prune = true;
+    let plan = bench.plan(&steps);
     assert!(!plan.is_empty());
+    assert_eq!(plan.summary().remove, 1);
     // The executor leaves removals to whoever asked for them.
     assert!(bench.apply(&steps).await.ran.is_empty());
 }
