@@ -6,3 +6,9 @@ use jiff::Timestamp;
 pub fn now() -> String {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default().to_string()
 }
+
+/// A time that was told in seconds since 1970, to the second, in UTC: RFC 3339.
+#[expect(clippy::cast_possible_truncation, reason = "seconds, far below what an i64 holds")]
+pub fn written(seconds: f64) -> String {
+    Timestamp::from_second(seconds as i64).unwrap_or_default().to_string()
+}

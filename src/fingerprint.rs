@@ -224,6 +224,11 @@ impl Fingerprint {
         changes
     }
 
+    /// The value of a field.
+    pub fn get(&self, label: &str) -> Option<&str> {
+        self.pairs().find(|(known, _)| *known == label).map(|(_, value)| value)
+    }
+
     /// Labels and values, in the order they were described.
     pub fn pairs(&self) -> impl Iterator<Item = (&str, &str)> {
         let starts = std::iter::once(self.kind).chain(self.fields.iter().map(|(_, value)| *value));

@@ -3,7 +3,8 @@
 use std::time::{Duration, Instant};
 
 use miette::Diagnostic;
-use reqwest::Client;
+use reqwest::redirect::Policy;
+use reqwest::{Client, ClientBuilder};
 use serde_json::{Value, json};
 use thiserror::Error;
 
@@ -54,6 +55,9 @@ pub enum ApiError {
     },
 }
 
+/// Modal's proxy sends a request on every 150 seconds: enough for any start that Modal allows.
+const REDIRECTS: usize = 600;
+
 /// A server at `base`, such as `http://127.0.0.1:8000/v1`.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -73,8 +77,19 @@ pub struct Streamed {
 impl Server {
     /// A client for one server. Proxies are not used: the server is on this machine.
     pub fn local(base: &str, timeout: Duration) -> Result<Self, ApiError> {
-        let client = client_builder().no_proxy().timeout(timeout).build().map_err(|error| {
-            ApiError::Unreachable { url: base.to_owned(), reason: error.to_string() }
+        Self::built(base, client_builder().no_proxy().timeout(timeout))
+    }
+
+    /// A client for a server elsewhere, behind the usual proxies. Redirects are followed: whoever
+    /// starts a server for a request sends it on, again and again, until that is up.
+    pub fn remote(base: &str, timeout: Duration) -> Result<Self, ApiError> {
+        Self::built(base, client_builder().timeout(timeout).redirect(Policy::limited(REDIRECTS)))
+    }
+
+    fn built(base: &str, builder: ClientBuilder) -> Result<Self, ApiError> {
+        let client = builder.build().map_err(|error| ApiError::Unreachable {
+            url: base.to_owned(),
+            reason: error.to_string(),
         })?;
         Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
     }

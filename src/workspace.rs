@@ -29,7 +29,7 @@ use crate::spec::{
 use crate::step::{StepError, StepId};
 use crate::store::{Remembered, Store};
 use crate::targets::local::{Local, Mount, Places};
-use crate::targets::modal::Modal;
+use crate::targets::modal::{Credentials, Modal};
 use crate::targets::{Snapshot, Target};
 
 use files::read_lock;
@@ -86,6 +86,8 @@ pub struct Settings {
     pub mirrors: Mirrors,
     /// Docker's configuration files, of which the first that has credentials counts.
     pub credentials: Vec<PathBuf>,
+    /// Where Modal's client finds credentials.
+    pub modal: Credentials,
     /// Reads which hub to ask, and with which token: only once it is asked.
     pub hub: fn() -> Result<HubSettings, HubError>,
 }
@@ -154,7 +156,8 @@ impl Workspace {
         let local = Local::new(id, wish, places, mount("model-cache"), mount("vllm-cache"), others);
         let gateway =
             project.gateway.as_ref().map(|gateway| Gateway::new(&root, &project.owner(), gateway));
-        let modal = Modal::new(&project);
+        let credentials = settings.modal.clone();
+        let modal = Modal::new(&project, &root.join("cache"), credentials, fetcher.clone());
         Ok(Self {
             root,
             project,

@@ -10,8 +10,8 @@ use miette::Report;
 
 use super::session::Planned;
 use super::{
-    Exit, Global, Selection, WishArgs, completions, image_built, plan, reach, saved, session,
-    settings,
+    Exit, Global, Selection, WishArgs, completions, consent, image_built, plan, reach, saved,
+    session, settings,
 };
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
@@ -36,9 +36,13 @@ pub(crate) struct ApplyArgs {
     /// Print one JSON object per event
     #[arg(long)]
     pub(crate) json: bool,
-    /// Ask nothing; the local target never asks
+    /// Ask nothing before anything is replaced, stopped, or GPU time is paid for; nothing on this
+    /// machine is ever asked about
     #[arg(long, short)]
     yes: bool,
+    /// Begin only what can't cost more than this for GPU time, in US dollars
+    #[arg(long, value_name = "USD")]
+    max_cost: Option<f64>,
     /// List every step of the plan, the fresh ones too
     #[arg(long, short)]
     verbose: bool,
@@ -88,10 +92,13 @@ pub(crate) async fn run(
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
         plan::refuse_conflicts(&planned.plan)?;
+        plan::refuse_unobserved(&planned.plan)?;
         if session::settle_open(&workspace, &settled, &selection, &planned.plan).await? {
             continue;
         }
         session::tell_place(&workspace, &planned).await;
+        let agreed = arguments.yes || saved.is_some();
+        consent::agree(&workspace, &planned, agreed, arguments.max_cost)?;
         if planned.wishes.no_refresh {
             // The plan trusted the rows; what runs has to know what it replaces.
             workspace.look().await?;

@@ -44,14 +44,14 @@ struct Unobserved {
 
 pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit, Report> {
     let (workspace, readable) = session::open_anyway(global)?;
+    let _lock = session::lock(&workspace, global, "destroy").await?;
+    workspace.look().await?;
     if let Some(model) = workspace.project.models.get(arguments.model.as_str())
         && let Observation::Unobserved(Some(why)) =
             workspace.target(model).observe_deployment(model.name.as_str())
     {
         return Err(Unobserved { model: model.name.to_string(), why }.into());
     }
-    let _lock = session::lock(&workspace, global, "destroy").await?;
-    workspace.look().await?;
     let model = arguments.model.as_str();
     let live: Vec<_> = workspace
         .targets()

@@ -4,6 +4,7 @@ mod add;
 mod apply;
 mod check;
 mod completions;
+mod consent;
 mod destroy;
 mod gateway;
 mod gc;

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::{Exit, Global, Selection, saved, session};
 use crate::locking::Renew;
-use crate::plan::{Plan, ReasonKind};
+use crate::plan::{Plan, PlannedStep, ReasonKind};
 use crate::spec::EnvironmentName;
 use crate::ui;
 
@@ -125,6 +125,19 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
         true if refused.is_err() => Exit::Refused,
         _ => Exit::Done,
     })
+}
+
+/// Refuses to apply where something could not be looked at: what runs has to know what it replaces.
+pub(crate) fn refuse_unobserved(plan: &Plan) -> Result<(), Refused> {
+    let unobserved = |step: &&PlannedStep| {
+        step.reasons.iter().any(|reason| reason.kind == ReasonKind::Unobserved)
+    };
+    let steps: Vec<&PlannedStep> = plan.steps.iter().filter(unobserved).collect();
+    let Some(first) = steps.first() else { return Ok(()) };
+    let why = first.reasons.iter().find(|reason| reason.kind == ReasonKind::Unobserved);
+    let why = why.and_then(|reason| reason.field.clone()).unwrap_or_default();
+    let help = format!("{why}. Nothing was changed");
+    Err(Refused::Unobserved { steps: steps.iter().map(|it| it.id.to_string()).collect(), help })
 }
 
 /// Refuses a plan with conflicts.

@@ -10,6 +10,7 @@ use super::session::UsageError;
 use crate::debian::Mirrors;
 use crate::fetch::Patience;
 use crate::hub::HubSettings;
+use crate::targets::modal::Credentials;
 use crate::workspace::Settings;
 
 /// How a command was started.
@@ -48,8 +49,20 @@ pub(crate) fn settings(global: &Global) -> Result<Settings, Report> {
     ];
     let credentials = credentials.into_iter().flatten().collect();
     let hub = || HubSettings::read(|name| std::env::var_os(name));
+    let modal = Credentials::read(variable);
     let (offline, locked) = (global.offline, is_locked(global));
-    Ok(Settings { offline, locked, state, program, epoch, patience, mirrors, credentials, hub })
+    Ok(Settings {
+        offline,
+        locked,
+        state,
+        program,
+        epoch,
+        patience,
+        mirrors,
+        credentials,
+        modal,
+        hub,
+    })
 }
 
 fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {

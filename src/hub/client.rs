@@ -90,6 +90,11 @@ impl Hub {
         })
     }
 
+    /// Where it is, without credentials that may stand in the address.
+    pub fn endpoint(&self) -> String {
+        text_without_credentials(self.endpoint.as_str()).trim_end_matches('/').to_owned()
+    }
+
     /// The same hub for somebody who can do without it: if nobody is heard, that is said soon. To
     /// whoever answers, it is as patient as ever.
     #[must_use]

@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::iter::Sum;
+use std::time::Duration;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -14,6 +15,12 @@ impl UsdPerHour {
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "clamped")]
     pub fn new(dollars: f64) -> Self {
         Self((dollars * 1000.0).round().clamp(0.0, 1e12) as u64)
+    }
+
+    /// What so much time costs, in dollars.
+    #[expect(clippy::cast_precision_loss, reason = "far below what a double holds exactly")]
+    pub fn dollars(self, time: Duration) -> f64 {
+        self.0 as f64 / 1000.0 * time.as_secs_f64() / 3600.0
     }
 
     /// The price of so many.

@@ -119,12 +119,7 @@ async fn run(
     for name in NOT_THE_HOST {
         command.env_remove(name);
     }
-    for (name, value) in environment(|name| std::env::var(name).ok()) {
-        match value {
-            Some(value) => command.env(name, value),
-            None => command.env_remove(name),
-        };
-    }
+    set_environment(&mut command);
     command
         .arg(&input)
         // From the root, so that no project's uv settings apply but the user's do.
@@ -154,6 +149,16 @@ const NOT_THE_HOST: [&str; 9] = [
 ];
 /// Paths that would mean something else from another directory.
 const PATHS: [&str; 3] = ["SSL_CERT_FILE", "UV_CACHE_DIR", "UV_CONFIG_FILE"];
+
+/// Gives a command of uv's the user's index, certificates and proxies.
+pub fn set_environment(command: &mut Command) {
+    for (name, value) in environment(|name| std::env::var(name).ok()) {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+}
 
 /// What uv's environment gets (or loses) besides the user's own.
 fn environment(variable: impl Fn(&str) -> Option<String>) -> Vec<(&'static str, Option<String>)> {

@@ -94,7 +94,12 @@ impl Serving {
 
     /// The head of a step that starts this model's engine.
     pub(super) fn head(&self, id: StepId, inputs: Vec<Input>) -> Head {
-        Head::effect(id, Resource::Accelerator, &[self.model.name.to_string()]).taking(inputs)
+        let resource = match self.model.target {
+            TargetKind::Local => Resource::Accelerator,
+            // The accelerators are elsewhere, and as many as are asked for.
+            TargetKind::Modal => Resource::Network,
+        };
+        Head::effect(id, resource, &[self.model.name.to_string()]).taking(inputs)
     }
 
     /// Everything that can change what is compiled; also part of what is deployed.
@@ -173,6 +178,7 @@ impl Serving {
         let Started { environment, command } = started(&self.workspace, &model, &weights, draft);
         Deployment {
             model: model.name.to_string(),
+            spec: Arc::clone(&model),
             image: self.image.identity(inputs).to_owned(),
             image_name: model.image.value.to_string(),
             gpu: model.hardware.is_some(),
@@ -246,7 +252,7 @@ impl Step for Deploy {
             .field("serve.timeout", format_args!("{:?}", serve.timeout))
             .optional("serve.port", serve.port.as_ref().map(|port| port.value))
             .optional("target.local.runtime", self.runtime());
-        self.serving.target().describe(self.serving.model.name.as_str(), &mut fingerprint);
+        self.serving.target().describe(&self.serving.model, &mut fingerprint);
         fingerprint
     }
 

@@ -3,11 +3,13 @@
 use async_trait::async_trait;
 
 use crate::fingerprint::Fingerprint;
-use crate::spec::{Base, Image, ImageName};
+use crate::lock::LockedImage;
+use crate::lock::pylock::LockedWheel;
+use crate::spec::{Base, Image, ImageName, ImageReference};
 use crate::step::{
     Head, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
 };
-use crate::targets::modal::Modal;
+use crate::targets::modal::ImageDescription;
 use crate::workspace::{LockedParts, SharedWorkspace};
 
 /// Raise when the same settings come to make another image.
@@ -15,6 +17,9 @@ const VERSION: u32 = 1;
 
 /// What identifies an image that Modal built: Modal's own name for it.
 pub(super) const FACTS: &[&str] = &["image-id"];
+
+/// Wheels of this size and more are installed before the rest: they seldom change. In bytes.
+const LARGE: u64 = 50 << 20;
 
 pub(super) struct ModalImage {
     workspace: SharedWorkspace,
@@ -39,14 +44,60 @@ impl ModalImage {
         }
     }
 
+    /// The image as Modal's client is told of it.
+    fn description(&self) -> ImageDescription {
+        let locked = self.locked();
+        let (base, packages) = match &self.described.base {
+            Base::Debian { packages, .. } => ("debian-slim".to_owned(), packages.as_slice()),
+            Base::Registry(reference) => {
+                let digest = reference.digest.clone();
+                let locked = locked.as_ref().and_then(|it| it.base.as_ref());
+                let digest = digest.or_else(|| locked.map(|base| base.digest.clone()));
+                (pinned(reference, digest.as_deref()), [].as_slice())
+            }
+            Base::Layout(reference) => (reference.to_string(), [].as_slice()),
+        };
+        let locked = locked.and_then(|it| it.debian);
+        let version = |name: &str| {
+            let mut all = locked.iter().flat_map(|debian| &debian.packages);
+            Some(all.find(|package| package.name == name)?.version.clone())
+        };
+        // Modal's Debian brings a Python of its own, and certificates.
+        let more = packages.iter().map(|it| &*it.value).filter(|it| !is_there_already(it));
+        let packages = more.map(|name| match version(name) {
+            Some(version) => format!("{name}={version}"),
+            None => name.to_owned(),
+        });
+        let requirement = |wheel: &&LockedWheel| {
+            format!("{}=={} --hash=sha256:{}", wheel.name, wheel.version, wheel.sha256)
+        };
+        let (large, small): (Vec<_>, Vec<_>) = self
+            .parts
+            .wheels
+            .iter()
+            .partition(|wheel| wheel.size.is_some_and(|size| size >= LARGE));
+        let groups = [large, small].into_iter().filter(|group| !group.is_empty());
+        ImageDescription {
+            name: self.described.name.to_string(),
+            base,
+            python: self.parts.runtime.python.to_string(),
+            packages: packages.collect(),
+            requirements: groups.map(|group| group.iter().map(requirement).collect()).collect(),
+            environment: self.described.env.clone(),
+            builder: image_builder(&self.described),
+        }
+    }
+
+    fn locked(&self) -> Option<LockedImage> {
+        let name = self.described.name.as_str();
+        self.workspace.lock(|lock| lock.images.get(name).cloned())
+    }
+
     fn describe_base(&self, fingerprint: &mut Fingerprint) {
         match &self.described.base {
             Base::Debian { suite, packages } => {
                 fingerprint.field("base.debian", suite);
-                let locked = self.workspace.lock(|lock| {
-                    let image = lock.images.get(self.described.name.as_str());
-                    image.and_then(|image| image.debian.clone())
-                });
+                let locked = self.locked().and_then(|image| image.debian);
                 // Modal's Debian has what these need already, in versions of its own.
                 for wanted in packages {
                     let mut packages = locked.iter().flat_map(|debian| &debian.packages);
@@ -57,10 +108,7 @@ impl ModalImage {
             }
             Base::Registry(reference) => {
                 // A tag may move; what it was locked to does not.
-                let locked = self.workspace.lock(|lock| {
-                    let image = lock.images.get(self.described.name.as_str());
-                    image.and_then(|image| image.base.as_ref()).map(|base| base.digest.clone())
-                });
+                let locked = self.locked().and_then(|image| image.base).map(|base| base.digest);
                 let digest = reference.digest.clone().or(locked);
                 fingerprint.field("base.image", reference).optional("base.digest", digest);
             }
@@ -82,7 +130,7 @@ impl Step for ModalImage {
         fingerprint
             .field("target", "modal")
             .field("modal.environment", self.workspace.modal().environment())
-            .field("modal.image-builder", Modal::image_builder(&self.described))
+            .field("modal.image-builder", image_builder(&self.described))
             .field("architecture", self.described.architecture.name())
             .field("python", self.parts.runtime.python);
         self.describe_base(&mut fingerprint);
@@ -96,11 +144,35 @@ impl Step for ModalImage {
         fingerprint
     }
 
-    fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
-        self.workspace.modal().observe_image()
+    fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
+        self.workspace.modal().observe_image(wanted.map(|wanted| wanted.key))
     }
 
-    async fn run(&self, _: &Task) -> Result<Outcome, StepError> {
-        Err(Modal::unsupported(self.id().as_str()))
+    async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
+        self.workspace.modal().build_image(&self.description(), task).await
+    }
+}
+
+/// The version of Modal's image builder that is asked for, part of what an image it builds is.
+///
+/// From `modal/builder/base-images.json` of the client 1.6: 2025.06 builds on bookworm, 2026.10
+/// on trixie. Images on other bases only take over the builder's own tools.
+fn image_builder(image: &Image) -> &'static str {
+    match &image.base {
+        Base::Debian { suite, .. } if suite == "trixie" => "2026.10",
+        _ => "2025.06",
+    }
+}
+
+/// Whether Modal's Debian, which is that of the official Python images, has what a package is for.
+fn is_there_already(package: &str) -> bool {
+    package == "ca-certificates" || package == "python3" || package.starts_with("python3-")
+}
+
+/// A reference without its tag, by digest.
+fn pinned(reference: &ImageReference, digest: Option<&str>) -> String {
+    match digest {
+        Some(digest) => format!("{}/{}@{digest}", reference.registry, reference.repository),
+        None => reference.to_string(),
     }
 }

@@ -7,7 +7,7 @@ use crate::spec::ImageName;
 use crate::step::{
     Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
 };
-use crate::targets::modal::Modal;
+use crate::targets::modal::ModalError;
 use crate::workspace::SharedWorkspace;
 
 /// Raise when the same image comes to be pushed otherwise.
@@ -50,6 +50,6 @@ impl Step for Push {
     }
 
     async fn run(&self, _: &Task) -> Result<Outcome, StepError> {
-        Err(Modal::unsupported(self.id().as_str()))
+        Err(ModalError::Push { image: self.id().name().to_owned() }.into())
     }
 }

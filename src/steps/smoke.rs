@@ -1,14 +1,14 @@
 //! `smoke:<model>`: whether the instance that stands answers as clients will ask it.
 
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
 
 use crate::engines::engine;
 use crate::fingerprint::Fingerprint;
 use crate::openai::{ApiError, Server};
-use crate::spec::Model;
+use crate::spec::{Model, TargetKind};
 use crate::step::{
     Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
 };
@@ -28,7 +28,11 @@ pub(super) struct Smoke {
 impl Smoke {
     pub(super) fn new(workspace: &SharedWorkspace, model: &Arc<Model>, deploy: &StepId) -> Self {
         let id = StepId::new("smoke", &model.name);
-        let head = Head::effect(id, Resource::Accelerator, &[model.name.to_string()])
+        let resource = match model.target {
+            TargetKind::Local => Resource::Accelerator,
+            TargetKind::Modal => Resource::Network,
+        };
+        let head = Head::effect(id, resource, &[model.name.to_string()])
             .taking(vec![Input::facts(deploy.clone(), DEPLOY_FACTS)]);
         Self { workspace: workspace.clone(), head, model: Arc::clone(model) }
     }
@@ -59,9 +63,17 @@ impl Step for Smoke {
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let url = self.fact(&task.inputs, "url");
         let name = self.fact(&task.inputs, "served-name");
-        let server = Server::local(url, self.model.serve.timeout.min(Duration::from_secs(600)))?;
+        let serve = &self.model.serve;
+        let patience = serve.timeout.min(Duration::from_secs(600));
+        let server = match self.model.target {
+            TargetKind::Local => Server::local(url, patience)?,
+            // The first request starts a replica.
+            TargetKind::Modal => Server::remote(url, patience + serve.startup_timeout)?,
+        };
         task.reporter.message("GET /v1/models");
+        let began = Instant::now();
         let listed = server.models().await?;
+        let started = began.elapsed();
         if engine(self.model.engine.name).lists_served_name() && !listed.iter().any(|id| id == name)
         {
             return Err(ApiError::Unexpected {
@@ -84,6 +96,7 @@ impl Step for Smoke {
         let evidence = [
             ("first-token-ms".to_owned(), streamed.first.as_millis().to_string()),
             ("pieces".to_owned(), streamed.pieces.to_string()),
+            ("first-answer-seconds".to_owned(), format!("{:.1}", started.as_secs_f64())),
         ];
         Ok(Outcome { facts: [("instance".to_owned(), instance)].into(), evidence: evidence.into() })
     }

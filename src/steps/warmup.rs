@@ -4,6 +4,7 @@ use async_trait::async_trait;
 
 use super::deploy::Serving;
 use crate::fingerprint::Fingerprint;
+use crate::spec::TargetKind;
 use crate::step::{Head, Inputs, Observation, Outcome, Step, StepError, StepId, Task, Wanted};
 
 /// Raise when the same settings come to warm another cache.
@@ -41,7 +42,11 @@ impl Step for Warmup {
     }
 
     fn exclusive(&self) -> Option<String> {
-        Some("volume:compile-cache".to_owned())
+        match self.serving.model.target {
+            TargetKind::Local => Some("volume:compile-cache".to_owned()),
+            // Each has a directory of its own there, and a machine of its own.
+            TargetKind::Modal => None,
+        }
     }
 
     fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {

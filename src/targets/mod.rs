@@ -27,7 +27,9 @@ pub type CommandLine = dyn Fn(&str, &str, u16) -> Vec<String> + Send + Sync;
 pub struct Deployment {
     /// The model.
     pub model: String,
-    /// The digest of the image's manifest.
+    /// What its spec says.
+    pub spec: Arc<Model>,
+    /// The digest of the image's manifest, or Modal's id of the image.
     pub image: String,
     /// The image's name in the project.
     pub image_name: String,
@@ -138,7 +140,7 @@ pub trait Target: Send + Sync {
     fn plan_model(&self, model: &Model) -> PlannedModel;
 
     /// Adds to what a deployment is all that the target itself decides of it.
-    fn describe(&self, model: &str, fingerprint: &mut Fingerprint) {
+    fn describe(&self, model: &Model, fingerprint: &mut Fingerprint) {
         let _ = (model, fingerprint);
     }
 

@@ -8,6 +8,7 @@ pub(crate) mod engines;
 pub(crate) mod hub;
 pub(crate) mod hubbed;
 pub(crate) mod litellm;
+pub(crate) mod modal;
 pub(crate) mod olah;
 pub(crate) mod peers;
 pub(crate) mod project;

@@ -23,12 +23,19 @@ pub(super) enum Address {
 }
 
 impl Address {
-    /// The address of an app in an environment, whose web suffix is taken to be its name.
-    pub(super) fn of(workspace: Option<&str>, environment: &str, app: &str) -> Self {
+    /// The address of an app in an environment. As long as nobody asked Modal for the environment's
+    /// suffix, that is taken to be its name.
+    pub(super) fn of(
+        workspace: Option<&str>,
+        environment: &str,
+        suffix: Option<&str>,
+        app: &str,
+    ) -> Self {
         let Some(workspace) = workspace else { return Self::NoWorkspace };
-        let suffix = match environment {
-            DEFAULT_ENVIRONMENT => String::new(),
-            environment => format!("-{environment}"),
+        let suffix = match (suffix, environment) {
+            (Some(""), _) | (None, DEFAULT_ENVIRONMENT) => String::new(),
+            (Some(suffix), _) => format!("-{suffix}"),
+            (None, environment) => format!("-{environment}"),
         };
         let label = normal(&format!("{workspace}{suffix}--{app}-{FUNCTION}"));
         if label.len() > LONGEST { Self::TooLong(label) } else { Self::Label(label) }
@@ -73,7 +80,7 @@ mod tests {
     use super::*;
 
     fn url(workspace: &str, environment: &str, app: &str) -> Option<String> {
-        Address::of(Some(workspace), environment, app).url()
+        Address::of(Some(workspace), environment, None, app).url()
     }
 
     #[test]
@@ -97,12 +104,19 @@ mod tests {
     }
 
     #[test]
+    fn the_suffix_that_modal_tells_counts() {
+        let of = |suffix| Address::of(Some("phare"), "goat", Some(suffix), "m").url().unwrap();
+        assert_eq!(of("g"), "https://phare-g--m-serve.modal.run/v1");
+        assert_eq!(of(""), "https://phare--m-serve.modal.run/v1");
+    }
+
+    #[test]
     fn a_label_of_63_characters_is_the_longest_that_is_kept() {
         let fits = "a".repeat(63 - "phare-goat---serve".len());
         let label = format!("phare-goat--{fits}-serve");
         assert_eq!(label.len(), 63);
-        assert_eq!(Address::of(Some("phare"), "goat", &fits), Address::Label(label));
-        let longer = Address::of(Some("phare"), "goat", &format!("{fits}a"));
+        assert_eq!(Address::of(Some("phare"), "goat", None, &fits), Address::Label(label));
+        let longer = Address::of(Some("phare"), "goat", None, &format!("{fits}a"));
         assert_eq!(longer.url(), None);
         let note = longer.note().unwrap();
         assert!(note.contains("has 64 characters; Modal allows 63"), "{note}");
@@ -110,7 +124,7 @@ mod tests {
 
     #[test]
     fn without_a_workspace_nothing_is_guessed() {
-        let unknown = Address::of(None, "goat", "m");
+        let unknown = Address::of(None, "goat", None, "m");
         assert_eq!(unknown.url(), None);
         assert!(unknown.note().unwrap().contains("[target.modal] workspace"));
     }

@@ -1,44 +1,45 @@
-//! Modal: GPUs that scale to zero. This version plans for it; it deploys nothing there and does not
-//! look at what is there.
+//! Modal: GPUs that scale to zero.
+//!
+//! Everything that is done there is done by Modal's own client, with programs that people can read
+//! and deploy themselves (see `app`).
 
 mod address;
+mod app;
+mod client;
+mod credentials;
+mod error;
+mod kept;
+mod literal;
+mod look;
+mod serve;
+mod weights;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
+use std::sync::{PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
-use miette::Diagnostic;
-use thiserror::Error;
+use serde::Deserialize;
+use serde_json::json;
 
-use super::{Deployment, Live, Snapshot, Target, Weights};
+use super::{Deployment, Live, Snapshot, Target, Weights, deploy_id};
+use crate::clock::written;
+use crate::event::Reporter;
+use crate::fetch::Fetcher;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::HashCache;
 use crate::plan::{PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
-use crate::spec::{Base, Gpu, Image, ModalTarget, Model, Project};
+use crate::spec::{Gpu, ModalTarget, Model, Project, TargetKind, Volume};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
 use address::Address;
-
-/// Why nothing is called fresh at Modal.
-const UNSEEN: &str = "this version plans for Modal and does not look there";
-
-/// Why something could not be done at Modal.
-#[derive(Debug, Error, Diagnostic)]
-pub enum ModalError {
-    /// Deploying there is not in this version.
-    #[error("deploying to Modal is not in this version: {}", models.join(", "))]
-    #[diagnostic(
-        code(goatbuild::modal::unsupported),
-        help(
-            "nothing was locked, built or deployed. `goatbuild plan` shows what would be; models with `target = \"local\"` can be applied by name, and images with `builder = \"oci\"` by `--only image:NAME`"
-        )
-    )]
-    Unsupported {
-        /// What was asked for: models, or steps that belong to no single one.
-        models: Vec<String>,
-    },
-}
+use client::Client;
+pub use credentials::Credentials;
+pub use error::ModalError;
+use kept::{DIRECTORY, Kept};
+use look::Seen;
+pub use serve::ImageDescription;
 
 /// One project's part of a Modal environment.
 #[derive(Debug)]
@@ -46,15 +47,53 @@ pub struct Modal {
     settings: ModalTarget,
     app_prefix: String,
     gpus: BTreeMap<String, Gpu>,
+    /// The project, and its environment.
+    owner: String,
+    /// The models that are to be served there.
+    models: Vec<String>,
+    volumes: BTreeMap<String, Volume>,
+    /// Where programs are written: `cache/modal`.
+    programs: PathBuf,
+    credentials: Credentials,
+    client: Client,
+    /// What the last look showed, or why there was none.
+    world: RwLock<Result<Seen, String>>,
+    kept: RwLock<Kept>,
+    writing: tokio::sync::Mutex<()>,
+}
+
+/// Whose the credentials are.
+#[derive(Debug, Clone, Deserialize)]
+struct Account {
+    workspace: String,
+    /// What addresses have behind the workspace.
+    suffix: String,
 }
 
 impl Modal {
-    /// The target of a project that has one.
-    pub fn new(project: &Project) -> Option<Self> {
+    /// The target of a project that has one. `cache` is the project's.
+    pub fn new(
+        project: &Project,
+        cache: &std::path::Path,
+        credentials: Credentials,
+        fetcher: Fetcher,
+    ) -> Option<Self> {
+        let settings = project.targets.modal.clone()?;
+        let here = project.models.values().filter(|model| model.target == TargetKind::Modal);
+        let volumes = project.volumes.iter();
         Some(Self {
-            settings: project.targets.modal.clone()?,
             app_prefix: project.app_prefix.clone(),
             gpus: project.gpus.clone(),
+            owner: project.owner(),
+            models: here.map(|model| model.name.to_string()).collect(),
+            volumes: volumes.map(|(name, it)| (name.to_string(), it.clone())).collect(),
+            programs: cache.join("modal"),
+            client: Client::new(cache.join("tools"), fetcher, settings.environment.clone()),
+            credentials,
+            world: RwLock::new(Err("nobody has looked there".to_owned())),
+            kept: RwLock::new(Kept::new(&project.owner())),
+            writing: tokio::sync::Mutex::default(),
+            settings,
         })
     }
 
@@ -63,8 +102,22 @@ impl Modal {
         format!("{}{model}", self.app_prefix)
     }
 
+    /// The name of an app that runs for as long as it has something to do.
+    fn helper(&self, what: &str) -> String {
+        let name = format!("goatbuild-{}-{what}", self.owner);
+        let letter = |it: char| if it.is_ascii_alphanumeric() || it == '.' { it } else { '-' };
+        name.chars().map(letter).take(64).collect()
+    }
+
+    fn volume(&self, name: &str) -> &Volume {
+        self.volumes.get(name).unwrap_or_else(|| panic!("BUG: the volume {name} is not built in"))
+    }
+
+    /// Where a model's app answers, by what is known of the account.
     fn address(&self, app: &str) -> Address {
-        Address::of(self.settings.workspace.as_deref(), &self.settings.environment, app)
+        let kept = self.kept(|kept| (kept.workspace.clone(), kept.suffix.clone()));
+        let workspace = kept.0.or_else(|| self.settings.workspace.clone());
+        Address::of(workspace.as_deref(), &self.settings.environment, kept.1.as_deref(), app)
     }
 
     /// Modal's environment.
@@ -77,38 +130,74 @@ impl Modal {
         self.settings.registry.as_deref()
     }
 
-    /// The version of Modal's image builder that is asked for, part of what an image it builds is.
-    ///
-    /// From `modal/builder/base-images.json` of the client 1.6: 2025.06 builds on bookworm, 2026.10
-    /// on trixie. Images on other bases only take over the builder's own tools.
-    pub fn image_builder(image: &Image) -> &'static str {
-        match &image.base {
-            Base::Debian { suite, .. } if suite == "trixie" => "2026.10",
-            _ => "2025.06",
-        }
-    }
-
-    /// What is known of an image that Modal builds.
-    pub fn observe_image(&self) -> Observation {
-        unseen()
-    }
-
     /// What is known of an image in the registry that Modal takes it from.
     pub fn observe_push(&self) -> Observation {
         Observation::Unobserved(Some(match &self.settings.registry {
-            Some(_) => UNSEEN.to_owned(),
+            Some(_) => "pushing for Modal is not in this version".to_owned(),
             None => "`[target.modal] registry` does not say where to push to".to_owned(),
         }))
     }
 
-    /// The error for work there.
-    pub fn unsupported(what: &str) -> StepError {
-        ModalError::Unsupported { models: vec![what.to_owned()] }.into()
+    fn world(&self) -> RwLockReadGuard<'_, Result<Seen, String>> {
+        self.world.read().unwrap_or_else(PoisonError::into_inner)
     }
-}
 
-fn unseen() -> Observation {
-    Observation::Unobserved(Some(UNSEEN.to_owned()))
+    fn kept<T>(&self, read: impl FnOnce(&Kept) -> T) -> T {
+        read(&self.kept.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what is kept at Modal, and what is known of it here.
+    async fn keep(
+        &self,
+        change: impl FnOnce(&mut Kept),
+        reporter: &Reporter,
+    ) -> Result<(), StepError> {
+        let _writing = self.writing.lock().await;
+        let mut kept = self.kept(Kept::clone);
+        change(&mut kept);
+        let request = json!({
+            "volume": self.volume("model-cache").name,
+            "path": format!("/{DIRECTORY}/{}", Kept::file(&self.owner)),
+            "text": kept.write(),
+        });
+        self.client.call("what is kept", "put", request, reporter).await?;
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
+        Ok(())
+    }
+
+    /// Whose the credentials are; fails when the project is another workspace's.
+    async fn account(&self, reporter: &Reporter) -> Result<Account, StepError> {
+        let found = self.client.call("the account", "account", json!({}), reporter).await?;
+        let account: Account = serde_json::from_value(found).map_err(|error| {
+            ModalError::Client { verb: "understood", message: error.to_string() }
+        })?;
+        match &self.settings.workspace {
+            Some(wanted) if *wanted != account.workspace => {
+                Err(ModalError::Workspace { found: account.workspace, wanted: wanted.clone() }
+                    .into())
+            }
+            _ => Ok(account),
+        }
+    }
+
+    /// Makes sure, once for a project, whose the credentials are, and keeps that.
+    async fn settle_account(&self, reporter: &Reporter) -> Result<(), StepError> {
+        let known = self.kept(|kept| kept.workspace.clone());
+        match (known, &self.settings.workspace) {
+            (Some(known), Some(wanted)) if known == *wanted => return Ok(()),
+            (Some(_), None) => return Ok(()),
+            _ => {}
+        }
+        let Account { workspace, suffix } = self.account(reporter).await?;
+        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
+        (kept.workspace, kept.suffix) = (Some(workspace), Some(suffix));
+        Ok(())
+    }
+
+    /// The price of one replica by its hardware.
+    fn price(&self, gpu: &str, count: u32) -> Option<UsdPerHour> {
+        self.gpus.get(gpu).map(|gpu| UsdPerHour::new(gpu.usd_per_hour).times(count))
+    }
 }
 
 #[async_trait]
@@ -118,72 +207,125 @@ impl Target for Modal {
     }
 
     fn plan_model(&self, model: &Model) -> PlannedModel {
-        let app = self.app(model.name.as_str());
+        let name = model.name.as_str();
+        let app = self.app(name);
         let address = self.address(&app);
         let hardware = model.hardware.as_ref();
-        let price = |gpu: &String| self.gpus.get(gpu).map(|gpu| UsdPerHour::new(gpu.usd_per_hour));
+        let deployed = self.deployed(name).filter(|it| it.app == app).map(|it| it.url);
+        let notes = if deployed.is_some() { None } else { address.note() };
         PlannedModel {
             model: model.name.to_string(),
             target: self.name().to_owned(),
-            url: address.url(),
+            url: deployed.or_else(|| address.url()),
             app: Some(app),
             gpu: hardware.map(|hardware| hardware.gpu.clone()),
             gpu_count: hardware.map_or(0, |hardware| hardware.count),
-            usd_per_hour: hardware
-                .and_then(|hardware| Some(price(&hardware.gpu)?.times(hardware.count))),
-            notes: address.note().into_iter().collect(),
+            usd_per_hour: hardware.and_then(|hardware| self.price(&hardware.gpu, hardware.count)),
+            notes: notes.into_iter().collect(),
         }
     }
 
-    fn describe(&self, model: &str, fingerprint: &mut Fingerprint) {
+    fn describe(&self, model: &Model, fingerprint: &mut Fingerprint) {
         fingerprint
             .field("modal.environment", &self.settings.environment)
-            .field("modal.app", self.app(model));
+            .field("modal.app", self.app(model.name.as_str()))
+            .field("modal.runtime", app::RUNTIME)
+            .field("serve.startup-timeout", format_args!("{:?}", model.serve.startup_timeout));
     }
 
-    async fn check(&self, models: &[String]) -> Result<(), StepError> {
-        Err(ModalError::Unsupported { models: models.to_vec() }.into())
+    async fn check(&self, what: &[String]) -> Result<(), StepError> {
+        if self.credentials.are_there() {
+            return Ok(());
+        }
+        Err(ModalError::NoCredentials { what: what.to_vec() }.into())
     }
 
     async fn survey(&self) -> Result<Vec<Check>, StepError> {
-        let ModalTarget { environment, workspace, .. } = &self.settings;
-        let workspace = workspace.as_ref().map(|name| format!("workspace {name}, "));
-        let place = format!("{}environment {environment}", workspace.unwrap_or_default());
-        let detail = format!("{place}; {UNSEEN}");
-        Ok(vec![Check { name: "modal", ok: true, detail, help: None }])
+        let name = "modal";
+        if !self.credentials.are_there() {
+            let detail = NO_CREDENTIALS.to_owned();
+            return Ok(vec![Check { name, ok: true, detail, help: None }]);
+        }
+        Ok(vec![match self.account(&Reporter::silent()).await {
+            Ok(account) => {
+                let environment = &self.settings.environment;
+                let detail = format!("workspace {}, environment {environment}", account.workspace);
+                Check { name, ok: true, detail, help: None }
+            }
+            Err(error) => {
+                let help = error.help().map(|help| help.to_string());
+                Check { name, ok: false, detail: error.to_string(), help }
+            }
+        }])
     }
 
     async fn place(&self) -> Option<String> {
-        None
+        let workspace = self.kept(|kept| kept.workspace.clone());
+        let workspace = workspace.or_else(|| self.settings.workspace.clone());
+        let workspace = workspace.map(|name| format!("workspace {name}, "));
+        let (workspace, environment) = (workspace.unwrap_or_default(), &self.settings.environment);
+        Some(format!("served on Modal: {workspace}environment {environment}"))
     }
 
     async fn look(&self) -> Result<(), StepError> {
+        if self.models.is_empty() && !self.credentials.are_there() {
+            return Ok(());
+        }
+        let seen = if self.credentials.are_there() {
+            match self.ask().await {
+                Ok((seen, kept)) => {
+                    *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
+                    Ok(seen)
+                }
+                // What is wrong is told per step: a plan goes on without, and an apply does not.
+                Err(error) => Err(error.to_string()),
+            }
+        } else {
+            Err(NO_CREDENTIALS.to_owned())
+        };
+        *self.world.write().unwrap_or_else(PoisonError::into_inner) = seen;
         Ok(())
     }
 
-    fn observe_weights(&self, _: &Snapshot, _: Option<&Key>) -> Observation {
-        unseen()
+    fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation {
+        let Some(key) = key else { return Observation::Unobserved(None) };
+        match self.has_weights(key) {
+            Ok(true) => Observation::Present { key: *key, facts: snapshot.facts() },
+            Ok(false) => Observation::Absent,
+            Err(unseen) => unseen,
+        }
     }
 
     async fn place_weights(
         &self,
         weights: &Weights,
         _: &dyn HashCache,
-        _: &Task,
+        task: &Task,
     ) -> Result<Outcome, StepError> {
-        Err(Self::unsupported(&weights.snapshot.repository))
+        self.settle_account(&task.reporter).await?;
+        self.fetch_weights(weights, task).await
     }
 
-    fn observe_warmup(&self, _: &str, _: Option<&Key>) -> Observation {
-        unseen()
+    fn observe_warmup(&self, model: &str, key: Option<&Key>) -> Observation {
+        let Some(key) = key else { return Observation::Unobserved(None) };
+        match self.is_warm(key) {
+            Ok(true) => Observation::Present { key: *key, facts: serve::warm_facts(model, key) },
+            Ok(false) => Observation::Absent,
+            Err(unseen) => unseen,
+        }
     }
 
-    async fn warm_up(&self, deployment: &Deployment, _: &Task) -> Result<Outcome, StepError> {
-        Err(Self::unsupported(&deployment.model))
+    async fn warm_up(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError> {
+        self.settle_account(&task.reporter).await?;
+        self.warm(deployment, task).await
     }
 
-    fn observe_deployment(&self, _: &str) -> Observation {
-        unseen()
+    fn observe_deployment(&self, model: &str) -> Observation {
+        self.observe_app(model)
+    }
+
+    fn applied_deployment(&self, model: &str) -> Option<Fingerprint> {
+        self.deployed(model).map(|deployed| deployed.applied)
     }
 
     fn predict_deployment(&self, _: &str, _: Option<u16>) -> Facts {
@@ -191,32 +333,93 @@ impl Target for Modal {
         Facts::new()
     }
 
-    async fn deploy(&self, deployment: &Deployment, _: &Task) -> Result<Outcome, StepError> {
-        Err(Self::unsupported(&deployment.model))
+    async fn deploy(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError> {
+        self.settle_account(&task.reporter).await?;
+        self.serve(deployment, task).await
     }
 
-    fn observe_smoke(&self, _: &str) -> Observation {
-        unseen()
+    fn observe_smoke(&self, model: &str) -> Observation {
+        if let Err(why) = &*self.world() {
+            return Observation::Unobserved(Some(why.clone()));
+        }
+        match self.deployed(model).and_then(|it| Some((it.smoke?, it.instance()))) {
+            Some((key, instance)) => {
+                Observation::Present { key, facts: [("instance".to_owned(), instance)].into() }
+            }
+            None => Observation::Absent,
+        }
     }
 
-    async fn passed_smoke(&self, model: &str, _: &str, _: Key) -> Result<(), StepError> {
-        Err(Self::unsupported(model))
+    async fn passed_smoke(&self, model: &str, instance: &str, key: Key) -> Result<(), StepError> {
+        let passed = |kept: &mut Kept| {
+            let deployed = kept.deployments.get_mut(model);
+            if let Some(deployed) = deployed.filter(|it| it.instance() == instance) {
+                deployed.smoke = Some(key);
+            }
+        };
+        self.keep(passed, &Reporter::silent()).await
     }
 
-    fn unwanted(&self, _: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
-        Vec::new()
+    fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
+        let mut unwanted = Vec::new();
+        self.kept(|kept| {
+            for (model, deployed) in kept.deployments.iter().filter(|(model, _)| !wanted(model)) {
+                let gpu = deployed.applied.get("hardware.gpu");
+                let count = deployed.applied.get("hardware.count").and_then(|it| it.parse().ok());
+                let price = gpu.and_then(|gpu| self.price(gpu, count.unwrap_or(1)));
+                let price = price.map(|price| format!(", {price} per hour while a replica is up"));
+                unwanted.push(Unwanted {
+                    id: deploy_id(model),
+                    model: model.clone(),
+                    detail: format!("{} on Modal{}", deployed.app, price.unwrap_or_default()),
+                });
+            }
+        });
+        unwanted
     }
 
-    async fn remove(&self, _: &str) -> Result<(), StepError> {
-        // Nothing is ever deployed there.
-        Ok(())
+    async fn remove(&self, model: &str) -> Result<(), StepError> {
+        let Some(deployed) = self.deployed(model) else { return Ok(()) };
+        let request = json!({"app": deployed.app});
+        self.client.call(&deployed.app, "stop", request, &Reporter::silent()).await?;
+        self.keep(|kept| drop(kept.deployments.remove(model)), &Reporter::silent()).await
     }
 
     fn live(&self) -> Vec<Live> {
-        Vec::new()
+        let deployments = self.kept(|kept| kept.deployments.clone());
+        let live = deployments.into_iter().map(|(model, deployed)| {
+            let app = self.seen_app(&model);
+            let newest = app.as_ref().and_then(|app| app.history.first());
+            let containers = app.as_ref().map_or(0, |app| app.containers);
+            let who =
+                newest.map(|it| format!("v{} by {} at {}", it.version, it.by, written(it.at)));
+            let up = matches!(self.observe_app(&model), Observation::Present { .. });
+            Live {
+                key: Some(deployed.key),
+                state: match (up, containers) {
+                    (true, 0) => "scaled to zero",
+                    (true, _) => "running",
+                    (false, _) => "changed",
+                },
+                url: deployed.url,
+                pid: None,
+                since: deployed.at,
+                detail: format!(
+                    "{}{}, {containers} replicas",
+                    deployed.app,
+                    who.map(|who| format!(" {who}")).unwrap_or_default()
+                ),
+                model,
+            }
+        });
+        live.collect()
     }
 
     fn log(&self, _: &str) -> Option<PathBuf> {
         None
     }
 }
+
+/// Why nothing was looked at, and what to do about it.
+const NO_CREDENTIALS: &str =
+    "no credentials for Modal: `modal token new`, or MODAL_TOKEN_ID and MODAL_TOKEN_SECRET";

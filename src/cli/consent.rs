@@ -1,0 +1,140 @@
+//! What an apply would spend or replace elsewhere, and whether somebody agreed to that.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::time::Duration;
+
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::session::Planned;
+use crate::plan::{Action, PlannedStep, UsdPerHour};
+use crate::spec::{Model, TargetKind};
+use crate::ui;
+use crate::workspace::Workspace;
+
+/// Why an apply was not begun.
+#[derive(Debug, Error, Diagnostic)]
+pub(crate) enum NotAgreed {
+    /// It was asked for where nobody can answer.
+    #[error("{what}, and nobody is there to ask")]
+    #[diagnostic(
+        code(goatbuild::usage::unconfirmed),
+        help("say it with `--yes`, or apply a saved plan. Nothing was changed")
+    )]
+    Nobody { what: String },
+    /// More money than was allowed.
+    #[error("this may cost up to ${most:.2}, and --max-cost allows ${allowed:.2}: {}", steps.join(", "))]
+    #[diagnostic(
+        code(goatbuild::plan::cost),
+        help(
+            "that is if every start takes as long as its `startup-timeout` allows. Apply fewer models at once, shorten the time-outs, or allow more. Nothing was changed"
+        )
+    )]
+    Cost { most: f64, allowed: f64, steps: Vec<String> },
+    /// Somebody said no.
+    #[error("nothing was changed")]
+    #[diagnostic(code(goatbuild::plan::declined))]
+    Declined,
+}
+
+/// What an apply would do on machines that cost money.
+struct Spending {
+    /// Apps that are deployed or replaced.
+    deploys: Vec<String>,
+    /// Apps that are stopped.
+    stops: Vec<String>,
+    /// Steps that may keep a GPU busy, each with the most that it can cost, in dollars.
+    steps: Vec<(String, f64)>,
+}
+
+/// Asks once, unless somebody agreed already.
+pub(crate) fn agree(
+    workspace: &Workspace,
+    planned: &Planned,
+    agreed: bool,
+    max_cost: Option<f64>,
+) -> Result<(), Report> {
+    let spending = Spending::of(workspace, planned);
+    let most: f64 = spending.steps.iter().map(|(_, dollars)| dollars).sum();
+    if let Some(allowed) = max_cost
+        && most > allowed
+    {
+        let steps = spending.steps.iter().map(|(step, it)| format!("{step} ${it:.2}")).collect();
+        return Err(NotAgreed::Cost { most, allowed, steps }.into());
+    }
+    let Some(what) = spending.describe(most) else { return Ok(()) };
+    if agreed {
+        ui::note(&what);
+        return Ok(());
+    }
+    if !std::io::stdin().is_terminal() {
+        return Err(NotAgreed::Nobody { what }.into());
+    }
+    ui::ask(&format!("{what}. Go on? [y/N]"));
+    let mut answer = String::new();
+    let read = std::io::stdin().lock().read_line(&mut answer);
+    match read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+        true => Ok(()),
+        false => Err(NotAgreed::Declined.into()),
+    }
+}
+
+impl Spending {
+    fn of(workspace: &Workspace, planned: &Planned) -> Self {
+        let mut spending = Self { deploys: Vec::new(), stops: Vec::new(), steps: Vec::new() };
+        for step in &planned.plan.steps {
+            let model =
+                step.models.first().and_then(|name| workspace.project.models.get(name.as_str()));
+            match (step.action, model) {
+                (Action::Run | Action::Pending, Some(model))
+                    if model.target == TargetKind::Modal =>
+                {
+                    if step.kind == "deploy" {
+                        spending.deploys.push(model.name.to_string());
+                    }
+                    let dollars = longest(step, model)
+                        .and_then(|it| Some(price(workspace, model)?.dollars(it)));
+                    spending.steps.extend(dollars.map(|it| (step.id.to_string(), it)));
+                }
+                (Action::Remove, _) if step.kind == "deploy" && planned.plan.prune => {
+                    spending.stops.extend(step.models.first().cloned());
+                }
+                _ => {}
+            }
+        }
+        spending
+    }
+
+    fn describe(&self, most: f64) -> Option<String> {
+        let mut parts = Vec::new();
+        if !self.deploys.is_empty() {
+            parts.push(format!("deploys {}", self.deploys.join(", ")));
+        }
+        if !self.stops.is_empty() {
+            parts.push(format!("stops {}", self.stops.join(", ")));
+        }
+        if !self.steps.is_empty() {
+            parts.push(format!(
+                "spends GPU time, up to ${most:.2} if every start is as slow as it may be"
+            ));
+        }
+        (!parts.is_empty()).then(|| format!("this {}", parts.join("; ")))
+    }
+}
+
+/// How long a step can keep a model's GPUs busy: Modal ends whatever takes longer.
+fn longest(step: &PlannedStep, model: &Model) -> Option<Duration> {
+    /// For the requests of a warm-up, and of a smoke test.
+    const REQUESTS: Duration = Duration::from_secs(600);
+    let serve = &model.serve;
+    match step.kind.as_str() {
+        "warmup" => Some(serve.startup_timeout * 2 + REQUESTS),
+        // The replica that was started for it stays for a while.
+        "smoke" => Some(serve.startup_timeout + REQUESTS + serve.scaledown_window),
+        _ => None,
+    }
+}
+
+fn price(workspace: &Workspace, model: &Model) -> Option<UsdPerHour> {
+    workspace.target(model).plan_model(model).usd_per_hour
+}

@@ -1,0 +1,140 @@
+//! The programs that Modal runs: a few lines of data, and a part that is the same for all.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::{Value, json};
+
+use super::error::ModalError;
+use super::literal::literal;
+use crate::step::StepError;
+
+/// Raise when a program comes to do something else with the same data.
+pub(super) const RUNTIME: u32 = 1;
+
+const IMAGE_PART: &str = include_str!("runtime/image.part.py");
+const ENGINE_PART: &str = include_str!("runtime/engine.part.py");
+
+/// What a program is for.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Program {
+    /// Serves a model for as long as it is deployed.
+    Serve,
+    /// Fills a model's compile caches, on the GPU it is served on.
+    Warmup,
+    /// Puts the files of a repository into a volume.
+    Weights,
+    /// Builds an image.
+    Image,
+}
+
+impl Program {
+    /// The file's name; without its end, the module's.
+    pub(super) fn file(self) -> &'static str {
+        match self {
+            Self::Serve => "serve.py",
+            Self::Warmup => "warmup.py",
+            Self::Weights => "weights.py",
+            Self::Image => "image.py",
+        }
+    }
+
+    fn runtime(self) -> &'static str {
+        match self {
+            Self::Serve => include_str!("runtime/serve.py"),
+            Self::Warmup => include_str!("runtime/warmup.py"),
+            Self::Weights => include_str!("runtime/weights.py"),
+            Self::Image => include_str!("runtime/image.py"),
+        }
+    }
+
+    /// The name that the data has in the program.
+    fn data(self) -> &'static str {
+        match self {
+            Self::Serve | Self::Warmup => "MODEL",
+            Self::Weights => "WEIGHTS",
+            Self::Image => "IMAGE",
+        }
+    }
+
+    fn imports(self) -> &'static [&'static str] {
+        match self {
+            Self::Serve => &[
+                "os",
+                "shutil",
+                "subprocess",
+                "tempfile",
+                "from pathlib import Path, PurePosixPath",
+                "from typing import Any",
+            ],
+            Self::Warmup => &[
+                "hashlib",
+                "json",
+                "os",
+                "shutil",
+                "subprocess",
+                "tempfile",
+                "time",
+                "urllib.request",
+                "from pathlib import Path, PurePosixPath",
+                "from typing import Any",
+            ],
+            Self::Weights => &[
+                "errno",
+                "hashlib",
+                "json",
+                "tempfile",
+                "time",
+                "from concurrent.futures import ThreadPoolExecutor",
+                "from pathlib import Path",
+                "from typing import Any",
+            ],
+            Self::Image => &["tempfile", "from pathlib import Path", "from typing import Any"],
+        }
+    }
+
+    /// The whole program for this data: the same bytes for the same data.
+    pub(super) fn render(self, about: &str, data: &Value) -> String {
+        let imports: Vec<String> = self
+            .imports()
+            .iter()
+            .map(|import| match import.starts_with("from ") {
+                true => (*import).to_owned(),
+                false => format!("import {import}"),
+            })
+            .collect();
+        let name = self.data();
+        let runtime =
+            self.runtime().replace("# <image>\n", IMAGE_PART).replace("# <engine>\n", ENGINE_PART);
+        format!(
+            "\"\"\"{about}\n\nWritten by goatbuild; edit the project's specs instead.\n\"\"\"\n\n{}\n\nimport modal\n\n{name}: dict[str, Any] = {}\n\n{runtime}",
+            imports.join("\n"),
+            literal(data, 0),
+        )
+    }
+
+    /// Writes the program where its step looks for it, unless it is there.
+    pub(super) fn write(
+        self,
+        directory: &Path,
+        about: &str,
+        data: &Value,
+    ) -> Result<PathBuf, StepError> {
+        let path = directory.join(self.file());
+        let text = self.render(about, data);
+        if std::fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
+            return Ok(path);
+        }
+        let failed = |source| ModalError::Write { path: path.clone(), source };
+        std::fs::create_dir_all(directory).map_err(failed)?;
+        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
+        std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
+        file.persist(&path).map_err(|error| failed(error.error))?;
+        Ok(path)
+    }
+}
+
+/// Marks an app as a project's. An owner's `/`, which no tag may have, becomes a dot, which no
+/// project's id has.
+pub(super) fn tags(owner: &str) -> Value {
+    json!({"goatbuild": owner.replace('/', ".")})
+}

@@ -1,0 +1,211 @@
+//! Modal's own client, in an environment that goatbuild makes for itself, and the driver that is run
+//! with it: one process for each thing that is done.
+
+use std::path::{Path, PathBuf};
+use std::process::Stdio;
+use std::time::Duration;
+
+use serde_json::{Value, json};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::process::{Child, Command};
+use tokio::sync::OnceCell;
+
+use super::error::ModalError;
+use crate::event::Reporter;
+use crate::fetch::{Fetcher, hex};
+use crate::python::{ensure_uv, set_environment};
+use crate::step::StepError;
+
+/// The client and all it needs, by hash, for every Python from 3.10 and every platform: made by
+/// `uv pip compile --universal --generate-hashes --python-version 3.10`.
+const REQUIREMENTS: &str = include_str!("client-requirements.txt");
+
+/// What is run with the client's Python.
+const DRIVER: &str = include_str!("driver.py");
+
+/// How long Modal may take to answer at all, in seconds: the client's own patience is a minute.
+const PATIENCE: u64 = 15;
+
+/// How many of its last lines tell why the client failed.
+const LAST: usize = 15;
+
+/// The client of one project.
+#[derive(Debug)]
+pub(super) struct Client {
+    /// Where tools are kept: `cache/tools`.
+    tools: PathBuf,
+    fetcher: Fetcher,
+    environment: String,
+    python: OnceCell<PathBuf>,
+}
+
+impl Client {
+    pub(super) fn new(tools: PathBuf, fetcher: Fetcher, environment: String) -> Self {
+        Self { tools, fetcher, environment, python: OnceCell::new() }
+    }
+
+    /// Where the client's environment is. Another set of requirements is another one.
+    fn directory(&self) -> PathBuf {
+        let name = hex(&blake3::hash(REQUIREMENTS.as_bytes()).as_bytes()[..6]);
+        self.tools.join(format!("modal-{name}"))
+    }
+
+    /// The Python that has the client; installed when it isn't there.
+    async fn python(&self, reporter: &Reporter) -> Result<&Path, StepError> {
+        let python = self.python.get_or_try_init(|| self.install(reporter)).await?;
+        Ok(python)
+    }
+
+    async fn install(&self, reporter: &Reporter) -> Result<PathBuf, StepError> {
+        let directory = std::path::absolute(self.directory()).unwrap_or_else(|_| self.directory());
+        let python = directory.join("bin/python");
+        // Written last: an installation that was cut short has none.
+        let whole = directory.join("goatbuild.json");
+        if whole.exists() {
+            return Ok(python);
+        }
+        let write = |path: &Path| {
+            let path = path.to_owned();
+            move |source| ModalError::Write { path, source }
+        };
+        let uv = ensure_uv(&self.fetcher, &self.tools, reporter).await?;
+        reporter.message("installing Modal's client");
+        let requirements = directory.join("requirements.txt");
+        let parts: [Vec<&std::ffi::OsStr>; 2] = [
+            vec!["venv".as_ref(), "--clear".as_ref(), "--python".as_ref(), ">=3.10".as_ref()],
+            vec![
+                "pip".as_ref(),
+                "sync".as_ref(),
+                "--require-hashes".as_ref(),
+                "--python".as_ref(),
+                python.as_os_str(),
+                requirements.as_os_str(),
+            ],
+        ];
+        for (at, mut arguments) in parts.into_iter().enumerate() {
+            if at == 0 {
+                arguments.push(directory.as_os_str());
+            } else {
+                std::fs::write(&requirements, REQUIREMENTS).map_err(write(&requirements))?;
+            }
+            let mut command = Command::new(&uv.program);
+            command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
+            set_environment(&mut command);
+            let output = command
+                .output()
+                .await
+                .map_err(|error| client_error("installed", &error.to_string()))?;
+            let words = String::from_utf8_lossy(&output.stderr);
+            words.lines().for_each(|line| reporter.log(line));
+            if !output.status.success() {
+                return Err(client_error("installed", &words));
+            }
+        }
+        std::fs::write(directory.join("driver.py"), DRIVER)
+            .map_err(write(&directory.join("driver.py")))?;
+        std::fs::write(&whole, b"{}\n").map_err(write(&whole))?;
+        Ok(python)
+    }
+
+    /// Has the driver do one thing. What the client says goes into the step's log.
+    pub(super) async fn call(
+        &self,
+        what: &str,
+        command: &str,
+        mut request: Value,
+        reporter: &Reporter,
+    ) -> Result<Value, StepError> {
+        let python = self.python(reporter).await?;
+        let driver = self.directory().join("driver.py");
+        if std::fs::read(&driver).is_ok_and(|found| found != DRIVER.as_bytes()) {
+            std::fs::write(&driver, DRIVER)
+                .map_err(|source| ModalError::Write { path: driver.clone(), source })?;
+        }
+        request["command"] = command.into();
+        request["environment"] = json!(self.environment);
+        request["patience"] = PATIENCE.into();
+        let mut child = Command::new(python)
+            .arg(&driver)
+            // Wide enough that nothing it prints is wrapped.
+            .env("COLUMNS", "400")
+            .env("NO_COLOR", "1")
+            .env("PYTHONUNBUFFERED", "1")
+            .env_remove("MODAL_ENVIRONMENT")
+            .envs(
+                request["builder"]
+                    .as_str()
+                    .map(|it| ("MODAL_IMAGE_BUILDER_VERSION", it.to_owned())),
+            )
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()
+            .map_err(|error| client_error("run", &error.to_string()))?;
+        if let Some(mut input) = child.stdin.take() {
+            // Whoever ends before it has read everything says why in another way.
+            let _ = input.write_all(request.to_string().as_bytes()).await;
+        }
+        let said = child.stderr.take();
+        let (answer, last) = tokio::join!(read_answer(&mut child), tell(said, reporter));
+        let answer = answer.map_err(|error| client_error("run", &error.to_string()))?;
+        let _ = child.wait().await;
+        let answer: Value =
+            serde_json::from_str(&answer).map_err(|_| client_error("run", &last.join("\n")))?;
+        match &answer["error"] {
+            Value::Null => Ok(answer["ok"].clone()),
+            error => {
+                let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+                Err(explain(what, &text("kind"), text("message")).into())
+            }
+        }
+    }
+}
+
+async fn read_answer(child: &mut Child) -> std::io::Result<String> {
+    let mut answer = String::new();
+    if let Some(mut output) = child.stdout.take() {
+        output.read_to_string(&mut answer).await?;
+    }
+    Ok(answer)
+}
+
+/// Tells what a process says as it says it; gives its last lines.
+async fn tell(said: Option<tokio::process::ChildStderr>, reporter: &Reporter) -> Vec<String> {
+    let mut last = std::collections::VecDeque::new();
+    if let Some(said) = said {
+        let mut lines = BufReader::new(said).lines();
+        while let Ok(Some(line)) = lines.next_line().await {
+            let line = line.trim_end().to_owned();
+            if line.is_empty() {
+                continue;
+            }
+            reporter.log(line.clone());
+            if last.len() == LAST {
+                last.pop_front();
+            }
+            last.push_back(line);
+        }
+    }
+    last.into()
+}
+
+fn client_error(verb: &'static str, words: &str) -> StepError {
+    let lines: Vec<&str> = words.lines().collect();
+    let message = lines[lines.len().saturating_sub(LAST)..].join("\n");
+    ModalError::Client { verb, message }.into()
+}
+
+/// An error of the driver, as one that says what to do.
+fn explain(what: &str, kind: &str, message: String) -> ModalError {
+    match kind {
+        "token" => ModalError::Token { message },
+        "unreachable" => ModalError::Unreachable { message },
+        "missing" => ModalError::Missing { what: message },
+        "moved" => ModalError::Moved { app: what.to_owned(), message },
+        _ => ModalError::Refused { what: what.to_owned(), message },
+    }
+}
+
+/// How long a look may take before it is given up.
+pub(super) const LOOK: Duration = Duration::from_secs(60);

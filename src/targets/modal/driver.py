@@ -1,0 +1,271 @@
+"""Does one thing at Modal through its own client: a request comes as JSON on standard input, the
+answer goes as JSON to standard output. What the client and the apps say goes to standard error.
+
+Public interfaces of the client do what changes anything. Looking uses its stub, since no command
+tells several apps in one round trip; the client's version is locked, so the stub cannot change.
+"""
+
+import asyncio
+import contextlib
+import importlib.util
+import io
+import json
+import os
+import sys
+import traceback
+from pathlib import Path
+
+# Answers have a channel of their own, whatever anything prints.
+ANSWERS = os.fdopen(os.dup(1), "w")
+os.dup2(2, 1)
+
+import certifi  # noqa: E402
+
+# The client asks certifi alone; companies put their authorities into the system's store.
+for STORE in (os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.crt"):
+    if STORE and Path(STORE).exists():
+        certifi.where = lambda store=STORE: store
+        break
+
+import modal  # noqa: E402
+from google.protobuf.empty_pb2 import Empty  # noqa: E402
+from modal._utils.async_utils import synchronizer  # noqa: E402
+from modal.client import _Client  # noqa: E402
+from modal.functions import _Function  # noqa: E402
+from modal.volume import _Volume  # noqa: E402
+from modal_proto import api_pb2  # noqa: E402
+
+DEPLOYED = api_pb2.APP_STATE_DEPLOYED
+
+
+class Moved(Exception):
+    """What is deployed is not what was planned from."""
+
+
+async def connected(request):
+    """The client, unless Modal doesn't answer in time: its own patience is a minute."""
+    return await asyncio.wait_for(_Client.from_env(), request["patience"])
+
+
+async def history(client, app_id):
+    """The versions of an app, newest first."""
+    asked = api_pb2.AppDeploymentHistoryRequest(app_id=app_id)
+    answer = await client._stub.AppDeploymentHistory(asked)
+    versions = [
+        {
+            "version": entry.version,
+            "tag": entry.tag,
+            "by": entry.deployed_by,
+            "at": entry.deployed_at,
+            "rollback_allowed": entry.rollback_allowed,
+        }
+        for entry in answer.app_deployment_histories
+    ]
+    return sorted(versions, key=lambda entry: -entry["version"])
+
+
+async def listed(client, request):
+    """The apps of the environment by name, those that are deployed before those that were."""
+    asked = api_pb2.AppListRequest(environment_name=request["environment"])
+    apps = (await client._stub.AppList(asked)).apps
+    named = {}
+    for app in sorted(apps, key=lambda app: (app.state == DEPLOYED, app.created_at)):
+        named[app.name or app.description] = app
+    return named
+
+
+async def seen_app(client, app, kept):
+    """One app: whether it is up, and its versions; whose it is, where what is kept doesn't tell."""
+    versions = await history(client, app.app_id)
+    owner = None
+    newest = versions[0] if versions else {"version": 0, "tag": ""}
+    if newest["tag"].startswith("gb1-") and newest["version"] != kept:
+        asked = api_pb2.AppGetTagsRequest(app_id=app.app_id)
+        owner = (await client._stub.AppGetTags(asked)).tags.get("goatbuild")
+    return {
+        "deployed": app.state == DEPLOYED,
+        "containers": app.n_running_tasks,
+        "stopped_at": app.stopped_at,
+        "history": versions,
+        "owner": owner,
+    }
+
+
+async def seen_volume(client, request, wanted):
+    """The files of one directory of a volume, and one of them; nothing when there is none."""
+    volume = _Volume.from_name(
+        wanted["name"], environment_name=request["environment"], client=client
+    )
+    try:
+        await volume.hydrate()
+    except modal.exception.NotFoundError:
+        return None
+    text = ""
+    try:
+        files = [entry.path for entry in await volume.listdir(wanted["directory"])]
+        if wanted["file"] and any(path.endswith(wanted["file"]) for path in files):
+            path = f"{wanted['directory']}/{wanted['file']}"
+            async for block in volume.read_file(path):
+                text += block.decode()
+    except (modal.exception.NotFoundError, FileNotFoundError):
+        files = []
+    return {"files": [Path(path).name for path in files], "text": text}
+
+
+@synchronizer.create_blocking
+async def look(request):
+    client = await connected(request)
+    apps, *volumes = await asyncio.gather(
+        listed(client, request),
+        *(seen_volume(client, request, wanted) for wanted in request["volumes"]),
+    )
+    kept = {}
+    for volume in volumes:
+        with contextlib.suppress(ValueError, KeyError, TypeError):
+            deployments = json.loads(volume["text"])["deployments"].values()
+            kept |= {entry["app"]: entry["version"] for entry in deployments}
+    wanted = [name for name in apps if name in kept or name in request["apps"]]
+    seen = await asyncio.gather(
+        *(seen_app(client, apps[name], kept.get(name)) for name in wanted)
+    )
+    return {"apps": dict(zip(wanted, seen)), "volumes": volumes}
+
+
+@synchronizer.create_blocking
+async def account(request):
+    """The workspace of the credentials, and the environment's suffix in addresses."""
+    client = await connected(request)
+    workspace = await client._stub.WorkspaceNameLookup(Empty())
+    environments = (await client._stub.EnvironmentList(Empty())).items
+    suffixes = {entry.name: entry.webhook_suffix for entry in environments}
+    if request["environment"] not in suffixes:
+        raise modal.exception.NotFoundError(
+            f"environment {request['environment']}; there are: {', '.join(sorted(suffixes))}"
+        )
+    return {"workspace": workspace.workspace_name, "suffix": suffixes[request["environment"]]}
+
+
+def loaded(file):
+    """A generated file as a module, as `modal deploy FILE` loads it."""
+    path = Path(file)
+    sys.path.insert(0, str(path.parent))
+    specification = importlib.util.spec_from_file_location(path.stem, path)
+    module = importlib.util.module_from_spec(specification)
+    sys.modules[path.stem] = module
+    specification.loader.exec_module(module)
+    return module
+
+
+@synchronizer.create_blocking
+async def newest(request):
+    """The newest version of the deployed app; nothing when it isn't up."""
+    client = await connected(request)
+    app = (await listed(client, request)).get(request["app"])
+    if app is None or app.state != DEPLOYED:
+        return None
+    return {"id": app.app_id, **(await history(client, app.app_id))[0]}
+
+
+@synchronizer.create_blocking
+async def address(request):
+    client = await connected(request)
+    function = _Function.from_name(
+        request["app"], "serve", environment_name=request["environment"], client=client
+    )
+    await function.hydrate()
+    return await function.get_web_url()
+
+
+def recorded(request):
+    """The newest version of a deployed app, and where it answers."""
+    return {**newest(request), "url": address(request)}
+
+
+def deploy(request):
+    before = newest(request)
+    found = before and before["tag"]
+    if request["replaces"] != found:
+        raise Moved(f"{found or 'nothing'} is deployed, and {request['replaces'] or 'nothing'} was")
+    module = loaded(request["file"])
+    with modal.enable_output():
+        module.app.deploy(
+            name=request["app"],
+            environment_name=request["environment"],
+            tag=request["tag"],
+            strategy=request["strategy"],
+        )
+    return recorded(request)
+
+
+def run(request):
+    module = loaded(request["file"])
+    with modal.enable_output(), module.app.run(environment_name=request["environment"]):
+        return getattr(module, request["function"]).remote()
+
+
+def build(request):
+    module = loaded(request["file"])
+    with modal.enable_output():
+        app = modal.App(request["app"])
+        with app.run(environment_name=request["environment"]):
+            module.image.build(app)
+    return {"id": module.image.object_id}
+
+
+def put(request):
+    """Writes one small file of a volume whole."""
+    volume = modal.Volume.from_name(
+        request["volume"], environment_name=request["environment"], create_if_missing=True
+    )
+    with volume.batch_upload(force=True) as upload:
+        upload.put_file(io.BytesIO(request["text"].encode()), request["path"])
+    return {}
+
+
+def stop(request):
+    app = newest(request)
+    if app is not None:
+        from modal.cli.entry_point import entrypoint_cli
+
+        entrypoint_cli.main(["app", "stop", app["id"], "--yes"], standalone_mode=False)
+    return {"stopped": app is not None}
+
+
+KINDS = [
+    (Moved, "moved"),
+    (modal.exception.AuthError, "token"),
+    (modal.exception.NotFoundError, "missing"),
+    (modal.exception.InvalidError, "invalid"),
+    (modal.exception.RemoteError, "remote"),
+    ((modal.exception.ConnectionError, asyncio.TimeoutError, OSError), "unreachable"),
+]
+
+
+def main():
+    request = json.load(sys.stdin)
+    commands = {
+        "account": account,
+        "build": build,
+        "deploy": deploy,
+        "look": look,
+        "put": put,
+        "recorded": recorded,
+        "run": run,
+        "stop": stop,
+    }
+    try:
+        answer = {"ok": commands[request.pop("command")](request)}
+    except BaseException as error:  # noqa: BLE001: whatever it is, the caller hears of it
+        kind = next((kind for types, kind in KINDS if isinstance(error, types)), "other")
+        message = str(error) or type(error).__name__
+        if kind == "other":
+            traceback.print_exception(error)
+            message = f"{type(error).__name__}: {message}"
+        answer = {"error": {"kind": kind, "message": message}}
+    with contextlib.suppress(BrokenPipeError):
+        print(json.dumps(answer), file=ANSWERS, flush=True)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

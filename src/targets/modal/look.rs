@@ -1,0 +1,189 @@
+//! What stands at Modal, as it was last looked at.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::Modal;
+use super::app::tags;
+use super::kept::{DIRECTORY, Deployed, Kept};
+use crate::clock::written;
+use crate::event::Reporter;
+use crate::fingerprint::{Change, Key};
+use crate::step::{Observation, StepError};
+
+/// What a look showed.
+#[derive(Debug, Default)]
+pub(super) struct Seen {
+    /// By name, as far as they are of interest.
+    apps: BTreeMap<String, App>,
+    /// The names of the receipts in the volume that has the weights.
+    weights: BTreeSet<String>,
+    /// Those in the volume that has the compile caches.
+    warmups: BTreeSet<String>,
+}
+
+/// One app.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct App {
+    deployed: bool,
+    pub(super) containers: u32,
+    stopped_at: f64,
+    /// Whose it is, where what is kept doesn't tell.
+    #[serde(default)]
+    owner: Option<String>,
+    /// Newest first.
+    pub(super) history: Vec<Version>,
+}
+
+/// One version of an app.
+#[derive(Debug, Clone, Deserialize)]
+pub(super) struct Version {
+    pub(super) version: u32,
+    pub(super) tag: String,
+    pub(super) by: String,
+    /// Seconds since 1970.
+    pub(super) at: f64,
+}
+
+impl Version {
+    fn is_ours(&self) -> bool {
+        self.tag.parse::<Key>().is_ok()
+    }
+
+    fn describe(&self) -> String {
+        let tag = if self.tag.is_empty() { "no tag" } else { &self.tag };
+        format!("v{} by {} at {} ({tag})", self.version, self.by, written(self.at))
+    }
+}
+
+#[derive(Deserialize)]
+struct Files {
+    files: Vec<String>,
+    text: String,
+}
+
+#[derive(Deserialize)]
+struct Answer {
+    apps: BTreeMap<String, App>,
+    volumes: [Option<Files>; 2],
+}
+
+impl Modal {
+    /// Asks Modal what stands: three calls per volume, one for all apps and one for each.
+    pub(super) async fn ask(&self) -> Result<(Seen, Kept), StepError> {
+        let request = json!({
+            "apps": self.models.iter().map(|model| self.app(model)).collect::<Vec<_>>(),
+            "volumes": [
+                {"name": self.volume("model-cache").name, "directory": DIRECTORY, "file": Kept::file(&self.owner)},
+                {"name": self.volume("vllm-cache").name, "directory": DIRECTORY, "file": Value::Null},
+            ],
+        });
+        let reporter = Reporter::silent();
+        let answer = self.client.call("look", "look", request, &reporter);
+        let answer = tokio::time::timeout(super::client::LOOK, answer).await.map_err(|_| {
+            super::ModalError::Unreachable { message: "no answer within a minute".to_owned() }
+        })??;
+        let answer: Answer = serde_json::from_value(answer).map_err(|error| {
+            super::ModalError::Client { verb: "understood", message: error.to_string() }
+        })?;
+        let [weights, warmups] = answer.volumes;
+        let text = weights.as_ref().map(|it| it.text.clone()).unwrap_or_default();
+        let kept = Kept::read(&text, &self.owner, &self.volume("model-cache").name)?;
+        let names = |files: Option<Files>| files.map(|it| it.files).into_iter().flatten().collect();
+        Ok((Seen { apps: answer.apps, weights: names(weights), warmups: names(warmups) }, kept))
+    }
+
+    /// Tells of something that was looked at, or why it wasn't.
+    fn seen<T>(&self, tell: impl FnOnce(&Seen) -> T) -> Result<T, Observation> {
+        match &*self.world() {
+            Ok(seen) => Ok(tell(seen)),
+            Err(why) => Err(Observation::Unobserved(Some(why.clone()))),
+        }
+    }
+
+    pub(super) fn has_weights(&self, key: &Key) -> Result<bool, Observation> {
+        self.seen(|seen| seen.weights.contains(&weights_receipt(key)))
+    }
+
+    pub(super) fn is_warm(&self, key: &Key) -> Result<bool, Observation> {
+        self.seen(|seen| seen.warmups.contains(&format!("warmup-{key}.json")))
+    }
+
+    /// The app of a model, if there ever was one that Modal still knows.
+    pub(super) fn seen_app(&self, model: &str) -> Option<App> {
+        self.seen(|seen| seen.apps.get(&self.app(model)).cloned()).ok().flatten()
+    }
+
+    /// What serves a model.
+    pub(super) fn observe_app(&self, model: &str) -> Observation {
+        let app = match self.seen(|seen| seen.apps.get(&self.app(model)).cloned()) {
+            Ok(app) => app,
+            Err(unseen) => return unseen,
+        };
+        let kept = self.kept(|kept| kept.deployments.get(model).cloned());
+        let kept = kept.filter(|kept| kept.app == self.app(model));
+        let Some(app) = app else {
+            return match kept {
+                Some(_) => drift("app", "deployed", "gone"),
+                None => Observation::Absent,
+            };
+        };
+        let Some(newest) = app.history.first().filter(|_| app.deployed) else {
+            return match kept {
+                Some(_) => {
+                    drift("app", "deployed", &format!("stopped at {}", written(app.stopped_at)))
+                }
+                None => Observation::Absent,
+            };
+        };
+        match kept {
+            Some(kept) if kept.version == newest.version && newest.tag == kept.key.to_string() => {
+                Observation::Present { key: kept.key, facts: kept.facts() }
+            }
+            // We deployed it, and were cut off before that was written down, or it was lost.
+            _ if newest.is_ours() && self.is_marked(&app) => drift("record", "present", "gone"),
+            Some(kept) => drift("version", &format!("v{}", kept.version), &newest.describe()),
+            None => Observation::Foreign {
+                owner: format!("the app {}, deployed as {}", self.app(model), newest.describe()),
+                adoptable: true,
+            },
+        }
+    }
+
+    /// Whether an app says itself that it is this project's.
+    fn is_marked(&self, app: &App) -> bool {
+        app.owner.as_deref() == tags(&self.owner)["goatbuild"].as_str()
+    }
+
+    /// Whether what is deployed is what this key stands for, though nothing that is kept says so.
+    pub(super) fn is_deployed(&self, model: &str, key: &Key) -> bool {
+        self.seen_app(model).is_some_and(|app| {
+            let newest = app.history.first();
+            app.deployed
+                && self.is_marked(&app)
+                && newest.is_some_and(|newest| newest.tag == key.to_string())
+        })
+    }
+
+    /// The tag of what is deployed, which a deployment replaces.
+    pub(super) fn deployed_tag(&self, model: &str) -> Option<String> {
+        let app = self.seen_app(model).filter(|app| app.deployed)?;
+        Some(app.history.first()?.tag.clone())
+    }
+
+    pub(super) fn deployed(&self, model: &str) -> Option<Deployed> {
+        self.kept(|kept| kept.deployments.get(model).cloned())
+    }
+}
+
+pub(super) fn weights_receipt(key: &Key) -> String {
+    format!("weights-{key}.json")
+}
+
+pub(super) fn drift(field: &str, old: &str, new: &str) -> Observation {
+    let change =
+        Change { field: field.to_owned(), old: Some(old.to_owned()), new: Some(new.to_owned()) };
+    Observation::Drifted { changes: vec![change] }
+}

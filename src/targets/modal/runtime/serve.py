@@ -1,0 +1,48 @@
+# --- what follows is the same for every model ---
+
+app = modal.App(MODEL["app"], tags=MODEL["tags"])
+
+# <image>
+
+
+def volumes() -> dict[str | PurePosixPath, modal.Volume | modal.CloudBucketMount]:
+    """What replicas see of the volumes: they read, and never write."""
+    mounted: dict[str | PurePosixPath, modal.Volume | modal.CloudBucketMount] = {}
+    for mount in MODEL["volumes"]:
+        volume = modal.Volume.from_name(mount["volume"])
+        mounted[mount["at"]] = volume.with_mount_options(read_only=True)
+    return mounted
+
+
+# <engine>
+
+
+@app.function(
+    image=image_of(MODEL["image"]),
+    gpu=MODEL["gpu"],
+    cpu=MODEL["cpu"],
+    memory=MODEL["memory_mib"],
+    region=MODEL["region"],
+    cloud=MODEL["cloud"],
+    volumes=volumes(),
+    secrets=[modal.Secret.from_name(name) for name in MODEL["secrets"]],
+    min_containers=MODEL["min_containers"],
+    max_containers=MODEL["max_containers"],
+    buffer_containers=MODEL["buffer_containers"],
+    scaledown_window=MODEL["scaledown_window"],
+    startup_timeout=MODEL["startup_timeout"],
+    timeout=MODEL["timeout"],
+)
+@modal.concurrent(max_inputs=MODEL["max_inputs"])
+@modal.web_server(
+    MODEL["port"],
+    startup_timeout=MODEL["startup_timeout"],
+    requires_proxy_auth=MODEL["proxy_auth"],
+)
+def serve() -> None:
+    """Starts the engine; Modal waits for its port, and stops the container with it."""
+    for cache in MODEL["caches"]:
+        # A copy of the warmed cache: the engine may write, and the volume stays as it was warmed.
+        if Path(cache["warmed"]).exists():
+            shutil.copytree(cache["warmed"], cache["at"], dirs_exist_ok=True)
+    start()

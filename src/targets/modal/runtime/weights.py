@@ -1,0 +1,136 @@
+# --- what follows is the same for every repository ---
+
+app = modal.App(WEIGHTS["app"], tags=WEIGHTS["tags"])
+
+# <image>
+
+volume = modal.Volume.from_name(WEIGHTS["volume"], create_if_missing=True)
+root = Path(WEIGHTS["at"])
+
+#: How many files are fetched at once.
+PARALLEL = 8
+#: After how many seconds what has come so far is kept, whatever happens then.
+KEEP_EVERY = 60.0
+
+
+class Refused(Exception):
+    """Something that has to be told in a person's words; its first argument is its code."""
+
+
+@app.function(
+    image=image_of(WEIGHTS["image"]),
+    volumes={WEIGHTS["at"]: volume},
+    secrets=[modal.Secret.from_name(name) for name in WEIGHTS["secrets"]],
+    cpu=4.0,
+    memory=4096,
+    timeout=24 * 60 * 60,
+    max_containers=1,
+)
+def fetch() -> dict[str, Any]:
+    """Puts the locked files into the volume: each verified, the receipt last. No GPU."""
+    try:
+        return {"ok": place()}
+    except Refused as refused:
+        return {"refused": {"code": refused.args[0], "message": refused.args[1]}}
+
+
+def place() -> dict[str, int]:
+    """Fetches what isn't there; says how many bytes came and how many were there."""
+    volume.reload()
+    came, there = 0, 0
+    kept = time.monotonic()
+    with ThreadPoolExecutor(PARALLEL) as pool:
+        for size, fetched in pool.map(bring, WEIGHTS["files"]):
+            came, there = came + size * fetched, there + size * (not fetched)
+            print(f"{came + there} bytes", flush=True)
+            if time.monotonic() - kept > KEEP_EVERY:
+                volume.commit()
+                kept = time.monotonic()
+    repository = root / "hub" / f"models--{WEIGHTS['repository'].replace('/', '--')}"
+    for name in WEIGHTS["references"]:
+        reference = repository / "refs" / name
+        reference.parent.mkdir(parents=True, exist_ok=True)
+        reference.write_text(WEIGHTS["commit"])
+    volume.commit()
+    receipt = root / ".goatbuild" / f"weights-{WEIGHTS['key']}.json"
+    receipt.parent.mkdir(exist_ok=True)
+    fields = ("key", "repository", "commit", "files")
+    receipt.write_text(json.dumps({name: WEIGHTS[name] for name in fields}, indent=1))
+    volume.commit()
+    return {"fetched": came, "reused": there}
+
+
+def bring(file: dict[str, Any]) -> tuple[int, bool]:
+    """One file, verified: its size, and whether it was fetched."""
+    from huggingface_hub import hf_hub_download, try_to_load_from_cache
+
+    where = {
+        "repo_id": WEIGHTS["repository"],
+        "filename": file["path"],
+        "revision": WEIGHTS["commit"],
+        "cache_dir": root / "hub",
+    }
+    known = try_to_load_from_cache(**where)
+    if isinstance(known, str) and verified(Path(known), file):
+        return file["size"], False
+    if isinstance(known, str):
+        discard(Path(known))
+    try:
+        path = Path(hf_hub_download(**where, endpoint=WEIGHTS["endpoint"]))
+    except Exception as error:
+        raise explained(error, file["path"]) from error
+    if not verified(path, file):
+        discard(path)
+        raise Refused("bytes", f"{file['path']} is not the file that is locked")
+    return file["size"], True
+
+
+def verified(path: Path, file: dict[str, Any]) -> bool:
+    """Whether the bytes are those of the lock: SHA-256, or git's blob id for small files."""
+    if path.stat().st_size != file["size"]:
+        return False
+    if file["sha256"] is not None:
+        digest, wanted = hashlib.sha256(), file["sha256"]
+    else:
+        digest, wanted = hashlib.sha1(f"blob {file['size']}\0".encode()), file["git"]
+    with path.open("rb") as stream:
+        while block := stream.read(1 << 20):
+            digest.update(block)
+    return digest.hexdigest() == wanted
+
+
+def discard(path: Path) -> None:
+    """Removes a name and the bytes behind it, so that they are fetched anew."""
+    bytes_behind = path.resolve()
+    path.unlink(missing_ok=True)
+    bytes_behind.unlink(missing_ok=True)
+
+
+def explained(error: Exception, path: str) -> Refused:
+    """What went wrong, as a code that the laptop has words for."""
+    from huggingface_hub.errors import (
+        EntryNotFoundError,
+        GatedRepoError,
+        HfHubHTTPError,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    full = isinstance(error, OSError) and error.errno == errno.ENOSPC
+    status = error.response.status_code if isinstance(error, HfHubHTTPError) else None
+    code = (
+        "full"
+        if full
+        else "gated"
+        if isinstance(error, GatedRepoError)
+        else "token"
+        if status == 401
+        else "repository"
+        if isinstance(error, RepositoryNotFoundError)
+        else "revision"
+        if isinstance(error, (RevisionNotFoundError, EntryNotFoundError))
+        else "limit"
+        if status == 429
+        else "fetch"
+    )
+    return Refused(code, f"{path}: {str(error).strip().splitlines()[0]}")

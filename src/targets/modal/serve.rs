@@ -1,0 +1,313 @@
+//! Images, compile caches and deployments at Modal.
+
+use std::collections::BTreeMap;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::app::{Program, tags};
+use super::kept::Deployed;
+use super::{Modal, ModalError};
+use crate::clock::written;
+use crate::event::Reporter;
+use crate::fingerprint::Key;
+use crate::spec::Model;
+use crate::step::{Facts, Observation, Outcome, StepError, Task};
+use crate::targets::Deployment;
+
+/// Where engines listen in a container.
+const PORT: u16 = 8000;
+
+/// Where a container sees the volumes that have warmed caches.
+const WARMED: &str = "/root/.cache/goatbuild";
+
+/// The caches that a warm-up fills.
+const CACHES: [&str; 2] = ["vllm-cache", "flashinfer-cache"];
+
+/// An image that Modal is to build.
+#[derive(Debug, Clone)]
+pub struct ImageDescription {
+    /// Its name in the project.
+    pub name: String,
+    /// `debian-slim`, or a reference with its digest.
+    pub base: String,
+    /// Its Python.
+    pub python: String,
+    /// Debian packages besides, each as `name=version`.
+    pub packages: Vec<String>,
+    /// What is installed, each as a requirement with its hash; what is large first.
+    pub requirements: Vec<Vec<String>>,
+    /// The image's variables.
+    pub environment: BTreeMap<String, String>,
+    /// The version of Modal's image builder.
+    pub builder: &'static str,
+}
+
+/// The uv that installs inside Modal's images.
+const UV: &str = "0.13.9";
+
+/// Each locked wheel of the hub's client for Modal's Debian, with its hash.
+const HUB_REQUIREMENTS: &str = include_str!("runtime/hub-requirements.txt");
+
+impl ImageDescription {
+    fn data(&self) -> Value {
+        json!({
+            "base": self.base,
+            "python": self.python,
+            "packages": self.packages,
+            "requirements": self.requirements,
+            "environment": self.environment,
+            "uv": UV,
+        })
+    }
+
+    /// The small image that fetches from a hub.
+    pub(super) fn of_the_hub() -> Value {
+        json!({
+            "base": "debian-slim",
+            "python": "3.12",
+            "packages": [],
+            "requirements": [HUB_REQUIREMENTS.lines().collect::<Vec<_>>()],
+            "environment": {},
+            "uv": UV,
+        })
+    }
+}
+
+/// What a function at Modal answers.
+#[derive(Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub(super) enum Answer<T> {
+    Ok(T),
+    Refused { code: String, message: String },
+}
+
+#[derive(Deserialize)]
+struct Warmed {
+    first_seconds: f64,
+    second_seconds: f64,
+    files: u64,
+}
+
+#[derive(Deserialize)]
+struct Recorded {
+    id: String,
+    version: u32,
+    at: f64,
+    url: String,
+}
+
+/// The facts of a warm cache.
+pub(super) fn warm_facts(model: &str, key: &Key) -> Facts {
+    [("model".to_owned(), model.to_owned()), ("cache".to_owned(), key.to_string())].into()
+}
+
+impl Modal {
+    /// What is known of an image that Modal builds.
+    pub fn observe_image(&self, key: Option<&Key>) -> Observation {
+        if let Err(why) = &*self.world() {
+            return Observation::Unobserved(Some(why.clone()));
+        }
+        let Some(key) = key else { return Observation::Unobserved(None) };
+        match self.kept(|kept| kept.images.get(key).cloned()) {
+            Some(id) => Observation::Present { key: *key, facts: image_facts(id) },
+            None => Observation::Absent,
+        }
+    }
+
+    /// Has Modal build an image.
+    pub async fn build_image(
+        &self,
+        image: &ImageDescription,
+        task: &Task,
+    ) -> Result<Outcome, StepError> {
+        self.settle_account(&task.reporter).await?;
+        let directory = self.programs.join("images").join(&image.name);
+        let about = format!("The image {}, as Modal builds it.", image.name);
+        let file = Program::Image.write(&directory, &about, &image.data())?;
+        task.reporter.message("Modal builds it");
+        let request = json!({"file": file, "app": self.helper("image"), "builder": image.builder});
+        let what = format!("image:{}", image.name);
+        let built = self.client.call(&what, "build", request, &task.reporter).await?;
+        let id = built["id"].as_str().unwrap_or_default().to_owned();
+        let kept = id.clone();
+        self.keep(|it| drop(it.images.insert(task.key, kept)), &task.reporter).await?;
+        Ok(Outcome { facts: image_facts(id), ..Outcome::default() })
+    }
+
+    /// What serving and warming up a model have in common.
+    fn data(&self, deployment: &Deployment) -> Value {
+        let model = &deployment.spec;
+        let weights = self.volume("model-cache");
+        json!({
+            "model": deployment.model,
+            "tags": tags(&self.owner),
+            "image": {"id": deployment.image},
+            "gpu": gpu(model),
+            "cpu": null,
+            "memory_mib": null,
+            "region": null,
+            "cloud": null,
+            "port": PORT,
+            "command": (deployment.command)(&deployment.served_name, "0.0.0.0", PORT),
+            "served_name": deployment.served_name,
+            "weights": self.path_of_weights(deployment),
+            "environment": deployment.environment,
+            "startup_timeout": deployment.startup_timeout.as_secs(),
+            "volumes": [{"volume": weights.name, "at": weights.mount}],
+        })
+    }
+
+    /// Where a container sees a model's weights.
+    fn path_of_weights(&self, deployment: &Deployment) -> String {
+        let mount = self.volume("model-cache").mount.trim_end_matches('/');
+        let crate::targets::Snapshot { repository, commit } = &deployment.weights;
+        format!("{mount}/{}", crate::hub::ModelCache::snapshot(repository, commit))
+    }
+
+    /// The program that serves a model, and what it says of itself.
+    pub(super) fn serving(&self, deployment: &Deployment) -> (String, Value) {
+        let serve = &deployment.spec.serve;
+        let mut data = self.data(deployment);
+        let caches = deployment.warm_cache.iter().flat_map(|key| {
+            CACHES.map(|name| {
+                json!({"warmed": format!("{WARMED}/{name}/{key}"), "at": self.volume(name).mount})
+            })
+        });
+        data["caches"] = caches.collect();
+        if deployment.warm_cache.is_some() {
+            for name in CACHES {
+                let mount =
+                    json!({"volume": self.volume(name).name, "at": format!("{WARMED}/{name}")});
+                data["volumes"]
+                    .as_array_mut()
+                    .unwrap_or_else(|| panic!("BUG: no list"))
+                    .push(mount);
+            }
+        }
+        data["app"] = self.app(&deployment.model).into();
+        data["secrets"] = json!([]);
+        data["min_containers"] = Value::Null;
+        data["max_containers"] = Value::Null;
+        data["buffer_containers"] = Value::Null;
+        data["scaledown_window"] = serve.scaledown_window.as_secs().into();
+        data["timeout"] = serve.timeout.as_secs().into();
+        data["max_inputs"] = serve.max_inputs.into();
+        data["proxy_auth"] = false.into();
+        (format!("Serves {} on Modal.", deployment.model), data)
+    }
+
+    /// Fills the compile caches of a model, on the GPU that it is served on.
+    pub(super) async fn warm(
+        &self,
+        deployment: &Deployment,
+        task: &Task,
+    ) -> Result<Outcome, StepError> {
+        let mut data = self.data(deployment);
+        let caches = CACHES.map(|name| {
+            let volume = self.volume(name);
+            json!({"volume": volume.name, "at": volume.mount, "filled": format!("{WARMED}/{name}")})
+        });
+        data["caches"] = caches.into_iter().collect();
+        data["app"] = self.helper(&format!("warmup-{}", deployment.model)).into();
+        data["key"] = task.key.to_string().into();
+        data["health"] = deployment.health.clone().into();
+        data["factors"] = deployment.cache_factors.map_or(Value::Null, Into::into);
+        let about = format!("Fills the compile caches of {} on Modal.", deployment.model);
+        let file = Program::Warmup.write(&self.programs.join(&deployment.model), &about, &data)?;
+        task.reporter.message("starting the engine twice");
+        let what = format!("warmup:{}", deployment.model);
+        let request = json!({"file": file, "function": "warm"});
+        let answer = self.client.call(&what, "run", request, &task.reporter).await?;
+        match understood(answer)? {
+            Answer::Ok(Warmed { first_seconds, second_seconds, files }) => {
+                let evidence = [
+                    ("first-start-seconds".to_owned(), format!("{first_seconds:.1}")),
+                    ("second-start-seconds".to_owned(), format!("{second_seconds:.1}")),
+                    ("files".to_owned(), files.to_string()),
+                ];
+                let facts = warm_facts(&deployment.model, &task.key);
+                Ok(Outcome { facts, evidence: evidence.into() })
+            }
+            Answer::Refused { code, message } => {
+                let message = match &*code {
+                    "cold" => format!("the second start compiled again: {message}"),
+                    _ => message,
+                };
+                Err(ModalError::Warmup { model: deployment.model.clone(), message }.into())
+            }
+        }
+    }
+
+    /// Deploys a model's app, marked with its key.
+    pub(super) async fn serve(
+        &self,
+        deployment: &Deployment,
+        task: &Task,
+    ) -> Result<Outcome, StepError> {
+        let (about, data) = self.serving(deployment);
+        let model = &deployment.model;
+        let app = self.app(model);
+        let file = Program::Serve.write(&self.programs.join(model), &about, &data)?;
+        let mut request = json!({"app": app});
+        // It may stand already, and only have been cut off before that was written down.
+        let command = if self.is_deployed(model, &task.key) {
+            "recorded"
+        } else {
+            task.reporter.message(format!("deploying {app}"));
+            request["file"] = json!(file);
+            request["tag"] = task.key.to_string().into();
+            request["replaces"] = json!(self.deployed_tag(model));
+            request["strategy"] = "rolling".into();
+            "deploy"
+        };
+        let answer = self.client.call(&app, command, request, &task.reporter).await?;
+        let Recorded { id, version, at, url } = understood(answer)?;
+        let url = format!("{}/v1", url.trim_end_matches('/'));
+        self.tell_address(&app, &url, &task.reporter);
+        let deployed = Deployed {
+            app,
+            id,
+            version,
+            key: task.key,
+            applied: task.fingerprint.clone(),
+            url,
+            served_name: deployment.served_name.clone(),
+            at: written(at),
+            smoke: None,
+        };
+        let facts = deployed.facts();
+        self.keep(|kept| drop(kept.deployments.insert(model.clone(), deployed)), &task.reporter)
+            .await?;
+        Ok(Outcome { facts, ..Outcome::default() })
+    }
+
+    /// Says so when Modal gave an app another address than its name would.
+    fn tell_address(&self, app: &str, url: &str, reporter: &Reporter) {
+        if let Some(wanted) = self.address(app).url()
+            && wanted != url
+        {
+            reporter.log(format!("Modal gave {url} instead of {wanted}"));
+        }
+    }
+}
+
+fn image_facts(id: String) -> Facts {
+    [("image-id".to_owned(), id)].into()
+}
+
+/// Modal's way to say which GPUs, and how many.
+fn gpu(model: &Model) -> Value {
+    match &model.hardware {
+        None => Value::Null,
+        Some(hardware) if hardware.count == 1 => hardware.gpu.clone().into(),
+        Some(hardware) => format!("{}:{}", hardware.gpu, hardware.count).into(),
+    }
+}
+
+/// What came back, as what it has to be.
+pub(super) fn understood<T: serde::de::DeserializeOwned>(answer: Value) -> Result<T, StepError> {
+    serde_json::from_value(answer).map_err(|error| {
+        ModalError::Client { verb: "understood", message: error.to_string() }.into()
+    })
+}

@@ -1,0 +1,110 @@
+//! Weights in a volume of Modal's, fetched there: nothing large passes through this machine.
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use super::app::{Program, tags};
+use super::serve::{Answer, ImageDescription, understood};
+use super::{Modal, ModalError};
+use crate::hub::{DigestKind, RemoteFile};
+use crate::step::{Outcome, StepError, Task};
+use crate::targets::{Origin, Weights};
+
+#[derive(Deserialize)]
+struct Placed {
+    fetched: u64,
+    reused: u64,
+}
+
+impl Modal {
+    /// Fetches the files of a repository there, on a machine without a GPU.
+    pub(super) async fn fetch_weights(
+        &self,
+        weights: &Weights,
+        task: &Task,
+    ) -> Result<Outcome, StepError> {
+        let snapshot = &weights.snapshot;
+        let (hub, branches, files) = match &weights.origin {
+            Origin::Directory { from, .. } => {
+                return Err(ModalError::Path { path: from.clone() }.into());
+            }
+            Origin::Hub { hub, branches, files } => (hub, branches, files),
+        };
+        let volume = self.volume("model-cache");
+        // Who reads offline and names no revision means `main`.
+        let mut references: Vec<&str> = branches.iter().map(String::as_str).collect();
+        if !references.contains(&"main") {
+            references.push("main");
+        }
+        let data = json!({
+            "app": self.helper("weights"),
+            "tags": tags(&self.owner),
+            "image": ImageDescription::of_the_hub(),
+            "volume": volume.name,
+            "at": volume.mount,
+            "secrets": self.settings.hf_secret.iter().collect::<Vec<_>>(),
+            "endpoint": hub.endpoint(),
+            "repository": snapshot.repository,
+            "commit": snapshot.commit,
+            "references": references,
+            "key": task.key,
+            "files": files.iter().map(file).collect::<Vec<_>>(),
+        });
+        let name = snapshot.repository.replace('/', "--");
+        let about = format!("Puts {} into a volume on Modal.", snapshot.repository);
+        let directory = self.programs.join("weights").join(name);
+        let file = Program::Weights.write(&directory, &about, &data)?;
+        task.reporter.expect(files.iter().map(|file| file.size).sum());
+        task.reporter.message("Modal fetches them");
+        let what = format!("weights:{}", snapshot.repository);
+        let request = json!({"file": file, "function": "fetch", "builder": "2025.06"});
+        let answer = self.client.call(&what, "run", request, &task.reporter).await?;
+        match understood(answer)? {
+            Answer::Ok(Placed { fetched, reused }) => {
+                let evidence = [
+                    ("bytes".to_owned(), (fetched + reused).to_string()),
+                    ("bytes-fetched".to_owned(), fetched.to_string()),
+                    ("bytes-reused".to_owned(), reused.to_string()),
+                ];
+                Ok(Outcome { facts: snapshot.facts(), evidence: evidence.into() })
+            }
+            Answer::Refused { code, message } => Err(ModalError::Weights {
+                repository: snapshot.repository.clone(),
+                message,
+                help: self.way_out(&code, &snapshot.repository),
+            }
+            .into()),
+        }
+    }
+
+    /// What to do when weights can't be fetched there.
+    fn way_out(&self, code: &str, repository: &str) -> String {
+        let secret = match &self.settings.hf_secret {
+            Some(name) => format!("the Modal secret {name}"),
+            None => "a Modal secret, named by `[target.modal] hf-secret`,".to_owned(),
+        };
+        match code {
+            "gated" => format!(
+                "ask for access at https://huggingface.co/{repository} with the account whose HF_TOKEN is in {secret}"
+            ),
+            "token" => format!("{secret} has to hold an HF_TOKEN that the hub knows"),
+            "repository" => format!("is the name right? A private one needs {secret} with an HF_TOKEN that may read it"),
+            "revision" => "the commit is gone from the hub: choose another `revision`, or `goatbuild lock --upgrade`".to_owned(),
+            "limit" => "the hub wants fewer requests: run it again later; what has come is kept".to_owned(),
+            "full" => format!(
+                "the volume {} has no room: remove what is not needed there, and run it again; what has come is kept",
+                self.volume("model-cache").name
+            ),
+            "bytes" => "the hub sent other bytes than it lists: they were thrown away. Run it again".to_owned(),
+            _ => "run it again: what has come is kept".to_owned(),
+        }
+    }
+}
+
+fn file(file: &RemoteFile) -> Value {
+    let (git, sha256) = match file.digest.kind() {
+        DigestKind::GitBlob => (Some(file.digest.hex()), None),
+        DigestKind::Sha256 => (None, Some(file.digest.hex())),
+    };
+    json!({"path": file.path, "size": file.size, "git": git, "sha256": sha256})
+}

@@ -1,0 +1,11 @@
+//! Models on Modal, through the real binary and the real client, against a double of its control
+//! plane.
+
+#![cfg(target_os = "linux")]
+
+mod apply;
+
+#[path = "../support/mod.rs"]
+mod support;
+
+use support::modal::Remote;

@@ -1,0 +1,150 @@
+//! A double of Modal's control plane, which the real client talks to; see `modal/control_plane.py`.
+
+use std::fs;
+use std::path::PathBuf;
+use std::process::{Child, Command, Stdio};
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::hubbed::{Hubbed, SPEC};
+use super::peers;
+
+/// What the double runs with, and what its containers have. The first is the client's own version.
+const REQUIREMENTS: [&str; 3] = ["modal==1.6.4", "huggingface_hub==2.4.0", "hf-xet==1.8.0"];
+
+/// The running double; dropping it ends it and everything it started.
+pub(crate) struct ModalDouble {
+    python: PathBuf,
+    root: TempDir,
+    child: Child,
+    pub(crate) port: u16,
+}
+
+impl ModalDouble {
+    /// `None`, loudly, when its client can't be had.
+    pub(crate) fn start() -> Option<Self> {
+        let python = peers::venv("modal", &REQUIREMENTS)?.join("bin/python");
+        let root = tempfile::Builder::new().prefix("modal-").tempdir().expect("a directory");
+        let (child, port) = launch(&python, root.path());
+        Some(Self { python, root, child, port })
+    }
+
+    /// Starts it again on what it has kept, after it has ended.
+    pub(crate) fn restart(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        (self.child, self.port) = launch(&self.python, self.root.path());
+    }
+
+    pub(crate) fn url(&self) -> String {
+        format!("http://127.0.0.1:{}", self.port)
+    }
+
+    /// What it has of a volume of the environment `goat`.
+    pub(crate) fn volume(&self, name: &str) -> PathBuf {
+        self.root.path().join("volumes/goat").join(name)
+    }
+
+    /// Has calls fail from now on.
+    pub(crate) fn faults(&self, faults: &Value) {
+        fs::write(self.root.path().join("faults.json"), faults.to_string()).expect("written");
+    }
+
+    /// Every call since the last time this was asked.
+    pub(crate) fn calls(&self) -> Vec<Value> {
+        let file = self.root.path().join("journal.jsonl");
+        let text = fs::read_to_string(&file).unwrap_or_default();
+        fs::write(&file, "").expect("emptied");
+        text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// The names of the calls that change something, in order.
+    pub(crate) fn changes(&self) -> Vec<String> {
+        const CHANGE: [&str; 5] =
+            ["AppPublish", "FunctionCreate", "AppStop", "AppRollback", "ImageGetOrCreate"];
+        let calls = self.calls().into_iter();
+        let names = calls.filter_map(|call| call["rpc"].as_str().map(str::to_owned));
+        names.filter(|name| CHANGE.contains(&name.as_str())).collect()
+    }
+}
+
+fn launch(python: &PathBuf, root: &std::path::Path) -> (Child, u16) {
+    let program =
+        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/support/modal/control_plane.py");
+    let port_file = root.join("port");
+    let _ = fs::remove_file(&port_file);
+    let log = fs::File::create(root.join("double.log")).expect("a log");
+    let child = Command::new(python)
+        .arg(program)
+        .args(["--root".as_ref(), root.as_os_str()])
+        .args(["--port-file".as_ref(), port_file.as_os_str()])
+        .args(["--faults".as_ref(), root.join("faults.json").as_os_str()])
+        .env("PYTHONDONTWRITEBYTECODE", "1")
+        .stdin(Stdio::null())
+        .stdout(log.try_clone().expect("a log"))
+        .stderr(log)
+        .spawn()
+        .expect("the double");
+    let began = Instant::now();
+    loop {
+        let port = fs::read_to_string(&port_file).ok().and_then(|text| text.trim().parse().ok());
+        if let Some(port) = port {
+            return (child, port);
+        }
+        assert!(
+            began.elapsed() < Duration::from_secs(30),
+            "the double did not start: {}",
+            fs::read_to_string(root.join("double.log")).unwrap_or_default()
+        );
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+impl Drop for ModalDouble {
+    fn drop(&mut self) {
+        // It ends what it started when it is asked to end.
+        if let Ok(id) = i32::try_from(self.child.id()) {
+            let _ = nix::sys::signal::kill(
+                nix::unistd::Pid::from_raw(id),
+                nix::sys::signal::Signal::SIGTERM,
+            );
+        }
+        let began = Instant::now();
+        while began.elapsed() < Duration::from_secs(10) {
+            if matches!(self.child.try_wait(), Ok(Some(_))) {
+                return;
+            }
+            std::thread::sleep(Duration::from_millis(50));
+        }
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+    }
+}
+
+/// A project whose model is on a double of a hub, and is served on a double of Modal.
+pub(crate) struct Remote {
+    pub(crate) modal: ModalDouble,
+    pub(crate) hubbed: Hubbed,
+}
+
+impl Remote {
+    /// `None`, loudly, when a part of it can't be had.
+    pub(crate) fn new() -> Option<Self> {
+        let modal = ModalDouble::start()?;
+        let mut hubbed = Hubbed::new()?;
+        let project = &mut hubbed.project;
+        project.append(
+            "goatbuild.toml",
+            "\n[target.modal]\nenvironment = \"goat\"\nworkspace = \"phare\"\n",
+        );
+        project.variable("MODAL_SERVER_URL", &modal.url());
+        project.variable("MODAL_TOKEN_ID", "ak-test");
+        project.variable("MODAL_TOKEN_SECRET", "as-test");
+        project.variable("MODAL_CONFIG_PATH", "/nonexistent/modal.toml");
+        project.edit(SPEC, "image = \"tiny\"\n", "image = \"tiny\"\ntarget = \"modal\"\n");
+        modal.faults(&json!({}));
+        Some(Self { modal, hubbed })
+    }
+}

@@ -1,0 +1,163 @@
+"""Web endpoints: a loopback port for each label, and a relay from there into the function's container.
+
+One request a connection: `Connection: close` is put into it, so that what is under way can be counted and a
+container without requests found. Bytes are passed on as they come, so streams work.
+"""
+
+import asyncio
+import sys
+import time
+
+from modal_proto import api_pb2
+
+from state import State
+
+_HEAD_BYTES = 1 << 16
+_CHUNK_BYTES = 1 << 16
+_HEAD_SECONDS = 60
+
+
+class Refused(Exception):
+    """A request gets this answer instead of one from a container."""
+
+    def __init__(self, status: str, text: str):
+        super().__init__(text)
+        self.status, self.text = status, text
+
+
+def _parse(head: bytes) -> tuple[list[bytes], dict[str, str]]:
+    lines = head.rstrip(b"\r\n").split(b"\r\n")
+    pairs = (line.decode("latin-1").partition(":") for line in lines[1:])
+    return lines, {name.strip().lower(): value.strip() for name, _, value in pairs}
+
+
+def _closing(lines: list[bytes], headers: dict[str, str]) -> bytes:
+    """The head of a request with its connection closed afterwards, unless it asks for an upgrade."""
+    if "upgrade" not in headers:
+        lines = [line for line in lines if not line.lower().startswith((b"connection:", b"keep-alive:"))]
+        lines.append(b"Connection: close")
+    return b"\r\n".join(lines) + b"\r\n\r\n"
+
+
+class Web:
+    def __init__(self, state: State):
+        self._state = state
+        self._servers: dict[str, asyncio.Server] = {}
+        # Set once both exist: containers need the functions, which need the URLs.
+        self.containers = None
+        self.functions = None
+
+    async def open(self, label: str) -> str:
+        """Listens for a label, on the port it always had; returns the URL."""
+        row = self._state.data["labels"][label]
+        if label not in self._servers:
+
+            async def serve(reader, writer):
+                await self._serve(label, reader, writer)
+
+            try:
+                server = await asyncio.start_server(serve, "127.0.0.1", row["port"], limit=_HEAD_BYTES)
+            except OSError as error:
+                print(f"modal double: port {row['port']} of {label} is taken ({error}): a new one", file=sys.stderr)
+                server = await asyncio.start_server(serve, "127.0.0.1", 0, limit=_HEAD_BYTES)
+            self._servers[label] = server
+            row["port"] = server.sockets[0].getsockname()[1]
+            row["loopback"] = f"http://127.0.0.1:{row['port']}"
+            self._state.touch()
+        return row["loopback"]
+
+    async def open_all(self) -> None:
+        for label in self._state.data["labels"]:
+            await self.open(label)
+
+    async def _serve(self, label: str, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        try:
+            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), _HEAD_SECONDS)
+            lines, headers = _parse(head)
+            function_id, function = self._function(label)
+            self._authorize(function, headers)
+            container = await self._container(function_id, function)
+            container.connections += 1
+            try:
+                seconds = function.timeout_secs
+                await asyncio.wait_for(self._relay(container, _closing(lines, headers), reader, writer), seconds)
+            finally:
+                container.connections -= 1
+                container.touch()
+        except Refused as refused:
+            body = refused.text.encode()
+            head = f"HTTP/1.1 {refused.status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+            writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
+        except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
+            pass
+        finally:
+            writer.close()
+
+    def _function(self, label: str) -> tuple[str, api_pb2.Function]:
+        row = self._state.data["labels"][label]
+        app = self._state.data["apps"][row["app_id"]]
+        live = (api_pb2.APP_STATE_DEPLOYED, api_pb2.APP_STATE_EPHEMERAL, api_pb2.APP_STATE_DETACHED)
+        function_id = self.functions.published(row["app_id"]).get(row["function"])
+        if app["state"] not in live or function_id is None:
+            raise Refused("404 Not Found", "modal-http: app for invoked web endpoint is stopped")
+        function = self.functions.live(function_id).ranked_functions[0].function
+        if function.webhook_config.type != api_pb2.WEBHOOK_TYPE_WEB_SERVER:
+            raise Refused("501 Not Implemented", "the control plane double serves only @modal.web_server")
+        return function_id, function
+
+    def _authorize(self, function: api_pb2.Function, headers: dict[str, str]) -> None:
+        if not function.webhook_config.requires_proxy_auth:
+            return
+        key, secret = headers.get("modal-key"), headers.get("modal-secret")
+        if not key or not secret:
+            raise Refused("401 Unauthorized", "modal-http: missing credentials for proxy authorization")
+        if self._state.proxy_tokens().get(key) != secret:
+            raise Refused("401 Unauthorized", "modal-http: invalid credentials for proxy authorization")
+
+    async def _container(self, function_id: str, function: api_pb2.Function):
+        """A container that is ready, started if there is none."""
+        running = self.containers.of_function(function_id)
+        if not running:
+            self.containers.ensure(function_id, 1)
+            running = self.containers.of_function(function_id)
+        container = running[0]
+        end = time.monotonic() + container.startup_seconds + 30
+        while not container.ready and not container.ended.is_set() and time.monotonic() < end:
+            await asyncio.sleep(0.02)
+        if not container.ready or container.ended.is_set():
+            raise Refused("503 Service Unavailable", f"modal-http: container failed to start: {container.failure}")
+        return container
+
+    async def _relay(self, container, head: bytes, reader, writer) -> None:
+        back_reader, back_writer = await container_connection(container)
+
+        async def pump(source: asyncio.StreamReader, target: asyncio.StreamWriter) -> None:
+            while chunk := await source.read(_CHUNK_BYTES):
+                target.write(chunk)
+                await target.drain()
+
+        async def upwards() -> None:
+            await pump(reader, back_writer)
+            back_writer.write_eof()
+
+        up = None
+        try:
+            back_writer.write(head)
+            up = asyncio.create_task(upwards())
+            await pump(back_reader, writer)
+        finally:
+            if up is not None:
+                up.cancel()
+                await asyncio.gather(up, return_exceptions=True)
+            back_writer.close()
+
+
+async def container_connection(container):
+    """A connection to the container's server, through the relay in its network unless it has none of its own."""
+    if (container.directory / "shared-network").exists():
+        return await asyncio.open_connection("127.0.0.1", container.web_port)
+    for _ in range(100):
+        if container.web_socket.exists():
+            break
+        await asyncio.sleep(0.02)
+    return await asyncio.open_unix_connection(str(container.web_socket))
