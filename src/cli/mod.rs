@@ -18,6 +18,7 @@ mod inspect;
 mod lock;
 mod plan;
 mod reach;
+mod render;
 mod saved;
 mod schema;
 mod session;
@@ -154,6 +155,8 @@ enum Command {
     Check,
     /// Print every effective value of a model and where it came from
     Show(inspect::ShowArgs),
+    /// Print the program that serves a model on Modal
+    Render(render::RenderArgs),
     /// Show what would run, and why
     Plan(plan::PlanArgs),
     /// Run what is stale, and nothing else
@@ -298,6 +301,7 @@ async fn dispatch(
         Command::Lock(arguments) => lock::run(global, &arguments).await,
         Command::Check => check::run(global).await,
         Command::Show(arguments) => inspect::show(global, &arguments).await,
+        Command::Render(arguments) => render::run(global, &arguments).await,
         Command::Plan(arguments) => plan::run(global, &arguments).await,
         Command::Apply(arguments) => apply::run(global, &arguments, interrupt).await,
         Command::Why(arguments) => inspect::why(global, &arguments).await,

@@ -362,12 +362,29 @@ pub struct Serve {
     pub timeout: Duration,
     /// How long a start may take.
     pub startup_timeout: Duration,
+    /// How many replicas, and where. Modal only.
+    pub replicas: Replicas,
     /// No compilation: a faster start, slower tokens.
     pub fast_boot: bool,
     /// Whether caches are warmed before a deploy.
     pub warmup: When,
     /// Whether a deployment is tried out.
     pub smoke: When,
+}
+
+/// How many replicas of a model there are, and where; what isn't said is the target's own choice.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replicas {
+    /// As many stay up though nobody asks anything.
+    pub min: Option<u32>,
+    /// More are never up.
+    pub max: Option<u32>,
+    /// As many more than are busy are kept up while there are requests.
+    pub buffer: Option<u32>,
+    /// The region, such as `us-east`.
+    pub region: Option<String>,
+    /// The provider, such as `aws`.
+    pub cloud: Option<String>,
 }
 
 /// Whether an optional step takes place.

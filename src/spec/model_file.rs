@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::context::{Spot, Text};
 use super::model::{
     CommandEngine, Draft, Engine, EngineName, GatewayEntry, Hardware, HubSource, Model,
-    ModelSource, Serve, TargetKind, When, is_commit,
+    ModelSource, Replicas, Serve, TargetKind, When, is_commit,
 };
 use super::name::{ImageName, ModelName};
 use super::path::inside;
@@ -327,6 +327,7 @@ fn serve(mut table: Table<'_, '_>, name: &str) -> Option<Serve> {
     let scaledown_window = duration("scaledown-window", 5 * 60);
     let timeout = duration("timeout", 60 * 60);
     let startup_timeout = duration("startup-timeout", 10 * 60);
+    let replicas = replicas(&mut table);
     let fast_boot = table.boolean("fast-boot", false);
     let when = [("auto", When::Auto), ("never", When::Never)];
     let warmup = table.choice("warmup", &when);
@@ -339,10 +340,40 @@ fn serve(mut table: Table<'_, '_>, name: &str) -> Option<Serve> {
         scaledown_window,
         timeout,
         startup_timeout,
+        replicas,
         fast_boot,
         warmup,
         smoke,
     })
+}
+
+fn replicas(table: &mut Table<'_, '_>) -> Replicas {
+    /// More than Modal gives anybody.
+    const MOST: i64 = 1001;
+    let mut count = |key, least| {
+        let (count, _) = table.integer(key, least..MOST)?;
+        u32::try_from(count).ok()
+    };
+    let (min, max, buffer) =
+        (count("min-containers", 0), count("max-containers", 1), count("buffer-containers", 0));
+    let mut text = |key| {
+        let text = table.string(key)?;
+        if text.value.is_empty()
+            || !text.value.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
+        {
+            table.bad(key, &quoted(text.value), "letters, digits and -", &text.spot);
+            return None;
+        }
+        Some(text.value.to_owned())
+    };
+    let (region, cloud) = (text("region"), text("cloud"));
+    if let (Some(min), Some(max)) = (min, max)
+        && min > max
+    {
+        let spot = table.spot.clone();
+        table.bad("max-containers", &max.to_string(), "no fewer than `min-containers`", &spot);
+    }
+    Replicas { min, max, buffer, region, cloud }
 }
 
 /// A printable text without spaces or quotes: what requests call a model.

@@ -7,6 +7,7 @@ mod deploy;
 mod gateway;
 mod image;
 mod modal_image;
+mod programs;
 mod pulled;
 mod push;
 mod python;
@@ -28,6 +29,7 @@ use crate::step::{Input, Inputs, Step, StepError, StepId};
 use crate::targets::Snapshot;
 use crate::workspace::SharedWorkspace;
 use deploy::ImageInput;
+pub use programs::programs;
 pub use started::Started;
 
 /// Compiles a project into its DAG, without the models whose images are not locked: only who asks

@@ -45,7 +45,7 @@ impl ModalImage {
     }
 
     /// The image as Modal's client is told of it.
-    fn description(&self) -> ImageDescription {
+    pub(super) fn description(&self) -> ImageDescription {
         let locked = self.locked();
         let (base, packages) = match &self.described.base {
             Base::Debian { packages, .. } => ("debian-slim".to_owned(), packages.as_slice()),

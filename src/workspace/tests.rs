@@ -15,6 +15,7 @@ fn open(root: &Path) -> Workspace {
         patience: Patience::default(),
         mirrors: Mirrors::default(),
         credentials: Vec::new(),
+        modal: crate::targets::modal::Credentials::default(),
         hub: || panic!("no hub is asked"),
     };
     let project = project::read(&sources, None).expect("a project without mistakes");

@@ -4,6 +4,9 @@
 #![cfg(target_os = "linux")]
 
 mod apply;
+mod drift;
+mod faults;
+mod programs;
 
 #[path = "../support/mod.rs"]
 mod support;

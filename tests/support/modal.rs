@@ -147,4 +147,21 @@ impl Remote {
         modal.faults(&json!({}));
         Some(Self { modal, hubbed })
     }
+
+    /// Runs Modal's own command line, as somebody beside goatbuild would; gives its output.
+    #[track_caller]
+    pub(crate) fn client(&self, arguments: &[&str]) -> String {
+        let output = Command::new(&self.modal.python)
+            .args(["-m", "modal"])
+            .args(arguments)
+            .env("MODAL_SERVER_URL", self.modal.url())
+            .env("MODAL_TOKEN_ID", "ak-test")
+            .env("MODAL_TOKEN_SECRET", "as-test")
+            .env("MODAL_CONFIG_PATH", "/nonexistent/modal.toml")
+            .stdin(Stdio::null())
+            .output()
+            .expect("the client");
+        assert!(output.status.success(), "{arguments:?}: {output:?}");
+        String::from_utf8(output.stdout).expect("text")
+    }
 }

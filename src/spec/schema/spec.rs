@@ -193,6 +193,25 @@ fn serve() -> Value {
             ("timeout", duration("1h", "How long one request may take.")),
             ("startup-timeout", duration("10m", "How long a start may take.")),
             (
+                "min-containers",
+                integer(
+                    0,
+                    1000,
+                    "As many replicas stay up though nobody asks anything. Modal only.",
+                ),
+            ),
+            ("max-containers", integer(1, 1000, "More replicas are never up. Modal only.")),
+            (
+                "buffer-containers",
+                integer(
+                    0,
+                    1000,
+                    "As many more replicas than are busy are kept up under load. Modal only.",
+                ),
+            ),
+            ("region", pattern("^[A-Za-z0-9-]+$", "The region, such as `us-east`. Modal only.")),
+            ("cloud", pattern("^[A-Za-z0-9-]+$", "The provider, such as `aws`. Modal only.")),
+            (
                 "fast-boot",
                 with_default(false, boolean("No compilation: a faster start, slower tokens.")),
             ),

@@ -30,7 +30,7 @@ use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::HashCache;
 use crate::plan::{PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
-use crate::spec::{Gpu, ModalTarget, Model, Project, TargetKind, Volume};
+use crate::spec::{Gpu, ModalTarget, Model, Project, Replicas, TargetKind, Volume};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
 use address::Address;
@@ -231,6 +231,13 @@ impl Target for Modal {
             .field("modal.app", self.app(model.name.as_str()))
             .field("modal.runtime", app::RUNTIME)
             .field("serve.startup-timeout", format_args!("{:?}", model.serve.startup_timeout));
+        let Replicas { min, max, buffer, region, cloud } = &model.serve.replicas;
+        fingerprint
+            .optional("serve.min-containers", *min)
+            .optional("serve.max-containers", *max)
+            .optional("serve.buffer-containers", *buffer)
+            .optional("serve.region", region.as_ref())
+            .optional("serve.cloud", cloud.as_ref());
     }
 
     async fn check(&self, what: &[String]) -> Result<(), StepError> {

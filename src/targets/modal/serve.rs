@@ -1,6 +1,7 @@
 //! Images, compile caches and deployments at Modal.
 
 use std::collections::BTreeMap;
+use std::path::PathBuf;
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -146,8 +147,8 @@ impl Modal {
             "gpu": gpu(model),
             "cpu": null,
             "memory_mib": null,
-            "region": null,
-            "cloud": null,
+            "region": model.serve.replicas.region,
+            "cloud": model.serve.replicas.cloud,
             "port": PORT,
             "command": (deployment.command)(&deployment.served_name, "0.0.0.0", PORT),
             "served_name": deployment.served_name,
@@ -187,14 +188,51 @@ impl Modal {
         }
         data["app"] = self.app(&deployment.model).into();
         data["secrets"] = json!([]);
-        data["min_containers"] = Value::Null;
-        data["max_containers"] = Value::Null;
-        data["buffer_containers"] = Value::Null;
+        data["min_containers"] = json!(serve.replicas.min);
+        data["max_containers"] = json!(serve.replicas.max);
+        data["buffer_containers"] = json!(serve.replicas.buffer);
         data["scaledown_window"] = serve.scaledown_window.as_secs().into();
         data["timeout"] = serve.timeout.as_secs().into();
         data["max_inputs"] = serve.max_inputs.into();
         data["proxy_auth"] = false.into();
         (format!("Serves {} on Modal.", deployment.model), data)
+    }
+
+    /// The programs of a model as they would be run, with their paths among them. `image` is built
+    /// by them, where it isn't one that Modal has.
+    pub fn programs(
+        &self,
+        deployment: &Deployment,
+        image: Option<&ImageDescription>,
+    ) -> Vec<(PathBuf, String)> {
+        let image = image.map(ImageDescription::data);
+        let mut programs = vec![(Program::Serve, self.serving(deployment))];
+        programs.extend(
+            deployment.warm_cache.map(|key| (Program::Warmup, self.warming(deployment, &key))),
+        );
+        let rendered = programs.into_iter().map(|(program, (about, mut data))| {
+            if let Some(image) = &image {
+                data["image"] = image.clone();
+            }
+            let path = PathBuf::from(&deployment.model).join(program.file());
+            (path, program.render(&about, &data))
+        });
+        rendered.collect()
+    }
+
+    /// The program that fills a model's caches, and what it says of itself.
+    fn warming(&self, deployment: &Deployment, key: &Key) -> (String, Value) {
+        let mut data = self.data(deployment);
+        let caches = CACHES.map(|name| {
+            let volume = self.volume(name);
+            json!({"volume": volume.name, "at": volume.mount, "filled": format!("{WARMED}/{name}")})
+        });
+        data["caches"] = caches.into_iter().collect();
+        data["app"] = self.helper(&format!("warmup-{}", deployment.model)).into();
+        data["key"] = key.to_string().into();
+        data["health"] = deployment.health.clone().into();
+        data["factors"] = deployment.cache_factors.map_or(Value::Null, Into::into);
+        (format!("Fills the compile caches of {} on Modal.", deployment.model), data)
     }
 
     /// Fills the compile caches of a model, on the GPU that it is served on.
@@ -203,17 +241,7 @@ impl Modal {
         deployment: &Deployment,
         task: &Task,
     ) -> Result<Outcome, StepError> {
-        let mut data = self.data(deployment);
-        let caches = CACHES.map(|name| {
-            let volume = self.volume(name);
-            json!({"volume": volume.name, "at": volume.mount, "filled": format!("{WARMED}/{name}")})
-        });
-        data["caches"] = caches.into_iter().collect();
-        data["app"] = self.helper(&format!("warmup-{}", deployment.model)).into();
-        data["key"] = task.key.to_string().into();
-        data["health"] = deployment.health.clone().into();
-        data["factors"] = deployment.cache_factors.map_or(Value::Null, Into::into);
-        let about = format!("Fills the compile caches of {} on Modal.", deployment.model);
+        let (about, data) = self.warming(deployment, &task.key);
         let file = Program::Warmup.write(&self.programs.join(&deployment.model), &about, &data)?;
         task.reporter.message("starting the engine twice");
         let what = format!("warmup:{}", deployment.model);

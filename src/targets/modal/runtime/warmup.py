@@ -144,7 +144,7 @@ def flat(value: Any, name: str = "") -> dict[str, str]:
     """The leaves of nested objects, by dotted name."""
     if not isinstance(value, dict):
         return {name: json.dumps(value, sort_keys=True)}
-    leaves = {}
+    leaves: dict[str, str] = {}
     for key, below in value.items():
         leaves |= flat(below, f"{name}.{key}" if name else key)
     return leaves

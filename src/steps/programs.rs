@@ -1,0 +1,79 @@
+//! The programs with which a model is served at Modal, without running any step.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use super::deploy::{ImageInput, Serving};
+use super::modal_image::ModalImage;
+use super::{compile_images, warmup, weights};
+use crate::engines;
+use crate::event::Reporter;
+use crate::spec::{Model, When};
+use crate::step::{Edge, Inputs, Observation, Step, StepError, StepId, Wanted};
+use crate::workspace::SharedWorkspace;
+
+/// The programs of a model that Modal serves: each as it would be run, with its path among them.
+///
+/// An image that Modal has not built yet, or that `anywhere` is not to be taken from this workspace,
+/// is described instead of named.
+pub fn programs(
+    workspace: &SharedWorkspace,
+    model: &Arc<Model>,
+    anywhere: bool,
+    reporter: &Reporter,
+) -> Result<Vec<(PathBuf, String)>, StepError> {
+    let mut steps: Vec<Arc<dyn Step>> = Vec::new();
+    let images = compile_images(workspace, &mut steps);
+    let placed = weights::compile(workspace, reporter, &mut steps)?;
+    let place = (model.image.value.clone(), model.target);
+    let Some(image) = images.get(&place).cloned() else {
+        panic!("BUG: {} was not locked", model.image.value)
+    };
+    let serving = Serving {
+        workspace: Arc::clone(workspace),
+        model: Arc::clone(model),
+        weights: placed[&(model.target, &model.source)].clone(),
+        draft: model.draft.as_ref().map(|draft| placed[&(model.target, &draft.source)].clone()),
+        image,
+    };
+    let inputs = known(&serving, &steps);
+    let is_warmed =
+        engines::engine(model.engine.name).compiles(model) && model.serve.warmup == When::Auto;
+    let warm = is_warmed.then(|| warmup::describe(&serving, &inputs).key());
+    let deployment = serving.deployment(&inputs, warm);
+    let described = match &serving.image {
+        ImageInput::AtModal(step) if anywhere || deployment.image.is_empty() => {
+            let name = step.name();
+            Some(ModalImage::new(workspace, &model.image.value, name, &[]).description())
+        }
+        _ => None,
+    };
+    Ok(workspace.modal().programs(&deployment, described.as_ref()))
+}
+
+/// The facts that a model's steps would take, as far as they are known; empty where they are not.
+fn known(serving: &Serving, steps: &[Arc<dyn Step>]) -> Inputs {
+    let fact = |id: &StepId, name: &str| {
+        let step = steps.iter().find(|step| step.id() == id)?;
+        if let Some(value) = step.predict().remove(name) {
+            return Some(value);
+        }
+        let nothing = Inputs::default();
+        // What takes from others is known once those have run.
+        let key = step.inputs().is_empty().then(|| step.describe(&nothing).key())?;
+        match step.observe(Some(Wanted { key: &key, inputs: &nothing })) {
+            Observation::Present { mut facts, .. } => facts.remove(name),
+            _ => None,
+        }
+    };
+    let mut inputs = Inputs::default();
+    for input in serving.inputs() {
+        if let Edge::Consumes(names) = input.edge {
+            for name in names {
+                let value = fact(&input.step, name).unwrap_or_default();
+                inputs.insert(&input.step, name, &value);
+            }
+        }
+    }
+    inputs
+}

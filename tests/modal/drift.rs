@@ -1,0 +1,87 @@
+//! What others do at Modal.
+
+use std::fs;
+
+use super::Remote;
+use super::support::hubbed::SPEC;
+
+const APP: &str = "table-4c19d2-tiny";
+
+/// An app that somebody deploys by hand.
+const BY_HAND: &str = "
+import modal
+app = modal.App('by-hand')
+@app.function()
+@modal.web_server(8000)
+def serve():
+    import subprocess
+    subprocess.Popen(['python', '-m', 'http.server', '8000'])
+";
+
+fn deploy_by_hand(remote: &Remote) {
+    let file = remote.hubbed.home.path().join("by_hand.py");
+    fs::write(&file, BY_HAND).unwrap();
+    remote.client(&["deploy", "--env", "goat", "--name", APP, file.to_str().unwrap()]);
+}
+
+#[test]
+fn what_others_did_to_an_app_of_ours_is_drift() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    project.apply("--yes").ran();
+
+    deploy_by_hand(&remote);
+    let plan = project.plan("");
+    assert_eq!(plan.why("deploy:tiny"), ["drift version"]);
+    let reason = &plan.step("deploy:tiny")["reasons"][0];
+    assert_eq!(reason["old"], "v1");
+    assert!(reason["new"].as_str().unwrap().starts_with("v2 by "), "{reason}");
+    assert_eq!(project.apply("--yes").ran(), ["deploy:tiny", "smoke:tiny"]);
+
+    remote.client(&["app", "stop", "--env", "goat", APP, "--yes"]);
+    let plan = project.plan("");
+    assert_eq!(plan.why("deploy:tiny"), ["drift app"]);
+    project.apply("--yes").ran();
+
+    // All that goatbuild keeps is gone with the volume; the app tells itself whose it is.
+    remote.client(&["volume", "delete", "--env", "goat", "table-4c19d2-model-cache", "--yes"]);
+    let plan = project.plan("");
+    assert_eq!(plan.why("deploy:tiny")[0], "drift record");
+    assert_eq!(plan.step("weights:acme/tiny")["action"], "run");
+    remote.modal.calls();
+    let ran = project.apply("--yes").ran();
+    assert!(ran.contains(&"weights:acme/tiny".to_owned()), "{ran:?}");
+    assert_eq!(project.plan("").ids("run"), [] as [&str; 0]);
+}
+
+#[test]
+fn an_app_of_somebody_else_is_taken_over_only_when_asked_to() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    deploy_by_hand(&remote);
+    let plan = project.plan("");
+    assert_eq!(plan.ids("conflict"), ["deploy:tiny"]);
+    let reason = &plan.step("deploy:tiny")["reasons"][0];
+    let owner = reason["field"].as_str().unwrap();
+    assert!(owner.starts_with("the app table-4c19d2-tiny, deployed as v1 by "), "{owner}");
+    remote.modal.calls();
+    assert_eq!(project.apply("--yes").code, 3);
+    assert_eq!(remote.modal.changes(), [] as [&str; 0]);
+
+    let ran = project.apply("--yes --adopt tiny").ran();
+    assert!(ran.contains(&"deploy:tiny".to_owned()), "{ran:?}");
+    // Without a stop between.
+    assert!(!remote.modal.changes().contains(&"AppStop".to_owned()));
+    assert_eq!(project.plan("").ids("conflict"), [] as [&str; 0]);
+}
+
+#[test]
+fn a_deployment_after_the_plan_is_not_replaced() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    project.apply("--yes").ran();
+    project.append(SPEC, "\n[serve]\nscaledown-window = \"7m\"\n");
+    project.run("plan -o edit.plan").exits(0);
+    deploy_by_hand(&remote);
+    project.run("apply edit.plan").exits(3).says(&["deploy:tiny"]);
+}

@@ -1,0 +1,124 @@
+//! What goes wrong at Modal, and what is left then.
+
+use std::time::{Duration, Instant};
+
+use serde_json::json;
+
+use super::Remote;
+use super::support::hubbed::{SPEC, TOKEN};
+
+const APP: &str = "table-4c19d2-tiny";
+
+#[test]
+fn without_credentials_a_plan_says_what_nobody_looked_at_and_an_apply_fails_at_once() {
+    let Some(mut remote) = Remote::new() else { return };
+    let project = &mut remote.hubbed.project;
+    project.variable("MODAL_TOKEN_ID", "");
+    let plan = project.plan("");
+    assert_eq!(plan.ids("fresh"), [] as [&str; 0]);
+    for step in plan.0["steps"].as_array().unwrap() {
+        let at_modal = step["kind"] != "gateway";
+        assert_eq!(step["observed"], !at_modal, "{step}");
+    }
+    project.run("plan").exits(0).says(&["no credentials for Modal", "modal token new"]);
+    project.run("apply --yes").exits(1).says(&["goatbuild::modal::no_credentials"]);
+    project.run("plan --require-observed").exits(3);
+    assert_eq!(remote.modal.calls(), [] as [serde_json::Value; 0]);
+}
+
+#[test]
+fn nobody_is_asked_where_nobody_can_answer() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    remote.modal.calls();
+    project.run("apply").exits(64).says(&["this deploys tiny", "--yes"]);
+    assert_eq!(remote.modal.changes(), [] as [&str; 0]);
+    project.edit(SPEC, "[engine]", "[hardware]\ngpu = \"H100\"\n\n[engine]");
+    // A start may take ten minutes, requests ten more, and the replica stays for five.
+    project.run("apply --yes --max-cost 1.6").exits(3).says(&[
+        "this may cost up to $1.65",
+        "--max-cost allows $1.60",
+        "smoke:tiny $1.65",
+    ]);
+    assert_eq!(remote.modal.changes(), [] as [&str; 0]);
+}
+
+#[test]
+fn modal_s_own_refusals_say_what_to_do() {
+    let Some(mut remote) = Remote::new() else { return };
+    let project = &mut remote.hubbed.project;
+    project.edit("goatbuild.toml", "workspace = \"phare\"", "workspace = \"other\"");
+    project
+        .run("apply --yes")
+        .exits(1)
+        .says(&["the workspace phare, and the project is for other", "MODAL_PROFILE"]);
+    project.edit("goatbuild.toml", "workspace = \"other\"", "");
+    remote.modal.faults(&json!({"image_build_failure": "no space left on builder"}));
+    project
+        .run("apply --yes --only image:tiny")
+        .exits(1)
+        .says(&["image:tiny", "no space left on builder"]);
+    remote.modal.faults(&json!({}));
+    project.append("goatbuild.toml", "hf-secret = \"nowhere\"\n");
+    project.run("apply --yes").exits(1).says(&["nowhere", "modal secret create"]);
+    project.edit("goatbuild.toml", "hf-secret = \"nowhere\"\n", "");
+    project.variable("MODAL_TOKEN_SECRET", "as-wrong");
+    project.run("plan").exits(0).says(&["Modal refused the credentials"]);
+    project.run("apply --yes").exits(3).says(&["Modal refused the credentials"]);
+    project.variable("MODAL_TOKEN_SECRET", "as-test");
+    project.variable("MODAL_SERVER_URL", "http://127.0.0.1:9");
+    let began = Instant::now();
+    project.run("apply --yes").exits(3).says(&["Modal could not be reached"]);
+    assert!(began.elapsed() < Duration::from_secs(50));
+}
+
+#[test]
+fn a_death_in_the_middle_of_a_deployment_is_taken_up() {
+    let Some(mut remote) = Remote::new() else { return };
+    for action in ["die_before", "die_after"] {
+        remote
+            .modal
+            .faults(&json!({"rules": [{"rpc": "AppPublish", "app": APP, "action": action}]}));
+        let failed = remote.hubbed.project.apply("--yes");
+        assert_eq!(failed.code, 1, "{action}: {}", failed.stderr);
+        assert_eq!(failed.ids("failed"), ["deploy:tiny"], "{action}: {}", failed.stderr);
+        remote.modal.faults(&json!({}));
+        remote.modal.restart();
+        let url = remote.modal.url();
+        remote.hubbed.project.variable("MODAL_SERVER_URL", &url);
+        let project = &remote.hubbed.project;
+        let ran = project.apply("--yes").ran();
+        assert!(ran.contains(&"deploy:tiny".to_owned()), "{action}: {ran:?}");
+        assert_eq!(project.plan("").ids("run"), [] as [&str; 0], "{action}");
+        // As an undisturbed apply would have left it: one version.
+        let history = remote.client(&["app", "history", "--env", "goat", "--json", APP]);
+        let versions: Vec<serde_json::Value> = serde_json::from_str(&history).unwrap();
+        assert_eq!(versions.len(), 1, "{action}: {history}");
+        project.run("destroy tiny --yes").exits(0);
+    }
+}
+
+#[test]
+fn gated_weights_are_fetched_with_the_secret_that_only_their_function_has() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    project.run("lock").exits(0);
+    remote.hubbed.hub.restrict(TOKEN, true);
+    let place = "apply --yes --only weights:acme/tiny";
+    project.run(place).exits(1).says(&["goatbuild::modal::weights", "hf-secret"]);
+    project.append("goatbuild.toml", "hf-secret = \"hub\"\n");
+    let pair = format!("HF_TOKEN={TOKEN}");
+    remote.client(&["secret", "create", "--env", "goat", "hub", &pair]);
+    project.run(place).exits(1).says(&["ask for access", "the Modal secret hub"]);
+    remote.hubbed.hub.restrict(TOKEN, false);
+    project.run(place).exits(0);
+    remote.modal.calls();
+    project.apply("--yes").ran();
+    let calls = remote.modal.calls();
+    let serve = calls.iter().find(|call| call["rpc"] == "FunctionCreate").unwrap();
+    assert!(!serve.to_string().contains("hub"), "{serve}");
+    for file in walkdir::WalkDir::new(project.root()).into_iter().flatten() {
+        let bytes = std::fs::read(file.path()).unwrap_or_default();
+        assert!(!bytes.windows(TOKEN.len()).any(|it| it == TOKEN.as_bytes()), "{file:?}");
+    }
+}

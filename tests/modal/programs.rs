@@ -1,0 +1,48 @@
+//! The programs that Modal runs, read by tools that nobody here wrote.
+
+use std::path::Path;
+use std::process::Command;
+
+use super::Remote;
+use super::support::peers;
+
+/// Runs the tool below a directory of programs; what it says, when it has something to say.
+fn complaints(venv: &Path, tool: &[&str], directory: &Path) -> Option<String> {
+    let mut command = Command::new(venv.join("bin/python"));
+    let output = command.arg("-m").args(tool).arg(".").current_dir(directory).output().unwrap();
+    (!output.status.success()).then(|| String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn rendered_programs_are_clean_and_deploy_without_goatbuild() {
+    let Some(remote) = Remote::new() else { return };
+    let Some(venv) = peers::venv("ruff-mypy", &["ruff==0.14.9", "mypy==1.19.1", "modal==1.6.4"])
+    else {
+        return;
+    };
+    let project = &remote.hubbed.project;
+    project.edit(
+        super::support::hubbed::SPEC,
+        "name = \"command\"",
+        "name = \"command\"\ncompiles = true",
+    );
+    let out = remote.hubbed.home.path().join("programs");
+    project.run(&format!("render tiny -o {}", out.display())).exits(0).says(&["modal deploy"]);
+    let programs = out.join("tiny");
+    assert!(programs.join("serve.py").exists() && programs.join("warmup.py").exists());
+    assert_eq!(
+        complaints(
+            &venv,
+            &["ruff", "check", "--select", "E,F,I,B,UP,SIM", "--ignore", "E501"],
+            &programs
+        ),
+        None
+    );
+    assert_eq!(complaints(&venv, &["mypy", "--strict", "--exclude-gitignore"], &programs), None);
+    // The same bytes each time, and nobody else's files are touched.
+    let before = std::fs::read(programs.join("serve.py")).unwrap();
+    project.run(&format!("render tiny -o {}", out.display())).exits(0);
+    assert_eq!(std::fs::read(programs.join("serve.py")).unwrap(), before);
+    std::fs::write(programs.join("serve.py"), "mine\n").unwrap();
+    project.run(&format!("render tiny -o {}", out.display())).exits(64).says(&["did not write it"]);
+}
