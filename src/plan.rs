@@ -13,10 +13,10 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::{Fingerprint, Key};
 use crate::graph::Graph;
-use crate::step::{Class, Edge, Facts, Inputs, Observation, Step, StepId};
+use crate::step::{Class, Edge, Facts, Inputs, Step, StepId};
 
+use judge::judge_early;
 pub use judge::{Verdict, judge};
-use judge::{certain, observation};
 pub use planned_model::{PlannedModel, UsdPerHour};
 pub use reason::{Action, Reason, ReasonKind};
 
@@ -63,6 +63,9 @@ pub struct PlannedStep {
     /// What else people should know of it.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
+    /// Why it is left as it is, whatever its spec wants; only ever with [`Action::Fresh`].
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub held: Option<String>,
     /// What is known of its outcome before the apply.
     #[serde(skip)]
     pub facts: Facts,
@@ -183,6 +186,7 @@ pub fn plan(graph: &Graph, memory: &dyn Memory, unwanted: &[Unwanted], wishes: &
         reasons: vec![Reason::about(ReasonKind::Unwanted, &unwanted.detail)],
         inputs: Vec::new(),
         note: None,
+        held: None,
         facts: Facts::new(),
     }));
     Plan { steps, prune: wishes.prune, models: Vec::new(), warnings: Vec::new() }
@@ -201,31 +205,22 @@ fn plan_step<'a>(
             (Some(key), verdict, observed)
         }
         Err(unknown) => {
-            let seen = observation(step, None, wishes);
-            let observed = !matches!(seen, Some(Observation::Unobserved(_)));
-            let mut verdict = seen.as_ref().and_then(|seen| certain(step, seen, memory, wishes));
-            if wishes.replace.contains(step.id()) && !matches!(verdict, Some(Verdict::Conflict(_)))
-            {
-                verdict = Some(Verdict::Run(vec![Reason::plain(ReasonKind::Replaced)]));
-            }
-            let mut verdict = verdict.unwrap_or_else(|| Verdict::Unknown(Vec::new()));
-            if let Verdict::Run(reasons) | Verdict::Unknown(reasons) = &mut verdict {
-                reasons.push(unknown);
-                if let Some(Observation::Unobserved(Some(why))) = seen {
-                    reasons.push(Reason::about(ReasonKind::Unobserved, why));
-                }
-            }
+            let (verdict, observed) = judge_early(step, unknown, memory, wishes);
             (None, verdict, observed)
         }
     };
+    let held = match &verdict {
+        Verdict::Held { note, .. } => Some(note.clone()),
+        _ => None,
+    };
     let (action, reasons, facts) = match verdict {
-        Verdict::Fresh(facts) => (Action::Fresh, Vec::new(), facts),
+        Verdict::Fresh(facts) | Verdict::Held { facts, .. } => (Action::Fresh, Vec::new(), facts),
         Verdict::Run(reasons) => (Action::Run, reasons, step.predict()),
         Verdict::Unknown(reasons) => (Action::Pending, reasons, step.predict()),
         Verdict::Conflict(reason) => (Action::Conflict, vec![reason], step.predict()),
     };
     // What is not locked yet will make something that the lock does not know.
-    let facts = if step.unlocked().is_some() { Facts::new() } else { facts };
+    let facts = if step.unlocked().is_some() && held.is_none() { Facts::new() } else { facts };
     PlannedStep {
         id: step.id().clone(),
         kind: step.id().kind().to_owned(),
@@ -236,6 +231,7 @@ fn plan_step<'a>(
         reasons,
         inputs: step.inputs().iter().map(|input| input.step.clone()).collect(),
         note: step.head().note.map(str::to_owned),
+        held,
         facts,
     }
 }

@@ -200,6 +200,13 @@ pub enum Observation {
         /// What differs from how it was left.
         changes: Vec<Change>,
     },
+    /// It is ours, and somebody asked that it be left as it is, whatever its spec wants.
+    Held {
+        /// Its facts, complete.
+        facts: Facts,
+        /// What is held, by whom, since when, and how that ends.
+        note: String,
+    },
     /// Somebody else's thing is in its place.
     Foreign {
         /// Who made it and where it is.

@@ -27,6 +27,7 @@ pub(crate) enum Thing {
     Ours { key: Key, facts: Facts },
     Drifted,
     Foreign,
+    Held { facts: Facts },
     Unseen,
 }
 
@@ -260,6 +261,9 @@ impl Step for Fake {
             },
             Some(Thing::Foreign) => {
                 Observation::Foreign { owner: "project x".to_owned(), adoptable: true }
+            }
+            Some(Thing::Held { facts }) => {
+                Observation::Held { facts: facts.clone(), note: "held by ada".to_owned() }
             }
             Some(Thing::Unseen) => Observation::Unobserved(Some("no credentials".to_owned())),
         }

@@ -23,6 +23,8 @@ enum State {
     Running(Fingerprint),
     /// Nothing to do, from the start.
     Standing,
+    /// It is left as it is, whatever its key is.
+    Held,
     /// It might have run, and its inputs turned out to be the same.
     CutOff(Fingerprint),
     /// It ran.
@@ -87,7 +89,7 @@ impl<'a> Schedule<'a> {
                 Action::Conflict => State::Blocked,
                 Action::Fresh => {
                     schedule.facts.insert(id.clone(), planned.facts.clone());
-                    State::Standing
+                    if planned.held.is_some() { State::Held } else { State::Standing }
                 }
                 Action::Run | Action::Pending => {
                     if is_evicted(planned) {
@@ -222,6 +224,10 @@ impl<'a> Schedule<'a> {
                     Verdict::Fresh(facts) => {
                         self.facts.insert(id.clone(), facts);
                         State::CutOff(fingerprint)
+                    }
+                    Verdict::Held { facts, .. } => {
+                        self.facts.insert(id.clone(), facts);
+                        State::Held
                     }
                 }
             }

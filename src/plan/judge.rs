@@ -9,6 +9,13 @@ use crate::step::{Class, Facts, Inputs, Observation, Step, Wanted};
 pub enum Verdict {
     /// It stands, with these facts.
     Fresh(Facts),
+    /// It is left as it is, with these facts, whatever its key is; the note says why.
+    Held {
+        /// Its facts.
+        facts: Facts,
+        /// For people.
+        note: String,
+    },
     /// It has to run.
     Run(Vec<Reason>),
     /// Nobody could look whether it stands, so it is neither certain to run nor fresh.
@@ -54,6 +61,9 @@ pub fn judge(
         reasons
     };
     let seen = observation(step, Some(Wanted { key, inputs }), wishes);
+    if let Some(Observation::Held { facts, note }) = seen {
+        return (*key, Verdict::Held { facts, note }, true);
+    }
     let observed = !matches!(seen, Some(Observation::Unobserved(_)));
     let mut verdict = match seen {
         None => match memory.record(step.id(), key) {
@@ -94,7 +104,34 @@ pub fn judge(
     (*key, verdict, observed)
 }
 
-pub(super) fn observation(
+/// Judges a step of which an input is unknown, and so its key: what to do, and whether its resource
+/// was looked at.
+pub(super) fn judge_early(
+    step: &dyn Step,
+    unknown: Reason,
+    memory: &dyn Memory,
+    wishes: &Wishes,
+) -> (Verdict, bool) {
+    let seen = observation(step, None, wishes);
+    if let Some(Observation::Held { facts, note }) = seen {
+        return (Verdict::Held { facts, note }, true);
+    }
+    let observed = !matches!(seen, Some(Observation::Unobserved(_)));
+    let mut verdict = seen.as_ref().and_then(|seen| certain(step, seen, memory, wishes));
+    if wishes.replace.contains(step.id()) && !matches!(verdict, Some(Verdict::Conflict(_))) {
+        verdict = Some(Verdict::Run(vec![Reason::plain(ReasonKind::Replaced)]));
+    }
+    let mut verdict = verdict.unwrap_or_else(|| Verdict::Unknown(Vec::new()));
+    if let Verdict::Run(reasons) | Verdict::Unknown(reasons) = &mut verdict {
+        reasons.push(unknown);
+        if let Some(Observation::Unobserved(Some(why))) = seen {
+            reasons.push(Reason::about(ReasonKind::Unobserved, why));
+        }
+    }
+    (verdict, observed)
+}
+
+fn observation(
     step: &dyn Step,
     wanted: Option<Wanted<'_>>,
     wishes: &Wishes,
@@ -107,7 +144,7 @@ pub(super) fn observation(
 }
 
 /// What can be said of an effect step whatever its key is.
-pub(super) fn certain(
+fn certain(
     step: &dyn Step,
     seen: &Observation,
     memory: &dyn Memory,
@@ -134,6 +171,6 @@ pub(super) fn certain(
         Observation::Foreign { owner, .. } => {
             Some(Verdict::Conflict(Reason::about(ReasonKind::Foreign, owner)))
         }
-        Observation::Unobserved(_) | Observation::Present { .. } => None,
+        Observation::Unobserved(_) | Observation::Present { .. } | Observation::Held { .. } => None,
     }
 }

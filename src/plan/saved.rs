@@ -146,6 +146,13 @@ pub enum Seen {
     },
     /// Ours, and changed since.
     Drifted(Vec<Change>),
+    /// Ours, and left as it is.
+    Held {
+        /// Its facts.
+        facts: Facts,
+        /// By whom, and since when.
+        note: String,
+    },
     /// Somebody else's.
     Foreign(String),
     /// It was not looked at: the last run's row with this key decides.
@@ -275,6 +282,7 @@ fn seen(
         Observation::Absent => Seen::Absent,
         Observation::Present { key, facts } => Seen::Present { key, facts },
         Observation::Drifted { changes } => Seen::Drifted(changes),
+        Observation::Held { facts, note } => Seen::Held { facts, note },
         Observation::Foreign { owner, .. } => Seen::Foreign(owner),
     })
 }

@@ -20,7 +20,7 @@ pub fn print_markdown(plan: &Plan, project: &str, environment: Option<&str>) {
 
 fn render(plan: &Plan, project: &str, environment: Option<&str>) -> String {
     let (changed, fresh): (Vec<&PlannedStep>, Vec<&PlannedStep>) =
-        plan.steps.iter().partition(|step| step.action != Action::Fresh);
+        plan.steps.iter().partition(|step| step.action != Action::Fresh || step.held.is_some());
     let lines = grouped(&changed, plan);
     // By this, a workflow finds the comment that it wrote before.
     let mut text =

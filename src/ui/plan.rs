@@ -24,7 +24,7 @@ pub fn print_plan(plan: &Plan, verbose: bool) {
 
 /// Prints a plan as news, when there is something to do.
 pub fn print_plan_before_apply(plan: &Plan, verbose: bool) {
-    if verbose || !plan.is_empty() {
+    if verbose || !plan.is_empty() || plan.steps.iter().any(|step| step.held.is_some()) {
         err(format_args!("{}\n", render(plan, verbose)));
     }
 }
@@ -47,7 +47,9 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
     let shown: Vec<&PlannedStep> = plan
         .steps
         .iter()
-        .filter(|step| verbose || step.action != Action::Fresh || !step.observed)
+        .filter(|step| {
+            verbose || step.action != Action::Fresh || !step.observed || step.held.is_some()
+        })
         .collect();
     let lines = if verbose {
         shown.iter().map(|step| line(step, plan)).collect()
@@ -116,6 +118,7 @@ fn line<'a>(step: &'a PlannedStep, plan: &Plan) -> Line<'a> {
     if !step.observed {
         notes.extend(unobserved(step, reasons.is_empty()));
     }
+    notes.extend(step.held.clone());
     notes.extend(step.note.clone());
     Line { action: step.action, name: step.id.to_string(), reasons, notes }
 }
@@ -179,7 +182,7 @@ impl Group<'_> {
             let image = step.id.name().split('/').next().unwrap_or_default();
             return Some(Group::Layers(image, step.action, kinds().collect()));
         }
-        (step.action == Action::Fresh).then(|| Group::Unobserved(&step.kind))
+        (step.action == Action::Fresh && step.held.is_none()).then(|| Group::Unobserved(&step.kind))
     }
 }
 

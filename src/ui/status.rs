@@ -37,6 +37,8 @@ pub enum Verdict {
     Stopped,
     /// The spec wants something else.
     Differs,
+    /// Whatever the spec wants, it is left as it is.
+    Held,
     /// No spec wants it.
     Unwanted,
     /// It can't be compared: specs or lock can't be read.
@@ -54,6 +56,7 @@ impl Verdict {
             Self::Untested => "as specified, but its smoke test has not passed: `goatbuild apply`",
             Self::Stopped => "as specified, but it ended: `goatbuild apply` starts it again",
             Self::Differs => "differs from its spec: `goatbuild plan` tells how",
+            Self::Held => "held, whatever its spec wants: `goatbuild release` ends that",
             Self::Unwanted => "no spec wants it: `goatbuild destroy` stops it",
             Self::Unknown => "not compared: the specs have mistakes or the lock is incomplete",
             Self::Absent => "not deployed: `goatbuild apply` does it",
@@ -140,6 +143,9 @@ pub fn print_why(
     outln!("{BOLD}{}{BOLD:#}  {colour}{}{colour:#}", step.id, step.action.word());
     for why in &step.reasons {
         outln!("  {}", reason(why));
+    }
+    if let Some(held) = &step.held {
+        outln!("  {held}");
     }
     match &step.key {
         Some(key) => outln!("  key      {key}"),

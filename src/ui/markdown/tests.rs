@@ -12,6 +12,8 @@ fn step(id: &str, action: Action, reasons: Vec<Reason>) -> PlannedStep {
         reasons,
         inputs: Vec::new(),
         note: None,
+        held: None,
+        held: None,
         facts: crate::step::Facts::new(),
     }
 }
