@@ -301,6 +301,12 @@ impl Workspace {
             .unwrap_or_else(|| panic!("BUG: a model on Modal without [target.modal]"))
     }
 
+    /// Modal, when a model is or was served there.
+    pub fn modal_of(&self, model: &str) -> Option<&Modal> {
+        let here = self.project.models.get(model).map(|model| model.target == TargetKind::Modal);
+        self.modal.as_ref().filter(|modal| here.unwrap_or_else(|| modal.has_app(model)))
+    }
+
     /// All targets of this project.
     pub fn targets(&self) -> Vec<&dyn Target> {
         let modal = self.modal.as_ref().map(|modal| modal as &dyn Target);

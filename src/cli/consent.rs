@@ -37,6 +37,26 @@ pub(crate) enum NotAgreed {
     Declined,
 }
 
+/// Something would be done that nobody agreed to.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{what}, and nobody is there to ask")]
+#[diagnostic(code(goatbuild::usage::unconfirmed), help("say it with `--yes`. Nothing was changed"))]
+pub(crate) struct Unconfirmed {
+    what: String,
+}
+
+/// Asks, where somebody can answer: `what` would be done. Says whether it may be.
+pub(crate) fn confirm(what: &str, question: &str) -> Result<bool, Unconfirmed> {
+    let input = std::io::stdin();
+    if !input.is_terminal() {
+        return Err(Unconfirmed { what: what.to_owned() });
+    }
+    ui::ask(&format!("{question} [y/N]"));
+    let mut answer = String::new();
+    let read = input.lock().read_line(&mut answer);
+    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+}
+
 /// What an apply would do on machines that cost money.
 struct Spending {
     /// Apps that are deployed or replaced.

@@ -1,13 +1,11 @@
 //! `goatbuild destroy`.
 
-use std::io::{BufRead as _, IsTerminal as _};
-
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, completions, session};
+use super::{Exit, Global, completions, consent, session};
 use crate::gateway::gateway_id;
 use crate::step::{Observation, StepId};
 use crate::targets::deploy_id;
@@ -21,13 +19,6 @@ pub(crate) struct DestroyArgs {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
-}
-
-#[derive(Debug, Error, Diagnostic)]
-#[error("{model} would be stopped, and nobody is there to ask")]
-#[diagnostic(code(goatbuild::usage::unconfirmed), help("say it with `--yes`"))]
-struct Unconfirmed {
-    model: String,
 }
 
 /// Nobody can tell what would be destroyed.
@@ -70,7 +61,8 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
     for live in &live {
         ui::note(&format!("{model}: {} at {}", live.state, live.url));
     }
-    if !arguments.yes && !confirmed(model)? {
+    let question = format!("stop {model} and remove its gateway entry?");
+    if !arguments.yes && !consent::confirm(&format!("{model} would be stopped"), &question)? {
         ui::note("nothing was changed");
         return Ok(Exit::Done);
     }
@@ -93,15 +85,4 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
         ui::note(&format!("{model}: stopped; image and weights are kept"));
     }
     Ok(Exit::Done)
-}
-
-fn confirmed(model: &str) -> Result<bool, Report> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return Err(Unconfirmed { model: model.to_owned() }.into());
-    }
-    ui::ask(&format!("stop {model} and remove its gateway entry? [y/N]"));
-    let mut answer = String::new();
-    let read = input.lock().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
 }

@@ -65,7 +65,7 @@ pub(crate) struct LogsArgs {
 #[error("{name} has no log yet")]
 #[diagnostic(
     code(goatbuild::logs::none),
-    help("it never ran on this machine, or `cache/` was deleted; run `goatbuild apply`")
+    help("it never ran here, or `cache/` was deleted; run `goatbuild apply`")
 )]
 struct NoLog {
     name: String,
@@ -157,6 +157,7 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
             let verdict = match (deploy, smoke) {
                 _ if readable && !known => ui::Verdict::Unwanted,
                 (None, _) => ui::Verdict::Unknown,
+                (Some(deploy), _) if deploy.held.is_some() => ui::Verdict::Held,
                 (Some(_), _) if live.state != "running" && wanted == live.key => {
                     ui::Verdict::Stopped
                 }
@@ -206,6 +207,19 @@ pub(crate) async fn logs(
         log
     } else {
         workspace.look().await?;
+        if let Some(modal) = workspace.modal_of(name) {
+            if modal.has_no_app(name) {
+                return Err(NoLog { name: name.clone() }.into());
+            }
+            let stop = async {
+                while !interrupt.asked() && !ui::is_unread() {
+                    tokio::time::sleep(Duration::from_millis(200)).await;
+                }
+            };
+            let (lines, follow) = (arguments.lines, arguments.follow);
+            modal.print_logs(name, lines, follow, &ui::print_bytes, stop).await?;
+            return Ok(Exit::Done);
+        }
         let found = workspace.targets().iter().find_map(|target| target.log(name));
         if found.is_none() {
             session::model(&workspace, name)?;

@@ -19,6 +19,7 @@ mod lock;
 mod plan;
 mod reach;
 mod render;
+mod rollback;
 mod saved;
 mod schema;
 mod session;
@@ -169,6 +170,10 @@ enum Command {
     Status(inspect::StatusArgs),
     /// Print the log of a model's server, or of a step's last run
     Logs(inspect::LogsArgs),
+    /// Take a model on Modal back to an earlier version, and hold it there
+    Rollback(rollback::RollbackArgs),
+    /// Let a model that was rolled back follow its spec again
+    Release(rollback::ReleaseArgs),
     /// Stop a model's server and remove its gateway entry
     Destroy(destroy::DestroyArgs),
     /// Print the script that lets a shell complete commands and names
@@ -308,6 +313,8 @@ async fn dispatch(
         Command::Graph(arguments) => graph::run(global, &arguments).await,
         Command::Status(arguments) => inspect::status(global, &arguments).await,
         Command::Logs(arguments) => inspect::logs(global, &arguments, interrupt).await,
+        Command::Rollback(arguments) => rollback::roll_back(global, &arguments).await,
+        Command::Release(arguments) => rollback::release(global, &arguments).await,
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,
         Command::Gateway(command) => gateway::run(global, &command).await,
         Command::Image(command) => image::run(global, &command).await,

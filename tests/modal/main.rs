@@ -6,7 +6,9 @@
 mod apply;
 mod drift;
 mod faults;
+mod logs;
 mod programs;
+mod rollback;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -119,8 +119,12 @@ impl Program {
         about: &str,
         data: &Value,
     ) -> Result<PathBuf, StepError> {
+        self.write_text(directory, &self.render(about, data))
+    }
+
+    /// The same for a program that was rendered before.
+    pub(super) fn write_text(self, directory: &Path, text: &str) -> Result<PathBuf, StepError> {
         let path = directory.join(self.file());
-        let text = self.render(about, data);
         if std::fs::read(&path).is_ok_and(|found| found == text.as_bytes()) {
             return Ok(path);
         }

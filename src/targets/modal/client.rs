@@ -112,9 +112,47 @@ impl Client {
         &self,
         what: &str,
         command: &str,
-        mut request: Value,
+        request: Value,
         reporter: &Reporter,
     ) -> Result<Value, StepError> {
+        let mut child = self.start(command, request, reporter).await?;
+        let said = child.stderr.take();
+        let (answer, last) = tokio::join!(read_answer(&mut child), tell(said, reporter));
+        let answer = answer.map_err(|error| client_error("run", &error.to_string()))?;
+        let _ = child.wait().await;
+        understand(what, &answer, &last.join("\n"))
+    }
+
+    /// Has the driver print something for as long as it likes, or until `stop`.
+    pub(super) async fn print(
+        &self,
+        what: &str,
+        command: &str,
+        request: Value,
+        print: &(dyn Fn(&[u8]) + Sync),
+        stop: impl Future<Output = ()>,
+    ) -> Result<(), StepError> {
+        let reporter = Reporter::silent();
+        let mut child = self.start(command, request, &reporter).await?;
+        let said = child.stderr.take();
+        let (last, ()) = tokio::select! {
+            ended = async { tokio::join!(tell(said, &reporter), pass_on(&mut child, print)) } => ended,
+            () = stop => {
+                let _ = child.kill().await;
+                return Ok(());
+            }
+        };
+        let answer = last.last().map(String::as_str).unwrap_or_default();
+        understand(what, answer, &last.join("\n")).map(drop)
+    }
+
+    /// Starts the driver with what it is to do.
+    async fn start(
+        &self,
+        command: &str,
+        mut request: Value,
+        reporter: &Reporter,
+    ) -> Result<Child, StepError> {
         let python = self.python(reporter).await?;
         let driver = self.directory().join("driver.py");
         if std::fs::read(&driver).is_ok_and(|found| found != DRIVER.as_bytes()) {
@@ -146,19 +184,28 @@ impl Client {
             // Whoever ends before it has read everything says why in another way.
             let _ = input.write_all(request.to_string().as_bytes()).await;
         }
-        let said = child.stderr.take();
-        let (answer, last) = tokio::join!(read_answer(&mut child), tell(said, reporter));
-        let answer = answer.map_err(|error| client_error("run", &error.to_string()))?;
-        let _ = child.wait().await;
-        let answer: Value =
-            serde_json::from_str(&answer).map_err(|_| client_error("run", &last.join("\n")))?;
-        match &answer["error"] {
-            Value::Null => Ok(answer["ok"].clone()),
-            error => {
-                let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
-                Err(explain(what, &text("kind"), text("message")).into())
-            }
+        Ok(child)
+    }
+}
+
+/// What an answer says; without one, `last` was said last.
+fn understand(what: &str, answer: &str, last: &str) -> Result<Value, StepError> {
+    let answer: Value = serde_json::from_str(answer).map_err(|_| client_error("run", last))?;
+    match &answer["error"] {
+        Value::Null => Ok(answer["ok"].clone()),
+        error => {
+            let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
+            Err(explain(what, &text("kind"), text("message")).into())
         }
+    }
+}
+
+/// Passes on what a process prints, as it comes.
+async fn pass_on(child: &mut Child, print: &(dyn Fn(&[u8]) + Sync)) {
+    let Some(mut output) = child.stdout.take() else { return };
+    let mut block = vec![0; 1 << 16];
+    while let Ok(length @ 1..) = output.read(&mut block).await {
+        print(&block[..length]);
     }
 }
 

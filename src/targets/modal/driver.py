@@ -51,10 +51,12 @@ async def history(client, app_id):
     """The versions of an app, newest first."""
     asked = api_pb2.AppDeploymentHistoryRequest(app_id=app_id)
     answer = await client._stub.AppDeploymentHistory(asked)
+    tags = {entry.version: entry.tag for entry in answer.app_deployment_histories}
     versions = [
         {
             "version": entry.version,
-            "tag": entry.tag,
+            # A rollback may have none of its own.
+            "tag": entry.tag or tags.get(entry.rollback_version, ""),
             "by": entry.deployed_by,
             "at": entry.deployed_at,
             "rollback_allowed": entry.rollback_allowed,
@@ -212,22 +214,67 @@ def build(request):
     return {"id": module.image.object_id}
 
 
+def rollback(request):
+    """Makes an earlier version the newest again, as `modal app rollback` does."""
+    before = newest(request)
+    if before is None or before["version"] != request["stands"]:
+        found = f"v{before['version']}" if before else "nothing"
+        raise Moved(f"{found} is deployed, and v{request['stands']} was")
+    with modal.enable_output():
+        command_line("app", "rollback", before["id"], f"v{request['version']}")
+    return recorded(request)
+
+
+def command_line(*arguments):
+    """What the client's own command line does."""
+    from modal.cli.entry_point import entrypoint_cli
+
+    entrypoint_cli.main(list(arguments), standalone_mode=False)
+
+
+def logs(request):
+    """What an app's containers printed, to standard output: the answer goes to standard error."""
+    os.dup2(ANSWERS.fileno(), 1)
+    place = ("--env", request["environment"])
+    with modal.enable_output():
+        if request["lines"] is not None:
+            command_line("app", "logs", request["app"], "--tail", str(request["lines"]), *place)
+        if request["follow"]:
+            command_line("app", "logs", request["app"], "--follow", *place)
+    sys.stdout.flush()
+    return {}
+
+
 def put(request):
-    """Writes one small file of a volume whole."""
+    """Writes small files of a volume whole."""
     volume = modal.Volume.from_name(
         request["volume"], environment_name=request["environment"], create_if_missing=True
     )
     with volume.batch_upload(force=True) as upload:
-        upload.put_file(io.BytesIO(request["text"].encode()), request["path"])
+        for path, text in request["files"]:
+            upload.put_file(io.BytesIO(text.encode()), path)
     return {}
+
+
+@synchronizer.create_blocking
+async def read(request):
+    """The texts of small files of a volume; nothing for one that isn't there."""
+    client = await connected(request)
+    volume = _Volume.from_name(
+        request["volume"], environment_name=request["environment"], client=client
+    )
+
+    async def text(path):
+        with contextlib.suppress(modal.exception.NotFoundError, FileNotFoundError):
+            return b"".join([block async for block in volume.read_file(path)]).decode()
+
+    return await asyncio.gather(*(text(path) for path in request["paths"]))
 
 
 def stop(request):
     app = newest(request)
     if app is not None:
-        from modal.cli.entry_point import entrypoint_cli
-
-        entrypoint_cli.main(["app", "stop", app["id"], "--yes"], standalone_mode=False)
+        command_line("app", "stop", app["id"], "--yes")
     return {"stopped": app is not None}
 
 
@@ -247,12 +294,16 @@ def main():
         "account": account,
         "build": build,
         "deploy": deploy,
+        "logs": logs,
         "look": look,
         "put": put,
+        "read": read,
         "recorded": recorded,
+        "rollback": rollback,
         "run": run,
         "stop": stop,
     }
+    answers = sys.stderr if request["command"] == "logs" else ANSWERS
     try:
         answer = {"ok": commands[request.pop("command")](request)}
     except BaseException as error:  # noqa: BLE001: whatever it is, the caller hears of it
@@ -263,7 +314,7 @@ def main():
             message = f"{type(error).__name__}: {message}"
         answer = {"error": {"kind": kind, "message": message}}
     with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(answer), file=ANSWERS, flush=True)
+        print(json.dumps(answer), file=answers, flush=True)
     return 0
 
 

@@ -82,6 +82,15 @@ pub enum ModalError {
         /// What stands, and what stood.
         message: String,
     },
+    /// Somebody asked that it be left as it is, after the plan or without a look.
+    #[error("{model} is {note}")]
+    #[diagnostic(code(goatbuild::modal::held), help("nothing was deployed over it"))]
+    Held {
+        /// The model.
+        model: String,
+        /// Since when, and how that ends.
+        note: String,
+    },
     /// Modal refused what was asked for.
     #[error("Modal refused {what}: {message}")]
     #[diagnostic(

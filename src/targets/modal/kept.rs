@@ -35,6 +35,22 @@ pub(super) struct Kept {
     /// What is deployed, by model.
     #[serde(default)]
     pub(super) deployments: BTreeMap<String, Deployed>,
+    /// What stays as it is, by model.
+    #[serde(default)]
+    pub(super) holds: BTreeMap<String, Hold>,
+}
+
+/// A deployment that stays as it is until somebody ends that.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Hold {
+    /// What it was rolled back to.
+    pub(super) key: Key,
+    /// Modal's number of the version that this made; none as long as it is under way.
+    pub(super) version: Option<u32>,
+    /// Who did it, as Modal calls them.
+    pub(super) by: Option<String>,
+    /// RFC 3339.
+    pub(super) since: String,
 }
 
 /// A deployment as it was left.
@@ -85,7 +101,14 @@ impl Kept {
             suffix: None,
             images: BTreeMap::new(),
             deployments: BTreeMap::new(),
+            holds: BTreeMap::new(),
         }
+    }
+
+    /// Where the program that was deployed for a key is in the volume, and what the key is made of:
+    /// with the ends `.py` and `.json`.
+    pub(super) fn program(owner: &str, model: &str, key: &Key) -> String {
+        format!("/{DIRECTORY}/deployed-{}/{model}/{key}", owner.replace('/', "."))
     }
 
     /// The name of the file. An owner's `/` becomes a dot, which no project's id has.

@@ -27,7 +27,7 @@ pub(super) struct Seen {
 /// One app.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct App {
-    deployed: bool,
+    pub(super) deployed: bool,
     pub(super) containers: u32,
     stopped_at: f64,
     /// Whose it is, where what is kept doesn't tell.
@@ -45,14 +45,21 @@ pub(super) struct Version {
     pub(super) by: String,
     /// Seconds since 1970.
     pub(super) at: f64,
+    /// Whether Modal itself goes back to it.
+    pub(super) rollback_allowed: bool,
 }
 
 impl Version {
     fn is_ours(&self) -> bool {
-        self.tag.parse::<Key>().is_ok()
+        self.key().is_some()
     }
 
-    fn describe(&self) -> String {
+    /// The key that it is marked with, when it is one of goatbuild's.
+    pub(super) fn key(&self) -> Option<Key> {
+        self.tag.parse().ok()
+    }
+
+    pub(super) fn describe(&self) -> String {
         let tag = if self.tag.is_empty() { "no tag" } else { &self.tag };
         format!("v{} by {} at {} ({tag})", self.version, self.by, written(self.at))
     }
@@ -116,8 +123,19 @@ impl Modal {
         self.seen(|seen| seen.apps.get(&self.app(model)).cloned()).ok().flatten()
     }
 
-    /// What serves a model.
+    /// What serves a model, unless that is held.
     pub(super) fn observe_app(&self, model: &str) -> Observation {
+        let stands = self.stands(model);
+        match self.held(model) {
+            Some((facts, note)) if !matches!(stands, Observation::Unobserved(_)) => {
+                Observation::Held { facts, note }
+            }
+            _ => stands,
+        }
+    }
+
+    /// What serves a model.
+    pub(super) fn stands(&self, model: &str) -> Observation {
         let app = match self.seen(|seen| seen.apps.get(&self.app(model)).cloned()) {
             Ok(app) => app,
             Err(unseen) => return unseen,

@@ -10,7 +10,9 @@ mod credentials;
 mod error;
 mod kept;
 mod literal;
+mod logs;
 mod look;
+mod rollback;
 mod serve;
 mod weights;
 
@@ -39,6 +41,7 @@ pub use credentials::Credentials;
 pub use error::ModalError;
 use kept::{DIRECTORY, Kept};
 use look::Seen;
+pub use rollback::{Earlier, RollbackError};
 pub use serve::ImageDescription;
 
 /// One project's part of a Modal environment.
@@ -152,14 +155,21 @@ impl Modal {
         change: impl FnOnce(&mut Kept),
         reporter: &Reporter,
     ) -> Result<(), StepError> {
+        self.keep_with(change, Vec::new(), reporter).await
+    }
+
+    /// The same, with other files beside it: paths and texts.
+    async fn keep_with(
+        &self,
+        change: impl FnOnce(&mut Kept),
+        mut files: Vec<(String, String)>,
+        reporter: &Reporter,
+    ) -> Result<(), StepError> {
         let _writing = self.writing.lock().await;
         let mut kept = self.kept(Kept::clone);
         change(&mut kept);
-        let request = json!({
-            "volume": self.volume("model-cache").name,
-            "path": format!("/{DIRECTORY}/{}", Kept::file(&self.owner)),
-            "text": kept.write(),
-        });
+        files.push((format!("/{DIRECTORY}/{}", Kept::file(&self.owner)), kept.write()));
+        let request = json!({"volume": self.volume("model-cache").name, "files": files});
         self.client.call("what is kept", "put", request, reporter).await?;
         *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
         Ok(())
@@ -314,10 +324,11 @@ impl Target for Modal {
     }
 
     fn observe_warmup(&self, model: &str, key: Option<&Key>) -> Observation {
-        let Some(key) = key else { return Observation::Unobserved(None) };
+        let held = self.held_behind(model);
+        let Some(key) = key else { return held.unwrap_or(Observation::Unobserved(None)) };
         match self.is_warm(key) {
             Ok(true) => Observation::Present { key: *key, facts: serve::warm_facts(model, key) },
-            Ok(false) => Observation::Absent,
+            Ok(false) => held.unwrap_or(Observation::Absent),
             Err(unseen) => unseen,
         }
     }
@@ -353,7 +364,7 @@ impl Target for Modal {
             Some((key, instance)) => {
                 Observation::Present { key, facts: [("instance".to_owned(), instance)].into() }
             }
-            None => Observation::Absent,
+            None => self.held_behind(model).unwrap_or(Observation::Absent),
         }
     }
 
@@ -389,7 +400,11 @@ impl Target for Modal {
         let Some(deployed) = self.deployed(model) else { return Ok(()) };
         let request = json!({"app": deployed.app});
         self.client.call(&deployed.app, "stop", request, &Reporter::silent()).await?;
-        self.keep(|kept| drop(kept.deployments.remove(model)), &Reporter::silent()).await
+        let forget = |kept: &mut Kept| {
+            kept.deployments.remove(model);
+            kept.holds.remove(model);
+        };
+        self.keep(forget, &Reporter::silent()).await
     }
 
     fn live(&self) -> Vec<Live> {
@@ -400,7 +415,7 @@ impl Target for Modal {
             let containers = app.as_ref().map_or(0, |app| app.containers);
             let who =
                 newest.map(|it| format!("v{} by {} at {}", it.version, it.by, written(it.at)));
-            let up = matches!(self.observe_app(&model), Observation::Present { .. });
+            let up = matches!(self.stands(&model), Observation::Present { .. });
             Live {
                 key: Some(deployed.key),
                 state: match (up, containers) {

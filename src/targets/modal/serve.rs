@@ -7,7 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::app::{Program, tags};
-use super::kept::Deployed;
+use super::kept::{Deployed, Kept};
 use super::{Modal, ModalError};
 use crate::clock::written;
 use crate::event::Reporter;
@@ -275,8 +275,10 @@ impl Modal {
     ) -> Result<Outcome, StepError> {
         let (about, data) = self.serving(deployment);
         let model = &deployment.model;
+        self.refuse_held(model)?;
         let app = self.app(model);
         let file = Program::Serve.write(&self.programs.join(model), &about, &data)?;
+        let program = Program::Serve.render(&about, &data);
         let mut request = json!({"app": app});
         // It may stand already, and only have been cut off before that was written down.
         let command = if self.is_deployed(model, &task.key) {
@@ -305,8 +307,9 @@ impl Modal {
             smoke: None,
         };
         let facts = deployed.facts();
-        self.keep(|kept| drop(kept.deployments.insert(model.clone(), deployed)), &task.reporter)
-            .await?;
+        let files = self.kept_program(model, &task.key, program, &task.fingerprint);
+        let change = |kept: &mut Kept| drop(kept.deployments.insert(model.clone(), deployed));
+        self.keep_with(change, files, &task.reporter).await?;
         Ok(Outcome { facts, ..Outcome::default() })
     }
 

@@ -1,0 +1,107 @@
+//! `goatbuild rollback` and `goatbuild release`.
+
+use clap::Args;
+use clap_complete::engine::ArgValueCandidates;
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::{Exit, Global, completions, consent, session};
+use crate::spec::TargetKind;
+use crate::step::StepId;
+use crate::targets::deploy_id;
+use crate::ui;
+use crate::workspace::Workspace;
+
+#[derive(Debug, Args)]
+pub(crate) struct RollbackArgs {
+    /// The model, served on Modal
+    #[arg(add = ArgValueCandidates::new(completions::models))]
+    model: String,
+    /// Modal's number of the version, such as `v3`; the one before what stands when not given
+    #[arg(value_parser = version)]
+    version: Option<u32>,
+    /// Do not ask
+    #[arg(long, short)]
+    yes: bool,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ReleaseArgs {
+    /// The model
+    #[arg(add = ArgValueCandidates::new(completions::models))]
+    model: String,
+}
+
+/// What is served here has no versions.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{model} is served on this machine, which keeps no earlier versions")]
+#[diagnostic(
+    code(goatbuild::usage::not_on_modal),
+    help(
+        "undo the edit in its spec, and `goatbuild apply`: what was built before is not built again"
+    )
+)]
+struct Local {
+    model: String,
+}
+
+fn version(text: &str) -> Result<u32, String> {
+    text.strip_prefix('v').unwrap_or(text).parse().map_err(|_| "expected one like v3".to_owned())
+}
+
+pub(crate) async fn roll_back(global: &Global, arguments: &RollbackArgs) -> Result<Exit, Report> {
+    let workspace = session::open(global)?;
+    let model = arguments.model.as_str();
+    check(&workspace, model)?;
+    workspace.target_of(TargetKind::Modal).check(&[format!("rollback of {model}")]).await?;
+    let _lock = session::lock(&workspace, global, "rollback").await?;
+    workspace.look().await?;
+    let modal = workspace.modal();
+    let earlier = modal.earlier(model, arguments.version)?;
+    let what = format!("{model} would go back to v{}, {}", earlier.version, earlier.detail);
+    let question = format!("take {model} back to v{}, {}?", earlier.version, earlier.detail);
+    if !arguments.yes && !consent::confirm(&what, &question)? {
+        ui::note("nothing was changed");
+        return Ok(Exit::Done);
+    }
+    let (reporter, finish) = ui::preparing();
+    let stands = modal.roll_back(model, &earlier, &reporter).await;
+    finish();
+    let stands = stands?;
+    // What the rows say is about another version.
+    for step in [deploy_id(model), StepId::new("smoke", model)] {
+        workspace.store.forget(&step)?;
+    }
+    let stands = match stands == earlier.version {
+        true => format!("v{stands} stands"),
+        false => format!("v{} stands again, as v{stands}", earlier.version),
+    };
+    let release = global.command(&format!("release {model}"));
+    ui::note(&format!("{model}: {stands}; it is held: no apply changes it until `{release}`"));
+    Ok(Exit::Done)
+}
+
+pub(crate) async fn release(global: &Global, arguments: &ReleaseArgs) -> Result<Exit, Report> {
+    let workspace = session::open(global)?;
+    let model = arguments.model.as_str();
+    check(&workspace, model)?;
+    workspace.target_of(TargetKind::Modal).check(&[format!("hold of {model}")]).await?;
+    let _lock = session::lock(&workspace, global, "release").await?;
+    workspace.look().await?;
+    match workspace.modal().release(model).await? {
+        Some(held) => ui::note(&format!(
+            "{model} is not held at {held} any more: `{}` shows what its spec wants",
+            global.command(&format!("plan {model}"))
+        )),
+        None => ui::note(&format!("{model} is not held: nothing to release")),
+    }
+    Ok(Exit::Done)
+}
+
+fn check(workspace: &Workspace, model: &str) -> Result<(), Report> {
+    session::model(workspace, model)?;
+    match workspace.project.models[model].target {
+        TargetKind::Modal => Ok(()),
+        TargetKind::Local => Err(Local { model: model.to_owned() }.into()),
+    }
+}

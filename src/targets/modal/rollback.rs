@@ -1,0 +1,346 @@
+//! Going back to an earlier version, and holding that until somebody ends it.
+//!
+//! The intent is kept before anything is changed, so that a rollback that was cut short is finished
+//! by asking for it again, and no apply comes between.
+
+use miette::Diagnostic;
+use serde::Deserialize;
+use serde_json::json;
+use thiserror::Error;
+
+use super::app::Program;
+use super::kept::{Deployed, Hold, Kept};
+use super::look::Version;
+use super::serve::understood;
+use super::{Modal, ModalError};
+use crate::clock::{now, written};
+use crate::event::Reporter;
+use crate::fingerprint::{Fingerprint, Key};
+use crate::step::{Facts, Observation, StepError};
+
+/// Why there is no going back.
+#[derive(Debug, Error, Diagnostic)]
+pub enum RollbackError {
+    /// Nothing of ours is deployed.
+    #[error("{model} can't be rolled back: {why}")]
+    #[diagnostic(
+        code(goatbuild::rollback::not_deployed),
+        help("`goatbuild status` shows what is deployed. Nothing was changed")
+    )]
+    NotDeployed {
+        /// The model.
+        model: String,
+        /// What stands, or why nobody knows.
+        why: String,
+    },
+    /// There is no such version of ours.
+    #[error("{model} has no {wanted} to go back to")]
+    #[diagnostic(code(goatbuild::rollback::no_version))]
+    NoVersion {
+        /// The model.
+        model: String,
+        /// What was asked for.
+        wanted: String,
+        /// What there is.
+        #[help]
+        help: String,
+    },
+    /// Modal does not go back to it, and what was deployed is not kept.
+    #[error("Modal does not go back to v{version} of {model}, and its program is not kept")]
+    #[diagnostic(
+        code(goatbuild::rollback::no_program),
+        help("undo the edit in the spec instead, and `goatbuild apply`. Nothing was changed")
+    )]
+    NoProgram {
+        /// The model.
+        model: String,
+        /// Modal's number.
+        version: u32,
+    },
+}
+
+/// The version that a model is to go back to.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// Modal's number of it.
+    pub version: u32,
+    key: Key,
+    /// Whether Modal itself goes back to it.
+    allowed: bool,
+    /// What stands now.
+    stands: u32,
+    stands_tag: String,
+    /// For people: when it was deployed, and by whom.
+    pub detail: String,
+}
+
+/// What stands after a rollback, as the driver tells it.
+#[derive(Deserialize)]
+struct Rolled {
+    id: String,
+    version: u32,
+    by: String,
+    at: f64,
+    url: String,
+}
+
+impl Hold {
+    /// What is held, since when and by whom, and how that ends.
+    fn note(&self, model: &str) -> String {
+        let Self { key, version, by, since } = self;
+        match version {
+            Some(version) => format!(
+                "held at v{version} by {} since {since}: `goatbuild release {model}` ends it",
+                by.as_deref().unwrap_or("somebody")
+            ),
+            None => format!(
+                "held: going back to {} was cut short at {since}: `goatbuild rollback {model}` \
+                 finishes it, `goatbuild release {model}` gives it up",
+                key.short()
+            ),
+        }
+    }
+}
+
+impl Modal {
+    fn hold(&self, model: &str) -> Option<Hold> {
+        self.kept(|kept| kept.holds.get(model).cloned())
+    }
+
+    /// The facts of a deployment that is held, and what there is to say about that.
+    pub(super) fn held(&self, model: &str) -> Option<(Facts, String)> {
+        let (hold, deployed) = (self.hold(model)?, self.deployed(model)?);
+        let mut note = hold.note(model);
+        let newest = self.seen_app(model).filter(|app| app.deployed);
+        let newest = newest.and_then(|app| app.history.first().cloned());
+        match (hold.version, newest) {
+            (Some(_), None) => note.push_str("; nothing is deployed now"),
+            (Some(version), Some(newest)) if newest.version != version => {
+                note = format!("{note}; now {} stands", newest.describe());
+            }
+            _ => {}
+        }
+        Some((deployed.facts(), note))
+    }
+
+    /// How a step is held that is there for a deployment alone: it would cost GPU time in vain.
+    pub(super) fn held_behind(&self, model: &str) -> Option<Observation> {
+        self.held(model)?;
+        self.world().is_ok().then(|| Observation::Held {
+            facts: Facts::new(),
+            note: format!("held, like deploy:{model}"),
+        })
+    }
+
+    /// Fails when what is deployed is to stay.
+    pub(super) fn refuse_held(&self, model: &str) -> Result<(), ModalError> {
+        match self.held(model) {
+            Some((_, note)) => Err(ModalError::Held { model: model.to_owned(), note }),
+            None => Ok(()),
+        }
+    }
+
+    /// The version to go back to: the one with this number, or the one before what stands.
+    pub fn earlier(&self, model: &str, wanted: Option<u32>) -> Result<Earlier, StepError> {
+        let not_deployed = |why: String| RollbackError::NotDeployed { model: model.into(), why };
+        match self.stands(model) {
+            Observation::Unobserved(why) => {
+                return Err(not_deployed(why.unwrap_or_default()).into());
+            }
+            Observation::Foreign { owner, .. } => {
+                return Err(not_deployed(format!("{owner} is somebody else's")).into());
+            }
+            _ => {}
+        }
+        let history = self.seen_app(model).filter(|app| app.deployed).map(|app| app.history);
+        let history = history.unwrap_or_default();
+        let Some(newest) = history.first() else {
+            return Err(not_deployed("it is not deployed".to_owned()).into());
+        };
+        let ours: Vec<(&Version, Key)> = history
+            .iter()
+            .filter(|version| version.tag != newest.tag)
+            .filter_map(|version| Some((version, version.key()?)))
+            .collect();
+        let begun = self.hold(model).filter(|hold| hold.version.is_none());
+        let found = match (wanted, begun) {
+            (Some(wanted), _) => {
+                ours.iter().find(|(version, _)| version.version == wanted).copied()
+            }
+            // It was cut short just before that was written down.
+            (None, Some(Hold { key, .. })) if newest.key() == Some(key) => Some((newest, key)),
+            (None, Some(Hold { key, .. })) => ours.iter().find(|(_, it)| *it == key).copied(),
+            (None, None) => ours.first().copied(),
+        };
+        let Some((version, key)) = found else {
+            let known: Vec<String> =
+                ours.iter().map(|(version, _)| format!("v{}", version.version)).collect();
+            return Err(RollbackError::NoVersion {
+                model: model.to_owned(),
+                wanted: wanted.map_or("version".to_owned(), |version| format!("v{version}")),
+                help: match known.is_empty() {
+                    true => "nothing else was deployed by goatbuild, or Modal forgot it".to_owned(),
+                    false => format!("v{} stands; there are: {}", newest.version, known.join(", ")),
+                },
+            }
+            .into());
+        };
+        Ok(Earlier {
+            version: version.version,
+            key,
+            allowed: version.rollback_allowed,
+            stands: newest.version,
+            stands_tag: newest.tag.clone(),
+            detail: format!("deployed by {} at {}", version.by, written(version.at)),
+        })
+    }
+
+    /// Goes back to an earlier version, and holds that; gives the number that it has now.
+    pub async fn roll_back(
+        &self,
+        model: &str,
+        earlier: &Earlier,
+        reporter: &Reporter,
+    ) -> Result<u32, StepError> {
+        self.settle_account(reporter).await?;
+        let Earlier { key, version, stands, .. } = earlier;
+        let before = self.deployed(model);
+        let (program, applied) = self.read_program(model, key, reporter).await?;
+        if !earlier.allowed && version != stands && program.is_none() {
+            let (model, version) = (model.to_owned(), *version);
+            return Err(RollbackError::NoProgram { model, version }.into());
+        }
+        let replaced = self.hold(model);
+        let begun = Hold { key: *key, version: None, by: None, since: now() };
+        self.keep(|kept| drop(kept.holds.insert(model.to_owned(), begun)), reporter).await?;
+        let rolled = match self.go_back(model, earlier, program.as_deref(), reporter).await {
+            Ok(rolled) => rolled,
+            Err(error) => {
+                // Where it is certain that nothing was changed, nothing is under way.
+                if matches!(
+                    error.downcast_ref::<ModalError>(),
+                    Some(ModalError::Moved { .. } | ModalError::Refused { .. })
+                ) || error.downcast_ref::<RollbackError>().is_some()
+                {
+                    let undo = |kept: &mut Kept| match replaced {
+                        Some(hold) => drop(kept.holds.insert(model.to_owned(), hold)),
+                        None => drop(kept.holds.remove(model)),
+                    };
+                    self.keep(undo, reporter).await?;
+                }
+                return Err(error);
+            }
+        };
+        let Rolled { id, version, by, at, url } = rolled;
+        let applied = applied.unwrap_or_else(|| Fingerprint::new("deploy", 0));
+        let served = applied.get("serve.served-name").map(str::to_owned);
+        let served = served.or_else(|| before.map(|before| before.served_name));
+        let deployed = Deployed {
+            app: self.app(model),
+            id,
+            version,
+            key: *key,
+            applied,
+            url: format!("{}/v1", url.trim_end_matches('/')),
+            served_name: served.unwrap_or_else(|| model.to_owned()),
+            at: written(at),
+            // It is another instance than the one that passed.
+            smoke: None,
+        };
+        let hold = Hold { key: *key, version: Some(version), by: Some(by), since: written(at) };
+        let change = |kept: &mut Kept| {
+            kept.deployments.insert(model.to_owned(), deployed);
+            kept.holds.insert(model.to_owned(), hold);
+        };
+        self.keep(change, reporter).await?;
+        Ok(version)
+    }
+
+    /// Has Modal go back, or deploys what was deployed then where Modal doesn't.
+    async fn go_back(
+        &self,
+        model: &str,
+        earlier: &Earlier,
+        program: Option<&str>,
+        reporter: &Reporter,
+    ) -> Result<Rolled, StepError> {
+        let Earlier { key, version, allowed, stands, stands_tag, .. } = earlier;
+        let app = self.app(model);
+        if version == stands {
+            let request = json!({"app": app});
+            return understood(self.client.call(&app, "recorded", request, reporter).await?);
+        }
+        if *allowed {
+            let request = json!({"app": app, "version": version, "stands": stands});
+            match self.client.call(&app, "rollback", request, reporter).await {
+                Ok(answer) => return understood(answer),
+                Err(error) => match error.downcast_ref::<ModalError>() {
+                    Some(ModalError::Refused { message, .. }) => {
+                        reporter.message(format!("Modal does not go back: {message}"));
+                    }
+                    _ => return Err(error),
+                },
+            }
+        }
+        let Some(program) = program else {
+            let (model, version) = (model.to_owned(), *version);
+            return Err(RollbackError::NoProgram { model, version }.into());
+        };
+        reporter.message("deploying the kept program of that version");
+        let directory = self.programs.join(model).join("versions").join(key.to_string());
+        let file = Program::Serve.write_text(&directory, program)?;
+        let request = json!({
+            "app": app,
+            "file": file,
+            "tag": key,
+            "replaces": stands_tag,
+            "strategy": "rolling",
+        });
+        understood(self.client.call(&app, "deploy", request, reporter).await?)
+    }
+
+    /// Ends a hold; says what it was.
+    pub async fn release(&self, model: &str) -> Result<Option<String>, StepError> {
+        if let Observation::Unobserved(Some(why)) = self.stands(model) {
+            let model = model.to_owned();
+            return Err(RollbackError::NotDeployed { model, why }.into());
+        }
+        let Some(hold) = self.hold(model) else { return Ok(None) };
+        self.keep(|kept| drop(kept.holds.remove(model)), &Reporter::silent()).await?;
+        Ok(Some(match hold.version {
+            Some(version) => format!("v{version}"),
+            None => hold.key.short(),
+        }))
+    }
+
+    /// The files that keep what was deployed for a key.
+    pub(super) fn kept_program(
+        &self,
+        model: &str,
+        key: &Key,
+        program: String,
+        applied: &Fingerprint,
+    ) -> Vec<(String, String)> {
+        let path = Kept::program(&self.owner, model, key);
+        let applied = serde_json::to_string(applied).unwrap_or_else(|error| panic!("BUG: {error}"));
+        vec![(format!("{path}.json"), applied), (format!("{path}.py"), program)]
+    }
+
+    async fn read_program(
+        &self,
+        model: &str,
+        key: &Key,
+        reporter: &Reporter,
+    ) -> Result<(Option<String>, Option<Fingerprint>), StepError> {
+        let path = Kept::program(&self.owner, model, key);
+        let request = json!({
+            "volume": self.volume("model-cache").name,
+            "paths": [format!("{path}.py"), format!("{path}.json")],
+        });
+        let what = format!("the program of {model}");
+        let [program, applied]: [Option<String>; 2] =
+            understood(self.client.call(&what, "read", request, reporter).await?)?;
+        let applied = applied.and_then(|text| serde_json::from_str::<Fingerprint>(&text).ok());
+        Ok((program, applied.filter(|applied| applied.key() == *key)))
+    }
+}

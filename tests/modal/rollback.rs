@@ -1,0 +1,120 @@
+//! Going back to an earlier version, and holding it.
+
+use std::fs;
+
+use serde_json::{Value, json};
+
+use super::Remote;
+use super::support::hubbed::SPEC;
+
+const APP: &str = "table-4c19d2-tiny";
+
+/// A model of which two versions were deployed.
+fn twice() -> Option<Remote> {
+    let remote = Remote::new()?;
+    let project = &remote.hubbed.project;
+    project.apply("--yes").ran();
+    project.append(SPEC, "\n[serve]\nscaledown-window = \"7m\"\n");
+    project.apply("--yes").ran();
+    remote.modal.calls();
+    Some(remote)
+}
+
+fn verdict(remote: &Remote) -> String {
+    let status = remote.hubbed.project.run("status --json").exits(0).stdout;
+    let status: Value = serde_json::from_str(&status).unwrap();
+    status["models"][0]["verdict"].as_str().unwrap().to_owned()
+}
+
+#[test]
+fn a_model_goes_back_and_stays_there_until_it_is_released() {
+    let Some(remote) = twice() else { return };
+    let project = &remote.hubbed.project;
+    project.run("rollback tiny").exits(64).says(&["tiny would go back to v1", "--yes"]);
+    project.run("rollback tiny v9 --yes").exits(1).says(&["tiny has no v9", "there are: v1"]);
+    project.run("rollback tiny v2 --yes").exits(1).says(&["v2 stands"]);
+    assert_eq!(remote.modal.changes(), [] as [&str; 0]);
+
+    project.run("rollback tiny --yes").exits(0).says(&["v1 stands again, as v3", "release tiny"]);
+    assert_eq!(remote.modal.changes(), ["AppRollback"]);
+
+    // On a fresh clone too.
+    fs::remove_dir_all(project.root().join("cache")).unwrap();
+    let plan = project.plan("");
+    assert_eq!(plan.ids("run"), [] as [&str; 0], "{}", plan.0);
+    let held = plan.step("deploy:tiny")["held"].as_str().unwrap();
+    assert!(held.starts_with("held at v3 by ") && held.contains("release tiny"), "{held}");
+    project.run("plan").exits(0).says(&["deploy:tiny", "held at v3 by"]);
+    project.run("plan -o held.plan --detailed-exitcode").exits(0);
+    assert_eq!(verdict(&remote), "held");
+    assert_eq!(project.apply("--yes").ran(), [] as [&str; 0]);
+    assert_eq!(project.apply("--yes --replace deploy:tiny").ran(), [] as [&str; 0]);
+    project.run("apply").exits(0).says(&["held at v3 by"]);
+    project.run("apply --yes --no-refresh").exits(1).says(&["goatbuild::modal::held"]);
+    assert_eq!(remote.modal.changes(), [] as [&str; 0]);
+
+    project.run("release tiny").exits(0).says(&["not held at v3 any more"]);
+    project.run("release tiny").exits(0).says(&["nothing to release"]);
+    project.run("apply held.plan").exits(3).says(&["held at v3"]);
+    // No drift: what stands is known, and differs in what was edited.
+    let why = ["changed serve.scaledown-window", "failed-before"];
+    assert_eq!(project.plan("").why("deploy:tiny"), why);
+    assert_eq!(project.apply("--yes").ran(), ["deploy:tiny", "smoke:tiny"]);
+    assert_eq!(verdict(&remote), "as-specified");
+}
+
+#[test]
+fn where_modal_does_not_go_back_the_kept_program_is_deployed() {
+    let Some(remote) = twice() else { return };
+    let project = &remote.hubbed.project;
+    remote.modal.faults(&json!({"rollback_refused": [APP]}));
+    fs::remove_dir_all(project.root().join("cache")).unwrap();
+    project.run("rollback tiny v1 --yes").exits(0).says(&["v1 stands again, as v3"]);
+    let changes = remote.modal.changes();
+    assert!(changes.contains(&"AppPublish".to_owned()), "{changes:?}");
+    assert!(!changes.contains(&"AppRollback".to_owned()), "{changes:?}");
+    project.run("plan").exits(0).says(&["held at v3 by"]);
+    // The files of the two versions are the same but for what was edited.
+    let history = remote.client(&["app", "history", "--env", "goat", "--json", APP]);
+    let versions: Vec<Value> = serde_json::from_str(&history).unwrap();
+    assert_eq!(versions[0]["tag"], versions[2]["tag"], "{history}");
+    project.run("release tiny").exits(0);
+    assert_eq!(project.plan("").why("deploy:tiny"), ["changed serve.scaledown-window"]);
+}
+
+#[test]
+fn a_rollback_that_was_cut_short_is_finished_before_any_apply() {
+    let Some(mut remote) = twice() else { return };
+    for action in ["die_before", "die_after"] {
+        let rules = json!({"rules": [{"rpc": "AppRollback", "app": APP, "action": action}]});
+        remote.modal.faults(&rules);
+        remote.hubbed.project.run("rollback tiny --yes").exits(1);
+        remote.modal.faults(&json!({}));
+        remote.modal.restart();
+        let url = remote.modal.url();
+        remote.hubbed.project.variable("MODAL_SERVER_URL", &url);
+        let project = &remote.hubbed.project;
+        project.run("plan").exits(0).says(&["was cut short", "rollback tiny` finishes it"]);
+        assert_eq!(project.apply("--yes").ran(), [] as [&str; 0]);
+        remote.modal.calls();
+        let (again, says): (&[&str], _) = match action {
+            "die_before" => (&["AppRollback"], "v1 stands again, as v3"),
+            _ => (&[], "v5 stands; it is held"),
+        };
+        project.run("rollback tiny --yes").exits(0).says(&[says]);
+        assert_eq!(remote.modal.changes(), again, "{action}");
+        project.run("release tiny").exits(0);
+        project.apply("--yes").ran();
+    }
+}
+
+#[test]
+fn what_is_served_on_this_machine_has_no_versions() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    project.run("rollback tiny --yes").exits(1).says(&["it is not deployed"]);
+    project.edit(SPEC, "target = \"modal\"\n", "");
+    project.run("rollback tiny --yes").exits(64).says(&["served on this machine"]);
+    project.run("release tiny").exits(64).says(&["served on this machine"]);
+    project.run("rollback other --yes").exits(64).says(&["there is no model `other`"]);
+}
