@@ -199,3 +199,46 @@ fn start_of(body: &str) -> String {
     }
     start
 }
+
+/// What a tool call may take to be written down.
+const TOOL_TOKENS: u32 = 256;
+
+impl Server {
+    /// One chat in which a tool may be called; gives the name of the one that was.
+    pub async fn call_tool(&self, model: &str) -> Result<Option<String>, ApiError> {
+        let url = format!("{}/chat/completions", self.base);
+        let number = json!({ "type": "number" });
+        let parameters = json!({
+            "type": "object",
+            "properties": { "a": number, "b": number },
+            "required": ["a", "b"],
+        });
+        let about = json!({
+            "name": "add", "description": "Adds two numbers.", "parameters": parameters,
+        });
+        let asked = json!({
+            "model": model,
+            "messages": [{ "role": "user", "content": "What is 2 plus 3? Use the tool." }],
+            "max_tokens": TOOL_TOKENS,
+            "tools": [{ "type": "function", "function": about }],
+            "tool_choice": "auto",
+        });
+        let sent = self.client.post(&url).json(&asked).send().await;
+        let body = success(&url, sent).await?;
+        let message = &parse(&url, &body)?["choices"][0]["message"];
+        let calls = match &message["tool_calls"] {
+            Value::Null if message.is_object() => return Ok(None),
+            Value::Array(calls) => calls,
+            _ => return Err(unexpected(&url, "a chat completion", &body)),
+        };
+        let named = |call: &Value| {
+            let arguments = call["function"]["arguments"].as_str()?;
+            serde_json::from_str::<Value>(arguments).ok()?.as_object()?;
+            call["function"]["name"].as_str().map(str::to_owned)
+        };
+        match calls.iter().map(named).collect::<Option<Vec<_>>>() {
+            Some(names) => Ok(names.into_iter().next()),
+            None => Err(unexpected(&url, "tool calls with names and arguments in JSON", &body)),
+        }
+    }
+}

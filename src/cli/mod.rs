@@ -20,6 +20,7 @@ mod plan;
 mod reach;
 mod render;
 mod rollback;
+mod runbook;
 mod saved;
 mod schema;
 mod session;
@@ -168,6 +169,8 @@ enum Command {
     Graph(graph::GraphArgs),
     /// Show what is served right now
     Status(inspect::StatusArgs),
+    /// Ask what is deployed as its clients would: list, chat, stream, and call a tool
+    Test(runbook::TestArgs),
     /// Print the log of a model's server, or of a step's last run
     Logs(inspect::LogsArgs),
     /// Take a model on Modal back to an earlier version, and hold it there
@@ -197,6 +200,7 @@ impl Command {
             Self::Plan(arguments) => arguments.is_json(),
             Self::Apply(arguments) => arguments.json,
             Self::Status(arguments) => arguments.json,
+            Self::Test(arguments) => arguments.json,
             Self::Image(image::ImageCommand::Inspect(arguments)) => arguments.json,
             Self::Gc(arguments) => arguments.json,
             _ => false,
@@ -312,6 +316,7 @@ async fn dispatch(
         Command::Why(arguments) => inspect::why(global, &arguments).await,
         Command::Graph(arguments) => graph::run(global, &arguments).await,
         Command::Status(arguments) => inspect::status(global, &arguments).await,
+        Command::Test(arguments) => runbook::run(global, &arguments).await,
         Command::Logs(arguments) => inspect::logs(global, &arguments, interrupt).await,
         Command::Rollback(arguments) => rollback::roll_back(global, &arguments).await,
         Command::Release(arguments) => rollback::release(global, &arguments).await,

@@ -14,6 +14,7 @@ mod plan;
 mod shell;
 mod status;
 mod trace;
+mod tried;
 mod watch;
 mod words;
 
@@ -37,6 +38,7 @@ pub use plan::{note_saved, print_plan, print_plan_before_apply, print_warnings};
 pub use shell::{command_text, for_shell};
 pub use status::{StatusRow, Verdict, print_status, print_why};
 pub use trace::{Trace, TraceError};
+pub use tried::Tried;
 pub use watch::{Mode, Watcher};
 pub use words::{bytes, count};
 

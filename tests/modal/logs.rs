@@ -18,7 +18,7 @@ fn the_logs_of_a_model_are_those_of_its_app() {
     assert_eq!(last.lines().count(), 1, "{last}");
     assert_eq!(project.run("logs tiny -n 0").exits(0).stdout, "");
     // Steps have logs of their own, as ever.
-    project.run("logs deploy:tiny").exits(0).says(&["Created web function"]);
+    project.run("logs deploy:tiny").exits(0).says(&["Created Function serve"]);
 
     let mut following = project.command("logs tiny -f").stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(following.stdout.take().unwrap()).lines();

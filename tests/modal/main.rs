@@ -9,6 +9,7 @@ mod faults;
 mod logs;
 mod programs;
 mod rollback;
+mod runbook;
 
 #[path = "../support/mod.rs"]
 mod support;
