@@ -14,7 +14,7 @@ use super::{Exit, Global, Selection, WishArgs, completions, session};
 use crate::event::Reporter;
 use crate::exec::Interrupt;
 use crate::locking::{self, LockOptions, Renew, Scope};
-use crate::plan::{Action, gather};
+use crate::plan::{Action, Plan, PlannedStep, ReasonKind, gather};
 use crate::spec::{self, ModelName, TargetKind};
 use crate::step::{Observation, StepId};
 use crate::steps;
@@ -165,7 +165,7 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
                 (_, Some(smoke)) if smoke.action != Action::Fresh => ui::Verdict::Untested,
                 _ => ui::Verdict::AsSpecified,
             };
-            ui::StatusRow { live, alias: None, wanted, verdict }
+            ui::StatusRow { live, alias: None, wanted, parts: ui::Parts::default(), verdict }
         })
         .collect();
     for model in workspace.project.models.values() {
@@ -179,6 +179,9 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
         });
     }
     for row in &mut rows {
+        if let Some(planned) = &planned {
+            row.parts = parts(&planned.plan, &row.live.model);
+        }
         let model = workspace.project.models.get(row.live.model.as_str());
         let entry = model.and_then(|model| model.gateway.as_ref());
         let entry = entry.filter(|_| workspace.gateway.is_some());
@@ -187,6 +190,29 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
     rows.sort_by(|one, other| one.live.model.cmp(&other.live.model));
     ui::print_status(&rows, arguments.json);
     Ok(Exit::Done)
+}
+
+/// What stands around a model, as far as a plan tells.
+fn parts(plan: &Plan, model: &str) -> ui::Parts {
+    let part = |kind: &str| {
+        let mut steps = plan.steps.iter().filter(|step| {
+            step.kind == kind
+                && step.action != Action::Remove
+                && step.models.iter().any(|it| it == model)
+        });
+        let first = steps.next()?;
+        let unseen = |step: &PlannedStep| {
+            step.reasons.iter().any(|reason| reason.kind == ReasonKind::Unobserved)
+        };
+        let fine = |step: &PlannedStep| step.action == Action::Fresh && step.held.is_none();
+        let all: Vec<&PlannedStep> = std::iter::once(first).chain(steps).collect();
+        match all.iter().any(|step| unseen(step)) {
+            true => None,
+            false if all.iter().all(|step| fine(step)) => Some(ui::Part::AsWanted),
+            false => Some(ui::Part::NotAsWanted),
+        }
+    };
+    ui::Parts { weights: part("weights"), warmup: part("warmup"), gateway: part("gateway") }
 }
 
 pub(crate) async fn logs(

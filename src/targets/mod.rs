@@ -124,8 +124,25 @@ pub struct Live {
     pub pid: Option<i32>,
     /// Since when, RFC 3339.
     pub since: String,
+    /// The version that stands, where the target counts them.
+    pub version: Option<LiveVersion>,
+    /// How many replicas are up, where the target counts them.
+    pub replicas: Option<u32>,
     /// Anything else worth a line: process, memory, ….
     pub detail: String,
+}
+
+/// The version of a deployment that stands.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct LiveVersion {
+    /// The target's number of it.
+    pub number: u32,
+    /// What it is marked with: its key, if goatbuild deployed it.
+    pub tag: String,
+    /// Who deployed it.
+    pub by: String,
+    /// When: RFC 3339.
+    pub at: String,
 }
 
 /// A place where models are served.

@@ -36,7 +36,7 @@ pub use markdown::print_markdown;
 pub use out::{is_unread, print_bytes, write_error};
 pub use plan::{note_saved, print_plan, print_plan_before_apply, print_warnings};
 pub use shell::{command_text, for_shell};
-pub use status::{StatusRow, Verdict, print_status, print_why};
+pub use status::{Part, Parts, StatusRow, Verdict, print_status, print_why};
 pub use trace::{Trace, TraceError};
 pub use tried::Tried;
 pub use watch::{Mode, Watcher};

@@ -21,8 +21,32 @@ pub struct StatusRow {
     pub alias: Option<String>,
     /// The key that the spec gives, when it is known.
     pub wanted: Option<Key>,
+    /// What stands around it.
+    pub parts: Parts,
     /// How the two compare.
     pub verdict: Verdict,
+}
+
+/// What stands around a deployment, beside what its spec wants; none where nobody knows, or there
+/// is to be nothing.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Parts {
+    /// Its weights, as they are locked.
+    pub weights: Option<Part>,
+    /// Its compile caches.
+    pub warmup: Option<Part>,
+    /// Its entry in the gateway.
+    pub gateway: Option<Part>,
+}
+
+/// Whether something is as it is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Part {
+    /// It is.
+    AsWanted,
+    /// It is not there, or something else is.
+    NotAsWanted,
 }
 
 /// How a deployment compares with its spec.
@@ -82,9 +106,39 @@ impl StatusRow {
             url: String::new(),
             pid: None,
             since: String::new(),
+            version: None,
+            replicas: None,
             detail: String::new(),
         };
-        Self { live, alias: None, wanted: None, verdict: Verdict::Absent }
+        Self { live, alias: None, wanted: None, parts: Parts::default(), verdict: Verdict::Absent }
+    }
+}
+
+impl StatusRow {
+    /// The key that stands beside the wanted one, and what stands around it.
+    fn around(&self) -> String {
+        let short = |key: Option<Key>| key.map_or_else(|| "none".to_owned(), |key| key.short());
+        let mut words = vec![match (self.live.key, self.wanted) {
+            (key, Some(wanted)) if key != Some(wanted) => {
+                format!("key {}, wanted {}", short(key), wanted.short())
+            }
+            (key, _) => format!("key {}", short(key)),
+        }];
+        let alias = self.alias.as_deref().unwrap_or_default();
+        let parts = [
+            (self.parts.weights, "weights there".to_owned(), "weights missing".to_owned()),
+            (self.parts.warmup, "caches warm".to_owned(), "caches cold".to_owned()),
+            (
+                self.parts.gateway,
+                format!("{alias} in the gateway"),
+                format!("{alias} not so in the gateway"),
+            ),
+        ];
+        words.extend(parts.into_iter().filter_map(|(part, fine, not)| match part? {
+            Part::AsWanted => Some(fine),
+            Part::NotAsWanted => Some(not),
+        }));
+        words.join(", ")
     }
 }
 
@@ -104,6 +158,14 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
                     "key": row.live.key,
                     "wanted": row.wanted,
                     "verdict": row.verdict,
+                    "version": row.live.version.as_ref().map(|it| it.number),
+                    "tag": row.live.version.as_ref().map(|it| &it.tag),
+                    "deployed_by": row.live.version.as_ref().map(|it| &it.by),
+                    "deployed_at": row.live.version.as_ref().map(|it| &it.at),
+                    "replicas": row.live.replicas,
+                    "weights": row.parts.weights,
+                    "warmup": row.parts.warmup,
+                    "gateway": row.parts.gateway,
                 })
             })
             .collect();
@@ -111,7 +173,8 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
         return;
     }
     let width = rows.iter().map(|row| row.live.model.len()).max().unwrap_or(0);
-    for StatusRow { live, verdict, .. } in rows {
+    for row in rows {
+        let StatusRow { live, verdict, .. } = row;
         let colour = if live.state == "running" { GOOD } else { WARN };
         let padding = " ".repeat(width - live.model.len());
         outln!(
@@ -129,6 +192,9 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
             since => format!("since {since}, "),
         };
         outln!("{}  {FAINT}{since}{}{FAINT:#}", " ".repeat(width), verdict.words());
+        if live.version.is_some() {
+            outln!("{}  {FAINT}{}{FAINT:#}", " ".repeat(width), row.around());
+        }
     }
 }
 

@@ -474,6 +474,8 @@ impl Target for Local {
                     _ => None,
                 },
                 since: served.since.clone(),
+                version: None,
+                replicas: None,
                 detail: match (&served.instance, life) {
                     (Some(instance), Life::Runs) => instance.describe(),
                     (Some(Running::Container(_)), Life::Ended(how)) => {

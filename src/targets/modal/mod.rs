@@ -24,7 +24,7 @@ use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Deployment, Live, Snapshot, Target, Weights, deploy_id};
+use super::{Deployment, Live, LiveVersion, Snapshot, Target, Weights, deploy_id};
 use crate::clock::written;
 use crate::event::Reporter;
 use crate::fetch::Fetcher;
@@ -413,8 +413,14 @@ impl Target for Modal {
             let app = self.seen_app(&model);
             let newest = app.as_ref().and_then(|app| app.history.first());
             let containers = app.as_ref().map_or(0, |app| app.containers);
+            let version = newest.map(|newest| LiveVersion {
+                number: newest.version,
+                tag: newest.tag.clone(),
+                by: newest.by.clone(),
+                at: written(newest.at),
+            });
             let who =
-                newest.map(|it| format!("v{} by {} at {}", it.version, it.by, written(it.at)));
+                version.as_ref().map(|it| format!(" v{} by {} at {}", it.number, it.by, it.at));
             let up = matches!(self.stands(&model), Observation::Present { .. });
             Live {
                 key: Some(deployed.key),
@@ -429,8 +435,10 @@ impl Target for Modal {
                 detail: format!(
                     "{}{}, {containers} replicas",
                     deployed.app,
-                    who.map(|who| format!(" {who}")).unwrap_or_default()
+                    who.unwrap_or_default()
                 ),
+                version,
+                replicas: Some(containers),
                 model,
             }
         });
