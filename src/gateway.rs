@@ -143,6 +143,7 @@ impl Gateway {
                     id: gateway_id(&owned.model),
                     detail: format!("{} at {file}:{}", owned.alias, owned.line),
                     model: owned.model,
+                    absent: false,
                 })
                 .collect();
             if let Some((name, text)) = &seen.mirror {
@@ -153,6 +154,7 @@ impl Gateway {
                             id: gateway_id(&block.model),
                             detail: format!("{name}:{}", block.line),
                             model: block.model,
+                            absent: false,
                         });
                     }
                 }

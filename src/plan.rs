@@ -95,6 +95,8 @@ pub struct Unwanted {
     pub model: String,
     /// Where it is and what it costs, for people.
     pub detail: String,
+    /// Whether a spec says that it is to go, and not only none that it is to be there.
+    pub absent: bool,
 }
 
 /// What the user asked for besides the specs.
@@ -183,7 +185,10 @@ pub fn plan(graph: &Graph, memory: &dyn Memory, unwanted: &[Unwanted], wishes: &
         action: Action::Remove,
         observed: true,
         key: None,
-        reasons: vec![Reason::about(ReasonKind::Unwanted, &unwanted.detail)],
+        reasons: vec![Reason::about(
+            if unwanted.absent { ReasonKind::Absent } else { ReasonKind::Unwanted },
+            &unwanted.detail,
+        )],
         inputs: Vec::new(),
         note: None,
         held: None,
@@ -288,9 +293,11 @@ fn evict(
 }
 
 impl Plan {
-    /// Whether the step is an unwanted deployment that an apply keeps, since nobody asked to prune.
+    /// Whether the step is an unwanted deployment that an apply keeps, since nobody asked to prune
+    /// and no spec says that it is to go.
     pub fn keeps(&self, step: &PlannedStep) -> bool {
-        step.action == Action::Remove && step.kind == "deploy" && !self.prune
+        let asked = || step.reasons.iter().any(|reason| reason.kind == ReasonKind::Absent);
+        step.action == Action::Remove && step.kind == "deploy" && !self.prune && !asked()
     }
 
     /// Counts the actions. What is kept is none.

@@ -303,7 +303,9 @@ impl Workspace {
 
     /// Modal, when a model is or was served there.
     pub fn modal_of(&self, model: &str) -> Option<&Modal> {
-        let here = self.project.models.get(model).map(|model| model.target == TargetKind::Modal);
+        let models = [&self.project.models, &self.project.absent];
+        let spec = models.into_iter().find_map(|models| models.get(model));
+        let here = spec.map(|model| model.target == TargetKind::Modal);
         self.modal.as_ref().filter(|modal| here.unwrap_or_else(|| modal.has_app(model)))
     }
 
@@ -412,7 +414,7 @@ impl Workspace {
             None => Vec::new(),
         };
         unwanted.extend(self.targets().iter().flat_map(|target| target.unwanted(&wanted)));
-        unwanted
+        self.tell_absent(unwanted)
     }
 
     /// Resources that a run made and no spec wants, for who trusts the rows instead of looking.
@@ -427,8 +429,16 @@ impl Workspace {
             id: id.clone(),
             model: id.name().to_owned(),
             detail: "as of the last run".to_owned(),
+            absent: false,
         };
-        gone.into_iter().map(unwanted).collect()
+        self.tell_absent(gone.into_iter().map(unwanted).collect())
+    }
+
+    /// Tells what is only unwanted from what a spec says is to go.
+    fn tell_absent(&self, unwanted: Vec<Unwanted>) -> Vec<Unwanted> {
+        let absent = |model: &str| self.project.absent.contains_key(model);
+        let tell = |it: Unwanted| Unwanted { absent: absent(&it.model), ..it };
+        unwanted.into_iter().map(tell).collect()
     }
 }
 

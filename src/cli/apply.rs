@@ -124,7 +124,7 @@ pub(crate) async fn run(
     }
     // Whoever interrupts the steps is told how they ended; a reload command is just dropped.
     let _attended = report.interrupted.then_some(attended);
-    let removed = remove(&workspace, &planned, selection.wishes.prune, &report).await?;
+    let removed = remove(&workspace, &planned, &report).await?;
     let reloaded = match &workspace.gateway {
         Some(gateway) if !report.interrupted => gateway.reload().await,
         _ => Ok(None),
@@ -272,11 +272,11 @@ fn withdrawn(failed: &exec::FailedStep) -> Option<(Renew, String)> {
     Some((Renew::Gone { image, package }, word))
 }
 
-/// Takes away what is ours and no spec wants: entries always, deployments when asked to.
+/// Takes away what is ours and no spec wants: entries always, deployments when asked to, by a spec or
+/// on the command line.
 async fn remove(
     workspace: &SharedWorkspace,
     planned: &Planned,
-    prune: bool,
     report: &exec::Report,
 ) -> Result<Vec<StepId>, Report> {
     let mut removed = Vec::new();
@@ -289,7 +289,7 @@ async fn remove(
             (Some(gateway), "gateway") => {
                 gateway.remove(model)?;
             }
-            (_, "deploy") if prune => {
+            (_, "deploy") if !planned.plan.keeps(step) => {
                 for target in workspace.targets() {
                     target.remove(model).await?;
                 }

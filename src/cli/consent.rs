@@ -116,8 +116,9 @@ impl Spending {
                         .and_then(|it| Some(price(workspace, model)?.dollars(it)));
                     spending.steps.extend(dollars.map(|it| (step.id.to_string(), it)));
                 }
-                (Action::Remove, _) if step.kind == "deploy" && planned.plan.prune => {
-                    spending.stops.extend(step.models.first().cloned());
+                (Action::Remove, _) if step.kind == "deploy" && !planned.plan.keeps(step) => {
+                    let elsewhere = |name: &&String| workspace.modal_of(name).is_some();
+                    spending.stops.extend(step.models.first().filter(elsewhere).cloned());
                 }
                 _ => {}
             }

@@ -37,7 +37,9 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
     let (workspace, readable) = session::open_anyway(global)?;
     let _lock = session::lock(&workspace, global, "destroy").await?;
     workspace.look().await?;
-    if let Some(model) = workspace.project.models.get(arguments.model.as_str())
+    let [present, absent] = [&workspace.project.models, &workspace.project.absent];
+    let name = arguments.model.as_str();
+    if let Some(model) = present.get(name).or_else(|| absent.get(name))
         && let Observation::Unobserved(Some(why)) =
             workspace.target(model).observe_deployment(model.name.as_str())
     {
@@ -53,7 +55,7 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
     let wired = workspace.gateway.as_ref().is_some_and(|gateway| gateway.has(model));
     if live.is_empty() && !wired {
         if readable {
-            session::model(&workspace, model)?;
+            session::known(&workspace, model)?;
         }
         ui::note(&format!("{model} is not deployed: nothing to destroy"));
         return Ok(Exit::Done);

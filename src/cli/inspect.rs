@@ -155,6 +155,9 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
             let wanted = deploy.and_then(|step| step.key);
             let known = workspace.project.models.contains_key(live.model.as_str());
             let verdict = match (deploy, smoke) {
+                _ if workspace.project.absent.contains_key(live.model.as_str()) => {
+                    ui::Verdict::Leaving
+                }
                 _ if readable && !known => ui::Verdict::Unwanted,
                 (None, _) => ui::Verdict::Unknown,
                 (Some(deploy), _) if deploy.held.is_some() => ui::Verdict::Held,
@@ -177,6 +180,12 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
             Observation::Unobserved(Some(why)) => ui::StatusRow::unobserved(name, why),
             _ => ui::StatusRow::absent(name),
         });
+    }
+    for model in workspace.project.absent.keys() {
+        if !rows.iter().any(|row| row.live.model == model.as_str()) {
+            let row = ui::StatusRow::absent(model.as_str());
+            rows.push(ui::StatusRow { verdict: ui::Verdict::AsSpecified, ..row });
+        }
     }
     for row in &mut rows {
         if let Some(planned) = &planned {
@@ -248,7 +257,7 @@ pub(crate) async fn logs(
         }
         let found = workspace.targets().iter().find_map(|target| target.log(name));
         if found.is_none() {
-            session::model(&workspace, name)?;
+            session::known(&workspace, name)?;
         }
         found
     };

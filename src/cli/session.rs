@@ -203,11 +203,11 @@ pub(crate) async fn plan(
     let wishes = wishes(&whole, workspace, &selection.wishes)?;
     let (graph, all) = select(workspace, whole, selection)?;
     let memory = remember(workspace)?;
-    let unwanted = match (all, wishes.no_refresh) {
-        (true, false) => workspace.unwanted(),
-        (true, true) => workspace.unwanted_by(&memory),
-        (false, _) => Vec::new(),
+    let mut unwanted = match wishes.no_refresh {
+        false => workspace.unwanted(),
+        true => workspace.unwanted_by(&memory),
     };
+    unwanted.retain(|it| all || it.absent && selection.models.contains(&it.model));
     let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
     plan.models = planned_models(workspace, &plan);
     let planned = |model: &String| plan.steps.iter().any(|step| step.models.contains(model));
@@ -332,6 +332,14 @@ pub(crate) fn model(workspace: &Workspace, name: &str) -> Result<(), UsageError>
     }
 }
 
+/// Fails unless the project has this model, be it one that is not to be served.
+pub(crate) fn known(workspace: &Workspace, name: &str) -> Result<(), UsageError> {
+    match workspace.project.absent.contains_key(name) {
+        true => Ok(()),
+        false => model(workspace, name),
+    }
+}
+
 /// The part of the graph that was asked for, and whether that is all of it.
 fn select(
     workspace: &Workspace,
@@ -342,7 +350,7 @@ fn select(
         return Ok((graph, true));
     }
     for name in &selection.models {
-        model(workspace, name)?;
+        known(workspace, name)?;
     }
     let mut only = BTreeSet::new();
     for name in &selection.wishes.only {

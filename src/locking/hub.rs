@@ -1,13 +1,13 @@
 //! Settles what each revision of a hub's repositories stands for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::{FutureExt as _, StreamExt as _, stream};
 
 use super::{Changes, LockOptions, LockingError, Renew};
 use crate::event::Reporter;
 use crate::hub::{CONFIG_FILE, HubError};
-use crate::lock::{LockFile, LockedRepository};
+use crate::lock::LockedRepository;
 use crate::spec::{FilePatterns, HubSource, Project};
 use crate::step::StepError;
 use crate::workspace::Workspace;
@@ -114,9 +114,12 @@ pub(super) async fn settle(
     if let Some(error) = failed {
         return Err(error.into());
     }
-    let unused = |lock: &LockFile| lock.hub.keys().any(|name| !sources.contains_key(name));
-    if !options.locked && workspace.lock(unused) {
-        workspace.change_lock(|lock| lock.hub.retain(|name, _| sources.contains_key(name)))?;
+    // Whoever is away comes back as it was.
+    let away = workspace.project.absent.values().flat_map(|model| model.hub_sources());
+    let away: BTreeSet<String> = away.map(ToString::to_string).collect();
+    let is_used = |name: &String| sources.contains_key(name) || away.contains(name);
+    if !options.locked && workspace.lock(|lock| !lock.hub.keys().all(is_used)) {
+        workspace.change_lock(|lock| lock.hub.retain(|name, _| is_used(name)))?;
     }
     Ok(())
 }

@@ -56,6 +56,8 @@ pub enum ReasonKind {
     Adopted,
     /// No spec wants it.
     Unwanted,
+    /// Its spec says that it is to go.
+    Absent,
     /// It belongs to somebody else.
     Foreign,
     /// Its place could not be looked at, so nobody knows whether it stands.

@@ -245,6 +245,7 @@ async fn what_no_spec_wants_is_removed_last() {
         id: "deploy:old".into(),
         model: "old".to_owned(),
         detail: "port 8001".to_owned(),
+        absent: false,
     });
     let plan = bench.plan(&steps);
     assert_eq!(reasons(&plan, "deploy:old"), ["unwanted port 8001"]);

@@ -34,8 +34,10 @@ pub struct Project {
     pub plain_http: Vec<String>,
     /// The gateway, if the project has one.
     pub gateway: Option<LiteLlm>,
-    /// All models.
+    /// All models that are to be served.
     pub models: BTreeMap<ModelName, Arc<Model>>,
+    /// Models whose specs say that they are not: what is served of them goes away.
+    pub absent: BTreeMap<ModelName, Arc<Model>>,
     /// All images, also those that no model uses.
     pub images: BTreeMap<ImageName, Image>,
 }
@@ -161,6 +163,8 @@ pub struct Model {
     pub file: Located<()>,
     /// The image that serves it; exists in [`Project::images`].
     pub image: Located<ImageName>,
+    /// Whether it is to be served at all.
+    pub state: State,
     /// Where it is served.
     pub target: TargetKind,
     /// Environment variables for this model only, over the image's.
@@ -177,6 +181,16 @@ pub struct Model {
     pub serve: Serve,
     /// Its entry in the gateway; there when the project has a gateway.
     pub gateway: Option<GatewayEntry>,
+}
+
+/// Whether a model is to be served.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum State {
+    /// It is.
+    #[default]
+    Present,
+    /// It is kept away, and its spec for later.
+    Absent,
 }
 
 /// Where a model is served.

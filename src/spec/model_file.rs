@@ -6,7 +6,7 @@ use std::time::Duration;
 use super::context::{Spot, Text};
 use super::model::{
     CommandEngine, Draft, Engine, EngineName, GatewayEntry, Hardware, HubSource, Model,
-    ModelSource, Replicas, Serve, TargetKind, When, is_commit,
+    ModelSource, Replicas, Serve, State, TargetKind, When, is_commit,
 };
 use super::name::{ImageName, ModelName};
 use super::path::inside;
@@ -35,6 +35,7 @@ pub(super) fn model(
 ) -> Option<Model> {
     unset(&mut root, shared);
     let image = image(&mut root, shared);
+    let state = root.choice("state", &[("present", State::Present), ("absent", State::Absent)]);
     let target =
         root.choice("target", &[("local", TargetKind::Local), ("modal", TargetKind::Modal)]);
     if target == TargetKind::Modal && !shared.has_modal() {
@@ -66,7 +67,20 @@ pub(super) fn model(
     root.finish();
     let (name, image, source) = (name?, image?, source?);
     let (engine, serve) = (engine?, serve?);
-    Some(Model { name, file, image, target, env, source, draft, hardware, engine, serve, gateway })
+    Some(Model {
+        name,
+        file,
+        image,
+        state,
+        target,
+        env,
+        source,
+        draft,
+        hardware,
+        engine,
+        serve,
+        gateway,
+    })
 }
 
 /// Takes back the defaults that the spec names.

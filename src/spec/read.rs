@@ -9,7 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::context::{Context, Layer, Rank, Spot};
 use super::effective::Effective;
-use super::model::{Image, Model, Project, Sources, TargetKind};
+use super::model::{Image, Model, Project, Sources, State, TargetKind};
 use super::name::{EnvironmentName, ImageName, ModelName, NotAName};
 use super::problem::{Problem, SpecError, SpecErrors, nearest};
 use super::project_file::{Settings, settings};
@@ -250,6 +250,8 @@ pub fn assemble(
         }
     }
     SpecErrors::collect(errors)?;
+    let (models, absent) =
+        models_by_name.into_iter().partition(|(_, model)| model.state == State::Present);
     let Settings { id, app_prefix, targets, volumes, gpus, plain_http, gateway } = shared.settings;
     Ok(Project {
         id: id.unwrap_or_else(|| panic!("BUG: a project without id and without mistakes")),
@@ -261,7 +263,8 @@ pub fn assemble(
         gpus,
         plain_http,
         gateway,
-        models: models_by_name,
+        models,
+        absent,
         images: images_by_name,
     })
 }

@@ -243,6 +243,7 @@ impl ReasonKind {
             Self::FailedBefore => "failed before",
             Self::Adopted => "takes over",
             Self::Unwanted => "no spec wants",
+            Self::Absent => "its spec says absent:",
             Self::Foreign => "in the way:",
             Self::Unobserved => "not looked at:",
             Self::Unlocked => "not locked:",

@@ -63,6 +63,8 @@ pub enum Verdict {
     Differs,
     /// Whatever the spec wants, it is left as it is.
     Held,
+    /// Its spec says that it is to go.
+    Leaving,
     /// No spec wants it.
     Unwanted,
     /// It can't be compared: specs or lock can't be read.
@@ -81,6 +83,7 @@ impl Verdict {
             Self::Stopped => "as specified, but it ended: `goatbuild apply` starts it again",
             Self::Differs => "differs from its spec: `goatbuild plan` tells how",
             Self::Held => "held, whatever its spec wants: `goatbuild release` ends that",
+            Self::Leaving => "its spec says absent: `goatbuild apply` stops it",
             Self::Unwanted => "no spec wants it: `goatbuild destroy` stops it",
             Self::Unknown => "not compared: the specs have mistakes or the lock is incomplete",
             Self::Absent => "not deployed: `goatbuild apply` does it",

@@ -3,6 +3,7 @@
 
 #![cfg(target_os = "linux")]
 
+mod absent;
 mod apply;
 mod drift;
 mod faults;

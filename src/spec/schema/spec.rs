@@ -16,6 +16,17 @@ pub(super) fn spec() -> Value {
         [
             ("image", pattern(FILE_NAME, "The image that serves it: IMAGE of images/IMAGE.toml.")),
             (
+                "state",
+                with_default(
+                    "present",
+                    choice(
+                        &["present", "absent"],
+                        "Whether it is to be served. What is served of an absent one is taken away by \
+                         the next apply.",
+                    ),
+                ),
+            ),
+            (
                 "target",
                 with_default(
                     "local",

@@ -442,6 +442,7 @@ impl Target for Local {
                     "{} on this machine, costs nothing per hour",
                     serve::url(served.port)
                 ),
+                absent: false,
             })
             .collect()
         })

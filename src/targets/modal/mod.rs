@@ -390,6 +390,7 @@ impl Target for Modal {
                     id: deploy_id(model),
                     model: model.clone(),
                     detail: format!("{} on Modal{}", deployed.app, price.unwrap_or_default()),
+                    absent: false,
                 });
             }
         });
