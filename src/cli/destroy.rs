@@ -7,9 +7,12 @@ use thiserror::Error;
 
 use super::{Exit, Global, completions, consent, session};
 use crate::gateway::gateway_id;
+use crate::spec::{Model, TargetKind};
 use crate::step::{Observation, StepId};
 use crate::targets::deploy_id;
+use crate::targets::modal::Belongings;
 use crate::ui;
+use crate::workspace::{SharedWorkspace, Workspace};
 
 #[derive(Debug, Args)]
 pub(crate) struct DestroyArgs {
@@ -19,6 +22,21 @@ pub(crate) struct DestroyArgs {
     /// Do not ask
     #[arg(long, short)]
     yes: bool,
+    /// Also remove what only this model has in volumes on Modal: its weights, unless another model
+    /// of the project has them too, its compile caches, its earlier versions
+    #[arg(long)]
+    volumes: bool,
+}
+
+/// What is in volumes on this machine is not removed model by model.
+#[derive(Debug, Error, Diagnostic)]
+#[error("--volumes is about volumes on Modal, and {model} is not served there")]
+#[diagnostic(
+    code(goatbuild::usage::not_on_modal),
+    help("once its spec is gone, `goatbuild gc` removes what nothing needs on this machine")
+)]
+struct NotOnModal {
+    model: String,
 }
 
 /// Nobody can tell what would be destroyed.
@@ -33,6 +51,15 @@ struct Unobserved {
     why: String,
 }
 
+/// Nobody knows what the other models use.
+#[derive(Debug, Error, Diagnostic)]
+#[error("--volumes has to know what the other models use, and their specs have mistakes")]
+#[diagnostic(
+    code(goatbuild::destroy::unreadable),
+    help("correct them (`goatbuild check`), or leave --volumes out. Nothing was changed")
+)]
+struct Unreadable;
+
 pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit, Report> {
     let (workspace, readable) = session::open_anyway(global)?;
     let _lock = session::lock(&workspace, global, "destroy").await?;
@@ -46,6 +73,10 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
         return Err(Unobserved { model: model.name.to_string(), why }.into());
     }
     let model = arguments.model.as_str();
+    let volumes = match arguments.volumes {
+        true => Some(belongings(&workspace, readable, model).await?),
+        false => None,
+    };
     let live: Vec<_> = workspace
         .targets()
         .iter()
@@ -53,7 +84,7 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
         .filter(|live| live.model == model)
         .collect();
     let wired = workspace.gateway.as_ref().is_some_and(|gateway| gateway.has(model));
-    if live.is_empty() && !wired {
+    if live.is_empty() && !wired && volumes.is_none() {
         if readable {
             session::known(&workspace, model)?;
         }
@@ -63,7 +94,8 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
     for live in &live {
         ui::note(&format!("{model}: {} at {}", live.state, live.url));
     }
-    let question = format!("stop {model} and remove its gateway entry?");
+    let also = if volumes.is_some() { " and what only it has in volumes" } else { "" };
+    let question = format!("stop {model} and remove its gateway entry{also}?");
     if !arguments.yes && !consent::confirm(&format!("{model} would be stopped"), &question)? {
         ui::note("nothing was changed");
         return Ok(Exit::Done);
@@ -83,8 +115,67 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
     for step in [gateway_id(model), deploy_id(model), smoke] {
         workspace.store.forget(&step)?;
     }
-    if !live.is_empty() {
+    if let Some(belongings) = volumes {
+        discard(&workspace, model, &belongings).await?;
+    } else if !live.is_empty() {
         ui::note(&format!("{model}: stopped; image and weights are kept"));
     }
     Ok(Exit::Done)
+}
+
+/// What the model has in volumes on Modal, beside what the project's others have there.
+async fn belongings(
+    workspace: &SharedWorkspace,
+    readable: bool,
+    model: &str,
+) -> Result<Belongings, Report> {
+    if !readable {
+        return Err(Unreadable.into());
+    }
+    let not_there = || NotOnModal { model: model.to_owned() };
+    let modal = workspace.modal_of(model).ok_or_else(not_there)?;
+    let project = &workspace.project;
+    let repositories = |model: &Model| -> Vec<String> {
+        model.hub_sources().map(|source| source.repository.clone()).collect()
+    };
+    let mut belongings =
+        Belongings { repositories: modal.repositories(model), ..Belongings::default() };
+    // Whoever is away comes back, and is not fetched anew.
+    for (name, other) in project.models.iter().chain(&project.absent) {
+        match name.as_str() == model {
+            true => belongings.repositories.extend(repositories(other)),
+            false if other.target == TargetKind::Modal => {
+                belongings.others.extend(repositories(other));
+            }
+            false => {}
+        }
+    }
+    let planned = session::plan_quietly(workspace).await?;
+    let warmups = planned.plan.steps.iter().filter(|step| step.kind == "warmup");
+    let (its, others): (Vec<_>, Vec<_>) = warmups.partition(|step| step.id.name() == model);
+    belongings.caches = its.into_iter().filter_map(|step| step.key).collect();
+    belongings.others_caches = others.into_iter().map(|step| step.key).collect();
+    Ok(belongings)
+}
+
+async fn discard(
+    workspace: &Workspace,
+    model: &str,
+    belongings: &Belongings,
+) -> Result<(), Report> {
+    let discarded = workspace.modal().discard(model, belongings).await?;
+    for kept in &discarded.kept {
+        ui::note(&format!("{model}: kept {kept}"));
+    }
+    let gone = match discarded.gone.is_empty() {
+        true => "nothing in volumes was its alone".to_owned(),
+        false => format!("removed {}", discarded.gone.join(", ")),
+    };
+    ui::note(&format!("{model}: {gone}"));
+    let weights = belongings.repositories.difference(&belongings.others);
+    let weights = weights.map(|repository| StepId::new("weights", repository));
+    for step in weights.chain([StepId::new("warmup", model)]) {
+        workspace.store.forget(&step)?;
+    }
+    Ok(())
 }

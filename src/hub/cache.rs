@@ -115,6 +115,11 @@ impl ModelCache {
         Self { root: root.into() }
     }
 
+    /// Where a repository is, relative to the cache's root.
+    pub fn repository(repository: &str) -> String {
+        format!("hub/{}", folder(repository))
+    }
+
     /// Where a snapshot is, relative to the cache's root.
     pub fn snapshot(repository: &str, commit: &str) -> String {
         format!("hub/{}/snapshots/{commit}", folder(repository))

@@ -1,4 +1,6 @@
-//! Models that go by their spec.
+//! Models that go: by their spec, and with all that only they have.
+
+use std::fs;
 
 use super::Remote;
 use super::support::hubbed::SPEC;
@@ -35,4 +37,58 @@ fn a_spec_keeps_a_model_away() {
 
     project.write(SPEC, &spec);
     assert_eq!(project.apply("--yes").ran(), ["deploy:tiny", "gateway:tiny", "smoke:tiny"]);
+}
+
+#[test]
+fn destroy_takes_from_volumes_what_no_other_model_has() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    // Two engines listen on one port, each on a machine of its own.
+    project.edit(SPEC, "[engine]", "[hardware]\ngpu = \"H100\"\n\n[engine]");
+    project.edit(SPEC, "name = \"command\"", "name = \"command\"\ncompiles = true");
+    project.append(SPEC, "\n[env]\nCOMPILE = \"once\"\n");
+    let spec = project.read(SPEC);
+    project.write("specs/twin.toml", &spec);
+    project.write("specs/other.toml", &spec.replace("COMPILE =", "GREETING = \"hi\"\nCOMPILE ="));
+    project.apply("--yes").ran();
+    let weights = remote.modal.volume("table-4c19d2-model-cache");
+    let caches = remote.modal.volume("table-4c19d2-vllm-cache");
+    let repository = weights.join("hub/models--acme--tiny");
+    let warm = || {
+        let names = fs::read_dir(&caches).unwrap().flatten();
+        let names = names.map(|it| it.file_name().into_string().unwrap());
+        names.filter(|name| name.starts_with("gb1-")).count()
+    };
+    assert!(repository.exists());
+    let before = warm();
+    project.run("destroy other --volumes").exits(64).says(&["other would be stopped"]);
+    project
+        .run("destroy other --volumes --yes")
+        .exits(0)
+        .says(&["kept weights of acme/tiny: another model has them too", "removed compile caches"]);
+    assert!(repository.exists());
+    assert_eq!(warm(), before - 1);
+    fs::remove_file(project.root().join("specs/other.toml")).unwrap();
+    // One that compiles the same has the same caches.
+    project
+        .run("destroy twin --volumes --yes")
+        .exits(0)
+        .says(&["nothing in volumes was its alone", "another model may want them"]);
+    project.write("specs/twin.toml", "image = ");
+    project.run("destroy tiny --volumes --yes").exits(1).says(&["their specs have mistakes"]);
+    fs::remove_file(project.root().join("specs/twin.toml")).unwrap();
+    assert_eq!(project.plan("").ids("run"), [] as [&str; 0]);
+
+    // Another project's file is in the volume: nobody knows what that needs.
+    let theirs = weights.join(".goatbuild/project-theirs.json");
+    fs::write(&theirs, "{}").unwrap();
+    project.run("destroy tiny --volumes --yes").exits(0).says(&["others use the volumes too"]);
+    assert!(repository.exists());
+    fs::remove_file(&theirs).unwrap();
+    project.run("destroy tiny --volumes --yes").exits(0).says(&["removed weights of acme/tiny"]);
+    assert!(!repository.exists());
+    assert_eq!(warm(), 0);
+    let plan = project.plan("");
+    assert_eq!(plan.step("weights:acme/tiny")["action"], "run", "{}", plan.0);
+    assert_eq!(plan.why("weights:acme/tiny"), ["first"]);
 }

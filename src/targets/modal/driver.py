@@ -271,6 +271,15 @@ async def read(request):
     return await asyncio.gather(*(text(path) for path in request["paths"]))
 
 
+def discard(request):
+    """Removes files and directories of a volume, as far as they are there."""
+    volume = modal.Volume.from_name(request["volume"], environment_name=request["environment"])
+    for path in request["paths"]:
+        with contextlib.suppress(modal.exception.NotFoundError, FileNotFoundError):
+            volume.remove_file(path, recursive=True)
+    return {}
+
+
 def stop(request):
     app = newest(request)
     if app is not None:
@@ -294,6 +303,7 @@ def main():
         "account": account,
         "build": build,
         "deploy": deploy,
+        "discard": discard,
         "logs": logs,
         "look": look,
         "put": put,

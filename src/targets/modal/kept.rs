@@ -108,7 +108,12 @@ impl Kept {
     /// Where the program that was deployed for a key is in the volume, and what the key is made of:
     /// with the ends `.py` and `.json`.
     pub(super) fn program(owner: &str, model: &str, key: &Key) -> String {
-        format!("/{DIRECTORY}/deployed-{}/{model}/{key}", owner.replace('/', "."))
+        format!("/{DIRECTORY}/{}/{model}/{key}", Self::programs(owner))
+    }
+
+    /// The directory of such programs.
+    pub(super) fn programs(owner: &str) -> String {
+        format!("deployed-{}", owner.replace('/', "."))
     }
 
     /// The name of the file. An owner's `/` becomes a dot, which no project's id has.

@@ -110,6 +110,14 @@ impl Modal {
         }
     }
 
+    /// The names of the receipts that there are, of weights and of warm-ups.
+    pub(super) fn receipts(&self) -> Result<(BTreeSet<String>, BTreeSet<String>), String> {
+        match &*self.world() {
+            Ok(seen) => Ok((seen.weights.clone(), seen.warmups.clone())),
+            Err(why) => Err(why.clone()),
+        }
+    }
+
     pub(super) fn has_weights(&self, key: &Key) -> Result<bool, Observation> {
         self.seen(|seen| seen.weights.contains(&weights_receipt(key)))
     }

@@ -23,7 +23,7 @@ const PORT: u16 = 8000;
 const WARMED: &str = "/root/.cache/goatbuild";
 
 /// The caches that a warm-up fills.
-const CACHES: [&str; 2] = ["vllm-cache", "flashinfer-cache"];
+pub(super) const CACHES: [&str; 2] = ["vllm-cache", "flashinfer-cache"];
 
 /// An image that Modal is to build.
 #[derive(Debug, Clone)]
