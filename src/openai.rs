@@ -231,12 +231,12 @@ impl Server {
             Value::Array(calls) => calls,
             _ => return Err(unexpected(&url, "a chat completion", &body)),
         };
-        let named = |call: &Value| {
+        let called = |call: &Value| {
             let arguments = call["function"]["arguments"].as_str()?;
             serde_json::from_str::<Value>(arguments).ok()?.as_object()?;
             call["function"]["name"].as_str().map(str::to_owned)
         };
-        match calls.iter().map(named).collect::<Option<Vec<_>>>() {
+        match calls.iter().map(called).collect::<Option<Vec<_>>>() {
             Some(names) => Ok(names.into_iter().next()),
             None => Err(unexpected(&url, "tool calls with names and arguments in JSON", &body)),
         }

@@ -93,9 +93,10 @@ pub(crate) fn agree(
     ui::ask(&format!("{what}. Go on? [y/N]"));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
-    match read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
-        true => Ok(()),
-        false => Err(NotAgreed::Declined.into()),
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(NotAgreed::Declined.into())
     }
 }
 

@@ -73,10 +73,8 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
         return Err(Unobserved { model: model.name.to_string(), why }.into());
     }
     let model = arguments.model.as_str();
-    let volumes = match arguments.volumes {
-        true => Some(belongings(&workspace, readable, model).await?),
-        false => None,
-    };
+    let volumes =
+        if arguments.volumes { Some(belongings(&workspace, readable, model).await?) } else { None };
     let live: Vec<_> = workspace
         .targets()
         .iter()
@@ -133,13 +131,13 @@ async fn belongings(
         return Err(Unreadable.into());
     }
     let not_there = || NotOnModal { model: model.to_owned() };
-    let modal = workspace.modal_of(model).ok_or_else(not_there)?;
+    let target = workspace.modal_of(model).ok_or_else(not_there)?;
     let project = &workspace.project;
     let repositories = |model: &Model| -> Vec<String> {
         model.hub_sources().map(|source| source.repository.clone()).collect()
     };
     let mut belongings =
-        Belongings { repositories: modal.repositories(model), ..Belongings::default() };
+        Belongings { repositories: target.repositories(model), ..Belongings::default() };
     // Whoever is away comes back, and is not fetched anew.
     for (name, other) in project.models.iter().chain(&project.absent) {
         match name.as_str() == model {
@@ -167,9 +165,10 @@ async fn discard(
     for kept in &discarded.kept {
         ui::note(&format!("{model}: kept {kept}"));
     }
-    let gone = match discarded.gone.is_empty() {
-        true => "nothing in volumes was its alone".to_owned(),
-        false => format!("removed {}", discarded.gone.join(", ")),
+    let gone = if discarded.gone.is_empty() {
+        "nothing in volumes was its alone".to_owned()
+    } else {
+        format!("removed {}", discarded.gone.join(", "))
     };
     ui::note(&format!("{model}: {gone}"));
     let weights = belongings.repositories.difference(&belongings.others);

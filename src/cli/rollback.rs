@@ -56,8 +56,8 @@ pub(crate) async fn roll_back(global: &Global, arguments: &RollbackArgs) -> Resu
     workspace.target_of(TargetKind::Modal).check(&[format!("rollback of {model}")]).await?;
     let _lock = session::lock(&workspace, global, "rollback").await?;
     workspace.look().await?;
-    let modal = workspace.modal();
-    let earlier = modal.earlier(model, arguments.version)?;
+    let target = workspace.modal();
+    let earlier = target.earlier(model, arguments.version)?;
     let what = format!("{model} would go back to v{}, {}", earlier.version, earlier.detail);
     let question = format!("take {model} back to v{}, {}?", earlier.version, earlier.detail);
     if !arguments.yes && !consent::confirm(&what, &question)? {
@@ -65,16 +65,17 @@ pub(crate) async fn roll_back(global: &Global, arguments: &RollbackArgs) -> Resu
         return Ok(Exit::Done);
     }
     let (reporter, finish) = ui::preparing();
-    let stands = modal.roll_back(model, &earlier, &reporter).await;
+    let stands = target.roll_back(model, &earlier, &reporter).await;
     finish();
     let stands = stands?;
     // What the rows say is about another version.
     for step in [deploy_id(model), StepId::new("smoke", model)] {
         workspace.store.forget(&step)?;
     }
-    let stands = match stands == earlier.version {
-        true => format!("v{stands} stands"),
-        false => format!("v{} stands again, as v{stands}", earlier.version),
+    let stands = if stands == earlier.version {
+        format!("v{stands} stands")
+    } else {
+        format!("v{} stands again, as v{stands}", earlier.version)
     };
     let release = global.command(&format!("release {model}"));
     ui::note(&format!("{model}: {stands}; it is held: no apply changes it until `{release}`"));

@@ -44,13 +44,13 @@ pub(crate) async fn run(global: &Global, arguments: &TestArgs) -> Result<Exit, R
     workspace.look().await?;
     let facts = facts(name, workspace.target(model).observe_deployment(name))?;
     let fact = |name: &str| facts.get(name).map_or("", String::as_str);
-    let (url, served) = (fact("url"), fact("served-name"));
+    let (url, id) = (fact("url"), fact("served-name"));
     let server = server(model, url)?;
     let mut tried = ui::Tried::begin(name, url, arguments.json);
 
     let began = Instant::now();
     let listed = server.models().await.map_err(|error| tried.failed("models", error))?;
-    if engine(model.engine.name).lists_served_name() && !listed.iter().any(|id| id == served) {
+    if engine(model.engine.name).lists_served_name() && !listed.iter().any(|it| it == id) {
         let (url, body) = (format!("{url}/models"), listed.join(", "));
         let error = ApiError::Unexpected { url, expected: "a list with the served name", body };
         return Err(tried.failed("models", error).into());
@@ -58,11 +58,11 @@ pub(crate) async fn run(global: &Global, arguments: &TestArgs) -> Result<Exit, R
     tried.answered("models", began.elapsed(), &listed.join(", "));
 
     let began = Instant::now();
-    let answer = server.chat(served).await.map_err(|error| tried.failed("chat", error))?;
+    let answer = server.chat(id).await.map_err(|error| tried.failed("chat", error))?;
     tried.answered("chat", began.elapsed(), &format!("{answer:?}"));
 
     let began = Instant::now();
-    let streamed = server.stream(served).await.map_err(|error| tried.failed("stream", error))?;
+    let streamed = server.stream(id).await.map_err(|error| tried.failed("stream", error))?;
     let detail = format!(
         "the first of {} after {} ms",
         ui::count(streamed.pieces, "piece"),
@@ -72,7 +72,7 @@ pub(crate) async fn run(global: &Global, arguments: &TestArgs) -> Result<Exit, R
 
     if calls_tools(model) {
         let began = Instant::now();
-        let called = server.call_tool(served).await.map_err(|error| tried.failed("tool", error))?;
+        let called = server.call_tool(id).await.map_err(|error| tried.failed("tool", error))?;
         let detail = match called {
             Some(name) => format!("called {name}"),
             None => "answered, and called none".to_owned(),

@@ -203,10 +203,8 @@ pub(crate) async fn plan(
     let wishes = wishes(&whole, workspace, &selection.wishes)?;
     let (graph, all) = select(workspace, whole, selection)?;
     let memory = remember(workspace)?;
-    let mut unwanted = match wishes.no_refresh {
-        false => workspace.unwanted(),
-        true => workspace.unwanted_by(&memory),
-    };
+    let mut unwanted =
+        if wishes.no_refresh { workspace.unwanted_by(&memory) } else { workspace.unwanted() };
     unwanted.retain(|it| all || it.absent && selection.models.contains(&it.model));
     let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
     plan.models = planned_models(workspace, &plan);
@@ -334,10 +332,7 @@ pub(crate) fn model(workspace: &Workspace, name: &str) -> Result<(), UsageError>
 
 /// Fails unless the project has this model, be it one that is not to be served.
 pub(crate) fn known(workspace: &Workspace, name: &str) -> Result<(), UsageError> {
-    match workspace.project.absent.contains_key(name) {
-        true => Ok(()),
-        false => model(workspace, name),
-    }
+    if workspace.project.absent.contains_key(name) { Ok(()) } else { model(workspace, name) }
 }
 
 /// The part of the graph that was asked for, and whether that is all of it.

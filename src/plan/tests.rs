@@ -70,7 +70,7 @@ async fn a_change_of_what_has_a_place_per_key_is_no_drift() {
 #[tokio::test]
 async fn what_is_held_is_left_as_it_is_until_that_ends() {
     let mut steps = model();
-    let bench = applied(&steps).await;
+    let mut bench = applied(&steps).await;
     let standing = bench.plan(&steps).get(&"deploy:m".into()).unwrap().clone();
     let facts = standing.facts.clone();
     bench.world.put("deploy:m", Some(Thing::Held { facts: facts.clone() }));
@@ -83,13 +83,12 @@ async fn what_is_held_is_left_as_it_is_until_that_ends() {
     assert_eq!(ran(&bench.apply(&steps).await), [""; 0]);
     // Nor with an input that isn't known yet, nor when it is to be replaced.
     edit(&mut steps, "image:i", "env.A", 2);
-    let mut other = Bench { wishes: Wishes::default(), ..bench };
-    other.wishes.replace.insert("deploy:m".into());
-    assert_eq!(ran(&other.apply(&steps).await), ["image:i", "warmup:m"]);
+    bench.wishes.replace.insert("deploy:m".into());
+    assert_eq!(ran(&bench.apply(&steps).await), ["image:i", "warmup:m"]);
     // What it stands for was never taken for what the spec wants.
-    other.wishes.replace.clear();
-    other.world.put("deploy:m", Some(Thing::Ours { key: standing.key.unwrap(), facts }));
-    let why = reasons(&other.plan(&steps), "deploy:m");
+    bench.wishes.replace.clear();
+    bench.world.put("deploy:m", Some(Thing::Ours { key: standing.key.unwrap(), facts }));
+    let why = reasons(&bench.plan(&steps), "deploy:m");
     assert!(why.contains(&"changed flag 1 → 2".to_owned()), "{why:?}");
 }
 

@@ -34,12 +34,12 @@ pub(super) struct App {
     #[serde(default)]
     owner: Option<String>,
     /// Newest first.
-    pub(super) history: Vec<Version>,
+    pub(super) history: Vec<Entry>,
 }
 
-/// One version of an app.
+/// One version of an app, as its history has it.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Version {
+pub(super) struct Entry {
     pub(super) version: u32,
     pub(super) tag: String,
     pub(super) by: String,
@@ -49,7 +49,7 @@ pub(super) struct Version {
     pub(super) rollback_allowed: bool,
 }
 
-impl Version {
+impl Entry {
     fn is_ours(&self) -> bool {
         self.key().is_some()
     }

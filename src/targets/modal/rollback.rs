@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::app::Program;
 use super::kept::{Deployed, Hold, Kept};
-use super::look::Version;
+use super::look::Entry;
 use super::serve::understood;
 use super::{Modal, ModalError};
 use crate::clock::{now, written};
@@ -157,7 +157,7 @@ impl Modal {
         let Some(newest) = history.first() else {
             return Err(not_deployed("it is not deployed".to_owned()).into());
         };
-        let ours: Vec<(&Version, Key)> = history
+        let ours: Vec<(&Entry, Key)> = history
             .iter()
             .filter(|version| version.tag != newest.tag)
             .filter_map(|version| Some((version, version.key()?)))
@@ -178,9 +178,10 @@ impl Modal {
             return Err(RollbackError::NoVersion {
                 model: model.to_owned(),
                 wanted: wanted.map_or("version".to_owned(), |version| format!("v{version}")),
-                help: match known.is_empty() {
-                    true => "nothing else was deployed by goatbuild, or Modal forgot it".to_owned(),
-                    false => format!("v{} stands; there are: {}", newest.version, known.join(", ")),
+                help: if known.is_empty() {
+                    "nothing else was deployed by goatbuild, or Modal forgot it".to_owned()
+                } else {
+                    format!("v{} stands; there are: {}", newest.version, known.join(", "))
                 },
             }
             .into());

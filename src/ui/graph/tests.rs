@@ -29,7 +29,6 @@ impl Sketch {
             inputs: inputs.iter().map(|input| StepId::from(*input)).collect(),
             note: None,
             held: None,
-            held: None,
             facts: Facts::new(),
             id,
         });

@@ -13,7 +13,6 @@ fn step(id: &str, action: Action, reasons: Vec<Reason>) -> PlannedStep {
         inputs: Vec::new(),
         note: None,
         held: None,
-        held: None,
         facts: crate::step::Facts::new(),
     }
 }
