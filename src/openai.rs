@@ -83,7 +83,9 @@ impl Server {
     /// A client for a server elsewhere, behind the usual proxies. Redirects are followed: whoever
     /// starts a server for a request sends it on, again and again, until that is up.
     pub fn remote(base: &str, timeout: Duration) -> Result<Self, ApiError> {
-        Self::built(base, client_builder().timeout(timeout).redirect(Policy::limited(REDIRECTS)))
+        let builder = client_builder().timeout(timeout).redirect(Policy::limited(REDIRECTS));
+        // A proxy that has just started a server closes connections that it has nothing more for.
+        Self::built(base, builder.pool_max_idle_per_host(0))
     }
 
     fn built(base: &str, builder: ClientBuilder) -> Result<Self, ApiError> {

@@ -16,7 +16,7 @@ const REQUIREMENTS: [&str; 3] = ["modal==1.6.4", "huggingface_hub==2.4.0", "hf-x
 
 /// The running double; dropping it ends it and everything it started.
 pub(crate) struct ModalDouble {
-    python: PathBuf,
+    pub(crate) python: PathBuf,
     root: TempDir,
     child: Child,
     pub(crate) port: u16,
@@ -71,8 +71,12 @@ impl ModalDouble {
 }
 
 fn launch(python: &PathBuf, root: &std::path::Path) -> (Child, u16) {
-    let program =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/support/modal/control_plane.py");
+    let support = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/support");
+    let program = support.join("modal/control_plane.py");
+    // Containers find the double of vLLM behind everything else.
+    let engines = support.join("vllm_double");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let python_path = format!("PYTHONPATH=/root:{}", engines.display());
     let port_file = root.join("port");
     let _ = fs::remove_file(&port_file);
     let log = fs::File::create(root.join("double.log")).expect("a log");
@@ -81,6 +85,8 @@ fn launch(python: &PathBuf, root: &std::path::Path) -> (Child, u16) {
         .args(["--root".as_ref(), root.as_os_str()])
         .args(["--port-file".as_ref(), port_file.as_os_str()])
         .args(["--faults".as_ref(), root.join("faults.json").as_os_str()])
+        .args(["--env", &python_path])
+        .env("PATH", format!("{path}:{}", engines.join("bin").display()))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log"))
