@@ -6,3 +6,9 @@ use jiff::Timestamp;
 pub fn now() -> String {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default().to_string()
 }
+
+/// The time of day after this wait, to the second, in UTC.
+pub fn time_after(wait: std::time::Duration) -> String {
+    let then = Timestamp::now() + wait;
+    format!("{} UTC", then.strftime("%H:%M:%S"))
+}

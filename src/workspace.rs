@@ -227,9 +227,15 @@ impl Workspace {
     }
 
     /// Brings an image from `origin` into the layout.
-    pub fn puller(&self, origin: Origin, architecture: Architecture) -> Result<Puller, StepError> {
+    pub fn puller(
+        &self,
+        origin: Origin,
+        architecture: Architecture,
+        reporter: &Reporter,
+    ) -> Result<Puller, StepError> {
         let (layout, settings) = (self.layout()?, self.registries());
-        Ok(Puller::new(origin, &self.fetcher, &settings, layout, self.bases(), architecture))
+        let fetcher = self.fetcher.telling(reporter);
+        Ok(Puller::new(origin, &fetcher, &settings, layout, self.bases(), architecture))
     }
 
     /// How registries are spoken to.

@@ -194,11 +194,8 @@ impl Download {
 
     /// Lets the log know of a failure that is tried again.
     fn told(&self, failure: Failure<HubError>) -> Failure<HubError> {
-        if let Failure::Transient(error, wait) = &failure {
+        if let Failure::Transient(error, _) = &failure {
             self.reporter.log(format!("{}: {error}", self.file.path));
-            if let Some(wait) = wait {
-                self.reporter.message(format!("waiting {} s, as the hub asks", wait.as_secs()));
-            }
         }
         failure
     }

@@ -52,19 +52,20 @@ impl Hub {
         known: &dyn HashCache,
         reporter: &Reporter,
     ) -> Result<Fetched, HubError> {
+        let hub = &self.telling(reporter);
         let blobs = cache.prepare(repository)?;
         let mut seen = HashSet::new();
         let blobs_of: Vec<&RemoteFile> =
             files.iter().filter(|file| seen.insert(&file.digest)).collect();
         let fetch = Fetch {
-            hub: self,
+            hub,
             repository,
             commit,
             blobs,
             known,
             reporter,
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
-            xet: self.settings.xet.then(|| Arc::new(Xet::new(self, repository, commit))),
+            xet: self.settings.xet.then(|| Arc::new(Xet::new(hub, repository, commit))),
         };
         fetch.check_room(&blobs_of)?;
         reporter.expect(blobs_of.iter().map(|file| file.size).sum());

@@ -61,7 +61,7 @@ pub(super) async fn settle(
         (runtime, None)
     } else {
         reporter.message(format!("{}: looking at {origin}", image.name));
-        let puller = workspace.puller(origin.clone(), image.architecture)?;
+        let puller = workspace.puller(origin.clone(), image.architecture, reporter)?;
         let resolved = puller.resolve(reporter).await?;
         let (runtime, found) = look(image, &puller, &resolved, reporter).await?;
         (runtime, Some(locked_base(&origin, &resolved, found)))

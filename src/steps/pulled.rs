@@ -97,7 +97,7 @@ impl Step for Pulled {
         let reporter = &task.reporter;
         reporter.message(format!("pulling {}", self.origin));
         let digest = self.manifest.as_ref().unwrap_or(&self.digest);
-        let puller = self.workspace.puller(self.origin.at(digest), self.architecture)?;
+        let puller = self.workspace.puller(self.origin.at(digest), self.architecture, reporter)?;
         let resolved = puller.resolve(reporter).await?;
         puller.layers(&resolved, reporter).await?;
         reporter.message("looking through its layers");

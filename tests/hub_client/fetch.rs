@@ -159,6 +159,28 @@ async fn one_refusal_keeps_all_connections_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_told_and_ends_when_the_fetch_is_cancelled() {
+    let (double, _, files) = with_large(32 * MIB).await;
+    double.fault("cdn/", 99, Fault::Status(503, "retry-after: 200"));
+    let volume = Arc::new(Volume::new());
+    let waiting = Arc::clone(&volume);
+    std::thread::spawn(move || {
+        while !waiting.told().contains("the hub asks for 200 s of patience; waiting until ") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        waiting.stop.store(true, Ordering::Relaxed);
+    });
+    let started = Instant::now();
+    let hub = hub(&double);
+    let error = volume.fetch(&hub, &files).await.unwrap_err();
+    assert_eq!(code(&error), "goatbuild::interrupted");
+    // Whoever asks next waits, too, and not any longer.
+    let error = hub.telling(&volume.reporter()).revision(REPOSITORY, "main").await.unwrap_err();
+    assert_eq!(code(&error), "goatbuild::interrupted");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_changed_under_its_revision_is_refused() {
     let (double, content, files) = with_large(3 * MIB).await;
     double.small(REPOSITORY, "config.json", "{}");
