@@ -319,3 +319,11 @@ pub(super) fn full_or(error: std::io::Error, path: &Path, needed: u64) -> HubErr
     }
     failed(path)(error).into()
 }
+
+/// The same for a file that was being copied.
+pub(super) fn full_or_other(error: WeightsError, needed: u64) -> HubError {
+    match error {
+        WeightsError::Write { path, source } => full_or(source, &path, needed),
+        other => other.into(),
+    }
+}

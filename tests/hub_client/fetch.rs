@@ -301,6 +301,15 @@ async fn what_the_user_has_is_not_fetched() {
     assert!(shared.ino() == original.ino() || shared.blocks() == original.blocks());
     assert_eq!(volume.blob_names(), std::slice::from_ref(&name));
 
+    // A name may lead to where the user keeps large files: what the volume gets is the file.
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::rename(&theirs, elsewhere.path().join("kept")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("kept"), &theirs).unwrap();
+    let volume = Volume::new();
+    assert_eq!(volume.fetch(&hub, &files).await.unwrap(), reused);
+    let blob = fs::symlink_metadata(volume.blobs().join(&name)).unwrap();
+    assert!(blob.is_file() && blob.len() == content.size, "{blob:?}");
+
     // What only its owner may read is copied: a container reads the volume as somebody else.
     fs::remove_file(&theirs).unwrap();
     fs::write(&theirs, content.bytes()).unwrap();
