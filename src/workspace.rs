@@ -136,7 +136,9 @@ impl Workspace {
         let others = project
             .volumes
             .iter()
-            .filter(|(name, _)| !["model-cache", "vllm-cache"].contains(&name.as_str()))
+            .filter(|(name, _)| {
+                !["model-cache", "vllm-cache", "flashinfer-cache"].contains(&name.as_str())
+            })
             .map(|(_, volume)| Mount { name: volume.name.clone(), path: volume.mount.clone() })
             .collect();
         let ours = settings.state.join(project.id.as_str()).join(match environment {
@@ -151,7 +153,8 @@ impl Workspace {
         };
         let id = project.id.to_string();
         let wish = project.targets.local.runtime;
-        let local = Local::new(id, wish, places, mount("model-cache"), mount("vllm-cache"), others);
+        let caches = [mount("vllm-cache"), mount("flashinfer-cache")];
+        let local = Local::new(id, wish, places, mount("model-cache"), caches, others);
         let gateway =
             project.gateway.as_ref().map(|gateway| Gateway::new(&root, &project.owner(), gateway));
         let modal = Modal::new(&project);

@@ -7,7 +7,7 @@ use crate::fingerprint::Fingerprint;
 use crate::step::{Head, Inputs, Observation, Outcome, Step, StepError, StepId, Task, Wanted};
 
 /// Raise when the same settings come to warm another cache.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Everything that can change what is compiled.
 pub(super) fn describe(serving: &Serving, inputs: &Inputs) -> Fingerprint {
