@@ -53,7 +53,8 @@ impl Pulled {
             let base = lock.images.get(image.as_str()).and_then(|image| image.base.as_ref());
             base.map(|base| base.digest.clone())
         });
-        let digest = origin.pinned().map(str::to_owned).or_else(|| manifest.clone());
+        // An index that is pinned stands for itself only where nobody had to look into it.
+        let digest = manifest.clone().or_else(|| origin.pinned().map(str::to_owned));
         Self {
             workspace: workspace.clone(),
             head: Head::pure(StepId::new("base", image), Resource::Network, models),
