@@ -71,7 +71,7 @@ fn the_quickstart_serves_answers_and_goes_without_a_trace() {
         let answer: Value = serde_json::from_str(&answer.done()).unwrap();
         assert_eq!(answer["choices"][0]["message"]["role"], "assistant", "{answer}");
     } else {
-        peers::skipped("curl", "it is not installed");
+        peers::lacking("curl", "it is not installed");
     }
 
     let again = quickstart.run(&["apply", "--json"]).finished();
@@ -160,7 +160,7 @@ enum Who {
 /// Only root can make these environments; anyone else has run the first test without rights.
 fn served_for(who: Who) {
     if !nix::unistd::geteuid().is_root() {
-        peers::skipped("another user", "only root can become one");
+        peers::lacking("another user", "only root can become one");
         return;
     }
     let Some(mut quickstart) = built().map(|built| built.copy()) else { return };

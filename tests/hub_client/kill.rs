@@ -10,7 +10,7 @@ use goatbuild::hub::ModelCache;
 
 use crate::support::double::{Content, Fault};
 use crate::support::hub::{COMMIT, HubDouble};
-use crate::support::peers::skipped;
+use crate::support::peers::lacking;
 use crate::volume::Known;
 use crate::{REPOSITORY, code, hub, hub_at};
 
@@ -116,7 +116,7 @@ fn mounting(
     let arguments = ["--user", "--map-root-user", "--mount", "sh", "-ec", script];
     let probe = Command::new("unshare").args(&arguments[..3]).arg("true").status();
     if !probe.is_ok_and(|status| status.success()) {
-        skipped("unshare", "user namespaces are refused here");
+        lacking("unshare", "user namespaces are refused here");
         return None;
     }
     let mut command = command("unshare", &arguments, double, mount);
