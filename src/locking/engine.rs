@@ -64,9 +64,9 @@ async fn read(
     wheel: &LockedWheel,
     reporter: &Reporter,
 ) -> Result<Option<LockedEngine>, FetchError> {
-    let fetched = workspace.root.join("cache/wheels").join(format!("{}.whl", wheel.sha256));
+    let here = workspace.root.join("cache/wheels").join(format!("{}.whl", wheel.sha256));
     let fetcher = workspace.fetcher.telling(reporter);
-    let Some(mut reader) = WheelReader::open(&fetcher, wheel, &fetched).await? else {
+    let Some(mut reader) = WheelReader::open(&fetcher, wheel, &here).await? else {
         return Ok(None);
     };
     let mut files = BTreeMap::new();

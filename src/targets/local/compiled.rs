@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
@@ -43,7 +43,7 @@ impl Cache {
     /// Reads directories, each with the name of its volume. `factors` names the files that tell what
     /// went into the cache's key.
     pub(super) fn read(
-        directories: &[(String, std::path::PathBuf)],
+        directories: &[(String, PathBuf)],
         factors: Option<&str>,
         reporter: &Reporter,
     ) -> Result<Self, StepError> {
@@ -53,11 +53,10 @@ impl Cache {
             let tells = |file: &&String| factors.is_some_and(|it| Path::new(file).ends_with(it));
             for file in files.keys().filter(tells) {
                 let text = std::fs::read(directory.join(file)).ok();
-                match text.and_then(|text| Factors::read(&text)) {
-                    Some(factors) => drop(cache.factors.insert(file.clone(), factors)),
-                    None => {
-                        reporter.log(format!("{file} does not tell what went into the cache's key"))
-                    }
+                if let Some(factors) = text.and_then(|text| Factors::read(&text)) {
+                    cache.factors.insert(file.clone(), factors);
+                } else {
+                    reporter.log(format!("{file} does not tell what went into the cache's key"));
                 }
             }
             cache.files.insert(volume.clone(), files);
