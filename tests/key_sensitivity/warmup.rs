@@ -124,6 +124,12 @@ fn a_deployment_writes_into_a_copy_of_its_own() {
         assert_eq!((starts(warmed), starts(own)), (2, 3));
     }
     assert!(!first[0].exists());
+    // What a start left that was cut short goes, too.
+    let left = format!("table-4c19d2/default/caches/tiny/{}", "0".repeat(32));
+    std::fs::create_dir_all(project.state().join(&left)).unwrap();
+    project.edit(SPEC, "max-inputs = 4", "max-inputs = 5");
+    super::expect_redeployed(&project);
+    assert!(!project.state().join(left).exists());
     project.run("destroy tiny --yes").exits(0);
     assert_eq!(own_caches(&project), []);
 }

@@ -70,20 +70,23 @@ impl Local {
         Ok(())
     }
 
-    /// Removes the caches of a model's deployments, but for those of a server that is kept.
-    pub(super) fn forget_caches(&self, model: &str, kept: Option<&Served>) {
+    /// Removes the copies of a model's deployments, but for those of a server that is kept.
+    pub(super) fn forget_copies(&self, model: &str, kept: Option<&Served>) {
         let caches = self.caches_of(model);
         let binds = kept.map_or(&[][..], |served| served.recipe.binds());
         for entry in std::fs::read_dir(&caches).into_iter().flatten().flatten() {
             let path = std::path::absolute(entry.path()).unwrap_or_else(|_| entry.path());
-            if !binds.iter().any(|bind| bind.source.starts_with(&path)) {
+            let is_used = binds.iter().any(|bind| bind.source.starts_with(&path));
+            if !is_used && entry.file_name() != LASTING {
                 // The next deployment tries again.
                 let _ = std::fs::remove_dir_all(path);
             }
         }
-        if kept.is_none() {
-            let _ = std::fs::remove_dir(caches);
-        }
+    }
+
+    /// Removes all caches of a model that is no longer deployed.
+    pub(super) fn forget_caches(&self, model: &str) {
+        let _ = std::fs::remove_dir_all(self.caches_of(model));
     }
 }
 

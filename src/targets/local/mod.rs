@@ -458,7 +458,7 @@ impl Target for Local {
             }
         }
         self.change(|state| drop(state.served.remove(model))).await?;
-        self.forget_caches(model, None);
+        self.forget_caches(model);
         Ok(())
     }
 

@@ -42,6 +42,8 @@ impl Local {
             Some(port) => port,
             None => free_port()?,
         };
+        // Of starts that failed or were cut short.
+        self.forget_copies(model, old.as_ref());
         let instance = random_id();
         let writer = Writer::Deployment(&instance);
         let recipe = self.recipe(deployment, writer, port, &task.reporter).await?;
@@ -92,7 +94,7 @@ impl Local {
         served.healthy = true;
         served.previous = None;
         self.keep(model, &served).await?;
-        self.forget_caches(model, Some(&served));
+        self.forget_copies(model, Some(&served));
         let seconds = format!("{:.1}", began.elapsed().as_secs_f64());
         Ok(Outcome { facts, evidence: [("seconds".to_owned(), seconds)].into() })
     }

@@ -73,6 +73,8 @@ impl Local {
         deployment: &Deployment,
         task: &Task,
     ) -> Result<Outcome, StepError> {
+        // What a killed warm-up left running still writes.
+        self.clear(&deployment.model).await?;
         let observed = self.warm_receipt(&deployment.model, Some(&task.key));
         if !matches!(observed, Observation::Present { .. }) {
             // Nobody vouches for what a killed compiler left.
