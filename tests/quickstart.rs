@@ -88,9 +88,14 @@ fn the_quickstart_serves_answers_and_goes_without_a_trace() {
     quickstart.done(&["logs", "image:mlx"]);
     in_front_of_it_is_litellm(&quickstart, &url);
 
-    assert!(quickstart.processes() >= 2, "supervisor and server");
+    let status: Value = serde_json::from_str(&quickstart.done(&["status", "--json"])).unwrap();
+    // Nothing in it names the place: it has no environment.
+    let supervisor = format!("/proc/{}/cmdline", status["models"][0]["pid"]);
+    // What nobody has waited for yet has no words left.
+    let supervises = || std::fs::read(&supervisor).is_ok_and(|words| !words.is_empty());
+    assert!(supervises() && quickstart.processes() >= 1, "supervisor and server: {status}");
     quickstart.done(&["destroy", MODEL, "--yes"]);
-    assert_eq!(quickstart.processes(), 0);
+    assert_eq!((supervises(), quickstart.processes()), (false, 0));
     assert!(TcpStream::connect(url.split('/').nth(2).unwrap()).is_err());
     assert!(!quickstart.read("litellm.yaml").contains(MODEL), "the entry went too");
     let status = quickstart.done(&["status"]);
