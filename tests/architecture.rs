@@ -48,6 +48,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Imports within a room, beyond the core's own: each one is a decision.
 const WITHIN: &[(&str, &[&str])] = &[
+    // A wait is told with the time at which it ends.
+    ("fetch", &["clock"]),
     // Hashes and digests are spelled in hexadecimal once.
     ("oci", &["fetch"]),
     ("hub", &["fetch"]),

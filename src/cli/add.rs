@@ -100,7 +100,7 @@ async fn ask(
     }
     let (reporter, finish) = ui::preparing();
     reporter.message(format!("asking the hub for {}", source.repository));
-    let hub = workspace.hub()?.hasty();
+    let hub = workspace.hub()?.hasty().telling(&reporter);
     let answer = hub.listing(&source.repository, &source.revision).await;
     finish();
     match answer {

@@ -292,8 +292,10 @@ impl Executor<'_> {
         Reporter::new(
             Arc::new(move |progress| {
                 meter.count(&progress);
-                if let Progress::Log(line) = &progress {
-                    append(&log, line);
+                match &progress {
+                    Progress::Log(line) => append(&log, line),
+                    Progress::Waits(wait) => append(&log, &wait.to_string()),
+                    _ => {}
                 }
                 events(Event::StepProgress { id: id.clone(), progress });
             }),

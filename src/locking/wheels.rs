@@ -56,11 +56,11 @@ pub(super) async fn settle(
             }
             reporter.message(format!("{}: choosing wheels", image.name));
             let tools = workspace.root.join("cache/tools");
-            let uv = python::ensure_uv(&workspace.fetcher, &tools, reporter).await?;
+            let fetcher = workspace.fetcher.telling(reporter);
+            let uv = python::ensure_uv(&fetcher, &tools, reporter).await?;
             let before = found.as_ref().map(|(text, _)| text.as_str());
             let work = workspace.root.join("cache/tmp");
-            let lock =
-                python::resolve(&uv, &workspace.fetcher, &request, before, &upgrade, &work).await?;
+            let lock = python::resolve(&uv, &fetcher, &request, before, &upgrade, &work).await?;
             write(&pylock_path(workspace, &image.name), lock.render().as_bytes())?;
             let versions = |lock: &Pylock| {
                 let pinned = lock.packages.iter();

@@ -49,7 +49,7 @@ pub struct Deployment {
     pub health: String,
     /// How long a start may take.
     pub startup_timeout: Duration,
-    /// The directory under the compile-cache volume to use; none when nothing compiles.
+    /// The warm-up whose caches it starts from; none where nothing is warmed.
     pub warm_cache: Option<Key>,
     /// The name of the files there that tell what went into the cache's key.
     pub cache_factors: Option<&'static str>,

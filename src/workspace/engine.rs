@@ -30,7 +30,9 @@ impl Workspace {
         } else {
             // Another base may have brought one.
             let is_bare = matches!(image.base, Base::Debian { .. });
-            locked.is_missing = is_bare && parts.contains_key(&model.image.value);
+            let is_known = parts.contains_key(&model.image.value);
+            locked.is_missing = is_known && is_bare;
+            locked.is_up_to_base = is_known && !is_bare;
         }
         locked
     }

@@ -1,6 +1,8 @@
 //! The local target: models served on this machine, by Docker or Podman where one is, and otherwise
 //! without root and without a daemon.
 
+mod caches;
+mod compiled;
 mod environments;
 mod place;
 mod runner;
@@ -157,7 +159,7 @@ pub enum LocalError {
         /// The model.
         model: String,
         /// How that is known.
-        again: warm::Again,
+        again: compiled::Again,
     },
 }
 
@@ -192,7 +194,8 @@ pub struct Local {
     wish: LocalRuntime,
     places: Places,
     model_cache: Mount,
-    compile_cache: Mount,
+    /// For what engines compile, and for `FlashInfer`'s kernels: of each, a server sees its own part.
+    caches: [Mount; 2],
     others: Vec<Mount>,
     seen: RwLock<State>,
     /// How containers were when they were looked at, or when they were last started or stopped.
@@ -210,7 +213,7 @@ impl Local {
         wish: LocalRuntime,
         places: Places,
         model_cache: Mount,
-        compile_cache: Mount,
+        caches: [Mount; 2],
         others: Vec<Mount>,
     ) -> Self {
         Self {
@@ -218,7 +221,7 @@ impl Local {
             wish,
             places,
             model_cache,
-            compile_cache,
+            caches,
             others,
             seen: RwLock::default(),
             conditions: RwLock::default(),
@@ -454,7 +457,9 @@ impl Target for Local {
                 self.stop(served).await?;
             }
         }
-        self.change(|state| drop(state.served.remove(model))).await
+        self.change(|state| drop(state.served.remove(model))).await?;
+        self.forget_caches(model);
+        Ok(())
     }
 
     fn live(&self) -> Vec<Live> {

@@ -3,6 +3,7 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+use super::caches::Writer;
 use super::server::{Recipe, Started, Stay};
 use super::state::Served;
 use super::{Deployment, Local, LocalError, end_of, length};
@@ -41,9 +42,13 @@ impl Local {
             Some(port) => port,
             None => free_port()?,
         };
-        let recipe = self.recipe(deployment, port, &task.reporter).await?;
+        // Of starts that failed or were cut short.
+        self.forget_copies(model, old.as_ref());
+        let instance = random_id();
+        let writer = Writer::Deployment(&instance);
+        let recipe = self.recipe(deployment, writer, port, &task.reporter).await?;
         let facts: Facts = [
-            ("instance".to_owned(), random_id()),
+            ("instance".to_owned(), instance),
             ("url".to_owned(), url(port)),
             ("served-name".to_owned(), deployment.served_name.clone()),
         ]
@@ -89,6 +94,7 @@ impl Local {
         served.healthy = true;
         served.previous = None;
         self.keep(model, &served).await?;
+        self.forget_copies(model, Some(&served));
         let seconds = format!("{:.1}", began.elapsed().as_secs_f64());
         Ok(Outcome { facts, evidence: [("seconds".to_owned(), seconds)].into() })
     }
