@@ -71,7 +71,7 @@ struct Answer {
 }
 
 impl Modal {
-    /// Asks Modal what stands: three calls per volume, one for all apps and one for each.
+    /// Asks Modal what stands: five calls for the two volumes, one for all apps and one for each.
     pub(super) async fn ask(&self) -> Result<(Seen, Kept), StepError> {
         let request = json!({
             "apps": self.models.iter().map(|model| self.app(model)).collect::<Vec<_>>(),
