@@ -124,6 +124,7 @@ impl Local {
             instance: None,
             recipe,
             health: deployment.health.clone(),
+            startup_timeout: None,
             since: now(),
             smoke: None,
             tested: None,
@@ -143,7 +144,7 @@ impl Local {
         let took = began.elapsed();
         let asked = match healthy {
             Ok(()) => {
-                let api = Server::local(&url(port), Duration::from_secs(120))?;
+                let api = Server::local(&url(port), &deployment.model, Duration::from_secs(120))?;
                 Ok(api.chat(&deployment.served_name).await.map(drop))
             }
             Err(unserved) => Err(unserved),
