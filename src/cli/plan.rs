@@ -6,8 +6,9 @@ use clap::{Args, ValueEnum};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, Selection, saved, session};
+use super::{Exit, Global, Selection, out_file, saved, session};
 use crate::locking::Renew;
+use crate::plan::saved::SavedPlan;
 use crate::plan::{Plan, ReasonKind};
 use crate::spec::EnvironmentName;
 use crate::ui;
@@ -74,6 +75,9 @@ pub(crate) enum Refused {
 }
 
 pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, Report> {
+    if let Some(path) = &arguments.out {
+        out_file::may_write(path, "saved plan", SavedPlan::begins)?;
+    }
     let workspace = session::open(global)?;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let plan = &planned.plan;
