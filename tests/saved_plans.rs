@@ -107,7 +107,7 @@ fn a_world_that_moved_refuses_the_plan_by_what_is_found_now() {
     project.edit("litellm.yaml", "model_name: tiny-local", "model_name: by-hand");
     // The entry is written anew whatever a hand made of it: only another entry is in the way.
     project.edit("litellm.yaml", "model_name: somebody-elses", "model_name: small");
-    refused(&project, &["gateway:tiny: found:", "somebody else's `small` at litellm.yaml:3"]);
+    refused(&project, &["gateway:tiny: found:", "in the way: `small` at litellm.yaml:3"]);
     project.write("litellm.yaml", &gateway);
     project.kill("tiny");
     refused(&project, &["deploy:tiny: process: running → ended"]);

@@ -87,7 +87,7 @@ pub(crate) async fn run(
         if mode != Mode::Json {
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
-        plan::refuse_conflicts(&planned.plan)?;
+        plan::refuse_conflicts(&workspace, &planned.plan)?;
         if session::settle_open(&workspace, &settled, &selection, &planned.plan).await? {
             continue;
         }

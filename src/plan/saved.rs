@@ -19,6 +19,9 @@ use crate::step::{Class, Edge, Facts, Input, Observation, Step, StepId, Wanted};
 
 pub use moved::Moved;
 
+/// How a file begins that this version wrote.
+const HEAD: &str = "{\n  \"goatbuild_plan\": ";
+
 /// The format that this version reads and writes.
 const VERSION: u32 = 1;
 
@@ -227,12 +230,14 @@ impl SavedPlan {
     /// Reads the bytes of a file. `path` is for errors.
     pub fn parse(path: &str, bytes: &[u8]) -> Result<Self, PlanFileError> {
         let path = || path.to_owned();
-        let head = String::from_utf8_lossy(&bytes[..bytes.len().min(64)]);
-        if !bytes.is_empty() && !Self::begins(&head) {
-            return Err(PlanFileError::Other { path: path() });
-        }
-        let value: serde_json::Value = serde_json::from_slice(bytes)
-            .map_err(|error| PlanFileError::Syntax { path: path(), message: error.to_string() })?;
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| {
+            let head = String::from_utf8_lossy(&bytes[..bytes.len().min(64)]);
+            if bytes.is_empty() || Self::begins(&head) || HEAD.starts_with(&*head) {
+                PlanFileError::Syntax { path: path(), message: error.to_string() }
+            } else {
+                PlanFileError::Other { path: path() }
+            }
+        })?;
         match value.get("goatbuild_plan") {
             None => return Err(PlanFileError::Other { path: path() }),
             Some(version) if *version != VERSION => {
