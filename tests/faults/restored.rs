@@ -65,8 +65,8 @@ fn an_old_server_that_gets_no_healthier_is_stopped_and_never_called_healthy() {
     assert_deploys_again(&project);
 }
 
-#[test]
-fn putting_the_old_server_back_can_be_interrupted() {
+/// A project whose apply is putting the old server back, which does not get healthy.
+fn restoring() -> (Project, super::project::Running) {
     let project = serving("60s");
     project.write(BAD, "");
     project.serve_env(&[("FAIL", "1")]);
@@ -75,6 +75,13 @@ fn putting_the_old_server_back_can_be_interrupted() {
         event["message"] == "the old server of tiny: waiting for /health"
     };
     assert!(apply.until(tells), "it tells what it waits for");
+    project.serve_env(&[]);
+    (project, apply)
+}
+
+#[test]
+fn putting_the_old_server_back_can_be_interrupted() {
+    let (project, apply) = restoring();
     let began = Instant::now();
     apply.signal(Signal::SIGINT);
     let output = apply.finish();
@@ -82,6 +89,14 @@ fn putting_the_old_server_back_can_be_interrupted() {
     output.fails(130, &["stopping"]);
     let told = "interrupted while the old server was starting again";
     assert!(output.stdout.contains(told), "{output:#?}");
-    project.serve_env(&[]);
+    let status = project.run(&["status"]).stdout;
+    assert!(status.contains("starting") && status.contains("not healthy yet"), "{status}");
+    assert_deploys_again(&project);
+}
+
+#[test]
+fn a_kill_while_the_old_server_comes_back_leads_to_a_deployment() {
+    let (project, apply) = restoring();
+    apply.kill();
     assert_deploys_again(&project);
 }
