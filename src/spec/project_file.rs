@@ -140,8 +140,8 @@ fn project_id(project: &mut Table<'_, '_>) -> Option<ProjectId> {
 }
 
 fn targets(mut table: Table<'_, '_>) -> Targets {
-    let mut modal = table.table("modal");
     const ENVIRONMENT: &str = "main";
+    let mut modal = table.table("modal");
     let environment = modal.string("environment");
     if environment.is_none() {
         modal.built_in("environment", || quoted(ENVIRONMENT));

@@ -45,7 +45,9 @@ fn run(clone: &TempDir, arguments: &str) -> (i32, String, String) {
 
 /// The same as on somebody's desk, where locks may change.
 fn run_at_a_desk(clone: &TempDir, arguments: &str) -> (i32, String, String) {
-    run_with(clone, arguments, |command| drop(command.env_remove("CI")))
+    run_with(clone, arguments, |command| {
+        command.env_remove("CI");
+    })
 }
 
 fn run_with(
@@ -243,7 +245,7 @@ fn a_revision_that_lost_a_digit_and_sources_that_are_not_locked_are_warned_about
     let clone = clone();
     let revision = "cdbee75f17c01a7cc42f958dc650907174af0554";
     edit(&clone, "specs/qwen3-4b.toml", revision, &revision[..39]);
-    let plan = plan(&clone, "");
+    let plan = plan(&clone, "qwen3-4b");
     let warnings = plan["warnings"].as_array().unwrap();
     let told: Vec<&str> = warnings.iter().map(|it| it["message"].as_str().unwrap()).collect();
     assert!(warnings.iter().all(|warning| warning["model"] == "qwen3-4b"), "{warnings:?}");
@@ -287,9 +289,9 @@ fn the_steps_that_a_shell_offers_are_those_of_the_plan() {
     let lock = fs::read(clone.path().join("goatbuild.lock")).unwrap();
     let lock = LockFile::read("goatbuild.lock", &lock).unwrap();
     for environment in ["", "oci"] {
-        let named = environment.parse().ok();
+        let chosen = environment.parse().ok();
         let sources = project::load(clone.path()).unwrap();
-        let project = project::read(&sources, named.as_ref()).unwrap();
+        let project = project::read(&sources, chosen.as_ref()).unwrap();
         let arguments =
             if environment.is_empty() { String::new() } else { format!("--env {environment}") };
         let plan = plan(&clone, &arguments);
@@ -298,8 +300,8 @@ fn the_steps_that_a_shell_offers_are_those_of_the_plan() {
         // Layers are offered once they were built.
         let is_told = |id: &String| !id.starts_with("wheels:");
         let ids: BTreeSet<String> = ids.filter(is_told).collect();
-        let names = steps::names(&project, &lock).into_iter().filter(is_told);
-        assert_eq!(names.collect::<BTreeSet<_>>(), ids, "{environment}");
+        let offered = steps::names(&project, &lock).into_iter().filter(is_told);
+        assert_eq!(offered.collect::<BTreeSet<_>>(), ids, "{environment}");
     }
 }
 

@@ -39,11 +39,16 @@ pub(super) fn quoted(log: &str, health: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::fmt::Write as _;
+
     use super::*;
 
     #[test]
     fn health_requests_do_not_push_what_matters_out_of_the_quote() {
-        let mut log: String = (1..=25).map(|line| format!("loading shard {line}\n")).collect();
+        let mut log = String::new();
+        for shard in 1..=25 {
+            let _ = writeln!(log, "loading shard {shard}");
+        }
         log.push_str("127.0.0.1 \"GET /health/deep HTTP/1.1\" 200\n");
         for _ in 0..300 {
             log.push_str("127.0.0.1 \"GET /health HTTP/1.1\" 503\nGET /health\n");

@@ -107,7 +107,7 @@ impl Local {
                     ""
                 }
             };
-            return Err(explain(deployment, unserved, restored.to_owned(), log));
+            return Err(explain(deployment, unserved, restored.to_owned(), &log));
         }
         served.healthy = true;
         served.previous = None;
@@ -251,10 +251,10 @@ pub(super) fn explain(
     deployment: &Deployment,
     unserved: Unserved,
     outcome: String,
-    log: String,
+    log: &str,
 ) -> StepError {
     let model = deployment.model.clone();
-    let log = quoted(&log, &deployment.health);
+    let log = quoted(log, &deployment.health);
     match unserved {
         Unserved::Ended => LocalError::Ended { model, outcome, log }.into(),
         Unserved::Late(status) => {

@@ -154,7 +154,7 @@ impl Local {
             Ok(chatted) => chatted.map(|()| took).map_err(StepError::from),
             Err(unserved) => {
                 let log = end_of(&self.log_file(&deployment.model), begins);
-                Err(explain(deployment, unserved, String::new(), log))
+                Err(explain(deployment, unserved, String::new(), &log))
             }
         }
     }
