@@ -162,6 +162,7 @@ fn nothing_but_a_saved_plan_is_written_over() {
         }
         assert_eq!(project.read(file), before);
     }
+    project.run("apply --trace goatbuild.toml").exits(64).says(&["is no trace of an apply"]);
     project.run("plan -o none/ci.plan").exits(64).says(&["there is no directory none"]);
     assert!(!project.root().join("none").exists());
     // What a command wrote itself is replaced, also when it was cut short.
