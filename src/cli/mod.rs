@@ -15,6 +15,7 @@ mod image_push;
 mod init;
 mod inspect;
 mod lock;
+mod out_file;
 mod plan;
 mod reach;
 mod saved;

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::engines::engine;
 use crate::fingerprint::Fingerprint;
-use crate::openai::{ApiError, Server};
+use crate::openai::Server;
 use crate::spec::Model;
 use crate::step::{
     Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
@@ -59,17 +59,14 @@ impl Step for Smoke {
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let url = self.fact(&task.inputs, "url");
         let name = self.fact(&task.inputs, "served-name");
-        let server = Server::local(url, self.model.serve.timeout.min(Duration::from_secs(600)))?;
+        let timeout = self.model.serve.timeout.min(Duration::from_secs(600));
+        let server = Server::local(url, self.model.name.as_str(), timeout)?;
         task.reporter.message("GET /v1/models");
         let listed = server.models().await?;
         if engine(self.model.engine.name).lists_served_name() && !listed.iter().any(|id| id == name)
         {
-            return Err(ApiError::Unexpected {
-                url: format!("{url}/models"),
-                expected: "a list with the served name",
-                body: listed.join(", "),
-            }
-            .into());
+            let (url, listed) = (format!("{url}/models"), listed.join(", "));
+            return Err(server.unexpected(&url, "a list with the served name", &listed).into());
         }
         task.reporter.check()?;
         task.reporter.message("a chat completion");
