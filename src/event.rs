@@ -131,6 +131,12 @@ impl Reporter {
         Self::new(Arc::new(|_| ()), Arc::new(AtomicBool::new(false)))
     }
 
+    /// The same, for what has to be put in order after an interruption: nothing stops it.
+    #[must_use]
+    pub fn unstoppable(&self) -> Self {
+        Self::new(Arc::clone(&self.emit), Arc::default())
+    }
+
     /// Announces that `amount` more bytes (or items) are to be done.
     pub fn expect(&self, amount: u64) {
         (self.emit)(Progress::Expect(amount));

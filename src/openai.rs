@@ -17,11 +17,13 @@ pub enum ApiError {
     #[error("{url} could not be reached: {reason}")]
     #[diagnostic(
         code(goatbuild::smoke::unreachable),
-        help("`goatbuild logs MODEL` shows what the server says")
+        help("`goatbuild logs {model}` shows what the server says")
     )]
     Unreachable {
         /// What was asked.
         url: String,
+        /// The model.
+        model: String,
         /// The cause.
         reason: String,
     },
@@ -29,13 +31,15 @@ pub enum ApiError {
     #[error("{url} answered HTTP {status}: {body}")]
     #[diagnostic(
         code(goatbuild::smoke::refused),
-        help("`goatbuild logs MODEL` shows what the server says")
+        help("`goatbuild logs {model}` shows what the server says")
     )]
     Refused {
         /// What was asked.
         url: String,
         /// The status.
         status: u16,
+        /// The model.
+        model: String,
         /// The start of the body.
         body: String,
     },
@@ -43,13 +47,15 @@ pub enum ApiError {
     #[error("{url} answered something else than {expected}: {body}")]
     #[diagnostic(
         code(goatbuild::smoke::unexpected),
-        help("does the server speak the OpenAI API? `goatbuild logs MODEL` shows what it says")
+        help("does the server speak the OpenAI API? `goatbuild logs {model}` shows what it says")
     )]
     Unexpected {
         /// What was asked.
         url: String,
         /// What should have come.
         expected: &'static str,
+        /// The model.
+        model: String,
         /// The start of the body.
         body: String,
     },
@@ -63,6 +69,7 @@ const REDIRECTS: usize = 600;
 pub struct Server {
     client: Client,
     base: String,
+    model: String,
 }
 
 /// How a streamed answer came.
@@ -75,25 +82,28 @@ pub struct Streamed {
 }
 
 impl Server {
-    /// A client for one server. Proxies are not used: the server is on this machine.
-    pub fn local(base: &str, timeout: Duration) -> Result<Self, ApiError> {
-        Self::built(base, client_builder().no_proxy().timeout(timeout))
+    /// A client for the server of one model. Proxies are not used: the server is on this machine.
+    pub fn local(base: &str, model: &str, timeout: Duration) -> Result<Self, ApiError> {
+        Self::built(base, model, client_builder().no_proxy().timeout(timeout))
     }
 
     /// A client for a server elsewhere, behind the usual proxies. Redirects are followed: whoever
     /// starts a server for a request sends it on, again and again, until that is up.
-    pub fn remote(base: &str, timeout: Duration) -> Result<Self, ApiError> {
+    pub fn remote(base: &str, model: &str, timeout: Duration) -> Result<Self, ApiError> {
         let builder = client_builder().timeout(timeout).redirect(Policy::limited(REDIRECTS));
         // A proxy that has just started a server closes connections that it has nothing more for.
-        Self::built(base, builder.pool_max_idle_per_host(0))
+        Self::built(base, model, builder.pool_max_idle_per_host(0))
     }
 
-    fn built(base: &str, builder: ClientBuilder) -> Result<Self, ApiError> {
-        let client = builder.build().map_err(|error| ApiError::Unreachable {
-            url: base.to_owned(),
-            reason: error.to_string(),
-        })?;
-        Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
+    fn built(base: &str, model: &str, builder: ClientBuilder) -> Result<Self, ApiError> {
+        let model = model.to_owned();
+        match builder.build() {
+            Ok(client) => Ok(Self { client, base: base.trim_end_matches('/').to_owned(), model }),
+            Err(error) => {
+                let (url, reason) = (base.to_owned(), error.to_string());
+                Err(ApiError::Unreachable { url, model, reason })
+            }
+        }
     }
 
     /// The HTTP status that `path`, from the server's root, answers with; none without an answer.
@@ -107,22 +117,22 @@ impl Server {
     pub async fn models(&self) -> Result<Vec<String>, ApiError> {
         let url = format!("{}/models", self.base);
         let sent = self.client.get(&url).send().await;
-        let body = success(&url, sent).await?;
-        let listed = parse(&url, &body)?;
+        let body = self.success(&url, sent).await?;
+        let listed = self.parse(&url, &body)?;
         let ids = listed["data"].as_array().map(|models| {
             models.iter().filter_map(|model| model["id"].as_str().map(str::to_owned)).collect()
         });
-        ids.ok_or_else(|| unexpected(&url, "a list of models", &body))
+        ids.ok_or_else(|| self.unexpected(&url, "a list of models", &body))
     }
 
     /// One short chat completion; gives the text of the answer.
     pub async fn chat(&self, model: &str) -> Result<String, ApiError> {
         let url = format!("{}/chat/completions", self.base);
         let sent = self.client.post(&url).json(&question(model, false)).send().await;
-        let body = success(&url, sent).await?;
-        let message = &parse(&url, &body)?["choices"][0]["message"];
+        let body = self.success(&url, sent).await?;
+        let message = &self.parse(&url, &body)?["choices"][0]["message"];
         if !message.is_object() {
-            return Err(unexpected(&url, "a chat completion", &body));
+            return Err(self.unexpected(&url, "a chat completion", &body));
         }
         Ok(message["content"].as_str().unwrap_or_default().to_owned())
     }
@@ -132,19 +142,16 @@ impl Server {
         let url = format!("{}/chat/completions", self.base);
         let began = Instant::now();
         let sent = self.client.post(&url).json(&question(model, true)).send().await;
-        let unreachable = |error: &reqwest::Error| ApiError::Unreachable {
-            url: url.clone(),
-            reason: innermost(error),
-        };
-        let mut response = sent.map_err(|error| unreachable(&error))?;
+        let unreachable = |error: reqwest::Error| self.unreachable(&url, &error);
+        let mut response = sent.map_err(unreachable)?;
         let status = response.status();
         if !status.is_success() {
             let body = response.text().await.unwrap_or_default();
-            return Err(refused(&url, status.as_u16(), &body));
+            return Err(self.refused(&url, status.as_u16(), &body));
         }
         let mut first = None;
         let mut text = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             first.get_or_insert_with(|| began.elapsed());
             text.extend_from_slice(&chunk);
         }
@@ -154,8 +161,40 @@ impl Server {
             Some(first) if pieces > 0 && text.contains("data: [DONE]") => {
                 Ok(Streamed { first, pieces })
             }
-            _ => Err(unexpected(&url, "a stream of events that ends with [DONE]", &text)),
+            _ => Err(self.unexpected(&url, "a stream of events that ends with [DONE]", &text)),
         }
+    }
+
+    async fn success(
+        &self,
+        url: &str,
+        sent: Result<reqwest::Response, reqwest::Error>,
+    ) -> Result<String, ApiError> {
+        let unreachable = |error: reqwest::Error| self.unreachable(url, &error);
+        let response = sent.map_err(unreachable)?;
+        let status = response.status();
+        let body = response.text().await.map_err(unreachable)?;
+        if status.is_success() { Ok(body) } else { Err(self.refused(url, status.as_u16(), &body)) }
+    }
+
+    fn parse(&self, url: &str, body: &str) -> Result<Value, ApiError> {
+        serde_json::from_str(body).map_err(|_| self.unexpected(url, "JSON", body))
+    }
+
+    fn unreachable(&self, url: &str, error: &reqwest::Error) -> ApiError {
+        let (url, model) = (url.to_owned(), self.model.clone());
+        ApiError::Unreachable { url, model, reason: innermost(error) }
+    }
+
+    fn refused(&self, url: &str, status: u16, body: &str) -> ApiError {
+        let (url, model) = (url.to_owned(), self.model.clone());
+        ApiError::Refused { url, model, status, body: start_of(body) }
+    }
+
+    /// The error for an answer that isn't what was expected.
+    pub fn unexpected(&self, url: &str, expected: &'static str, body: &str) -> ApiError {
+        let (url, model) = (url.to_owned(), self.model.clone());
+        ApiError::Unexpected { url, model, expected, body: start_of(body) }
     }
 }
 
@@ -166,32 +205,6 @@ fn question(model: &str, stream: bool) -> Value {
         "max_tokens": 8,
         "stream": stream,
     })
-}
-
-async fn success(
-    url: &str,
-    sent: Result<reqwest::Response, reqwest::Error>,
-) -> Result<String, ApiError> {
-    let unreachable = |error: reqwest::Error| ApiError::Unreachable {
-        url: url.to_owned(),
-        reason: innermost(&error),
-    };
-    let response = sent.map_err(unreachable)?;
-    let status = response.status();
-    let body = response.text().await.map_err(unreachable)?;
-    if status.is_success() { Ok(body) } else { Err(refused(url, status.as_u16(), &body)) }
-}
-
-fn parse(url: &str, body: &str) -> Result<Value, ApiError> {
-    serde_json::from_str(body).map_err(|_| unexpected(url, "JSON", body))
-}
-
-fn refused(url: &str, status: u16, body: &str) -> ApiError {
-    ApiError::Refused { url: url.to_owned(), status, body: start_of(body) }
-}
-
-fn unexpected(url: &str, expected: &'static str, body: &str) -> ApiError {
-    ApiError::Unexpected { url: url.to_owned(), expected, body: start_of(body) }
 }
 
 fn start_of(body: &str) -> String {

@@ -259,7 +259,8 @@ impl Step for Fake {
                 }],
             },
             Some(Thing::Foreign) => {
-                Observation::Foreign { owner: "project x".to_owned(), adoptable: true }
+                let owner = "project x".to_owned();
+                Observation::Foreign { owner, adoptable: true, ours: false }
             }
             Some(Thing::Unseen) => Observation::Unobserved(Some("no credentials".to_owned())),
         }

@@ -10,8 +10,8 @@ use miette::Report;
 
 use super::session::Planned;
 use super::{
-    Exit, Global, Selection, WishArgs, completions, consent, image_built, plan, reach, saved,
-    session, settings,
+    Exit, Global, Selection, WishArgs, completions, consent, image_built, out_file, plan, reach,
+    saved, session, settings,
 };
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
@@ -58,6 +58,9 @@ pub(crate) async fn run(
 ) -> Result<Exit, Report> {
     let began = Instant::now();
     let mode = if arguments.json { Mode::Json } else { Mode::for_terminal() };
+    if let Some(path) = &arguments.trace {
+        out_file::may_write(path, "trace of an apply", ui::Trace::begins)?;
+    }
     // Everything is read only once the lock is held: a waiter plans what is true now.
     let waiting = session::open(global)?;
     let given = Selection { models: arguments.models.clone(), wishes: arguments.wishes.clone() };
@@ -91,7 +94,7 @@ pub(crate) async fn run(
         if mode != Mode::Json {
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
-        plan::refuse_conflicts(&planned.plan)?;
+        plan::refuse_conflicts(&workspace, &planned.plan)?;
         plan::refuse_unobserved(&planned.plan)?;
         if session::settle_open(&workspace, &settled, &selection, &planned.plan).await? {
             continue;

@@ -16,6 +16,7 @@ mod image_push;
 mod init;
 mod inspect;
 mod lock;
+mod out_file;
 mod plan;
 mod reach;
 mod render;

@@ -24,9 +24,11 @@ mod value;
 
 pub use effective::*;
 pub use model::*;
+pub use model_file::is_source;
 pub use name::*;
 pub use patterns::*;
 pub use problem::*;
+pub use project_file::known_gpus;
 pub use read::*;
 pub use reference::*;
 pub use schema::Document;

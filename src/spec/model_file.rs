@@ -114,6 +114,15 @@ fn image(root: &mut Table<'_, '_>, shared: &Shared<'_>) -> Option<Located<ImageN
     }
 }
 
+/// Whether a text can be the `source` of weights.
+pub fn is_source(text: &str) -> bool {
+    match text.split_once(':') {
+        Some(("hf", repository)) => is_repository(repository),
+        Some(("path", path)) => inside(path).is_some(),
+        _ => false,
+    }
+}
+
 /// Reads `source`, `revision`, `allow` and `ignore`, then what is left unknown.
 fn source(mut table: Table<'_, '_>) -> Option<ModelSource> {
     let source = source_fields(&mut table);

@@ -34,6 +34,11 @@ pub(super) const GPUS: [(&str, f64, f64); 14] = [
     ("B200+", 180.0, 6.25),
 ];
 
+/// The GPUs that need no project, by name.
+pub fn known_gpus() -> Vec<String> {
+    GPUS.iter().map(|(name, ..)| (*name).to_owned()).collect()
+}
+
 /// Volumes that every project has, with where an image sees them.
 pub(super) const VOLUMES: [(&str, &str); 3] = [
     ("model-cache", "/root/.cache/huggingface"),
@@ -61,25 +66,26 @@ pub(super) fn settings<'a>(
     let mut target = root.table("target");
     let mut volumes = root.table("volumes");
     let mut gateway = root.table("gateway");
+    let mut prefix = None;
     if let Some(environment) = environment {
+        // The id is the project's in all of them.
+        let mut project = environment.table("project");
+        prefix = app_prefix(&mut project);
+        project.finish();
         target = environment.table("target").over(target);
         volumes = environment.table("volumes").over(volumes);
         gateway = environment.table("gateway").over(gateway);
     }
     let mut project = root.table("project");
     let id = project_id(&mut project);
-    let prefix = project.string("app-prefix").filter(|text| {
-        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let is_prefix = text.value.bytes().all(inner) && !text.value.starts_with('-');
-        if !is_prefix || text.value.len() > 40 {
-            let expected = "at most 40 lowercase letters, digits and `-`";
-            project.bad("app-prefix", &quoted(text.value), expected, &text.spot);
-        }
-        is_prefix
-    });
-    let app_prefix = match (prefix, &id) {
+    let own = app_prefix(&mut project);
+    let app_prefix = match (prefix.or(own), &id) {
         (Some(prefix), _) => prefix.value.to_owned(),
-        (None, Some(id)) => format!("{id}-"),
+        (None, Some(id)) => {
+            let made = format!("{id}-");
+            project.built_in("app-prefix", || quoted(&made));
+            made
+        }
         (None, None) => String::new(),
     };
     project.finish();
@@ -89,6 +95,18 @@ pub(super) fn settings<'a>(
     let plain_http = plain_http(root.table("registries"));
     let gpus = gpus(root.table("gpu"));
     Settings { id, app_prefix, targets, volumes, gpus, plain_http, gateway }
+}
+
+/// What stands before the names of apps, when it is said.
+fn app_prefix<'a>(project: &mut Table<'a, '_>) -> Option<Text<'a>> {
+    let text = project.string("app-prefix")?;
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_prefix = text.value.bytes().all(inner) && !text.value.starts_with('-');
+    if !is_prefix || text.value.len() > 40 {
+        let expected = "at most 40 lowercase letters, digits and `-`";
+        project.bad("app-prefix", &quoted(text.value), expected, &text.spot);
+    }
+    is_prefix.then_some(text)
 }
 
 /// Registries without TLS, as `host` or `host:port`.
@@ -122,8 +140,13 @@ fn project_id(project: &mut Table<'_, '_>) -> Option<ProjectId> {
 }
 
 fn targets(mut table: Table<'_, '_>) -> Targets {
+    const ENVIRONMENT: &str = "main";
     let mut modal = table.table("modal");
-    let environment = modal.string("environment").map_or("main", |text| text.value).to_owned();
+    let environment = modal.string("environment");
+    if environment.is_none() {
+        modal.built_in("environment", || quoted(ENVIRONMENT));
+    }
+    let environment = environment.map_or(ENVIRONMENT, |text| text.value).to_owned();
     let target = ModalTarget {
         environment,
         workspace: modal.string("workspace").map(|text| text.value.to_owned()),
@@ -170,7 +193,15 @@ fn read_volumes(mut table: Table<'_, '_>, id: &str) -> BTreeMap<VolumeName, Volu
         let built_in = VOLUMES.iter().find(|(name, _)| *name == key).map(|(_, mount)| *mount);
         let mut volume = table.table(key);
         let own = volume.string("name").map(|text| text.value.to_owned());
+        let own = own.unwrap_or_else(|| {
+            let made = format!("{id}-{key}");
+            volume.built_in("name", || quoted(&made));
+            made
+        });
         let mount = volume.string("mount");
+        if let (None, Some(built_in)) = (&mount, built_in) {
+            volume.built_in("mount", || quoted(built_in));
+        }
         if mount.is_none() && built_in.is_none() && !volume.has("mount") {
             volume.missing("mount", "mount = \"/data\"");
         }
@@ -189,7 +220,6 @@ fn read_volumes(mut table: Table<'_, '_>, id: &str) -> BTreeMap<VolumeName, Volu
         } else {
             mounts.insert(mount.to_owned(), (key, place));
         }
-        let own = own.unwrap_or_else(|| format!("{id}-{key}"));
         volumes.insert(name, Volume { name: own, mount: mount.to_owned() });
     }
     volumes

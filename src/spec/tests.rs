@@ -108,6 +108,11 @@ fn spec_mistakes(lines: &str) -> String {
     mistakes(&sources(PROJECT, &[("tiny", &format!("{LOCAL}{lines}"))]))
 }
 
+/// The mistakes of a local model that says this.
+fn spec_mistakes_of(text: &str) -> String {
+    mistakes(&sources(PROJECT, &[("tiny", text)]))
+}
+
 #[test]
 fn a_whole_project_is_read() {
     let project = read(&sources(PROJECT, &[("gpt-oss-20b", SPEC)]), None).expect("reads");
@@ -126,6 +131,13 @@ fn a_whole_project_is_read() {
     let volume = |name: &str| project.volumes[name].name.as_str();
     assert_eq!(volume("model-cache"), "goat-model-cache");
     assert_eq!(volume("vllm-cache"), "goat-7f3a91-vllm-cache");
+}
+
+#[test]
+fn a_field_under_a_name_that_is_nearly_its_own_is_one_mistake() {
+    let text = spec_mistakes_of(&LOCAL.replace("image =", "imge ="));
+    assert_eq!(text.matches("goatbuild::spec::").count(), 1, "{text}");
+    assert!(text.contains("`imge`") && text.contains("`image`"), "{text}");
 }
 
 #[test]
@@ -182,6 +194,22 @@ fn an_environment_overrides_targets_and_hardware() {
     assert_eq!(modal.workspace.as_deref(), Some("phare"));
     let hardware = project.models["gpt-oss-20b"].hardware.as_ref().expect("is there");
     assert_eq!((hardware.gpu.as_str(), hardware.count), ("H100", 2));
+}
+
+#[test]
+fn an_environment_has_an_app_prefix_of_its_own_and_never_an_id() {
+    let with = |field: &str| {
+        let text = format!("{PROJECT}[environment.staging.project]\n{field}\n");
+        read(&sources(&text, &[("gpt-oss-20b", SPEC)]), Some(&staging()))
+    };
+    let project = with("app-prefix = \"goat-staging-\"").expect("reads");
+    assert_eq!(
+        (project.app_prefix.as_str(), project.id.as_str()),
+        ("goat-staging-", "goat-7f3a91")
+    );
+    let text = rendered(&with("id = \"goat-000000\"").expect_err("an id"));
+    assert!(text.contains("environment.staging.project.id"), "{text}");
+    assert!(with("app-prefix = \"-\"").is_err());
 }
 
 #[test]

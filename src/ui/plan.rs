@@ -240,7 +240,7 @@ impl ReasonKind {
             Self::FailedBefore => "failed before",
             Self::Adopted => "takes over",
             Self::Unwanted => "no spec wants",
-            Self::Foreign => "in the way:",
+            Self::Foreign | Self::OtherEnvironment => "in the way:",
             Self::Unobserved => "not looked at:",
             Self::Unlocked => "not locked:",
         }

@@ -7,7 +7,7 @@ use crate::engines::{self, Locked};
 use crate::lock::ConfigFacts;
 use crate::plan::Warning;
 use crate::project::flag_errors;
-use crate::spec::{Base, Model, ModelSource, SpecErrors};
+use crate::spec::{Base, HubSource, Model, ModelSource, SpecErrors};
 
 impl Workspace {
     /// The engine in a model's image, once locking has settled it.
@@ -46,7 +46,8 @@ impl Workspace {
             let checked = engine.check_locked(model, &self.engine_of(model));
             errors.extend(flag_errors(model, checked.problems));
             let alias = unknown_alias(model);
-            warnings.extend(checked.warnings.into_iter().chain(alias).map(|warning| Warning {
+            let more = alias.into_iter().chain(model.hub_sources().filter_map(unlike_a_commit));
+            warnings.extend(checked.warnings.into_iter().chain(more).map(|warning| Warning {
                 model: model.name.to_string(),
                 message: warning.message,
                 help: warning.help,
@@ -68,6 +69,20 @@ impl Workspace {
             }
         }
     }
+}
+
+/// A commit that lost a digit is a branch that nobody has.
+fn unlike_a_commit(source: &HubSource) -> Option<engines::Warning> {
+    let (revision, digits) = (&source.revision, source.revision.len());
+    let is_hex = revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_hex && digits >= 7 && source.pinned().is_none()).then(|| engines::Warning {
+        message: format!(
+            "`{revision}` looks like a commit of {}, but has {digits} hexadecimal digits{}: it is taken for a branch or tag",
+            source.repository,
+            if digits == 40 { ", not all lower case" } else { " and not 40" },
+        ),
+        help: "write the whole commit, 40 digits in lower case".to_owned(),
+    })
 }
 
 /// Clients know by its end that a name is one of our models.

@@ -50,8 +50,12 @@ impl Shipped {
         let hub = HubDouble::start();
         let all = MODELS.iter().map(|(_, repository, commit)| (*repository, Some(*commit)));
         for (repository, commit) in all.chain(DRAFTS.map(|draft| (draft, None))) {
-            let kind = if repository.contains("gpt-oss") { "gpt_oss" } else { "qwen3" };
-            hub.small(repository, "config.json", &json!({"model_type": kind}).to_string());
+            let (kind, architecture) = match repository.contains("gpt-oss") {
+                true => ("gpt_oss", "GptOssForCausalLM"),
+                false => ("qwen3", "Qwen3ForCausalLM"),
+            };
+            let config = json!({"model_type": kind, "architectures": [architecture]});
+            hub.small(repository, "config.json", &config.to_string());
             hub.small(repository, "model.safetensors", &format!("the weights of {repository}"));
             hub.small(repository, "original/copy.bin", "not wanted");
             if let Some(commit) = commit {

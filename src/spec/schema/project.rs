@@ -23,18 +23,17 @@ pub(super) fn project() -> Value {
                      entries. Made once by `goatbuild init`; a project that changes it owns nothing.",
                 ),
             ),
-            (
-                "app-prefix",
-                pattern(
-                    "^([a-z0-9][a-z0-9-]{0,39})?$",
-                    "What stands before a model's name in its app's name. Default: the id and `-`.",
-                ),
-            ),
+            ("app-prefix", app_prefix()),
         ],
+    );
+    let apart = closed(
+        "What tells apart what is deployed; the id is the project's in all environments.",
+        [("app-prefix", app_prefix())],
     );
     let environment = closed(
         "Overrides for `--env NAME`, merged over the rest of this file.",
         [
+            ("project", apart),
             ("target", targets()),
             ("volumes", volumes(false)),
             ("gateway", gateways(false)),
@@ -72,6 +71,13 @@ pub(super) fn project() -> Value {
     );
     project["required"] = json!(["project"]);
     project
+}
+
+fn app_prefix() -> Value {
+    pattern(
+        "^([a-z0-9][a-z0-9-]{0,39})?$",
+        "What stands before a model's name in its app's name. Default: the id and `-`.",
+    )
 }
 
 fn targets() -> Value {

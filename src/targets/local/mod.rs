@@ -4,6 +4,7 @@
 mod caches;
 mod compiled;
 mod environments;
+mod log;
 mod place;
 mod runner;
 mod serve;
@@ -13,7 +14,7 @@ mod warm;
 mod weights;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -34,6 +35,7 @@ use crate::spec::{LocalRuntime, Model};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
 pub use environments::{deployed, environments};
+use log::{end_of, length};
 use runner::{Chosen, Runner};
 use server::{Life, Running};
 use state::{Served, State};
@@ -528,26 +530,4 @@ impl Local {
     fn log_file(&self, model: &str) -> PathBuf {
         self.places.ours.join("logs").join(format!("{model}.log"))
     }
-}
-
-/// The last lines of a log, for an error.
-///
-/// Nothing before byte `begins`, which other servers wrote.
-fn end_of(log: &Path, begins: u64) -> String {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let mut text = Vec::new();
-    if let Ok(mut file) = std::fs::File::open(log) {
-        let start = length(log).saturating_sub(8192).max(begins);
-        let _ = file.seek(SeekFrom::Start(start));
-        let _ = file.read_to_end(&mut text);
-    }
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    let last = &lines[lines.len().saturating_sub(20)..];
-    last.iter().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n")
-}
-
-/// A log's length in bytes; 0 while there is none.
-fn length(log: &Path) -> u64 {
-    std::fs::metadata(log).map_or(0, |found| found.len())
 }

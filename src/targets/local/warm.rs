@@ -136,6 +136,7 @@ impl Local {
             instance: None,
             recipe,
             health: deployment.health.clone(),
+            startup_timeout: None,
             since: now(),
             smoke: None,
             tested: None,
@@ -155,7 +156,7 @@ impl Local {
         let took = began.elapsed();
         let asked = match healthy {
             Ok(()) => {
-                let api = Server::local(&url(port), Duration::from_secs(120))?;
+                let api = Server::local(&url(port), &deployment.model, Duration::from_secs(120))?;
                 Ok(api.chat(&deployment.served_name).await.map(drop))
             }
             Err(unserved) => Err(unserved),
@@ -165,7 +166,7 @@ impl Local {
             Ok(chatted) => chatted.map(|()| took).map_err(StepError::from),
             Err(unserved) => {
                 let log = end_of(&self.log_file(&deployment.model), begins);
-                Err(explain(deployment, unserved, String::new(), log))
+                Err(explain(deployment, unserved, String::new(), &log))
             }
         }
     }

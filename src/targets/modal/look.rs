@@ -148,8 +148,15 @@ impl Modal {
             None => Observation::Foreign {
                 owner: format!("the app {}, deployed as {}", self.app(model), newest.describe()),
                 adoptable: true,
+                ours: app.owner.as_deref().is_some_and(|owner| self.is_other_environment(owner)),
             },
         }
+    }
+
+    /// Whether a mark is that of this project in another environment.
+    fn is_other_environment(&self, mark: &str) -> bool {
+        let project = self.owner.split('/').next();
+        mark.split('.').next() == project && mark != self.owner.replace('/', ".")
     }
 
     /// Whether an app says itself that it is this project's.

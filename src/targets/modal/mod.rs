@@ -267,6 +267,9 @@ impl Target for Modal {
     }
 
     async fn place(&self) -> Option<String> {
+        if !self.credentials.are_there() {
+            return None;
+        }
         let workspace = self.kept(|kept| kept.workspace.clone());
         let workspace = workspace.or_else(|| self.settings.workspace.clone());
         let workspace = workspace.map(|name| format!("workspace {name}, "));
@@ -428,5 +431,4 @@ impl Target for Modal {
 }
 
 /// Why nothing was looked at, and what to do about it.
-const NO_CREDENTIALS: &str =
-    "no credentials for Modal: `modal token new`, or MODAL_TOKEN_ID and MODAL_TOKEN_SECRET";
+const NO_CREDENTIALS: &str = "no credentials for Modal; `modal token new` makes them";
