@@ -310,6 +310,11 @@ impl Workspace {
             .unwrap_or_else(|| panic!("BUG: a model on Modal without [target.modal]"))
     }
 
+    /// Modal, in a project that has it.
+    pub fn modal_if_there(&self) -> Option<&Modal> {
+        self.modal.as_ref()
+    }
+
     /// All targets of this project.
     pub fn targets(&self) -> Vec<&dyn Target> {
         let modal = self.modal.as_ref().map(|modal| modal as &dyn Target);

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
@@ -19,11 +19,12 @@ use crate::lock::Built;
 use crate::locking::Renew;
 use crate::plan::Action;
 use crate::python::PythonError;
-use crate::spec::{Model, ModelName};
+use crate::spec::{Model, ModelName, TargetKind};
 use crate::step::StepId;
 use crate::targets::deploy_id;
+use crate::targets::modal::Lease;
 use crate::ui::{self, Mode};
-use crate::workspace::SharedWorkspace;
+use crate::workspace::{SharedWorkspace, Workspace};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
@@ -81,6 +82,7 @@ pub(crate) async fn run(
     let locked = settings::is_locked(global);
     // A saved plan is of locks that stand.
     let settled = Global { locked: global.locked || saved.is_some(), ..global.clone() };
+    let mut lease = None;
     let (planned, report, attended) = loop {
         let planned = session::plan(&workspace, &settled, &selection, renew.clone()).await;
         let planned = match &saved {
@@ -102,6 +104,15 @@ pub(crate) async fn run(
         session::tell_place(&workspace, &planned).await;
         let agreed = arguments.yes || saved.is_some();
         consent::agree(&workspace, &planned, agreed, arguments.max_cost)?;
+        if lease.is_none()
+            && let Some((taken, waited)) = take_lease(&workspace, global, &planned).await?
+        {
+            lease = Some(taken);
+            if waited {
+                // Whoever had it may have done what was planned, or something else.
+                continue;
+            }
+        }
         if planned.wishes.no_refresh {
             // The plan trusted the rows; what runs has to know what it replaces.
             workspace.look().await?;
@@ -128,6 +139,9 @@ pub(crate) async fn run(
     // Whoever interrupts the steps is told how they ended; a reload command is just dropped.
     let _attended = report.interrupted.then_some(attended);
     let removed = remove(&workspace, &planned, selection.wishes.prune, &report).await?;
+    if let Some(lease) = lease {
+        lease.end().await?;
+    }
     let reloaded = match &workspace.gateway {
         Some(gateway) if !report.interrupted => gateway.reload().await,
         _ => Ok(None),
@@ -153,6 +167,31 @@ pub(crate) async fn run(
     } else {
         Exit::Failed
     })
+}
+
+/// Takes the lease when anything at Modal is going to change; says whether that took waiting.
+async fn take_lease(
+    workspace: &Workspace,
+    global: &Global,
+    planned: &Planned,
+) -> Result<Option<(Lease, bool)>, Report> {
+    let Some(modal) = workspace.modal_if_there() else { return Ok(None) };
+    let at_modal = |model: &String| {
+        let known = workspace.project.models.get(model.as_str());
+        known.is_none_or(|model| model.target == TargetKind::Modal)
+    };
+    let changes = planned.plan.steps.iter().any(|step| {
+        let runs = matches!(step.action, Action::Run | Action::Pending);
+        let removed = step.action == Action::Remove && planned.plan.prune;
+        let there = !["base", "python", "wheels", "gateway"].contains(&step.kind.as_str());
+        (runs || removed) && there && step.models.iter().any(at_modal)
+    });
+    if !changes || modal.is_unseen() {
+        return Ok(None);
+    }
+    let timeout = Duration::from_secs(global.lock_timeout);
+    let tell = |holder: &str| ui::note(&format!("waiting for another goatbuild: {holder}"));
+    Ok(Some(modal.take_lease("apply", settings::ci_run(), timeout, tell).await?))
 }
 
 /// What answers after this apply.

@@ -6,6 +6,7 @@
 mod apply;
 mod drift;
 mod faults;
+mod lease;
 mod programs;
 mod registry;
 

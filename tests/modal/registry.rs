@@ -3,6 +3,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 use tempfile::TempDir;
@@ -116,6 +117,24 @@ impl Shipped {
         assert!(output.status.success(), "{output:?}");
     }
 
+    /// Prints how long an apply with nothing to do takes beside as many deployments of the client's
+    /// that change nothing.
+    fn compare_with_deployments(&self, ours: Duration) {
+        let plan: Value = serde_json::from_str(&self.run("plan --json")).unwrap();
+        let began = Instant::now();
+        for step in plan["steps"].as_array().unwrap().iter().filter(|it| it["kind"] == "deploy") {
+            let (model, key) = (step["models"][0].as_str().unwrap(), step["key"].as_str().unwrap());
+            let (app, file) =
+                (format!("goat-vllm-{model}"), format!("cache/modal/{model}/serve.py"));
+            self.client(&["deploy", "--env", "goat", "--name", &app, "--tag", key, &file]);
+        }
+        let theirs = began.elapsed();
+        let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
+        println!("nothing to do: {ours:.1?}, six deployments: {theirs:.1?}, ratio {ratio:.2}");
+        let again: Value = serde_json::from_str(&self.run("plan --json")).unwrap();
+        assert_eq!(again["summary"], plan["summary"], "they change nothing");
+    }
+
     fn applied(&self, arguments: &str) -> Value {
         let events = self.run(&format!("apply --json --yes {arguments}"));
         serde_json::from_str(events.lines().last().unwrap()).unwrap()
@@ -192,11 +211,14 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
     }
     // Nothing is left to do; that takes at most two questions per model.
     shipped.modal.calls();
+    let began = Instant::now();
     let end = shipped.applied("");
+    let ours = began.elapsed();
     assert_eq!(end["ran"], json!([]), "{end}");
     let calls = shipped.modal.calls();
     let asked = calls.iter().filter(|call| call["rpc"] != "ClientHello").count();
     assert!(asked <= 2 * MODELS.len(), "{asked}: {calls:?}");
+    shipped.compare_with_deployments(ours);
     // And a fresh clone sees the same.
     fs::remove_dir_all(shipped.clone.path().join("cache")).unwrap();
     let plan: Value = serde_json::from_str(&shipped.run("plan --json")).unwrap();

@@ -157,8 +157,13 @@ impl Remote {
     /// Runs Modal's own command line, as somebody beside goatbuild would; gives its output.
     #[track_caller]
     pub(crate) fn client(&self, arguments: &[&str]) -> String {
+        self.python(&[&["-m", "modal"], arguments].concat())
+    }
+
+    /// Runs the Python that has Modal's client; gives its output.
+    #[track_caller]
+    pub(crate) fn python(&self, arguments: &[&str]) -> String {
         let output = Command::new(&self.modal.python)
-            .args(["-m", "modal"])
             .args(arguments)
             .env("MODAL_SERVER_URL", self.modal.url())
             .env("MODAL_TOKEN_ID", "ak-test")

@@ -82,6 +82,18 @@ pub enum ModalError {
         /// What stands, and what stood.
         message: String,
     },
+    /// Another machine is at work there.
+    #[error("another goatbuild changes things at Modal: {holder}")]
+    #[diagnostic(
+        code(goatbuild::modal::leased),
+        help(
+            "wait for it, or give this one more time with --lock-timeout SECONDS; the lease of one that died is free after two minutes, or `goatbuild unlock` breaks it"
+        )
+    )]
+    Leased {
+        /// Who, in words.
+        holder: String,
+    },
     /// Modal refused what was asked for.
     #[error("Modal refused {what}: {message}")]
     #[diagnostic(

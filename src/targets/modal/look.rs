@@ -95,6 +95,11 @@ impl Modal {
         Ok((Seen { apps: answer.apps, weights: names(weights), warmups: names(warmups) }, kept))
     }
 
+    /// Whether nobody could look there.
+    pub fn is_unseen(&self) -> bool {
+        self.world().is_err()
+    }
+
     /// Tells of something that was looked at, or why it wasn't.
     fn seen<T>(&self, tell: impl FnOnce(&Seen) -> T) -> Result<T, Observation> {
         match &*self.world() {

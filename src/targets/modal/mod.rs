@@ -9,6 +9,7 @@ mod client;
 mod credentials;
 mod error;
 mod kept;
+mod lease;
 mod literal;
 mod look;
 mod serve;
@@ -16,7 +17,7 @@ mod weights;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -38,6 +39,7 @@ use client::Client;
 pub use credentials::Credentials;
 pub use error::ModalError;
 use kept::{DIRECTORY, Kept};
+pub use lease::{Lease, LeaseHolder};
 use look::Seen;
 pub use serve::ImageDescription;
 
@@ -55,7 +57,7 @@ pub struct Modal {
     /// Where programs are written: `cache/modal`.
     programs: PathBuf,
     credentials: Credentials,
-    client: Client,
+    client: Arc<Client>,
     /// What the last look showed, or why there was none.
     world: RwLock<Result<Seen, String>>,
     kept: RwLock<Kept>,
@@ -88,7 +90,11 @@ impl Modal {
             models: here.map(|model| model.name.to_string()).collect(),
             volumes: volumes.map(|(name, it)| (name.to_string(), it.clone())).collect(),
             programs: cache.join("modal"),
-            client: Client::new(cache.join("tools"), fetcher, settings.environment.clone()),
+            client: Arc::new(Client::new(
+                cache.join("tools"),
+                fetcher,
+                settings.environment.clone(),
+            )),
             credentials,
             world: RwLock::new(Err("nobody has looked there".to_owned())),
             kept: RwLock::new(Kept::new(&project.owner())),
