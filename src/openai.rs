@@ -1,5 +1,7 @@
 //! A client for the `OpenAI` API as model servers speak it: only what trying one out needs.
 
+mod credentials;
+
 use std::time::{Duration, Instant};
 
 use miette::Diagnostic;
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::fetch::{client_builder, innermost};
+pub use credentials::{Credentials, NoKey};
 
 /// Why a server did not answer as it should.
 #[derive(Debug, Error, Diagnostic)]
@@ -39,6 +42,22 @@ pub enum ApiError {
         /// The start of the body.
         body: String,
     },
+    /// The server knows who asks, and does not answer them.
+    #[error("{url} answered HTTP {status}: not with the value of {variables}")]
+    #[diagnostic(
+        code(goatbuild::smoke::denied),
+        help(
+            "is that the key or token which is valid there now? Replicas take a key out of their Modal secret as they start: count its `generation` up in goatbuild.toml's [secrets] after a change"
+        )
+    )]
+    Denied {
+        /// What was asked.
+        url: String,
+        /// The status.
+        status: u16,
+        /// Whose values were sent.
+        variables: String,
+    },
     /// An answer came that isn't what the API says.
     #[error("{url} answered something else than {expected}: {body}")]
     #[diagnostic(
@@ -63,6 +82,7 @@ const REDIRECTS: usize = 600;
 pub struct Server {
     client: Client,
     base: String,
+    credentials: Credentials,
 }
 
 /// How a streamed answer came.
@@ -77,21 +97,46 @@ pub struct Streamed {
 impl Server {
     /// A client for one server. Proxies are not used: the server is on this machine.
     pub fn local(base: &str, timeout: Duration) -> Result<Self, ApiError> {
-        Self::built(base, client_builder().no_proxy().timeout(timeout))
+        let builder = client_builder().no_proxy().timeout(timeout);
+        Self::built(base, builder, Credentials::default())
     }
 
     /// A client for a server elsewhere, behind the usual proxies. Redirects are followed: whoever
-    /// starts a server for a request sends it on, again and again, until that is up.
-    pub fn remote(base: &str, timeout: Duration) -> Result<Self, ApiError> {
-        Self::built(base, client_builder().timeout(timeout).redirect(Policy::limited(REDIRECTS)))
+    /// starts a server for a request sends it on, again and again, until that is up. With
+    /// credentials they lead to nobody else.
+    pub fn remote(
+        base: &str,
+        timeout: Duration,
+        credentials: Credentials,
+    ) -> Result<Self, ApiError> {
+        let redirects = if credentials.is_empty() {
+            Policy::limited(REDIRECTS)
+        } else {
+            Policy::custom(|attempt| {
+                let from = attempt.previous().last();
+                if from.is_none_or(|from| from.origin() != attempt.url().origin()) {
+                    attempt.stop()
+                } else if attempt.previous().len() > REDIRECTS {
+                    attempt.error("too many redirects")
+                } else {
+                    attempt.follow()
+                }
+            })
+        };
+        let builder = client_builder().timeout(timeout).redirect(redirects);
+        Self::built(base, builder.default_headers(credentials.headers()), credentials)
     }
 
-    fn built(base: &str, builder: ClientBuilder) -> Result<Self, ApiError> {
+    fn built(
+        base: &str,
+        builder: ClientBuilder,
+        credentials: Credentials,
+    ) -> Result<Self, ApiError> {
         let client = builder.build().map_err(|error| ApiError::Unreachable {
             url: base.to_owned(),
             reason: error.to_string(),
         })?;
-        Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
+        Ok(Self { client, base: base.trim_end_matches('/').to_owned(), credentials })
     }
 
     /// The HTTP status that `path`, from the server's root, answers with; none without an answer.
@@ -105,7 +150,7 @@ impl Server {
     pub async fn models(&self) -> Result<Vec<String>, ApiError> {
         let url = format!("{}/models", self.base);
         let sent = self.client.get(&url).send().await;
-        let body = success(&url, sent).await?;
+        let body = self.success(&url, sent).await?;
         let listed = parse(&url, &body)?;
         let ids = listed["data"].as_array().map(|models| {
             models.iter().filter_map(|model| model["id"].as_str().map(str::to_owned)).collect()
@@ -117,7 +162,7 @@ impl Server {
     pub async fn chat(&self, model: &str) -> Result<String, ApiError> {
         let url = format!("{}/chat/completions", self.base);
         let sent = self.client.post(&url).json(&question(model, false)).send().await;
-        let body = success(&url, sent).await?;
+        let body = self.success(&url, sent).await?;
         let message = &parse(&url, &body)?["choices"][0]["message"];
         if !message.is_object() {
             return Err(unexpected(&url, "a chat completion", &body));
@@ -137,8 +182,8 @@ impl Server {
         let mut response = sent.map_err(|error| unreachable(&error))?;
         let status = response.status();
         if !status.is_success() {
-            let body = response.text().await.unwrap_or_default();
-            return Err(refused(&url, status.as_u16(), &body));
+            let body = self.credentials.hidden(&response.text().await.unwrap_or_default());
+            return Err(self.refused(&url, status.as_u16(), &body));
         }
         let mut first = None;
         let mut text = Vec::new();
@@ -146,7 +191,7 @@ impl Server {
             first.get_or_insert_with(|| began.elapsed());
             text.extend_from_slice(&chunk);
         }
-        let text = String::from_utf8_lossy(&text);
+        let text = self.credentials.hidden(&String::from_utf8_lossy(&text));
         let pieces = text.lines().filter(|line| line.starts_with("data: {")).count();
         match first {
             Some(first) if pieces > 0 && text.contains("data: [DONE]") => {
@@ -154,6 +199,31 @@ impl Server {
             }
             _ => Err(unexpected(&url, "a stream of events that ends with [DONE]", &text)),
         }
+    }
+}
+
+impl Server {
+    async fn success(
+        &self,
+        url: &str,
+        sent: Result<reqwest::Response, reqwest::Error>,
+    ) -> Result<String, ApiError> {
+        let unreachable = |error: reqwest::Error| ApiError::Unreachable {
+            url: url.to_owned(),
+            reason: innermost(&error),
+        };
+        let response = sent.map_err(unreachable)?;
+        let status = response.status();
+        let body = self.credentials.hidden(&response.text().await.map_err(unreachable)?);
+        if status.is_success() { Ok(body) } else { Err(self.refused(url, status.as_u16(), &body)) }
+    }
+
+    fn refused(&self, url: &str, status: u16, body: &str) -> ApiError {
+        let url = url.to_owned();
+        if matches!(status, 401 | 403) && !self.credentials.is_empty() {
+            return ApiError::Denied { url, status, variables: self.credentials.variables() };
+        }
+        ApiError::Refused { url, status, body: start_of(body) }
     }
 }
 
@@ -166,26 +236,8 @@ fn question(model: &str, stream: bool) -> Value {
     })
 }
 
-async fn success(
-    url: &str,
-    sent: Result<reqwest::Response, reqwest::Error>,
-) -> Result<String, ApiError> {
-    let unreachable = |error: reqwest::Error| ApiError::Unreachable {
-        url: url.to_owned(),
-        reason: innermost(&error),
-    };
-    let response = sent.map_err(unreachable)?;
-    let status = response.status();
-    let body = response.text().await.map_err(unreachable)?;
-    if status.is_success() { Ok(body) } else { Err(refused(url, status.as_u16(), &body)) }
-}
-
 fn parse(url: &str, body: &str) -> Result<Value, ApiError> {
     serde_json::from_str(body).map_err(|_| unexpected(url, "JSON", body))
-}
-
-fn refused(url: &str, status: u16, body: &str) -> ApiError {
-    ApiError::Refused { url: url.to_owned(), status, body: start_of(body) }
 }
 
 fn unexpected(url: &str, expected: &'static str, body: &str) -> ApiError {

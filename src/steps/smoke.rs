@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::engines::engine;
 use crate::fingerprint::Fingerprint;
-use crate::openai::{ApiError, Server};
+use crate::openai::{ApiError, Credentials, Server};
 use crate::spec::{Model, TargetKind};
 use crate::step::{
     Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
@@ -68,7 +68,12 @@ impl Step for Smoke {
         let server = match self.model.target {
             TargetKind::Local => Server::local(url, patience)?,
             // The first request starts a replica.
-            TargetKind::Modal => Server::remote(url, patience + serve.startup_timeout)?,
+            TargetKind::Modal => {
+                let headers = self.workspace.target(&self.model).headers(&self.model);
+                let name = self.model.name.as_str();
+                let credentials = Credentials::of_environment(name, headers)?;
+                Server::remote(url, patience + serve.startup_timeout, credentials)?
+            }
         };
         task.reporter.message("GET /v1/models");
         let began = Instant::now();
