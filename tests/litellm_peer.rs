@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use goatbuild::litellm::file::File;
-use goatbuild::litellm::{Change, Document, Entry, edit, upsert};
+use goatbuild::litellm::{Access, Change, Document, Entry, edit, upsert};
 use serde_json::{Value, json};
 use support::litellm::{Proxy, validate};
 
@@ -19,7 +19,7 @@ fn entry(port: u16) -> Entry {
         alias: "tiny-local".into(),
         served_name: "acme/tiny".into(),
         api_base: format!("http://127.0.0.1:{port}/v1"),
-        api_key: "none".into(),
+        access: Access::open(),
         project: "goat-7f3a91".into(),
         model: "tiny".into(),
         key: "gb1-0123456789012345678901234567890123456789".into(),

@@ -11,7 +11,7 @@ use goatbuild::event::Reporter;
 use goatbuild::fetch::Patience;
 use goatbuild::fingerprint::Key;
 use goatbuild::hub::{HubSettings, ModelCache, scan};
-use goatbuild::litellm::Entry;
+use goatbuild::litellm::{Access, Entry};
 use goatbuild::locking::{self, LockOptions};
 use goatbuild::plan::gather;
 use goatbuild::runtime::{Instance, Sandbox};
@@ -213,7 +213,7 @@ fn write_gateway(
                 alias: alias(id.name()),
                 served_name: deploy["served-name"].clone(),
                 api_base: deploy["url"].clone(),
-                api_key: "none".to_owned(),
+                access: Access::open(),
                 project: PROJECT.to_owned(),
                 model: id.name().to_owned(),
                 key: key.to_string(),

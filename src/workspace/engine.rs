@@ -7,7 +7,7 @@ use crate::engines::{self, Locked};
 use crate::lock::ConfigFacts;
 use crate::plan::Warning;
 use crate::project::flag_errors;
-use crate::spec::{Base, Model, ModelSource, SpecErrors};
+use crate::spec::{Auth, Base, Model, ModelSource, SpecErrors, TargetKind};
 
 impl Workspace {
     /// The engine in a model's image, once locking has settled it.
@@ -44,7 +44,9 @@ impl Workspace {
             let checked = engine.check_locked(model, &self.engine_of(model));
             errors.extend(flag_errors(model, checked.problems));
             let alias = unknown_alias(model);
-            warnings.extend(checked.warnings.into_iter().chain(alias).map(|warning| Warning {
+            let open = open_to_all(model);
+            let others = alias.into_iter().chain(open);
+            warnings.extend(checked.warnings.into_iter().chain(others).map(|warning| Warning {
                 model: model.name.to_string(),
                 message: warning.message,
                 help: warning.help,
@@ -66,6 +68,18 @@ impl Workspace {
             }
         }
     }
+}
+
+/// What anyone asks of a model on Modal starts a replica, which is billed.
+fn open_to_all(model: &Model) -> Option<engines::Warning> {
+    let is_open = model.target == TargetKind::Modal && model.serve.auth == Auth::Open;
+    is_open.then(|| engines::Warning {
+        message: "open to anyone who knows the URL, and each request keeps a billed replica up"
+            .to_owned(),
+        help:
+            "`[serve] auth = \"proxy\"` has Modal turn strangers away, `\"api-key\"` the replicas"
+                .to_owned(),
+    })
 }
 
 /// Clients know by its end that a name is one of our models.

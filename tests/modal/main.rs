@@ -7,6 +7,7 @@ mod apply;
 mod drift;
 mod faults;
 mod programs;
+mod protection;
 
 #[path = "../support/mod.rs"]
 mod support;
