@@ -251,3 +251,6 @@ fn start_of(body: &str) -> String {
     }
     start
 }
+
+#[cfg(test)]
+mod tests;

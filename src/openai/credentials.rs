@@ -58,7 +58,7 @@ impl Credentials {
         Self::read(model, headers, |name| std::env::var(name).ok())
     }
 
-    fn read(
+    pub(super) fn read(
         model: &str,
         headers: Vec<Header>,
         variable: impl Fn(&str) -> Option<String>,

@@ -106,9 +106,9 @@ impl Program {
         imports.sort_by_key(|import| (import.starts_with("from "), *import));
         let imports: Vec<String> = imports
             .into_iter()
-            .map(|import| match import.starts_with("from ") {
-                true => import.to_owned(),
-                false => format!("import {import}"),
+            .map(|import| {
+                let from = import.starts_with("from ");
+                if from { import.to_owned() } else { format!("import {import}") }
             })
             .collect();
         let name = self.data();
