@@ -119,6 +119,9 @@ impl Gateway {
         let Own::Present { differs, .. } = found.own else { return None };
         let mut entry = Entry { key: self.key(&wanted.model)?, ..wanted.clone() };
         for change in differs {
+            if entry.access.set(&change.field, change.old.clone()) {
+                continue;
+            }
             let old = change.old?;
             match change.field.as_str() {
                 "model_name" => entry.alias = old,
@@ -340,9 +343,7 @@ impl Seen {
                     old: Some(match change.old {
                         None => "(missing)".to_owned(),
                         // A key that somebody typed in is a secret: plans are saved and published.
-                        Some(_) if change.field == "litellm_params.api_key" => {
-                            "(not shown)".to_owned()
-                        }
+                        Some(_) if litellm::is_secret(&change.field) => "(not shown)".to_owned(),
                         Some(old) => old,
                     }),
                     field: change.field,

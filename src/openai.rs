@@ -1,5 +1,7 @@
 //! A client for the `OpenAI` API as model servers speak it: only what trying one out needs.
 
+mod credentials;
+
 use std::time::{Duration, Instant};
 
 use miette::Diagnostic;
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::fetch::{client_builder, innermost};
+pub use credentials::{Credentials, NoKey};
 
 /// Why a server did not answer as it should.
 #[derive(Debug, Error, Diagnostic)]
@@ -43,6 +46,22 @@ pub enum ApiError {
         /// The start of the body.
         body: String,
     },
+    /// The server knows who asks, and does not answer them.
+    #[error("{url} answered HTTP {status}: not with the value of {variables}")]
+    #[diagnostic(
+        code(goatbuild::smoke::denied),
+        help(
+            "is that the key or token which is valid there now? Replicas take a key out of their Modal secret as they start: count its `generation` up in goatbuild.toml's [secrets] after a change"
+        )
+    )]
+    Denied {
+        /// What was asked.
+        url: String,
+        /// The status.
+        status: u16,
+        /// Whose values were sent.
+        variables: String,
+    },
     /// An answer came that isn't what the API says.
     #[error("{url} answered something else than {expected}: {body}")]
     #[diagnostic(
@@ -70,6 +89,7 @@ pub struct Server {
     client: Client,
     base: String,
     model: String,
+    credentials: Credentials,
 }
 
 /// How a streamed answer came.
@@ -84,24 +104,50 @@ pub struct Streamed {
 impl Server {
     /// A client for the server of one model. Proxies are not used: the server is on this machine.
     pub fn local(base: &str, model: &str, timeout: Duration) -> Result<Self, ApiError> {
-        Self::built(base, model, client_builder().no_proxy().timeout(timeout))
+        let builder = client_builder().no_proxy().timeout(timeout);
+        Self::built(base, model, builder, Credentials::default())
     }
 
     /// A client for a server elsewhere, behind the usual proxies. Redirects are followed: whoever
-    /// starts a server for a request sends it on, again and again, until that is up.
-    pub fn remote(base: &str, model: &str, timeout: Duration) -> Result<Self, ApiError> {
-        let builder = client_builder().timeout(timeout).redirect(Policy::limited(REDIRECTS));
+    /// starts a server for a request sends it on, again and again, until that is up. With
+    /// credentials they lead to nobody else.
+    pub fn remote(
+        base: &str,
+        model: &str,
+        timeout: Duration,
+        credentials: Credentials,
+    ) -> Result<Self, ApiError> {
+        let redirects = if credentials.is_empty() {
+            Policy::limited(REDIRECTS)
+        } else {
+            Policy::custom(|attempt| {
+                let from = attempt.previous().last();
+                if from.is_none_or(|from| from.origin() != attempt.url().origin()) {
+                    attempt.stop()
+                } else if attempt.previous().len() > REDIRECTS {
+                    attempt.error("too many redirects")
+                } else {
+                    attempt.follow()
+                }
+            })
+        };
+        let builder = client_builder().timeout(timeout).redirect(redirects);
         // A proxy that has just started a server closes connections that it has nothing more for.
-        Self::built(base, model, builder.pool_max_idle_per_host(0))
+        let builder = builder.pool_max_idle_per_host(0).default_headers(credentials.headers());
+        Self::built(base, model, builder, credentials)
     }
 
-    fn built(base: &str, model: &str, builder: ClientBuilder) -> Result<Self, ApiError> {
-        let model = model.to_owned();
+    fn built(
+        base: &str,
+        model: &str,
+        builder: ClientBuilder,
+        credentials: Credentials,
+    ) -> Result<Self, ApiError> {
+        let (base, model) = (base.trim_end_matches('/').to_owned(), model.to_owned());
         match builder.build() {
-            Ok(client) => Ok(Self { client, base: base.trim_end_matches('/').to_owned(), model }),
+            Ok(client) => Ok(Self { client, base, model, credentials }),
             Err(error) => {
-                let (url, reason) = (base.to_owned(), error.to_string());
-                Err(ApiError::Unreachable { url, model, reason })
+                Err(ApiError::Unreachable { url: base, model, reason: error.to_string() })
             }
         }
     }
@@ -146,7 +192,7 @@ impl Server {
         let mut response = sent.map_err(unreachable)?;
         let status = response.status();
         if !status.is_success() {
-            let body = response.text().await.unwrap_or_default();
+            let body = self.credentials.hidden(&response.text().await.unwrap_or_default());
             return Err(self.refused(&url, status.as_u16(), &body));
         }
         let mut first = None;
@@ -155,7 +201,7 @@ impl Server {
             first.get_or_insert_with(|| began.elapsed());
             text.extend_from_slice(&chunk);
         }
-        let text = String::from_utf8_lossy(&text);
+        let text = self.credentials.hidden(&String::from_utf8_lossy(&text));
         let pieces = text.lines().filter(|line| line.starts_with("data: {")).count();
         match first {
             Some(first) if pieces > 0 && text.contains("data: [DONE]") => {
@@ -173,7 +219,7 @@ impl Server {
         let unreachable = |error: reqwest::Error| self.unreachable(url, &error);
         let response = sent.map_err(unreachable)?;
         let status = response.status();
-        let body = response.text().await.map_err(unreachable)?;
+        let body = self.credentials.hidden(&response.text().await.map_err(unreachable)?);
         if status.is_success() { Ok(body) } else { Err(self.refused(url, status.as_u16(), &body)) }
     }
 
@@ -187,6 +233,10 @@ impl Server {
     }
 
     fn refused(&self, url: &str, status: u16, body: &str) -> ApiError {
+        if matches!(status, 401 | 403) && !self.credentials.is_empty() {
+            let (url, variables) = (url.to_owned(), self.credentials.variables());
+            return ApiError::Denied { url, status, variables };
+        }
         let (url, model) = (url.to_owned(), self.model.clone());
         ApiError::Refused { url, model, status, body: start_of(body) }
     }
@@ -214,3 +264,6 @@ fn start_of(body: &str) -> String {
     }
     start
 }
+
+#[cfg(test)]
+mod tests;

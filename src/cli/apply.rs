@@ -98,6 +98,7 @@ pub(crate) async fn run(
         }
         plan::refuse_conflicts(&workspace, &planned.plan)?;
         plan::refuse_unobserved(&planned.plan)?;
+        reach::check_keys(&workspace, &planned.plan)?;
         if session::settle_open(&workspace, &settled, &selection, &planned.plan).await? {
             continue;
         }
@@ -205,6 +206,7 @@ fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<ui::Endp
         Some(ui::Endpoint {
             model: name.to_string(),
             url: facts.get("url")?.clone(),
+            headers: workspace.target(model).headers(model),
             served_name: model.serve.served_name.clone(),
             alias,
         })

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::auth::{API_KEY, generations, proxy_token, variable};
 use super::context::Text;
 use super::image_file::BUILDERS;
 use super::model::{Gpu, LiteLlm, LocalRuntime, LocalTarget, ModalTarget, Targets, Volume};
@@ -54,6 +55,7 @@ pub(super) struct Settings {
     pub(super) targets: Targets,
     pub(super) volumes: BTreeMap<VolumeName, Volume>,
     pub(super) gpus: BTreeMap<String, Gpu>,
+    pub(super) secrets: BTreeMap<String, u32>,
     pub(super) plain_http: Vec<String>,
     pub(super) gateway: Option<LiteLlm>,
 }
@@ -67,6 +69,7 @@ pub(super) fn settings<'a>(
     let mut volumes = root.table("volumes");
     let mut gateway = root.table("gateway");
     let mut prefix = None;
+    let mut secrets = root.table("secrets");
     if let Some(environment) = environment {
         // The id is the project's in all of them.
         let mut project = environment.table("project");
@@ -75,6 +78,7 @@ pub(super) fn settings<'a>(
         target = environment.table("target").over(target);
         volumes = environment.table("volumes").over(volumes);
         gateway = environment.table("gateway").over(gateway);
+        secrets = environment.table("secrets").over(secrets);
     }
     let mut project = root.table("project");
     let id = project_id(&mut project);
@@ -90,11 +94,12 @@ pub(super) fn settings<'a>(
     };
     project.finish();
     let volumes = read_volumes(volumes, id.as_ref().map_or("", ProjectId::as_str));
-    let targets = targets(target);
+    let (targets, named) = targets(target);
+    let secrets = generations(secrets, &named);
     let gateway = read_gateway(gateway);
     let plain_http = plain_http(root.table("registries"));
     let gpus = gpus(root.table("gpu"));
-    Settings { id, app_prefix, targets, volumes, gpus, plain_http, gateway }
+    Settings { id, app_prefix, targets, volumes, gpus, secrets, plain_http, gateway }
 }
 
 /// What stands before the names of apps, when it is said.
@@ -139,9 +144,15 @@ fn project_id(project: &mut Table<'_, '_>) -> Option<ProjectId> {
     }
 }
 
-fn targets(mut table: Table<'_, '_>) -> Targets {
+/// Also gives the secrets that are named, in any layer.
+fn targets(mut table: Table<'_, '_>) -> (Targets, Vec<String>) {
     const ENVIRONMENT: &str = "main";
     let mut modal = table.table("modal");
+    let named = ["hf-secret", "registry-secret", "api-key-secret"]
+        .iter()
+        .flat_map(|key| modal.every(key).collect::<Vec<_>>())
+        .filter_map(|found| found.value.get_ref().as_str().map(str::to_owned))
+        .collect();
     let environment = modal.string("environment");
     if environment.is_none() {
         modal.built_in("environment", || quoted(ENVIRONMENT));
@@ -154,6 +165,9 @@ fn targets(mut table: Table<'_, '_>) -> Targets {
         hf_secret: modal.string("hf-secret").map(|text| text.value.to_owned()),
         registry: modal.string("registry").map(|text| text.value.to_owned()),
         registry_secret: modal.string("registry-secret").map(|text| text.value.to_owned()),
+        proxy_token: proxy_token(modal.table("proxy-token")),
+        api_key_secret: modal.string("api-key-secret").map(|text| text.value.to_owned()),
+        api_key_variable: variable(&mut modal, "api-key-variable", API_KEY),
     };
     let is_present = modal.is_present();
     modal.finish();
@@ -167,7 +181,7 @@ fn targets(mut table: Table<'_, '_>) -> Targets {
     let runtime = local.choice("runtime", &runtimes);
     local.finish();
     table.finish();
-    Targets { modal: is_present.then_some(target), local: LocalTarget { runtime } }
+    (Targets { modal: is_present.then_some(target), local: LocalTarget { runtime } }, named)
 }
 
 fn read_volumes(mut table: Table<'_, '_>, id: &str) -> BTreeMap<VolumeName, Volume> {

@@ -92,6 +92,12 @@ impl<'a> Shared<'a> {
         self.settings.targets.modal.is_some() || self.tree.is_none()
     }
 
+    /// Whether it is said which Modal secret holds a key.
+    pub(super) fn has_api_key(&self) -> bool {
+        let modal = self.settings.targets.modal.as_ref();
+        modal.is_none_or(|modal| modal.api_key_secret.is_some())
+    }
+
     /// What aliases end in, when the project has a gateway.
     pub(super) fn alias_suffix(&self) -> Option<&str> {
         self.settings.gateway.as_ref().map(|gateway| gateway.alias_suffix.as_str())
@@ -250,7 +256,8 @@ pub fn assemble(
         }
     }
     SpecErrors::collect(errors)?;
-    let Settings { id, app_prefix, targets, volumes, gpus, plain_http, gateway } = shared.settings;
+    let Settings { id, app_prefix, targets, volumes, gpus, secrets, plain_http, gateway } =
+        shared.settings;
     Ok(Project {
         id: id.unwrap_or_else(|| panic!("BUG: a project without id and without mistakes")),
         app_prefix,
@@ -259,6 +266,7 @@ pub fn assemble(
         targets,
         volumes,
         gpus,
+        secrets,
         plain_http,
         gateway,
         models: models_by_name,

@@ -290,6 +290,34 @@ fn a_model_on_modal_needs_the_target() {
 }
 
 #[test]
+fn protection_is_for_modal_and_a_key_has_a_secret() {
+    let key = format!("{SPEC}auth = \"api-key\"\n");
+    let project = format!("{PROJECT}[secrets]\ngoat-hf-tokn = {{ generation = 0 }}\n");
+    insta::assert_snapshot!(mistakes(&sources(&project, &[("gpt-oss-20b", &key)])));
+    let local = spec_mistakes("[serve]\nauth = \"proxy\"\n");
+    assert!(local.contains("only \"none\" for a model on this machine"), "{local}");
+    let variable = "[target.modal]\napi-key-variable = \"GOAT KEY\"\nproxy-token.key = \"1\"\n";
+    let project = format!("project.id = \"a\"\n{variable}");
+    let wrong = mistakes(&sources(&project, &[]));
+    assert!(wrong.contains("api-key-variable") && wrong.contains("proxy-token.key"), "{wrong}");
+}
+
+#[test]
+fn defaults_protect_the_models_that_they_can() {
+    let project = PROJECT.replace("serve = { max", "serve = { auth = \"api-key\", max");
+    let project = project.replace("[volumes]", "api-key-secret = \"goat-key\"\n[volumes]");
+    let project = format!("{project}[secrets]\ngoat-key = {{ generation = 3 }}\n");
+    let local = SPEC.replace("target = \"modal\"", "");
+    let sources = sources(&project, &[("gpt-oss-20b", SPEC), ("tiny", &local)]);
+    let project = read(&sources, None).unwrap();
+    let auth = |name: &str| {
+        project.models.values().find(|it| it.name.as_str() == name).unwrap().serve.auth
+    };
+    assert_eq!((auth("gpt-oss-20b"), auth("tiny")), (Auth::ApiKey, Auth::Open));
+    assert_eq!(project.secrets["goat-key"], 3);
+}
+
+#[test]
 fn dangling_names_suggest_the_nearest() {
     let text = "unset = [\"serve.timeot\"]\nimage = \"gpt-os\"\nmodel.source = \"path:tiny\"\n\
                 hardware.gpu = \"H10\"\n";

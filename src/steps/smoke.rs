@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::engines::engine;
 use crate::fingerprint::Fingerprint;
-use crate::openai::Server;
+use crate::openai::{Credentials, Server};
 use crate::spec::{Model, TargetKind};
 use crate::step::{
     Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
@@ -69,7 +69,11 @@ impl Step for Smoke {
         let server = match self.model.target {
             TargetKind::Local => Server::local(url, model, patience)?,
             // The first request starts a replica.
-            TargetKind::Modal => Server::remote(url, model, patience + serve.startup_timeout)?,
+            TargetKind::Modal => {
+                let headers = self.workspace.target(&self.model).headers(&self.model);
+                let credentials = Credentials::of_environment(model, headers)?;
+                Server::remote(url, model, patience + serve.startup_timeout, credentials)?
+            }
         };
         task.reporter.message("GET /v1/models");
         let began = Instant::now();

@@ -7,7 +7,7 @@ use crate::engines::{self, Locked};
 use crate::lock::ConfigFacts;
 use crate::plan::Warning;
 use crate::project::flag_errors;
-use crate::spec::{Base, HubSource, Model, ModelSource, SpecErrors};
+use crate::spec::{Auth, Base, HubSource, Model, ModelSource, SpecErrors, TargetKind};
 
 impl Workspace {
     /// The engine in a model's image, once locking has settled it.
@@ -46,8 +46,9 @@ impl Workspace {
             let checked = engine.check_locked(model, &self.engine_of(model));
             errors.extend(flag_errors(model, checked.problems));
             let alias = unknown_alias(model);
-            let more = alias.into_iter().chain(model.hub_sources().filter_map(unlike_a_commit));
-            warnings.extend(checked.warnings.into_iter().chain(more).map(|warning| Warning {
+            let unlike = model.hub_sources().filter_map(unlike_a_commit);
+            let others = alias.into_iter().chain(open_to_all(model)).chain(unlike);
+            warnings.extend(checked.warnings.into_iter().chain(others).map(|warning| Warning {
                 model: model.name.to_string(),
                 message: warning.message,
                 help: warning.help,
@@ -82,6 +83,18 @@ fn unlike_a_commit(source: &HubSource) -> Option<engines::Warning> {
             if digits == 40 { ", not all lower case" } else { " and not 40" },
         ),
         help: "write the whole commit, 40 digits in lower case".to_owned(),
+    })
+}
+
+/// What anyone asks of a model on Modal starts a replica, which is billed.
+fn open_to_all(model: &Model) -> Option<engines::Warning> {
+    let is_open = model.target == TargetKind::Modal && model.serve.auth == Auth::Open;
+    is_open.then(|| engines::Warning {
+        message: "open to anyone who knows the URL, and each request keeps a billed replica up"
+            .to_owned(),
+        help:
+            "`[serve] auth = \"proxy\"` has Modal turn strangers away, `\"api-key\"` the replicas"
+                .to_owned(),
     })
 }
 

@@ -8,6 +8,7 @@ mod drift;
 mod faults;
 mod lease;
 mod programs;
+mod protection;
 mod registry;
 
 #[path = "../support/mod.rs"]

@@ -1,6 +1,8 @@
 //! The project that this repository ships, planned in a clean copy: no cache, no credentials, no
 //! network, and as in CI.
 
+mod protection;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;

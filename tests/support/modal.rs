@@ -14,6 +14,10 @@ use super::peers;
 /// What the double runs with, and what its containers have. The first is the client's own version.
 const REQUIREMENTS: [&str; 3] = ["modal==1.6.4", "huggingface_hub==2.4.0", "hf-xet==1.8.0"];
 
+pub(crate) const PROXY_KEY: &str = "wk-thisIsTheKeyOfTheseTests";
+
+pub(crate) const PROXY_SECRET: &str = "ws-thisIsTheSecretOfTheseTests";
+
 /// The running double; dropping it ends it and everything it started.
 pub(crate) struct ModalDouble {
     pub(crate) python: PathBuf,
@@ -50,6 +54,16 @@ impl ModalDouble {
     /// Has calls fail from now on.
     pub(crate) fn faults(&self, faults: &Value) {
         fs::write(self.root.path().join("faults.json"), faults.to_string()).expect("written");
+    }
+
+    /// The proxy tokens of the workspace, by key.
+    pub(crate) fn proxy_tokens(&self, tokens: &Value) {
+        fs::write(self.root.path().join("proxy_tokens.json"), tokens.to_string()).expect("written");
+    }
+
+    /// All that it was told and that containers said, as far as it keeps it.
+    pub(crate) fn kept(&self) -> PathBuf {
+        self.root.path().to_owned()
     }
 
     /// Every call since the last time this was asked.
@@ -150,6 +164,10 @@ impl Remote {
         project.variable("MODAL_TOKEN_SECRET", "as-test");
         project.variable("MODAL_CONFIG_PATH", "/nonexistent/modal.toml");
         project.edit(SPEC, "image = \"tiny\"\n", "image = \"tiny\"\ntarget = \"modal\"\n");
+        // A proxy token, which endpoints ask for that nobody said anything else of.
+        modal.proxy_tokens(&json!({PROXY_KEY: PROXY_SECRET}));
+        project.variable("MODAL_PROXY_KEY", PROXY_KEY);
+        project.variable("MODAL_PROXY_SECRET", PROXY_SECRET);
         modal.faults(&json!({}));
         Some(Self { modal, hubbed })
     }

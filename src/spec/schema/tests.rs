@@ -13,7 +13,7 @@ use crate::spec::{
 
 const PROJECT: &str = r#"
 project = { id = "schema-1" }
-target = { modal = {}, local = {} }
+target = { modal = { hf-secret = "hub" }, local = {} }
 volumes = { data = { mount = "/data" } }
 gpu = { X1 = { vram-gib = 1, usd-per-hour = 1 } }
 gateway = { litellm = { config = "litellm.yaml" } }
@@ -33,6 +33,7 @@ fn sample(path: &[&str]) -> &'static str {
     match path.last() {
         Some(&"volumes") => "data",
         Some(&"gpu") => "X1",
+        Some(&"secrets") => "hub",
         Some(&"environment") => "staging",
         Some(&"model") => "tiny",
         _ => "NAME",

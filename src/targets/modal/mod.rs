@@ -12,6 +12,7 @@ mod kept;
 mod lease;
 mod literal;
 mod look;
+mod protection;
 mod serve;
 mod weights;
 
@@ -31,7 +32,7 @@ use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::HashCache;
 use crate::plan::{PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
-use crate::spec::{Gpu, ModalTarget, Model, Project, Replicas, TargetKind, Volume};
+use crate::spec::{Gpu, Header, ModalTarget, Model, Project, Replicas, TargetKind, Volume};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
 use address::Address;
@@ -49,6 +50,8 @@ pub struct Modal {
     settings: ModalTarget,
     app_prefix: String,
     gpus: BTreeMap<String, Gpu>,
+    /// How often each secret was replaced.
+    generations: BTreeMap<String, u32>,
     /// The project, and its environment.
     owner: String,
     /// The models that are to be served there.
@@ -86,6 +89,7 @@ impl Modal {
         Some(Self {
             app_prefix: project.app_prefix.clone(),
             gpus: project.gpus.clone(),
+            generations: project.secrets.clone(),
             owner: project.owner(),
             models: here.map(|model| model.name.to_string()).collect(),
             volumes: volumes.map(|(name, it)| (name.to_string(), it.clone())).collect(),
@@ -244,6 +248,11 @@ impl Target for Modal {
             .optional("serve.buffer-containers", *buffer)
             .optional("serve.region", region.as_ref())
             .optional("serve.cloud", cloud.as_ref());
+        self.describe_protection(model.serve.auth, fingerprint);
+    }
+
+    fn headers(&self, model: &Model) -> Vec<Header> {
+        self.settings.headers(model.serve.auth)
     }
 
     async fn check(&self, what: &[String]) -> Result<(), StepError> {
