@@ -36,7 +36,7 @@ fn protected(url: &str) -> Server {
     let header = Header { name: "Modal-Key", scheme: "", variable: "KEY".to_owned() };
     let credentials = Credentials::read("m", vec![header], |_| Some("wk-value".to_owned()));
     let base = format!("{url}/v1");
-    Server::remote(&base, Duration::from_secs(10), credentials.unwrap()).unwrap()
+    Server::remote(&base, "m", Duration::from_secs(10), credentials.unwrap()).unwrap()
 }
 
 #[tokio::test]
