@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::support::hub::HubDouble;
-use super::support::modal::ModalDouble;
+use super::support::modal::{ModalDouble, PROXY_KEY, PROXY_SECRET};
 
 /// What a commit has of the project.
 const COMMITTED: [&str; 5] = ["goatbuild.toml", "goatbuild.lock", "specs", "images", "dev"];
@@ -48,6 +48,7 @@ struct Shipped {
 impl Shipped {
     fn new() -> Option<Self> {
         let modal = ModalDouble::start()?;
+        modal.proxy_tokens(&json!({PROXY_KEY: PROXY_SECRET}));
         let hub = HubDouble::start();
         let all = MODELS.iter().map(|(_, repository, commit)| (*repository, Some(*commit)));
         for (repository, commit) in all.chain(DRAFTS.map(|draft| (draft, None))) {
@@ -89,7 +90,9 @@ impl Shipped {
             .env("HF_ENDPOINT", &self.hub.url)
             .env("MODAL_SERVER_URL", self.modal.url())
             .env("MODAL_TOKEN_ID", "ak-test")
-            .env("MODAL_TOKEN_SECRET", "as-test");
+            .env("MODAL_TOKEN_SECRET", "as-test")
+            .env("MODAL_PROXY_KEY", PROXY_KEY)
+            .env("MODAL_PROXY_SECRET", PROXY_SECRET);
         for name in
             ["SSL_CERT_FILE", "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_CERT"]
         {
@@ -228,6 +231,11 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
 
 /// The JSON that an address answers with.
 fn get(url: &str) -> Value {
-    let output = Command::new("curl").args(["-sS", "--noproxy", "*", url]).output().unwrap();
+    let output = Command::new("curl")
+        .args(["-sS", "--noproxy", "*", url])
+        .args(["-H", &format!("Modal-Key: {PROXY_KEY}")])
+        .args(["-H", &format!("Modal-Secret: {PROXY_SECRET}")])
+        .output()
+        .unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
