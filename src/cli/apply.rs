@@ -177,9 +177,9 @@ async fn take_lease(
     planned: &Planned,
 ) -> Result<Option<(Lease, bool)>, Report> {
     let Some(modal) = workspace.modal_if_there() else { return Ok(None) };
-    let at_modal = |model: &String| {
-        let known = workspace.project.models.get(model.as_str());
-        known.is_none_or(|model| model.target == TargetKind::Modal)
+    let at_modal = |name: &String| match workspace.project.models.get(name.as_str()) {
+        Some(served) => served.target == TargetKind::Modal,
+        None => modal.has(name),
     };
     let changes = planned.plan.steps.iter().any(|step| {
         let runs = matches!(step.action, Action::Run | Action::Pending);

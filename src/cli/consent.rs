@@ -73,9 +73,10 @@ pub(crate) fn agree(
     ui::ask(&format!("{what}. Go on? [y/N]"));
     let mut answer = String::new();
     let read = std::io::stdin().lock().read_line(&mut answer);
-    match read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
-        true => Ok(()),
-        false => Err(NotAgreed::Declined.into()),
+    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
+        Ok(())
+    } else {
+        Err(NotAgreed::Declined.into())
     }
 }
 
@@ -97,7 +98,9 @@ impl Spending {
                     spending.steps.extend(dollars.map(|it| (step.id.to_string(), it)));
                 }
                 (Action::Remove, _) if step.kind == "deploy" && planned.plan.prune => {
-                    spending.stops.extend(step.models.first().cloned());
+                    let target = workspace.modal_if_there();
+                    let there = |name: &&String| target.is_some_and(|it| it.has(name));
+                    spending.stops.extend(step.models.first().filter(there).cloned());
                 }
                 _ => {}
             }

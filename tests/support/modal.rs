@@ -94,6 +94,7 @@ fn launch(python: &PathBuf, root: &std::path::Path) -> (Child, u16) {
     let port_file = root.join("port");
     let _ = fs::remove_file(&port_file);
     let log = fs::File::create(root.join("double.log")).expect("a log");
+    #[expect(clippy::zombie_processes, reason = "whoever has it ends it and waits for it")]
     let child = Command::new(python)
         .arg(program)
         .args(["--root".as_ref(), root.as_os_str()])

@@ -40,7 +40,8 @@ pub(super) struct App {
 /// One version of an app.
 #[derive(Debug, Clone, Deserialize)]
 pub(super) struct Version {
-    pub(super) version: u32,
+    #[serde(rename = "version")]
+    pub(super) number: u32,
     pub(super) tag: String,
     pub(super) by: String,
     /// Seconds since 1970.
@@ -54,7 +55,7 @@ impl Version {
 
     fn describe(&self) -> String {
         let tag = if self.tag.is_empty() { "no tag" } else { &self.tag };
-        format!("v{} by {} at {} ({tag})", self.version, self.by, written(self.at))
+        format!("v{} by {} at {} ({tag})", self.number, self.by, written(self.at))
     }
 }
 
@@ -144,7 +145,7 @@ impl Modal {
             };
         };
         match kept {
-            Some(kept) if kept.version == newest.version && newest.tag == kept.key.to_string() => {
+            Some(kept) if kept.version == newest.number && newest.tag == kept.key.to_string() => {
                 Observation::Present { key: kept.key, facts: kept.facts() }
             }
             // We deployed it, and were cut off before that was written down, or it was lost.
@@ -183,6 +184,11 @@ impl Modal {
     pub(super) fn deployed_tag(&self, model: &str) -> Option<String> {
         let app = self.seen_app(model).filter(|app| app.deployed)?;
         Some(app.history.first()?.tag.clone())
+    }
+
+    /// Whether a model of this project was deployed there.
+    pub fn has(&self, model: &str) -> bool {
+        self.deployed(model).is_some()
     }
 
     pub(super) fn deployed(&self, model: &str) -> Option<Deployed> {

@@ -416,8 +416,7 @@ impl Target for Modal {
             let app = self.seen_app(&model);
             let newest = app.as_ref().and_then(|app| app.history.first());
             let containers = app.as_ref().map_or(0, |app| app.containers);
-            let who =
-                newest.map(|it| format!("v{} by {} at {}", it.version, it.by, written(it.at)));
+            let who = newest.map(|it| format!("v{} by {} at {}", it.number, it.by, written(it.at)));
             let up = matches!(self.observe_app(&model), Observation::Present { .. });
             Live {
                 key: Some(deployed.key),
