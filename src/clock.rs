@@ -12,3 +12,9 @@ pub fn now() -> String {
 pub fn written(seconds: f64) -> String {
     Timestamp::from_second(seconds as i64).unwrap_or_default().to_string()
 }
+
+/// The time of day after this wait, to the second, in UTC.
+pub fn time_after(wait: std::time::Duration) -> String {
+    let then = Timestamp::now() + wait;
+    format!("{} UTC", then.strftime("%H:%M:%S"))
+}

@@ -22,6 +22,27 @@ pub enum Progress {
     Message(String),
     /// A line for the step's log.
     Log(String),
+    /// It waits, since somebody asked for that. Told at once, and by everybody who waits.
+    Waits(Wait),
+}
+
+/// A pause that a server asked for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Wait {
+    /// Who asked.
+    pub who: String,
+    /// How long it is.
+    pub asked: Duration,
+    /// When it ends, for people.
+    pub until: String,
+}
+
+impl fmt::Display for Wait {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { who, asked, until } = self;
+        let seconds = asked.as_secs_f64().ceil();
+        write!(formatter, "{who} asks for {seconds} s of patience; waiting until {until}")
+    }
 }
 
 /// What a step moved, in bytes.
@@ -110,6 +131,12 @@ impl Reporter {
         Self::new(Arc::new(|_| ()), Arc::new(AtomicBool::new(false)))
     }
 
+    /// The same, for what has to be put in order after an interruption: nothing stops it.
+    #[must_use]
+    pub fn unstoppable(&self) -> Self {
+        Self::new(Arc::clone(&self.emit), Arc::default())
+    }
+
     /// Announces that `amount` more bytes (or items) are to be done.
     pub fn expect(&self, amount: u64) {
         (self.emit)(Progress::Expect(amount));
@@ -139,6 +166,11 @@ impl Reporter {
     /// Adds a line to the step's log.
     pub fn log(&self, line: impl Into<String>) {
         (self.emit)(Progress::Log(line.into()));
+    }
+
+    /// Says that the work waits as long as it was asked to.
+    pub fn waits(&self, wait: Wait) {
+        (self.emit)(Progress::Waits(wait));
     }
 
     /// Fails when the work should stop.

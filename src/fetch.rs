@@ -19,7 +19,7 @@ pub use error::FetchError;
 pub(crate) use error::until;
 pub use range::{Bytes, Part};
 pub use retry::Patience;
-pub(crate) use retry::{Failure, Retry};
+pub(crate) use retry::{Failure, Retry, wait_as_asked};
 
 /// What a file must be.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -38,6 +38,7 @@ pub struct Fetcher {
     offline: bool,
     patience: Patience,
     authorization: Option<HeaderValue>,
+    reporter: Reporter,
 }
 
 /// So many new bytes show that a bad connection still leads somewhere.
@@ -47,7 +48,14 @@ impl Fetcher {
     /// A fetcher that trusts the operating system's certificates (and `SSL_CERT_FILE`) and honours
     /// the usual proxy variables.
     pub fn new(offline: bool, patience: Patience) -> Self {
-        Self { client: Arc::default(), offline, patience, authorization: None }
+        let reporter = Reporter::silent();
+        Self { client: Arc::default(), offline, patience, authorization: None, reporter }
+    }
+
+    /// The same fetcher for work of this reporter, which is told of waits, and says when to stop.
+    #[must_use]
+    pub fn telling(&self, reporter: &Reporter) -> Self {
+        Self { reporter: reporter.clone(), ..self.clone() }
     }
 
     /// The same fetcher, sending this `Authorization` to the host that it asks, and to no other one
@@ -85,6 +93,11 @@ impl Fetcher {
     /// How patient it is.
     pub(crate) fn patience(&self) -> &Patience {
         &self.patience
+    }
+
+    /// Begins to ask somebody for something, with all patience.
+    pub(crate) fn retry_of(&self, who: &str) -> Retry<'_> {
+        Retry::new(&self.patience, who.to_owned(), &self.reporter)
     }
 
     /// Whether the network is forbidden.
@@ -268,7 +281,8 @@ impl Fetcher {
         counted: &mut u64,
         reporter: &Reporter,
     ) -> Result<(), FetchError> {
-        let mut retry = self.retry(url)?;
+        let fetcher = self.telling(reporter);
+        let mut retry = fetcher.retry(url)?;
         loop {
             match self.attempt(url, expected, to, counted, reporter).await {
                 Ok(()) => return Ok(()),
@@ -285,7 +299,10 @@ impl Fetcher {
         if self.offline {
             return Err(FetchError::Offline { url: without_credentials(url) });
         }
-        Ok(Retry::new(&self.patience))
+        let url = reqwest::Url::parse(url).ok();
+        let host = url.as_ref().and_then(reqwest::Url::host_str).unwrap_or("the server");
+        let port = url.as_ref().and_then(reqwest::Url::port);
+        Ok(self.retry_of(&port.map_or(host.to_owned(), |port| format!("{host}:{port}"))))
     }
 
     fn answered(

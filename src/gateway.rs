@@ -119,6 +119,9 @@ impl Gateway {
         let Own::Present { differs, .. } = found.own else { return None };
         let mut entry = Entry { key: self.key(&wanted.model)?, ..wanted.clone() };
         for change in differs {
+            if entry.access.set(&change.field, change.old.clone()) {
+                continue;
+            }
             let old = change.old?;
             match change.field.as_str() {
                 "model_name" => entry.alias = old,
@@ -298,10 +301,24 @@ impl Seen {
     fn observe(&self, root: &Path, entry: &Entry, complete: Option<&Key>) -> Observation {
         let found = litellm::observe(&self.document, entry);
         if let Some(rival) = found.rivals.first() {
-            let owner = rival.owner.as_ref().map_or_else(
-                || "an entry made by hand".to_owned(),
-                |marker| format!("an entry of project {}, model {}", marker.project, marker.model),
-            );
+            let id = |owner: &str| owner.split('/').next().map(str::to_owned);
+            let ours = rival.owner.as_ref().is_some_and(|marker| {
+                marker.project != entry.project && id(&marker.project) == id(&entry.project)
+            });
+            let owner = match &rival.owner {
+                None => "an entry made by hand".to_owned(),
+                Some(marker) if ours => {
+                    let environment = marker.project.split_once('/');
+                    let environment = environment
+                        .map_or("the default environment".to_owned(), |it| {
+                            format!("environment {}", it.1)
+                        });
+                    format!("this project's own entry for {environment}, model {}", marker.model)
+                }
+                Some(marker) => {
+                    format!("an entry of project {}, model {}", marker.project, marker.model)
+                }
+            };
             // Plans are saved and compared: where the project lies is no part of one.
             let file = Path::new(&rival.path);
             let file = file.strip_prefix(root).unwrap_or(file).display();
@@ -309,6 +326,7 @@ impl Seen {
                 owner: format!("`{}` at {file}:{}, {owner}", entry.alias, rival.line),
                 // An included file is never edited, and of several entries none is the one.
                 adoptable: found.rivals.len() == 1 && !rival.included,
+                ours,
             };
         }
         let marked = self.keys.get(&entry.model).and_then(|key| key.parse::<Key>().ok());
@@ -327,9 +345,7 @@ impl Seen {
                     old: Some(match change.old {
                         None => "(missing)".to_owned(),
                         // A key that somebody typed in is a secret: plans are saved and published.
-                        Some(_) if change.field == "litellm_params.api_key" => {
-                            "(not shown)".to_owned()
-                        }
+                        Some(_) if litellm::is_secret(&change.field) => "(not shown)".to_owned(),
                         Some(old) => old,
                     }),
                     field: change.field,

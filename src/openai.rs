@@ -1,5 +1,7 @@
 //! A client for the `OpenAI` API as model servers speak it: only what trying one out needs.
 
+mod credentials;
+
 use std::time::{Duration, Instant};
 
 use miette::Diagnostic;
@@ -9,6 +11,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::fetch::{client_builder, innermost};
+pub use credentials::{Credentials, NoKey};
 
 /// Why a server did not answer as it should.
 #[derive(Debug, Error, Diagnostic)]
@@ -17,11 +20,13 @@ pub enum ApiError {
     #[error("{url} could not be reached: {reason}")]
     #[diagnostic(
         code(goatbuild::smoke::unreachable),
-        help("`goatbuild logs MODEL` shows what the server says")
+        help("`goatbuild logs {model}` shows what the server says")
     )]
     Unreachable {
         /// What was asked.
         url: String,
+        /// The model.
+        model: String,
         /// The cause.
         reason: String,
     },
@@ -29,27 +34,47 @@ pub enum ApiError {
     #[error("{url} answered HTTP {status}: {body}")]
     #[diagnostic(
         code(goatbuild::smoke::refused),
-        help("`goatbuild logs MODEL` shows what the server says")
+        help("`goatbuild logs {model}` shows what the server says")
     )]
     Refused {
         /// What was asked.
         url: String,
         /// The status.
         status: u16,
+        /// The model.
+        model: String,
         /// The start of the body.
         body: String,
+    },
+    /// The server knows who asks, and does not answer them.
+    #[error("{url} answered HTTP {status}: not with the value of {variables}")]
+    #[diagnostic(
+        code(goatbuild::smoke::denied),
+        help(
+            "is that the key or token which is valid there now? Replicas take a key out of their Modal secret as they start: count its `generation` up in goatbuild.toml's [secrets] after a change"
+        )
+    )]
+    Denied {
+        /// What was asked.
+        url: String,
+        /// The status.
+        status: u16,
+        /// Whose values were sent.
+        variables: String,
     },
     /// An answer came that isn't what the API says.
     #[error("{url} answered something else than {expected}: {body}")]
     #[diagnostic(
         code(goatbuild::smoke::unexpected),
-        help("does the server speak the OpenAI API? `goatbuild logs MODEL` shows what it says")
+        help("does the server speak the OpenAI API? `goatbuild logs {model}` shows what it says")
     )]
     Unexpected {
         /// What was asked.
         url: String,
         /// What should have come.
         expected: &'static str,
+        /// The model.
+        model: String,
         /// The start of the body.
         body: String,
     },
@@ -63,6 +88,8 @@ const REDIRECTS: usize = 600;
 pub struct Server {
     client: Client,
     base: String,
+    model: String,
+    credentials: Credentials,
 }
 
 /// How a streamed answer came.
@@ -75,23 +102,54 @@ pub struct Streamed {
 }
 
 impl Server {
-    /// A client for one server. Proxies are not used: the server is on this machine.
-    pub fn local(base: &str, timeout: Duration) -> Result<Self, ApiError> {
-        Self::built(base, client_builder().no_proxy().timeout(timeout))
+    /// A client for the server of one model. Proxies are not used: the server is on this machine.
+    pub fn local(base: &str, model: &str, timeout: Duration) -> Result<Self, ApiError> {
+        let builder = client_builder().no_proxy().timeout(timeout);
+        Self::built(base, model, builder, Credentials::default())
     }
 
     /// A client for a server elsewhere, behind the usual proxies. Redirects are followed: whoever
-    /// starts a server for a request sends it on, again and again, until that is up.
-    pub fn remote(base: &str, timeout: Duration) -> Result<Self, ApiError> {
-        Self::built(base, client_builder().timeout(timeout).redirect(Policy::limited(REDIRECTS)))
+    /// starts a server for a request sends it on, again and again, until that is up. With
+    /// credentials they lead to nobody else.
+    pub fn remote(
+        base: &str,
+        model: &str,
+        timeout: Duration,
+        credentials: Credentials,
+    ) -> Result<Self, ApiError> {
+        let redirects = if credentials.is_empty() {
+            Policy::limited(REDIRECTS)
+        } else {
+            Policy::custom(|attempt| {
+                let from = attempt.previous().last();
+                if from.is_none_or(|from| from.origin() != attempt.url().origin()) {
+                    attempt.stop()
+                } else if attempt.previous().len() > REDIRECTS {
+                    attempt.error("too many redirects")
+                } else {
+                    attempt.follow()
+                }
+            })
+        };
+        let builder = client_builder().timeout(timeout).redirect(redirects);
+        // A proxy that has just started a server closes connections that it has nothing more for.
+        let builder = builder.pool_max_idle_per_host(0).default_headers(credentials.headers());
+        Self::built(base, model, builder, credentials)
     }
 
-    fn built(base: &str, builder: ClientBuilder) -> Result<Self, ApiError> {
-        let client = builder.build().map_err(|error| ApiError::Unreachable {
-            url: base.to_owned(),
-            reason: error.to_string(),
-        })?;
-        Ok(Self { client, base: base.trim_end_matches('/').to_owned() })
+    fn built(
+        base: &str,
+        model: &str,
+        builder: ClientBuilder,
+        credentials: Credentials,
+    ) -> Result<Self, ApiError> {
+        let (base, model) = (base.trim_end_matches('/').to_owned(), model.to_owned());
+        match builder.build() {
+            Ok(client) => Ok(Self { client, base, model, credentials }),
+            Err(error) => {
+                Err(ApiError::Unreachable { url: base, model, reason: error.to_string() })
+            }
+        }
     }
 
     /// The HTTP status that `path`, from the server's root, answers with; none without an answer.
@@ -105,22 +163,22 @@ impl Server {
     pub async fn models(&self) -> Result<Vec<String>, ApiError> {
         let url = format!("{}/models", self.base);
         let sent = self.client.get(&url).send().await;
-        let body = success(&url, sent).await?;
-        let listed = parse(&url, &body)?;
+        let body = self.success(&url, sent).await?;
+        let listed = self.parse(&url, &body)?;
         let ids = listed["data"].as_array().map(|models| {
             models.iter().filter_map(|model| model["id"].as_str().map(str::to_owned)).collect()
         });
-        ids.ok_or_else(|| unexpected(&url, "a list of models", &body))
+        ids.ok_or_else(|| self.unexpected(&url, "a list of models", &body))
     }
 
     /// One short chat completion; gives the text of the answer.
     pub async fn chat(&self, model: &str) -> Result<String, ApiError> {
         let url = format!("{}/chat/completions", self.base);
         let sent = self.client.post(&url).json(&question(model, false)).send().await;
-        let body = success(&url, sent).await?;
-        let message = &parse(&url, &body)?["choices"][0]["message"];
+        let body = self.success(&url, sent).await?;
+        let message = &self.parse(&url, &body)?["choices"][0]["message"];
         if !message.is_object() {
-            return Err(unexpected(&url, "a chat completion", &body));
+            return Err(self.unexpected(&url, "a chat completion", &body));
         }
         Ok(message["content"].as_str().unwrap_or_default().to_owned())
     }
@@ -130,30 +188,63 @@ impl Server {
         let url = format!("{}/chat/completions", self.base);
         let began = Instant::now();
         let sent = self.client.post(&url).json(&question(model, true)).send().await;
-        let unreachable = |error: &reqwest::Error| ApiError::Unreachable {
-            url: url.clone(),
-            reason: innermost(error),
-        };
-        let mut response = sent.map_err(|error| unreachable(&error))?;
+        let unreachable = |error: reqwest::Error| self.unreachable(&url, &error);
+        let mut response = sent.map_err(unreachable)?;
         let status = response.status();
         if !status.is_success() {
-            let body = response.text().await.unwrap_or_default();
-            return Err(refused(&url, status.as_u16(), &body));
+            let body = self.credentials.hidden(&response.text().await.unwrap_or_default());
+            return Err(self.refused(&url, status.as_u16(), &body));
         }
         let mut first = None;
         let mut text = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(|error| unreachable(&error))? {
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
             first.get_or_insert_with(|| began.elapsed());
             text.extend_from_slice(&chunk);
         }
-        let text = String::from_utf8_lossy(&text);
+        let text = self.credentials.hidden(&String::from_utf8_lossy(&text));
         let pieces = text.lines().filter(|line| line.starts_with("data: {")).count();
         match first {
             Some(first) if pieces > 0 && text.contains("data: [DONE]") => {
                 Ok(Streamed { first, pieces })
             }
-            _ => Err(unexpected(&url, "a stream of events that ends with [DONE]", &text)),
+            _ => Err(self.unexpected(&url, "a stream of events that ends with [DONE]", &text)),
         }
+    }
+
+    async fn success(
+        &self,
+        url: &str,
+        sent: Result<reqwest::Response, reqwest::Error>,
+    ) -> Result<String, ApiError> {
+        let unreachable = |error: reqwest::Error| self.unreachable(url, &error);
+        let response = sent.map_err(unreachable)?;
+        let status = response.status();
+        let body = self.credentials.hidden(&response.text().await.map_err(unreachable)?);
+        if status.is_success() { Ok(body) } else { Err(self.refused(url, status.as_u16(), &body)) }
+    }
+
+    fn parse(&self, url: &str, body: &str) -> Result<Value, ApiError> {
+        serde_json::from_str(body).map_err(|_| self.unexpected(url, "JSON", body))
+    }
+
+    fn unreachable(&self, url: &str, error: &reqwest::Error) -> ApiError {
+        let (url, model) = (url.to_owned(), self.model.clone());
+        ApiError::Unreachable { url, model, reason: innermost(error) }
+    }
+
+    fn refused(&self, url: &str, status: u16, body: &str) -> ApiError {
+        if matches!(status, 401 | 403) && !self.credentials.is_empty() {
+            let (url, variables) = (url.to_owned(), self.credentials.variables());
+            return ApiError::Denied { url, status, variables };
+        }
+        let (url, model) = (url.to_owned(), self.model.clone());
+        ApiError::Refused { url, model, status, body: start_of(body) }
+    }
+
+    /// The error for an answer that isn't what was expected.
+    pub fn unexpected(&self, url: &str, expected: &'static str, body: &str) -> ApiError {
+        let (url, model) = (url.to_owned(), self.model.clone());
+        ApiError::Unexpected { url, model, expected, body: start_of(body) }
     }
 }
 
@@ -164,32 +255,6 @@ fn question(model: &str, stream: bool) -> Value {
         "max_tokens": 8,
         "stream": stream,
     })
-}
-
-async fn success(
-    url: &str,
-    sent: Result<reqwest::Response, reqwest::Error>,
-) -> Result<String, ApiError> {
-    let unreachable = |error: reqwest::Error| ApiError::Unreachable {
-        url: url.to_owned(),
-        reason: innermost(&error),
-    };
-    let response = sent.map_err(unreachable)?;
-    let status = response.status();
-    let body = response.text().await.map_err(unreachable)?;
-    if status.is_success() { Ok(body) } else { Err(refused(url, status.as_u16(), &body)) }
-}
-
-fn parse(url: &str, body: &str) -> Result<Value, ApiError> {
-    serde_json::from_str(body).map_err(|_| unexpected(url, "JSON", body))
-}
-
-fn refused(url: &str, status: u16, body: &str) -> ApiError {
-    ApiError::Refused { url: url.to_owned(), status, body: start_of(body) }
-}
-
-fn unexpected(url: &str, expected: &'static str, body: &str) -> ApiError {
-    ApiError::Unexpected { url: url.to_owned(), expected, body: start_of(body) }
 }
 
 fn start_of(body: &str) -> String {
@@ -224,12 +289,12 @@ impl Server {
             "tool_choice": "auto",
         });
         let sent = self.client.post(&url).json(&asked).send().await;
-        let body = success(&url, sent).await?;
-        let message = &parse(&url, &body)?["choices"][0]["message"];
+        let body = self.success(&url, sent).await?;
+        let message = &self.parse(&url, &body)?["choices"][0]["message"];
         let calls = match &message["tool_calls"] {
             Value::Null if message.is_object() => return Ok(None),
             Value::Array(calls) => calls,
-            _ => return Err(unexpected(&url, "a chat completion", &body)),
+            _ => return Err(self.unexpected(&url, "a chat completion", &body)),
         };
         let called = |call: &Value| {
             let arguments = call["function"]["arguments"].as_str()?;
@@ -238,7 +303,12 @@ impl Server {
         };
         match calls.iter().map(called).collect::<Option<Vec<_>>>() {
             Some(names) => Ok(names.into_iter().next()),
-            None => Err(unexpected(&url, "tool calls with names and arguments in JSON", &body)),
+            None => {
+                Err(self.unexpected(&url, "tool calls with names and arguments in JSON", &body))
+            }
         }
     }
 }
+
+#[cfg(test)]
+mod tests;

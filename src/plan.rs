@@ -325,6 +325,19 @@ impl Plan {
         self.steps.iter().find(|step| step.id == *id)
     }
 
+    /// What is not in the lock, for each model that needs it.
+    fn unlocked(&self) -> impl Iterator<Item = Warning> {
+        let unlocked = self.steps.iter().flat_map(|step| {
+            let unlocked = step.reasons.iter().filter(|it| it.kind == ReasonKind::Unlocked);
+            unlocked.flat_map(|reason| step.models.iter().map(move |model| (model, reason)))
+        });
+        unlocked.map(|(model, reason)| Warning {
+            model: model.clone(),
+            message: format!("{} is not locked", reason.field.as_deref().unwrap_or_default()),
+            help: "`goatbuild lock` does it where the hub can be reached".to_owned(),
+        })
+    }
+
     /// The documented JSON object, format version 1, on one line.
     pub fn to_json(&self) -> String {
         #[derive(Serialize)]
@@ -334,9 +347,10 @@ impl Plan {
             usd_per_hour: UsdPerHour,
             steps: &'a [PlannedStep],
             summary: Summary,
-            warnings: &'a [Warning],
+            warnings: Vec<Warning>,
         }
-        let (models, steps, warnings) = (&self.models, &self.steps, &self.warnings);
+        let (models, steps) = (&self.models, &self.steps);
+        let warnings = self.warnings.iter().cloned().chain(self.unlocked()).collect();
         let usd_per_hour = models.iter().filter_map(|model| model.usd_per_hour).sum();
         let summary = self.summary();
         let document =

@@ -83,14 +83,11 @@ pub fn read(
     let models = keep(read, &mut errors);
     let read = sources.images.iter().map(spec::read_image).collect();
     let images: Vec<Image> = keep(read, &mut errors);
-    let project = spec::assemble(shared, models, images, errors)?;
-    let refused: Vec<SpecError> = project
-        .models
-        .values()
-        .flat_map(|model| flag_errors(model, engines::engine(model.engine.name).check(model)))
-        .collect();
-    SpecErrors::collect(refused)?;
-    Ok(project)
+    let refused = models
+        .iter()
+        .flat_map(|model| flag_errors(model, engines::engine(model.engine.name).check(model)));
+    errors.extend(refused);
+    Ok(spec::assemble(shared, models, images, errors)?)
 }
 
 fn keep<T>(read: Vec<Result<T, Vec<SpecError>>>, errors: &mut Vec<SpecError>) -> Vec<T> {

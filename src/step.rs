@@ -213,6 +213,8 @@ pub enum Observation {
         owner: String,
         /// Whether it can be taken over.
         adoptable: bool,
+        /// Whether it is this project's after all, of another environment.
+        ours: bool,
     },
 }
 

@@ -260,7 +260,8 @@ impl Step for Fake {
                 }],
             },
             Some(Thing::Foreign) => {
-                Observation::Foreign { owner: "project x".to_owned(), adoptable: true }
+                let owner = "project x".to_owned();
+                Observation::Foreign { owner, adoptable: true, ours: false }
             }
             Some(Thing::Held { facts }) => {
                 Observation::Held { facts: facts.clone(), note: "held by ada".to_owned() }

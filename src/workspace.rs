@@ -138,7 +138,9 @@ impl Workspace {
         let others = project
             .volumes
             .iter()
-            .filter(|(name, _)| !["model-cache", "vllm-cache"].contains(&name.as_str()))
+            .filter(|(name, _)| {
+                !["model-cache", "vllm-cache", "flashinfer-cache"].contains(&name.as_str())
+            })
             .map(|(_, volume)| Mount { name: volume.name.clone(), path: volume.mount.clone() })
             .collect();
         let ours = settings.state.join(project.id.as_str()).join(match environment {
@@ -153,7 +155,8 @@ impl Workspace {
         };
         let id = project.id.to_string();
         let wish = project.targets.local.runtime;
-        let local = Local::new(id, wish, places, mount("model-cache"), mount("vllm-cache"), others);
+        let caches = [mount("vllm-cache"), mount("flashinfer-cache")];
+        let local = Local::new(id, wish, places, mount("model-cache"), caches, others);
         let gateway =
             project.gateway.as_ref().map(|gateway| Gateway::new(&root, &project.owner(), gateway));
         let credentials = settings.modal.clone();
@@ -230,9 +233,15 @@ impl Workspace {
     }
 
     /// Brings an image from `origin` into the layout.
-    pub fn puller(&self, origin: Origin, architecture: Architecture) -> Result<Puller, StepError> {
+    pub fn puller(
+        &self,
+        origin: Origin,
+        architecture: Architecture,
+        reporter: &Reporter,
+    ) -> Result<Puller, StepError> {
         let (layout, settings) = (self.layout()?, self.registries());
-        Ok(Puller::new(origin, &self.fetcher, &settings, layout, self.bases(), architecture))
+        let fetcher = self.fetcher.telling(reporter);
+        Ok(Puller::new(origin, &fetcher, &settings, layout, self.bases(), architecture))
     }
 
     /// How registries are spoken to.
@@ -307,6 +316,11 @@ impl Workspace {
         let spec = models.into_iter().find_map(|models| models.get(model));
         let here = spec.map(|model| model.target == TargetKind::Modal);
         self.modal.as_ref().filter(|modal| here.unwrap_or_else(|| modal.has_app(model)))
+    }
+
+    /// Modal, in a project that has it.
+    pub fn modal_if_there(&self) -> Option<&Modal> {
+        self.modal.as_ref()
     }
 
     /// All targets of this project.

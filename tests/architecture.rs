@@ -48,6 +48,8 @@ const ROOMS: &[(&str, &[&str])] = &[
 
 /// Imports within a room, beyond the core's own: each one is a decision.
 const WITHIN: &[(&str, &[&str])] = &[
+    // A wait is told with the time at which it ends.
+    ("fetch", &["clock"]),
     // Hashes and digests are spelled in hexadecimal once.
     ("oci", &["fetch"]),
     ("hub", &["fetch"]),
@@ -81,6 +83,8 @@ const STEPS: &[(&str, &[&str])] = &[
     // The deployment names the caches that its warm-up filled, by key, and an image that Modal
     // built by that step's fact; and it starts what can also be shown.
     ("deploy", &["warmup", "modal_image", "started"]),
+    // What would be run is what a deployment would be made of.
+    ("programs", &["deploy", "modal_image", "warmup", "weights"]),
     // Both make a layer, and say so with the same facts.
     ("wheels", &["base"]),
     ("python", &["base"]),

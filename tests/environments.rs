@@ -59,9 +59,24 @@ fn two_environments_do_not_take_each_others_gateway_entries() {
     project.append("goatbuild.toml", "[environment.staging.target.local]\n");
     let gateway = project.read("litellm.yaml");
     let refused = project.run("apply --env staging").exits(3);
-    refused.says(&["gateway:tiny", "table-4c19d2", "Nothing was changed"]);
+    refused.says(&[
+        "another environment of this project is in the way: gateway:tiny",
+        "this project's own entry for the default environment, model tiny",
+        "`[environment.staging.gateway.litellm] config",
+        "Nothing was changed",
+    ]);
+    let markdown = project.run("plan --env staging --format markdown").exits(0);
+    markdown.says(&["another environment of this project is in the way."]);
     assert_eq!(project.read("litellm.yaml"), gateway);
     assert_eq!(project.plan("").ids("fresh").len(), 7);
+    // The way out that it names.
+    project.append("goatbuild.toml", "gateway.alias-suffix = \"-staging-local\"\n");
+    project.edit(
+        "goatbuild.toml",
+        "[environment.staging.target.local]\n",
+        "[environment.staging]\n",
+    );
+    assert!(project.plan("--env staging").ids("conflict").is_empty());
 }
 
 #[test]

@@ -10,7 +10,8 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use goatbuild::litellm::file::File;
-use goatbuild::litellm::{Change, Document, Entry, edit, upsert};
+use goatbuild::litellm::{Access, Change, Document, Entry, edit, upsert};
+use goatbuild::spec::Header;
 use serde_json::{Value, json};
 use support::litellm::{Proxy, validate};
 
@@ -19,7 +20,7 @@ fn entry(port: u16) -> Entry {
         alias: "tiny-local".into(),
         served_name: "acme/tiny".into(),
         api_base: format!("http://127.0.0.1:{port}/v1"),
-        api_key: "none".into(),
+        access: Access::open(),
         project: "goat-7f3a91".into(),
         model: "tiny".into(),
         key: "gb1-0123456789012345678901234567890123456789".into(),
@@ -46,8 +47,15 @@ litellm_settings: {drop_params: true}";
 const MORE: &str =
     "model_list:\n- model_name: more\n  litellm_params: {model: openai/more, api_key: x}\n";
 
+/// A request: its first line, its headers in small letters, and its body.
+struct Asked {
+    line: String,
+    headers: Vec<String>,
+    body: Value,
+}
+
 /// A double of an engine: answers every chat, and hands on what it was asked.
-fn upstream_double() -> (u16, Receiver<(String, Value)>) {
+fn upstream_double() -> (u16, Receiver<Asked>) {
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
     let port = listener.local_addr().unwrap().port();
     let (asked, receiver) = mpsc::channel();
@@ -56,13 +64,15 @@ fn upstream_double() -> (u16, Receiver<(String, Value)>) {
             let Ok(stream) = stream else { return };
             stream.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
             let mut reader = BufReader::new(stream);
-            let (mut first, mut length) = (String::new(), 0);
+            let (mut first, mut length, mut headers) = (String::new(), 0, Vec::new());
             reader.read_line(&mut first).unwrap();
             loop {
                 let mut line = String::new();
                 if reader.read_line(&mut line).unwrap() <= 2 {
                     break;
                 }
+                let (name, value) = line.trim().split_once(": ").unwrap();
+                headers.push(format!("{}: {value}", name.to_ascii_lowercase()));
                 let line = line.to_ascii_lowercase();
                 if let Some(value) = line.strip_prefix("content-length:") {
                     length = value.trim().parse().unwrap();
@@ -84,7 +94,7 @@ fn upstream_double() -> (u16, Receiver<(String, Value)>) {
             reader.into_inner().write_all(answer.as_bytes()).unwrap();
             // At its start the proxy also asks for the models.
             if first.starts_with("POST") {
-                let _ = asked.send((first.trim().to_owned(), body));
+                let _ = asked.send(Asked { line: first.trim().to_owned(), headers, body });
             }
         }
     });
@@ -204,8 +214,66 @@ fn litellm_serves_an_adopted_entry_in_a_hand_made_file() {
         let (status, answer) = proxy.request("POST", "/v1/chat/completions", &chat.to_string());
         assert_eq!(status, 200, "{answer}");
         assert_eq!(answer["choices"][0]["message"]["content"], "meh");
-        let (line, body) = asked.recv_timeout(Duration::from_secs(5)).unwrap();
+        let Asked { line, body, .. } = asked.recv_timeout(Duration::from_secs(5)).unwrap();
         assert!(line.starts_with("POST /v1/chat/completions "), "{line}");
         assert_eq!(body["model"], "acme/tiny");
+    }
+}
+
+/// What a model is asked with, out of the proxy's own variables: in its file and in one that it
+/// includes.
+#[test]
+fn litellm_sends_what_protected_models_want() {
+    let header = |name, scheme, variable: &str| Header { name, scheme, variable: variable.into() };
+    let proxied =
+        [header("Modal-Key", "", "PROXY_KEY"), header("Modal-Secret", "", "PROXY_SECRET")];
+    let keyed = [header("Authorization", "Bearer ", "GOATBUILD_API_KEY")];
+    let directory = tempfile::tempdir().unwrap();
+    let (port, asked) = upstream_double();
+    let entries = [("proxied", &proxied[..]), ("keyed", &keyed[..]), ("open", &[])];
+    let entries = entries.map(|(alias, headers)| Entry {
+        alias: alias.into(),
+        model: alias.into(),
+        access: Access::with(headers),
+        ..entry(port)
+    });
+    let changes: Vec<_> =
+        entries.iter().map(|entry| Change::Upsert { entry, adopt: false }).collect();
+    let text = edit(&Document::parse("more.yaml", "").unwrap(), &changes).unwrap();
+    // Nothing that the proxy has to find out is in the files.
+    assert!(!text.contains("the-") && text.contains("os.environ/PROXY_SECRET"), "{text}");
+    fs::write(
+        directory.path().join("more.yaml"),
+        text.replace("model_name: ", "model_name: inner-"),
+    )
+    .unwrap();
+    let path = directory.path().join("config.yaml");
+    fs::write(&path, format!("include: [more.yaml]\n{text}")).unwrap();
+    let variables = [
+        ("PROXY_KEY", "wk-the-key"),
+        ("PROXY_SECRET", "ws-the-secret"),
+        ("GOATBUILD_API_KEY", "gbk-the-key"),
+    ];
+    let Some(proxy) = Proxy::start_with(&path, &variables) else { return };
+    let token = ["modal-key: wk-the-key", "modal-secret: ws-the-secret"];
+    for (alias, key, wanted) in [
+        ("proxied", "none", &token[..]),
+        ("keyed", "gbk-the-key", &[]),
+        ("open", "none", &[]),
+        ("inner-proxied", "none", &token),
+        ("inner-keyed", "gbk-the-key", &[]),
+    ] {
+        let chat = json!({"model": alias, "messages": [{"role": "user", "content": "hi"}]});
+        let (status, answer) = proxy.request("POST", "/v1/chat/completions", &chat.to_string());
+        assert_eq!(status, 200, "{alias}: {answer}");
+        let Asked { headers, .. } = asked.recv_timeout(Duration::from_secs(5)).unwrap();
+        assert!(headers.contains(&format!("authorization: Bearer {key}")), "{alias}: {headers:?}");
+        let modal: Vec<&String> = headers.iter().filter(|it| it.starts_with("modal-")).collect();
+        assert_eq!(modal, wanted, "{alias}");
+    }
+    // Whoever asks the proxy what it serves is not told.
+    let (_, info) = proxy.request("GET", "/model/info", "");
+    for secret in ["wk-the-key", "ws-the-secret", "gbk-the-key"] {
+        assert!(!info.to_string().contains(secret), "{info}");
     }
 }

@@ -153,7 +153,9 @@ fn a_model_is_added_beside_the_others() {
         (vec!["hf:org/name", "--image", "mlxx"], 64, "did you mean `mlx`?"),
         (vec!["hf:org/name", "--gpu", "H10"], 65, "there is no GPU `H10`"),
         (vec!["hf:org/name", "--gpu", "H100:x"], 64, "`H100:x` is no GPU with a count"),
-        (vec!["org/name"], 65, "`model.source` can't be \"org/name\""),
+        (vec!["org/name"], 64, "`org/name` is no source of weights"),
+        (vec!["path:nonexist"], 64, "nonexist is no directory of the project"),
+        (vec!["hf:org/name", "--target", "modal"], 65, "[target.modal]"),
         (vec!["hf:org/name", "--revision", "a b"], 65, "`model.revision` can't be \"a b\""),
     ] {
         let refused = place.run(&[&["add"], &*arguments].concat());
@@ -241,6 +243,9 @@ fn bash_completes_commands_and_the_projects_names() {
     assert_eq!(bash(&place, "goatbuild -C . destroy ti"), ["tiny-qwen3"]);
     assert_eq!(bash(&place, "goatbuild add hf:org/name --image "), ["mlx"]);
     assert_eq!(bash(&place, "goatbuild schema s"), ["spec"]);
+    assert!(bash(&place, "goatbuild add hf:org/name --gpu H").contains(&"H100".to_owned()));
+    // Nothing compiles here.
+    assert_eq!(bash(&place, "goatbuild plan --only warm"), [""]);
     assert_eq!(bash(&place, "goatbuild why depl"), ["deploy:qwen3-0.6b", "deploy:tiny-qwen3"]);
     // Bash itself sees a word that begins behind the colon.
     assert_eq!(bash(&place, "goatbuild why deploy:"), ["qwen3-0.6b", "tiny-qwen3"]);

@@ -169,6 +169,80 @@ fn the_documented_workflow_plans_and_applies() {
     project.run_with(&lines[0], &ci).exits(65).says(&["images/tiny.pylock.toml is not locked"]);
 }
 
+/// The script of one step of the documented workflow.
+fn script(job: &str, step: &str) -> String {
+    let blocks = blocks(include_str!("../docs/ci.md"), "yaml");
+    let yaml: serde_yaml_ng::Value = serde_yaml_ng::from_str(&blocks[0]).expect("YAML");
+    let mut steps = yaml["jobs"][job]["steps"].as_sequence().expect("steps").iter();
+    let found = steps.find(|it| it["name"].as_str() == Some(step)).expect("the step");
+    found["run"].as_str().expect("a script").to_owned()
+}
+
+/// Runs a script as GitHub does; gives its exit code and what it printed.
+fn github(script: &str, mut command: Command) -> (Option<i32>, String) {
+    command.args(["--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script]);
+    let output = command.output().unwrap();
+    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+}
+
+#[test]
+fn the_comment_tells_what_is_wrong_and_what_was_refused() {
+    let Some(project) = Project::new() else { return };
+    let plan = || {
+        let mut command = Command::new("bash");
+        let goatbuild = std::path::Path::new(env!("CARGO_BIN_EXE_goatbuild")).parent().unwrap();
+        let path = format!("{}:{}", goatbuild.display(), std::env::var("PATH").unwrap());
+        command.env("PATH", path).env("GOATBUILD_STATE_DIR", project.state()).env("CI", "true");
+        command.env_remove("GOATBUILD_ENV").current_dir(project.root());
+        let (code, _) = github(&script("plan", "Plan"), command);
+        (code.unwrap(), project.read("plan.md"))
+    };
+    let (code, comment) = plan();
+    assert_eq!((code, comment.contains("~~~")), (0, false), "{comment}");
+    let gateway = project.read("litellm.yaml");
+    project.edit("litellm.yaml", "model_name: somebody-elses", "model_name: tiny-local");
+    let (code, comment) = plan();
+    assert_eq!(code, 3, "{comment}");
+    assert!(comment.contains("| `gateway:tiny` |"), "the plan is there: {comment}");
+    let (_, end) = comment.split_once("ended with 3**\n\n~~~text\n").expect("why it ended");
+    assert!(end.contains("goatbuild::plan::conflict\n"), "{comment}");
+    project.write("litellm.yaml", &gateway);
+    project.append(SPEC, "nonsense = 1\n");
+    let (code, comment) = plan();
+    assert_eq!(code, 65, "{comment}");
+    assert!(comment.contains("nonsense") && comment.ends_with("\n~~~\n"), "{comment}");
+}
+
+#[test]
+fn only_the_plan_that_was_reviewed_is_fetched() {
+    const GH: &str = r#"#!/bin/sh
+case "$1 $2" in
+"pr list") cat head ;;
+"run list") case "$*" in *"--commit  "*) echo 1 ;; *) cat run ;; esac ;;
+"run download") test ! -e goatbuild.plan && echo "plan of run $3" > goatbuild.plan ;;
+esac
+"#;
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name);
+    std::fs::write(path("gh"), GH).unwrap();
+    let mode = std::os::unix::fs::PermissionsExt::from_mode(0o755);
+    std::fs::set_permissions(path("gh"), mode).unwrap();
+    for (head, run, code) in [("abc", "7", 0), ("", "7", 1), ("abc", "", 1)] {
+        std::fs::write(path("head"), head).unwrap();
+        std::fs::write(path("run"), run).unwrap();
+        std::fs::write(path("goatbuild.plan"), "of before").unwrap();
+        let mut command = Command::new("bash");
+        let paths = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
+        command.env("PATH", paths).env("GITHUB_SHA", "def").current_dir(directory.path());
+        let (ended, said) = github(&script("apply", "Fetch the plan that was reviewed"), command);
+        assert_eq!((ended, said.contains("::error::")), (Some(code), code != 0), "{said}");
+        if code == 0 {
+            let plan = std::fs::read_to_string(path("goatbuild.plan")).unwrap();
+            assert_eq!(plan, "plan of run 7\n");
+        }
+    }
+}
+
 #[test]
 fn the_picture_in_the_readme_is_this_repositorys_own_graph() {
     let root = std::path::Path::new(env!("CARGO_MANIFEST_DIR"));

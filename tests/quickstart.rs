@@ -71,7 +71,7 @@ fn the_quickstart_serves_answers_and_goes_without_a_trace() {
         let answer: Value = serde_json::from_str(&answer.done()).unwrap();
         assert_eq!(answer["choices"][0]["message"]["role"], "assistant", "{answer}");
     } else {
-        peers::skipped("curl", "it is not installed");
+        peers::lacking("curl", "it is not installed");
     }
 
     let again = quickstart.run(&["apply", "--json"]).finished();
@@ -88,9 +88,14 @@ fn the_quickstart_serves_answers_and_goes_without_a_trace() {
     quickstart.done(&["logs", "image:mlx"]);
     in_front_of_it_is_litellm(&quickstart, &url);
 
-    assert!(quickstart.processes() >= 2, "supervisor and server");
+    let status: Value = serde_json::from_str(&quickstart.done(&["status", "--json"])).unwrap();
+    // Nothing in it names the place: it has no environment.
+    let supervisor = format!("/proc/{}/cmdline", status["models"][0]["pid"]);
+    // What nobody has waited for yet has no words left.
+    let supervises = || std::fs::read(&supervisor).is_ok_and(|words| !words.is_empty());
+    assert!(supervises() && quickstart.processes() >= 1, "supervisor and server: {status}");
     quickstart.done(&["destroy", MODEL, "--yes"]);
-    assert_eq!(quickstart.processes(), 0);
+    assert_eq!((supervises(), quickstart.processes()), (false, 0));
     assert!(TcpStream::connect(url.split('/').nth(2).unwrap()).is_err());
     assert!(!quickstart.read("litellm.yaml").contains(MODEL), "the entry went too");
     let status = quickstart.done(&["status"]);
@@ -160,7 +165,7 @@ enum Who {
 /// Only root can make these environments; anyone else has run the first test without rights.
 fn served_for(who: Who) {
     if !nix::unistd::geteuid().is_root() {
-        peers::skipped("another user", "only root can become one");
+        peers::lacking("another user", "only root can become one");
         return;
     }
     let Some(mut quickstart) = built().map(|built| built.copy()) else { return };

@@ -107,7 +107,7 @@ fn a_world_that_moved_refuses_the_plan_by_what_is_found_now() {
     project.edit("litellm.yaml", "model_name: tiny-local", "model_name: by-hand");
     // The entry is written anew whatever a hand made of it: only another entry is in the way.
     project.edit("litellm.yaml", "model_name: somebody-elses", "model_name: small");
-    refused(&project, &["gateway:tiny: found:", "somebody else's `small` at litellm.yaml:3"]);
+    refused(&project, &["gateway:tiny: found:", "in the way: `small` at litellm.yaml:3"]);
     project.write("litellm.yaml", &gateway);
     project.kill("tiny");
     refused(&project, &["deploy:tiny: process: running → ended"]);
@@ -138,12 +138,40 @@ fn a_file_that_is_no_whole_plan_is_a_clear_error() {
     let newer = text.replacen("\"goatbuild_plan\": 1", "\"goatbuild_plan\": 7", 1);
     told(&newer, 65, &["bad.plan has format 7; this goatbuild knows 1", "save it again"]);
     let json = project.run("plan --json").exits(0).stdout;
-    told(&json, 65, &["bad.plan is not a saved plan"]);
+    told(&json, 65, &["bad.plan is no saved plan"]);
+    let spec = project.run("apply specs/tiny.toml").exits(65);
+    spec.says(&["specs/tiny.toml is no saved plan", "`goatbuild plan -o NAME.plan` saves one"]);
     project.run("apply none.plan").exits(64).says(&["there is no saved plan none.plan"]);
     project.run("apply specs").exits(64).says(&["there is no model `specs`"]);
     project.run("apply tinny").exits(64).says(&["did you mean `tiny`?"]);
     let error = project.apply("bad.plan");
     assert_eq!(error.events.last().unwrap()["code"], "goatbuild::plan_file::other");
+}
+
+#[test]
+fn nothing_but_a_saved_plan_is_written_over() {
+    let Some(project) = saved() else { return };
+    for file in [SPEC, "goatbuild.toml", "goatbuild.lock", "litellm.yaml"] {
+        let before = project.read(file);
+        let told = format!("{file} is there, and is no ");
+        let refused = project.run(&format!("plan -o {file}")).exits(64);
+        refused.says(&[&told, "saved plan", "name another file"]);
+        for format in ["svg", "dot", "mermaid"] {
+            let command = format!("graph -o {file} --format {format}");
+            project.run(&command).exits(64).says(&["goatbuild::usage::overwrites", &told]);
+        }
+        assert_eq!(project.read(file), before);
+    }
+    project.run("apply --trace goatbuild.toml").exits(64).says(&["is no trace of an apply"]);
+    project.run("plan -o none/ci.plan").exits(64).says(&["there is no directory none"]);
+    assert!(!project.root().join("none").exists());
+    // What a command wrote itself is replaced, also when it was cut short.
+    project.write(PLAN, &project.read(PLAN)[..100]);
+    project.run("plan -o ci.plan").exits(0);
+    for file in ["graph.svg", "graph.dot", "graph.mmd"] {
+        project.run(&format!("graph -o {file}")).exits(0);
+        project.run(&format!("graph -o {file}")).exits(0);
+    }
 }
 
 #[test]

@@ -11,12 +11,13 @@ use goatbuild::event::Reporter;
 use goatbuild::fetch::Patience;
 use goatbuild::fingerprint::Key;
 use goatbuild::hub::{HubSettings, ModelCache, scan};
-use goatbuild::litellm::Entry;
+use goatbuild::litellm::{Access, Entry};
 use goatbuild::locking::{self, LockOptions};
 use goatbuild::plan::gather;
 use goatbuild::runtime::{Instance, Sandbox};
 use goatbuild::step::{Facts, Outcome, Step, StepId};
 use goatbuild::steps;
+use goatbuild::targets::modal::Credentials;
 use goatbuild::workspace::{Settings, SharedWorkspace, Workspace};
 use serde_json::{Value, json};
 
@@ -146,6 +147,7 @@ fn open(directory: &Path, root: &Path) -> SharedWorkspace {
         patience: Patience::default(),
         mirrors: Mirrors::default(),
         credentials: Vec::new(),
+        modal: Credentials::default(),
         hub: || HubSettings::read(|_| None),
     };
     Arc::new(Workspace::open(root.to_owned(), project, settings).expect("a workspace"))
@@ -213,7 +215,7 @@ fn write_gateway(
                 alias: alias(id.name()),
                 served_name: deploy["served-name"].clone(),
                 api_base: deploy["url"].clone(),
-                api_key: "none".to_owned(),
+                access: Access::open(),
                 project: PROJECT.to_owned(),
                 model: id.name().to_owned(),
                 key: key.to_string(),

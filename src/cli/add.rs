@@ -1,9 +1,10 @@
 //! `goatbuild add`.
 
+use std::collections::BTreeSet;
 use std::fmt::Write as _;
 use std::path::Path;
 
-use clap::Args;
+use clap::{Args, ValueEnum};
 use clap_complete::engine::ArgValueCandidates;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
@@ -12,7 +13,11 @@ use super::session::unknown;
 use super::{Exit, Global, completions, init, session, settings};
 use crate::hub::HubError;
 use crate::lock::LockedRepository;
-use crate::spec::{HubSource, Image, ImageName, ModelName, SourceFile, Sources};
+use crate::project::ProjectError;
+use crate::spec::{
+    HubSource, Image, ImageName, ModelName, Problem, Shared, SourceFile, Sources, SpecError,
+    TargetKind,
+};
 use crate::workspace::Workspace;
 use crate::{project, spec, ui, workspace};
 
@@ -26,12 +31,33 @@ pub(crate) struct AddArgs {
     /// The image to serve it with; needed when the project has several
     #[arg(long, value_name = "IMAGE", add = ArgValueCandidates::new(completions::images))]
     image: Option<String>,
+    /// Where to serve it; without one, where the project's other models are served
+    #[arg(long, value_enum, value_name = "TARGET")]
+    target: Option<Target>,
     /// The GPUs to serve it on, such as H100 or H100:4
-    #[arg(long, value_name = "GPU[:COUNT]")]
+    #[arg(long, value_name = "GPU[:COUNT]", add = ArgValueCandidates::new(completions::gpus))]
     gpu: Option<String>,
     /// A commit, branch or tag
     #[arg(long, value_name = "REVISION")]
     revision: Option<String>,
+}
+
+/// As `target` in a spec.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Target {
+    /// This machine
+    Local,
+    /// Modal
+    Modal,
+}
+
+impl Target {
+    fn kind(self) -> TargetKind {
+        match self {
+            Self::Local => TargetKind::Local,
+            Self::Modal => TargetKind::Modal,
+        }
+    }
 }
 
 /// Why no spec is written.
@@ -46,6 +72,26 @@ enum AddError {
     #[error("`{name}` can't be the name of a model")]
     #[diagnostic(code(goatbuild::usage::model_name), help("use {expected}: `--as NAME`"))]
     Name { name: String, expected: &'static str },
+    #[error("`{source_text}` is no source of weights")]
+    #[diagnostic(
+        code(goatbuild::usage::source),
+        help("write it as hf:organisation/name, or as path:directory for one in the project")
+    )]
+    Source { source_text: String },
+    #[error("{path} {what}")]
+    #[diagnostic(
+        code(goatbuild::usage::no_weights),
+        help(
+            "nothing was written; put the model's files into that directory of the project first"
+        )
+    )]
+    NoWeights { path: String, what: &'static str },
+    #[error("a model on Modal needs a GPU")]
+    #[diagnostic(
+        code(goatbuild::usage::gpu),
+        help("say which: `--gpu H100`, or `--gpu H100:4`; `--target local` serves it here")
+    )]
+    NeedsGpu,
     #[error("the project has {count} images")]
     #[diagnostic(code(goatbuild::usage::which_image), help("{help}"))]
     Image { count: usize, help: String },
@@ -61,18 +107,20 @@ pub(crate) async fn run(global: &Global, arguments: &AddArgs) -> Result<Exit, Re
     if files.root.join(&path).symlink_metadata().is_ok() {
         return Err(AddError::Exists { name: name.to_string() }.into());
     }
+    check_source(&files.root, &arguments.source)?;
+    let target = target(arguments, &files);
     // The specs that are there may have mistakes of their own: only what is new is looked at.
     let mut sources = Sources { specs: Vec::new(), ..files.sources };
     let image = image(&sources, arguments.image.as_deref())?;
     let has_schemas = files.root.join(init::SCHEMAS).is_dir();
-    let mut text = spec_text(arguments, &image, has_schemas, None)?;
+    let mut text = spec_text(arguments, &image, target, has_schemas, None)?;
     sources.specs.push(SourceFile { path: path.clone().into(), text: text.as_str().into() });
-    let project = project::read(&sources, files.environment.as_ref())?;
+    let project = project::read(&sources, files.environment.as_ref()).map_err(needs_gpu)?;
     let source = project.models.values().find_map(|model| model.source.hub()).cloned();
     if let Some(source) = source {
         let workspace = Workspace::open(files.root.clone(), project, settings::settings(global)?)?;
         if let Some(found) = ask(&workspace, &source).await? {
-            text = spec_text(arguments, &image, has_schemas, Some(&found.commit))?;
+            text = spec_text(arguments, &image, target, has_schemas, Some(&found.commit))?;
             keep(&workspace, &source, arguments.revision.is_none(), found)?;
         }
     }
@@ -88,6 +136,54 @@ pub(crate) async fn run(global: &Global, arguments: &AddArgs) -> Result<Exit, Re
     Ok(Exit::Done)
 }
 
+/// Fails on a source that can't be one, and on a directory without weights.
+fn check_source(root: &Path, source: &str) -> Result<(), AddError> {
+    if !spec::is_source(source) {
+        return Err(AddError::Source { source_text: source.to_owned() });
+    }
+    let Some(path) = source.strip_prefix("path:") else { return Ok(()) };
+    let what = match std::fs::read_dir(root.join(path)).map(Iterator::count) {
+        Ok(0) => "has no files",
+        Ok(_) => return Ok(()),
+        Err(_) => "is no directory of the project",
+    };
+    Err(AddError::NoWeights { path: path.to_owned(), what })
+}
+
+/// The target that was asked for, or that of the other models; none where the spec need not say it.
+fn target(arguments: &AddArgs, files: &session::Files) -> Option<TargetKind> {
+    if let Some(asked) = arguments.target {
+        return Some(asked.kind());
+    }
+    let shared = Shared::new(&files.sources, files.environment.as_ref());
+    let others = files.sources.specs.iter().filter_map(|file| spec::read_model(file, &shared).ok());
+    let targets: BTreeSet<TargetKind> = others.map(|model| model.target).collect();
+    let target = match targets.iter().collect::<Vec<_>>()[..] {
+        [only] => *only,
+        _ => TargetKind::Local,
+    };
+    if targets.contains(&TargetKind::Modal) {
+        let (why, other) = match target {
+            TargetKind::Modal => (", like the project's other models", "local"),
+            TargetKind::Local => ("", "modal"),
+        };
+        ui::note(&format!("served by `{target}`{why}; `--target {other}` says otherwise"));
+        return Some(target);
+    }
+    None
+}
+
+/// The flag to give, where the spec would lack hardware.
+fn needs_gpu(error: ProjectError) -> Report {
+    let lacks = |error: &SpecError| matches!(&error.problem, Problem::MissingField { field, .. } if field == "hardware.gpu");
+    match &error {
+        ProjectError::Spec(errors) if errors.errors().iter().all(lacks) => {
+            AddError::NeedsGpu.into()
+        }
+        _ => error.into(),
+    }
+}
+
 /// Asks the hub what a source stands for; nothing, and says so, when no hub can be asked.
 async fn ask(
     workspace: &Workspace,
@@ -100,7 +196,7 @@ async fn ask(
     }
     let (reporter, finish) = ui::preparing();
     reporter.message(format!("asking the hub for {}", source.repository));
-    let hub = workspace.hub()?.hasty();
+    let hub = workspace.hub()?.hasty().telling(&reporter);
     let answer = hub.listing(&source.repository, &source.revision).await;
     finish();
     match answer {
@@ -182,6 +278,7 @@ fn image(sources: &Sources, asked: Option<&str>) -> Result<Image, Report> {
 fn spec_text(
     arguments: &AddArgs,
     image: &Image,
+    target: Option<TargetKind>,
     has_schemas: bool,
     commit: Option<&str>,
 ) -> Result<String, AddError> {
@@ -190,7 +287,11 @@ fn spec_text(
     if has_schemas {
         let _ = writeln!(text, "#:schema ../{}/spec.schema.json\n", init::SCHEMAS);
     }
-    let _ = writeln!(text, "image = {}\n", quoted(ImageName::as_str(&image.name)));
+    let _ = writeln!(text, "image = {}", quoted(ImageName::as_str(&image.name)));
+    if let Some(target) = target {
+        let _ = writeln!(text, "target = \"{target}\"");
+    }
+    text.push('\n');
     let _ = writeln!(text, "[model]\nsource = {}", quoted(&arguments.source));
     match (&arguments.revision, commit) {
         (Some(revision), _) => {

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
@@ -10,8 +10,8 @@ use miette::Report;
 
 use super::session::Planned;
 use super::{
-    Exit, Global, Selection, WishArgs, completions, consent, image_built, plan, reach, saved,
-    session, settings,
+    Exit, Global, Selection, WishArgs, completions, consent, image_built, out_file, plan, reach,
+    saved, session, settings,
 };
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
@@ -19,11 +19,12 @@ use crate::lock::Built;
 use crate::locking::Renew;
 use crate::plan::Action;
 use crate::python::PythonError;
-use crate::spec::{Model, ModelName};
+use crate::spec::{Model, ModelName, TargetKind};
 use crate::step::StepId;
 use crate::targets::deploy_id;
+use crate::targets::modal::{Lease, Modal};
 use crate::ui::{self, Mode};
-use crate::workspace::SharedWorkspace;
+use crate::workspace::{SharedWorkspace, Workspace};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
@@ -58,6 +59,9 @@ pub(crate) async fn run(
 ) -> Result<Exit, Report> {
     let began = Instant::now();
     let mode = if arguments.json { Mode::Json } else { Mode::for_terminal() };
+    if let Some(path) = &arguments.trace {
+        out_file::may_write(path, "trace of an apply", ui::Trace::begins)?;
+    }
     // Everything is read only once the lock is held: a waiter plans what is true now.
     let waiting = session::open(global)?;
     let given = Selection { models: arguments.models.clone(), wishes: arguments.wishes.clone() };
@@ -78,6 +82,7 @@ pub(crate) async fn run(
     let locked = settings::is_locked(global);
     // A saved plan is of locks that stand.
     let settled = Global { locked: global.locked || saved.is_some(), ..global.clone() };
+    let mut lease = None;
     let (planned, report, attended) = loop {
         let planned = session::plan(&workspace, &settled, &selection, renew.clone()).await;
         let planned = match &saved {
@@ -91,14 +96,24 @@ pub(crate) async fn run(
         if mode != Mode::Json {
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
-        plan::refuse_conflicts(&planned.plan)?;
+        plan::refuse_conflicts(&workspace, &planned.plan)?;
         plan::refuse_unobserved(&planned.plan)?;
+        reach::check_keys(&workspace, &planned.plan)?;
         if session::settle_open(&workspace, &settled, &selection, &planned.plan).await? {
             continue;
         }
         session::tell_place(&workspace, &planned).await;
         let agreed = arguments.yes || saved.is_some();
         consent::agree(&workspace, &planned, agreed, arguments.max_cost)?;
+        if lease.is_none()
+            && let Some((taken, waited)) = take_lease(&workspace, global, &planned).await?
+        {
+            lease = Some(taken);
+            if waited {
+                // Whoever had it may have done what was planned, or something else.
+                continue;
+            }
+        }
         if planned.wishes.no_refresh {
             // The plan trusted the rows; what runs has to know what it replaces.
             workspace.look().await?;
@@ -118,13 +133,13 @@ pub(crate) async fn run(
             _ => break (planned, report, attended),
         }
     };
-    if let Some(trace) = &trace {
-        trace.write()?;
-        ui::note(&format!("{} opens in https://ui.perfetto.dev", trace.path().display()));
-    }
+    trace.as_deref().map_or(Ok(()), write_trace)?;
     // Whoever interrupts the steps is told how they ended; a reload command is just dropped.
     let _attended = report.interrupted.then_some(attended);
     let removed = remove(&workspace, &planned, &report).await?;
+    if let Some(lease) = lease {
+        lease.end().await?;
+    }
     let reloaded = match &workspace.gateway {
         Some(gateway) if !report.interrupted => gateway.reload().await,
         _ => Ok(None),
@@ -143,13 +158,57 @@ pub(crate) async fn run(
         ui::print_error(&error);
         return Ok(Exit::Failed);
     }
-    Ok(if report.interrupted {
+    Ok(exit_of(&report))
+}
+
+fn exit_of(report: &exec::Report) -> Exit {
+    if report.interrupted {
         Exit::Interrupted
     } else if report.failed.is_empty() && report.blocked.is_empty() {
         Exit::Done
     } else {
         Exit::Failed
-    })
+    }
+}
+
+fn write_trace(trace: &ui::Trace) -> Result<(), Report> {
+    trace.write()?;
+    ui::note(&format!("{} opens in https://ui.perfetto.dev", trace.path().display()));
+    Ok(())
+}
+
+/// Takes the lease when anything at Modal is going to change; says whether that took waiting.
+async fn take_lease(
+    workspace: &Workspace,
+    global: &Global,
+    planned: &Planned,
+) -> Result<Option<(Lease, bool)>, Report> {
+    let Some(modal) = workspace.modal_if_there() else { return Ok(None) };
+    let at_modal = |name: &String| match workspace.project.models.get(name.as_str()) {
+        Some(served) => served.target == TargetKind::Modal,
+        None => modal.has(name),
+    };
+    let changes = planned.plan.steps.iter().any(|step| {
+        let runs = matches!(step.action, Action::Run | Action::Pending);
+        let removed = step.action == Action::Remove && !planned.plan.keeps(step);
+        let there = !["base", "python", "wheels", "gateway"].contains(&step.kind.as_str());
+        (runs || removed) && there && step.models.iter().any(at_modal)
+    });
+    if !changes || modal.is_unseen() {
+        return Ok(None);
+    }
+    Ok(Some(lease(modal, global, "apply").await?))
+}
+
+/// Takes the lease for a command; says whether that took waiting.
+pub(crate) async fn lease(
+    modal: &Modal,
+    global: &Global,
+    command: &str,
+) -> Result<(Lease, bool), Report> {
+    let timeout = Duration::from_secs(global.lock_timeout);
+    let tell = |holder: &str| ui::note(&format!("waiting for another goatbuild: {holder}"));
+    modal.take_lease(command, settings::ci_run(), timeout, tell).await
 }
 
 /// What answers after this apply.
@@ -163,6 +222,7 @@ fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<ui::Endp
         Some(ui::Endpoint {
             model: name.to_string(),
             url: facts.get("url")?.clone(),
+            headers: workspace.target(model).headers(model),
             served_name: model.serve.served_name.clone(),
             alias,
         })

@@ -14,7 +14,8 @@ use clap_complete::env::{self as shells, EnvCompleter, Shells};
 use super::{Cli, Exit};
 use crate::lock::LockFile;
 use crate::project;
-use crate::spec::{self, ModelSource, SourceFile, Sources};
+use crate::spec::{self, Project, SourceFile, Sources};
+use crate::steps;
 use crate::ui;
 
 /// Says to a goatbuild that a shell started which shell it is.
@@ -144,30 +145,37 @@ pub(crate) fn environments() -> Vec<CompletionCandidate> {
     environments.map(|name| CompletionCandidate::new(name.as_str())).collect()
 }
 
-/// Steps as far as they can be known at once: those of models and images, and layers that are locked.
+/// The project's GPUs, those that goatbuild knows without a project.
+pub(crate) fn gpus() -> Vec<CompletionCandidate> {
+    let gpus = match read().map(|(_, project)| project.gpus) {
+        Some(gpus) => gpus.into_keys().collect(),
+        None => spec::known_gpus(),
+    };
+    gpus.into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// The steps of the project in the environment that was named.
 pub(crate) fn steps() -> Vec<CompletionCandidate> {
-    let Some((root, sources)) = files() else { return Vec::new() };
-    let mut steps = Vec::new();
-    for image in stems(&sources.images) {
-        steps.extend(["base", "image"].map(|kind| format!("{kind}:{image}")));
-    }
-    for model in stems(&sources.specs) {
-        let kinds = ["warmup", "deploy", "smoke", "gateway"];
-        steps.extend(kinds.map(|kind| format!("{kind}:{model}")));
-    }
+    let Some((root, project)) = read() else {
+        // In a broken project what every model and image has is offered all the same.
+        let Some((_, sources)) = files() else { return Vec::new() };
+        let deploys = stems(&sources.specs).map(|model| format!("deploy:{model}"));
+        let images = stems(&sources.images).map(|image| format!("image:{image}"));
+        return deploys.chain(images).map(CompletionCandidate::new).collect();
+    };
     let lock = std::fs::read(root.join("goatbuild.lock")).unwrap_or_default();
-    if let Ok(lock) = LockFile::read("goatbuild.lock", &lock) {
-        steps.extend(lock.built.keys().map(ToString::to_string));
-    }
-    if let Ok(project) = project::read(&sources, None) {
-        steps.extend(project.models.values().map(|model| match &model.source {
-            ModelSource::Path(path) => format!("weights:{path}"),
-            ModelSource::Hub(source) => format!("weights:{}", source.repository),
-        }));
-    }
-    steps.sort();
-    steps.dedup();
-    steps.into_iter().map(CompletionCandidate::new).collect()
+    let lock = LockFile::read("goatbuild.lock", &lock).unwrap_or_default();
+    steps::names(&project, &lock).into_iter().map(CompletionCandidate::new).collect()
+}
+
+/// The project in the environment of the command line being typed.
+fn read() -> Option<(PathBuf, Project)> {
+    let (root, sources) = files()?;
+    let arguments: Vec<OsString> = std::env::args_os().collect();
+    let named = arguments.windows(2).rev().find(|pair| pair[0] == "--env");
+    let named = named.map(|pair| pair[1].clone()).or_else(|| std::env::var_os("GOATBUILD_ENV"));
+    let environment = named.and_then(|name| name.to_str()?.parse().ok());
+    Some((root, project::read(&sources, environment.as_ref()).ok()?))
 }
 
 /// What has a log: models and steps.

@@ -118,8 +118,9 @@ impl Spending {
                     spending.steps.extend(dollars.map(|it| (step.id.to_string(), it)));
                 }
                 (Action::Remove, _) if step.kind == "deploy" && !planned.plan.keeps(step) => {
-                    let elsewhere = |name: &&String| workspace.modal_of(name).is_some();
-                    spending.stops.extend(step.models.first().filter(elsewhere).cloned());
+                    let target = workspace.modal_if_there();
+                    let there = |name: &&String| target.is_some_and(|it| it.has(name));
+                    spending.stops.extend(step.models.first().filter(there).cloned());
                 }
                 _ => {}
             }

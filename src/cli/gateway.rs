@@ -6,7 +6,7 @@ use thiserror::Error;
 
 use super::{Exit, Global, session};
 use crate::gateway::Gateway;
-use crate::litellm::{Entry, Severity};
+use crate::litellm::{Access, Entry, Severity};
 use crate::ui;
 
 #[derive(Debug, Subcommand)]
@@ -42,7 +42,7 @@ pub(crate) async fn run(global: &Global, command: &GatewayCommand) -> Result<Exi
                         alias: model.gateway.as_ref()?.alias.value.clone(),
                         served_name: model.serve.served_name.clone(),
                         api_base: live.url,
-                        api_key: "none".to_owned(),
+                        access: Access::with(&workspace.target(model).headers(model)),
                         project: project.owner(),
                         key: gateway.key(&live.model).unwrap_or_default(),
                         model: live.model,

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, Selection, session};
+use super::{Exit, Global, Selection, out_file, session};
 use crate::locking::Renew;
 use crate::step::{Edge, StepId};
 use crate::{ui, workspace};
@@ -40,6 +40,27 @@ enum Format {
     Svg,
 }
 
+impl Format {
+    fn words(self) -> &'static str {
+        match self {
+            Self::Dot => "graph in Graphviz's language",
+            Self::Mermaid => "graph in Mermaid's language",
+            Self::Svg => "picture that `goatbuild graph` drew",
+        }
+    }
+
+    /// Whether a text begins like what this command writes.
+    fn begins(self, head: &str) -> bool {
+        match self {
+            Self::Dot => head.starts_with("digraph ") && head.contains("\n  rankdir=LR;\n"),
+            Self::Mermaid => head.starts_with("flowchart LR\n"),
+            Self::Svg => {
+                head.starts_with("<svg ") && head.contains("aria-labelledby=\"title desc\"")
+            }
+        }
+    }
+}
+
 /// The ending of the file says nothing.
 #[derive(Debug, Error, Diagnostic)]
 #[error("`{}` does not say which format is wanted", file.display())]
@@ -57,6 +78,9 @@ pub(crate) async fn run(global: &Global, arguments: &GraphArgs) -> Result<Exit, 
         (None, Some(file)) => by_ending(file).ok_or_else(|| NoFormat { file: file.clone() })?,
         (None, None) => Format::Dot,
     };
+    if let Some(file) = &arguments.output {
+        out_file::may_write(file, format.words(), |head| format.begins(head))?;
+    }
     let workspace = session::open(global)?;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let orders = |from: &StepId, to: &StepId| {

@@ -120,7 +120,10 @@ pub(crate) async fn why(global: &Global, arguments: &WhyArgs) -> Result<Exit, Re
     let workspace = session::open(global)?;
     let wishes = WishArgs { no_refresh: arguments.no_refresh, ..WishArgs::default() };
     let selection = Selection { wishes, ..Selection::default() };
-    let planned = session::plan(&workspace, global, &selection, Renew::Nothing).await?;
+    // Nothing is asked of a hub that this step doesn't need.
+    let scope = Scope::of_steps(&workspace, std::slice::from_ref(&arguments.step));
+    let renew = Renew::Nothing;
+    let planned = session::plan_within(&workspace, global, &selection, renew, scope).await?;
     let id = StepId::from(arguments.step.as_str());
     let found = planned.plan.get(&id);
     let step = found.ok_or_else(|| {
@@ -161,6 +164,7 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
                 _ if readable && !known => ui::Verdict::Unwanted,
                 (None, _) => ui::Verdict::Unknown,
                 (Some(deploy), _) if deploy.held.is_some() => ui::Verdict::Held,
+                _ if live.state == "starting" => ui::Verdict::Starting,
                 (Some(_), _) if live.state != "running" && wanted == live.key => {
                     ui::Verdict::Stopped
                 }

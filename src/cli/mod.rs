@@ -16,6 +16,7 @@ mod image_push;
 mod init;
 mod inspect;
 mod lock;
+mod out_file;
 mod plan;
 mod reach;
 mod render;
@@ -25,6 +26,7 @@ mod saved;
 mod schema;
 mod session;
 mod settings;
+mod unlock;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -79,7 +81,7 @@ impl Exit {
         match code.strip_prefix("goatbuild::").unwrap_or(&code) {
             "interrupted" => Self::Interrupted,
             "spec" => Self::Data,
-            "store::locked" => Self::Locked,
+            "store::locked" | "modal::leased" => Self::Locked,
             code if code.starts_with("usage::") => Self::Usage,
             code if code.starts_with("plan::") => Self::Refused,
             "weights::no_directory"
@@ -179,6 +181,8 @@ enum Command {
     Release(rollback::ReleaseArgs),
     /// Stop a model's server and remove its gateway entry
     Destroy(destroy::DestroyArgs),
+    /// Break the lease of another machine that changes things at Modal
+    Unlock(unlock::UnlockArgs),
     /// Print the script that lets a shell complete commands and names
     Completions(completions::CompletionsArgs),
     /// Print the JSON Schema of a kind of file, for editors
@@ -311,6 +315,7 @@ async fn dispatch(
         Command::Check => check::run(global).await,
         Command::Show(arguments) => inspect::show(global, &arguments).await,
         Command::Render(arguments) => render::run(global, &arguments).await,
+        Command::Unlock(arguments) => unlock::run(global, &arguments).await,
         Command::Plan(arguments) => plan::run(global, &arguments).await,
         Command::Apply(arguments) => apply::run(global, &arguments, interrupt).await,
         Command::Why(arguments) => inspect::why(global, &arguments).await,

@@ -6,11 +6,13 @@ use clap::{Args, ValueEnum};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, Selection, saved, session};
+use super::{Exit, Global, Selection, out_file, saved, session};
 use crate::locking::Renew;
-use crate::plan::{Plan, PlannedStep, ReasonKind};
+use crate::plan::saved::SavedPlan;
+use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::spec::EnvironmentName;
 use crate::ui;
+use crate::workspace::Workspace;
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Args)]
@@ -63,6 +65,15 @@ pub(crate) enum Refused {
         )
     )]
     Conflict { steps: Vec<String> },
+    /// Nothing but things of this project's other environments are in the way.
+    #[error("another environment of this project is in the way: {}", steps.join("; "))]
+    #[diagnostic(
+        code(goatbuild::plan::conflict),
+        help(
+            "give environment {environment} a gateway file of its own, `[environment.{environment}.gateway.litellm] config = \"FILE\"`, or other aliases, `[environment.{environment}.gateway] alias-suffix = \"-{environment}-local\"`. Nothing was changed"
+        )
+    )]
+    Environments { steps: Vec<String>, environment: String },
     /// Something could not be looked at.
     #[error("could not be looked at: {}", steps.join(", "))]
     #[diagnostic(code(goatbuild::plan::unobserved))]
@@ -74,6 +85,9 @@ pub(crate) enum Refused {
 }
 
 pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, Report> {
+    if let Some(path) = &arguments.out {
+        out_file::may_write(path, "saved plan", SavedPlan::begins)?;
+    }
     let workspace = session::open(global)?;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let plan = &planned.plan;
@@ -107,11 +121,11 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
         }
     }
     if let Some(path) = &arguments.out {
-        refuse_conflicts(plan)?;
+        refuse_conflicts(&workspace, plan)?;
         let kept = saved::write(&workspace, &planned, &arguments.selection, path)?;
         ui::note_saved(&global.command(&format!("apply {}", path.display())), &kept);
     }
-    let refused = refuse_conflicts(plan);
+    let refused = refuse_conflicts(&workspace, plan);
     if let Err(refused) = &refused {
         ui::note(&format!("`goatbuild apply` refuses this plan: {refused}"));
     }
@@ -141,15 +155,23 @@ pub(crate) fn refuse_unobserved(plan: &Plan) -> Result<(), Refused> {
 }
 
 /// Refuses a plan with conflicts.
-pub(crate) fn refuse_conflicts(plan: &Plan) -> Result<(), Refused> {
-    let steps: Vec<String> = plan
-        .steps
-        .iter()
-        .filter(|step| step.action == crate::plan::Action::Conflict)
-        .map(|step| {
-            let owner = step.reasons.iter().find_map(|reason| reason.field.as_deref());
-            format!("{} ({})", step.id, owner.unwrap_or("unknown"))
-        })
-        .collect();
-    if steps.is_empty() { Ok(()) } else { Err(Refused::Conflict { steps }) }
+pub(crate) fn refuse_conflicts(workspace: &Workspace, plan: &Plan) -> Result<(), Refused> {
+    let conflicts = plan.steps.iter().filter(|step| step.action == Action::Conflict);
+    let told = |step: &PlannedStep| {
+        let owner = step.reasons.iter().find_map(|reason| reason.field.as_deref());
+        format!("{} ({})", step.id, owner.unwrap_or("unknown"))
+    };
+    let steps: Vec<String> = conflicts.clone().map(told).collect();
+    let ours = |step: &PlannedStep| {
+        step.reasons.iter().any(|reason| reason.kind == ReasonKind::OtherEnvironment)
+    };
+    if steps.is_empty() {
+        Ok(())
+    } else if conflicts.into_iter().all(ours) {
+        let environment = workspace.project.environment.as_ref();
+        let environment = environment.map_or("NAME", EnvironmentName::as_str).to_owned();
+        Err(Refused::Environments { steps, environment })
+    } else {
+        Err(Refused::Conflict { steps })
+    }
 }

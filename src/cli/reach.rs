@@ -6,6 +6,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use miette::Report;
 
 use super::Selection;
+use crate::openai::{Credentials, NoKey};
+use crate::plan::{Action, Plan, PlannedStep};
 use crate::spec::{Builder, Model, ModelSource, TargetKind};
 use crate::step::StepId;
 use crate::workspace::Workspace;
@@ -22,6 +24,19 @@ pub(crate) async fn check_targets(
     // The farthest target first: it is the one that most likely can't be reached.
     for (kind, what) in needed.into_iter().rev() {
         workspace.target_of(kind).check(&what).await?;
+    }
+    Ok(())
+}
+
+/// Fails when a model would be tried out that turns away whoever asks from here.
+pub(crate) fn check_keys(workspace: &Workspace, plan: &Plan) -> Result<(), NoKey> {
+    let tries = |step: &&PlannedStep| {
+        step.kind == "smoke" && matches!(step.action, Action::Run | Action::Pending)
+    };
+    for name in plan.steps.iter().filter(tries).flat_map(|step| &step.models) {
+        if let Some(model) = workspace.project.models.get(name.as_str()) {
+            Credentials::of_environment(name, workspace.target(model).headers(model))?;
+        }
     }
     Ok(())
 }

@@ -5,7 +5,7 @@ use clap_complete::engine::ArgValueCandidates;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, completions, consent, session};
+use super::{Exit, Global, apply, completions, consent, session};
 use crate::spec::TargetKind;
 use crate::step::StepId;
 use crate::targets::deploy_id;
@@ -55,6 +55,18 @@ pub(crate) async fn roll_back(global: &Global, arguments: &RollbackArgs) -> Resu
     check(&workspace, model)?;
     workspace.target_of(TargetKind::Modal).check(&[format!("rollback of {model}")]).await?;
     let _lock = session::lock(&workspace, global, "rollback").await?;
+    let (lease, _) = apply::lease(workspace.modal(), global, "rollback").await?;
+    let ended = go_back(&workspace, global, arguments).await;
+    lease.end().await?;
+    ended
+}
+
+async fn go_back(
+    workspace: &Workspace,
+    global: &Global,
+    arguments: &RollbackArgs,
+) -> Result<Exit, Report> {
+    let model = arguments.model.as_str();
     workspace.look().await?;
     let target = workspace.modal();
     let earlier = target.earlier(model, arguments.version)?;
@@ -88,8 +100,12 @@ pub(crate) async fn release(global: &Global, arguments: &ReleaseArgs) -> Result<
     check(&workspace, model)?;
     workspace.target_of(TargetKind::Modal).check(&[format!("hold of {model}")]).await?;
     let _lock = session::lock(&workspace, global, "release").await?;
+    let target = workspace.modal();
+    let (lease, _) = apply::lease(target, global, "release").await?;
     workspace.look().await?;
-    match workspace.modal().release(model).await? {
+    let released = target.release(model).await;
+    lease.end().await?;
+    match released? {
         Some(held) => ui::note(&format!(
             "{model} is not held at {held} any more: `{}` shows what its spec wants",
             global.command(&format!("plan {model}"))

@@ -9,10 +9,11 @@ use thiserror::Error;
 
 use super::{Exit, Global, completions, session};
 use crate::engines::engine;
-use crate::openai::{ApiError, Server};
+use crate::openai::{Credentials, Server};
 use crate::spec::{Model, TargetKind, Value};
 use crate::step::{Facts, Observation};
 use crate::ui;
+use crate::workspace::Workspace;
 
 #[derive(Debug, Args)]
 pub(crate) struct TestArgs {
@@ -45,14 +46,14 @@ pub(crate) async fn run(global: &Global, arguments: &TestArgs) -> Result<Exit, R
     let facts = facts(name, workspace.target(model).observe_deployment(name))?;
     let fact = |name: &str| facts.get(name).map_or("", String::as_str);
     let (url, id) = (fact("url"), fact("served-name"));
-    let server = server(model, url)?;
+    let server = server(&workspace, model, url)?;
     let mut tried = ui::Tried::begin(name, url, arguments.json);
 
     let began = Instant::now();
     let listed = server.models().await.map_err(|error| tried.failed("models", error))?;
     if engine(model.engine.name).lists_served_name() && !listed.iter().any(|it| it == id) {
-        let (url, body) = (format!("{url}/models"), listed.join(", "));
-        let error = ApiError::Unexpected { url, expected: "a list with the served name", body };
+        let (url, listed) = (format!("{url}/models"), listed.join(", "));
+        let error = server.unexpected(&url, "a list with the served name", &listed);
         return Err(tried.failed("models", error).into());
     }
     tried.answered("models", began.elapsed(), &listed.join(", "));
@@ -102,12 +103,18 @@ fn facts(model: &str, seen: Observation) -> Result<Facts, NotDeployed> {
     Err(NotDeployed { model: model.to_owned(), why })
 }
 
-fn server(model: &Model, url: &str) -> Result<Server, ApiError> {
+fn server(workspace: &Workspace, model: &Model, url: &str) -> Result<Server, Report> {
+    let name = model.name.as_str();
     let patience = model.serve.timeout.min(Duration::from_secs(600));
     match model.target {
-        TargetKind::Local => Server::local(url, patience),
+        TargetKind::Local => Ok(Server::local(url, name, patience)?),
         // The first request starts a replica.
-        TargetKind::Modal => Server::remote(url, patience + model.serve.startup_timeout),
+        TargetKind::Modal => {
+            let headers = workspace.target(model).headers(model);
+            let credentials = Credentials::of_environment(name, headers)?;
+            let patience = patience + model.serve.startup_timeout;
+            Ok(Server::remote(url, name, patience, credentials)?)
+        }
     }
 }
 

@@ -83,12 +83,22 @@ pub(crate) fn unknown<'a>(
     known: impl IntoIterator<Item = &'a str>,
 ) -> UsageError {
     let known: Vec<&str> = known.into_iter().collect();
-    let help = match nearest(name, known.iter().copied()) {
-        Some(near) => format!("did you mean `{near}`?"),
-        None if known.is_empty() => "there are none".to_owned(),
-        None => format!("there are: {}", some_of(&known)),
+    // A model or an image in place of the step that makes it.
+    let of_it = |kind: &&str| known.contains(&format!("{kind}:{name}").as_str());
+    let help = match ["deploy", "image", "weights"].iter().find(|kind| of_it(kind)) {
+        Some(kind) => format!("did you mean `{kind}:{name}`?"),
+        None => nearby(name, &known),
     };
     UsageError::Unknown { kind, name: name.to_owned(), help }
+}
+
+/// What could have been meant by a name, or what there is.
+fn nearby(name: &str, known: &[&str]) -> String {
+    match nearest(name, known.iter().copied()) {
+        Some(near) => format!("did you mean `{near}`?"),
+        None if known.is_empty() => "there are none".to_owned(),
+        None => format!("there are: {}", some_of(known)),
+    }
 }
 
 /// The first of many names, and how many more there are.
@@ -173,6 +183,18 @@ pub(crate) async fn plan(
     selection: &Selection,
     renew: Renew,
 ) -> Result<Planned, Report> {
+    let scope = scope(workspace, selection);
+    plan_within(workspace, global, selection, renew, scope).await
+}
+
+/// The same, and locks nothing beyond `scope`.
+pub(crate) async fn plan_within(
+    workspace: &SharedWorkspace,
+    global: &Global,
+    selection: &Selection,
+    renew: Renew,
+    scope: Scope,
+) -> Result<Planned, Report> {
     // What is wrong here needs no download to be found.
     workspace.check_sources()?;
     if serves(selection) {
@@ -183,7 +205,6 @@ pub(crate) async fn plan(
         workspace.look().await?;
     }
     let locked = is_locked(global);
-    let scope = scope(workspace, selection);
     let options = LockOptions { locked, upgrade: renew, complete: false, lenient: true, scope };
     let (reporter, finish) = ui::preparing();
     let mut changes = Changes::default();

@@ -75,6 +75,17 @@ fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
     }
 }
 
+/// The address of the CI run that this is, where its variables tell: those of GitHub Actions and of
+/// GitLab.
+pub(crate) fn ci_run() -> Option<String> {
+    let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
+    let github = || {
+        let (server, repository) = (variable("GITHUB_SERVER_URL")?, variable("GITHUB_REPOSITORY")?);
+        Some(format!("{server}/{repository}/actions/runs/{}", variable("GITHUB_RUN_ID")?))
+    };
+    github().or_else(|| variable("CI_JOB_URL"))
+}
+
 /// Whether the lock must stay as it is.
 pub(crate) fn is_locked(global: &Global) -> bool {
     let ci = std::env::var("CI").is_ok_and(|value| !["", "0", "false"].contains(&value.as_str()));

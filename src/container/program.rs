@@ -12,6 +12,9 @@ pub(super) const QUESTION: Duration = Duration::from_secs(15);
 /// How long a start or an end may take, beyond what the server itself is given.
 pub(super) const DEED: Duration = Duration::from_secs(120);
 
+/// Variables that hold a hub's token.
+const TOKENS: [&str; 2] = ["HF_TOKEN", "HUGGING_FACE_HUB_TOKEN"];
+
 /// What a program that ended has said.
 #[derive(Debug)]
 pub(super) struct Said {
@@ -76,10 +79,14 @@ pub(super) fn last_words(stderr: &str) -> String {
     }
 }
 
-/// The program, ready for arguments.
+/// The program, ready for arguments, without what is for a hub alone: Podman's monitor keeps its
+/// environment for as long as a container runs.
 pub(super) fn command(kind: Kind) -> std::process::Command {
     let mut command = std::process::Command::new(kind.program());
     command.stdin(Stdio::null()).env("DOCKER_CLI_HINTS", "false");
+    for token in TOKENS {
+        command.env_remove(token);
+    }
     command
 }
 
@@ -132,4 +139,18 @@ pub(super) async fn told(
 ) -> Result<String, ContainerError> {
     let said = ask(kind, arguments, patience).await?;
     if said.done { Ok(said.stdout) } else { Err(said.refused(kind, deed)) }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_programs_get_no_token_of_a_hub() {
+        for kind in [Kind::Docker, Kind::Podman] {
+            let command = command(kind);
+            let removed = |token: &&str| command.get_envs().any(|it| it == (token.as_ref(), None));
+            assert!(TOKENS.iter().all(removed), "{command:?}");
+        }
+    }
 }

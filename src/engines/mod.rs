@@ -49,6 +49,8 @@ pub struct Locked {
     pub distribution: String,
     /// Whether the image is known to have no engine: its base brings none, and no wheel is one.
     pub is_missing: bool,
+    /// Whether the image has one only if its base, which nobody looked into, brings it.
+    pub is_up_to_base: bool,
     /// Its version.
     pub version: String,
     /// What it takes, when its wheel could be read.

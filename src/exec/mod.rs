@@ -173,7 +173,7 @@ impl Executor<'_> {
     pub async fn apply(&self) -> Result<Report, StoreError> {
         let mut schedule = Schedule::new(self.graph, self.plan, self.memory, self.wishes);
         let mut running: JoinSet<Ended> = JoinSet::new();
-        let mut handles: HashMap<Id, (StepId, Class)> = HashMap::new();
+        let mut handles: HashMap<Id, (StepId, Instant)> = HashMap::new();
         let mut used: HashMap<Resource, usize> = HashMap::new();
         let mut written: HashSet<String> = HashSet::new();
         let mut report = Report::default();
@@ -203,10 +203,10 @@ impl Executor<'_> {
                     }
                     *used.entry(resource).or_default() += 1;
                     written.extend(exclusive);
-                    let named = (ready.step.id().clone(), ready.step.class());
-                    self.store.intend(self.run, &named.0, &ready.key)?;
+                    let id = ready.step.id().clone();
+                    self.store.intend(self.run, &id, &ready.key)?;
                     let handle = self.start(&mut running, ready);
-                    handles.insert(handle, named);
+                    handles.insert(handle, (id, Instant::now()));
                 }
                 queue = waiting;
             }
@@ -230,11 +230,11 @@ impl Executor<'_> {
                 }
                 Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
                 Err(error) => {
-                    let Some((id, _)) = handles.remove(&error.id()) else { continue };
+                    let Some((id, began)) = handles.remove(&error.id()) else { continue };
                     Ended {
                         id,
                         outcome: Err(Cancelled.into()),
-                        took: Duration::ZERO,
+                        took: began.elapsed(),
                         traffic: Traffic::default(),
                     }
                 }
@@ -292,8 +292,10 @@ impl Executor<'_> {
         Reporter::new(
             Arc::new(move |progress| {
                 meter.count(&progress);
-                if let Progress::Log(line) = &progress {
-                    append(&log, line);
+                match &progress {
+                    Progress::Log(line) => append(&log, line),
+                    Progress::Waits(wait) => append(&log, &wait.to_string()),
+                    _ => {}
                 }
                 events(Event::StepProgress { id: id.clone(), progress });
             }),

@@ -231,6 +231,8 @@ async fn a_deaf_effect_is_dropped_when_the_grace_is_over() {
     let report = interrupted(&bench, &[Fake::effect("e:1")], "e:1", 1).await;
     assert!(report.interrupted && report.ran.is_empty());
     assert!(began.elapsed() >= GRACE);
+    let attempt = bench.store.last_attempt(&"e:1".into()).unwrap().unwrap();
+    assert!(attempt.seconds >= GRACE.as_secs_f64(), "it took {} s", attempt.seconds);
 }
 
 #[tokio::test]

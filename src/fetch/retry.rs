@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
+
 use super::FetchError;
+use crate::clock::time_after;
+use crate::event::{Cancelled, Reporter, Wait};
 
 /// How patient a [`Fetcher`] is.
 #[derive(Debug, Clone)]
@@ -45,35 +49,71 @@ pub(crate) enum Failure<E = FetchError> {
 /// can't be sent to another thread.
 pub(crate) struct Retry<'a> {
     patience: &'a Patience,
+    who: String,
+    reporter: &'a Reporter,
     wait: Duration,
     tried: u32,
 }
 
 impl<'a> Retry<'a> {
-    /// Nothing was asked yet.
-    pub(crate) fn new(patience: &'a Patience) -> Self {
-        Self { patience, wait: patience.first_wait, tried: 0 }
+    /// Nothing was asked yet of `who`, as people know it.
+    pub(crate) fn new(patience: &'a Patience, who: String, reporter: &'a Reporter) -> Self {
+        Self { patience, who, reporter, wait: patience.first_wait, tried: 0 }
     }
 
-    /// Waits before the next attempt, or gives up with the error.
-    pub(crate) async fn pause<E>(&mut self, failure: Failure<E>) -> Result<(), E> {
+    /// Waits before the next attempt, or gives up with the error. A wait that was asked for is told.
+    pub(crate) async fn pause<E: From<Cancelled>>(&mut self, failure: Failure<E>) -> Result<(), E> {
         self.tried += 1;
-        match failure {
-            Failure::Final(error) => Err(error),
+        let (asked, own) = match failure {
+            Failure::Final(error) => return Err(error),
+            Failure::Transient(error, _) if self.tried >= self.patience.attempts => {
+                return Err(error);
+            }
             Failure::Progressed => {
                 self.tried = 0;
                 self.wait = self.patience.first_wait;
-                tokio::time::sleep(self.wait.mul_f64(jitter())).await;
-                Ok(())
+                (Duration::ZERO, self.wait)
             }
-            Failure::Transient(error, _) if self.tried >= self.patience.attempts => Err(error),
             Failure::Transient(_, asked) => {
-                let pause = asked.unwrap_or_default().max(self.wait.mul_f64(jitter()));
-                tokio::time::sleep(pause.min(self.patience.longest_wait)).await;
+                let own = self.wait;
                 self.wait *= 2;
-                Ok(())
+                (asked.unwrap_or_default(), own)
             }
+        };
+        let longest = self.patience.longest_wait;
+        wait_as_asked(&self.who, asked.min(longest), self.reporter).await?;
+        let rest = own.mul_f64(jitter()).min(longest).saturating_sub(asked);
+        Ok(wait(rest, self.reporter).await?)
+    }
+}
+
+/// How often whoever waits looks whether it still should.
+const LOOK: Duration = Duration::from_millis(250);
+
+/// Waits as long as somebody asked for, and tells.
+pub(crate) async fn wait_as_asked(
+    who: &str,
+    asked: Duration,
+    reporter: &Reporter,
+) -> Result<(), Cancelled> {
+    // Nobody has to know why a moment passes.
+    if asked >= Duration::from_secs(1) {
+        let until = time_after(asked);
+        reporter.waits(Wait { who: who.to_owned(), asked, until });
+    }
+    wait(asked, reporter).await
+}
+
+/// Waits, unless the work should stop.
+async fn wait(pause: Duration, reporter: &Reporter) -> Result<(), Cancelled> {
+    let end = Instant::now() + pause;
+    loop {
+        reporter.check()?;
+        let left = end.saturating_duration_since(Instant::now());
+        if left.is_zero() {
+            return Ok(());
         }
+        tokio::time::sleep(left.min(LOOK)).await;
     }
 }
 

@@ -1,5 +1,5 @@
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::double::{Answer, Server};
@@ -150,6 +150,34 @@ async fn retry_after_is_waited_for() {
     let started = Instant::now();
     assert_eq!(fetcher().bytes(&url, None, 10).await.unwrap(), [1]);
     assert!(started.elapsed() >= Duration::from_secs(1));
+}
+
+#[tokio::test]
+async fn a_wait_that_was_asked_for_is_told_and_ends_when_the_work_should_stop() {
+    let server = Server::start().await;
+    let url = server.on("/f", vec![Answer::Status(503, Some(200))]);
+    let (stop, told) = (Arc::new(AtomicBool::new(false)), Arc::new(Mutex::new(Vec::new())));
+    let (stopper, said) = (Arc::clone(&stop), Arc::clone(&told));
+    let emit = move |progress| {
+        if let Progress::Waits(wait) = progress {
+            said.lock().unwrap().push(wait.to_string());
+            stopper.store(true, Ordering::Relaxed);
+        }
+    };
+    let reporter = Reporter::new(Arc::new(emit), stop);
+    let fetcher = Fetcher::new(false, Patience::default());
+    let (directory, started) = (tempfile::tempdir().unwrap(), Instant::now());
+    let to = directory.path().join("f");
+    let sources = [url.clone()];
+    let outcome = fetcher.file(&sources, &expected(b"x"), &to, &reporter).await;
+    assert!(matches!(outcome, Err(FetchError::Cancelled(_))), "{outcome:?}");
+    let outcome = fetcher.telling(&reporter).bytes(&url, None, 10).await;
+    assert!(matches!(outcome, Err(FetchError::Cancelled(_))), "{outcome:?}");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+    let told = told.lock().unwrap();
+    let host = server.url.trim_start_matches("http://");
+    let wanted = format!("{host} asks for 200 s of patience; waiting until ");
+    assert!(told.len() == 2 && told.iter().all(|line| line.starts_with(&wanted)), "{told:?}");
 }
 
 #[tokio::test]

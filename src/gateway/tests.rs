@@ -1,5 +1,6 @@
 use super::*;
 use crate::fingerprint::Fingerprint;
+use crate::litellm::Access;
 
 fn key(value: u32) -> Key {
     Fingerprint::new("gateway", value).key()
@@ -10,7 +11,7 @@ fn entry(model: &str) -> Entry {
         alias: format!("{model}-local"),
         served_name: model.to_owned(),
         api_base: "http://127.0.0.1:8000/v1".to_owned(),
-        api_key: "none".to_owned(),
+        access: Access::open(),
         project: "goat-1".to_owned(),
         model: model.to_owned(),
         key: key(1).to_string(),

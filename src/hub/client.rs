@@ -10,8 +10,10 @@ use reqwest::{Client, Response, StatusCode, Url};
 use tokio::time::Instant;
 
 use super::{HubError, HubSettings};
+use crate::event::{Cancelled, Reporter};
 use crate::fetch::{
     Failure, Patience, Retry, client_builder, innermost, retry_after, text_without_credentials,
+    wait_as_asked,
 };
 
 /// More redirects than this lead nowhere. The hub's own are at most two.
@@ -19,6 +21,9 @@ const REDIRECTS: usize = 10;
 
 /// A hub says how long its window of requests lasts: up to five minutes. Longer is not waited.
 const LONGEST_ASKED_WAIT: Duration = Duration::from_secs(330);
+
+/// What people know it by.
+const THE_HUB: &str = "the hub";
 
 /// Whoever is in haste waits no longer to be heard.
 const HASTE: Duration = Duration::from_secs(5);
@@ -34,6 +39,8 @@ pub struct Hub {
     /// Whoever can't be reached at once isn't tried again.
     hasty: bool,
     pub(super) patience: Patience,
+    /// Told of waits; says when to stop.
+    reporter: Reporter,
     /// Until then the hub wants no requests, whoever was told so.
     closed_until: Arc<Mutex<Option<Instant>>>,
 }
@@ -86,6 +93,7 @@ impl Hub {
             offline,
             hasty: false,
             patience,
+            reporter: Reporter::silent(),
             closed_until: Arc::default(),
         })
     }
@@ -93,6 +101,12 @@ impl Hub {
     /// Where it is, without credentials that may stand in the address.
     pub fn endpoint(&self) -> String {
         text_without_credentials(self.endpoint.as_str()).trim_end_matches('/').to_owned()
+    }
+
+    /// The same hub for work of this reporter, which is told of waits, and says when to stop.
+    #[must_use]
+    pub fn telling(&self, reporter: &Reporter) -> Self {
+        Self { reporter: reporter.clone(), ..self.clone() }
     }
 
     /// The same hub for somebody who can do without it: if nobody is heard, that is said soon. To
@@ -166,7 +180,11 @@ impl Hub {
         if self.offline {
             return Err(HubError::Offline { url: shown(url) });
         }
-        Ok(Retry::new(&self.patience))
+        let who = match url.host_str().filter(|_| !self.is_hub(url)) {
+            Some(host) => host,
+            None => THE_HUB,
+        };
+        Ok(Retry::new(&self.patience, who.to_owned(), &self.reporter))
     }
 
     /// Fetches a whole body of at most `limit` bytes.
@@ -216,7 +234,7 @@ impl Hub {
         let mut at_hub = self.is_hub(&at);
         let mut said = Said::default();
         for _ in 0..=REDIRECTS {
-            self.wait_until_open().await;
+            self.wait_until_open().await.map_err(|stop| Failure::Final(stop.into()))?;
             // Sizes and ranges are the file's own, so nothing may be compressed on its way.
             let mut request = client.get(at.clone()).header(ACCEPT_ENCODING, "identity");
             let token = self.settings.token.as_ref().filter(|_| at_hub);
@@ -301,11 +319,12 @@ impl Hub {
         if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {
             self.close_for(asked);
         }
-        let failed = |attempts| match status {
-            StatusCode::TOO_MANY_REQUESTS => HubError::RateLimited { after: asked },
-            _ => HubError::Status { url: shown(url), status: status.as_u16(), attempts },
+        let too_long = asked.filter(|asked| *asked > self.patience.longest_wait);
+        let failed = |attempts| match (status, shown(url), status.as_u16()) {
+            (StatusCode::TOO_MANY_REQUESTS, ..) => HubError::RateLimited { after: asked },
+            (_, url, status) => HubError::Status { url, status, attempts, after: too_long },
         };
-        if asked.is_some_and(|asked| asked > self.patience.longest_wait) {
+        if too_long.is_some() {
             return Failure::Final(failed(1));
         }
         // The address of a file's bytes is signed and expires: the hub gives another.
@@ -348,12 +367,15 @@ impl Hub {
     }
 
     /// Waits for the end of a pause that the hub asked anybody of us for.
-    async fn wait_until_open(&self) {
+    async fn wait_until_open(&self) -> Result<(), Cancelled> {
         loop {
             let until = *self.closed_until.lock().unwrap_or_else(PoisonError::into_inner);
-            match until {
-                Some(until) if until > Instant::now() => tokio::time::sleep_until(until).await,
-                _ => return,
+            let left = until.map(|until| until.saturating_duration_since(Instant::now()));
+            match left {
+                Some(left) if !left.is_zero() => {
+                    wait_as_asked(THE_HUB, left, &self.reporter).await?;
+                }
+                _ => return Ok(()),
             }
         }
     }

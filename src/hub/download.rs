@@ -194,11 +194,8 @@ impl Download {
 
     /// Lets the log know of a failure that is tried again.
     fn told(&self, failure: Failure<HubError>) -> Failure<HubError> {
-        if let Failure::Transient(error, wait) = &failure {
+        if let Failure::Transient(error, _) = &failure {
             self.reporter.log(format!("{}: {error}", self.file.path));
-            if let Some(wait) = wait {
-                self.reporter.message(format!("waiting {} s, as the hub asks", wait.as_secs()));
-            }
         }
         failure
     }
@@ -321,4 +318,12 @@ pub(super) fn full_or(error: std::io::Error, path: &Path, needed: u64) -> HubErr
         return HubError::DiskFull { path: directory.to_owned(), needed, available };
     }
     failed(path)(error).into()
+}
+
+/// The same for a file that was being copied.
+pub(super) fn full_or_other(error: WeightsError, needed: u64) -> HubError {
+    match error {
+        WeightsError::Write { path, source } => full_or(source, &path, needed),
+        other => other.into(),
+    }
 }

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::WeightsError;
 use crate::event::Cancelled;
+use crate::fetch::until;
 
 /// Why a hub did not give what was asked for, after all retries.
 #[derive(Debug, Error, Diagnostic)]
@@ -144,7 +145,7 @@ pub enum HubError {
         after: Option<Duration>,
     },
     /// The server is there and does not serve, also after retries.
-    #[error("{url} answered HTTP {status}, asked {attempts} time(s)")]
+    #[error("{url} answered HTTP {status}, asked {attempts} time(s){}", until(after.as_ref()))]
     #[diagnostic(
         code(goatbuild::hub::status),
         help(
@@ -158,6 +159,8 @@ pub enum HubError {
         status: u16,
         /// How often it was asked.
         attempts: u32,
+        /// When it would answer again, if that is later than anybody waits for.
+        after: Option<Duration>,
     },
     /// The connection failed, broke or stalled, also after retries.
     #[error("{url} could not be fetched, tried {attempts} time(s): {reason}")]

@@ -7,9 +7,9 @@ use std::sync::Arc;
 use futures_util::{FutureExt as _, StreamExt as _};
 use tokio::sync::Semaphore;
 
-use super::download::{CONNECTIONS, Download};
+use super::download::{CONNECTIONS, Download, full_or_other};
 use super::part::Part;
-use super::reuse::{find, in_cache, is_known, remember};
+use super::reuse::{find, is_known, remember, room_for_theirs};
 use super::xet::Xet;
 use super::{HashCache, Hub, HubError, ModelCache};
 use crate::event::{Cancelled, Reporter};
@@ -52,19 +52,20 @@ impl Hub {
         known: &dyn HashCache,
         reporter: &Reporter,
     ) -> Result<Fetched, HubError> {
+        let hub = &self.telling(reporter);
         let blobs = cache.prepare(repository)?;
         let mut seen = HashSet::new();
         let blobs_of: Vec<&RemoteFile> =
             files.iter().filter(|file| seen.insert(&file.digest)).collect();
         let fetch = Fetch {
-            hub: self,
+            hub,
             repository,
             commit,
             blobs,
             known,
             reporter,
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
-            xet: self.settings.xet.then(|| Arc::new(Xet::new(self, repository, commit))),
+            xet: self.settings.xet.then(|| Arc::new(Xet::new(hub, repository, commit))),
         };
         fetch.check_room(&blobs_of)?;
         reporter.expect(blobs_of.iter().map(|file| file.size).sum());
@@ -85,16 +86,16 @@ impl Hub {
 impl Fetch<'_> {
     /// Fails when what has to be fetched has no room, before any of it is.
     fn check_room(&self, files: &[&RemoteFile]) -> Result<(), HubError> {
-        let is_here = |path: &Path, file: &RemoteFile| {
-            std::fs::metadata(path).is_ok_and(|found| found.len() == file.size)
+        let caches = &self.hub.settings.caches;
+        let room = |file: &RemoteFile| {
+            let blob = self.blobs.join(file.digest.hex());
+            if std::fs::metadata(&blob).is_ok_and(|found| found.len() == file.size) {
+                return 0;
+            }
+            room_for_theirs(&blob, self.repository, file, caches)
+                .unwrap_or_else(|| file.size - Part::on_disk(&self.blobs, file))
         };
-        let missing = |file: &&&RemoteFile| {
-            let caches = &self.hub.settings.caches;
-            let of_user = |cache: &PathBuf| is_here(&in_cache(cache, self.repository, file), file);
-            !is_here(&self.blobs.join(file.digest.hex()), file) && !caches.iter().any(of_user)
-        };
-        let needed = files.iter().filter(missing);
-        let needed = needed.map(|file| file.size - Part::on_disk(&self.blobs, file)).sum();
+        let needed = files.iter().map(|file| room(file)).sum();
         match available(&self.blobs) {
             Some(available) if available < needed => {
                 Err(HubError::DiskFull { path: self.blobs.clone(), needed, available })
@@ -115,7 +116,10 @@ impl Fetch<'_> {
             let (blob, repository) = (blob.clone(), self.repository.to_owned());
             let (file, reporter) = (file.clone(), self.reporter.clone());
             let settings = Arc::clone(&self.hub.settings);
-            offload(move || find(&blob, &repository, &file, &settings.caches, &reporter)).await??
+            let size = file.size;
+            offload(move || find(&blob, &repository, &file, &settings.caches, &reporter))
+                .await?
+                .map_err(|error| full_or_other(error, size))?
         };
         let fetched = if is_here { 0 } else { self.download(file, &blob).await? };
         remember(&blob, file, self.known);

@@ -25,9 +25,27 @@ pub(super) fn remember(blob: &Path, file: &RemoteFile, known: &dyn HashCache) {
     }
 }
 
-/// Where a user's cache would have a file of this repository.
-pub(super) fn in_cache(cache: &Path, repository: &str, file: &RemoteFile) -> PathBuf {
-    cache.join(folder(repository)).join("blobs").join(file.digest.hex())
+/// A file of this repository that a user's cache has by its name and size: the file itself, since a
+/// link to a link would lead nowhere in an image.
+fn in_cache(cache: &Path, repository: &str, file: &RemoteFile) -> Option<PathBuf> {
+    let named = cache.join(folder(repository)).join("blobs").join(file.digest.hex());
+    let real = named.canonicalize().ok()?;
+    std::fs::metadata(&real).is_ok_and(|found| found.len() == file.size).then_some(real)
+}
+
+/// The room that a file needs which the user has, if so: none where its bytes can be shared.
+pub(super) fn room_for_theirs(
+    blob: &Path,
+    repository: &str,
+    file: &RemoteFile,
+    caches: &[PathBuf],
+) -> Option<u64> {
+    let theirs = caches.iter().find_map(|cache| in_cache(cache, repository, file))?;
+    // Who can tell but by trying? A file system may clone between volumes, and forbid links.
+    let tried = blob.with_file_name(format!("{INCOMING}{}", file.digest.hex()));
+    let is_shared = matches!(shared(&theirs, &tried), Ok(Some(_)));
+    let _ = std::fs::remove_file(tried);
+    Some(if is_shared { 0 } else { file.size })
 }
 
 /// Verifies a blob that is here, or takes it from a cache that has it.
@@ -47,10 +65,8 @@ pub(super) fn find(
         reporter.log(format!("{} in the volume is not what it is called", file.path));
         std::fs::remove_file(blob).map_err(failed(blob))?;
     }
-    for cache in caches {
-        let theirs = in_cache(cache, repository, file);
-        let size = std::fs::metadata(&theirs).map(|found| found.len());
-        if size.is_ok_and(|size| size == file.size) && taken(&theirs, blob, file, reporter)? {
+    for theirs in caches.iter().filter_map(|cache| in_cache(cache, repository, file)) {
+        if taken(&theirs, blob, file, reporter)? {
             return Ok(true);
         }
     }

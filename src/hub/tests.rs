@@ -196,3 +196,16 @@ fn no_name_of_a_branch_leads_out_of_its_directory() {
     cache.refer("acme/tiny", "refs/pr/1", "c0ffee").unwrap();
     assert!(cache.has_reference("acme/tiny", "refs/pr/1"));
 }
+
+#[test]
+fn a_copy_that_has_no_room_is_a_full_disk() {
+    let volume = tempfile::tempdir().unwrap();
+    let failed = |kind: std::io::ErrorKind| {
+        let error = WeightsError::Write { path: volume.path().join("blob"), source: kind.into() };
+        let error = download::full_or_other(error, 7);
+        error.code().unwrap().to_string()
+    };
+    assert_eq!(failed(std::io::ErrorKind::StorageFull), "goatbuild::hub::disk_full");
+    assert_eq!(failed(std::io::ErrorKind::QuotaExceeded), "goatbuild::hub::disk_full");
+    assert_eq!(failed(std::io::ErrorKind::PermissionDenied), "goatbuild::weights::write");
+}

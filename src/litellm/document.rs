@@ -5,9 +5,10 @@ use std::ops::Range;
 
 use saphyr_parser::ScalarStyle;
 
+use super::access::{is_reference, is_secret};
 use super::error::{GatewayError, Place};
 use super::tree::{Id, Kind, Tree};
-use super::{Entry, FieldChange, Found, Marker, Own, Owned, Rival, verify};
+use super::{Entry, FieldChange, Found, Marker, Own, Owned, Rival, unset, verify};
 
 /// A parsed gateway file and what it includes.
 #[derive(Debug)]
@@ -180,6 +181,14 @@ impl Document {
                 changes.push(FieldChange { field, old, new });
             }
         }
+        let unwanted: Vec<_> = wanted.access.unwanted().collect();
+        let present = unset::present(self, entry, &unwanted);
+        changes.extend(present.into_iter().map(|path| {
+            let value = path.iter().try_fold(entry, |node, key| self.tree.get(node, key));
+            let field = path.join(".");
+            let old = value.map(|value| self.shown(&field, value));
+            FieldChange { field, old, new: "(none)".to_owned() }
+        }));
         changes
     }
 
@@ -193,13 +202,7 @@ impl Document {
     fn shown(&self, field: &str, id: Id) -> String {
         match self.tree.text(id) {
             // Somebody may have put a real key there, and plans get stored and posted.
-            Some(text)
-                if field == "litellm_params.api_key"
-                    && text != "none"
-                    && !text.starts_with("os.environ/") =>
-            {
-                "(hidden)".to_owned()
-            }
+            Some(text) if is_secret(field) && !is_reference(text) => "(hidden)".to_owned(),
             Some(text) => text.to_owned(),
             None => "(not a string)".to_owned(),
         }

@@ -7,6 +7,7 @@
 //!
 //! All of this is text to text; only [`file`] touches the disk.
 
+mod access;
 mod check;
 mod document;
 mod edit;
@@ -19,8 +20,10 @@ mod splice;
 #[cfg(test)]
 mod tests;
 mod tree;
+mod unset;
 mod verify;
 
+pub use access::{Access, is_secret};
 pub use check::{Problem, Severity, check};
 pub use document::{Document, observe, owned};
 pub use edit::{Change, edit, remove, upsert};
@@ -36,8 +39,8 @@ pub struct Entry {
     pub served_name: String,
     /// The server's OpenAI-compatible base URL, ending in `/v1`.
     pub api_base: String,
-    /// `none`, or `os.environ/NAME`: never a secret's value.
-    pub api_key: String,
+    /// What the server wants to see before it answers.
+    pub access: Access,
     /// The project's committed id.
     pub project: String,
     /// The model's name in this project.
@@ -46,18 +49,25 @@ pub struct Entry {
     pub key: String,
 }
 
+/// How a path leads to a key of an entry.
+type Path = &'static [&'static str];
+
 impl Entry {
     /// Our keys, the only ones that are ever written: path and value.
-    pub(crate) fn fields(&self) -> [(&'static [&'static str], String); 7] {
-        [
+    pub(crate) fn fields(&self) -> Vec<(Path, String)> {
+        let mut fields: Vec<(Path, String)> = vec![
             (&["model_name"], self.alias.clone()),
             (&["litellm_params", "model"], format!("openai/{}", self.served_name)),
             (&["litellm_params", "api_base"], self.api_base.clone()),
-            (&["litellm_params", "api_key"], self.api_key.clone()),
+            (&["litellm_params", "api_key"], self.access.api_key.clone()),
+        ];
+        fields.extend(self.access.headers());
+        fields.extend::<[(Path, String); 3]>([
             (&["model_info", "goatbuild", "project"], self.project.clone()),
             (&["model_info", "goatbuild", "model"], self.model.clone()),
             (&["model_info", "goatbuild", "key"], self.key.clone()),
-        ]
+        ]);
+        fields
     }
 }
 

@@ -8,6 +8,7 @@ use super::error::GatewayError;
 use super::keys;
 use super::splice::{Splices, Want, block, block_item, flow, line_start, next_line};
 use super::tree::{Id, Kind, skip_properties};
+use super::unset;
 use super::verify::Intent;
 
 /// Turns an intent into replacements.
@@ -17,7 +18,10 @@ pub(super) fn plan(
     splices: &mut Splices,
 ) -> Result<(), GatewayError> {
     for (index, entry) in &intent.set {
-        keys::put(document, document.entries[*index].node, &wanted(entry), splices)?;
+        let node = document.entries[*index].node;
+        keys::put(document, node, &wanted(entry), splices)?;
+        let unwanted: Vec<_> = entry.access.unwanted().collect();
+        unset::take(document, node, &unset::present(document, node, &unwanted), splices)?;
     }
     if intent.removed.is_empty() && intent.appended.is_empty() {
         return Ok(());

@@ -1,5 +1,6 @@
 //! Documents that people really write, and worse ones: what an edit makes of each, byte for byte.
 
+mod access;
 mod diagnostics;
 mod files;
 mod properties;
@@ -11,7 +12,7 @@ fn entry() -> Entry {
         alias: "tiny-local".into(),
         served_name: "tiny".into(),
         api_base: "http://127.0.0.1:8000/v1".into(),
-        api_key: "none".into(),
+        access: Access::open(),
         project: "goat-1".into(),
         model: "tiny".into(),
         key: "gb1-00".into(),
@@ -300,7 +301,8 @@ fn strings_that_yaml_would_read_as_something_else_are_quoted() {
         "\u{85}\u{2028}",
     ] {
         for text in ["", "model_list: [{model_name: x}]\n", "model_list:\n- model_name: ''\n"] {
-            let wanted = Entry { alias: odd.into(), api_key: odd.into(), ..entry() };
+            let access = Access { api_key: odd.into(), ..Access::open() };
+            let wanted = Entry { alias: odd.into(), access, ..entry() };
             let wanted = if odd.is_empty() { entry() } else { wanted };
             let after = upsert(&parse(text), &wanted, false).unwrap();
             assert!(observe(&parse(&after), &wanted).is_current(), "{after}");

@@ -5,6 +5,7 @@ use std::collections::BTreeSet;
 use serde_yaml_ng::{Mapping, Value};
 
 use super::Entry;
+use super::access::is_reference;
 use super::error::{GatewayError, Place};
 
 /// What an edit was meant to do to the list, by index before the edit.
@@ -86,7 +87,24 @@ fn set(value: &mut Value, entry: &Entry) -> Option<()> {
         })?;
         mapping(parent)?.insert((*last).into(), text.into());
     }
+    for path in entry.access.unwanted() {
+        unset(value, path);
+    }
     Some(())
+}
+
+/// Takes a key away, and the mapping around it when that is empty then.
+fn unset(value: &mut Value, path: &[&str]) {
+    let [parents @ .., outer, last] = path else { return };
+    let above = parents.iter().try_fold(value, |value, key| value.get_mut(*key));
+    let Some(above) = above.and_then(Value::as_mapping_mut) else { return };
+    let Some(inner) = above.get_mut(*outer).and_then(Value::as_mapping_mut) else { return };
+    if inner.get(*last).and_then(Value::as_str).is_some_and(is_reference) {
+        inner.remove(*last);
+        if inner.is_empty() {
+            above.remove(*outer);
+        }
+    }
 }
 
 fn mapping(value: &mut Value) -> Option<&mut Mapping> {

@@ -53,7 +53,7 @@ pub(super) async fn settle(
     };
     let old = previous.as_ref().and_then(|locked| locked.debian.as_ref());
     let debian = debian::resolve(
-        &workspace.fetcher,
+        &workspace.fetcher.telling(reporter),
         &workspace.mirrors(),
         &wanted,
         old.filter(|_| !renew),

@@ -40,7 +40,7 @@ pub(super) async fn settle(
     }
     reporter
         .message(format!("{}: reading what {} {} takes", image.name, wheel.name, wheel.version));
-    match read(workspace, wheel).await {
+    match read(workspace, wheel, reporter).await {
         Ok(Some(engine)) => workspace.change_lock(|lock| {
             lock.engines.insert(wheel.filename.clone(), engine);
         }),
@@ -62,9 +62,11 @@ pub(super) async fn settle(
 async fn read(
     workspace: &Workspace,
     wheel: &LockedWheel,
+    reporter: &Reporter,
 ) -> Result<Option<LockedEngine>, FetchError> {
-    let fetched = workspace.root.join("cache/wheels").join(format!("{}.whl", wheel.sha256));
-    let Some(mut reader) = WheelReader::open(&workspace.fetcher, wheel, &fetched).await? else {
+    let here = workspace.root.join("cache/wheels").join(format!("{}.whl", wheel.sha256));
+    let fetcher = workspace.fetcher.telling(reporter);
+    let Some(mut reader) = WheelReader::open(&fetcher, wheel, &here).await? else {
         return Ok(None);
     };
     let mut files = BTreeMap::new();

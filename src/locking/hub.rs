@@ -57,7 +57,7 @@ pub(super) async fn settle(
     }
     let (mut failed, mut unreached) = (None, None);
     if !wanted.is_empty() {
-        let hub = &workspace.hub()?;
+        let hub = &workspace.hub()?.telling(reporter);
         let hub = &if options.lenient { hub.hasty() } else { hub.clone() };
         let known = &known;
         let ask = |(name, source, renew): (&String, &HubSource, bool)| {

@@ -78,6 +78,23 @@ pub enum LockingError {
         /// What is missing.
         what: String,
     },
+    /// The wheels of an image are not locked, and what locks them may not be fetched.
+    #[error(
+        "images/{image}.pylock.toml {}, and --offline forbids to lock anew: there is no uv here to do it with",
+        if *is_there { "does not answer what the image asks for" } else { "is missing" }
+    )]
+    #[diagnostic(
+        code(goatbuild::lock::offline),
+        help("run `goatbuild lock` without --offline; it fetches uv {uv} where none is installed")
+    )]
+    OfflineWheels {
+        /// The image.
+        image: String,
+        /// Whether there is a file, for other requirements.
+        is_there: bool,
+        /// The version that would be fetched.
+        uv: &'static str,
+    },
     /// The base has no Python.
     #[error("the base of image {image} has no Python")]
     #[diagnostic(code(goatbuild::lock::no_python))]

@@ -57,16 +57,16 @@ pub(super) async fn settle(
         let what = format!("the base of image {}", image.name);
         return Err(LockingError::Locked { what }.into());
     }
-    let (runtime, base) = if let Some(runtime) = known {
-        (runtime, None)
+    let (runtime, base, is_news) = if let Some(runtime) = known {
+        (runtime, previous.as_ref().and_then(|locked| same(&origin, locked)), false)
     } else {
         reporter.message(format!("{}: looking at {origin}", image.name));
-        let puller = workspace.puller(origin.clone(), image.architecture)?;
+        let puller = workspace.puller(origin.clone(), image.architecture, reporter)?;
         let resolved = puller.resolve(reporter).await?;
         let (runtime, found) = look(image, &puller, &resolved, reporter).await?;
-        (runtime, Some(locked_base(&origin, &resolved, found)))
+        (runtime, Some(locked_base(&origin, &resolved, found)), true)
     };
-    if let Some(base) = &base {
+    if let Some(base) = base.as_ref().filter(|_| is_news) {
         let before = previous.as_ref().and_then(|locked| locked.base.as_ref());
         let old = before.filter(|old| old.digest != base.digest);
         let old = old.map(|old| format!("{} → ", short(&old.digest))).unwrap_or_default();
@@ -179,6 +179,16 @@ fn locked_base(origin: &Origin, resolved: &Resolved, content: Option<Content>) -
             })
             .collect(),
     }
+}
+
+/// What was known of the base that is pinned now: a tag's image, by the digest that it had.
+fn same(origin: &Origin, locked: &LockedImage) -> Option<LockedBase> {
+    let known = locked.base.as_ref()?;
+    let pinned = origin.pinned()?;
+    let is_same = known.digest == pinned || known.index.as_deref() == Some(pinned);
+    // Nobody looks at a base whose own Python is used.
+    let base = LockedBase { reference: origin.to_string(), python: None, ..known.clone() };
+    is_same.then_some(base)
 }
 
 /// As much of a digest as tells it from others.

@@ -6,7 +6,7 @@ use super::{Changes, LockOptions, LockingError, Renew};
 use crate::event::Reporter;
 use crate::lock::pylock::{Pylock, PylockError, PythonRequest};
 use crate::platform::Runtime;
-use crate::python::{self, Upgrade};
+use crate::python::{self, PythonError, Upgrade};
 use crate::spec::{Image, ImageName};
 use crate::step::StepError;
 use crate::workspace::{LockedParts, Workspace, unreadable, write};
@@ -56,11 +56,21 @@ pub(super) async fn settle(
             }
             reporter.message(format!("{}: choosing wheels", image.name));
             let tools = workspace.root.join("cache/tools");
-            let uv = python::ensure_uv(&workspace.fetcher, &tools, reporter).await?;
+            let fetcher = workspace.fetcher.telling(reporter);
+            let uv = python::ensure_uv(&fetcher, &tools, reporter).await;
+            let uv = uv.map_err(|error| match error {
+                PythonError::UvOffline { version } => {
+                    StepError::from(LockingError::OfflineWheels {
+                        image: image.name.to_string(),
+                        is_there: found.is_some(),
+                        uv: version,
+                    })
+                }
+                other => other.into(),
+            })?;
             let before = found.as_ref().map(|(text, _)| text.as_str());
             let work = workspace.root.join("cache/tmp");
-            let lock =
-                python::resolve(&uv, &workspace.fetcher, &request, before, &upgrade, &work).await?;
+            let lock = python::resolve(&uv, &fetcher, &request, before, &upgrade, &work).await?;
             write(&pylock_path(workspace, &image.name), lock.render().as_bytes())?;
             let versions = |lock: &Pylock| {
                 let pinned = lock.packages.iter();

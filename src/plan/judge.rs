@@ -165,11 +165,14 @@ fn certain(
                 .map(|change| Reason::change(ReasonKind::Drift, change.clone()))
                 .collect(),
         )),
-        Observation::Foreign { owner, adoptable: true } if wishes.adopts(step) => {
+        Observation::Foreign { owner, adoptable: true, .. } if wishes.adopts(step) => {
             Some(Verdict::Run(vec![Reason::about(ReasonKind::Adopted, owner)]))
         }
-        Observation::Foreign { owner, .. } => {
+        Observation::Foreign { owner, ours: false, .. } => {
             Some(Verdict::Conflict(Reason::about(ReasonKind::Foreign, owner)))
+        }
+        Observation::Foreign { owner, ours: true, .. } => {
+            Some(Verdict::Conflict(Reason::about(ReasonKind::OtherEnvironment, owner)))
         }
         Observation::Unobserved(_) | Observation::Present { .. } | Observation::Held { .. } => None,
     }

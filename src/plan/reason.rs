@@ -60,6 +60,8 @@ pub enum ReasonKind {
     Absent,
     /// It belongs to somebody else.
     Foreign,
+    /// It belongs to another environment of this project.
+    OtherEnvironment,
     /// Its place could not be looked at, so nobody knows whether it stands.
     Unobserved,
     /// What it is about is not in the lock.

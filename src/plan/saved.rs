@@ -19,6 +19,9 @@ use crate::step::{Class, Edge, Facts, Input, Observation, Step, StepId, Wanted};
 
 pub use moved::Moved;
 
+/// How a file begins that this version wrote.
+const HEAD: &str = "{\n  \"goatbuild_plan\": ";
+
 /// The format that this version reads and writes.
 const VERSION: u32 = 1;
 
@@ -37,12 +40,12 @@ pub enum PlanFileError {
         /// What is wrong, and where.
         message: String,
     },
-    /// It is JSON of another kind.
-    #[error("{path} is not a saved plan")]
+    /// It is something else.
+    #[error("{path} is no saved plan")]
     #[diagnostic(
         code(goatbuild::plan_file::other),
         help(
-            "`goatbuild plan -o {path}` saves one; what `plan --json` prints is for programs to read"
+            "`goatbuild plan -o NAME.plan` saves one; what `plan --json` prints is for programs to read"
         )
     )]
     Other {
@@ -225,11 +228,23 @@ impl SavedPlan {
         blake3::hash(&bytes).to_hex().to_string()
     }
 
+    /// Whether a text begins like a saved plan, be it whole or not.
+    pub fn begins(head: &str) -> bool {
+        let key = head.strip_prefix('{').map(str::trim_start);
+        key.is_some_and(|key| key.starts_with("\"goatbuild_plan\""))
+    }
+
     /// Reads the bytes of a file. `path` is for errors.
     pub fn parse(path: &str, bytes: &[u8]) -> Result<Self, PlanFileError> {
         let path = || path.to_owned();
-        let value: serde_json::Value = serde_json::from_slice(bytes)
-            .map_err(|error| PlanFileError::Syntax { path: path(), message: error.to_string() })?;
+        let value: serde_json::Value = serde_json::from_slice(bytes).map_err(|error| {
+            let head = String::from_utf8_lossy(&bytes[..bytes.len().min(64)]);
+            if bytes.is_empty() || Self::begins(&head) || HEAD.starts_with(&*head) {
+                PlanFileError::Syntax { path: path(), message: error.to_string() }
+            } else {
+                PlanFileError::Other { path: path() }
+            }
+        })?;
         match value.get("goatbuild_plan") {
             None => return Err(PlanFileError::Other { path: path() }),
             Some(version) if *version != VERSION => {

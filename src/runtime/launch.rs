@@ -197,6 +197,9 @@ fn command(launch: &Launch, supervisor: &Path) -> Command {
     let mut command = Command::new(std::path::absolute(supervisor).unwrap_or_default());
     command
         .args([SUBCOMMAND, "start", &launch.id])
+        // It needs nothing of it, and stays for as long as it serves: with the user's tokens, /proc
+        // would show them for that long.
+        .env_clear()
         .current_dir("/")
         .stdin(Stdio::piped())
         .stdout(Stdio::piped());

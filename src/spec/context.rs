@@ -69,6 +69,12 @@ impl Context {
         self.errors.borrow_mut().push(SpecError::new(problem, spot.place()));
     }
 
+    /// Takes back that a field is missing.
+    pub(super) fn forget_missing(&self, path: &str) {
+        let is_it = |error: &SpecError| matches!(&error.problem, Problem::MissingField { field, .. } if field == path);
+        self.errors.borrow_mut().retain(|error| !is_it(error));
+    }
+
     pub(super) fn push(&self, error: SpecError) {
         self.errors.borrow_mut().push(error);
     }

@@ -8,7 +8,8 @@ use super::source::Place;
 /// One value that counts.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Effective {
-    /// The field, such as `serve.max-inputs`; the image's fields start with `image:`.
+    /// The field, such as `serve.max-inputs`; the image's fields start with `image:`, the project's
+    /// with `project:`.
     pub field: String,
     /// The value as one line of TOML.
     pub value: String,

@@ -59,7 +59,9 @@ fn version<'a>(root: &mut Table<'a, '_>, key: &'a str, expected: &str) -> Option
 
 /// The base's C library as stated; Debian packages say themselves what theirs is.
 fn glibc(root: &mut Table<'_, '_>, base: Option<&Base>) -> Option<MajorMinor> {
-    if let (Some(Base::Debian { .. }), Some(text)) = (base, root.string("glibc")) {
+    if matches!(base, Some(Base::Debian { .. }))
+        && let Some(text) = root.string("glibc")
+    {
         let expected = "no `glibc` beside Debian packages, which have their own";
         root.bad("glibc", &quoted(text.value), expected, &text.spot);
     }

@@ -4,6 +4,7 @@
 //! file. [`read`] does all of it; [`Shared`], [`read_model`], [`read_image`] and [`assemble`] are
 //! its parts, for who reads specs in parallel.
 
+mod auth;
 mod context;
 mod effective;
 mod flags;
@@ -22,11 +23,14 @@ mod source;
 mod table;
 mod value;
 
+pub use auth::*;
 pub use effective::*;
 pub use model::*;
+pub use model_file::is_source;
 pub use name::*;
 pub use patterns::*;
 pub use problem::*;
+pub use project_file::known_gpus;
 pub use read::*;
 pub use reference::*;
 pub use schema::Document;

@@ -6,6 +6,7 @@ use std::path::PathBuf;
 use std::sync::Arc;
 use std::time::Duration;
 
+use super::auth::{Auth, ProxyToken};
 use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
 use super::patterns::FilePatterns;
 use super::reference::{ImageReference, LayoutReference};
@@ -30,6 +31,9 @@ pub struct Project {
     pub volumes: BTreeMap<VolumeName, Volume>,
     /// Every GPU that may be asked for: the built-in ones and the project's own.
     pub gpus: BTreeMap<String, Gpu>,
+    /// How often each secret was replaced, by its name at the target; those that never were are not
+    /// here.
+    pub secrets: BTreeMap<String, u32>,
     /// Registries, as `host:port`, that are spoken to without TLS; loopback always is.
     pub plain_http: Vec<String>,
     /// The gateway, if the project has one.
@@ -90,6 +94,12 @@ pub struct ModalTarget {
     pub registry: Option<String>,
     /// The Modal secret that holds the registry's user name and password.
     pub registry_secret: Option<String>,
+    /// The variables that hold a proxy token.
+    pub proxy_token: ProxyToken,
+    /// The Modal secret that holds the key of models; there when a model asks for one.
+    pub api_key_secret: Option<String>,
+    /// The variable that holds the key, in that secret and wherever requests are made.
+    pub api_key_variable: String,
 }
 
 /// Who builds an image that is served on Modal.
@@ -368,6 +378,8 @@ pub struct Serve {
     pub port: Option<Located<u16>>,
     /// What requests call the model; its name when not given.
     pub served_name: String,
+    /// Who may ask it.
+    pub auth: Auth,
     /// How many requests one replica takes at once; at least 1.
     pub max_inputs: u32,
     /// How long an idle replica stays.

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::time::Duration;
 
+use super::auth::auth;
 use super::context::{Spot, Text};
 use super::model::{
     CommandEngine, Draft, Engine, EngineName, GatewayEntry, Hardware, HubSource, Model,
@@ -61,7 +62,7 @@ pub(super) fn model(
         root.context.report(problem, &root.spot);
     }
     let fallback = name.as_ref().map_or("", ModelName::as_str);
-    let serve = serve(root.table("serve"), fallback);
+    let serve = serve(root.table("serve"), fallback, target, shared);
     let gateway = gateway(root.table("gateway"), fallback, shared.alias_suffix());
     let file = Located { value: (), place: root.spot.place() };
     root.finish();
@@ -125,6 +126,15 @@ fn image(root: &mut Table<'_, '_>, shared: &Shared<'_>) -> Option<Located<ImageN
             root.context.report(problem, &text.spot);
             None
         }
+    }
+}
+
+/// Whether a text can be the `source` of weights.
+pub fn is_source(text: &str) -> bool {
+    match text.split_once(':') {
+        Some(("hf", repository)) => is_repository(repository),
+        Some(("path", path)) => inside(path).is_some(),
+        _ => false,
     }
 }
 
@@ -321,12 +331,18 @@ fn engine(mut table: Table<'_, '_>) -> Option<Engine> {
     Some(Engine { name, flags: BTreeMap::new(), command })
 }
 
-fn serve(mut table: Table<'_, '_>, name: &str) -> Option<Serve> {
+fn serve(
+    mut table: Table<'_, '_>,
+    name: &str,
+    target: TargetKind,
+    shared: &Shared<'_>,
+) -> Option<Serve> {
     let port = table.integer("port", 1..65536);
     let port = port.and_then(|(port, spot)| {
         Some(Located { value: u16::try_from(port).ok()?, place: spot.place() })
     });
     let served_name = word(&mut table, "served-name", name);
+    let auth = auth(&mut table, target, shared);
     let max_inputs = table.integer("max-inputs", 1..100_001);
     if !table.has("max-inputs") {
         table.built_in("max-inputs", || "32".to_owned());
@@ -350,6 +366,7 @@ fn serve(mut table: Table<'_, '_>, name: &str) -> Option<Serve> {
     Some(Serve {
         port,
         served_name: served_name?.value,
+        auth,
         max_inputs: max_inputs.and_then(|(number, _)| u32::try_from(number).ok()).unwrap_or(32),
         scaledown_window,
         timeout,

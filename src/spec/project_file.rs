@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
+use super::auth::{API_KEY, generations, proxy_token, variable};
 use super::context::Text;
 use super::image_file::BUILDERS;
 use super::model::{Gpu, LiteLlm, LocalRuntime, LocalTarget, ModalTarget, Targets, Volume};
@@ -34,6 +35,11 @@ pub(super) const GPUS: [(&str, f64, f64); 14] = [
     ("B200+", 180.0, 6.25),
 ];
 
+/// The GPUs that need no project, by name.
+pub fn known_gpus() -> Vec<String> {
+    GPUS.iter().map(|(name, ..)| (*name).to_owned()).collect()
+}
+
 /// Volumes that every project has, with where an image sees them.
 pub(super) const VOLUMES: [(&str, &str); 3] = [
     ("model-cache", "/root/.cache/huggingface"),
@@ -49,6 +55,7 @@ pub(super) struct Settings {
     pub(super) targets: Targets,
     pub(super) volumes: BTreeMap<VolumeName, Volume>,
     pub(super) gpus: BTreeMap<String, Gpu>,
+    pub(super) secrets: BTreeMap<String, u32>,
     pub(super) plain_http: Vec<String>,
     pub(super) gateway: Option<LiteLlm>,
 }
@@ -61,34 +68,50 @@ pub(super) fn settings<'a>(
     let mut target = root.table("target");
     let mut volumes = root.table("volumes");
     let mut gateway = root.table("gateway");
+    let mut prefix = None;
+    let mut secrets = root.table("secrets");
     if let Some(environment) = environment {
+        // The id is the project's in all of them.
+        let mut project = environment.table("project");
+        prefix = app_prefix(&mut project);
+        project.finish();
         target = environment.table("target").over(target);
         volumes = environment.table("volumes").over(volumes);
         gateway = environment.table("gateway").over(gateway);
+        secrets = environment.table("secrets").over(secrets);
     }
     let mut project = root.table("project");
     let id = project_id(&mut project);
-    let prefix = project.string("app-prefix").filter(|text| {
-        let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
-        let is_prefix = text.value.bytes().all(inner) && !text.value.starts_with('-');
-        if !is_prefix || text.value.len() > 40 {
-            let expected = "at most 40 lowercase letters, digits and `-`";
-            project.bad("app-prefix", &quoted(text.value), expected, &text.spot);
-        }
-        is_prefix
-    });
-    let app_prefix = match (prefix, &id) {
+    let own = app_prefix(&mut project);
+    let app_prefix = match (prefix.or(own), &id) {
         (Some(prefix), _) => prefix.value.to_owned(),
-        (None, Some(id)) => format!("{id}-"),
+        (None, Some(id)) => {
+            let made = format!("{id}-");
+            project.built_in("app-prefix", || quoted(&made));
+            made
+        }
         (None, None) => String::new(),
     };
     project.finish();
     let volumes = read_volumes(volumes, id.as_ref().map_or("", ProjectId::as_str));
-    let targets = targets(target);
+    let (targets, named) = targets(target);
+    let secrets = generations(secrets, &named);
     let gateway = read_gateway(gateway);
     let plain_http = plain_http(root.table("registries"));
     let gpus = gpus(root.table("gpu"));
-    Settings { id, app_prefix, targets, volumes, gpus, plain_http, gateway }
+    Settings { id, app_prefix, targets, volumes, gpus, secrets, plain_http, gateway }
+}
+
+/// What stands before the names of apps, when it is said.
+fn app_prefix<'a>(project: &mut Table<'a, '_>) -> Option<Text<'a>> {
+    let text = project.string("app-prefix")?;
+    let inner = |byte: u8| byte.is_ascii_lowercase() || byte.is_ascii_digit() || byte == b'-';
+    let is_prefix = text.value.bytes().all(inner) && !text.value.starts_with('-');
+    if !is_prefix || text.value.len() > 40 {
+        let expected = "at most 40 lowercase letters, digits and `-`";
+        project.bad("app-prefix", &quoted(text.value), expected, &text.spot);
+    }
+    is_prefix.then_some(text)
 }
 
 /// Registries without TLS, as `host` or `host:port`.
@@ -121,9 +144,20 @@ fn project_id(project: &mut Table<'_, '_>) -> Option<ProjectId> {
     }
 }
 
-fn targets(mut table: Table<'_, '_>) -> Targets {
+/// Also gives the secrets that are named, in any layer.
+fn targets(mut table: Table<'_, '_>) -> (Targets, Vec<String>) {
+    const ENVIRONMENT: &str = "main";
     let mut modal = table.table("modal");
-    let environment = modal.string("environment").map_or("main", |text| text.value).to_owned();
+    let named = ["hf-secret", "registry-secret", "api-key-secret"]
+        .iter()
+        .flat_map(|key| modal.every(key).collect::<Vec<_>>())
+        .filter_map(|found| found.value.get_ref().as_str().map(str::to_owned))
+        .collect();
+    let environment = modal.string("environment");
+    if environment.is_none() {
+        modal.built_in("environment", || quoted(ENVIRONMENT));
+    }
+    let environment = environment.map_or(ENVIRONMENT, |text| text.value).to_owned();
     let target = ModalTarget {
         environment,
         workspace: modal.string("workspace").map(|text| text.value.to_owned()),
@@ -131,6 +165,9 @@ fn targets(mut table: Table<'_, '_>) -> Targets {
         hf_secret: modal.string("hf-secret").map(|text| text.value.to_owned()),
         registry: modal.string("registry").map(|text| text.value.to_owned()),
         registry_secret: modal.string("registry-secret").map(|text| text.value.to_owned()),
+        proxy_token: proxy_token(modal.table("proxy-token")),
+        api_key_secret: modal.string("api-key-secret").map(|text| text.value.to_owned()),
+        api_key_variable: variable(&mut modal, "api-key-variable", API_KEY),
     };
     let is_present = modal.is_present();
     modal.finish();
@@ -144,7 +181,7 @@ fn targets(mut table: Table<'_, '_>) -> Targets {
     let runtime = local.choice("runtime", &runtimes);
     local.finish();
     table.finish();
-    Targets { modal: is_present.then_some(target), local: LocalTarget { runtime } }
+    (Targets { modal: is_present.then_some(target), local: LocalTarget { runtime } }, named)
 }
 
 fn read_volumes(mut table: Table<'_, '_>, id: &str) -> BTreeMap<VolumeName, Volume> {
@@ -170,7 +207,15 @@ fn read_volumes(mut table: Table<'_, '_>, id: &str) -> BTreeMap<VolumeName, Volu
         let built_in = VOLUMES.iter().find(|(name, _)| *name == key).map(|(_, mount)| *mount);
         let mut volume = table.table(key);
         let own = volume.string("name").map(|text| text.value.to_owned());
+        let own = own.unwrap_or_else(|| {
+            let made = format!("{id}-{key}");
+            volume.built_in("name", || quoted(&made));
+            made
+        });
         let mount = volume.string("mount");
+        if let (None, Some(built_in)) = (&mount, built_in) {
+            volume.built_in("mount", || quoted(built_in));
+        }
         if mount.is_none() && built_in.is_none() && !volume.has("mount") {
             volume.missing("mount", "mount = \"/data\"");
         }
@@ -189,7 +234,6 @@ fn read_volumes(mut table: Table<'_, '_>, id: &str) -> BTreeMap<VolumeName, Volu
         } else {
             mounts.insert(mount.to_owned(), (key, place));
         }
-        let own = own.unwrap_or_else(|| format!("{id}-{key}"));
         volumes.insert(name, Volume { name: own, mount: mount.to_owned() });
     }
     volumes

@@ -8,7 +8,7 @@ use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
 use super::context::{Context, Layer, Rank, Spot};
-use super::effective::Effective;
+use super::effective::{Effective, Origin};
 use super::model::{Image, Model, Project, Sources, State, TargetKind};
 use super::name::{EnvironmentName, ImageName, ModelName, NotAName};
 use super::problem::{Problem, SpecError, SpecErrors, nearest};
@@ -90,6 +90,12 @@ impl<'a> Shared<'a> {
 
     pub(super) fn has_modal(&self) -> bool {
         self.settings.targets.modal.is_some() || self.tree.is_none()
+    }
+
+    /// Whether it is said which Modal secret holds a key.
+    pub(super) fn has_api_key(&self) -> bool {
+        let modal = self.settings.targets.modal.as_ref();
+        modal.is_none_or(|modal| modal.api_key_secret.is_some())
     }
 
     /// What aliases end in, when the project has a gateway.
@@ -252,7 +258,8 @@ pub fn assemble(
     SpecErrors::collect(errors)?;
     let (models, absent) =
         models_by_name.into_iter().partition(|(_, model)| model.state == State::Present);
-    let Settings { id, app_prefix, targets, volumes, gpus, plain_http, gateway } = shared.settings;
+    let Settings { id, app_prefix, targets, volumes, gpus, secrets, plain_http, gateway } =
+        shared.settings;
     Ok(Project {
         id: id.unwrap_or_else(|| panic!("BUG: a project without id and without mistakes")),
         app_prefix,
@@ -261,6 +268,7 @@ pub fn assemble(
         targets,
         volumes,
         gpus,
+        secrets,
         plain_http,
         gateway,
         models,
@@ -286,6 +294,9 @@ pub fn effective(
     let read = model_with(spec, &shared, &context);
     let (errors, mut values) = context.finish();
     SpecErrors::collect(errors)?;
+    if let Some(model) = &read {
+        values.append(&mut of_project(&shared, model));
+    }
     let image = read.map(|model| model.image.value);
     let file =
         sources.images.iter().find(|file| stem(file) == image.as_ref().map(ImageName::as_str));
@@ -297,6 +308,49 @@ pub fn effective(
         values.append(&mut image_values);
     }
     Ok(Some(values))
+}
+
+/// What `goatbuild.toml` decides of a model: its app, its target, its GPU's price, the volumes.
+fn of_project(shared: &Shared<'_>, model: &Model) -> Vec<Effective> {
+    let Some(tree) = &shared.tree else { return Vec::new() };
+    let context = Context::traced();
+    let own = Layer { table: tree.get_ref(), file: &shared.file, rank: Rank::Own };
+    let mut root = Table::new(&context, "", vec![own], Spot { file: &shared.file, span: 0..0 });
+    let mut environments = root.table("environment");
+    let chosen = shared.environment.as_ref().map(EnvironmentName::as_str);
+    let name = environments.other_keys().into_iter().find(|name| Some(name.value) == chosen);
+    let mut environment = name.map(|name| environments.table(name.value));
+    let settings = settings(&mut root, environment.as_mut());
+    let (_, values) = context.finish();
+    let gpu = model.hardware.as_ref().map(|hardware| hardware.gpu.as_str());
+    let mut wanted = vec![format!("target.{}.", model.target), "volumes.".to_owned()];
+    wanted.extend(gpu.map(|gpu| format!("gpu.{}.", value::key_text(gpu))));
+    let mut kept = Vec::new();
+    if model.target == TargetKind::Modal {
+        let prefix = values.iter().find(|value| value.field == "project.app-prefix");
+        kept.extend(prefix.map(|prefix| Effective {
+            field: "project:app".to_owned(),
+            value: value::quoted(&format!("{}{}", settings.app_prefix, model.name)),
+            origin: prefix.origin.clone(),
+        }));
+    }
+    let of_model = |value: &Effective| wanted.iter().any(|start| value.field.starts_with(start));
+    kept.extend(
+        values
+            .into_iter()
+            .filter(of_model)
+            .map(|value| Effective { field: format!("project:{}", value.field), ..value }),
+    );
+    if let Some((name, gpu)) = gpu.and_then(|name| Some((name, settings.gpus.get(name)?))) {
+        for (key, number) in [("vram-gib", gpu.vram_gib), ("usd-per-hour", gpu.usd_per_hour)] {
+            let field = format!("project:gpu.{}.{key}", value::key_text(name));
+            if !kept.iter().any(|value| value.field == field) {
+                let value = number.to_string();
+                kept.push(Effective { field, value, origin: Origin::BuiltIn });
+            }
+        }
+    }
+    kept
 }
 
 /// The environments that `goatbuild.toml` has; none when it can't be read.

@@ -352,9 +352,14 @@ impl<'a, 'c> Table<'a, 'c> {
     /// Reports every key that nothing asked for.
     pub(super) fn finish(self) {
         for key in self.other_keys() {
+            let near = nearest(key.value, self.asked.iter().copied());
+            if let Some(near) = near {
+                // It is there, under a name that was meant to be that.
+                self.context.forget_missing(&self.field(near));
+            }
             let problem = Problem::UnknownField {
                 field: self.field(key.value),
-                nearest: nearest(key.value, self.asked.iter().copied()).map(str::to_owned),
+                nearest: near.map(str::to_owned),
                 known: self.asked.iter().map(|key| (*key).to_owned()).collect(),
             };
             self.context.report(problem, &key.spot);

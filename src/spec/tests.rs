@@ -108,6 +108,11 @@ fn spec_mistakes(lines: &str) -> String {
     mistakes(&sources(PROJECT, &[("tiny", &format!("{LOCAL}{lines}"))]))
 }
 
+/// The mistakes of a local model that says this.
+fn spec_mistakes_of(text: &str) -> String {
+    mistakes(&sources(PROJECT, &[("tiny", text)]))
+}
+
 #[test]
 fn a_whole_project_is_read() {
     let project = read(&sources(PROJECT, &[("gpt-oss-20b", SPEC)]), None).expect("reads");
@@ -126,6 +131,13 @@ fn a_whole_project_is_read() {
     let volume = |name: &str| project.volumes[name].name.as_str();
     assert_eq!(volume("model-cache"), "goat-model-cache");
     assert_eq!(volume("vllm-cache"), "goat-7f3a91-vllm-cache");
+}
+
+#[test]
+fn a_field_under_a_name_that_is_nearly_its_own_is_one_mistake() {
+    let text = spec_mistakes_of(&LOCAL.replace("image =", "imge ="));
+    assert_eq!(text.matches("goatbuild::spec::").count(), 1, "{text}");
+    assert!(text.contains("`imge`") && text.contains("`image`"), "{text}");
 }
 
 #[test]
@@ -182,6 +194,22 @@ fn an_environment_overrides_targets_and_hardware() {
     assert_eq!(modal.workspace.as_deref(), Some("phare"));
     let hardware = project.models["gpt-oss-20b"].hardware.as_ref().expect("is there");
     assert_eq!((hardware.gpu.as_str(), hardware.count), ("H100", 2));
+}
+
+#[test]
+fn an_environment_has_an_app_prefix_of_its_own_and_never_an_id() {
+    let with = |field: &str| {
+        let text = format!("{PROJECT}[environment.staging.project]\n{field}\n");
+        read(&sources(&text, &[("gpt-oss-20b", SPEC)]), Some(&staging()))
+    };
+    let project = with("app-prefix = \"goat-staging-\"").expect("reads");
+    assert_eq!(
+        (project.app_prefix.as_str(), project.id.as_str()),
+        ("goat-staging-", "goat-7f3a91")
+    );
+    let text = rendered(&with("id = \"goat-000000\"").expect_err("an id"));
+    assert!(text.contains("environment.staging.project.id"), "{text}");
+    assert!(with("app-prefix = \"-\"").is_err());
 }
 
 #[test]
@@ -259,6 +287,34 @@ fn missing_fields_come_with_an_example() {
 fn a_model_on_modal_needs_the_target() {
     let project = "project.id = \"a\"\n";
     insta::assert_snapshot!(mistakes(&sources(project, &[("gpt-oss-20b", SPEC)])));
+}
+
+#[test]
+fn protection_is_for_modal_and_a_key_has_a_secret() {
+    let key = format!("{SPEC}auth = \"api-key\"\n");
+    let project = format!("{PROJECT}[secrets]\ngoat-hf-tokn = {{ generation = 0 }}\n");
+    insta::assert_snapshot!(mistakes(&sources(&project, &[("gpt-oss-20b", &key)])));
+    let local = spec_mistakes("[serve]\nauth = \"proxy\"\n");
+    assert!(local.contains("only \"none\" for a model on this machine"), "{local}");
+    let variable = "[target.modal]\napi-key-variable = \"GOAT KEY\"\nproxy-token.key = \"1\"\n";
+    let project = format!("project.id = \"a\"\n{variable}");
+    let wrong = mistakes(&sources(&project, &[]));
+    assert!(wrong.contains("api-key-variable") && wrong.contains("proxy-token.key"), "{wrong}");
+}
+
+#[test]
+fn defaults_protect_the_models_that_they_can() {
+    let project = PROJECT.replace("serve = { max", "serve = { auth = \"api-key\", max");
+    let project = project.replace("[volumes]", "api-key-secret = \"goat-key\"\n[volumes]");
+    let project = format!("{project}[secrets]\ngoat-key = {{ generation = 3 }}\n");
+    let local = SPEC.replace("target = \"modal\"", "");
+    let sources = sources(&project, &[("gpt-oss-20b", SPEC), ("tiny", &local)]);
+    let project = read(&sources, None).unwrap();
+    let auth = |name: &str| {
+        project.models.values().find(|it| it.name.as_str() == name).unwrap().serve.auth
+    };
+    assert_eq!((auth("gpt-oss-20b"), auth("tiny")), (Auth::ApiKey, Auth::Open));
+    assert_eq!(project.secrets["goat-key"], 3);
 }
 
 #[test]

@@ -60,7 +60,7 @@ impl Step for Base {
         task.reporter.message(format!("fetching {} packages", self.locked.packages.len()));
         let mirrors = workspace.mirrors();
         let debs = debian::fetch_packages(
-            &workspace.fetcher,
+            &workspace.fetcher.telling(&task.reporter),
             &mirrors,
             &self.locked,
             &into,

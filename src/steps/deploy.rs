@@ -17,7 +17,7 @@ use crate::targets::{self, Deployment, Snapshot, Target};
 use crate::workspace::SharedWorkspace;
 
 /// Raise when the same settings come to mean another deployment.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// What deploying and warming up a model share.
 #[derive(Clone)]

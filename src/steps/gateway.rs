@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use crate::fingerprint::{Fingerprint, Key};
 use crate::gateway::{Gateway, facts, gateway_id};
-use crate::litellm::Entry;
+use crate::litellm::{Access, Entry};
 use crate::spec::Model;
 use crate::step::{
     Edge, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
@@ -21,6 +21,7 @@ pub(super) struct Wire {
     workspace: SharedWorkspace,
     head: Head,
     alias: String,
+    access: Access,
 }
 
 impl Wire {
@@ -46,6 +47,7 @@ impl Wire {
             )
             .taking(inputs),
             alias: alias.to_owned(),
+            access: Access::with(&workspace.target(model).headers(model)),
         }
     }
 
@@ -55,7 +57,13 @@ impl Wire {
     }
 
     /// All that an entry's key is made of stands in the entry.
-    fn describe_entry(&self, alias: &str, url: &str, served_name: &str) -> Fingerprint {
+    fn describe_entry(
+        &self,
+        alias: &str,
+        url: &str,
+        served_name: &str,
+        access: &Access,
+    ) -> Fingerprint {
         let mut fingerprint = Fingerprint::new("gateway", VERSION);
         fingerprint
             .field("project", self.workspace.project.owner())
@@ -63,6 +71,9 @@ impl Wire {
             .field("gateway.alias", alias)
             .field("url", url)
             .field("served-name", served_name);
+        for (label, value) in access.described() {
+            fingerprint.field(label, value);
+        }
         fingerprint
     }
 
@@ -74,8 +85,7 @@ impl Wire {
             alias: self.alias.clone(),
             served_name: fact("served-name"),
             api_base: fact("url"),
-            // A server on this machine asks for none.
-            api_key: "none".to_owned(),
+            access: self.access.clone(),
             project: self.workspace.project.owner(),
             model: self.models()[0].clone(),
             key: known.map(|(key, _)| key.to_string()).unwrap_or_default(),
@@ -95,13 +105,14 @@ impl Step for Wire {
             &self.alias,
             inputs.fact(deploy, "url"),
             inputs.fact(deploy, "served-name"),
+            &self.access,
         )
     }
 
     fn applied(&self, inputs: &Inputs) -> Option<Fingerprint> {
         let wanted = self.entry(Some((&self.describe(inputs).key(), inputs)));
         let found = self.gateway().found(&wanted)?;
-        Some(self.describe_entry(&found.alias, &found.api_base, &found.served_name))
+        Some(self.describe_entry(&found.alias, &found.api_base, &found.served_name, &found.access))
     }
 
     fn exclusive(&self) -> Option<String> {

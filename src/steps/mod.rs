@@ -7,6 +7,7 @@ mod deploy;
 mod gateway;
 mod image;
 mod modal_image;
+mod names;
 mod programs;
 mod pulled;
 mod push;
@@ -24,11 +25,12 @@ use crate::engines;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
-use crate::spec::{Builder, ImageName, Model, ModelSource, TargetKind, When};
+use crate::spec::{Builder, ImageName, Model, ModelSource, Project, TargetKind, When};
 use crate::step::{Input, Inputs, Step, StepError, StepId};
 use crate::targets::Snapshot;
 use crate::workspace::SharedWorkspace;
 use deploy::ImageInput;
+pub use names::names;
 pub use programs::programs;
 pub use started::Started;
 
@@ -108,21 +110,35 @@ fn share<S: Step + 'static>(
 /// The images that models are served from, as their targets take them.
 type Images = HashMap<(ImageName, TargetKind), ImageInput>;
 
-fn compile_images(workspace: &SharedWorkspace, steps: &mut Vec<Arc<dyn Step>>) -> Images {
-    let project = &workspace.project;
-    // Models that take our own build, here and from a registry, and those that take Modal's.
-    let mut users: BTreeMap<&ImageName, [Vec<String>; 3]> = BTreeMap::new();
+/// The models that take an image.
+#[derive(Default)]
+struct Users {
+    /// Our own build, on this machine.
+    here: Vec<String>,
+    /// Our own build, from a registry.
+    pushed: Vec<String>,
+    /// Modal's build.
+    at_modal: Vec<String>,
+}
+
+fn users(project: &Project) -> BTreeMap<&ImageName, Users> {
+    let mut users: BTreeMap<&ImageName, Users> = BTreeMap::new();
     for model in project.models.values() {
-        let way = match (model.target, project.builder_of(project.image_of(model))) {
-            (TargetKind::Local, _) => 0,
-            (TargetKind::Modal, Builder::Oci) => 1,
-            (TargetKind::Modal, Builder::Modal) => 2,
+        let users = users.entry(&model.image.value).or_default();
+        let users = match (model.target, project.builder_of(project.image_of(model))) {
+            (TargetKind::Local, _) => &mut users.here,
+            (TargetKind::Modal, Builder::Oci) => &mut users.pushed,
+            (TargetKind::Modal, Builder::Modal) => &mut users.at_modal,
         };
-        users.entry(&model.image.value).or_default()[way].push(model.name.to_string());
+        users.push(model.name.to_string());
     }
+    users
+}
+
+fn compile_images(workspace: &SharedWorkspace, steps: &mut Vec<Arc<dyn Step>>) -> Images {
     let mut images = Images::new();
     let mut shared = Shared::default();
-    for (image, [here, pushed, at_modal]) in users {
+    for (image, Users { here, pushed, at_modal }) in users(&workspace.project) {
         if !workspace.is_locked(image) {
             continue;
         }

@@ -53,7 +53,8 @@ impl Pulled {
             let base = lock.images.get(image.as_str()).and_then(|image| image.base.as_ref());
             base.map(|base| base.digest.clone())
         });
-        let digest = origin.pinned().map(str::to_owned).or_else(|| manifest.clone());
+        // An index that is pinned stands for itself only where nobody had to look into it.
+        let digest = manifest.clone().or_else(|| origin.pinned().map(str::to_owned));
         Self {
             workspace: workspace.clone(),
             head: Head::pure(StepId::new("base", image), Resource::Network, models),
@@ -97,7 +98,7 @@ impl Step for Pulled {
         let reporter = &task.reporter;
         reporter.message(format!("pulling {}", self.origin));
         let digest = self.manifest.as_ref().unwrap_or(&self.digest);
-        let puller = self.workspace.puller(self.origin.at(digest), self.architecture)?;
+        let puller = self.workspace.puller(self.origin.at(digest), self.architecture, reporter)?;
         let resolved = puller.resolve(reporter).await?;
         puller.layers(&resolved, reporter).await?;
         reporter.message("looking through its layers");

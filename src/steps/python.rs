@@ -64,7 +64,7 @@ impl Step for Python {
         let into = self.workspace.root.join("cache/pythons");
         task.reporter.message(format!("fetching Python {}", self.locked.version));
         let archive = python::fetch_standalone(
-            &self.workspace.fetcher,
+            &self.workspace.fetcher.telling(&task.reporter),
             &self.locked,
             self.architecture,
             &into,

@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::engines::engine;
 use crate::fingerprint::Fingerprint;
-use crate::openai::{ApiError, Server};
+use crate::openai::{Credentials, Server};
 use crate::spec::{Model, TargetKind};
 use crate::step::{
     Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
@@ -63,12 +63,17 @@ impl Step for Smoke {
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let url = self.fact(&task.inputs, "url");
         let name = self.fact(&task.inputs, "served-name");
+        let model = self.model.name.as_str();
         let serve = &self.model.serve;
         let patience = serve.timeout.min(Duration::from_secs(600));
         let server = match self.model.target {
-            TargetKind::Local => Server::local(url, patience)?,
+            TargetKind::Local => Server::local(url, model, patience)?,
             // The first request starts a replica.
-            TargetKind::Modal => Server::remote(url, patience + serve.startup_timeout)?,
+            TargetKind::Modal => {
+                let headers = self.workspace.target(&self.model).headers(&self.model);
+                let credentials = Credentials::of_environment(model, headers)?;
+                Server::remote(url, model, patience + serve.startup_timeout, credentials)?
+            }
         };
         task.reporter.message("GET /v1/models");
         let began = Instant::now();
@@ -76,12 +81,8 @@ impl Step for Smoke {
         let started = began.elapsed();
         if engine(self.model.engine.name).lists_served_name() && !listed.iter().any(|id| id == name)
         {
-            return Err(ApiError::Unexpected {
-                url: format!("{url}/models"),
-                expected: "a list with the served name",
-                body: listed.join(", "),
-            }
-            .into());
+            let (url, listed) = (format!("{url}/models"), listed.join(", "));
+            return Err(server.unexpected(&url, "a list with the served name", &listed).into());
         }
         task.reporter.check()?;
         task.reporter.message("a chat completion");

@@ -8,7 +8,7 @@ use crate::spec::TargetKind;
 use crate::step::{Head, Inputs, Observation, Outcome, Step, StepError, StepId, Task, Wanted};
 
 /// Raise when the same settings come to warm another cache.
-const VERSION: u32 = 1;
+const VERSION: u32 = 2;
 
 /// Everything that can change what is compiled.
 pub(super) fn describe(serving: &Serving, inputs: &Inputs) -> Fingerprint {

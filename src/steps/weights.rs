@@ -337,7 +337,7 @@ impl Step for Weigh {
             },
             Source::Unlocked(source) => panic!("BUG: hf:{source} was not refused"),
             Source::Hub { revisions, files } => {
-                let hub = self.workspace.hub()?;
+                let hub = self.workspace.hub()?.telling(&task.reporter);
                 let files = self.wanted(&self.listed(&hub).await?, files)?;
                 let branches = revisions.iter().filter(|name| **name != self.snapshot.commit);
                 Origin::Hub { hub, branches: branches.cloned().collect(), files }

@@ -82,7 +82,8 @@ pub(super) async fn fetch(
     task: &Task,
 ) -> Result<Vec<WheelFile>, StepError> {
     let into = directory(workspace);
-    let paths = python::fetch_wheels(&workspace.fetcher, wheels, &into, &task.reporter).await?;
+    let fetcher = workspace.fetcher.telling(&task.reporter);
+    let paths = python::fetch_wheels(&fetcher, wheels, &into, &task.reporter).await?;
     let named = paths.into_iter().zip(wheels);
     Ok(named.map(|(path, wheel)| WheelFile { path, filename: wheel.filename.clone() }).collect())
 }

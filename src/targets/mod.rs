@@ -16,7 +16,7 @@ use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::Check;
-use crate::spec::Model;
+use crate::spec::{Header, Model};
 use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
 
 /// Gives the program and its arguments for what names the model, for an address and for a port.
@@ -49,7 +49,7 @@ pub struct Deployment {
     pub health: String,
     /// How long a start may take.
     pub startup_timeout: Duration,
-    /// The directory under the compile-cache volume to use; none when nothing compiles.
+    /// The warm-up whose caches it starts from; none where nothing is warmed.
     pub warm_cache: Option<Key>,
     /// The name of the files there that tell what went into the cache's key.
     pub cache_factors: Option<&'static str>,
@@ -152,6 +152,12 @@ pub struct LiveVersion {
 pub trait Target: Send + Sync {
     /// Its name in specs.
     fn name(&self) -> &'static str;
+
+    /// The headers that requests to a model have to have.
+    fn headers(&self, model: &Model) -> Vec<Header> {
+        let _ = model;
+        Vec::new()
+    }
 
     /// How it will serve a model, as far as that is known before it does.
     fn plan_model(&self, model: &Model) -> PlannedModel;

@@ -10,6 +10,7 @@ use super::words::{bytes, count, duration};
 use super::{BAD, BOLD, FAINT, GOOD, Mode, WARN, note};
 use crate::exec::Report;
 use crate::plan::{Action, Plan};
+use crate::spec::Header;
 use crate::step::StepId;
 
 /// A model that answers, and how it is asked.
@@ -19,6 +20,8 @@ pub struct Endpoint {
     pub model: String,
     /// Where it answers: the base of an OpenAI-compatible API.
     pub url: String,
+    /// The headers that requests have to have.
+    pub headers: Vec<Header>,
     /// What requests call it.
     pub served_name: String,
     /// The gateway's name for it and the gateway's file, when it has an entry there.
@@ -202,7 +205,7 @@ impl Applied<'_> {
     /// Where the models answer, and how to ask one.
     fn endpoints(&self) {
         let mut first = true;
-        for Endpoint { model, url, served_name, alias } in self.endpoints {
+        for Endpoint { model, url, headers, served_name, alias } in self.endpoints {
             let alias = match alias {
                 Some((alias, file)) => format!("  ({alias} in {file})"),
                 None => String::new(),
@@ -215,8 +218,11 @@ impl Applied<'_> {
                     "max_tokens": 16,
                 });
                 let body = body.to_string().replace('\'', "'\\''");
+                let header =
+                    |it: &Header| format!(" -H \"{}: {}${}\"", it.name, it.scheme, it.variable);
+                let headers: String = headers.iter().map(header).collect();
                 outln!(
-                    "  curl {url}/chat/completions -H 'Content-Type: application/json' -d '{body}'"
+                    "  curl {url}/chat/completions{headers} -H 'Content-Type: application/json' -d '{body}'"
                 );
             }
         }

@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use super::plan::reason;
 use super::words::count;
 use crate::draw::{Diagram, Edge, Node, Tone};
-use crate::plan::{Action, Plan, PlannedStep};
+use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::step::StepId;
 
 /// What is drawn of a plan.
@@ -188,7 +188,8 @@ fn about(step: &PlannedStep, plain: bool) -> String {
     lines.extend(step.key.iter().map(|key| format!("key {key}")));
     lines.extend(step.reasons.iter().map(reason));
     lines.extend(step.note.clone());
-    if !step.observed {
+    let told = step.reasons.iter().any(|reason| reason.kind == ReasonKind::Unobserved);
+    if !step.observed && !told {
         lines.push("not looked at".to_owned());
     }
     lines.join("\n")

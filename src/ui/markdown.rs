@@ -5,7 +5,7 @@ use std::fmt::Write as _;
 use super::out::out;
 use super::plan::{Line, grouped, notes, short};
 use super::words::count;
-use crate::plan::{Action, Plan, PlannedStep, Reason, Summary, Warning};
+use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind, Summary, Warning};
 
 /// So many reasons of one step stand in the table; the rest is folded.
 const IN_TABLE: usize = 3;
@@ -27,7 +27,16 @@ fn render(plan: &Plan, project: &str, environment: Option<&str>) -> String {
         format!("<!-- goatbuild plan {project} {} -->\n", environment.unwrap_or("default"));
     let place = environment.map(|name| format!(" for {}", code(name))).unwrap_or_default();
     let _ = writeln!(text, "### goatbuild{place}: {}\n", headline(plan.summary()));
-    if plan.summary().conflict > 0 {
+    let mut conflicts = plan.steps.iter().filter(|step| step.action == Action::Conflict).peekable();
+    let ours = |step: &PlannedStep| {
+        step.reasons.iter().any(|reason| reason.kind == ReasonKind::OtherEnvironment)
+    };
+    if conflicts.peek().is_some() && conflicts.all(ours) {
+        text.push_str(
+            "**`goatbuild apply` refuses this plan**: another environment of this project is in the way. \
+             Give this one a gateway file or aliases of its own.\n\n",
+        );
+    } else if plan.summary().conflict > 0 {
         text.push_str(
             "**`goatbuild apply` refuses this plan**: something of somebody else is in the way. \
              Remove it or rename the alias; a single entry in the project's own file is taken over with \

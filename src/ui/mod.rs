@@ -19,13 +19,14 @@ mod watch;
 mod words;
 
 use std::io::IsTerminal as _;
-use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
+use std::sync::{Arc, Mutex, PoisonError};
 
 use anstyle::{AnsiColor, Style};
+use indicatif::ProgressBar;
 use miette::Report;
 
-use crate::event::{Progress, Reporter};
+use crate::event::{Progress, Reporter, Wait};
 use crate::locking::Changes;
 
 pub use applied::{Applied, Endpoint};
@@ -120,13 +121,12 @@ pub fn print_text(text: &str) {
 pub fn preparing() -> (Reporter, impl FnOnce()) {
     let line = watch::spinner();
     let shown = line.clone();
-    let emit = move |progress| {
-        if let Progress::Message(text) = progress {
-            match &shown {
-                Some(line) => line.set_message(text),
-                None => note(&text),
-            }
-        }
+    let waits = Mutex::default();
+    let emit = move |progress| match (progress, &shown) {
+        (Progress::Message(text), Some(line)) => line.set_message(text),
+        (Progress::Message(text), None) => note(&text),
+        (Progress::Waits(wait), line) => waited(&wait, &waits, line.as_ref()),
+        _ => {}
     };
     let reporter = Reporter::new(Arc::new(emit), Arc::new(AtomicBool::new(false)));
     (reporter, move || {
@@ -140,9 +140,11 @@ pub fn preparing() -> (Reporter, impl FnOnce()) {
 pub fn transferring() -> (Reporter, impl FnOnce()) {
     let line = watch::transfer();
     let shown = line.clone();
+    let waits = Mutex::default();
     let emit = move |progress| match (progress, &shown) {
         (Progress::Message(text), Some(line)) => line.set_message(text),
         (Progress::Message(text), None) => note(&text),
+        (Progress::Waits(wait), line) => waited(&wait, &waits, line.as_ref()),
         (Progress::Expect(bytes), Some(line)) => line.inc_length(bytes),
         (Progress::Advance(bytes), Some(line)) => line.inc(bytes),
         _ => {}
@@ -153,6 +155,14 @@ pub fn transferring() -> (Reporter, impl FnOnce()) {
             line.finish_and_clear();
         }
     })
+}
+
+/// Tells of a wait, once and beside the line that turns.
+fn waited(wait: &Wait, told: &Mutex<watch::Told>, line: Option<&ProgressBar>) {
+    if told.lock().unwrap_or_else(PoisonError::into_inner).is_news(wait) {
+        let tell = || note(&wait.to_string());
+        line.map_or_else(tell, |line| line.suspend(tell));
+    }
 }
 
 /// Tells what locking changed.

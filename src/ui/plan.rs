@@ -244,7 +244,7 @@ impl ReasonKind {
             Self::Adopted => "takes over",
             Self::Unwanted => "no spec wants",
             Self::Absent => "its spec says absent:",
-            Self::Foreign => "in the way:",
+            Self::Foreign | Self::OtherEnvironment => "in the way:",
             Self::Unobserved => "not looked at:",
             Self::Unlocked => "not locked:",
         }

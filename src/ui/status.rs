@@ -57,6 +57,8 @@ pub enum Verdict {
     AsSpecified,
     /// It serves what the spec wants; the smoke test has not passed.
     Untested,
+    /// Its start has not come to an end.
+    Starting,
     /// It served what the spec wants, and ended.
     Stopped,
     /// The spec wants something else.
@@ -79,7 +81,12 @@ impl Verdict {
     fn words(self) -> &'static str {
         match self {
             Self::AsSpecified => "as specified",
-            Self::Untested => "as specified, but its smoke test has not passed: `goatbuild apply`",
+            Self::Untested => {
+                "as specified, but its smoke test has not passed: `goatbuild apply` runs it"
+            }
+            Self::Starting => {
+                "not healthy yet; when no apply is at work, `goatbuild apply` starts it anew"
+            }
             Self::Stopped => "as specified, but it ended: `goatbuild apply` starts it again",
             Self::Differs => "differs from its spec: `goatbuild plan` tells how",
             Self::Held => "held, whatever its spec wants: `goatbuild release` ends that",

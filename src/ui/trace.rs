@@ -62,6 +62,11 @@ impl Trace {
         }
     }
 
+    /// Whether a text begins like a trace of ours.
+    pub fn begins(head: &str) -> bool {
+        head.starts_with("{\"displayTimeUnit\":\"ms\",\"traceEvents\":")
+    }
+
     /// The file.
     pub fn path(&self) -> &Path {
         &self.to

@@ -12,7 +12,7 @@ use serde_json::json;
 use super::out::{errln, outln};
 use super::words::{bytes, duration};
 use super::{BAD, FAINT, GOOD};
-use crate::event::{Ending, Event, Progress, Traffic};
+use crate::event::{Ending, Event, Progress, Traffic, Wait};
 use crate::step::StepId;
 
 /// How events are shown.
@@ -69,6 +69,24 @@ pub struct Watcher {
     state: Mutex<State>,
 }
 
+/// Waits that were told: many connections, and many steps, wait for one server.
+#[derive(Default)]
+pub(super) struct Told(HashMap<String, Instant>);
+
+impl Told {
+    /// Whether it goes on longer than anybody was told.
+    pub(super) fn is_news(&mut self, wait: &Wait) -> bool {
+        /// Who asks at the same time is not answered in the same moment.
+        const SLACK: Duration = Duration::from_secs(2);
+        let end = Instant::now() + wait.asked;
+        if self.0.get(&wait.who).is_some_and(|known| end < *known + SLACK) {
+            return false;
+        }
+        self.0.insert(wait.who.clone(), end);
+        true
+    }
+}
+
 struct State {
     running: HashMap<StepId, Running>,
     /// The last line: how far all of it is.
@@ -77,6 +95,7 @@ struct State {
     planned: usize,
     ended: usize,
     fetched: u64,
+    waits: Told,
 }
 
 impl State {
@@ -122,7 +141,8 @@ impl Watcher {
         if mode == Mode::Live && planned > 0 {
             whole.enable_steady_tick(Duration::from_secs(1));
         }
-        let state = State { running: HashMap::new(), whole, planned, ended: 0, fetched: 0 };
+        let (running, waits) = (HashMap::new(), Told::default());
+        let state = State { running, whole, planned, ended: 0, fetched: 0, waits };
         Self { mode, lines, state: Mutex::new(state) }
     }
 
@@ -135,6 +155,12 @@ impl Watcher {
                 state.running.insert(id.clone(), line);
             }
             Event::StepProgress { progress: Progress::Fetched(more), .. } => state.fetched += more,
+            Event::StepProgress { id, progress: Progress::Waits(wait) } => {
+                let is_news = state.waits.is_news(wait);
+                if let Some(step) = state.running.get(id).filter(|_| is_news) {
+                    self.waits(id, step, wait);
+                }
+            }
             Event::StepProgress { id, progress } => {
                 if let Some(step) = state.running.get_mut(id) {
                     self.progress(id, step, progress);
@@ -185,26 +211,28 @@ impl Watcher {
                 }
                 step.message.clone_from(text);
             }
-            Progress::Log(_) | Progress::Fetched(_) | Progress::Reused(_) => return,
+            Progress::Log(_) | Progress::Waits(_) | Progress::Fetched(_) | Progress::Reused(_) => {
+                return;
+            }
         }
         match self.mode {
             Mode::Live => step.bar.set_message(step.describe()),
             Mode::Json if step.told.elapsed() >= PAUSE => {
                 step.told = Instant::now();
-                let line = json!({
-                    "event": "step_progress",
-                    "id": id,
-                    "message": step.message,
-                    "done": step.done,
-                    "expected": step.expected,
-                });
-                outln!("{line}");
+                tell_progress(id, &step.message, step);
             }
             Mode::Plain if step.told.elapsed() >= LONG_PAUSE => {
                 step.told = Instant::now();
                 errln!("        {id}  {}", step.describe());
             }
             Mode::Plain | Mode::Json => {}
+        }
+    }
+
+    fn waits(&self, id: &StepId, step: &Running, wait: &Wait) {
+        match self.mode {
+            Mode::Json => tell_progress(id, &wait.to_string(), step),
+            Mode::Plain | Mode::Live => self.lines.suspend(|| errln!("        {id}  {wait}")),
         }
     }
 
@@ -253,6 +281,17 @@ impl Watcher {
             errln!("{style}{mark}{style:#} {id}  {FAINT}{told}{FAINT:#}{note}");
         });
     }
+}
+
+fn tell_progress(id: &StepId, message: &str, step: &Running) {
+    let line = json!({
+        "event": "step_progress",
+        "id": id,
+        "message": message,
+        "done": step.done,
+        "expected": step.expected,
+    });
+    outln!("{line}");
 }
 
 impl Running {

@@ -7,7 +7,7 @@ use crate::engines::{self, Locked};
 use crate::lock::ConfigFacts;
 use crate::plan::Warning;
 use crate::project::flag_errors;
-use crate::spec::{Base, Model, ModelSource, SpecErrors};
+use crate::spec::{Auth, Base, HubSource, Model, ModelSource, SpecErrors, TargetKind};
 
 impl Workspace {
     /// The engine in a model's image, once locking has settled it.
@@ -30,7 +30,9 @@ impl Workspace {
         } else {
             // Another base may have brought one.
             let is_bare = matches!(image.base, Base::Debian { .. });
-            locked.is_missing = is_bare && parts.contains_key(&model.image.value);
+            let is_known = parts.contains_key(&model.image.value);
+            locked.is_missing = is_known && is_bare;
+            locked.is_up_to_base = is_known && !is_bare;
         }
         locked
     }
@@ -44,7 +46,9 @@ impl Workspace {
             let checked = engine.check_locked(model, &self.engine_of(model));
             errors.extend(flag_errors(model, checked.problems));
             let alias = unknown_alias(model);
-            warnings.extend(checked.warnings.into_iter().chain(alias).map(|warning| Warning {
+            let unlike = model.hub_sources().filter_map(unlike_a_commit);
+            let others = alias.into_iter().chain(open_to_all(model)).chain(unlike);
+            warnings.extend(checked.warnings.into_iter().chain(others).map(|warning| Warning {
                 model: model.name.to_string(),
                 message: warning.message,
                 help: warning.help,
@@ -66,6 +70,32 @@ impl Workspace {
             }
         }
     }
+}
+
+/// A commit that lost a digit is a branch that nobody has.
+fn unlike_a_commit(source: &HubSource) -> Option<engines::Warning> {
+    let (revision, digits) = (&source.revision, source.revision.len());
+    let is_hex = revision.bytes().all(|byte| byte.is_ascii_hexdigit());
+    (is_hex && digits >= 7 && source.pinned().is_none()).then(|| engines::Warning {
+        message: format!(
+            "`{revision}` looks like a commit of {}, but has {digits} hexadecimal digits{}: it is taken for a branch or tag",
+            source.repository,
+            if digits == 40 { ", not all lower case" } else { " and not 40" },
+        ),
+        help: "write the whole commit, 40 digits in lower case".to_owned(),
+    })
+}
+
+/// What anyone asks of a model on Modal starts a replica, which is billed.
+fn open_to_all(model: &Model) -> Option<engines::Warning> {
+    let is_open = model.target == TargetKind::Modal && model.serve.auth == Auth::Open;
+    is_open.then(|| engines::Warning {
+        message: "open to anyone who knows the URL, and each request keeps a billed replica up"
+            .to_owned(),
+        help:
+            "`[serve] auth = \"proxy\"` has Modal turn strangers away, `\"api-key\"` the replicas"
+                .to_owned(),
+    })
 }
 
 /// Clients know by its end that a name is one of our models.

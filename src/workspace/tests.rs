@@ -2,6 +2,7 @@ use std::path::Path;
 
 use super::*;
 use crate::lock::Built;
+use crate::platform::MajorMinor;
 use crate::project;
 
 fn open(root: &Path) -> Workspace {
@@ -49,6 +50,16 @@ fn commands_at_the_same_time_lose_nothing_that_the_other_locked() {
 
 /// A project with one model, and what is warned about it.
 fn warnings(project: &str, spec: &str) -> Vec<String> {
+    warnings_on("{ debian = \"bookworm\" }", project, spec, |_| ())
+}
+
+/// The same on another base, once `settle` has done what locking does.
+fn warnings_on(
+    base: &str,
+    project: &str,
+    spec: &str,
+    settle: impl FnOnce(&Workspace),
+) -> Vec<String> {
     let directory = tempfile::tempdir().expect("a directory");
     let write = |path: &str, text: &str| {
         let path = directory.path().join(path);
@@ -58,8 +69,10 @@ fn warnings(project: &str, spec: &str) -> Vec<String> {
     let project = format!("[project]\nid = \"one-2f\"\n{project}[gateway.litellm]\nconfig = \"g\"");
     write("goatbuild.toml", &project);
     write("specs/m.toml", &format!("image = \"i\"\n[model]\nsource = \"path:m\"\n{spec}"));
-    write("images/i.toml", "base = { debian = \"bookworm\" }\n");
-    let warnings = open(directory.path()).check_engines().expect("no mistakes");
+    write("images/i.toml", &format!("base = {base}\n"));
+    let workspace = open(directory.path());
+    settle(&workspace);
+    let warnings = workspace.check_engines().expect("no mistakes");
     warnings.into_iter().map(|it| format!("{}: {} ({})", it.model, it.message, it.help)).collect()
 }
 
@@ -88,4 +101,22 @@ fn what_clients_go_by_is_the_projects_to_say() {
     let none = "[gateway]\nalias-suffix = \"\"\n";
     assert_eq!(warnings(none, ""), [""; 0]);
     assert_eq!(warnings(none, "[gateway]\nalias = \"small\"\n"), [""; 0]);
+}
+
+#[test]
+fn flags_for_an_engine_that_only_the_base_can_bring_are_warned_about() {
+    let base = "\"docker.io/vllm/vllm-openai:v0.13.0\"";
+    assert_eq!(warnings_on(base, "", TOOLS, |_| ()), [""; 0], "not locked yet");
+    let found = warnings_on(base, "", TOOLS, |workspace| {
+        let architecture = Architecture::Amd64;
+        let version = |major, minor| MajorMinor { major, minor };
+        let (glibc, python) = (version(2, 35), version(3, 12));
+        let runtime = Runtime { architecture, glibc, python };
+        let name = workspace.project.images.keys().next().expect("an image").clone();
+        workspace.set_parts(name, LockedParts { runtime, wheels: Vec::new() });
+    });
+    assert!(
+        found.len() == 1 && found[0].starts_with("m: the flags of m can't be checked"),
+        "{found:?}"
+    );
 }

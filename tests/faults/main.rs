@@ -9,6 +9,7 @@ mod kills;
 mod machine;
 mod network;
 mod project;
+mod restored;
 mod server;
 mod specs;
 mod wheels;

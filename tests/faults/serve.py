@@ -11,6 +11,7 @@ class Handler(BaseHTTPRequestHandler):
     def do_GET(self):
         up = time.time() - began >= float(os.environ.get("START_SECONDS", "0"))
         if self.path == "/health":
+            up = up and not os.path.exists("/root/.cache/huggingface/bad")
             return self.answer(200 if up else 503, b"{}")
         self.answer(200, json.dumps({"object": "list", "data": [{"id": sys.argv[2]}]}).encode())
     def do_POST(self):

@@ -125,7 +125,10 @@ fn a_server_that_asks_for_patience_gets_it_and_one_that_fails_is_named() {
     let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
     let began = Instant::now();
     let busy = |bytes: &[u8]| vec![Answer::Status(429, Some(2)), Answer::Body(bytes.to_vec())];
-    build(&[("good", &good)], busy).1.succeeds();
+    let (_, output) = build(&[("good", &good)], busy);
+    output.succeeds();
+    let told = output.stderr.matches(" asks for 2 s of patience; waiting until ").count();
+    assert_eq!(told, 1, "{output:?}");
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
     let (_, output) = build(&[("good", &good)], |_| vec![Answer::Status(500, None)]);
     output.fails(1, &["answered HTTP 500 2 time(s)", "run the command again later"]);

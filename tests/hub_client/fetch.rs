@@ -159,6 +159,28 @@ async fn one_refusal_keeps_all_connections_waiting() {
 }
 
 #[tokio::test(flavor = "multi_thread")]
+async fn a_pause_is_told_and_ends_when_the_fetch_is_cancelled() {
+    let (double, _, files) = with_large(32 * MIB).await;
+    double.fault("cdn/", 99, Fault::Status(503, "retry-after: 200"));
+    let volume = Arc::new(Volume::new());
+    let waiting = Arc::clone(&volume);
+    std::thread::spawn(move || {
+        while !waiting.told().contains("the hub asks for 200 s of patience; waiting until ") {
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        waiting.stop.store(true, Ordering::Relaxed);
+    });
+    let started = Instant::now();
+    let hub = hub(&double);
+    let error = volume.fetch(&hub, &files).await.unwrap_err();
+    assert_eq!(code(&error), "goatbuild::interrupted");
+    // Whoever asks next waits, too, and not any longer.
+    let error = hub.telling(&volume.reporter()).revision(REPOSITORY, "main").await.unwrap_err();
+    assert_eq!(code(&error), "goatbuild::interrupted");
+    assert!(started.elapsed() < Duration::from_secs(2), "{:?}", started.elapsed());
+}
+
+#[tokio::test(flavor = "multi_thread")]
 async fn a_file_that_changed_under_its_revision_is_refused() {
     let (double, content, files) = with_large(3 * MIB).await;
     double.small(REPOSITORY, "config.json", "{}");
@@ -278,6 +300,15 @@ async fn what_the_user_has_is_not_fetched() {
     // A file system that can clone shares the bytes, not the file.
     assert!(shared.ino() == original.ino() || shared.blocks() == original.blocks());
     assert_eq!(volume.blob_names(), std::slice::from_ref(&name));
+
+    // A name may lead to where the user keeps large files: what the volume gets is the file.
+    let elsewhere = tempfile::tempdir().unwrap();
+    fs::rename(&theirs, elsewhere.path().join("kept")).unwrap();
+    std::os::unix::fs::symlink(elsewhere.path().join("kept"), &theirs).unwrap();
+    let volume = Volume::new();
+    assert_eq!(volume.fetch(&hub, &files).await.unwrap(), reused);
+    let blob = fs::symlink_metadata(volume.blobs().join(&name)).unwrap();
+    assert!(blob.is_file() && blob.len() == content.size, "{blob:?}");
 
     // What only its owner may read is copied: a container reads the volume as somebody else.
     fs::remove_file(&theirs).unwrap();

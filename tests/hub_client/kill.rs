@@ -10,7 +10,7 @@ use goatbuild::hub::ModelCache;
 
 use crate::support::double::{Content, Fault};
 use crate::support::hub::{COMMIT, HubDouble};
-use crate::support::peers::skipped;
+use crate::support::peers::lacking;
 use crate::volume::Known;
 use crate::{REPOSITORY, code, hub, hub_at};
 
@@ -20,13 +20,16 @@ const MIB: u64 = 1 << 20;
 const ENDPOINT: &str = "GOATBUILD_TEST_HUB";
 const VOLUME: &str = "GOATBUILD_TEST_VOLUME";
 
+/// A cache of the user's own, if the child is to have one.
+const CACHE: &str = "GOATBUILD_TEST_CACHE";
+
 /// No test of its own: the process that the tests below start and kill.
 #[tokio::test(flavor = "multi_thread")]
 async fn child() {
     let (Ok(endpoint), Some(volume)) = (std::env::var(ENDPOINT), std::env::var_os(VOLUME)) else {
         return;
     };
-    let hub = hub_at(&endpoint);
+    let hub = hub_at(&endpoint).with_caches(std::env::var_os(CACHE).map(Into::into));
     let files = hub.revision(REPOSITORY, "main").await.unwrap().files;
     let (cache, known) = (ModelCache::new(volume), Known::default());
     match hub.fetch(REPOSITORY, COMMIT, &files, &cache, &known, &Reporter::silent()).await {
@@ -102,13 +105,67 @@ fn blocks_on_disk(volume: &Path, content: &Content) -> u64 {
     journal.unwrap().iter().filter(|block| **block != 0).count() as u64 * MIB
 }
 
+/// Runs a script that may mount; `None`, loudly, where that is refused.
+fn mounting(
+    script: &str,
+    double: &HubDouble,
+    mount: &Path,
+    cache: Option<&Path>,
+) -> Option<String> {
+    let this = std::env::current_exe().unwrap();
+    let arguments = ["--user", "--map-root-user", "--mount", "sh", "-ec", script];
+    let probe = Command::new("unshare").args(&arguments[..3]).arg("true").status();
+    if !probe.is_ok_and(|status| status.success()) {
+        lacking("unshare", "user namespaces are refused here");
+        return None;
+    }
+    let mut command = command("unshare", &arguments, double, mount);
+    command.envs(cache.map(|cache| (CACHE, cache)));
+    let output = command.arg(&this).output().unwrap();
+    assert!(output.status.success(), "{output:?}");
+    Some(String::from_utf8(output.stdout).unwrap())
+}
+
+#[tokio::test(flavor = "multi_thread")]
+async fn what_has_to_be_copied_from_the_user_s_cache_needs_room() {
+    let double = HubDouble::start();
+    let content = Content::noise(5, usize::try_from(32 * MIB).unwrap());
+    double.large(REPOSITORY, "model.safetensors", &content);
+    let (mount, cache) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let blobs = cache.path().join("models--acme--tiny/blobs");
+    std::fs::create_dir_all(&blobs).unwrap();
+    std::fs::write(blobs.join(content.sha256()), content.bytes()).unwrap();
+    // Too small on another file system; large enough there; too small, and shared.
+    let script = r#"
+        child() { "$0" --exact kill::child --nocapture | grep -E '^(fetched|failed)'; }
+        volume="$GOATBUILD_TEST_VOLUME"
+        mount -t tmpfs -o size=20m tmpfs "$volume"
+        child
+        ls -A "$volume/hub/models--acme--tiny/blobs"
+        mount -o remount,size=40m "$volume"
+        child
+        mkdir "$volume/cache"
+        mv "$volume"/hub/models--acme--tiny "$volume/cache"
+        export GOATBUILD_TEST_CACHE="$volume/cache"
+        child
+        "#;
+    let Some(text) = mounting(script, &double, mount.path(), Some(cache.path())) else { return };
+    let [before, copied, shared] = text.lines().collect::<Vec<_>>()[..] else { panic!("{text}") };
+    let full = "failed goatbuild::hub::disk_full";
+    assert!(before.starts_with(full), "{before}");
+    assert!(before.contains(&format!("no room for {} more bytes", content.size)), "{before}");
+    for said in [copied, shared] {
+        assert_eq!(said, format!("fetched 0 reused {}", content.size));
+    }
+    assert_eq!(double.sent("cdn/"), 0);
+}
+
 #[tokio::test(flavor = "multi_thread")]
 async fn a_disk_that_fills_up_is_named_and_what_was_fetched_is_kept() {
     let double = HubDouble::start();
     let content = Content::noise(4, usize::try_from(32 * MIB).unwrap());
     double.large(REPOSITORY, "model.safetensors", &content);
     let mount = tempfile::tempdir().unwrap();
-    let this = std::env::current_exe().unwrap();
     // Full from the beginning, then filled up in the middle, then with room enough.
     let script = r#"
         child() { "$0" --exact kill::child --nocapture | grep -E '^(fetched|failed)'; }
@@ -124,17 +181,8 @@ async fn a_disk_that_fills_up_is_named_and_what_was_fetched_is_kept() {
         child
         ls -A "$GOATBUILD_TEST_VOLUME/hub/models--acme--tiny/blobs"
         "#;
-    let arguments = ["--user", "--map-root-user", "--mount", "sh", "-ec", script];
-    let probe = Command::new("unshare").args(&arguments[..3]).arg("true").status();
-    if !probe.is_ok_and(|status| status.success()) {
-        skipped("unshare", "user namespaces are refused here");
-        return;
-    }
     double.fault("cdn/", 3, Fault::Slow(256 << 10, Duration::from_millis(10)));
-    let mut command = command("unshare", &arguments, &double, mount.path());
-    let output = command.arg(&this).output().unwrap();
-    assert!(output.status.success(), "{output:?}");
-    let text = String::from_utf8(output.stdout).unwrap();
+    let Some(text) = mounting(script, &double, mount.path(), None) else { return };
     let [before, middle, after, blob] = text.lines().collect::<Vec<_>>()[..] else {
         panic!("{text}")
     };

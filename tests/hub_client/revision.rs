@@ -138,6 +138,12 @@ async fn too_many_requests_are_waited_for_within_bounds() {
     assert_eq!(code(&error), "goatbuild::hub::rate_limited");
     assert!(error.to_string().ends_with("answers again in 3600 s"), "{error}");
     assert_eq!(double.requests().len(), 1, "an hour is not waited for");
+
+    double.clear_faults();
+    double.fault("/revision/", 9, Fault::Status(503, "retry-after: 3600"));
+    let error = hub.revision(REPOSITORY, "main").await.unwrap_err();
+    assert_eq!(code(&error), "goatbuild::hub::status");
+    assert!(error.to_string().ends_with("it answers again in 3600 s"), "{error}");
 }
 
 #[tokio::test]

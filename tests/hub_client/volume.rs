@@ -59,6 +59,7 @@ impl Volume {
             Progress::Advance(more) => drop(done.fetch_add(more, Ordering::Relaxed)),
             Progress::Fetched(more) => drop(fetched.fetch_add(more, Ordering::Relaxed)),
             Progress::Log(line) => log.lock().unwrap().push(line),
+            Progress::Waits(wait) => log.lock().unwrap().push(wait.to_string()),
             Progress::Reused(_) | Progress::Message(_) => {}
         };
         Reporter::new(Arc::new(emit), Arc::clone(&self.stop))

@@ -66,7 +66,8 @@ fn a_hub_that_wants_a_pause_gets_it() {
     hubbed.run("lock").exits(0);
     hubbed.hub.fault("resolve", 1, Fault::Status(429, "retry-after: 2"));
     let began = Instant::now();
-    hubbed.place().exits(0);
+    let asked = "the hub asks for 2 s of patience; waiting until ";
+    hubbed.place().exits(0).says(&[&format!("  {WEIGHTS}  {asked}")]);
     assert!(began.elapsed() > Duration::from_secs(2), "{:?}", began.elapsed());
     assert_eq!(hubbed.blobs().len(), 4);
 }

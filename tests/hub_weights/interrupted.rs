@@ -43,3 +43,28 @@ fn a_killed_download_is_taken_up_and_nothing_is_fetched_twice() {
     let (fetched, reused) = hubbed.bytes();
     assert!(reused > SIZE / 4, "{fetched} fetched and {reused} reused");
 }
+
+#[test]
+fn an_interrupt_ends_a_wait_that_the_hub_asked_for() {
+    let Some(hubbed) = Hubbed::new() else { return };
+    hubbed.run("lock").exits(0);
+    hubbed.hub.forget_requests();
+    hubbed.hub.fault("resolve", usize::MAX, Fault::Status(503, "retry-after: 200"));
+    let mut command = hubbed.project.command(&format!("apply --only {WEIGHTS}"));
+    command.stdout(Stdio::null()).stderr(Stdio::piped());
+    let apply = command.spawn().unwrap();
+    let began = Instant::now();
+    while hubbed.hub.requests().is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(60), "it asks for nothing");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+    std::thread::sleep(Duration::from_millis(300));
+    let began = Instant::now();
+    let pid = nix::unistd::Pid::from_raw(apply.id().cast_signed());
+    nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
+    let output = apply.wait_with_output().unwrap();
+    assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
+    let said = String::from_utf8_lossy(&output.stderr);
+    assert_eq!(output.status.code(), Some(130), "{said}");
+    assert_eq!(said.matches("the hub asks for 200 s of patience").count(), 1, "{said}");
+}

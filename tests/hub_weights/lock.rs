@@ -121,9 +121,12 @@ fn what_the_hub_refuses_is_an_error_and_nothing_is_locked() {
     assert_eq!(hubbed.project.read("goatbuild.lock"), lock);
     // Whoever answers in the end is not out of reach.
     hubbed.hub.clear_faults();
-    hubbed.hub.fault("/revision/", 1, Fault::Status(503, ""));
+    hubbed.hub.fault("/revision/", 1, Fault::Status(503, "retry-after: 1"));
     hubbed.hub.fault("/tree/", 1, Fault::Truncate(20));
-    hubbed.run("plan").exits(0).says(&["lock: hf:acme/tiny@main: locked 01234567"]);
+    hubbed.run("plan").exits(0).says(&[
+        "· the hub asks for 1 s of patience; waiting until ",
+        "lock: hf:acme/tiny@main: locked 01234567",
+    ]);
 }
 
 #[test]

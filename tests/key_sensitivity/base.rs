@@ -42,6 +42,15 @@ fn another_base_digest_makes_base_and_image_but_no_wheels() {
     // Another word for the same digest is no edit.
     base(&project, "same");
     expect_nothing(&project);
+    // Nor is the index that has it, by its tag, by its digest, and when nobody has to look there.
+    let index = bases.index("both", &["debian"]);
+    base(&project, "both");
+    expect_nothing(&project);
+    project.write("images/tiny.toml", &image_file(&format!("oci:bases@{index}"), ""));
+    expect_nothing(&project);
+    let stated = "python = \"3.11\"\nglibc = \"2.36\"\n";
+    project.write("images/tiny.toml", &image_file(&format!("oci:bases@{index}"), stated));
+    assert_eq!(project.plan("").step("base:tiny")["action"], "fresh");
     base(&project, "newer");
     let plan = project.plan("");
     assert_eq!(plan.why("base:tiny"), ["changed digest"]);

@@ -4,6 +4,7 @@
 
 mod base;
 mod command_line;
+mod compiled;
 mod edits;
 mod gateway;
 mod hub;

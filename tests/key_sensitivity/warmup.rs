@@ -28,9 +28,24 @@ fn receipt(project: &Project) -> Value {
     serde_json::from_str(&receipt).unwrap()
 }
 
-/// What the server wrote of its key's factors into the compile cache, values and all.
+/// The files that a receipt speaks for in one of the caches.
+fn files<'a>(receipt: &'a Value, cache: &str) -> Vec<&'a str> {
+    let files = receipt["files"][format!("table-4c19d2-{cache}-cache")].as_object();
+    files.expect("a cache").keys().map(String::as_str).collect()
+}
+
+/// The caches that the deployment writes, as they are called; each with what is in it.
+fn own_caches(project: &Project) -> Vec<(String, PathBuf)> {
+    let caches = project.state().join("table-4c19d2/default/caches/tiny");
+    let entries = std::fs::read_dir(caches).into_iter().flatten().map(Result::unwrap);
+    entries.map(|it| (it.file_name().into_string().unwrap(), it.path())).collect()
+}
+
+/// What the server wrote of its key's factors into the compile cache, and its deployment into its copy
+/// of that, values and all.
 fn told(project: &Project) -> Vec<(PathBuf, Value)> {
     let mut files = files_below(&project.root().join(VOLUME));
+    files.extend(files_below(&project.state()));
     files.retain(|file| file.ends_with("cache_key_factors.json"));
     let read = |file: PathBuf| {
         let text = std::fs::read(&file).unwrap();
@@ -72,7 +87,8 @@ fn a_warm_cache_has_a_receipt_and_is_served_from() {
     let Some(project) = compiling() else { return };
     assert_eq!(compilations(&project), (3, 1), "twice to warm up, once to serve; compiled once");
     let (key, receipt) = (key(&project), receipt(&project));
-    assert_eq!(receipt["files"], serde_json::json!(["graph.bin"]));
+    assert_eq!(files(&receipt, "vllm"), ["graph.bin"]);
+    assert_eq!(files(&receipt, "flashinfer"), ["kernel.so"]);
     assert_eq!(receipt["key"], key.as_str());
     assert_eq!(receipt["factors"], serde_json::json!({}), "this one tells none");
     expect_nothing(&project);
@@ -81,6 +97,82 @@ fn a_warm_cache_has_a_receipt_and_is_served_from() {
     assert_eq!(project.plan("").why("warmup:tiny"), ["drift graph.bin"]);
     expect(&project, &Expected { run: &["warmup:tiny"], pending: &[], ran: &["warmup:tiny"] });
     assert_eq!(compilations(&project), (5, 2));
+}
+
+#[test]
+fn a_deployment_writes_into_a_copy_of_its_own() {
+    let Some(project) = compiling() else { return };
+    let key = key(&project);
+    let starts = |directory: &Path| {
+        std::fs::read_to_string(directory.join("starts.log")).unwrap().lines().count()
+    };
+    let warmed = ["vllm", "flashinfer"].map(|cache| {
+        project.root().join(format!("cache/volumes/table-4c19d2-{cache}-cache/{key}"))
+    });
+    let own = |project: &Project| {
+        let [(_, own)] = &own_caches(project)[..] else { panic!("{:?}", own_caches(project)) };
+        ["vllm", "flashinfer"].map(|cache| own.join(format!("table-4c19d2-{cache}-cache")))
+    };
+    let first = own(&project);
+    for (warmed, own) in warmed.iter().zip(&first) {
+        assert_eq!((starts(warmed), starts(own)), (2, 3));
+    }
+    // The next one begins with what was warmed, and the copy before it goes.
+    project.append(SPEC, "[serve]\nmax-inputs = 4\n");
+    super::expect_redeployed(&project);
+    for (warmed, own) in warmed.iter().zip(&own(&project)) {
+        assert_eq!((starts(warmed), starts(own)), (2, 3));
+    }
+    assert!(!first[0].exists());
+    // What a start left that was cut short goes, too.
+    let left = format!("table-4c19d2/default/caches/tiny/{}", "0".repeat(32));
+    std::fs::create_dir_all(project.state().join(&left)).unwrap();
+    project.edit(SPEC, "max-inputs = 4", "max-inputs = 5");
+    super::expect_redeployed(&project);
+    assert!(!project.state().join(left).exists());
+    project.run("destroy tiny --yes").exits(0);
+    assert_eq!(own_caches(&project), []);
+}
+
+#[test]
+fn a_model_without_a_warm_up_has_caches_that_last_and_sees_no_others() {
+    let Some(project) = compiling() else { return };
+    project.edit(SPEC, "compiles = true\n", "");
+    project.append(SPEC, "[serve]\nmax-inputs = 3\n");
+    super::expect_redeployed(&project);
+    // What others warmed is not there, so it compiles; and what it compiled is there the next time.
+    assert_eq!(compilations(&project), (4, 2));
+    project.edit(SPEC, "max-inputs = 3", "max-inputs = 4");
+    super::expect_redeployed(&project);
+    assert_eq!(compilations(&project), (5, 2));
+    let [(name, own)] = &own_caches(&project)[..] else { panic!("{:?}", own_caches(&project)) };
+    assert_eq!(name, "lasting");
+    let mut files = files_below(own);
+    files.sort();
+    let names = files.iter().map(|file| file.file_name().unwrap().to_str().unwrap());
+    let names: Vec<&str> = names.collect();
+    assert_eq!(names, ["kernel.so", "starts.log", "graph.bin", "starts.log"]);
+}
+
+#[test]
+fn what_a_killed_warm_up_left_is_not_taken_for_warm() {
+    let Some(project) = Project::new() else { return };
+    project.append(SPEC, COMPILES);
+    let partial = format!("{VOLUME}/{}/graph.bin", key(&project));
+    project.write(&partial, "comp");
+    assert!(project.apply("").ran().contains(&"warmup:tiny".to_owned()));
+    assert_eq!(compilations(&project), (3, 1));
+    assert_eq!(project.read(&partial), "compiled");
+}
+
+#[test]
+fn a_server_that_compiles_anew_under_the_same_name_is_refused() {
+    let Some(project) = Project::new() else { return };
+    project.append(SPEC, &COMPILES.replace("once", "anew"));
+    let applied = project.apply("");
+    assert_eq!(applied.ids("failed"), ["warmup:tiny"]);
+    let error = &applied.end()["errors"][0];
+    assert_eq!(error["error"], "tiny: the second start compiled again: it wrote graph.bin");
 }
 
 #[test]
@@ -141,11 +233,12 @@ fn a_receipt_keeps_what_the_cache_key_was_made_of_and_no_value() {
     assert!(applied.ran().contains(&"warmup:tiny".to_owned()));
     assert_eq!(compilations(&project), (3, 1));
     let receipt = receipt(&project);
-    assert_eq!(receipt["files"].as_array().unwrap().len(), 2);
-    let files = receipt["factors"].as_object().unwrap();
-    assert_eq!(files.len(), 1);
-    let (file, factors) = files.iter().next().unwrap();
-    assert!(receipt["files"].as_array().unwrap().contains(&file.as_str().into()), "{receipt}");
+    let written = files(&receipt, "vllm");
+    assert_eq!((written.len(), files(&receipt, "flashinfer").len()), (2, 0));
+    let told_by = receipt["factors"].as_object().unwrap();
+    assert_eq!(told_by.len(), 1);
+    let (file, factors) = told_by.iter().next().unwrap();
+    assert!(written.contains(&file.as_str()), "{receipt}");
     let factors = factors.as_object().unwrap();
     let names: Vec<&String> = factors.keys().collect();
     assert_eq!(names, ["code_hash", "config.max_model_len", "env.HOME", "env.VLLM_API_KEY"]);

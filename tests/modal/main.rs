@@ -7,8 +7,11 @@ mod absent;
 mod apply;
 mod drift;
 mod faults;
+mod lease;
 mod logs;
 mod programs;
+mod protection;
+mod registry;
 mod rollback;
 mod runbook;
 

@@ -39,6 +39,21 @@ fn rendered_programs_are_clean_and_deploy_without_goatbuild() {
         None
     );
     assert_eq!(complaints(&venv, &["mypy", "--strict", "--exclude-gitignore"], &programs), None);
+    // So is what asks for a key, which is there only where a key is asked for.
+    let serve = std::fs::read_to_string(programs.join("serve.py")).unwrap();
+    assert!(!serve.contains("asyncio") && serve.ends_with("    start()\n"), "{serve}");
+    project.append(super::support::hubbed::SPEC, "\n[serve]\nauth = \"api-key\"\n");
+    project.append("goatbuild.toml", "api-key-secret = \"tiny-key\"\n");
+    let guarded = remote.hubbed.home.path().join("guarded");
+    project.run(&format!("render tiny -o {}", guarded.display())).exits(0);
+    let guarded = guarded.join("tiny");
+    let lints = ["ruff", "check", "--select", "E,F,I,B,UP,SIM", "--ignore", "E501"];
+    assert_eq!(complaints(&venv, &lints, &guarded), None);
+    assert_eq!(complaints(&venv, &["mypy", "--strict", "--exclude-gitignore"], &guarded), None);
+    // Warming up takes no key, and knows nothing of it.
+    let warmup = |at: &Path| std::fs::read_to_string(at.join("warmup.py")).unwrap();
+    assert_eq!(warmup(&guarded), warmup(&programs));
+    project.edit(super::support::hubbed::SPEC, "auth = \"api-key\"", "auth = \"proxy\"");
     // The same bytes each time, and nobody else's files are touched.
     let before = std::fs::read(programs.join("serve.py")).unwrap();
     project.run(&format!("render tiny -o {}", out.display())).exits(0);

@@ -82,7 +82,8 @@ fn a_registry_that_wants_fewer_requests_gets_its_time() {
         let at = if at == "blobs/" { &large } else { at };
         let began = Instant::now();
         faulty.double.fault(at, 1, Fault::Status(429, header().leak()));
-        faulty.pull().exits(0);
+        let patience = format!("{} asks for ", faulty.double.host);
+        faulty.pull().exits(0).says(&[&patience, " s of patience; waiting until "]);
         // A date has no fractions of a second.
         assert!(began.elapsed() >= Duration::from_millis(1900), "{:?}", began.elapsed());
         assert_eq!(faulty.double.asked("GET", at), 2, "{:?}", faulty.double.requests());

@@ -1,14 +1,18 @@
 //! The project that this repository ships, planned in a clean copy: no cache, no credentials, no
 //! network, and as in CI.
 
-use std::collections::BTreeMap;
+mod protection;
+
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::process::Command;
 
 use goatbuild::engines::json;
+use goatbuild::lock::LockFile;
 use goatbuild::project;
 use goatbuild::spec::{Model, ModelSource, Project};
+use goatbuild::steps;
 use serde::Deserialize;
 use serde_json::Value;
 use tempfile::TempDir;
@@ -38,12 +42,28 @@ fn clone() -> TempDir {
 
 /// Runs goatbuild as CI does, on a machine that knows nothing and reaches nothing.
 fn run(clone: &TempDir, arguments: &str) -> (i32, String, String) {
+    run_with(clone, arguments, |_| ())
+}
+
+/// The same as on somebody's desk, where locks may change.
+fn run_at_a_desk(clone: &TempDir, arguments: &str) -> (i32, String, String) {
+    run_with(clone, arguments, |command| {
+        command.env_remove("CI");
+    })
+}
+
+fn run_with(
+    clone: &TempDir,
+    arguments: &str,
+    change: impl FnOnce(&mut Command),
+) -> (i32, String, String) {
     let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
     command.env_clear().env("CI", "true").env("HOME", clone.path());
     // Whatever tries to go out all the same finds nobody.
     for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
         command.env(proxy, "http://127.0.0.1:9");
     }
+    change(&mut command);
     let output = command
         .args(arguments.split_whitespace())
         .current_dir(clone.path())
@@ -51,6 +71,19 @@ fn run(clone: &TempDir, arguments: &str) -> (i32, String, String) {
         .expect("the binary runs");
     let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
     (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
+}
+
+/// Edits one file of the copy.
+fn edit(clone: &TempDir, file: &str, from: &str, to: &str) {
+    let path = clone.path().join(file);
+    let text = fs::read_to_string(&path).unwrap();
+    assert_eq!(text.matches(from).count(), 1, "{from} in {file}");
+    fs::write(path, text.replace(from, to)).unwrap();
+}
+
+/// A diagnostic's words, however it is wrapped.
+fn words(stderr: &str) -> String {
+    stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
 }
 
 fn plan(clone: &TempDir, arguments: &str) -> Value {
@@ -135,8 +168,8 @@ fn what_cannot_be_seen_or_deployed_is_refused_with_a_way_out() {
     ] {
         let (code, stdout, stderr) = run(&clone, what);
         assert_eq!((code, stdout.as_str()), (1, ""), "{what}: {stderr}");
-        assert!(stderr.contains("deploying to Modal is not in this version"), "{what}: {stderr}");
-        assert!(stderr.contains("goatbuild::modal::unsupported"), "{what}: {stderr}");
+        assert!(stderr.contains("there are no credentials for Modal"), "{what}: {stderr}");
+        assert!(stderr.contains("goatbuild::modal::no_credentials"), "{what}: {stderr}");
     }
     let (code, stdout, stderr) = run(&clone, "status");
     assert_eq!(code, 0, "{stderr}");
@@ -172,12 +205,127 @@ fn another_builder_or_environment_changes_no_key_of_what_is_built() {
         plan["steps"].as_array().unwrap().iter().any(|step| step["id"] == "push:standard")
     };
     assert!(kinds(&oci) && kinds(&staging));
+    // What it deploys stands beside what the default environment does.
+    assert_eq!(oci["models"][0]["app"], "goat-oci-qwen3-4b");
+    let alias = run(&clone, "--env oci show qwen3-4b").1;
+    assert!(alias.contains("\"qwen3-4b-oci-local\""), "{alias}");
     let url = "https://phare-goat-staging--goat-vllm-qwen3-4b-serve.modal.run/v1";
     assert_eq!(staging["models"][0]["url"], url);
     let default = plan(&clone, "qwen3-4b");
     let modal = |plan: &Value| keys(plan, &["image"]);
     assert_eq!(modal(&default).len(), 1);
     assert!(!kinds(&default), "Modal builds it");
+}
+
+#[test]
+fn a_model_in_place_of_its_step_is_understood() {
+    let clone = clone();
+    for command in ["plan --only qwen3-4b", "why qwen3-4b"] {
+        let (code, _, stderr) = run(&clone, command);
+        assert_eq!(code, 64, "{stderr}");
+        assert!(stderr.contains("did you mean `deploy:qwen3-4b`?"), "{stderr}");
+    }
+    let stderr = run(&clone, "why gpt-oss").2;
+    assert!(stderr.contains("did you mean `image:gpt-oss`?"), "{stderr}");
+}
+
+#[test]
+fn wheels_that_cannot_be_locked_offline_are_named_before_the_tool() {
+    let clone = clone();
+    edit(&clone, "images/standard.toml", "\"vllm==0.8.5.post1\"", "\"vllm==0.8.5\"");
+    let (code, _, stderr) = run_at_a_desk(&clone, "--offline plan");
+    assert_eq!(code, 65, "{stderr}");
+    let says = "images/standard.pylock.toml does not answer what the image asks for";
+    assert!(words(&stderr).contains(says) && stderr.contains("`goatbuild lock`"), "{stderr}");
+    fs::remove_file(clone.path().join("images/standard.pylock.toml")).unwrap();
+    let stderr = run_at_a_desk(&clone, "--offline plan").2;
+    assert!(stderr.contains("images/standard.pylock.toml is missing"), "{stderr}");
+}
+
+#[test]
+fn a_revision_that_lost_a_digit_and_sources_that_are_not_locked_are_warned_about() {
+    let clone = clone();
+    let revision = "cdbee75f17c01a7cc42f958dc650907174af0554";
+    edit(&clone, "specs/qwen3-4b.toml", revision, &revision[..39]);
+    let plan = plan(&clone, "qwen3-4b");
+    let warnings = plan["warnings"].as_array().unwrap();
+    let told: Vec<&str> = warnings.iter().map(|it| it["message"].as_str().unwrap()).collect();
+    assert!(warnings.iter().all(|warning| warning["model"] == "qwen3-4b"), "{warnings:?}");
+    assert!(told[0].contains("has 39 hexadecimal digits and not 40"), "{told:?}");
+    assert!(told[1].ends_with("is not locked") && told.len() == 2, "{told:?}");
+}
+
+#[test]
+fn nothing_is_asked_of_a_hub_for_a_step_that_needs_nothing_of_it() {
+    let clone = clone();
+    let revision = "revision = \"d666cf3b67006cf8227666739edf25164aaffdeb\"\n";
+    edit(&clone, "specs/gpt-oss-20b.toml", revision, "revision = \"later\"\n");
+    let (code, _, stderr) = run_at_a_desk(&clone, "why deploy:qwen3-4b");
+    assert_eq!((code, stderr.as_str()), (0, ""));
+}
+
+#[test]
+fn show_tells_what_the_project_decides_of_a_model() {
+    let clone = clone();
+    let (code, shown, stderr) = run(&clone, "show gpt-oss-20b");
+    assert_eq!(code, 0, "{stderr}");
+    let lines: Vec<String> =
+        shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
+    for line in [
+        "project:app = \"goat-vllm-gpt-oss-20b\" # goatbuild.toml:8",
+        "project:target.modal.builder = \"modal\" # goatbuild.toml:16",
+        "project:target.modal.hf-secret = \"goat-hf-token\" # goatbuild.toml:17",
+        "project:volumes.model-cache.name = \"goat-model-cache\" # goatbuild.toml:20",
+        "project:gpu.H100.usd-per-hour = 4.50 # goatbuild.toml:27",
+    ] {
+        assert!(lines.iter().any(|shown| shown == line), "{line} is not in\n{shown}");
+    }
+    assert_eq!(shown.matches("image:glibc").count(), 1, "{shown}");
+    let oci = run(&clone, "--env oci show gpt-oss-20b").1;
+    assert!(oci.contains("\"goat-oci-gpt-oss-20b\"") && !oci.contains("gpu.A10G"), "{oci}");
+}
+
+#[test]
+fn the_steps_that_a_shell_offers_are_those_of_the_plan() {
+    let clone = clone();
+    let lock = fs::read(clone.path().join("goatbuild.lock")).unwrap();
+    let lock = LockFile::read("goatbuild.lock", &lock).unwrap();
+    for environment in ["", "oci"] {
+        let chosen = environment.parse().ok();
+        let sources = project::load(clone.path()).unwrap();
+        let project = project::read(&sources, chosen.as_ref()).unwrap();
+        let arguments =
+            if environment.is_empty() { String::new() } else { format!("--env {environment}") };
+        let plan = plan(&clone, &arguments);
+        let ids = plan["steps"].as_array().unwrap().iter();
+        let ids = ids.map(|step| step["id"].as_str().unwrap().to_owned());
+        // Layers are offered once they were built.
+        let is_told = |id: &String| !id.starts_with("wheels:");
+        let ids: BTreeSet<String> = ids.filter(is_told).collect();
+        let offered = steps::names(&project, &lock).into_iter().filter(is_told);
+        assert_eq!(offered.collect::<BTreeSet<_>>(), ids, "{environment}");
+    }
+}
+
+#[test]
+fn a_model_is_added_where_the_others_are_served() {
+    let clone = clone();
+    let add = |arguments: &str| run(&clone, &format!("--offline add {arguments}"));
+    let (code, _, stderr) = add("nonsense");
+    assert_eq!(code, 64, "{stderr}");
+    assert!(stderr.contains("`nonsense` is no source of weights"), "{stderr}");
+    let (code, _, stderr) = add("hf:org/new --image standard");
+    assert_eq!(code, 64, "{stderr}");
+    assert!(stderr.contains("a model on Modal needs a GPU"), "{stderr}");
+    let (code, _, stderr) = add("hf:org/new --image standard --gpu A10G");
+    assert_eq!(code, 0, "{stderr}");
+    assert!(stderr.contains("served by `modal`, like the project's other models"), "{stderr}");
+    let text = fs::read_to_string(clone.path().join("specs/new.toml")).unwrap();
+    assert!(text.contains("image = \"standard\"\ntarget = \"modal\"\n"), "{text}");
+    let (code, _, stderr) = add("hf:org/here --image standard --target local");
+    assert_eq!((code, stderr.contains("served by")), (0, false), "{stderr}");
+    let text = fs::read_to_string(clone.path().join("specs/here.toml")).unwrap();
+    assert!(text.contains("target = \"local\"\n"), "{text}");
 }
 
 /// A row of the table.

@@ -171,13 +171,21 @@ pub(crate) async fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
 
 /// How many processes carry the id, in their arguments or their environment.
 pub(crate) fn processes_of(id: &str) -> usize {
-    let holds = |path: PathBuf| {
-        std::fs::read(path).is_ok_and(|text| String::from_utf8_lossy(&text).contains(id))
+    environments_of(id).len()
+}
+
+/// The environment of every process that carries the id, there or in its arguments.
+pub(crate) fn environments_of(id: &str) -> Vec<String> {
+    let text = |path: PathBuf| {
+        let bytes = std::fs::read(path).unwrap_or_default();
+        String::from_utf8_lossy(&bytes).into_owned()
     };
     std::fs::read_dir("/proc")
         .expect("proc")
         .filter_map(Result::ok)
         .filter(|entry| entry.file_name().to_string_lossy().parse::<i32>().is_ok())
-        .filter(|entry| holds(entry.path().join("cmdline")) || holds(entry.path().join("environ")))
-        .count()
+        .map(|entry| (text(entry.path().join("cmdline")), text(entry.path().join("environ"))))
+        .filter(|(arguments, environment)| arguments.contains(id) || environment.contains(id))
+        .map(|(_, environment)| environment)
+        .collect()
 }

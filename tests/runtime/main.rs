@@ -9,7 +9,8 @@ use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
 use fixture::{
-    Fixture, eventually, free_port, fresh_id, greeting, processes_of, spawn, supervisor,
+    Fixture, environments_of, eventually, free_port, fresh_id, greeting, processes_of, spawn,
+    supervisor,
 };
 use goatbuild::event::Reporter;
 use goatbuild::runtime::{self, Instance, Output, RuntimeError};
@@ -188,7 +189,7 @@ async fn the_check_passes_and_says_which_processes_are_seen() {
 }
 
 #[test]
-fn the_instance_outlives_the_process_that_spawned_it() {
+fn the_instance_outlives_the_process_that_spawned_it_and_keeps_nothing_of_its_environment() {
     // A process of its own is the one that spawns: this test binary, with one helper "test".
     let fixture = Fixture::new();
     let id = fresh_id();
@@ -197,6 +198,7 @@ fn the_instance_outlives_the_process_that_spawned_it() {
         .args(["--exact", "spawn_for_another_test", "--ignored"])
         .env("GOATBUILD_TEST_SPAWN", sandbox)
         .env("GOATBUILD_TEST_ID", &id)
+        .env("HF_TOKEN", "hf_of_the_user")
         .env("GOATBUILD_TEST_INSTANCE", fixture.path("instance"))
         .stdout(Stdio::null())
         .status()
@@ -205,6 +207,8 @@ fn the_instance_outlives_the_process_that_spawned_it() {
     let text = std::fs::read(fixture.path("instance")).expect("written");
     let instance: Instance = serde_json::from_slice(&text).expect("JSON");
     assert!(runtime::is_alive(&instance));
+    let told = environments_of(&id);
+    assert!(!told.is_empty() && !told.iter().any(|it| it.contains("HF_TOKEN")), "{told:?}");
     let waiting =
         tokio::runtime::Builder::new_current_thread().enable_all().build().expect("tokio");
     waiting.block_on(runtime::stop(&instance, Duration::ZERO)).expect("stops");
@@ -212,7 +216,7 @@ fn the_instance_outlives_the_process_that_spawned_it() {
 }
 
 #[test]
-#[ignore = "the other half of `the_instance_outlives_the_process_that_spawned_it`"]
+#[ignore = "the other half of `the_instance_outlives_the_process_that_spawned_it_and_…`"]
 fn spawn_for_another_test() {
     let variable = |name| std::env::var(name).expect("set by the other test");
     let sandbox = serde_json::from_str(&variable("GOATBUILD_TEST_SPAWN")).expect("JSON");

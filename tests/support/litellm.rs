@@ -77,6 +77,11 @@ pub(crate) struct Proxy {
 impl Proxy {
     /// Starts the proxy and waits until it is ready; `None` when `LiteLLM` cannot be had.
     pub(crate) fn start(config: &Path) -> Option<Self> {
+        Self::start_with(config, &[])
+    }
+
+    /// The same, with variables of its own.
+    pub(crate) fn start_with(config: &Path, variables: &[(&str, &str)]) -> Option<Self> {
         let log: PathBuf = config.with_extension("proxy.log");
         let port =
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap().local_addr().unwrap().port();
@@ -84,6 +89,7 @@ impl Proxy {
         let mut command = command()?;
         command.arg("--config").arg(config).args(["--host", "127.0.0.1", "--telemetry", "False"]);
         command.args(["--port", &port.to_string()]).current_dir(config.parent().unwrap());
+        command.envs(variables.iter().copied());
         command.stdout(output.try_clone().unwrap()).stderr(output);
         let mut proxy = Self { port, child: command.spawn().unwrap() };
         let end = Instant::now() + START;

@@ -14,9 +14,13 @@ use super::peers;
 /// What the double runs with, and what its containers have. The first is the client's own version.
 const REQUIREMENTS: [&str; 3] = ["modal==1.6.4", "huggingface_hub==2.4.0", "hf-xet==1.8.0"];
 
+pub(crate) const PROXY_KEY: &str = "wk-thisIsTheKeyOfTheseTests";
+
+pub(crate) const PROXY_SECRET: &str = "ws-thisIsTheSecretOfTheseTests";
+
 /// The running double; dropping it ends it and everything it started.
 pub(crate) struct ModalDouble {
-    python: PathBuf,
+    pub(crate) python: PathBuf,
     root: TempDir,
     child: Child,
     pub(crate) port: u16,
@@ -52,6 +56,16 @@ impl ModalDouble {
         fs::write(self.root.path().join("faults.json"), faults.to_string()).expect("written");
     }
 
+    /// The proxy tokens of the workspace, by key.
+    pub(crate) fn proxy_tokens(&self, tokens: &Value) {
+        fs::write(self.root.path().join("proxy_tokens.json"), tokens.to_string()).expect("written");
+    }
+
+    /// All that it was told and that containers said, as far as it keeps it.
+    pub(crate) fn kept(&self) -> PathBuf {
+        self.root.path().to_owned()
+    }
+
     /// Every call since the last time this was asked.
     pub(crate) fn calls(&self) -> Vec<Value> {
         let file = self.root.path().join("journal.jsonl");
@@ -71,16 +85,23 @@ impl ModalDouble {
 }
 
 fn launch(python: &PathBuf, root: &std::path::Path) -> (Child, u16) {
-    let program =
-        PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/support/modal/control_plane.py");
+    let support = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/support");
+    let program = support.join("modal/control_plane.py");
+    // Containers find the double of vLLM behind everything else.
+    let engines = support.join("vllm_double");
+    let path = std::env::var("PATH").unwrap_or_default();
+    let python_path = format!("PYTHONPATH=/root:{}", engines.display());
     let port_file = root.join("port");
     let _ = fs::remove_file(&port_file);
     let log = fs::File::create(root.join("double.log")).expect("a log");
+    #[expect(clippy::zombie_processes, reason = "whoever has it ends it and waits for it")]
     let child = Command::new(python)
         .arg(program)
         .args(["--root".as_ref(), root.as_os_str()])
         .args(["--port-file".as_ref(), port_file.as_os_str()])
         .args(["--faults".as_ref(), root.join("faults.json").as_os_str()])
+        .args(["--env", &python_path])
+        .env("PATH", format!("{path}:{}", engines.join("bin").display()))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log"))
@@ -144,6 +165,10 @@ impl Remote {
         project.variable("MODAL_TOKEN_SECRET", "as-test");
         project.variable("MODAL_CONFIG_PATH", "/nonexistent/modal.toml");
         project.edit(SPEC, "image = \"tiny\"\n", "image = \"tiny\"\ntarget = \"modal\"\n");
+        // A proxy token, which endpoints ask for that nobody said anything else of.
+        modal.proxy_tokens(&json!({PROXY_KEY: PROXY_SECRET}));
+        project.variable("MODAL_PROXY_KEY", PROXY_KEY);
+        project.variable("MODAL_PROXY_SECRET", PROXY_SECRET);
         modal.faults(&json!({}));
         Some(Self { modal, hubbed })
     }
@@ -151,8 +176,13 @@ impl Remote {
     /// Runs Modal's own command line, as somebody beside goatbuild would; gives its output.
     #[track_caller]
     pub(crate) fn client(&self, arguments: &[&str]) -> String {
+        self.python(&[&["-m", "modal"], arguments].concat())
+    }
+
+    /// Runs the Python that has Modal's client; gives its output.
+    #[track_caller]
+    pub(crate) fn python(&self, arguments: &[&str]) -> String {
         let output = Command::new(&self.modal.python)
-            .args(["-m", "modal"])
             .args(arguments)
             .env("MODAL_SERVER_URL", self.modal.url())
             .env("MODAL_TOKEN_ID", "ak-test")

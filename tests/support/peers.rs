@@ -5,8 +5,17 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Says loudly that a test, or a part of it, did not run for want of a peer.
+/// Says loudly that a test, or a part of it, did not run for want of a peer that could be provisioned;
+/// fails where all of these are required.
+#[track_caller]
 pub(crate) fn skipped(name: &str, reason: &str) {
+    let required = std::env::var("GOATBUILD_REQUIRE_PEERS").is_ok_and(|it| it == "1");
+    assert!(!required, "the peer `{name}` cannot be had: {reason}");
+    lacking(name, reason);
+}
+
+/// Says the same of what this machine has or has not.
+pub(crate) fn lacking(name: &str, reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
     // What `eprintln` prints is kept back for a test that passes; this is not.
     let _ =

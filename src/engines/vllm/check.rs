@@ -85,6 +85,20 @@ pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
             ),
         });
     }
+    if locked.is_up_to_base {
+        let image = &model.image.value;
+        checked.warnings.push(Warning {
+            message: format!(
+                "the flags of {} can't be checked: the image `{image}` has no vllm but what its \
+                 base brings",
+                model.name
+            ),
+            help: format!(
+                "hold them against `vllm serve --help=all` in the base, or write `vllm==VERSION` in \
+                 the requirements of images/{image}.toml"
+            ),
+        });
+    }
     checked.warnings.extend(tools(model));
     checked
 }

@@ -72,7 +72,12 @@ fn add(line: &mut Vec<String>, flag: &str, value: &Value, locked: &Locked) {
     match value {
         Value::Boolean(true) if kind.is_none_or(|kind| !takes_json(kind)) => line.push(name),
         Value::Boolean(false) if kind.is_none_or(|kind| !takes_json(kind)) => {
-            if kind == Some(&Kind::Toggle) {
+            let has_no = match kind {
+                Some(kind) => *kind == Kind::Toggle,
+                // As far as tried: most of the old ones' are switches, all of the new ones' toggles.
+                None => since(&locked.version, SERVE_SINCE),
+            };
+            if has_no {
                 line.push(format!("--no-{flag}"));
             }
         }

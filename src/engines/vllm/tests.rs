@@ -165,6 +165,32 @@ fn flags_are_written_as_the_locked_version_takes_them() {
 }
 
 #[test]
+fn what_is_off_is_said_to_versions_that_could_not_be_read() {
+    let off = "[engine]\nasync-scheduling = false\nenforce-eager = false\n";
+    let no = " --no-async-scheduling --no-enforce-eager";
+    for (version, program, wanted) in
+        [("0.14.0", NEW, no), ("0.9.0", NEW, no), ("", NEW, no), ("0.8.5.post1", OLD, "")]
+    {
+        let unread = Locked { version: version.to_owned(), ..Locked::default() };
+        assert_eq!(line(off, &unread), format!("{program}{wanted}"), "{version}");
+    }
+}
+
+#[test]
+fn an_engine_that_only_the_base_can_have_brought_is_warned_about() {
+    let alias = "[gateway]\nalias = \"m\"\n";
+    let brought = Locked { is_up_to_base: true, ..Locked::default() };
+    let found = findings(alias, &brought);
+    assert!(
+        found.len() == 1
+            && found[0].starts_with("? the flags of m can't be checked")
+            && found[0].contains("requirements of images/i.toml"),
+        "{found:?}"
+    );
+    assert_eq!(findings(alias, &Locked::default()), [""; 0]);
+}
+
+#[test]
 fn hardware_draft_and_fast_boot_become_flags() {
     let spec = "[hardware]\ngpu = \"H100\"\ncount = 4\n[serve]\nfast-boot = true\n\
         [draft]\nsource = \"path:d\"\nmethod = \"eagle3\"\nnum-speculative-tokens = 7\n";

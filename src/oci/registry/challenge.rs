@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::RegistryError;
 use super::client::Registry;
 use super::credentials::{self, Credential};
-use crate::fetch::{FetchError, Retry, client_builder, innermost};
+use crate::fetch::{FetchError, client_builder, innermost};
 use crate::spec::ImageReference;
 
 /// What is asked for, in messages.
@@ -106,7 +106,7 @@ impl Registry {
             registry: self.reference.registry.clone(),
             reason,
         };
-        let mut retry = Retry::new(self.fetcher.patience());
+        let mut retry = self.retry();
         loop {
             let request = self.token_request(realm, challenge, credential, scopes)?;
             let outcome = match request.send().await {

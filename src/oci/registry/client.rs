@@ -123,7 +123,7 @@ impl Registry {
 
     /// A manifest or index, verified when it is named by digest; and its digest.
     pub(super) async fn document(&self, name: &str) -> Result<(Vec<u8>, String), RegistryError> {
-        let mut retry = Retry::new(self.fetcher.patience());
+        let mut retry = self.retry();
         let path = format!("manifests/{name}");
         loop {
             let mut response = self.request(Method::GET, &path, Some(MANIFESTS)).await?;
@@ -223,7 +223,7 @@ impl Registry {
         accept: Option<&str>,
     ) -> Result<Response, RegistryError> {
         let url = self.url(path);
-        let mut retry = Retry::new(self.fetcher.patience());
+        let mut retry = self.retry();
         let mut renewed = false;
         loop {
             let used = self.authorization.lock().await.clone();
@@ -259,6 +259,11 @@ impl Registry {
             Failure::Final(error) | Failure::Transient(error, _) => error.into(),
             Failure::Progressed => panic!("BUG: making a client is no progress"),
         })
+    }
+
+    /// Begins to ask for something, with all patience.
+    pub(super) fn retry(&self) -> Retry<'_> {
+        self.fetcher.retry_of(&self.reference.registry)
     }
 
     /// Adds the header, if there is one.

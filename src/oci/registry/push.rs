@@ -19,7 +19,7 @@ use super::client::{Access, Registry};
 use super::manifest::BlobRef;
 use super::{RegistryError, RegistrySettings};
 use crate::event::Reporter;
-use crate::fetch::{Failure, FetchError, Fetcher, Retry, client_builder, innermost};
+use crate::fetch::{Failure, FetchError, Fetcher, client_builder, innermost};
 use crate::oci::{Image, Layout};
 use crate::spec::ImageReference;
 
@@ -62,7 +62,8 @@ pub async fn push(
     to: Destination<'_>,
     reporter: &Reporter,
 ) -> Result<Pushed, RegistryError> {
-    let mut registry = Registry::open(fetcher, settings, to.reference, Access::Push);
+    let mut registry =
+        Registry::open(&fetcher.telling(reporter), settings, to.reference, Access::Push);
     registry.mount = to.mount.map(str::to_owned);
     // Fails when the network is forbidden.
     registry.client()?;
@@ -115,7 +116,7 @@ impl Push<'_> {
             self.undamaged(blob).await?;
         }
         let sent = Arc::new(Sent::default());
-        let mut retry = Retry::new(self.registry.fetcher.patience());
+        let mut retry = self.registry.retry();
         let mut renewed = false;
         loop {
             let Some(place) = self.begin(blob).await? else { return self.had(blob) };
@@ -262,7 +263,7 @@ impl Push<'_> {
         );
         let path = format!("manifests/{}", self.registry.reference.name());
         let url = self.registry.url(&path);
-        let mut retry = Retry::new(self.registry.fetcher.patience());
+        let mut retry = self.registry.retry();
         let mut renewed = false;
         let response = loop {
             let used = self.registry.header().await;

@@ -150,7 +150,7 @@ impl Seen {
                 changes.iter().map(word).collect::<Vec<_>>().join(", ")
             }
             Self::Held { note, .. } => note.clone(),
-            Self::Foreign(owner) => format!("somebody else's {owner}"),
+            Self::Foreign(owner) => format!("in the way: {owner}"),
             Self::Unobserved(Some(row)) => format!("{row}, as of the last run"),
             Self::Unobserved(None) => "nothing, as of the last run".to_owned(),
         }

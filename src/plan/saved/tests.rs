@@ -62,8 +62,8 @@ async fn every_cut_and_every_edit_of_the_file_is_noticed() {
     let newer = text.replacen("\"goatbuild_plan\": 1", "\"goatbuild_plan\": 2", 1);
     assert_eq!(code(&newer), "goatbuild::plan_file::version");
     assert_eq!(code("{\"format_version\":1}"), "goatbuild::plan_file::other");
-    assert_eq!(code("image = \"tiny\""), "goatbuild::plan_file::syntax");
-    assert_eq!(code("\u{0}"), "goatbuild::plan_file::syntax");
+    assert_eq!(code("image = \"tiny\""), "goatbuild::plan_file::other");
+    assert_eq!(code("\u{0}"), "goatbuild::plan_file::other");
 }
 
 #[tokio::test]
@@ -95,7 +95,7 @@ async fn a_world_that_moved_is_told_by_what_it_holds_now() {
     let saved = bench.saved(&plan);
     let things = [
         (Some(Thing::Drifted), "deploy:m: server: up → down"),
-        (Some(Thing::Foreign), "→ somebody else's project x"),
+        (Some(Thing::Foreign), "→ in the way: project x"),
         (Some(Thing::Unseen), "as of the last run"),
         (None, "→ nothing"),
     ];

@@ -2,12 +2,13 @@
 
 use serde_json::{Value, json};
 
+use super::super::auth::{API_KEY, PROXY_TOKEN};
 use super::parts::{
-    choice, closed, filled, map, matching, number, pattern, requiring, string, strings,
+    choice, closed, filled, integer, map, matching, number, pattern, requiring, string, strings,
     with_default,
 };
 use super::spec::spec;
-use super::{DASHED, FILE_NAME};
+use super::{DASHED, FILE_NAME, VARIABLE};
 
 pub(super) fn project() -> Value {
     let about = "A goatbuild project: what marks it, where its models are served, and what all of \
@@ -23,21 +24,21 @@ pub(super) fn project() -> Value {
                      entries. Made once by `goatbuild init`; a project that changes it owns nothing.",
                 ),
             ),
-            (
-                "app-prefix",
-                pattern(
-                    "^([a-z0-9][a-z0-9-]{0,39})?$",
-                    "What stands before a model's name in its app's name. Default: the id and `-`.",
-                ),
-            ),
+            ("app-prefix", app_prefix()),
         ],
+    );
+    let apart = closed(
+        "What tells apart what is deployed; the id is the project's in all environments.",
+        [("app-prefix", app_prefix())],
     );
     let environment = closed(
         "Overrides for `--env NAME`, merged over the rest of this file.",
         [
+            ("project", apart),
             ("target", targets()),
             ("volumes", volumes(false)),
             ("gateway", gateways(false)),
+            ("secrets", secrets()),
             (
                 "model",
                 map(
@@ -60,6 +61,7 @@ pub(super) fn project() -> Value {
             ("volumes", volumes(true)),
             ("gpu", gpus()),
             ("gateway", gateways(true)),
+            ("secrets", secrets()),
             (
                 "registries",
                 closed(
@@ -74,7 +76,34 @@ pub(super) fn project() -> Value {
     project
 }
 
+fn app_prefix() -> Value {
+    pattern(
+        "^([a-z0-9][a-z0-9-]{0,39})?$",
+        "What stands before a model's name in its app's name. Default: the id and `-`.",
+    )
+}
+
+fn secrets() -> Value {
+    let generation = integer(1, 1_000_000, "Counted up when the secret was replaced.");
+    let secret = requiring(closed("A secret.", [("generation", generation)]), &["generation"]);
+    map(
+        "Secrets that were replaced, by their names at the target: what is served with one is \
+         deployed again.",
+        "",
+        &secret,
+    )
+}
+
 fn targets() -> Value {
+    let variable = |default, about| with_default(default, pattern(VARIABLE, about));
+    let [(key, key_default), (secret, secret_default)] = PROXY_TOKEN;
+    let proxy_token = closed(
+        "The variables that hold a proxy token, here and where the gateway runs.",
+        [
+            (key, variable(key_default, "The one for its first half, `wk-…`.")),
+            (secret, variable(secret_default, "The one for its second half, `ws-…`.")),
+        ],
+    );
     let modal = closed(
         "Modal: GPUs that scale to zero.",
         [
@@ -95,6 +124,19 @@ fn targets() -> Value {
                 ),
             ),
             ("hf-secret", string("The Modal secret that holds `HF_TOKEN`, by name.")),
+            ("proxy-token", proxy_token),
+            (
+                "api-key-secret",
+                string("The Modal secret that holds the key of models with `auth = \"api-key\"`."),
+            ),
+            (
+                "api-key-variable",
+                variable(
+                    API_KEY,
+                    "The variable that holds the key: in that secret, here, and where the gateway \
+                     runs.",
+                ),
+            ),
             (
                 "registry",
                 string("Where images that goatbuild builds are pushed, with `builder = \"oci\"`."),

@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::auth::AUTHS;
 use super::parts::{
     boolean, choice, closed, duration, filled, flag, integer, matching, pattern, strings,
     with_default,
@@ -192,6 +193,15 @@ fn serve() -> Value {
             (
                 "served-name",
                 pattern(WORD, "What requests call the model. Default: the model's name."),
+            ),
+            (
+                "auth",
+                choice(
+                    &AUTHS.map(|(word, _)| word),
+                    "Who may ask it. Default on Modal: `proxy`, Modal lets nobody through who has no \
+                     proxy token. `api-key`: replicas answer nobody who has no key. `none`: anyone \
+                     who knows the URL. On this machine: `none`.",
+                ),
             ),
             (
                 "max-inputs",

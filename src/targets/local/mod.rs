@@ -1,7 +1,10 @@
 //! The local target: models served on this machine, by Docker or Podman where one is, and otherwise
 //! without root and without a daemon.
 
+mod caches;
+mod compiled;
 mod environments;
+mod log;
 mod place;
 mod runner;
 mod serve;
@@ -11,7 +14,7 @@ mod warm;
 mod weights;
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
 use async_trait::async_trait;
@@ -32,6 +35,7 @@ use crate::spec::{LocalRuntime, Model};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
 pub use environments::{deployed, environments};
+use log::{end_of, length};
 use runner::{Chosen, Runner};
 use server::{Life, Running};
 use state::{Served, State};
@@ -157,7 +161,7 @@ pub enum LocalError {
         /// The model.
         model: String,
         /// How that is known.
-        again: warm::Again,
+        again: compiled::Again,
     },
 }
 
@@ -192,7 +196,8 @@ pub struct Local {
     wish: LocalRuntime,
     places: Places,
     model_cache: Mount,
-    compile_cache: Mount,
+    /// For what engines compile, and for `FlashInfer`'s kernels: of each, a server sees its own part.
+    caches: [Mount; 2],
     others: Vec<Mount>,
     seen: RwLock<State>,
     /// How containers were when they were looked at, or when they were last started or stopped.
@@ -210,7 +215,7 @@ impl Local {
         wish: LocalRuntime,
         places: Places,
         model_cache: Mount,
-        compile_cache: Mount,
+        caches: [Mount; 2],
         others: Vec<Mount>,
     ) -> Self {
         Self {
@@ -218,7 +223,7 @@ impl Local {
             wish,
             places,
             model_cache,
-            compile_cache,
+            caches,
             others,
             seen: RwLock::default(),
             conditions: RwLock::default(),
@@ -455,7 +460,9 @@ impl Target for Local {
                 self.stop(served).await?;
             }
         }
-        self.change(|state| drop(state.served.remove(model))).await
+        self.change(|state| drop(state.served.remove(model))).await?;
+        self.forget_caches(model);
+        Ok(())
     }
 
     fn live(&self) -> Vec<Live> {
@@ -526,26 +533,4 @@ impl Local {
     fn log_file(&self, model: &str) -> PathBuf {
         self.places.ours.join("logs").join(format!("{model}.log"))
     }
-}
-
-/// The last lines of a log, for an error.
-///
-/// Nothing before byte `begins`, which other servers wrote.
-fn end_of(log: &Path, begins: u64) -> String {
-    use std::io::{Read as _, Seek as _, SeekFrom};
-    let mut text = Vec::new();
-    if let Ok(mut file) = std::fs::File::open(log) {
-        let start = length(log).saturating_sub(8192).max(begins);
-        let _ = file.seek(SeekFrom::Start(start));
-        let _ = file.read_to_end(&mut text);
-    }
-    let text = String::from_utf8_lossy(&text);
-    let lines: Vec<&str> = text.lines().collect();
-    let last = &lines[lines.len().saturating_sub(20)..];
-    last.iter().map(|line| format!("  | {line}")).collect::<Vec<_>>().join("\n")
-}
-
-/// A log's length in bytes; 0 while there is none.
-fn length(log: &Path) -> u64 {
-    std::fs::metadata(log).map_or(0, |found| found.len())
 }

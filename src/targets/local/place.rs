@@ -5,9 +5,10 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::Snapshot;
+use super::caches::Writer;
 use super::runner::Runner;
 use super::server::Recipe;
-use super::{Deployment, Local, LocalError, Mount};
+use super::{Deployment, Local, LocalError};
 use crate::blocking::blocking;
 use crate::container::{self, Engine};
 use crate::event::Reporter;
@@ -24,21 +25,24 @@ impl Local {
     pub(super) async fn recipe(
         &self,
         deployment: &Deployment,
+        writer: Writer<'_>,
         port: u16,
         reporter: &Reporter,
     ) -> Result<Recipe, StepError> {
+        self.fill_caches(deployment, writer, reporter).await?;
+        let binds = self.binds(deployment, writer)?;
         match &self.chosen().await?.runner {
             Runner::Embedded => {
                 reporter.message("unpacking the image");
                 let root = self.root(&deployment.image, reporter).await?;
-                Ok(Recipe::Embedded(self.sandbox(deployment, root, port)?))
+                Ok(Recipe::Embedded(self.sandbox(deployment, root, binds, port)?))
             }
             Runner::Engine(engine) => {
                 reporter.message(format!("handing the image to {}", engine.kind));
                 let image = self.layout()?.read_image(&deployment.image)?;
                 let id =
                     self.hand_over(engine.kind, &image, &deployment.image_name, reporter).await?;
-                Ok(Recipe::Container(self.container(deployment, engine, &image, id, port)?))
+                Ok(Recipe::Container(self.container(deployment, engine, &image, id, binds, port)?))
             }
         }
     }
@@ -94,13 +98,14 @@ impl Local {
         &self,
         deployment: &Deployment,
         root: PathBuf,
+        binds: Vec<Bind>,
         port: u16,
     ) -> Result<Sandbox, StepError> {
         let mut environment = self.layout()?.read_image(&deployment.image)?.environment();
         environment.extend(deployment.environment.clone());
         Ok(Sandbox {
             root,
-            binds: self.binds(deployment)?,
+            binds,
             env: environment,
             command: (deployment.command)(&deployment.served_name, "127.0.0.1", port),
             workdir: WORK.to_owned(),
@@ -114,6 +119,7 @@ impl Local {
         engine: &Engine,
         image: &oci::Image,
         id: String,
+        binds: Vec<Bind>,
         port: u16,
     ) -> Result<container::Recipe, StepError> {
         let gpus = deployment.gpu && has_gpu(Path::new("/dev"));
@@ -128,7 +134,7 @@ impl Local {
             image: id,
             image_name: deployment.image_name.clone(),
             digest: deployment.image.clone(),
-            binds: self.binds(deployment)?,
+            binds,
             env,
             command: (deployment.command)(&deployment.served_name, engine.network.listen(), port),
             workdir: WORK.to_owned(),
@@ -141,13 +147,17 @@ impl Local {
         })
     }
 
-    fn binds(&self, deployment: &Deployment) -> Result<Vec<Bind>, StepError> {
-        let mut binds = Vec::new();
-        for mount in [&self.model_cache, &self.compile_cache].into_iter().chain(&self.others) {
-            binds.push(self.bind(mount, deployment)?);
+    /// What a server sees of this machine: the volumes, and of the caches' ones its own part.
+    fn binds(&self, deployment: &Deployment, writer: Writer<'_>) -> Result<Vec<Bind>, StepError> {
+        let mut binds = vec![bind(&self.volume(&self.model_cache), &self.model_cache.path, true)?];
+        for volume in &self.caches {
+            let source = self.cache_for(volume, deployment, writer);
+            binds.push(bind(&source, &volume.path, false)?);
         }
-        let source = self.work(deployment)?;
-        binds.push(Bind { source, target: WORK.into(), read_only: true });
+        for volume in &self.others {
+            binds.push(bind(&self.volume(volume), &volume.path, false)?);
+        }
+        binds.push(Bind { source: self.work(deployment)?, target: WORK.into(), read_only: true });
         Ok(binds)
     }
 
@@ -159,23 +169,6 @@ impl Local {
                 .map_err(|source| LocalError::File { path: parent.to_owned(), source })?;
         }
         Ok(log)
-    }
-
-    /// The volume's directory; of the compile cache, the part that belongs to the warm-up.
-    fn bind(&self, mount: &Mount, deployment: &Deployment) -> Result<Bind, StepError> {
-        let mut source = self.volume(mount);
-        let mut read_only = *mount == self.model_cache;
-        if *mount == self.compile_cache
-            && let Some(key) = &deployment.warm_cache
-        {
-            source = source.join(key.to_string());
-            read_only = false;
-        }
-        std::fs::create_dir_all(&source)
-            .map_err(|error| LocalError::File { path: source.clone(), source: error })?;
-        let source = std::path::absolute(&source)
-            .map_err(|error| LocalError::File { path: source.clone(), source: error })?;
-        Ok(Bind { source, target: PathBuf::from(&mount.path), read_only })
     }
 
     /// A directory in which the served name is a link to the weights, so that one name serves on
@@ -200,6 +193,14 @@ impl Local {
         std::fs::rename(&next, &link).map_err(unusable)?;
         Ok(work)
     }
+}
+
+/// A directory, made if need be, as a server sees it.
+fn bind(source: &Path, target: &str, read_only: bool) -> Result<Bind, StepError> {
+    let unusable = |error| LocalError::File { path: source.to_owned(), source: error };
+    std::fs::create_dir_all(source).map_err(unusable)?;
+    let source = std::path::absolute(source).map_err(unusable)?;
+    Ok(Bind { source, target: PathBuf::from(target), read_only })
 }
 
 /// The right to make roots, of which all projects of this machine share one directory.

@@ -3,14 +3,22 @@
 use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+use super::caches::Writer;
+use super::log::{end_of, length, quoted};
 use super::server::{Recipe, Started, Stay};
 use super::state::Served;
-use super::{Deployment, Local, LocalError, end_of, length};
+use super::{Deployment, Local, LocalError};
 use crate::clock::now;
 use crate::event::Reporter;
 use crate::fetch::hex;
 use crate::openai::Server;
 use crate::step::{Facts, Outcome, StepError, Task};
+
+/// How long to wait between the first two questions whether a server is healthy.
+const FIRST_WAIT: Duration = Duration::from_millis(100);
+
+/// The same, once it has been asked for a while: servers note down each question.
+const LONGEST_WAIT: Duration = Duration::from_secs(1);
 
 /// The address of a server on this machine.
 pub(super) fn url(port: u16) -> String {
@@ -34,6 +42,10 @@ impl Local {
             Some(served) if self.may_listen(served).await => Some(served.port),
             _ => None,
         };
+        let ran = match &old {
+            Some(served) => self.is_alive(served).await.unwrap_or(true),
+            None => false,
+        };
         let port = match deployment.port.or(kept) {
             Some(port) if ours != Some(port) && is_taken(port) => {
                 return Err(LocalError::Port { port }.into());
@@ -41,9 +53,13 @@ impl Local {
             Some(port) => port,
             None => free_port()?,
         };
-        let recipe = self.recipe(deployment, port, &task.reporter).await?;
+        // Of starts that failed or were cut short.
+        self.forget_copies(model, old.as_ref());
+        let instance = random_id();
+        let writer = Writer::Deployment(&instance);
+        let recipe = self.recipe(deployment, writer, port, &task.reporter).await?;
         let facts: Facts = [
-            ("instance".to_owned(), random_id()),
+            ("instance".to_owned(), instance),
             ("url".to_owned(), url(port)),
             ("served-name".to_owned(), deployment.served_name.clone()),
         ]
@@ -57,6 +73,7 @@ impl Local {
             instance: None,
             recipe,
             health: deployment.health.clone(),
+            startup_timeout: Some(deployment.startup_timeout),
             since: now(),
             smoke: None,
             tested: None,
@@ -83,12 +100,24 @@ impl Local {
             self.stop_started(&served, started).await?;
             // The old server goes on in the same log.
             let log = end_of(&self.log_file(model), begins);
-            let restored = self.restore(model, old).await?;
-            return Err(explain(deployment, unserved, restored, log));
+            let restored = match old {
+                // Started once more, it would do what the new one just did.
+                Some(old) if !ran && old.key == task.key => {
+                    self.keep(model, &old).await?;
+                    ""
+                }
+                Some(old) => self.restore(model, old, timeout, &task.reporter).await?,
+                None => {
+                    self.change(|state| drop(state.served.remove(model))).await?;
+                    ""
+                }
+            };
+            return Err(explain(deployment, unserved, restored.to_owned(), &log));
         }
         served.healthy = true;
         served.previous = None;
         self.keep(model, &served).await?;
+        self.forget_copies(model, Some(&served));
         let seconds = format!("{:.1}", began.elapsed().as_secs_f64());
         Ok(Outcome { facts, evidence: [("seconds".to_owned(), seconds)].into() })
     }
@@ -119,33 +148,65 @@ impl Local {
         self.change(|state| drop(state.served.insert(model.to_owned(), served.clone()))).await
     }
 
-    /// Puts the old server back. Says what became of it, for the error.
-    async fn restore(&self, model: &str, old: Option<Served>) -> Result<String, StepError> {
-        let Some(mut old) = old else {
-            self.change(|state| drop(state.served.remove(model))).await?;
-            return Ok(String::new());
+    /// Puts the old server back; until it is healthy it is a start like any other, which may be cut
+    /// short. Says what became of it, for the error.
+    async fn restore(
+        &self,
+        model: &str,
+        old: Served,
+        timeout: Duration,
+        reporter: &Reporter,
+    ) -> Result<&'static str, StepError> {
+        // One interruption that ended the new start is no reason to leave nothing behind.
+        let reporter = &match reporter.check() {
+            Ok(()) => reporter.clone(),
+            Err(_) => reporter.unstoppable(),
         };
-        let timeout = Duration::from_secs(600);
-        let before = old.facts.insert("instance".to_owned(), random_id());
+        let timeout = old.startup_timeout.unwrap_or(timeout);
+        let words = format!("starting the old server again, within {} s", timeout.as_secs());
+        reporter.log(&words);
+        reporter.message(words);
+        let mut again = Served {
+            healthy: false,
+            instance: None,
+            since: now(),
+            previous: Some(Box::new(old.clone())),
+            ..old
+        };
+        let before = again.facts.insert("instance".to_owned(), random_id());
         // The test that was passed is remembered as another instance's.
-        old.tested = old.tested.or(before);
-        old.instance = None;
+        again.tested = again.tested.or(before);
         // Before the start and right after it: whatever kills this process, the next one finds it.
-        self.keep(model, &old).await?;
-        if let Recipe::Container(recipe) = &mut old.recipe
+        self.keep(model, &again).await?;
+        if let Recipe::Container(recipe) = &mut again.recipe
             && let Ok(image) = self.layout()?.read_image(&recipe.digest)
         {
             // Somebody may have removed it there meanwhile.
-            let (kind, silent) = (recipe.engine, Reporter::silent());
-            recipe.image = self.hand_over(kind, &image, &recipe.image_name, &silent).await?;
+            recipe.image =
+                self.hand_over(recipe.engine, &image, &recipe.image_name, reporter).await?;
         }
-        let outcome = match self.make_and_start(model, &mut old).await {
-            Ok(_) => self.healthy(model, &old, timeout, &Reporter::silent()).await,
+        let mut started = Started::default();
+        let outcome = match self.make_and_start(model, &mut again).await {
+            Ok(running) => {
+                started = running;
+                let name = format!("the old server of {model}");
+                self.healthy(&name, &again, timeout, reporter).await
+            }
             Err(error) => Err(Unserved::Other(error)),
         };
         Ok(match outcome {
-            Ok(()) => " (the old server runs again)".to_owned(),
-            Err(_) => " (the old server could not be started again either)".to_owned(),
+            Ok(()) => {
+                (again.healthy, again.previous) = (true, None);
+                self.keep(model, &again).await?;
+                " (the old server runs again)"
+            }
+            Err(Unserved::Interrupted) => " (interrupted while the old server was starting again)",
+            Err(_) => {
+                self.stop_started(&again, started).await?;
+                again.previous = None;
+                self.keep(model, &again).await?;
+                " (the old server could not be started again either)"
+            }
         })
     }
 
@@ -157,7 +218,7 @@ impl Local {
         timeout: Duration,
         reporter: &Reporter,
     ) -> Result<(), Unserved> {
-        let api = Server::local(&url(served.port), Duration::from_secs(5))
+        let api = Server::local(&url(served.port), model, Duration::from_secs(5))
             .map_err(|error| Unserved::Other(error.into()))?;
         let pause = match served.recipe {
             Recipe::Embedded(_) => Duration::ZERO,
@@ -167,6 +228,7 @@ impl Local {
         let began = Instant::now();
         let mut asked: Option<Instant> = None;
         let mut last = None;
+        let mut wait = FIRST_WAIT;
         while began.elapsed() < timeout {
             reporter.check().map_err(|_| Unserved::Interrupted)?;
             last = api.status(&served.health).await.or(last);
@@ -182,21 +244,23 @@ impl Local {
                 asked = Some(Instant::now());
             }
             reporter.message(format!("{model}: waiting for {}", served.health));
-            tokio::time::sleep(Duration::from_millis(100)).await;
+            tokio::time::sleep(wait).await;
+            wait = (wait * 3 / 2).min(LONGEST_WAIT);
         }
         Err(Unserved::Late(last))
     }
 }
 
-/// Tells why a server that was started does not serve, what became of the one before, and the log's
-/// last lines.
+/// Tells why a server that was started does not serve, what became of the one before, and the last
+/// lines of its `log`.
 pub(super) fn explain(
     deployment: &Deployment,
     unserved: Unserved,
     outcome: String,
-    log: String,
+    log: &str,
 ) -> StepError {
     let model = deployment.model.clone();
+    let log = quoted(log, &deployment.health);
     match unserved {
         Unserved::Ended => LocalError::Ended { model, outcome, log }.into(),
         Unserved::Late(status) => {

@@ -10,7 +10,7 @@ use super::serve::is_taken;
 use super::state::Served;
 use super::{Local, LocalError};
 use crate::container::{self, Condition, Container, ContainerError, Kind, Labels};
-use crate::runtime::{self, Instance, Sandbox};
+use crate::runtime::{self, Bind, Instance, Sandbox};
 use crate::step::StepError;
 
 /// How long a server may take to end when asked to.
@@ -24,6 +24,16 @@ pub(super) enum Recipe {
     Embedded(Sandbox),
     /// With Docker or Podman.
     Container(container::Recipe),
+}
+
+impl Recipe {
+    /// What of this machine is visible inside.
+    pub(super) fn binds(&self) -> &[Bind] {
+        match self {
+            Self::Embedded(sandbox) => &sandbox.binds,
+            Self::Container(recipe) => &recipe.binds,
+        }
+    }
 }
 
 /// What runs.

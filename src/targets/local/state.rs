@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
@@ -69,6 +70,9 @@ pub(super) struct Served {
     pub recipe: Recipe,
     /// The path that answers 200 once it is up.
     pub health: String,
+    /// How long its start may take; none where an earlier version wrote this.
+    #[serde(default)]
+    pub startup_timeout: Option<Duration>,
     /// When it was started, RFC 3339.
     pub since: String,
     /// The key of the smoke step that this instance passed.

@@ -13,6 +13,10 @@ pub(super) const RUNTIME: u32 = 1;
 
 const IMAGE_PART: &str = include_str!("runtime/image.part.py");
 const ENGINE_PART: &str = include_str!("runtime/engine.part.py");
+const GUARD_PART: &str = include_str!("runtime/guard.part.py");
+
+/// What the guard imports besides.
+const GUARD_IMPORTS: [&str; 7] = ["asyncio", "contextlib", "hashlib", "hmac", "json", "re", "sys"];
 
 /// What a program is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -94,17 +98,28 @@ impl Program {
 
     /// The whole program for this data: the same bytes for the same data.
     pub(super) fn render(self, about: &str, data: &Value) -> String {
-        let imports: Vec<String> = self
-            .imports()
-            .iter()
-            .map(|import| match import.starts_with("from ") {
-                true => (*import).to_owned(),
-                false => format!("import {import}"),
+        let guarded = data.get("engine_port").is_some();
+        let mut imports = self.imports().to_vec();
+        if guarded {
+            imports.extend(GUARD_IMPORTS);
+        }
+        imports.sort_by_key(|import| (import.starts_with("from "), *import));
+        let imports: Vec<String> = imports
+            .into_iter()
+            .map(|import| {
+                let from = import.starts_with("from ");
+                if from { import.to_owned() } else { format!("import {import}") }
             })
             .collect();
         let name = self.data();
-        let runtime =
-            self.runtime().replace("# <image>\n", IMAGE_PART).replace("# <engine>\n", ENGINE_PART);
+        let (guard, call) = if guarded { (GUARD_PART, "    guard()\n") } else { ("", "") };
+        let runtime = self
+            .runtime()
+            .replace("# <image>\n", IMAGE_PART)
+            .replace("# <engine>\n", ENGINE_PART)
+            .replace("    # <guarded>\n", call)
+            .replace("\n\n# <guard>\n", if guarded { "\n\n# <guard>\n" } else { "" })
+            .replace("# <guard>\n", guard);
         format!(
             "\"\"\"{about}\n\nWritten by goatbuild; edit the project's specs instead.\n\"\"\"\n\n{}\n\nimport modal\n\n{name}: dict[str, Any] = {}\n\n{runtime}",
             imports.join("\n"),

@@ -5,12 +5,15 @@ use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
 
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, Command};
+use tokio::process::{Child, ChildStderr, ChildStdout, Command};
 use tokio::sync::OnceCell;
 
 use super::error::ModalError;
+use crate::blocking::blocking;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, hex};
 use crate::python::{ensure_uv, set_environment};
@@ -44,10 +47,12 @@ impl Client {
         Self { tools, fetcher, environment, python: OnceCell::new() }
     }
 
-    /// Where the client's environment is. Another set of requirements is another one.
+    /// Where the client's environment is. With other requirements, or another driver, it is another
+    /// one: commands of two versions don't get into each other's way.
     fn directory(&self) -> PathBuf {
-        let name = hex(&blake3::hash(REQUIREMENTS.as_bytes()).as_bytes()[..6]);
-        self.tools.join(format!("modal-{name}"))
+        let hash = blake3::hash([REQUIREMENTS, DRIVER].concat().as_bytes());
+        let directory = self.tools.join(format!("modal-{}", hex(&hash.as_bytes()[..6])));
+        std::path::absolute(&directory).unwrap_or(directory)
     }
 
     /// The Python that has the client; installed when it isn't there.
@@ -57,7 +62,7 @@ impl Client {
     }
 
     async fn install(&self, reporter: &Reporter) -> Result<PathBuf, StepError> {
-        let directory = std::path::absolute(self.directory()).unwrap_or_else(|_| self.directory());
+        let directory = self.directory();
         let python = directory.join("bin/python");
         // Written last: an installation that was cut short has none.
         let whole = directory.join("goatbuild.json");
@@ -68,42 +73,29 @@ impl Client {
             let path = path.to_owned();
             move |source| ModalError::Write { path, source }
         };
+        std::fs::create_dir_all(&self.tools).map_err(write(&self.tools))?;
+        let path = directory.with_extension("lock");
+        let alone = std::fs::File::create(&path).map_err(write(&path))?;
+        let alone =
+            blocking(move || Ok(alone.lock().map(|()| alone).map_err(write(&path))?)).await?;
+        // Whoever was at it has just done it.
+        if whole.exists() {
+            return Ok(python);
+        }
         let uv = ensure_uv(&self.fetcher, &self.tools, reporter).await?;
         reporter.message("installing Modal's client");
+        let mut venv = Command::new(&uv.program);
+        venv.args(["venv", "--clear", "--python", ">=3.10"]).arg(&directory);
+        finish(venv, reporter).await?;
         let requirements = directory.join("requirements.txt");
-        let parts: [Vec<&std::ffi::OsStr>; 2] = [
-            vec!["venv".as_ref(), "--clear".as_ref(), "--python".as_ref(), ">=3.10".as_ref()],
-            vec![
-                "pip".as_ref(),
-                "sync".as_ref(),
-                "--require-hashes".as_ref(),
-                "--python".as_ref(),
-                python.as_os_str(),
-                requirements.as_os_str(),
-            ],
-        ];
-        for (at, mut arguments) in parts.into_iter().enumerate() {
-            if at == 0 {
-                arguments.push(directory.as_os_str());
-            } else {
-                std::fs::write(&requirements, REQUIREMENTS).map_err(write(&requirements))?;
-            }
-            let mut command = Command::new(&uv.program);
-            command.args(arguments).stdin(Stdio::null()).kill_on_drop(true);
-            set_environment(&mut command);
-            let output = command
-                .output()
-                .await
-                .map_err(|error| client_error("installed", &error.to_string()))?;
-            let words = String::from_utf8_lossy(&output.stderr);
-            words.lines().for_each(|line| reporter.log(line));
-            if !output.status.success() {
-                return Err(client_error("installed", &words));
-            }
-        }
+        std::fs::write(&requirements, REQUIREMENTS).map_err(write(&requirements))?;
+        let mut sync = Command::new(&uv.program);
+        sync.args(["pip", "sync", "--require-hashes", "--python"]).args([&python, &requirements]);
+        finish(sync, reporter).await?;
         std::fs::write(directory.join("driver.py"), DRIVER)
             .map_err(write(&directory.join("driver.py")))?;
         std::fs::write(&whole, b"{}\n").map_err(write(&whole))?;
+        drop(alone);
         Ok(python)
     }
 
@@ -116,8 +108,10 @@ impl Client {
         reporter: &Reporter,
     ) -> Result<Value, StepError> {
         let mut child = self.start(command, request, reporter).await?;
-        let said = child.stderr.take();
-        let (answer, last) = tokio::join!(read_answer(&mut child), tell(said, reporter));
+        let (answers, said) = (child.stdout.take(), child.stderr.take());
+        let ended = async { tokio::join!(read_answer(answers), tell(said, reporter)) };
+        let (answer, last) = unless_stopped(&child, ended, reporter).await;
+        reporter.check()?;
         let answer = answer.map_err(|error| client_error("run", &error.to_string()))?;
         let _ = child.wait().await;
         understand(what, &answer, &last.join("\n"))
@@ -154,16 +148,11 @@ impl Client {
         reporter: &Reporter,
     ) -> Result<Child, StepError> {
         let python = self.python(reporter).await?;
-        let driver = self.directory().join("driver.py");
-        if std::fs::read(&driver).is_ok_and(|found| found != DRIVER.as_bytes()) {
-            std::fs::write(&driver, DRIVER)
-                .map_err(|source| ModalError::Write { path: driver.clone(), source })?;
-        }
         request["command"] = command.into();
         request["environment"] = json!(self.environment);
         request["patience"] = PATIENCE.into();
         let mut child = Command::new(python)
-            .arg(&driver)
+            .arg(self.directory().join("driver.py"))
             // Wide enough that nothing it prints is wrapped.
             .env("COLUMNS", "400")
             .env("NO_COLOR", "1")
@@ -209,16 +198,49 @@ async fn pass_on(child: &mut Child, print: &(dyn Fn(&[u8]) + Sync)) {
     }
 }
 
-async fn read_answer(child: &mut Child) -> std::io::Result<String> {
+/// Runs uv to its end, with the user's index and certificates.
+async fn finish(mut command: Command, reporter: &Reporter) -> Result<(), StepError> {
+    set_environment(&mut command);
+    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
+    let output = output.map_err(|error| client_error("installed", &error.to_string()))?;
+    let words = String::from_utf8_lossy(&output.stderr);
+    words.lines().for_each(|line| reporter.log(line));
+    if output.status.success() { Ok(()) } else { Err(client_error("installed", &words)) }
+}
+
+/// Waits for a driver's end, and asks it to end when the work should stop: so it still stops what it
+/// has started at Modal.
+async fn unless_stopped<T>(
+    child: &Child,
+    ended: impl Future<Output = T>,
+    reporter: &Reporter,
+) -> T {
+    let mut asked = false;
+    tokio::pin!(ended);
+    loop {
+        tokio::select! {
+            done = &mut ended => return done,
+            () = tokio::time::sleep(Duration::from_millis(250)) => {
+                let id = child.id().and_then(|id| i32::try_from(id).ok());
+                if let (false, true, Some(id)) = (asked, reporter.check().is_err(), id) {
+                    asked = true;
+                    let _ = kill(Pid::from_raw(id), Signal::SIGINT);
+                }
+            }
+        }
+    }
+}
+
+async fn read_answer(output: Option<ChildStdout>) -> std::io::Result<String> {
     let mut answer = String::new();
-    if let Some(mut output) = child.stdout.take() {
+    if let Some(mut output) = output {
         output.read_to_string(&mut answer).await?;
     }
     Ok(answer)
 }
 
 /// Tells what a process says as it says it; gives its last lines.
-async fn tell(said: Option<tokio::process::ChildStderr>, reporter: &Reporter) -> Vec<String> {
+async fn tell(said: Option<ChildStderr>, reporter: &Reporter) -> Vec<String> {
     let mut last = std::collections::VecDeque::new();
     if let Some(said) = said {
         let mut lines = BufReader::new(said).lines();

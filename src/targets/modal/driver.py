@@ -280,6 +280,39 @@ def discard(request):
     return {}
 
 
+def leases(request):
+    return modal.Dict.from_name(
+        request["dict"], environment_name=request["environment"], create_if_missing=True
+    )
+
+
+def take_lease(request):
+    """Nothing when the lease is taken, else who has it; `instead` names one whose holder is gone."""
+    dictionary = leases(request)
+    if request["instead"] is not None:
+        end_lease({**request, "id": request["instead"]})
+    if dictionary.put("lease", request["holder"], skip_if_exists=True):
+        return None
+    return dictionary.get("lease")
+
+
+def beat(request):
+    """Counts up, unless somebody has taken the lease away."""
+    dictionary = leases(request)
+    if (dictionary.get("lease") or {}).get("id") == request["holder"]["id"]:
+        dictionary.put("lease", request["holder"])
+
+
+def lease_holder(request):
+    return leases(request).get("lease")
+
+
+def end_lease(request):
+    dictionary = leases(request)
+    if (dictionary.get("lease") or {}).get("id") == request["id"]:
+        dictionary.pop("lease", None)
+
+
 def stop(request):
     app = newest(request)
     if app is not None:
@@ -301,10 +334,13 @@ def main():
     request = json.load(sys.stdin)
     commands = {
         "account": account,
+        "beat": beat,
         "build": build,
         "deploy": deploy,
         "discard": discard,
         "logs": logs,
+        "end_lease": end_lease,
+        "lease_holder": lease_holder,
         "look": look,
         "put": put,
         "read": read,
@@ -312,6 +348,7 @@ def main():
         "rollback": rollback,
         "run": run,
         "stop": stop,
+        "take_lease": take_lease,
     }
     answers = sys.stderr if request["command"] == "logs" else ANSWERS
     try:

@@ -91,6 +91,18 @@ pub enum ModalError {
         /// Since when, and how that ends.
         note: String,
     },
+    /// Another machine is at work there.
+    #[error("another goatbuild changes things at Modal: {holder}")]
+    #[diagnostic(
+        code(goatbuild::modal::leased),
+        help(
+            "wait for it, or give this one more time with --lock-timeout SECONDS; the lease of one that died is free after two minutes, or `goatbuild unlock` breaks it"
+        )
+    )]
+    Leased {
+        /// Who, in words.
+        holder: String,
+    },
     /// Modal refused what was asked for.
     #[error("Modal refused {what}: {message}")]
     #[diagnostic(

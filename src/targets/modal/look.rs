@@ -34,13 +34,14 @@ pub(super) struct App {
     #[serde(default)]
     owner: Option<String>,
     /// Newest first.
-    pub(super) history: Vec<Entry>,
+    pub(super) history: Vec<Version>,
 }
 
-/// One version of an app, as its history has it.
+/// One version of an app.
 #[derive(Debug, Clone, Deserialize)]
-pub(super) struct Entry {
-    pub(super) version: u32,
+pub(super) struct Version {
+    #[serde(rename = "version")]
+    pub(super) number: u32,
     pub(super) tag: String,
     pub(super) by: String,
     /// Seconds since 1970.
@@ -49,7 +50,7 @@ pub(super) struct Entry {
     pub(super) rollback_allowed: bool,
 }
 
-impl Entry {
+impl Version {
     fn is_ours(&self) -> bool {
         self.key().is_some()
     }
@@ -61,7 +62,7 @@ impl Entry {
 
     pub(super) fn describe(&self) -> String {
         let tag = if self.tag.is_empty() { "no tag" } else { &self.tag };
-        format!("v{} by {} at {} ({tag})", self.version, self.by, written(self.at))
+        format!("v{} by {} at {} ({tag})", self.number, self.by, written(self.at))
     }
 }
 
@@ -78,7 +79,7 @@ struct Answer {
 }
 
 impl Modal {
-    /// Asks Modal what stands: three calls per volume, one for all apps and one for each.
+    /// Asks Modal what stands: five calls for the two volumes, one for all apps and one for each.
     pub(super) async fn ask(&self) -> Result<(Seen, Kept), StepError> {
         let request = json!({
             "apps": self.models.iter().map(|model| self.app(model)).collect::<Vec<_>>(),
@@ -100,6 +101,11 @@ impl Modal {
         let kept = Kept::read(&text, &self.owner, &self.volume("model-cache").name)?;
         let names = |files: Option<Files>| files.map(|it| it.files).into_iter().flatten().collect();
         Ok((Seen { apps: answer.apps, weights: names(weights), warmups: names(warmups) }, kept))
+    }
+
+    /// Whether nobody could look there.
+    pub fn is_unseen(&self) -> bool {
+        self.world().is_err()
     }
 
     /// Tells of something that was looked at, or why it wasn't.
@@ -165,7 +171,7 @@ impl Modal {
             };
         };
         match kept {
-            Some(kept) if kept.version == newest.version && newest.tag == kept.key.to_string() => {
+            Some(kept) if kept.version == newest.number && newest.tag == kept.key.to_string() => {
                 Observation::Present { key: kept.key, facts: kept.facts() }
             }
             // We deployed it, and were cut off before that was written down, or it was lost.
@@ -174,8 +180,15 @@ impl Modal {
             None => Observation::Foreign {
                 owner: format!("the app {}, deployed as {}", self.app(model), newest.describe()),
                 adoptable: true,
+                ours: app.owner.as_deref().is_some_and(|owner| self.is_other_environment(owner)),
             },
         }
+    }
+
+    /// Whether a mark is that of this project in another environment.
+    fn is_other_environment(&self, mark: &str) -> bool {
+        let project = self.owner.split('/').next();
+        mark.split('.').next() == project && mark != self.owner.replace('/', ".")
     }
 
     /// Whether an app says itself that it is this project's.
@@ -197,6 +210,11 @@ impl Modal {
     pub(super) fn deployed_tag(&self, model: &str) -> Option<String> {
         let app = self.seen_app(model).filter(|app| app.deployed)?;
         Some(app.history.first()?.tag.clone())
+    }
+
+    /// Whether a model of this project was deployed there.
+    pub fn has(&self, model: &str) -> bool {
+        self.deployed(model).is_some()
     }
 
     pub(super) fn deployed(&self, model: &str) -> Option<Deployed> {

@@ -10,16 +10,18 @@ mod credentials;
 mod discard;
 mod error;
 mod kept;
+mod lease;
 mod literal;
 mod logs;
 mod look;
+mod protection;
 mod rollback;
 mod serve;
 mod weights;
 
 use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::sync::{PoisonError, RwLock, RwLockReadGuard};
+use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -33,7 +35,7 @@ use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::HashCache;
 use crate::plan::{PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
-use crate::spec::{Gpu, ModalTarget, Model, Project, Replicas, TargetKind, Volume};
+use crate::spec::{Gpu, Header, ModalTarget, Model, Project, Replicas, TargetKind, Volume};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
 use address::Address;
@@ -42,6 +44,7 @@ pub use credentials::Credentials;
 pub use discard::{Belongings, Discarded};
 pub use error::ModalError;
 use kept::{DIRECTORY, Kept};
+pub use lease::{Lease, LeaseHolder};
 use look::Seen;
 pub use rollback::{Earlier, RollbackError};
 pub use serve::ImageDescription;
@@ -52,6 +55,8 @@ pub struct Modal {
     settings: ModalTarget,
     app_prefix: String,
     gpus: BTreeMap<String, Gpu>,
+    /// How often each secret was replaced.
+    generations: BTreeMap<String, u32>,
     /// The project, and its environment.
     owner: String,
     /// The models that are to be served there.
@@ -60,7 +65,7 @@ pub struct Modal {
     /// Where programs are written: `cache/modal`.
     programs: PathBuf,
     credentials: Credentials,
-    client: Client,
+    client: Arc<Client>,
     /// What the last look showed, or why there was none.
     world: RwLock<Result<Seen, String>>,
     kept: RwLock<Kept>,
@@ -89,11 +94,16 @@ impl Modal {
         Some(Self {
             app_prefix: project.app_prefix.clone(),
             gpus: project.gpus.clone(),
+            generations: project.secrets.clone(),
             owner: project.owner(),
             models: here.map(|model| model.name.to_string()).collect(),
             volumes: volumes.map(|(name, it)| (name.to_string(), it.clone())).collect(),
             programs: cache.join("modal"),
-            client: Client::new(cache.join("tools"), fetcher, settings.environment.clone()),
+            client: Arc::new(Client::new(
+                cache.join("tools"),
+                fetcher,
+                settings.environment.clone(),
+            )),
             credentials,
             world: RwLock::new(Err("nobody has looked there".to_owned())),
             kept: RwLock::new(Kept::new(&project.owner())),
@@ -250,6 +260,11 @@ impl Target for Modal {
             .optional("serve.buffer-containers", *buffer)
             .optional("serve.region", region.as_ref())
             .optional("serve.cloud", cloud.as_ref());
+        self.describe_protection(model.serve.auth, fingerprint);
+    }
+
+    fn headers(&self, model: &Model) -> Vec<Header> {
+        self.settings.headers(model.serve.auth)
     }
 
     async fn check(&self, what: &[String]) -> Result<(), StepError> {
@@ -279,6 +294,9 @@ impl Target for Modal {
     }
 
     async fn place(&self) -> Option<String> {
+        if !self.credentials.are_there() {
+            return None;
+        }
         let workspace = self.kept(|kept| kept.workspace.clone());
         let workspace = workspace.or_else(|| self.settings.workspace.clone());
         let workspace = workspace.map(|name| format!("workspace {name}, "));
@@ -417,7 +435,7 @@ impl Target for Modal {
             let newest = app.as_ref().and_then(|app| app.history.first());
             let containers = app.as_ref().map_or(0, |app| app.containers);
             let version = newest.map(|newest| LiveVersion {
-                number: newest.version,
+                number: newest.number,
                 tag: newest.tag.clone(),
                 by: newest.by.clone(),
                 at: written(newest.at),
@@ -454,5 +472,4 @@ impl Target for Modal {
 }
 
 /// Why nothing was looked at, and what to do about it.
-const NO_CREDENTIALS: &str =
-    "no credentials for Modal: `modal token new`, or MODAL_TOKEN_ID and MODAL_TOKEN_SECRET";
+const NO_CREDENTIALS: &str = "no credentials for Modal; `modal token new` makes them";

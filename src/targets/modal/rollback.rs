@@ -10,7 +10,7 @@ use thiserror::Error;
 
 use super::app::Program;
 use super::kept::{Deployed, Hold, Kept};
-use super::look::Entry;
+use super::look::Version;
 use super::serve::understood;
 use super::{Modal, ModalError};
 use crate::clock::{now, written};
@@ -115,7 +115,7 @@ impl Modal {
         let newest = newest.and_then(|app| app.history.first().cloned());
         match (hold.version, newest) {
             (Some(_), None) => note.push_str("; nothing is deployed now"),
-            (Some(version), Some(newest)) if newest.version != version => {
+            (Some(version), Some(newest)) if newest.number != version => {
                 note = format!("{note}; now {} stands", newest.describe());
             }
             _ => {}
@@ -157,16 +157,14 @@ impl Modal {
         let Some(newest) = history.first() else {
             return Err(not_deployed("it is not deployed".to_owned()).into());
         };
-        let ours: Vec<(&Entry, Key)> = history
+        let ours: Vec<(&Version, Key)> = history
             .iter()
             .filter(|version| version.tag != newest.tag)
             .filter_map(|version| Some((version, version.key()?)))
             .collect();
         let begun = self.hold(model).filter(|hold| hold.version.is_none());
         let found = match (wanted, begun) {
-            (Some(wanted), _) => {
-                ours.iter().find(|(version, _)| version.version == wanted).copied()
-            }
+            (Some(wanted), _) => ours.iter().find(|(version, _)| version.number == wanted).copied(),
             // It was cut short just before that was written down.
             (None, Some(Hold { key, .. })) if newest.key() == Some(key) => Some((newest, key)),
             (None, Some(Hold { key, .. })) => ours.iter().find(|(_, it)| *it == key).copied(),
@@ -174,23 +172,23 @@ impl Modal {
         };
         let Some((version, key)) = found else {
             let known: Vec<String> =
-                ours.iter().map(|(version, _)| format!("v{}", version.version)).collect();
+                ours.iter().map(|(version, _)| format!("v{}", version.number)).collect();
             return Err(RollbackError::NoVersion {
                 model: model.to_owned(),
                 wanted: wanted.map_or("version".to_owned(), |version| format!("v{version}")),
                 help: if known.is_empty() {
                     "nothing else was deployed by goatbuild, or Modal forgot it".to_owned()
                 } else {
-                    format!("v{} stands; there are: {}", newest.version, known.join(", "))
+                    format!("v{} stands; there are: {}", newest.number, known.join(", "))
                 },
             }
             .into());
         };
         Ok(Earlier {
-            version: version.version,
+            version: version.number,
             key,
             allowed: version.rollback_allowed,
-            stands: newest.version,
+            stands: newest.number,
             stands_tag: newest.tag.clone(),
             detail: format!("deployed by {} at {}", version.by, written(version.at)),
         })

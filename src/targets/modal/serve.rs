@@ -12,12 +12,15 @@ use super::{Modal, ModalError};
 use crate::clock::written;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
-use crate::spec::Model;
+use crate::spec::{Auth, Model};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 use crate::targets::Deployment;
 
 /// Where engines listen in a container.
 const PORT: u16 = 8000;
+
+/// Where they listen when something else asks for a key at that port.
+const GUARDED_PORT: u16 = 8001;
 
 /// Where a container sees the volumes that have warmed caches.
 const WARMED: &str = "/root/.cache/goatbuild";
@@ -187,14 +190,20 @@ impl Modal {
             }
         }
         data["app"] = self.app(&deployment.model).into();
-        data["secrets"] = json!([]);
+        data["secrets"] = self.secrets_of(deployment.spec.serve.auth);
+        data["proxy_auth"] = (serve.auth == Auth::Proxy).into();
+        if serve.auth == Auth::ApiKey {
+            data["command"] =
+                json!((deployment.command)(&deployment.served_name, "127.0.0.1", GUARDED_PORT));
+            data["engine_port"] = GUARDED_PORT.into();
+            data["api_key"] = data["secrets"][0].clone();
+        }
         data["min_containers"] = json!(serve.replicas.min);
         data["max_containers"] = json!(serve.replicas.max);
         data["buffer_containers"] = json!(serve.replicas.buffer);
         data["scaledown_window"] = serve.scaledown_window.as_secs().into();
         data["timeout"] = serve.timeout.as_secs().into();
         data["max_inputs"] = serve.max_inputs.into();
-        data["proxy_auth"] = false.into();
         (format!("Serves {} on Modal.", deployment.model), data)
     }
 

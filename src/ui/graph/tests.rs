@@ -218,3 +218,17 @@ fn drawings_can_be_looked_at() {
         }
     }
 }
+
+#[test]
+fn that_nobody_looked_is_told_once_in_a_tooltip() {
+    let mut sketch = Sketch::default();
+    sketch.step("deploy:m", Action::Run, &[]);
+    let step = &mut sketch.0.steps[0];
+    step.observed = false;
+    assert_eq!(about(step, false).matches("not looked at").count(), 1);
+    let field = Some("no credentials".to_owned());
+    step.reasons.push(Reason { kind: ReasonKind::Unobserved, field, old: None, new: None });
+    let told = about(step, false);
+    assert_eq!(told.matches("not looked at").count(), 1, "{told}");
+    assert!(told.ends_with("not looked at: no credentials"), "{told}");
+}

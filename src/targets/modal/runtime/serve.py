@@ -25,7 +25,10 @@ def volumes() -> dict[str | PurePosixPath, modal.Volume | modal.CloudBucketMount
     region=MODEL["region"],
     cloud=MODEL["cloud"],
     volumes=volumes(),
-    secrets=[modal.Secret.from_name(name) for name in MODEL["secrets"]],
+    secrets=[
+        modal.Secret.from_name(secret["name"], required_keys=[secret["variable"]])
+        for secret in MODEL["secrets"]
+    ],
     min_containers=MODEL["min_containers"],
     max_containers=MODEL["max_containers"],
     buffer_containers=MODEL["buffer_containers"],
@@ -45,4 +48,8 @@ def serve() -> None:
         # A copy of the warmed cache: the engine may write, and the volume stays as it was warmed.
         if Path(cache["warmed"]).exists():
             shutil.copytree(cache["warmed"], cache["at"], dirs_exist_ok=True)
+    # <guarded>
     start()
+
+
+# <guard>

@@ -1,0 +1,69 @@
+//! Redirects, and what is told of refusals, against servers that write down what they get.
+
+use std::io::{Read as _, Write as _};
+use std::net::TcpListener;
+use std::sync::mpsc::{self, Receiver};
+
+use super::*;
+use crate::spec::Header;
+
+/// A server that gives each request the next of these answers: status, headers and body.
+fn server(answers: Vec<String>) -> (String, Receiver<String>) {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}", listener.local_addr().unwrap());
+    let (sender, seen) = mpsc::channel();
+    std::thread::spawn(move || {
+        for answer in answers {
+            let (mut stream, _) = listener.accept().unwrap();
+            let (mut got, mut buffer) = (String::new(), [0; 4096]);
+            while !got.contains("\r\n\r\n") {
+                let read = stream.read(&mut buffer).unwrap();
+                got.push_str(&String::from_utf8_lossy(&buffer[..read]));
+            }
+            stream.write_all(format!("HTTP/1.1 {answer}").as_bytes()).unwrap();
+            let _ = sender.send(got.to_ascii_lowercase());
+        }
+    });
+    (url, seen)
+}
+
+fn answer(status: &str, headers: &str, body: &str) -> String {
+    let length = body.len();
+    format!("{status}\r\n{headers}Connection: close\r\nContent-Length: {length}\r\n\r\n{body}")
+}
+
+fn protected(url: &str) -> Server {
+    let header = Header { name: "Modal-Key", scheme: "", variable: "KEY".to_owned() };
+    let credentials = Credentials::read("m", vec![header], |_| Some("wk-value".to_owned()));
+    let base = format!("{url}/v1");
+    Server::remote(&base, "m", Duration::from_secs(10), credentials.unwrap()).unwrap()
+}
+
+#[tokio::test]
+async fn a_redirect_takes_credentials_nowhere_else() {
+    let models = answer("200 OK", "", "{\"data\": [{\"id\": \"m\"}]}");
+    let again = answer("303 See Other", "Location: /v1/models?again=1\r\n", "");
+    let (url, seen) = server(vec![again, models.clone()]);
+    assert_eq!(protected(&url).models().await.unwrap(), ["m"]);
+    for request in ["get /v1/models http", "get /v1/models?again=1 http"] {
+        let got = seen.recv().unwrap();
+        assert!(got.starts_with(request) && got.contains("modal-key: wk-value"), "{got}");
+    }
+    let (elsewhere, asked) = server(vec![models]);
+    let away = answer("303 See Other", &format!("Location: {elsewhere}/v1/models\r\n"), "");
+    let (url, _seen) = server(vec![away]);
+    let error = protected(&url).models().await.unwrap_err();
+    assert!(matches!(error, ApiError::Refused { status: 303, .. }), "{error}");
+    assert!(asked.try_recv().is_err());
+}
+
+#[tokio::test]
+async fn what_a_server_repeats_of_a_value_is_not_told() {
+    let (url, _seen) =
+        server(vec![answer("500 Oh", "", "no wk-value here"), answer("401 No", "", "wk-value")]);
+    let server = protected(&url);
+    let error = server.models().await.unwrap_err();
+    assert!(error.to_string().ends_with("no (hidden) here"), "{error}");
+    let error = server.models().await.unwrap_err();
+    assert!(error.to_string().ends_with("HTTP 401: not with the value of KEY"), "{error}");
+}

@@ -1,0 +1,159 @@
+//! Who may change things at Modal: one machine at a time per project and environment.
+//!
+//! The lease is an entry of a Modal Dict, which is put there only where there is none. Whoever has it
+//! counts up a beat; when that stands still for long, its holder is gone.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Value, json};
+use tokio::task::JoinHandle;
+
+use super::serve::understood;
+use super::{Modal, ModalError};
+use crate::clock::now;
+use crate::event::Reporter;
+use crate::step::StepError;
+use crate::targets::modal::client::Client;
+
+/// How often the holder says that it is still there.
+const BEAT: Duration = Duration::from_secs(30);
+
+/// After so long without a beat a holder counts as gone: four beats, as the waiter's own clock says.
+const GONE: Duration = Duration::from_secs(120);
+
+/// How often a waiter asks.
+const PAUSE: Duration = Duration::from_secs(3);
+
+/// Who has the lease.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LeaseHolder {
+    /// No other lease's.
+    id: String,
+    /// The machine.
+    host: String,
+    /// The process there.
+    pid: u32,
+    /// What it does: `apply`, ….
+    command: String,
+    /// The address of the CI run, where it is one.
+    run: Option<String>,
+    /// Since when, RFC 3339.
+    since: String,
+    /// Counted up for as long as it is there.
+    beat: u64,
+}
+
+impl std::fmt::Display for LeaseHolder {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { host, pid, command, since, .. } = self;
+        write!(formatter, "`{command}` on {host}, process {pid}, since {since}")?;
+        match &self.run {
+            Some(run) => write!(formatter, ", {run}"),
+            None => Ok(()),
+        }
+    }
+}
+
+/// The right to change things, until it is ended. A process that dies just stops counting.
+#[derive(Debug)]
+pub struct Lease {
+    client: Arc<Client>,
+    dict: String,
+    holder: LeaseHolder,
+    beats: JoinHandle<()>,
+}
+
+impl Lease {
+    /// Gives it back.
+    pub async fn end(self) -> Result<(), StepError> {
+        self.beats.abort();
+        let request = json!({"dict": self.dict, "id": self.holder.id});
+        self.client.call("the lease", "end_lease", request, &Reporter::silent()).await.map(drop)
+    }
+}
+
+impl Modal {
+    fn dict(&self) -> String {
+        self.helper("lease")
+    }
+
+    /// Takes the lease, waiting at most `timeout`; `waiting` is told once for whom it waits. Says
+    /// whether it had to wait, in which case the world has moved.
+    pub async fn take_lease(
+        &self,
+        command: &str,
+        run: Option<String>,
+        timeout: Duration,
+        waiting: impl FnOnce(&str),
+    ) -> Result<(Lease, bool), StepError> {
+        let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
+        let holder = LeaseHolder {
+            id: blake3::hash(format!("{}{:?}", std::process::id(), Instant::now()).as_bytes())
+                .to_hex()[..16]
+                .to_owned(),
+            host: host.unwrap_or_else(|| "an unknown machine".to_owned()),
+            pid: std::process::id(),
+            command: command.to_owned(),
+            run,
+            since: now(),
+            beat: 0,
+        };
+        let silent = Reporter::silent();
+        let (began, mut waiting) = (Instant::now(), Some(waiting));
+        let mut seen: Option<(LeaseHolder, Instant)> = None;
+        loop {
+            // Whose beat stands still loses it to whoever has watched that.
+            let gone = seen.as_ref().filter(|(_, since)| since.elapsed() > GONE);
+            let request = json!({
+                "dict": self.dict(),
+                "holder": holder,
+                "instead": gone.map(|(gone, _)| &gone.id),
+            });
+            let answer = self.client.call("the lease", "take_lease", request, &silent).await?;
+            let Some(other): Option<LeaseHolder> = understood(answer)? else { break };
+            if began.elapsed() >= timeout {
+                return Err(ModalError::Leased { holder: other.to_string() }.into());
+            }
+            if let Some(tell) = waiting.take() {
+                tell(&other.to_string());
+            }
+            seen = match seen {
+                Some((known, since)) if known == other => Some((known, since)),
+                _ => Some((other, Instant::now())),
+            };
+            tokio::time::sleep(PAUSE.min(timeout.saturating_sub(began.elapsed()))).await;
+        }
+        let lease = Lease {
+            client: Arc::clone(&self.client),
+            dict: self.dict(),
+            beats: tokio::spawn(beat(Arc::clone(&self.client), self.dict(), holder.clone())),
+            holder,
+        };
+        Ok((lease, waiting.is_none()))
+    }
+
+    /// Who has the lease, if anybody.
+    pub async fn lease_holder(&self) -> Result<Option<LeaseHolder>, StepError> {
+        let request = json!({"dict": self.dict()});
+        let silent = Reporter::silent();
+        understood(self.client.call("the lease", "lease_holder", request, &silent).await?)
+    }
+
+    /// Takes the lease away from whoever has it.
+    pub async fn break_lease(&self, holder: &LeaseHolder) -> Result<(), StepError> {
+        let request = json!({"dict": self.dict(), "id": holder.id});
+        self.client.call("the lease", "end_lease", request, &Reporter::silent()).await.map(drop)
+    }
+}
+
+/// Counts up until it is stopped. A beat that fails is made up for by the next one.
+async fn beat(client: Arc<Client>, dict: String, mut holder: LeaseHolder) {
+    loop {
+        tokio::time::sleep(BEAT).await;
+        holder.beat += 1;
+        let request: Value = json!({"dict": dict, "holder": holder});
+        let _ = client.call("the lease", "beat", request, &Reporter::silent()).await;
+    }
+}

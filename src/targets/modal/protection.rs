@@ -1,0 +1,38 @@
+//! What keeps strangers from models, and when it changes: by name, never by value.
+
+use serde_json::{Value, json};
+
+use super::Modal;
+use crate::fingerprint::Fingerprint;
+use crate::spec::Auth;
+
+impl Modal {
+    /// How often a secret was replaced, counted from 1.
+    fn generation_of(&self, secret: &str) -> u32 {
+        self.generations.get(secret).copied().unwrap_or(1)
+    }
+
+    /// Describes who may ask, and the secrets that replicas have: a new one is a new deployment.
+    pub(super) fn describe_protection(&self, auth: Auth, fingerprint: &mut Fingerprint) {
+        fingerprint.field("serve.auth", auth);
+        for secret in self.settings.served_secrets(auth) {
+            fingerprint
+                .field("target.modal.api-key-secret", secret)
+                .field("target.modal.api-key-variable", &self.settings.api_key_variable)
+                .field(format_args!("secrets.{secret}.generation"), self.generation_of(secret));
+        }
+    }
+
+    /// The secrets of replicas as their program names them. The generation is of no use there, but
+    /// makes it another program.
+    pub(super) fn secrets_of(&self, auth: Auth) -> Value {
+        let secrets = self.settings.served_secrets(auth).map(|secret| {
+            json!({
+                "name": secret,
+                "variable": self.settings.api_key_variable,
+                "generation": self.generation_of(secret),
+            })
+        });
+        secrets.collect()
+    }
+}

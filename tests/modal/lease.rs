@@ -1,0 +1,47 @@
+//! Two machines at once.
+
+use std::thread;
+use std::time::Duration;
+
+use super::Remote;
+
+/// What another machine would have put there.
+const HOLDER: &str = "{'id': 'other', 'host': 'elsewhere', 'pid': 7, 'command': 'apply', \
+                      'run': 'https://ci.example/7', 'since': '2026-11-28T08:00:00Z', 'beat': 0}";
+
+/// Runs a line of Python with the client, as another machine would.
+fn elsewhere(remote: &Remote, line: &str) {
+    let program = format!(
+        "import modal\nd = modal.Dict.from_name('goatbuild-table-4c19d2-lease', \
+         environment_name='goat', create_if_missing=True)\n{line}"
+    );
+    remote.python(&["-c", &program]);
+}
+
+#[test]
+fn another_machine_s_lease_is_waited_for_and_named() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    elsewhere(&remote, &format!("d.put('lease', {HOLDER})"));
+    remote.modal.calls();
+    project.run("apply --yes --lock-timeout 1").exits(75).says(&[
+        "`apply` on elsewhere, process 7",
+        "https://ci.example/7",
+        "goatbuild unlock",
+    ]);
+    assert_eq!(remote.modal.changes(), [] as [&str; 0]);
+    project.run("unlock").exits(64).says(&["the lease is `apply` on elsewhere"]);
+
+    // Whoever waits goes on once it is given back, and gives its own back, too.
+    thread::scope(|scope| {
+        let waiting = scope.spawn(|| project.run("apply --yes --only image:tiny"));
+        thread::sleep(Duration::from_secs(4));
+        elsewhere(&remote, "d.pop('lease')");
+        waiting.join().unwrap().exits(0).says(&["waiting for another goatbuild"]);
+    });
+    project.run("unlock").exits(0).says(&["nobody has the lease"]);
+
+    elsewhere(&remote, &format!("d.put('lease', {HOLDER})"));
+    project.run("unlock --yes").exits(0).says(&["broken"]);
+    project.run("apply --yes --only weights:acme/tiny").exits(0);
+}

@@ -1,0 +1,242 @@
+//! The six models that this repository ships, planned and applied from a clean checkout.
+
+use std::fs;
+use std::path::Path;
+use std::process::Command;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+use tempfile::TempDir;
+
+use super::support::hub::HubDouble;
+use super::support::modal::{ModalDouble, PROXY_KEY, PROXY_SECRET};
+
+/// What a commit has of the project.
+const COMMITTED: [&str; 5] = ["goatbuild.toml", "goatbuild.lock", "specs", "images", "dev"];
+
+/// Each model with its repositories, and the commit that its spec pins.
+const MODELS: [(&str, &str, &str); 6] = [
+    ("gpt-oss-120b", "openai/gpt-oss-120b", "b5c939de8f754692c1647ca79fbf85e8c1e70f8a"),
+    ("gpt-oss-20b", "openai/gpt-oss-20b", "d666cf3b67006cf8227666739edf25164aaffdeb"),
+    (
+        "llama-3.1-8b",
+        "meta-llama/Llama-3.1-8B-Instruct",
+        "0e9e39f249a16976918f6564b8830bc894c89659",
+    ),
+    (
+        "qwen3-235b",
+        "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8",
+        "e156cb4efae43fbee1a1ab073f946a1377e6b969",
+    ),
+    (
+        "qwen3-30b-a3b",
+        "Qwen/Qwen3-30B-A3B-Instruct-2507",
+        "0d7cf23991f47feeb3a57ecb4c9cee8ea4a17bfe",
+    ),
+    ("qwen3-4b", "Qwen/Qwen3-4B-Instruct-2507", "cdbee75f17c01a7cc42f958dc650907174af0554"),
+];
+
+const DRAFTS: [&str; 2] =
+    ["RedHatAI/gpt-oss-20b-speculator.eagle3", "nvidia/gpt-oss-120b-Eagle3-v2"];
+
+struct Shipped {
+    clone: TempDir,
+    modal: ModalDouble,
+    hub: HubDouble,
+}
+
+impl Shipped {
+    fn new() -> Option<Self> {
+        let modal = ModalDouble::start()?;
+        modal.proxy_tokens(&json!({PROXY_KEY: PROXY_SECRET}));
+        let hub = HubDouble::start();
+        let all = MODELS.iter().map(|(_, repository, commit)| (*repository, Some(*commit)));
+        for (repository, commit) in all.chain(DRAFTS.map(|draft| (draft, None))) {
+            let (kind, architecture) = if repository.contains("gpt-oss") {
+                ("gpt_oss", "GptOssForCausalLM")
+            } else {
+                ("qwen3", "Qwen3ForCausalLM")
+            };
+            let config = json!({"model_type": kind, "architectures": [architecture]});
+            hub.small(repository, "config.json", &config.to_string());
+            hub.small(repository, "model.safetensors", &format!("the weights of {repository}"));
+            hub.small(repository, "original/copy.bin", "not wanted");
+            if let Some(commit) = commit {
+                hub.advance(repository, commit);
+            }
+        }
+        let clone = tempfile::tempdir().unwrap();
+        for name in COMMITTED {
+            copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name), &clone.path().join(name));
+        }
+        let shipped = Self { clone, modal, hub };
+        shipped.client(&[
+            "secret",
+            "create",
+            "--env",
+            "goat",
+            "goat-hf-token",
+            "HF_TOKEN=hf_of_the_test",
+        ]);
+        Some(shipped)
+    }
+
+    fn command(&self, program: &str) -> Command {
+        let mut command = Command::new(program);
+        command
+            .current_dir(self.clone.path())
+            .env_clear()
+            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("HOME", self.clone.path())
+            .env("HF_ENDPOINT", &self.hub.url)
+            .env("MODAL_SERVER_URL", self.modal.url())
+            .env("MODAL_TOKEN_ID", "ak-test")
+            .env("MODAL_TOKEN_SECRET", "as-test")
+            .env("MODAL_PROXY_KEY", PROXY_KEY)
+            .env("MODAL_PROXY_SECRET", PROXY_SECRET);
+        for name in
+            ["SSL_CERT_FILE", "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_CERT"]
+        {
+            if let Some(value) = std::env::var_os(name) {
+                command.env(name, value);
+            }
+        }
+        command
+    }
+
+    #[track_caller]
+    fn run(&self, arguments: &str) -> String {
+        let output = self
+            .command(env!("CARGO_BIN_EXE_goatbuild"))
+            .args(arguments.split_whitespace())
+            .output()
+            .unwrap();
+        assert!(output.status.success(), "{arguments}: {output:?}");
+        String::from_utf8(output.stdout).unwrap()
+    }
+
+    fn client(&self, arguments: &[&str]) {
+        let mut command = self.command(self.modal.python.to_str().unwrap());
+        let output = command.args(["-m", "modal"]).args(arguments).output().unwrap();
+        assert!(output.status.success(), "{output:?}");
+    }
+
+    /// Prints how long an apply with nothing to do takes beside as many deployments of the client's
+    /// that change nothing.
+    fn compare_with_deployments(&self, ours: Duration) {
+        let plan: Value = serde_json::from_str(&self.run("plan --json")).unwrap();
+        let began = Instant::now();
+        for step in plan["steps"].as_array().unwrap().iter().filter(|it| it["kind"] == "deploy") {
+            let (model, key) = (step["models"][0].as_str().unwrap(), step["key"].as_str().unwrap());
+            let (app, file) =
+                (format!("goat-vllm-{model}"), format!("cache/modal/{model}/serve.py"));
+            self.client(&["deploy", "--env", "goat", "--name", &app, "--tag", key, &file]);
+        }
+        let theirs = began.elapsed();
+        let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
+        println!("nothing to do: {ours:.1?}, six deployments: {theirs:.1?}, ratio {ratio:.2}");
+        let again: Value = serde_json::from_str(&self.run("plan --json")).unwrap();
+        assert_eq!(again["summary"], plan["summary"], "they change nothing");
+    }
+
+    fn applied(&self, arguments: &str) -> Value {
+        let events = self.run(&format!("apply --json --yes {arguments}"));
+        serde_json::from_str(events.lines().last().unwrap()).unwrap()
+    }
+}
+
+fn copy(from: &Path, to: &Path) {
+    if from.is_dir() {
+        fs::create_dir_all(to).unwrap();
+        for entry in fs::read_dir(from).unwrap() {
+            let name = entry.unwrap().file_name();
+            copy(&from.join(&name), &to.join(&name));
+        }
+    } else {
+        fs::copy(from, to).unwrap();
+    }
+}
+
+fn counted(end: &Value, list: &str, kind: &str) -> usize {
+    let ids = end[list].as_array().unwrap().iter().filter_map(Value::as_str);
+    ids.filter(|id| id.split(':').next() == Some(kind)).count()
+}
+
+#[test]
+fn six_models_are_planned_and_applied_from_a_clean_checkout() {
+    let Some(shipped) = Shipped::new() else { return };
+    let plan: Value = serde_json::from_str(&shipped.run("plan --json")).unwrap();
+    assert_eq!(plan["summary"]["fresh"], 0, "{}", plan["summary"]);
+    let end = shipped.applied("");
+    for (kind, count) in
+        [("image", 2), ("weights", 8), ("warmup", 2), ("deploy", 6), ("smoke", 6), ("gateway", 6)]
+    {
+        assert_eq!(counted(&end, "ran", kind), count, "{kind} in {end}");
+    }
+    // Each function asked for what its spec says.
+    let calls = shipped.modal.calls();
+    let serve = |model: &str| {
+        let of = |call: &&Value| {
+            call["rpc"] == "FunctionCreate" && call["app"] == format!("goat-vllm-{model}")
+        };
+        calls.iter().find(of).unwrap_or_else(|| panic!("no function of {model}")).to_string()
+    };
+    for (model, gpu, startup) in
+        [("llama-3.1-8b", "A10G", 900), ("qwen3-235b", "H100", 900), ("gpt-oss-20b", "H100", 1800)]
+    {
+        let function = serve(model);
+        let expected = [
+            gpu.to_owned(),
+            format!("\"startup_timeout_secs\":{startup}"),
+            "\"timeout_secs\":3600".to_owned(),
+            "\"scaledown_window\":300".to_owned(),
+            "goat-model-cache".to_owned(),
+        ];
+        for part in expected {
+            assert!(function.contains(&part), "{part} in {function}");
+        }
+        assert!(!function.contains("goat-hf-token"), "{function}");
+        assert_eq!(function.contains("goat-vllm-cache"), model == "gpt-oss-20b", "{function}");
+    }
+    // What was started is what can be shown before.
+    let status: Value = serde_json::from_str(&shipped.run("status --json")).unwrap();
+    for live in status["models"].as_array().unwrap() {
+        let (model, url) = (live["model"].as_str().unwrap(), live["url"].as_str().unwrap());
+        let shown = shipped.run(&format!("show {model} --command"));
+        let url = url.strip_suffix("/v1").unwrap();
+        let told: Value = get(&format!("{url}/double"));
+        // The caches were warmed, so that no replica compiles.
+        assert_eq!(told["compiled"], false, "{model}");
+        // `vllm serve` takes the model without a flag.
+        let flags = told["flags"].as_array().unwrap().iter().filter_map(Value::as_str);
+        for flag in flags.filter(|flag| *flag != "--model") {
+            assert!(shown.contains(flag), "{flag} in {shown}");
+        }
+    }
+    // Nothing is left to do; that takes at most two questions per model.
+    shipped.modal.calls();
+    let began = Instant::now();
+    let end = shipped.applied("");
+    let ours = began.elapsed();
+    assert_eq!(end["ran"], json!([]), "{end}");
+    let calls = shipped.modal.calls();
+    let asked = calls.iter().filter(|call| call["rpc"] != "ClientHello").count();
+    assert!(asked <= 2 * MODELS.len(), "{asked}: {calls:?}");
+    shipped.compare_with_deployments(ours);
+    // And a fresh clone sees the same.
+    fs::remove_dir_all(shipped.clone.path().join("cache")).unwrap();
+    let plan: Value = serde_json::from_str(&shipped.run("plan --json")).unwrap();
+    assert_eq!(plan["summary"]["run"], 0, "{plan}");
+    assert_eq!(plan["summary"]["pending"], 0, "{plan}");
+}
+
+/// The JSON that an address answers with.
+fn get(url: &str) -> Value {
+    let output = Command::new("curl")
+        .args(["-sS", "--noproxy", "*", url])
+        .args(["-H", &format!("Modal-Key: {PROXY_KEY}")])
+        .args(["-H", &format!("Modal-Secret: {PROXY_SECRET}")])
+        .output()
+        .unwrap();
+    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+}

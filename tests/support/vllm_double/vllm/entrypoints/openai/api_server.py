@@ -1,0 +1,85 @@
+"""A DOUBLE of vLLM's server: it wants the weights where its command line says, fills a compile cache as 0.13.0 does
+unless it is eager, and answers the OpenAI API. `GET /double` tells how it was started.
+"""
+
+import hashlib
+import http.server
+import json
+import os
+import pathlib
+import sys
+
+
+def compile_once(flags):
+    """Compiles where the cache has nothing for this key, and writes down what went into that."""
+    if "--enforce-eager" in flags:
+        return False
+    cache = pathlib.Path(os.environ["VLLM_CACHE_ROOT"])
+    env = {name: value for name, value in os.environ.items() if name.startswith("VLLM_") and name != "VLLM_CACHE_ROOT"}
+    factors = json.dumps({"env": env, "config": sorted(flags)}, sort_keys=True)
+    place = cache / "torch_compile_cache" / hashlib.sha256(factors.encode()).hexdigest()[:10] / "rank_0_0" / "backbone"
+    if place.exists():
+        return False
+    place.mkdir(parents=True)
+    (place / "cache_key_factors.json").write_text(factors)
+    (place / "graph.bin").write_bytes(b"compiled")
+    return True
+
+
+def main():
+    flags = sys.argv[1:]
+
+    def value(name):
+        return flags[flags.index(name) + 1]
+
+    weights = pathlib.Path(value("--model"))
+    assert (weights / "config.json").is_file(), f"no weights in {weights}"
+    assert os.environ["HF_HUB_OFFLINE"] == "1" and "HF_TOKEN" not in os.environ
+    if "--speculative-config" in flags:
+        draft = json.loads(value("--speculative-config"))["model"]
+        assert (pathlib.Path(draft) / "config.json").is_file(), f"no draft in {draft}"
+    served = value("--served-model-name")
+    told = {"flags": flags, "compiled": compile_once(flags)}
+    print("started", json.dumps(told), flush=True)
+
+    class Handler(http.server.BaseHTTPRequestHandler):
+        protocol_version = "HTTP/1.1"
+
+        def log_message(self, *_):
+            pass
+
+        def answer(self, status, body, kind="application/json"):
+            data = body.encode()
+            self.send_response(status)
+            self.send_header("Content-Type", kind)
+            self.send_header("Content-Length", str(len(data)))
+            self.end_headers()
+            self.wfile.write(data)
+
+        def do_GET(self):
+            answers = {
+                "/health": "",
+                "/double": json.dumps(told),
+                "/v1/models": json.dumps({"object": "list", "data": [{"id": served}]}),
+            }
+            self.answer(200 if self.path in answers else 404, answers.get(self.path, ""))
+
+        def do_POST(self):
+            asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))) or b"{}")
+            if self.path != "/v1/chat/completions" or asked.get("model") != served:
+                self.answer(404, json.dumps({"message": f"no model {asked.get('model')}"}))
+                return
+            whole = {"object": "chat.completion", "model": served}
+            if not asked.get("stream"):
+                message = {"role": "assistant", "content": "hello"}
+                self.answer(200, json.dumps(whole | {"choices": [{"index": 0, "message": message}]}))
+                return
+            piece = {"choices": [{"index": 0, "delta": {"content": "hello"}}]}
+            events = [json.dumps(whole | piece), "[DONE]"]
+            self.answer(200, "".join(f"data: {event}\n\n" for event in events), "text/event-stream")
+
+    http.server.ThreadingHTTPServer((value("--host"), int(value("--port"))), Handler).serve_forever()
+
+
+if __name__ == "__main__":
+    main()
