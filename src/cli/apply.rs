@@ -137,8 +137,11 @@ pub(crate) async fn run(
     // Whoever interrupts the steps is told how they ended; a reload command is just dropped.
     let _attended = report.interrupted.then_some(attended);
     let removed = remove(&workspace, &planned, &report).await?;
-    if let Some(lease) = lease {
-        lease.end().await?;
+    if let Some(lease) = lease
+        && let Err(error) = lease.end().await
+    {
+        // What was done is done, and told.
+        ui::note(&format!("the lease is free in two minutes: it can't be given back: {error}"));
     }
     let reloaded = match &workspace.gateway {
         Some(gateway) if !report.interrupted => gateway.reload().await,

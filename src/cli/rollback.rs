@@ -57,8 +57,10 @@ pub(crate) async fn roll_back(global: &Global, arguments: &RollbackArgs) -> Resu
     let _lock = session::lock(&workspace, global, "rollback").await?;
     let (lease, _) = apply::lease(workspace.modal(), global, "rollback").await?;
     let ended = go_back(&workspace, global, arguments).await;
-    lease.end().await?;
-    ended
+    let freed = lease.end().await;
+    let exit = ended?;
+    freed?;
+    Ok(exit)
 }
 
 async fn go_back(
@@ -102,10 +104,15 @@ pub(crate) async fn release(global: &Global, arguments: &ReleaseArgs) -> Result<
     let _lock = session::lock(&workspace, global, "release").await?;
     let target = workspace.modal();
     let (lease, _) = apply::lease(target, global, "release").await?;
-    workspace.look().await?;
-    let released = target.release(model).await;
-    lease.end().await?;
-    match released? {
+    let released = async {
+        workspace.look().await?;
+        target.release(model).await
+    };
+    let released = released.await;
+    let freed = lease.end().await;
+    let held = released?;
+    freed?;
+    match held {
         Some(held) => ui::note(&format!(
             "{model} is not held at {held} any more: `{}` shows what its spec wants",
             global.command(&format!("plan {model}"))

@@ -46,7 +46,7 @@ fn destroy_takes_from_volumes_what_no_other_model_has() {
     // Two engines listen on one port, each on a machine of its own.
     project.edit(SPEC, "[engine]", "[hardware]\ngpu = \"H100\"\n\n[engine]");
     project.edit(SPEC, "name = \"command\"", "name = \"command\"\ncompiles = true");
-    project.append(SPEC, "\n[env]\nCOMPILE = \"once\"\n");
+    project.append(SPEC, "\n[env]\nCOMPILE = \"keyed\"\n");
     let spec = project.read(SPEC);
     project.write("specs/twin.toml", &spec);
     project.write("specs/other.toml", &spec.replace("COMPILE =", "GREETING = \"hi\"\nCOMPILE ="));

@@ -6,6 +6,9 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use nix::errno::Errno;
+use nix::sys::signal::kill;
+use nix::unistd::Pid;
 use serde::{Deserialize, Serialize};
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
@@ -104,8 +107,12 @@ impl Modal {
         let (began, mut waiting) = (Instant::now(), Some(waiting));
         let mut seen: Option<(LeaseHolder, Instant)> = None;
         loop {
-            // Whose beat stands still loses it to whoever has watched that.
-            let gone = seen.as_ref().filter(|(_, since)| since.elapsed() > GONE);
+            // Whose beat stands still loses it to whoever has watched that; whose process on this very
+            // machine has ended, at once.
+            let ended = |(other, since): &&(LeaseHolder, Instant)| {
+                since.elapsed() > GONE || other.host == holder.host && !is_alive(other.pid)
+            };
+            let gone = seen.as_ref().filter(ended);
             let request = json!({
                 "dict": self.dict(),
                 "holder": holder,
@@ -116,14 +123,16 @@ impl Modal {
             if began.elapsed() >= timeout {
                 return Err(ModalError::Leased { holder: other.to_string() }.into());
             }
-            if let Some(tell) = waiting.take() {
-                tell(&other.to_string());
-            }
             seen = match seen {
                 Some((known, since)) if known == other => Some((known, since)),
-                _ => Some((other, Instant::now())),
+                _ => Some((other.clone(), Instant::now())),
             };
-            tokio::time::sleep(PAUSE.min(timeout.saturating_sub(began.elapsed()))).await;
+            if seen.as_ref().filter(ended).is_none() {
+                if let Some(tell) = waiting.take() {
+                    tell(&other.to_string());
+                }
+                tokio::time::sleep(PAUSE.min(timeout.saturating_sub(began.elapsed()))).await;
+            }
         }
         let lease = Lease {
             client: Arc::clone(&self.client),
@@ -146,6 +155,12 @@ impl Modal {
         let request = json!({"dict": self.dict(), "id": holder.id});
         self.client.call("the lease", "end_lease", request, &Reporter::silent()).await.map(drop)
     }
+}
+
+/// Whether a process of this machine is there; one that may not be asked is.
+fn is_alive(pid: u32) -> bool {
+    let Ok(pid) = i32::try_from(pid) else { return true };
+    kill(Pid::from_raw(pid), None) != Err(Errno::ESRCH)
 }
 
 /// Counts up until it is stopped. A beat that fails is made up for by the next one.
