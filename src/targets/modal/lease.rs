@@ -109,10 +109,10 @@ impl Modal {
         loop {
             // Whose beat stands still loses it to whoever has watched that; whose process on this very
             // machine has ended, at once.
-            let ended = |(other, since): &&(LeaseHolder, Instant)| {
+            let ended = |other: &LeaseHolder, since: &Instant| {
                 since.elapsed() > GONE || other.host == holder.host && !is_alive(other.pid)
             };
-            let gone = seen.as_ref().filter(ended);
+            let gone = seen.as_ref().filter(|(other, since)| ended(other, since));
             let request = json!({
                 "dict": self.dict(),
                 "holder": holder,
@@ -123,16 +123,17 @@ impl Modal {
             if began.elapsed() >= timeout {
                 return Err(ModalError::Leased { holder: other.to_string() }.into());
             }
-            seen = match seen {
-                Some((known, since)) if known == other => Some((known, since)),
-                _ => Some((other.clone(), Instant::now())),
+            let since = match seen {
+                Some((known, since)) if known == other => since,
+                _ => Instant::now(),
             };
-            if seen.as_ref().filter(ended).is_none() {
+            if !ended(&other, &since) {
                 if let Some(tell) = waiting.take() {
                     tell(&other.to_string());
                 }
                 tokio::time::sleep(PAUSE.min(timeout.saturating_sub(began.elapsed()))).await;
             }
+            seen = Some((other, since));
         }
         let lease = Lease {
             client: Arc::clone(&self.client),
