@@ -275,8 +275,8 @@ fn show_tells_what_the_project_decides_of_a_model() {
         "project:app = \"goat-vllm-gpt-oss-20b\" # goatbuild.toml:8",
         "project:target.modal.builder = \"modal\" # goatbuild.toml:16",
         "project:target.modal.hf-secret = \"goat-hf-token\" # goatbuild.toml:17",
-        "project:volumes.model-cache.name = \"goat-model-cache\" # goatbuild.toml:20",
-        "project:gpu.H100.usd-per-hour = 4.50 # goatbuild.toml:27",
+        "project:volumes.model-cache.name = \"goat-model-cache\" # goatbuild.toml:23",
+        "project:gpu.H100.usd-per-hour = 4.50 # goatbuild.toml:30",
     ] {
         assert!(lines.iter().any(|shown| shown == line), "{line} is not in\n{shown}");
     }
