@@ -37,7 +37,7 @@ fn mistakes_in_specs_point_at_the_place_and_exit_65() {
 }
 
 #[test]
-fn what_this_version_cannot_do_is_said_before_any_download() {
+fn what_cannot_be_done_here_is_said_before_any_download() {
     let project = Project::downloaded();
     let spec = project.read("specs/tiny.toml");
     let vllm = spec.split("[engine]").next().expect("a spec").to_owned();
@@ -46,7 +46,7 @@ fn what_this_version_cannot_do_is_said_before_any_download() {
     project.write("specs/tiny.toml", spec.replace("\"local\"", "\"modal\""));
     project.append("specs/tiny.toml", "[hardware]\ngpu = \"H100\"\n");
     project.append("goatbuild.toml", "[target.modal]\nworkspace = \"acme\"\n");
-    refused(&project, 1, &["deploying to Modal is not in this version"]);
+    refused(&project, 1, &["there are no credentials for Modal: tiny", "`modal token new`"]);
 }
 
 #[test]
