@@ -7,6 +7,7 @@ mod absent;
 mod apply;
 mod drift;
 mod faults;
+mod kills;
 mod lease;
 mod logs;
 mod programs;

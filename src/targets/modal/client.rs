@@ -169,9 +169,10 @@ impl Client {
             .kill_on_drop(true)
             .spawn()
             .map_err(|error| client_error("run", &error.to_string()))?;
-        if let Some(mut input) = child.stdin.take() {
-            // Whoever ends before it has read everything says why in another way.
-            let _ = input.write_all(request.to_string().as_bytes()).await;
+        if let Some(input) = &mut child.stdin {
+            // Whoever ends before it has read everything says why in another way. What stays open
+            // tells it that there still is somebody who wants its answer.
+            let _ = input.write_all(format!("{request}\n").as_bytes()).await;
         }
         Ok(child)
     }

@@ -1,5 +1,6 @@
-"""Does one thing at Modal through its own client: a request comes as JSON on standard input, the
-answer goes as JSON to standard output. What the client and the apps say goes to standard error.
+"""Does one thing at Modal through its own client: a request comes as a line of JSON on standard input,
+the answer goes as JSON to standard output. What the client and the apps say goes to standard error.
+Standard input stays open for as long as somebody waits for the answer.
 
 Public interfaces of the client do what changes anything. Looking uses its stub, since no command
 tells several apps in one round trip; the client's version is locked, so the stub cannot change.
@@ -11,7 +12,9 @@ import importlib.util
 import io
 import json
 import os
+import signal
 import sys
+import threading
 import traceback
 from pathlib import Path
 
@@ -330,8 +333,19 @@ KINDS = [
 ]
 
 
+def end_with_the_caller():
+    """Stops the work, and with it what it runs at Modal, once nobody waits for the answer any more."""
+    while os.read(0, 1 << 16):
+        pass
+    nowhere = os.open(os.devnull, os.O_WRONLY)
+    for output in (1, 2, ANSWERS.fileno()):
+        os.dup2(nowhere, output)
+    os.kill(os.getpid(), signal.SIGINT)
+
+
 def main():
-    request = json.load(sys.stdin)
+    request = json.loads(sys.stdin.buffer.readline())
+    threading.Thread(target=end_with_the_caller, daemon=True).start()
     commands = {
         "account": account,
         "beat": beat,

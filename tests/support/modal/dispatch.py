@@ -79,7 +79,7 @@ class Dispatcher:
         if rpc not in self._handlers:
             print(f"modal double: {rpc} IS NOT IMPLEMENTED: {str(request)[:300]!r}", file=sys.stderr, flush=True)
             raise GRPCError(Status.UNIMPLEMENTED, f"the control plane double does not implement {rpc}")
-        rule = self._faults.rule(rpc, line.get("app", ""))
+        rule = self._faults.rule(rpc, line.get("app", ""), task is None)
         await self._faults.before(rule, stream)
         result = self._handlers[rpc](request, call)
         if inspect.isasyncgen(result):

@@ -4,12 +4,16 @@
 "image_build_failure": text}`. Counts of `nth` survive a restart of the double (an `"id"` in a rule tells two
 otherwise equal ones apart) and are forgotten when the rule leaves the file. `"retry_after": seconds` makes the
 client wait and try again, as it does when the real server throttles; without it `resource_exhausted` is final.
-The client itself tries `unavailable`, `internal` and `drop` again: for a lasting one leave out `nth`.
+The client itself tries `unavailable`, `internal` and `drop` again: for a lasting one leave out `nth`. The `rpc` `*`
+is any call that no container makes. `kill_before` and `kill_after` kill the process whose id is in the file
+`"pid_file"`, before the change or after it, and go on.
 """
 
 import asyncio
+import contextlib
 import json
 import os
+import signal
 import time
 from pathlib import Path
 
@@ -24,7 +28,7 @@ _STATUS = {
     "resource_exhausted": (Status.RESOURCE_EXHAUSTED, "the double is told to throttle: rate limit exceeded"),
     "internal": (Status.INTERNAL, "the double is told to fail"),
 }
-ACTIONS = {*_STATUS, "hang", "drop", "die_before", "die_after"}
+ACTIONS = {*_STATUS, "hang", "drop", "die_before", "die_after", "kill_before", "kill_after"}
 _HANG_SECONDS = 600
 _READS = 10
 
@@ -40,6 +44,11 @@ class RetryAfter(StatusDetailsCodecBase):
 
     def decode(self, status: Status, message: str | None, data: bytes):
         raise NotImplementedError("a server does not decode them")
+
+
+def _kill(pid_file: str) -> None:
+    with contextlib.suppress(ProcessLookupError):
+        os.kill(int(Path(pid_file).read_text()), signal.SIGKILL)
 
 
 class Faults:
@@ -59,7 +68,7 @@ class Faults:
                 time.sleep(0.02)
         raise GRPCError(Status.INTERNAL, f"faults file: {self._path} is not JSON")
 
-    def rule(self, rpc: str, app: str) -> dict | None:
+    def rule(self, rpc: str, app: str, by_client: bool) -> dict | None:
         """The first rule that this call meets; every rule that matches counts it."""
         rules = self.read().get("rules", [])
         keys = [json.dumps(rule, sort_keys=True) for rule in rules]
@@ -69,7 +78,8 @@ class Faults:
         for key, rule in zip(keys, rules, strict=True):
             if rule["action"] not in ACTIONS:
                 raise GRPCError(Status.INTERNAL, f"faults file: no action {rule['action']!r}, only {sorted(ACTIONS)}")
-            if rule["rpc"] != rpc or rule.get("app", app) != app:
+            meant = by_client if rule["rpc"] == "*" else rule["rpc"] == rpc
+            if not meant or rule.get("app", app) != app:
                 continue
             self._counts[key] = self._counts.get(key, 0) + 1
             if chosen is None and rule.get("nth", self._counts[key]) == self._counts[key]:
@@ -83,8 +93,10 @@ class Faults:
         if rule is None:
             return
         match rule["action"]:
-            case "die_after":
+            case "die_after" | "kill_after":
                 return
+            case "kill_before":
+                _kill(rule["pid_file"])
             case "die_before":
                 os._exit(70)
             case "hang":
@@ -102,5 +114,8 @@ class Faults:
     @staticmethod
     def after(rule: dict | None) -> None:
         """Does what comes after the change was made and saved, before the answer."""
-        if rule is not None and rule["action"] == "die_after":
-            os._exit(71)
+        match rule and rule["action"]:
+            case "die_after":
+                os._exit(71)
+            case "kill_after":
+                _kill(rule["pid_file"])

@@ -1,0 +1,152 @@
+//! An apply that is killed, whatever it was just asking Modal for.
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::Path;
+use std::thread;
+use std::time::{Duration, Instant};
+
+use serde_json::{Value, json};
+
+use super::Remote;
+
+const APP: &str = "table-4c19d2-tiny";
+
+/// What is told of a deployment that is another each time: the double's address has a port, and the
+/// keys of what comes behind it have the address.
+const VOLATILE: [&str; 7] = ["at", "id", "url", "version", "instance", "seconds", "smoke"];
+
+/// How a killed apply ended.
+#[derive(Debug, PartialEq, Eq)]
+enum Ended {
+    Killed,
+    /// It asked for less than that.
+    Whole,
+}
+
+/// Runs an apply that is killed at its `nth` call, before it is answered or after what it asks for
+/// was done.
+fn killed_at(remote: &Remote, nth: u32, action: &str) -> Ended {
+    let pid_file = remote.hubbed.home.path().join("apply.pid");
+    let rule = json!({
+        "id": format!("{action} {nth}"), "rpc": "*", "nth": nth, "action": action,
+        "pid_file": pid_file,
+    });
+    let _ = fs::remove_file(&pid_file);
+    let mut command = remote.hubbed.project.command("apply --yes --lock-timeout 20");
+    // The file is there before the first call is made.
+    let mut child = command.stderr(std::process::Stdio::piped()).spawn().expect("it starts");
+    fs::write(&pid_file, child.id().to_string()).expect("written");
+    remote.modal.faults(&json!({"rules": [rule]}));
+    let status = child.wait().expect("it ends");
+    remote.modal.faults(&json!({}));
+    match status.code() {
+        Some(0) => Ended::Whole,
+        None => Ended::Killed,
+        Some(code) => {
+            let mut words = String::new();
+            let _ = std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut words);
+            panic!("call {nth}: ended with {code}:\n{words}")
+        }
+    }
+}
+
+/// All that an apply leaves behind, without what is another each time.
+fn world(remote: &Remote) -> BTreeMap<String, Value> {
+    let mut world = BTreeMap::new();
+    let volumes = remote.modal.volume("");
+    for entry in walkdir::WalkDir::new(&volumes).into_iter().flatten() {
+        if entry.file_type().is_file() {
+            let path = entry.path().strip_prefix(&volumes).unwrap().display().to_string();
+            world.insert(path, content(entry.path()));
+        }
+    }
+    let history = remote.client(&["app", "history", "--env", "goat", "--json", APP]);
+    let history: Vec<Value> = serde_json::from_str(&history).unwrap();
+    world.insert("versions".to_owned(), history.len().into());
+    let plan = remote.hubbed.project.plan("");
+    world.insert("fresh".to_owned(), plan.ids("fresh").into());
+    let gateway = remote.hubbed.project.read("litellm.yaml");
+    let volatile = ["api_base:", "key: gb1-"];
+    let lines = gateway.lines().filter(|line| !volatile.iter().any(|it| line.contains(it)));
+    world.insert("gateway".to_owned(), lines.collect::<Vec<_>>().join("\n").into());
+    world
+}
+
+fn content(path: &Path) -> Value {
+    let bytes = fs::read(path).unwrap();
+    match serde_json::from_slice::<Value>(&bytes) {
+        Ok(value) if path.components().any(|part| part.as_os_str() == ".goatbuild") => {
+            lasting(value)
+        }
+        _ => blake3::hash(&bytes).to_hex().to_string().into(),
+    }
+}
+
+fn lasting(value: Value) -> Value {
+    match value {
+        Value::Object(fields) => {
+            let volatile = |name: &str| VOLATILE.iter().any(|it| name.ends_with(it));
+            fields
+                .into_iter()
+                .filter(|(name, _)| !volatile(name))
+                .map(|(name, value)| (name, lasting(value)))
+                .collect()
+        }
+        Value::Array(values) => values.into_iter().map(lasting).collect(),
+        other => other,
+    }
+}
+
+/// The apps that run for something and have not ended.
+fn running_helpers(remote: &Remote) -> Vec<Value> {
+    let apps = remote.client(&["app", "list", "--env", "goat", "--json"]);
+    let mut apps: Vec<Value> = serde_json::from_str(&apps).unwrap();
+    apps.retain(|app| app["State"].as_str().is_some_and(|it| it.starts_with("ephemeral")));
+    apps
+}
+
+/// Each apply takes up what the one before has left, and is killed `stride` calls later, until one
+/// comes to its end; that leaves what an undisturbed one leaves, and nothing that costs goes on.
+fn killed_again_and_again(wanted: &BTreeMap<String, Value>, stride: u32, actions: &[&str]) {
+    let Some(remote) = Remote::new() else { return };
+    let began = Instant::now();
+    let (mut nth, mut killed) = (1, 0);
+    while killed_at(&remote, nth, actions[killed % actions.len()]) == Ended::Killed {
+        (nth, killed) = (nth + stride, killed + 1);
+        assert!(killed < 200, "no apply comes to its end");
+    }
+    println!("{actions:?}: {killed} applies killed in {:.0?}", began.elapsed());
+    assert!(nth > 30, "the last one was killed at call {nth}");
+    assert_eq!(remote.hubbed.project.apply("--yes").ran(), [] as [&str; 0]);
+    assert_eq!(world(&remote), *wanted);
+    let began = Instant::now();
+    while !running_helpers(&remote).is_empty() {
+        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", running_helpers(&remote));
+        thread::sleep(Duration::from_millis(500));
+    }
+}
+
+/// What an apply leaves that nobody disturbed.
+fn undisturbed() -> Option<BTreeMap<String, Value>> {
+    let remote = Remote::new()?;
+    remote.modal.calls();
+    remote.hubbed.project.apply("--yes").ran();
+    println!("undisturbed: {} calls", remote.modal.calls().len());
+    Some(world(&remote))
+}
+
+#[test]
+fn an_apply_killed_again_and_again_ends_as_an_undisturbed_one() {
+    let Some(wanted) = undisturbed() else { return };
+    killed_again_and_again(&wanted, 5, &["kill_before", "kill_after"]);
+}
+
+#[test]
+#[ignore = "the same at every call, which takes a quarter of an hour"]
+fn an_apply_killed_at_any_call_ends_as_an_undisturbed_one() {
+    let Some(wanted) = undisturbed() else { return };
+    for action in ["kill_before", "kill_after"] {
+        killed_again_and_again(&wanted, 1, &[action]);
+    }
+}
