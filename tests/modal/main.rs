@@ -6,6 +6,7 @@
 mod absent;
 mod apply;
 mod drift;
+mod engine;
 mod faults;
 mod kills;
 mod lease;

@@ -1,7 +1,7 @@
 //! A double of Modal's control plane, which the real client talks to; see `modal/control_plane.py`.
 
 use std::fs;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
@@ -21,6 +21,8 @@ pub(crate) const PROXY_SECRET: &str = "ws-thisIsTheSecretOfTheseTests";
 /// The running double; dropping it ends it and everything it started.
 pub(crate) struct ModalDouble {
     pub(crate) python: PathBuf,
+    /// What containers run.
+    inside: PathBuf,
     root: TempDir,
     child: Child,
     pub(crate) port: u16,
@@ -30,16 +32,22 @@ impl ModalDouble {
     /// `None`, loudly, when its client can't be had.
     pub(crate) fn start() -> Option<Self> {
         let python = peers::venv("modal", &REQUIREMENTS)?.join("bin/python");
+        Self::start_with(&python)
+    }
+
+    /// The same with another Python in its containers.
+    pub(crate) fn start_with(inside: &Path) -> Option<Self> {
+        let python = peers::venv("modal", &REQUIREMENTS)?.join("bin/python");
         let root = tempfile::Builder::new().prefix("modal-").tempdir().expect("a directory");
-        let (child, port) = launch(&python, root.path());
-        Some(Self { python, root, child, port })
+        let (child, port) = launch(&python, inside, root.path());
+        Some(Self { python, inside: inside.to_owned(), root, child, port })
     }
 
     /// Starts it again on what it has kept, after it has ended.
     pub(crate) fn restart(&mut self) {
         let _ = self.child.kill();
         let _ = self.child.wait();
-        (self.child, self.port) = launch(&self.python, self.root.path());
+        (self.child, self.port) = launch(&self.python, &self.inside, self.root.path());
     }
 
     pub(crate) fn url(&self) -> String {
@@ -84,7 +92,7 @@ impl ModalDouble {
     }
 }
 
-fn launch(python: &PathBuf, root: &std::path::Path) -> (Child, u16) {
+fn launch(python: &Path, inside: &Path, root: &Path) -> (Child, u16) {
     let support = PathBuf::from(env!("CARGO_MANIFEST_DIR")).join("tests/support");
     let program = support.join("modal/control_plane.py");
     // Containers find the double of vLLM behind everything else.
@@ -98,6 +106,7 @@ fn launch(python: &PathBuf, root: &std::path::Path) -> (Child, u16) {
     let child = Command::new(python)
         .arg(program)
         .args(["--root".as_ref(), root.as_os_str()])
+        .args(["--python".as_ref(), inside.as_os_str()])
         .args(["--port-file".as_ref(), port_file.as_os_str()])
         .args(["--faults".as_ref(), root.join("faults.json").as_os_str()])
         .args(["--env", &python_path])
@@ -153,7 +162,11 @@ pub(crate) struct Remote {
 impl Remote {
     /// `None`, loudly, when a part of it can't be had.
     pub(crate) fn new() -> Option<Self> {
-        let modal = ModalDouble::start()?;
+        Self::on(ModalDouble::start()?)
+    }
+
+    /// The same on a double that runs already.
+    pub(crate) fn on(modal: ModalDouble) -> Option<Self> {
         let mut hubbed = Hubbed::new()?;
         let project = &mut hubbed.project;
         project.append(
