@@ -20,6 +20,8 @@ pub enum Progress {
     Reused(u64),
     /// What the work does now, in a few words.
     Message(String),
+    /// Something that came otherwise than planned. Told at once.
+    Notice(String),
     /// A line for the step's log.
     Log(String),
     /// It waits, since somebody asked for that. Told at once, and by everybody who waits.
@@ -161,6 +163,11 @@ impl Reporter {
     /// Says in a few words what the work does now.
     pub fn message(&self, text: impl Into<String>) {
         (self.emit)(Progress::Message(text.into()));
+    }
+
+    /// Says that something came otherwise than planned.
+    pub fn notice(&self, text: impl Into<String>) {
+        (self.emit)(Progress::Notice(text.into()));
     }
 
     /// Adds a line to the step's log.

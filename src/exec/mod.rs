@@ -293,7 +293,7 @@ impl Executor<'_> {
             Arc::new(move |progress| {
                 meter.count(&progress);
                 match &progress {
-                    Progress::Log(line) => append(&log, line),
+                    Progress::Log(line) | Progress::Notice(line) => append(&log, line),
                     Progress::Waits(wait) => append(&log, &wait.to_string()),
                     _ => {}
                 }

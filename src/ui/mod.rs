@@ -126,6 +126,7 @@ pub fn preparing() -> (Reporter, impl FnOnce()) {
         (Progress::Message(text), Some(line)) => line.set_message(text),
         (Progress::Message(text), None) => note(&text),
         (Progress::Waits(wait), line) => waited(&wait, &waits, line.as_ref()),
+        (Progress::Notice(text), line) => beside(line.as_ref(), || note(&text)),
         _ => {}
     };
     let reporter = Reporter::new(Arc::new(emit), Arc::new(AtomicBool::new(false)));
@@ -145,6 +146,7 @@ pub fn transferring() -> (Reporter, impl FnOnce()) {
         (Progress::Message(text), Some(line)) => line.set_message(text),
         (Progress::Message(text), None) => note(&text),
         (Progress::Waits(wait), line) => waited(&wait, &waits, line.as_ref()),
+        (Progress::Notice(text), line) => beside(line.as_ref(), || note(&text)),
         (Progress::Expect(bytes), Some(line)) => line.inc_length(bytes),
         (Progress::Advance(bytes), Some(line)) => line.inc(bytes),
         _ => {}
@@ -160,8 +162,15 @@ pub fn transferring() -> (Reporter, impl FnOnce()) {
 /// Tells of a wait, once and beside the line that turns.
 fn waited(wait: &Wait, told: &Mutex<watch::Told>, line: Option<&ProgressBar>) {
     if told.lock().unwrap_or_else(PoisonError::into_inner).is_news(wait) {
-        let tell = || note(&wait.to_string());
-        line.map_or_else(tell, |line| line.suspend(tell));
+        beside(line, || note(&wait.to_string()));
+    }
+}
+
+/// Tells something beside the line that turns.
+fn beside(line: Option<&ProgressBar>, tell: impl FnOnce()) {
+    match line {
+        Some(line) => line.suspend(tell),
+        None => tell(),
     }
 }
 

@@ -158,7 +158,12 @@ impl Watcher {
             Event::StepProgress { id, progress: Progress::Waits(wait) } => {
                 let is_news = state.waits.is_news(wait);
                 if let Some(step) = state.running.get(id).filter(|_| is_news) {
-                    self.waits(id, step, wait);
+                    self.notice(id, step, &wait.to_string());
+                }
+            }
+            Event::StepProgress { id, progress: Progress::Notice(text) } => {
+                if let Some(step) = state.running.get(id) {
+                    self.notice(id, step, text);
                 }
             }
             Event::StepProgress { id, progress } => {
@@ -211,9 +216,11 @@ impl Watcher {
                 }
                 step.message.clone_from(text);
             }
-            Progress::Log(_) | Progress::Waits(_) | Progress::Fetched(_) | Progress::Reused(_) => {
-                return;
-            }
+            Progress::Log(_)
+            | Progress::Notice(_)
+            | Progress::Waits(_)
+            | Progress::Fetched(_)
+            | Progress::Reused(_) => return,
         }
         match self.mode {
             Mode::Live => step.bar.set_message(step.describe()),
@@ -229,10 +236,10 @@ impl Watcher {
         }
     }
 
-    fn waits(&self, id: &StepId, step: &Running, wait: &Wait) {
+    fn notice(&self, id: &StepId, step: &Running, text: &str) {
         match self.mode {
-            Mode::Json => tell_progress(id, &wait.to_string(), step),
-            Mode::Plain | Mode::Live => self.lines.suspend(|| errln!("        {id}  {wait}")),
+            Mode::Json => tell_progress(id, text, step),
+            Mode::Plain | Mode::Live => self.lines.suspend(|| errln!("        {id}  {text}")),
         }
     }
 

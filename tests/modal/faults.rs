@@ -122,3 +122,64 @@ fn gated_weights_are_fetched_with_the_secret_that_only_their_function_has() {
         assert!(!bytes.windows(TOKEN.len()).any(|it| it == TOKEN.as_bytes()), "{file:?}");
     }
 }
+
+#[test]
+fn a_server_that_asks_for_patience_gets_it_and_one_that_only_throttles_is_named() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    let throttle = |rpc: &str| {
+        json!({"rpc": rpc, "app": APP, "nth": 1, "action": "resource_exhausted", "retry_after": 1})
+    };
+    let rules = ["FunctionCreate", "AppPublish"].map(throttle);
+    remote.modal.faults(&json!({"rules": rules}));
+    remote.modal.calls();
+    project.apply("--yes").ran();
+    let calls = remote.modal.calls();
+    let of = |rpc: &str| calls.iter().filter(|it| it["rpc"] == rpc && it["app"] == APP).count();
+    assert_eq!((of("FunctionCreate"), of("AppPublish")), (2, 2), "{calls:?}");
+
+    project.append(SPEC, "\n[serve]\nscaledown-window = \"7m\"\n");
+    let lasting = json!({"rpc": "AppPublish", "action": "resource_exhausted"});
+    remote.modal.faults(&json!({"rules": [lasting]}));
+    project.run("apply --yes").exits(1).says(&["deploy:tiny", "rate limit exceeded", APP]);
+    remote.modal.faults(&json!({}));
+    // The old version serves on, and the edit is taken up.
+    assert_eq!(versions(&remote), 1);
+    assert_eq!(project.apply("--yes").ran(), ["deploy:tiny", "smoke:tiny"]);
+    assert_eq!(versions(&remote), 2);
+}
+
+/// How many versions of the app there are.
+fn versions(remote: &Remote) -> usize {
+    let history = remote.client(&["app", "history", "--env", "goat", "--json", APP]);
+    serde_json::from_str::<Vec<serde_json::Value>>(&history).unwrap().len()
+}
+
+#[test]
+fn an_address_that_another_app_has_is_told_and_the_real_one_is_used() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    // Its name differs in what no address has.
+    let file = remote.hubbed.home.path().join("other.py");
+    std::fs::write(
+        &file,
+        "import modal\napp = modal.App('other')\n@app.function()\n@modal.web_server(8000)\n\
+         def serve():\n    pass\n",
+    )
+    .unwrap();
+    let other = APP.replace("-tiny", ".tiny");
+    remote.client(&["deploy", "--env", "goat", "--name", &other, file.to_str().unwrap()]);
+    project.run("apply --yes").exits(0).says(&["Modal gave", "instead of"]);
+    assert!(project.plan("").ids("run").is_empty());
+}
+
+#[test]
+fn an_app_that_somebody_stops_before_it_is_tried_out_is_deployed_again() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    project.apply("--yes --only deploy:tiny").ran();
+    remote.client(&["app", "stop", "--env", "goat", APP, "--yes"]);
+    assert_eq!(project.plan("").why("deploy:tiny"), ["drift app"]);
+    assert_eq!(project.apply("--yes").ran(), ["deploy:tiny", "gateway:tiny", "smoke:tiny"]);
+    assert!(project.plan("").ids("run").is_empty());
+}

@@ -1,5 +1,6 @@
 //! Two machines at once.
 
+use std::process::Command;
 use std::thread;
 use std::time::Duration;
 
@@ -44,4 +45,30 @@ fn another_machine_s_lease_is_waited_for_and_named() {
     elsewhere(&remote, &format!("d.put('lease', {HOLDER})"));
     project.run("unlock --yes").exits(0).says(&["broken"]);
     project.run("apply --yes --only weights:acme/tiny").exits(0);
+}
+
+#[test]
+fn of_two_machines_that_apply_at_once_one_deploys() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    project.run("lock").exits(0);
+    // Another machine has a checkout and a cache of its own.
+    let second = project.root().with_file_name("second");
+    let copied = Command::new("cp").arg("-a").args([&project.root(), &second]).status().unwrap();
+    assert!(copied.success());
+    remote.modal.calls();
+    let (here, there) = thread::scope(|scope| {
+        let here = scope.spawn(|| project.apply("--yes --lock-timeout 300"));
+        let there = scope.spawn(|| project.apply("--yes --lock-timeout 300 -C ../second"));
+        (here.join().unwrap(), there.join().unwrap())
+    });
+    let deploys = |ran: &[String]| ran.iter().filter(|id| *id == "deploy:tiny").count();
+    assert_eq!(deploys(&here.ran()) + deploys(&there.ran()), 1, "{here:?} {there:?}");
+    let published = remote.modal.calls().into_iter().filter(|call| {
+        call["rpc"] == "AppPublish" && call["state"] == "APP_STATE_DEPLOYED"
+    });
+    assert_eq!(published.count(), 1);
+    // Each has its own gateway file, which leads to the same address.
+    let addresses = [project.read("litellm.yaml"), project.read("../second/litellm.yaml")];
+    assert!(addresses[0].contains("tiny-local") && addresses[0] == addresses[1], "{addresses:?}");
 }

@@ -16,6 +16,7 @@ mod protection;
 mod registry;
 mod rollback;
 mod runbook;
+mod table;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -39,14 +39,15 @@ const MODELS: [(&str, &str, &str); 6] = [
 const DRAFTS: [&str; 2] =
     ["RedHatAI/gpt-oss-20b-speculator.eagle3", "nvidia/gpt-oss-120b-Eagle3-v2"];
 
-struct Shipped {
-    clone: TempDir,
-    modal: ModalDouble,
-    hub: HubDouble,
+/// The project of this repository, with doubles of Modal and of a hub.
+pub(super) struct Shipped {
+    pub(super) clone: TempDir,
+    pub(super) modal: ModalDouble,
+    pub(super) hub: HubDouble,
 }
 
 impl Shipped {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let modal = ModalDouble::start()?;
         modal.proxy_tokens(&json!({PROXY_KEY: PROXY_SECRET}));
         let hub = HubDouble::start();
@@ -115,7 +116,7 @@ impl Shipped {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn client(&self, arguments: &[&str]) {
+    pub(super) fn client(&self, arguments: &[&str]) {
         let mut command = self.command(self.modal.python.to_str().unwrap());
         let output = command.args(["-m", "modal"]).args(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -139,7 +140,9 @@ impl Shipped {
         assert_eq!(again["summary"], plan["summary"], "they change nothing");
     }
 
-    fn applied(&self, arguments: &str) -> Value {
+    /// What the last event of an apply says.
+    #[track_caller]
+    pub(super) fn applied(&self, arguments: &str) -> Value {
         let events = self.run(&format!("apply --json --yes {arguments}"));
         serde_json::from_str(events.lines().last().unwrap()).unwrap()
     }

@@ -271,7 +271,11 @@ fn explain(what: &str, kind: &str, message: String) -> ModalError {
     match kind {
         "token" => ModalError::Token { message },
         "unreachable" => ModalError::Unreachable { message },
-        "missing" => ModalError::Missing { what: message },
+        // The client says "Secret 'x' not found in environment 'y'.".
+        "missing" => {
+            let what = message.replacen(" not found", "", 1).trim_end_matches('.').to_owned();
+            ModalError::Missing { what }
+        }
         "moved" => ModalError::Moved { app: what.to_owned(), message },
         _ => ModalError::Refused { what: what.to_owned(), message },
     }

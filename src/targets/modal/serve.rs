@@ -327,7 +327,7 @@ impl Modal {
         if let Some(wanted) = self.address(app).url()
             && wanted != url
         {
-            reporter.log(format!("Modal gave {url} instead of {wanted}"));
+            reporter.notice(format!("Modal gave {url} instead of {wanted}"));
         }
     }
 }
