@@ -40,6 +40,12 @@ enum RenderError {
         help("choose another directory, or move the file away")
     )]
     NotOurs { path: PathBuf },
+    #[error("hf:{weights} is not locked, and the programs name its commit")]
+    #[diagnostic(
+        code(goatbuild::lock::out_of_date),
+        help("`goatbuild lock` asks the hub which commit that is")
+    )]
+    Unlocked { weights: String },
 }
 
 /// What every program of ours has in its first lines.
@@ -56,6 +62,10 @@ pub(crate) async fn run(global: &Global, arguments: &RenderArgs) -> Result<Exit,
     let scope = Scope::of_models(&workspace, &[name.to_owned()]);
     let options = LockOptions { locked: true, lenient: true, scope, ..LockOptions::default() };
     locking::settle(&workspace, &options, &Reporter::silent()).await?;
+    let sources = model.sources().filter_map(|source| source.hub());
+    if let Some(source) = sources.into_iter().find(|it| workspace.commit(it).is_none()) {
+        return Err(RenderError::Unlocked { weights: source.to_string() }.into());
+    }
     let anywhere = arguments.out.is_some();
     if !anywhere {
         workspace.look().await?;

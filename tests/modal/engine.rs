@@ -77,7 +77,8 @@ fn mlx_lm_serves_what_was_fetched_from_a_hub() {
         .args(["-H", "Content-Type: application/json", "-d", &ask.to_string()])
         .output()
         .unwrap();
-    let answer: Value = serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
+    let answer: Value =
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"));
     // A model was run: it counted what it was asked, and weighed each token it chose.
     assert_eq!(answer["usage"]["completion_tokens"], 8, "{answer}");
     let weighed = &answer["choices"][0]["logprobs"]["content"];

@@ -127,9 +127,7 @@ fn gated_weights_are_fetched_with_the_secret_that_only_their_function_has() {
 fn a_server_that_asks_for_patience_gets_it_and_one_that_only_throttles_is_named() {
     let Some(remote) = Remote::new() else { return };
     let project = &remote.hubbed.project;
-    let throttle = |rpc: &str| {
-        json!({"rpc": rpc, "app": APP, "nth": 1, "action": "resource_exhausted", "retry_after": 1})
-    };
+    let throttle = |rpc: &str| json!({"rpc": rpc, "app": APP, "nth": 1, "action": "resource_exhausted", "retry_after": 1});
     let rules = ["FunctionCreate", "AppPublish"].map(throttle);
     remote.modal.faults(&json!({"rules": rules}));
     remote.modal.calls();

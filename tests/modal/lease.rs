@@ -64,9 +64,11 @@ fn of_two_machines_that_apply_at_once_one_deploys() {
     });
     let deploys = |ran: &[String]| ran.iter().filter(|id| *id == "deploy:tiny").count();
     assert_eq!(deploys(&here.ran()) + deploys(&there.ran()), 1, "{here:?} {there:?}");
-    let published = remote.modal.calls().into_iter().filter(|call| {
-        call["rpc"] == "AppPublish" && call["state"] == "APP_STATE_DEPLOYED"
-    });
+    let published = remote
+        .modal
+        .calls()
+        .into_iter()
+        .filter(|call| call["rpc"] == "AppPublish" && call["state"] == "APP_STATE_DEPLOYED");
     assert_eq!(published.count(), 1);
     // Each has its own gateway file, which leads to the same address.
     let addresses = [project.read("litellm.yaml"), project.read("../second/litellm.yaml")];

@@ -7,6 +7,7 @@ mod absent;
 mod apply;
 mod drift;
 mod engine;
+mod expected;
 mod faults;
 mod kills;
 mod lease;

@@ -8,36 +8,12 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
+use super::expected::MODELS;
 use super::support::hub::HubDouble;
 use super::support::modal::{ModalDouble, PROXY_KEY, PROXY_SECRET};
 
 /// What a commit has of the project.
 const COMMITTED: [&str; 5] = ["goatbuild.toml", "goatbuild.lock", "specs", "images", "dev"];
-
-/// Each model with its repositories, and the commit that its spec pins.
-const MODELS: [(&str, &str, &str); 6] = [
-    ("gpt-oss-120b", "openai/gpt-oss-120b", "b5c939de8f754692c1647ca79fbf85e8c1e70f8a"),
-    ("gpt-oss-20b", "openai/gpt-oss-20b", "d666cf3b67006cf8227666739edf25164aaffdeb"),
-    (
-        "llama-3.1-8b",
-        "meta-llama/Llama-3.1-8B-Instruct",
-        "0e9e39f249a16976918f6564b8830bc894c89659",
-    ),
-    (
-        "qwen3-235b",
-        "Qwen/Qwen3-235B-A22B-Instruct-2507-FP8",
-        "e156cb4efae43fbee1a1ab073f946a1377e6b969",
-    ),
-    (
-        "qwen3-30b-a3b",
-        "Qwen/Qwen3-30B-A3B-Instruct-2507",
-        "0d7cf23991f47feeb3a57ecb4c9cee8ea4a17bfe",
-    ),
-    ("qwen3-4b", "Qwen/Qwen3-4B-Instruct-2507", "cdbee75f17c01a7cc42f958dc650907174af0554"),
-];
-
-const DRAFTS: [&str; 2] =
-    ["RedHatAI/gpt-oss-20b-speculator.eagle3", "nvidia/gpt-oss-120b-Eagle3-v2"];
 
 /// The project of this repository, with doubles of Modal and of a hub.
 pub(super) struct Shipped {
@@ -51,8 +27,9 @@ impl Shipped {
         let modal = ModalDouble::start()?;
         modal.proxy_tokens(&json!({PROXY_KEY: PROXY_SECRET}));
         let hub = HubDouble::start();
-        let all = MODELS.iter().map(|(_, repository, commit)| (*repository, Some(*commit)));
-        for (repository, commit) in all.chain(DRAFTS.map(|draft| (draft, None))) {
+        let models = MODELS.iter().map(|it| (it.repository, Some(it.commit)));
+        let drafts = MODELS.iter().filter_map(|it| Some((it.draft?, None)));
+        for (repository, commit) in models.chain(drafts) {
             let (kind, architecture) = if repository.contains("gpt-oss") {
                 ("gpt_oss", "GptOssForCausalLM")
             } else {
@@ -106,7 +83,7 @@ impl Shipped {
     }
 
     #[track_caller]
-    fn run(&self, arguments: &str) -> String {
+    pub(super) fn run(&self, arguments: &str) -> String {
         let output = self
             .command(env!("CARGO_BIN_EXE_goatbuild"))
             .args(arguments.split_whitespace())
@@ -176,45 +153,30 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
     {
         assert_eq!(counted(&end, "ran", kind), count, "{kind} in {end}");
     }
-    // Each function asked for what its spec says.
     let calls = shipped.modal.calls();
-    let serve = |model: &str| {
-        let of = |call: &&Value| {
-            call["rpc"] == "FunctionCreate" && call["app"] == format!("goat-vllm-{model}")
-        };
-        calls.iter().find(of).unwrap_or_else(|| panic!("no function of {model}")).to_string()
-    };
-    for (model, gpu, startup) in
-        [("llama-3.1-8b", "A10G", 900), ("qwen3-235b", "H100", 900), ("gpt-oss-20b", "H100", 1800)]
-    {
-        let function = serve(model);
-        let expected = [
-            gpu.to_owned(),
-            format!("\"startup_timeout_secs\":{startup}"),
-            "\"timeout_secs\":3600".to_owned(),
-            "\"scaledown_window\":300".to_owned(),
-            "goat-model-cache".to_owned(),
-        ];
-        for part in expected {
-            assert!(function.contains(&part), "{part} in {function}");
+    for expected in MODELS {
+        let app = format!("goat-vllm-{}", expected.model);
+        let of = |call: &&Value| call["rpc"] == "FunctionCreate" && call["app"] == app;
+        let function = calls.iter().find(of).unwrap_or_else(|| panic!("no function of {app}"));
+        for (name, wanted) in expected.settings().as_object().unwrap() {
+            assert_eq!(function[name], *wanted, "{name} of {app}: {function}");
         }
-        assert!(!function.contains("goat-hf-token"), "{function}");
-        assert_eq!(function.contains("goat-vllm-cache"), model == "gpt-oss-20b", "{function}");
+        let patience = [&function["web"]["startup_timeout"], &function["startup_timeout_secs"]];
+        assert_eq!(patience[0].as_f64(), patience[1].as_f64(), "{app}");
+        assert_eq!(function["web"]["requires_proxy_auth"], true, "{app}");
     }
-    // What was started is what can be shown before.
+    let images = calls.iter().filter(|call| call["rpc"] == "ImageGetOrCreate");
+    let setting = "VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8=1";
+    assert_eq!(images.filter(|image| image.to_string().contains(setting)).count(), 1);
+    // What was started is what the team's scripts started.
     let status: Value = serde_json::from_str(&shipped.run("status --json")).unwrap();
-    for live in status["models"].as_array().unwrap() {
-        let (model, url) = (live["model"].as_str().unwrap(), live["url"].as_str().unwrap());
-        let shown = shipped.run(&format!("show {model} --command"));
-        let url = url.strip_suffix("/v1").unwrap();
+    for (live, expected) in status["models"].as_array().unwrap().iter().zip(MODELS) {
+        let url = live["url"].as_str().unwrap().strip_suffix("/v1").unwrap();
+        assert_eq!(live["model"], expected.model);
         let told: Value = get(&format!("{url}/double"));
+        assert_eq!(told["flags"], json!(expected.arguments()), "{}", expected.model);
         // The caches were warmed, so that no replica compiles.
-        assert_eq!(told["compiled"], false, "{model}");
-        // `vllm serve` takes the model without a flag.
-        let flags = told["flags"].as_array().unwrap().iter().filter_map(Value::as_str);
-        for flag in flags.filter(|flag| *flag != "--model") {
-            assert!(shown.contains(flag), "{flag} in {shown}");
-        }
+        assert_eq!(told["compiled"], false, "{}", expected.model);
     }
     // Nothing is left to do; that takes at most two questions per model.
     shipped.modal.calls();

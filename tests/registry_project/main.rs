@@ -286,6 +286,16 @@ fn show_tells_what_the_project_decides_of_a_model() {
 }
 
 #[test]
+fn no_program_is_rendered_for_weights_whose_commit_nobody_knows() {
+    let clone = clone();
+    let (code, stdout, stderr) = run(&clone, "render gpt-oss-20b");
+    assert_eq!((code, &*stdout), (65, ""), "{stderr}");
+    assert!(words(&stderr).contains("RedHatAI/gpt-oss-20b-speculator.eagle3@main is not locked"));
+    assert!(words(&stderr).contains("goatbuild lock"), "{stderr}");
+    assert_eq!(run(&clone, "render qwen3-4b").0, 0);
+}
+
+#[test]
 fn the_steps_that_a_shell_offers_are_those_of_the_plan() {
     let clone = clone();
     let lock = fs::read(clone.path().join("goatbuild.lock")).unwrap();

@@ -153,6 +153,42 @@ impl Drop for ModalDouble {
     }
 }
 
+/// Gives a project the client that goatbuild installs for itself, as `install` has it do once per
+/// checkout: that takes longer than what most tests do with it.
+pub(crate) fn share_client(root: &Path, install: impl FnOnce()) {
+    let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/targets/modal");
+    let parts = ["client-requirements.txt", "driver.py"];
+    let parts = parts.map(|name| fs::read(from.join(name)).expect("a part of the client"));
+    let hash = blake3::hash(&parts.concat()).to_hex();
+    let kept = peers::directory().join(format!("modal-client-{}", &hash[..12]));
+    let lock = fs::File::create(kept.with_extension("lock")).expect("a lock file");
+    lock.lock().expect("the client's lock");
+    let installed = || {
+        let tools = fs::read_dir(root.join("cache/tools")).into_iter().flatten().flatten();
+        let mut clients = tools.map(|entry| entry.path()).filter(|path| {
+            path.is_dir()
+                && path.file_name().is_some_and(|it| it.to_string_lossy().starts_with("modal-"))
+        });
+        clients.next().expect("a client")
+    };
+    if !kept.exists() {
+        install();
+        let client = installed();
+        let name = client.file_name().expect("a name");
+        let whole = kept.with_extension("new");
+        let _ = fs::remove_dir_all(&whole);
+        fs::create_dir_all(&whole).expect("a directory");
+        let copied = Command::new("cp").arg("-a").arg(&client).arg(whole.join(name)).status();
+        assert!(copied.expect("cp runs").success());
+        fs::rename(&whole, &kept).expect("kept");
+        return;
+    }
+    let client = fs::read_dir(&kept).expect("kept").flatten().next().expect("a client");
+    let tools = root.join("cache/tools");
+    fs::create_dir_all(&tools).expect("a directory");
+    let _ = std::os::unix::fs::symlink(client.path(), tools.join(client.file_name()));
+}
+
 /// A project whose model is on a double of a hub, and is served on a double of Modal.
 pub(crate) struct Remote {
     pub(crate) modal: ModalDouble,
@@ -183,6 +219,8 @@ impl Remote {
         project.variable("MODAL_PROXY_KEY", PROXY_KEY);
         project.variable("MODAL_PROXY_SECRET", PROXY_SECRET);
         modal.faults(&json!({}));
+        share_client(&project.root(), || drop(project.run("check").exits(0)));
+        modal.calls();
         Some(Self { modal, hubbed })
     }
 

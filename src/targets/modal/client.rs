@@ -1,17 +1,16 @@
-//! Modal's own client, in an environment that goatbuild makes for itself, and the driver that is run
-//! with it: one process for each thing that is done.
+//! Modal's own client, in an environment that goatbuild makes for itself, and the drivers that are run
+//! with it.
 
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
-use nix::sys::signal::{Signal, kill};
-use nix::unistd::Pid;
 use serde_json::{Value, json};
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
-use tokio::process::{Child, ChildStderr, ChildStdout, Command};
+use tokio::process::Command;
 use tokio::sync::OnceCell;
 
+use super::driver::{self, Driver};
 use super::error::ModalError;
 use crate::blocking::blocking;
 use crate::event::Reporter;
@@ -29,9 +28,6 @@ const DRIVER: &str = include_str!("driver.py");
 /// How long Modal may take to answer at all, in seconds: the client's own patience is a minute.
 const PATIENCE: u64 = 15;
 
-/// How many of its last lines tell why the client failed.
-const LAST: usize = 15;
-
 /// The client of one project.
 #[derive(Debug)]
 pub(super) struct Client {
@@ -40,11 +36,13 @@ pub(super) struct Client {
     fetcher: Fetcher,
     environment: String,
     python: OnceCell<PathBuf>,
+    /// Those that have nothing to do: starting one takes longer than most of what it is asked.
+    idle: Mutex<Vec<Driver>>,
 }
 
 impl Client {
     pub(super) fn new(tools: PathBuf, fetcher: Fetcher, environment: String) -> Self {
-        Self { tools, fetcher, environment, python: OnceCell::new() }
+        Self { tools, fetcher, environment, python: OnceCell::new(), idle: Mutex::default() }
     }
 
     /// Where the client's environment is. With other requirements, or another driver, it is another
@@ -99,7 +97,7 @@ impl Client {
         Ok(python)
     }
 
-    /// Has the driver do one thing. What the client says goes into the step's log.
+    /// Has a driver do one thing. What the client says goes into the step's log.
     pub(super) async fn call(
         &self,
         what: &str,
@@ -107,17 +105,24 @@ impl Client {
         request: Value,
         reporter: &Reporter,
     ) -> Result<Value, StepError> {
-        let mut child = self.start(command, request, reporter).await?;
-        let (answers, said) = (child.stdout.take(), child.stderr.take());
-        let ended = async { tokio::join!(read_answer(answers), tell(said, reporter)) };
-        let (answer, last) = unless_stopped(&child, ended, reporter).await;
+        let request = self.request(command, request);
+        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
+        let mut driver = match idle {
+            Some(driver) => driver,
+            None => self.driver(reporter).await?,
+        };
+        let (answer, last) = driver.ask(&request, reporter).await;
         reporter.check()?;
         let answer = answer.map_err(|error| client_error("run", &error.to_string()))?;
-        let _ = child.wait().await;
-        understand(what, &answer, &last.join("\n"))
+        let understood = understand(what, &answer.unwrap_or_default(), &last.join("\n"));
+        // Whatever failed, the next thing is done by one that nothing has happened to.
+        if understood.is_ok() {
+            self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(driver);
+        }
+        understood
     }
 
-    /// Has the driver print something for as long as it likes, or until `stop`.
+    /// Has a driver print something for as long as it likes, or until `stop`.
     pub(super) async fn print(
         &self,
         what: &str,
@@ -127,54 +132,28 @@ impl Client {
         stop: impl Future<Output = ()>,
     ) -> Result<(), StepError> {
         let reporter = Reporter::silent();
-        let mut child = self.start(command, request, &reporter).await?;
-        let said = child.stderr.take();
-        let (last, ()) = tokio::select! {
-            ended = async { tokio::join!(tell(said, &reporter), pass_on(&mut child, print)) } => ended,
-            () = stop => {
-                let _ = child.kill().await;
-                return Ok(());
-            }
+        let (driver, request) = (self.driver(&reporter).await?, self.request(command, request));
+        let last = tokio::select! {
+            last = driver.pass_on(&request, print) => last,
+            () = stop => return Ok(()),
         };
         let answer = last.last().map(String::as_str).unwrap_or_default();
         understand(what, answer, &last.join("\n")).map(drop)
     }
 
-    /// Starts the driver with what it is to do.
-    async fn start(
-        &self,
-        command: &str,
-        mut request: Value,
-        reporter: &Reporter,
-    ) -> Result<Child, StepError> {
-        let python = self.python(reporter).await?;
+    /// What a driver is told.
+    fn request(&self, command: &str, mut request: Value) -> Value {
         request["command"] = command.into();
         request["environment"] = json!(self.environment);
         request["patience"] = PATIENCE.into();
-        let mut child = Command::new(python)
-            .arg(self.directory().join("driver.py"))
-            // Wide enough that nothing it prints is wrapped.
-            .env("COLUMNS", "400")
-            .env("NO_COLOR", "1")
-            .env("PYTHONUNBUFFERED", "1")
-            .env_remove("MODAL_ENVIRONMENT")
-            .envs(
-                request["builder"]
-                    .as_str()
-                    .map(|it| ("MODAL_IMAGE_BUILDER_VERSION", it.to_owned())),
-            )
-            .stdin(Stdio::piped())
-            .stdout(Stdio::piped())
-            .stderr(Stdio::piped())
-            .kill_on_drop(true)
-            .spawn()
-            .map_err(|error| client_error("run", &error.to_string()))?;
-        if let Some(input) = &mut child.stdin {
-            // Whoever ends before it has read everything says why in another way. What stays open
-            // tells it that there still is somebody who wants its answer.
-            let _ = input.write_all(format!("{request}\n").as_bytes()).await;
-        }
-        Ok(child)
+        request
+    }
+
+    /// Starts a driver.
+    async fn driver(&self, reporter: &Reporter) -> Result<Driver, StepError> {
+        let python = self.python(reporter).await?;
+        let driver = Driver::start(python, &self.directory().join("driver.py"));
+        driver.map_err(|error| client_error("run", &error.to_string()))
     }
 }
 
@@ -190,15 +169,6 @@ fn understand(what: &str, answer: &str, last: &str) -> Result<Value, StepError> 
     }
 }
 
-/// Passes on what a process prints, as it comes.
-async fn pass_on(child: &mut Child, print: &(dyn Fn(&[u8]) + Sync)) {
-    let Some(mut output) = child.stdout.take() else { return };
-    let mut block = vec![0; 1 << 16];
-    while let Ok(length @ 1..) = output.read(&mut block).await {
-        print(&block[..length]);
-    }
-}
-
 /// Runs uv to its end, with the user's index and certificates.
 async fn finish(mut command: Command, reporter: &Reporter) -> Result<(), StepError> {
     set_environment(&mut command);
@@ -209,60 +179,9 @@ async fn finish(mut command: Command, reporter: &Reporter) -> Result<(), StepErr
     if output.status.success() { Ok(()) } else { Err(client_error("installed", &words)) }
 }
 
-/// Waits for a driver's end, and asks it to end when the work should stop: so it still stops what it
-/// has started at Modal.
-async fn unless_stopped<T>(
-    child: &Child,
-    ended: impl Future<Output = T>,
-    reporter: &Reporter,
-) -> T {
-    let mut asked = false;
-    tokio::pin!(ended);
-    loop {
-        tokio::select! {
-            done = &mut ended => return done,
-            () = tokio::time::sleep(Duration::from_millis(250)) => {
-                let id = child.id().and_then(|id| i32::try_from(id).ok());
-                if let (false, true, Some(id)) = (asked, reporter.check().is_err(), id) {
-                    asked = true;
-                    let _ = kill(Pid::from_raw(id), Signal::SIGINT);
-                }
-            }
-        }
-    }
-}
-
-async fn read_answer(output: Option<ChildStdout>) -> std::io::Result<String> {
-    let mut answer = String::new();
-    if let Some(mut output) = output {
-        output.read_to_string(&mut answer).await?;
-    }
-    Ok(answer)
-}
-
-/// Tells what a process says as it says it; gives its last lines.
-async fn tell(said: Option<ChildStderr>, reporter: &Reporter) -> Vec<String> {
-    let mut last = std::collections::VecDeque::new();
-    if let Some(said) = said {
-        let mut lines = BufReader::new(said).lines();
-        while let Ok(Some(line)) = lines.next_line().await {
-            let line = line.trim_end().to_owned();
-            if line.is_empty() {
-                continue;
-            }
-            reporter.log(line.clone());
-            if last.len() == LAST {
-                last.pop_front();
-            }
-            last.push_back(line);
-        }
-    }
-    last.into()
-}
-
 fn client_error(verb: &'static str, words: &str) -> StepError {
     let lines: Vec<&str> = words.lines().collect();
-    let message = lines[lines.len().saturating_sub(LAST)..].join("\n");
+    let message = lines[lines.len().saturating_sub(driver::LAST)..].join("\n");
     ModalError::Client { verb, message }.into()
 }
 

@@ -1,6 +1,7 @@
-"""Does one thing at Modal through its own client: a request comes as a line of JSON on standard input,
-the answer goes as JSON to standard output. What the client and the apps say goes to standard error.
-Standard input stays open for as long as somebody waits for the answer.
+"""Does things at Modal through its own client, one after the other: a request comes as a line of JSON on
+standard input, its answer goes as one to standard output. What the client and the apps say goes to
+standard error, with a line of its own behind what belongs to a request. Standard input stays open for
+as long as somebody waits for answers.
 
 Public interfaces of the client do what changes anything. Looking uses its stub, since no command
 tells several apps in one round trip; the client's version is locked, so the stub cannot change.
@@ -12,6 +13,7 @@ import importlib.util
 import io
 import json
 import os
+import queue
 import signal
 import sys
 import threading
@@ -38,6 +40,8 @@ from modal.functions import _Function  # noqa: E402
 from modal.volume import _Volume  # noqa: E402
 from modal_proto import api_pb2  # noqa: E402
 
+# Behind what was said of a request.
+END = "\x1e"
 DEPLOYED = api_pb2.APP_STATE_DEPLOYED
 
 
@@ -153,9 +157,9 @@ async def account(request):
 def loaded(file):
     """A generated file as a module, as `modal deploy FILE` loads it."""
     path = Path(file)
-    sys.path.insert(0, str(path.parent))
     specification = importlib.util.spec_from_file_location(path.stem, path)
     module = importlib.util.module_from_spec(specification)
+    # The client finds it by its name, and another model's has the same.
     sys.modules[path.stem] = module
     specification.loader.exec_module(module)
     return module
@@ -333,49 +337,86 @@ KINDS = [
 ]
 
 
-def end_with_the_caller():
-    """Stops the work, and with it what it runs at Modal, once nobody waits for the answer any more."""
-    while os.read(0, 1 << 16):
-        pass
-    nowhere = os.open(os.devnull, os.O_WRONLY)
-    for output in (1, 2, ANSWERS.fileno()):
-        os.dup2(nowhere, output)
-    os.kill(os.getpid(), signal.SIGINT)
+class Requests:
+    """What is to be done, as it comes."""
+
+    def __init__(self):
+        self.lines = queue.SimpleQueue()
+        self.busy = False
+        threading.Thread(target=self.receive, daemon=True).start()
+
+    def receive(self):
+        """Reads until nobody waits any more; then the work stops, and with it what it runs at Modal."""
+        rest = b""
+        while block := os.read(0, 1 << 16):
+            *lines, rest = (rest + block).split(b"\n")
+            for line in lines:
+                self.lines.put(json.loads(line))
+        self.lines.put(None)
+        if self.busy:
+            nowhere = os.open(os.devnull, os.O_WRONLY)
+            for output in (1, 2, ANSWERS.fileno()):
+                os.dup2(nowhere, output)
+            os.kill(os.getpid(), signal.SIGINT)
+
+    def __iter__(self):
+        while (request := self.lines.get()) is not None:
+            self.busy = True
+            yield request
+            self.busy = False
 
 
-def main():
-    request = json.loads(sys.stdin.buffer.readline())
-    threading.Thread(target=end_with_the_caller, daemon=True).start()
-    commands = {
-        "account": account,
-        "beat": beat,
-        "build": build,
-        "deploy": deploy,
-        "discard": discard,
-        "logs": logs,
-        "end_lease": end_lease,
-        "lease_holder": lease_holder,
-        "look": look,
-        "put": put,
-        "read": read,
-        "recorded": recorded,
-        "rollback": rollback,
-        "run": run,
-        "stop": stop,
-        "take_lease": take_lease,
-    }
-    answers = sys.stderr if request["command"] == "logs" else ANSWERS
+COMMANDS = {
+    "account": account,
+    "beat": beat,
+    "build": build,
+    "deploy": deploy,
+    "discard": discard,
+    "logs": logs,
+    "end_lease": end_lease,
+    "lease_holder": lease_holder,
+    "look": look,
+    "put": put,
+    "read": read,
+    "recorded": recorded,
+    "rollback": rollback,
+    "run": run,
+    "stop": stop,
+    "take_lease": take_lease,
+}
+
+
+def answered(request):
+    """Does one thing; what came of it, or why nothing did."""
+    settings = dict(os.environ)
+    # The client reads its settings anew each time.
+    if builder := request.pop("builder", None):
+        os.environ["MODAL_IMAGE_BUILDER_VERSION"] = builder
     try:
-        answer = {"ok": commands[request.pop("command")](request)}
+        return {"ok": COMMANDS[request.pop("command")](request)}
     except BaseException as error:  # noqa: BLE001: whatever it is, the caller hears of it
         kind = next((kind for types, kind in KINDS if isinstance(error, types)), "other")
         message = str(error) or type(error).__name__
         if kind == "other":
             traceback.print_exception(error)
             message = f"{type(error).__name__}: {message}"
-        answer = {"error": {"kind": kind, "message": message}}
-    with contextlib.suppress(BrokenPipeError):
-        print(json.dumps(answer), file=answers, flush=True)
+        return {"error": {"kind": kind, "message": message}}
+    finally:
+        os.environ.clear()
+        os.environ.update(settings)
+
+
+def main():
+    for request in Requests():
+        logging = request["command"] == "logs"
+        answer = answered(request)
+        with contextlib.suppress(BrokenPipeError):
+            sys.stdout.flush()
+            if not logging:
+                print(END, file=sys.stderr, flush=True)
+            print(json.dumps(answer), file=sys.stderr if logging else ANSWERS, flush=True)
+        if logging:
+            break
     return 0
 
 

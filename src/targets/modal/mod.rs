@@ -8,6 +8,7 @@ mod app;
 mod client;
 mod credentials;
 mod discard;
+mod driver;
 mod error;
 mod kept;
 mod lease;

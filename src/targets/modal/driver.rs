@@ -1,0 +1,122 @@
+//! A process that does what it is asked at Modal, one thing after the other.
+
+use std::io;
+use std::path::Path;
+use std::process::Stdio;
+use std::time::Duration;
+
+use nix::sys::signal::{Signal, kill};
+use nix::unistd::Pid;
+use serde_json::Value;
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+
+use crate::event::Reporter;
+
+/// How many of its last lines tell why the client failed.
+pub(super) const LAST: usize = 15;
+
+/// The line behind the last one that belongs to a request.
+const END: &str = "\u{1e}";
+
+/// A driver that runs; dropping it ends it.
+#[derive(Debug)]
+pub(super) struct Driver {
+    child: Child,
+    /// As long as it is open, somebody wants an answer.
+    requests: ChildStdin,
+    answers: BufReader<ChildStdout>,
+    said: Lines<BufReader<ChildStderr>>,
+}
+
+impl Driver {
+    pub(super) fn start(python: &Path, program: &Path) -> io::Result<Self> {
+        let mut child = Command::new(python)
+            .arg(program)
+            // Wide enough that nothing it prints is wrapped.
+            .env("COLUMNS", "400")
+            .env("NO_COLOR", "1")
+            .env("PYTHONUNBUFFERED", "1")
+            .env_remove("MODAL_ENVIRONMENT")
+            .stdin(Stdio::piped())
+            .stdout(Stdio::piped())
+            .stderr(Stdio::piped())
+            .kill_on_drop(true)
+            .spawn()?;
+        let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
+        let ((requests, answers), said) = pipes.unwrap_or_else(|| panic!("BUG: no pipes"));
+        let said = BufReader::new(said).lines();
+        Ok(Self { child, requests, answers: BufReader::new(answers), said })
+    }
+
+    /// Gives what it answers, if it does, and what it said last. When the work should stop, it is
+    /// asked to: so it still stops what it has started at Modal.
+    pub(super) async fn ask(
+        &mut self,
+        request: &Value,
+        reporter: &Reporter,
+    ) -> (io::Result<Option<String>>, Vec<String>) {
+        let Self { child, requests, answers, said } = self;
+        // Whoever ends before it has read everything says why in another way.
+        let _ = requests.write_all(format!("{request}\n").as_bytes()).await;
+        let answered = async {
+            let mut answer = String::new();
+            let length = answers.read_line(&mut answer).await?;
+            Ok(Some(answer).filter(|_| length > 0))
+        };
+        let ended = async { tokio::join!(answered, tell(said, reporter)) };
+        tokio::pin!(ended);
+        let mut asked = false;
+        loop {
+            tokio::select! {
+                done = &mut ended => return done,
+                () = tokio::time::sleep(Duration::from_millis(250)) => {
+                    let id = child.id().and_then(|id| i32::try_from(id).ok());
+                    if let (false, true, Some(id)) = (asked, reporter.check().is_err(), id) {
+                        asked = true;
+                        let _ = kill(Pid::from_raw(id), Signal::SIGINT);
+                    }
+                }
+            }
+        }
+    }
+
+    /// Passes on what it prints, as it comes, until it ends; gives what it said last.
+    pub(super) async fn pass_on(
+        mut self,
+        request: &Value,
+        print: &(dyn Fn(&[u8]) + Sync),
+    ) -> Vec<String> {
+        let _ = self.requests.write_all(format!("{request}\n").as_bytes()).await;
+        let Self { answers, said, .. } = &mut self;
+        let printed = async {
+            let mut block = vec![0; 1 << 16];
+            while let Ok(length @ 1..) = answers.read(&mut block).await {
+                print(&block[..length]);
+            }
+        };
+        let silent = Reporter::silent();
+        let ((), last) = tokio::join!(printed, tell(said, &silent));
+        last
+    }
+}
+
+/// Tells what it says as it says it, until it has answered or ended; gives the last lines.
+async fn tell(said: &mut Lines<BufReader<ChildStderr>>, reporter: &Reporter) -> Vec<String> {
+    let mut last = std::collections::VecDeque::new();
+    while let Ok(Some(line)) = said.next_line().await {
+        let line = line.trim_end().to_owned();
+        if line == END {
+            break;
+        }
+        if line.is_empty() {
+            continue;
+        }
+        reporter.log(line.clone());
+        if last.len() == LAST {
+            last.pop_front();
+        }
+        last.push_back(line);
+    }
+    last.into()
+}
