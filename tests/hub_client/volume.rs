@@ -58,9 +58,8 @@ impl Volume {
             Progress::Expect(more) => drop(expected.fetch_add(more, Ordering::Relaxed)),
             Progress::Advance(more) => drop(done.fetch_add(more, Ordering::Relaxed)),
             Progress::Fetched(more) => drop(fetched.fetch_add(more, Ordering::Relaxed)),
-            Progress::Log(line) => log.lock().unwrap().push(line),
+            Progress::Log(line) | Progress::Notice(line) => log.lock().unwrap().push(line),
             Progress::Waits(wait) => log.lock().unwrap().push(wait.to_string()),
-            Progress::Notice(line) => log.lock().unwrap().push(line),
             Progress::Reused(_) | Progress::Message(_) => {}
         };
         Reporter::new(Arc::new(emit), Arc::clone(&self.stop))
