@@ -327,6 +327,7 @@ impl Seen {
                 // An included file is never edited, and of several entries none is the one.
                 adoptable: found.rivals.len() == 1 && !rival.included,
                 ours,
+                differs: Vec::new(),
             };
         }
         let marked = self.keys.get(&entry.model).and_then(|key| key.parse::<Key>().ok());

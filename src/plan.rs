@@ -222,7 +222,7 @@ fn plan_step<'a>(
         Verdict::Fresh(facts) | Verdict::Held { facts, .. } => (Action::Fresh, Vec::new(), facts),
         Verdict::Run(reasons) => (Action::Run, reasons, step.predict()),
         Verdict::Unknown(reasons) => (Action::Pending, reasons, step.predict()),
-        Verdict::Conflict(reason) => (Action::Conflict, vec![reason], step.predict()),
+        Verdict::Conflict(reasons) => (Action::Conflict, reasons, step.predict()),
     };
     // What is not locked yet will make something that the lock does not know.
     let facts = if step.unlocked().is_some() && held.is_none() { Facts::new() } else { facts };

@@ -215,6 +215,8 @@ pub enum Observation {
         adoptable: bool,
         /// Whether it is this project's after all, of another environment.
         ours: bool,
+        /// What would change if it were taken over, as far as that can be seen.
+        differs: Vec<Change>,
     },
 }
 

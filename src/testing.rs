@@ -261,7 +261,12 @@ impl Step for Fake {
             },
             Some(Thing::Foreign) => {
                 let owner = "project x".to_owned();
-                Observation::Foreign { owner, adoptable: true, ours: false }
+                let differs = vec![Change {
+                    field: "size".to_owned(),
+                    old: Some("1".to_owned()),
+                    new: Some("2".to_owned()),
+                }];
+                Observation::Foreign { owner, adoptable: true, ours: false, differs }
             }
             Some(Thing::Held { facts }) => {
                 Observation::Held { facts: facts.clone(), note: "held by ada".to_owned() }

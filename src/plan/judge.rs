@@ -21,7 +21,7 @@ pub enum Verdict {
     /// Nobody could look whether it stands, so it is neither certain to run nor fresh.
     Unknown(Vec<Reason>),
     /// Somebody else's thing is in its place.
-    Conflict(Reason),
+    Conflict(Vec<Reason>),
 }
 
 /// Judges a step whose declared inputs are all known: its key, what to do, and whether its
@@ -165,14 +165,19 @@ fn certain(
                 .map(|change| Reason::change(ReasonKind::Drift, change.clone()))
                 .collect(),
         )),
-        Observation::Foreign { owner, adoptable: true, .. } if wishes.adopts(step) => {
-            Some(Verdict::Run(vec![Reason::about(ReasonKind::Adopted, owner)]))
-        }
-        Observation::Foreign { owner, ours: false, .. } => {
-            Some(Verdict::Conflict(Reason::about(ReasonKind::Foreign, owner)))
-        }
-        Observation::Foreign { owner, ours: true, .. } => {
-            Some(Verdict::Conflict(Reason::about(ReasonKind::OtherEnvironment, owner)))
+        Observation::Foreign { owner, adoptable, ours, differs } => {
+            let because = |kind| {
+                let changes = differs.iter().cloned();
+                let changes = changes.map(|change| Reason::change(ReasonKind::Changed, change));
+                std::iter::once(Reason::about(kind, owner)).chain(changes).collect()
+            };
+            Some(if *adoptable && wishes.adopts(step) {
+                Verdict::Run(because(ReasonKind::Adopted))
+            } else if *ours {
+                Verdict::Conflict(because(ReasonKind::OtherEnvironment))
+            } else {
+                Verdict::Conflict(because(ReasonKind::Foreign))
+            })
         }
         Observation::Unobserved(_) | Observation::Present { .. } | Observation::Held { .. } => None,
     }

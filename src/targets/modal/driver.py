@@ -83,20 +83,52 @@ async def listed(client, request):
     return named
 
 
-async def seen_app(client, app, kept):
-    """One app: whether it is up, and its versions; whose it is, where what is kept doesn't tell."""
+async def serving(client, request, name):
+    """How an app's function is made that serves, if it has one."""
+    asked = api_pb2.FunctionGetRequest(
+        app_name=name, object_tag="serve", environment_name=request["environment"]
+    )
+    try:
+        data = (await client._stub.FunctionGet(asked)).function
+    except modal.exception.NotFoundError:
+        return None
+    # Those after the first differ in their GPU alone, and serve when there is none of the first's.
+    function = data.ranked_functions[0].function if data.ranked_functions else None
+    if function is None:
+        return None
+    gpu, scaling = function.resources.gpu_config, function.autoscaler_settings
+    return {
+        "gpu": gpu.gpu_type if gpu.count else None,
+        "gpu_count": gpu.count,
+        "max_inputs": function.max_concurrent_inputs,
+        "scaledown_window": scaling.scaledown_window,
+        "timeout": function.timeout_secs,
+        "startup_timeout": function.startup_timeout_secs,
+        "min_containers": scaling.min_containers,
+        "max_containers": scaling.max_containers,
+        "buffer_containers": scaling.buffer_containers,
+        "proxy_auth": function.webhook_config.requires_proxy_auth,
+    }
+
+
+async def seen_app(client, request, name, app, kept):
+    """One app: whether it is up, and its versions; where what is kept doesn't tell, whose it is, and
+    how somebody else's is made."""
     versions = await history(client, app.app_id)
-    owner = None
+    owner = serves = None
     newest = versions[0] if versions else {"version": 0, "tag": ""}
     if newest["tag"].startswith("gb1-") and newest["version"] != kept:
         asked = api_pb2.AppGetTagsRequest(app_id=app.app_id)
         owner = (await client._stub.AppGetTags(asked)).tags.get("goatbuild")
+    elif kept is None and app.state == DEPLOYED:
+        serves = await serving(client, request, name)
     return {
         "deployed": app.state == DEPLOYED,
         "containers": app.n_running_tasks,
         "stopped_at": app.stopped_at,
         "history": versions,
         "owner": owner,
+        "serves": serves,
     }
 
 
@@ -135,7 +167,7 @@ async def look(request):
             kept |= {entry["app"]: entry["version"] for entry in deployments}
     wanted = [name for name in apps if name in kept or name in request["apps"]]
     seen = await asyncio.gather(
-        *(seen_app(client, apps[name], kept.get(name)) for name in wanted)
+        *(seen_app(client, request, name, apps[name], kept.get(name)) for name in wanted)
     )
     return {"apps": dict(zip(wanted, seen)), "volumes": volumes}
 

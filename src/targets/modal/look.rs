@@ -6,6 +6,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::Modal;
+use super::adoption::Serving;
 use super::app::tags;
 use super::kept::{DIRECTORY, Deployed, Kept};
 use crate::clock::written;
@@ -33,6 +34,9 @@ pub(super) struct App {
     /// Whose it is, where what is kept doesn't tell.
     #[serde(default)]
     owner: Option<String>,
+    /// How it is made that nothing is known of.
+    #[serde(default)]
+    serves: Option<Serving>,
     /// Newest first.
     pub(super) history: Vec<Version>,
 }
@@ -82,7 +86,7 @@ impl Modal {
     /// Asks Modal what stands: five calls for the two volumes, one for all apps and one for each.
     pub(super) async fn ask(&self) -> Result<(Seen, Kept), StepError> {
         let request = json!({
-            "apps": self.models.iter().map(|model| self.app(model)).collect::<Vec<_>>(),
+            "apps": self.specs.keys().map(|model| self.app(model)).collect::<Vec<_>>(),
             "volumes": [
                 {"name": self.volume("model-cache").name, "directory": DIRECTORY, "file": Kept::file(&self.owner)},
                 {"name": self.volume("vllm-cache").name, "directory": DIRECTORY, "file": Value::Null},
@@ -181,6 +185,10 @@ impl Modal {
                 owner: format!("the app {}, deployed as {}", self.app(model), newest.describe()),
                 adoptable: true,
                 ours: app.owner.as_deref().is_some_and(|owner| self.is_other_environment(owner)),
+                differs: match &app.serves {
+                    Some(serving) => self.would_change(model, serving),
+                    None => Vec::new(),
+                },
             },
         }
     }

@@ -4,6 +4,7 @@
 //! and deploy themselves (see `app`).
 
 mod address;
+mod adoption;
 mod app;
 mod client;
 mod credentials;
@@ -61,7 +62,7 @@ pub struct Modal {
     /// The project, and its environment.
     owner: String,
     /// The models that are to be served there.
-    models: Vec<String>,
+    specs: BTreeMap<String, Arc<Model>>,
     volumes: BTreeMap<String, Volume>,
     /// Where programs are written: `cache/modal`.
     programs: PathBuf,
@@ -97,7 +98,7 @@ impl Modal {
             gpus: project.gpus.clone(),
             generations: project.secrets.clone(),
             owner: project.owner(),
-            models: here.map(|model| model.name.to_string()).collect(),
+            specs: here.map(|model| (model.name.to_string(), Arc::clone(model))).collect(),
             volumes: volumes.map(|(name, it)| (name.to_string(), it.clone())).collect(),
             programs: cache.join("modal"),
             client: Arc::new(Client::new(
@@ -306,7 +307,7 @@ impl Target for Modal {
     }
 
     async fn look(&self) -> Result<(), StepError> {
-        if self.models.is_empty() && !self.credentials.are_there() {
+        if self.specs.is_empty() && !self.credentials.are_there() {
             return Ok(());
         }
         let seen = if self.credentials.are_there() {

@@ -88,9 +88,11 @@ class Dispatcher:
             self._state.save()
             self._faults.after(rule)
             return
-        response = await result
-        self._state.save()
-        self._faults.after(rule)
+        try:
+            response = await result
+        finally:
+            self._state.save()
+            self._faults.after(rule)
         await stream.send_message(response)
 
     def service(self, task=None):
