@@ -7,6 +7,7 @@
 mod auth;
 mod context;
 mod effective;
+mod engine;
 mod flags;
 mod image_file;
 mod model;
@@ -25,6 +26,7 @@ mod value;
 
 pub use auth::*;
 pub use effective::*;
+pub use engine::*;
 pub use model::*;
 pub use model_file::is_source;
 pub use name::*;

@@ -3,6 +3,7 @@
 //! Everything that is done there is done by Modal's own client, with programs that people can read
 //! and deploy themselves (see `app`).
 
+mod account;
 mod address;
 mod app;
 mod client;
@@ -12,6 +13,7 @@ mod error;
 mod kept;
 mod lease;
 mod literal;
+mod live;
 mod logs;
 mod look;
 mod protection;
@@ -24,11 +26,9 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
-use serde::Deserialize;
 use serde_json::json;
 
-use super::{Deployment, Live, LiveVersion, Snapshot, Target, Weights, deploy_id};
-use crate::clock::written;
+use super::{Deployment, Live, Snapshot, Target, Weights};
 use crate::event::Reporter;
 use crate::fetch::Fetcher;
 use crate::fingerprint::{Fingerprint, Key};
@@ -70,14 +70,6 @@ pub struct Modal {
     world: RwLock<Result<Seen, String>>,
     kept: RwLock<Kept>,
     writing: tokio::sync::Mutex<()>,
-}
-
-/// Whose the credentials are.
-#[derive(Debug, Clone, Deserialize)]
-struct Account {
-    workspace: String,
-    /// What addresses have behind the workspace.
-    suffix: String,
 }
 
 impl Modal {
@@ -184,35 +176,6 @@ impl Modal {
         let request = json!({"volume": self.volume("model-cache").name, "files": files});
         self.client.call("what is kept", "put", request, reporter).await?;
         *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
-        Ok(())
-    }
-
-    /// Whose the credentials are; fails when the project is another workspace's.
-    async fn account(&self, reporter: &Reporter) -> Result<Account, StepError> {
-        let found = self.client.call("the account", "account", json!({}), reporter).await?;
-        let account: Account = serde_json::from_value(found).map_err(|error| {
-            ModalError::Client { verb: "understood", message: error.to_string() }
-        })?;
-        match &self.settings.workspace {
-            Some(wanted) if *wanted != account.workspace => {
-                Err(ModalError::Workspace { found: account.workspace, wanted: wanted.clone() }
-                    .into())
-            }
-            _ => Ok(account),
-        }
-    }
-
-    /// Makes sure, once for a project, whose the credentials are, and keeps that.
-    async fn settle_account(&self, reporter: &Reporter) -> Result<(), StepError> {
-        let known = self.kept(|kept| kept.workspace.clone());
-        match (known, &self.settings.workspace) {
-            (Some(known), Some(wanted)) if known == *wanted => return Ok(()),
-            (Some(_), None) => return Ok(()),
-            _ => {}
-        }
-        let Account { workspace, suffix } = self.account(reporter).await?;
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        (kept.workspace, kept.suffix) = (Some(workspace), Some(suffix));
         Ok(())
     }
 
@@ -399,22 +362,7 @@ impl Target for Modal {
     }
 
     fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
-        let mut unwanted = Vec::new();
-        self.kept(|kept| {
-            for (model, deployed) in kept.deployments.iter().filter(|(model, _)| !wanted(model)) {
-                let gpu = deployed.applied.get("hardware.gpu");
-                let count = deployed.applied.get("hardware.count").and_then(|it| it.parse().ok());
-                let price = gpu.and_then(|gpu| self.price(gpu, count.unwrap_or(1)));
-                let price = price.map(|price| format!(", {price} per hour while a replica is up"));
-                unwanted.push(Unwanted {
-                    id: deploy_id(model),
-                    model: model.clone(),
-                    detail: format!("{} on Modal{}", deployed.app, price.unwrap_or_default()),
-                    absent: false,
-                });
-            }
-        });
-        unwanted
+        self.deployed_without(wanted)
     }
 
     async fn remove(&self, model: &str) -> Result<(), StepError> {
@@ -429,41 +377,7 @@ impl Target for Modal {
     }
 
     fn live(&self) -> Vec<Live> {
-        let deployments = self.kept(|kept| kept.deployments.clone());
-        let live = deployments.into_iter().map(|(model, deployed)| {
-            let app = self.seen_app(&model);
-            let newest = app.as_ref().and_then(|app| app.history.first());
-            let containers = app.as_ref().map_or(0, |app| app.containers);
-            let version = newest.map(|newest| LiveVersion {
-                number: newest.number,
-                tag: newest.tag.clone(),
-                by: newest.by.clone(),
-                at: written(newest.at),
-            });
-            let who =
-                version.as_ref().map(|it| format!(" v{} by {} at {}", it.number, it.by, it.at));
-            let up = matches!(self.stands(&model), Observation::Present { .. });
-            Live {
-                key: Some(deployed.key),
-                state: match (up, containers) {
-                    (true, 0) => "scaled to zero",
-                    (true, _) => "running",
-                    (false, _) => "changed",
-                },
-                url: deployed.url,
-                pid: None,
-                since: deployed.at,
-                detail: format!(
-                    "{}{}, {containers} replicas",
-                    deployed.app,
-                    who.unwrap_or_default()
-                ),
-                version,
-                replicas: Some(containers),
-                model,
-            }
-        });
-        live.collect()
+        self.deployments()
     }
 
     fn log(&self, _: &str) -> Option<PathBuf> {
