@@ -22,6 +22,7 @@ mod reference;
 mod schema;
 mod source;
 mod table;
+mod unique;
 mod value;
 
 pub use auth::*;
