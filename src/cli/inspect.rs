@@ -165,7 +165,7 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
                 (None, _) => ui::Verdict::Unknown,
                 (Some(deploy), _) if deploy.held.is_some() => ui::Verdict::Held,
                 _ if live.state == "starting" => ui::Verdict::Starting,
-                (Some(_), _) if live.state != "running" && wanted == live.key => {
+                (Some(_), _) if live.state == "stopped" && wanted == live.key => {
                     ui::Verdict::Stopped
                 }
                 (Some(deploy), _) if deploy.action != Action::Fresh => ui::Verdict::Differs,

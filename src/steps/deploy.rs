@@ -279,6 +279,10 @@ impl Step for Deploy {
         self.serving.target().applied_deployment(self.serving.model.name.as_str())
     }
 
+    fn failed(&self) -> Option<Key> {
+        self.serving.target().failed_deployment(self.serving.model.name.as_str())
+    }
+
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let warm = self.warms.then(|| super::warmup::describe(&self.serving, &task.inputs).key());
         let deployment = self.serving.deployment(&task.inputs, warm);

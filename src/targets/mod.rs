@@ -12,6 +12,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::plan::{PlannedModel, Unwanted};
@@ -108,6 +109,34 @@ pub enum Origin {
         files: Vec<RemoteFile>,
     },
 }
+
+/// How quickly a deployment answered when it was tried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// Until the first answer: a cold start, unless a replica was up.
+    pub first_answer: Duration,
+    /// Until the first piece of a streamed answer.
+    pub first_token: Duration,
+}
+
+/// What became of a deployment that failed its smoke test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenBack {
+    /// It stands as it was.
+    Left,
+    /// An earlier version that had passed stands again.
+    WentBack {
+        /// Its number, as it was deployed first.
+        version: u32,
+        /// The number that it stands under now.
+        stands: u32,
+    },
+    /// It was stopped: no earlier version had passed.
+    Stopped,
+}
+
+/// Gives the key of the smoke test of a deployment with these facts.
+pub type SmokeKey<'a> = dyn Fn(&Facts) -> Key + Send + Sync + 'a;
 
 /// How a deployment is right now, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -214,8 +243,33 @@ pub trait Target: Send + Sync {
     /// Whether the instance that stands passed its smoke test of this key.
     fn observe_smoke(&self, model: &str) -> Observation;
 
-    /// Keeps at the target that the instance passed.
-    async fn passed_smoke(&self, model: &str, instance: &str, key: Key) -> Result<(), StepError>;
+    /// Keeps at the target that the instance passed, and how quickly it answered.
+    async fn passed_smoke(
+        &self,
+        model: &str,
+        instance: &str,
+        key: Key,
+        measured: Measured,
+    ) -> Result<(), StepError>;
+
+    /// Takes an instance back that failed its smoke test, where the target knows what to go back to.
+    async fn failed_smoke(
+        &self,
+        model: &str,
+        instance: &str,
+        smoke: &SmokeKey<'_>,
+        reporter: &Reporter,
+    ) -> Result<TakenBack, StepError> {
+        let _ = (model, instance, smoke, reporter);
+        Ok(TakenBack::Left)
+    }
+
+    /// The key of the last deployment of this model that failed its smoke test, as long as neither it
+    /// nor another one has passed since.
+    fn failed_deployment(&self, model: &str) -> Option<Key> {
+        let _ = model;
+        None
+    }
 
     /// Deployments of this project that none of `wanted` is the model of.
     fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted>;

@@ -14,6 +14,7 @@ mod protection;
 mod registry;
 mod rollback;
 mod runbook;
+mod taken_back;
 
 #[path = "../support/mod.rs"]
 mod support;

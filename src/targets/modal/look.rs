@@ -103,6 +103,23 @@ impl Modal {
         Ok((Seen { apps: answer.apps, weights: names(weights), warmups: names(warmups) }, kept))
     }
 
+    /// The versions of an app as they are now, the newest first; none of one that isn't deployed.
+    pub(super) async fn versions(
+        &self,
+        app: &str,
+        reporter: &Reporter,
+    ) -> Result<Vec<Version>, StepError> {
+        #[derive(Deserialize)]
+        struct Apps {
+            apps: BTreeMap<String, App>,
+        }
+        let request = json!({"apps": [app], "volumes": []});
+        let answer = self.client.call(app, "look", request, reporter).await?;
+        let Apps { mut apps } = super::serve::understood(answer)?;
+        let found = apps.remove(app).filter(|app| app.deployed);
+        Ok(found.map(|app| app.history).unwrap_or_default())
+    }
+
     /// Whether nobody could look there.
     pub fn is_unseen(&self) -> bool {
         self.world().is_err()

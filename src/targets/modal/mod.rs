@@ -19,6 +19,7 @@ mod look;
 mod protection;
 mod rollback;
 mod serve;
+mod take_back;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -28,7 +29,7 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use async_trait::async_trait;
 use serde_json::json;
 
-use super::{Deployment, Live, Snapshot, Target, Weights};
+use super::{Deployment, Live, Measured, SmokeKey, Snapshot, TakenBack, Target, Weights};
 use crate::event::Reporter;
 use crate::fetch::Fetcher;
 use crate::fingerprint::{Fingerprint, Key};
@@ -351,14 +352,35 @@ impl Target for Modal {
         }
     }
 
-    async fn passed_smoke(&self, model: &str, instance: &str, key: Key) -> Result<(), StepError> {
+    async fn passed_smoke(
+        &self,
+        model: &str,
+        instance: &str,
+        key: Key,
+        measured: Measured,
+    ) -> Result<(), StepError> {
         let passed = |kept: &mut Kept| {
             let deployed = kept.deployments.get_mut(model);
             if let Some(deployed) = deployed.filter(|it| it.instance() == instance) {
-                deployed.smoke = Some(key);
+                (deployed.smoke, deployed.answered) = (Some(key), Some(measured.into()));
+                kept.failed.remove(model);
             }
         };
         self.keep(passed, &Reporter::silent()).await
+    }
+
+    async fn failed_smoke(
+        &self,
+        model: &str,
+        instance: &str,
+        smoke: &SmokeKey<'_>,
+        reporter: &Reporter,
+    ) -> Result<TakenBack, StepError> {
+        self.take_back(model, instance, smoke, reporter).await
+    }
+
+    fn failed_deployment(&self, model: &str) -> Option<Key> {
+        self.kept(|kept| kept.failed.get(model).map(|failed| failed.key))
     }
 
     fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
@@ -369,11 +391,7 @@ impl Target for Modal {
         let Some(deployed) = self.deployed(model) else { return Ok(()) };
         let request = json!({"app": deployed.app});
         self.client.call(&deployed.app, "stop", request, &Reporter::silent()).await?;
-        let forget = |kept: &mut Kept| {
-            kept.deployments.remove(model);
-            kept.holds.remove(model);
-        };
-        self.keep(forget, &Reporter::silent()).await
+        self.keep(|kept| kept.forget(model), &Reporter::silent()).await
     }
 
     fn live(&self) -> Vec<Live> {

@@ -64,24 +64,24 @@ pub enum RollbackError {
 pub struct Earlier {
     /// Modal's number of it.
     pub version: u32,
-    key: Key,
+    pub(super) key: Key,
     /// Whether Modal itself goes back to it.
-    allowed: bool,
+    pub(super) allowed: bool,
     /// What stands now.
-    stands: u32,
-    stands_tag: String,
+    pub(super) stands: u32,
+    pub(super) stands_tag: String,
     /// For people: when it was deployed, and by whom.
     pub detail: String,
 }
 
 /// What stands after a rollback, as the driver tells it.
 #[derive(Deserialize)]
-struct Rolled {
-    id: String,
-    version: u32,
+pub(super) struct Rolled {
+    pub(super) id: String,
+    pub(super) version: u32,
     by: String,
-    at: f64,
-    url: String,
+    pub(super) at: f64,
+    pub(super) url: String,
 }
 
 impl Hold {
@@ -103,7 +103,7 @@ impl Hold {
 }
 
 impl Modal {
-    fn hold(&self, model: &str) -> Option<Hold> {
+    pub(super) fn hold(&self, model: &str) -> Option<Hold> {
         self.kept(|kept| kept.holds.get(model).cloned())
     }
 
@@ -245,10 +245,11 @@ impl Modal {
             at: written(at),
             // It is another instance than the one that passed.
             smoke: None,
+            answered: None,
         };
         let hold = Hold { key: *key, version: Some(version), by: Some(by), since: written(at) };
         let change = |kept: &mut Kept| {
-            kept.deployments.insert(model.to_owned(), deployed);
+            kept.put(model, deployed);
             kept.holds.insert(model.to_owned(), hold);
         };
         self.keep(change, reporter).await?;
@@ -263,12 +264,24 @@ impl Modal {
         program: Option<&str>,
         reporter: &Reporter,
     ) -> Result<Rolled, StepError> {
-        let Earlier { key, version, allowed, stands, stands_tag, .. } = earlier;
-        let app = self.app(model);
-        if version == stands {
+        if earlier.version == earlier.stands {
+            let app = self.app(model);
             let request = json!({"app": app});
             return understood(self.client.call(&app, "recorded", request, reporter).await?);
         }
+        self.make_newest(model, earlier, program, reporter).await
+    }
+
+    /// The same for a version that doesn't stand.
+    pub(super) async fn make_newest(
+        &self,
+        model: &str,
+        earlier: &Earlier,
+        program: Option<&str>,
+        reporter: &Reporter,
+    ) -> Result<Rolled, StepError> {
+        let Earlier { key, version, allowed, stands, stands_tag, .. } = earlier;
+        let app = self.app(model);
         if *allowed {
             let request = json!({"app": app, "version": version, "stands": stands});
             match self.client.call(&app, "rollback", request, reporter).await {
@@ -325,7 +338,7 @@ impl Modal {
         vec![(format!("{path}.json"), applied), (format!("{path}.py"), program)]
     }
 
-    async fn read_program(
+    pub(super) async fn read_program(
         &self,
         model: &str,
         key: &Key,
