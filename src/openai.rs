@@ -169,6 +169,12 @@ impl Server {
         }
     }
 
+    /// The same for another address.
+    #[must_use]
+    pub fn at(&self, base: &str) -> Self {
+        Self { base: base.trim_end_matches('/').to_owned(), ..self.clone() }
+    }
+
     /// The HTTP status that `path`, from the server's root, answers with; none without an answer.
     pub async fn status(&self, path: &str) -> Option<u16> {
         let root = self.base.trim_end_matches("/v1");

@@ -19,6 +19,7 @@ mod problem;
 mod project_file;
 mod read;
 mod reference;
+mod rollout;
 mod schema;
 mod source;
 mod table;
@@ -36,6 +37,7 @@ pub use problem::*;
 pub use project_file::known_gpus;
 pub use read::*;
 pub use reference::*;
+pub use rollout::*;
 pub use schema::Document;
 pub use source::*;
 

@@ -11,6 +11,7 @@ use super::engine::Engine;
 use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
 use super::patterns::FilePatterns;
 use super::reference::{ImageReference, LayoutReference};
+use super::rollout::Rollout;
 use super::source::{Located, SourceFile};
 use crate::platform::{Architecture, MajorMinor};
 
@@ -318,6 +319,8 @@ pub struct Serve {
     pub warmup: When,
     /// Whether a deployment is tried out.
     pub smoke: When,
+    /// How it takes the place of what stands.
+    pub rollout: Rollout,
 }
 
 /// How many replicas of a model there are, and where; what isn't said is the target's own choice.

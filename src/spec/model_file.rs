@@ -14,6 +14,7 @@ use super::path::inside;
 use super::patterns::FilePatterns;
 use super::problem::{Problem, nearest};
 use super::read::Shared;
+use super::rollout::rollout;
 use super::source::Located;
 use super::table::Table;
 use super::value::{duration_text, quoted};
@@ -322,6 +323,7 @@ fn serve(
     let when = [("auto", When::Auto), ("never", When::Never)];
     let warmup = table.choice("warmup", &when);
     let smoke = table.choice("smoke", &when);
+    let rollout = rollout(&mut table, target, smoke);
     table.finish();
     Some(Serve {
         port,
@@ -335,6 +337,7 @@ fn serve(
         fast_boot,
         warmup,
         smoke,
+        rollout,
     })
 }
 

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::model::{Model, TargetKind};
 use super::problem::{Problem, SpecError};
+use super::rollout::{CANDIDATE, Rollout};
 use super::source::Place;
 
 /// Names every second model that has what another one has.
@@ -28,13 +29,17 @@ pub(super) fn clashes<'a>(
             }
         }
         if model.target == TargetKind::Modal {
-            let label = format!("{}{}", app_prefix, model.name).replace('.', "-");
+            let label = format!("{app_prefix}{}", model.name).replace('.', "-");
             let place = &model.file.place;
-            if let Some(first) = labels.get(&label) {
-                let error = SpecError::new(Problem::DuplicateAddress { label }, place.clone());
-                errors.push(error.with_first((*first).clone()));
-            } else {
-                labels.insert(label, place);
+            let candidate =
+                (model.serve.rollout == Rollout::Candidate).then(|| format!("{label}{CANDIDATE}"));
+            for label in std::iter::once(label).chain(candidate) {
+                if let Some(first) = labels.get(&label) {
+                    let error = SpecError::new(Problem::DuplicateAddress { label }, place.clone());
+                    errors.push(error.with_first((*first).clone()));
+                } else {
+                    labels.insert(label, place);
+                }
             }
         }
         if let (TargetKind::Local, Some(port)) = (model.target, &model.serve.port) {

@@ -4,6 +4,7 @@
 
 mod asked;
 mod base;
+mod candidate;
 mod deploy;
 mod gateway;
 mod image;

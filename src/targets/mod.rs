@@ -240,6 +240,29 @@ pub trait Target: Send + Sync {
     /// Serves the model, replacing what served it before.
     async fn deploy(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError>;
 
+    /// Serves the model beside what stands, to be tried out; gives the facts of that, or nothing where
+    /// what stands is the same already.
+    async fn deploy_candidate(
+        &self,
+        deployment: &Deployment,
+        task: &Task,
+    ) -> Result<Option<Facts>, StepError> {
+        let _ = (deployment, task);
+        Ok(None)
+    }
+
+    /// Stops what was tried out beside what stands. With `failed`, it was found at fault: its last
+    /// words go into the log, and its key is kept.
+    async fn end_candidate(
+        &self,
+        model: &str,
+        failed: Option<Key>,
+        reporter: &Reporter,
+    ) -> Result<(), StepError> {
+        let _ = (model, failed, reporter);
+        Ok(())
+    }
+
     /// Whether the instance that stands passed its smoke test of this key.
     fn observe_smoke(&self, model: &str) -> Observation;
 

@@ -13,6 +13,7 @@ mod programs;
 mod protection;
 mod registry;
 mod rollback;
+mod rollout;
 mod runbook;
 mod taken_back;
 

@@ -11,6 +11,7 @@ use super::kept::{DIRECTORY, Deployed, Kept};
 use crate::clock::written;
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Key};
+use crate::spec::CANDIDATE;
 use crate::step::{Observation, StepError};
 
 /// What a look showed.
@@ -83,6 +84,7 @@ impl Modal {
     pub(super) async fn ask(&self) -> Result<(Seen, Kept), StepError> {
         let request = json!({
             "apps": self.models.iter().map(|model| self.app(model)).collect::<Vec<_>>(),
+            "candidate": CANDIDATE,
             "volumes": [
                 {"name": self.volume("model-cache").name, "directory": DIRECTORY, "file": Kept::file(&self.owner)},
                 {"name": self.volume("vllm-cache").name, "directory": DIRECTORY, "file": Value::Null},
@@ -113,7 +115,7 @@ impl Modal {
         struct Apps {
             apps: BTreeMap<String, App>,
         }
-        let request = json!({"apps": [app], "volumes": []});
+        let request = json!({"apps": [app], "candidate": CANDIDATE, "volumes": []});
         let answer = self.client.call(app, "look", request, reporter).await?;
         let Apps { mut apps } = super::serve::understood(answer)?;
         let found = apps.remove(app).filter(|app| app.deployed);
@@ -151,7 +153,12 @@ impl Modal {
 
     /// The app of a model, if there ever was one that Modal still knows.
     pub(super) fn seen_app(&self, model: &str) -> Option<App> {
-        self.seen(|seen| seen.apps.get(&self.app(model)).cloned()).ok().flatten()
+        self.seen_by_name(&self.app(model))
+    }
+
+    /// An app that is of interest.
+    pub(super) fn seen_by_name(&self, app: &str) -> Option<App> {
+        self.seen(|seen| seen.apps.get(app).cloned()).ok().flatten()
     }
 
     /// What serves a model, unless that is held.
@@ -209,7 +216,7 @@ impl Modal {
     }
 
     /// Whether an app says itself that it is this project's.
-    fn is_marked(&self, app: &App) -> bool {
+    pub(super) fn is_marked(&self, app: &App) -> bool {
         app.owner.as_deref() == tags(&self.owner)["goatbuild"].as_str()
     }
 

@@ -6,6 +6,7 @@
 mod account;
 mod address;
 mod app;
+mod candidate;
 mod client;
 mod credentials;
 mod discard;
@@ -199,6 +200,11 @@ impl Target for Modal {
         let hardware = model.hardware.as_ref();
         let deployed = self.deployed(name).filter(|it| it.app == app).map(|it| it.url);
         let notes = if deployed.is_some() { None } else { address.note() };
+        let left = self.left_candidate(name).map(|left| {
+            format!(
+                "{left} is up, left of an apply that was cut short: the next deployment stops it"
+            )
+        });
         PlannedModel {
             model: model.name.to_string(),
             target: self.name().to_owned(),
@@ -207,7 +213,7 @@ impl Target for Modal {
             gpu: hardware.map(|hardware| hardware.gpu.clone()),
             gpu_count: hardware.map_or(0, |hardware| hardware.count),
             usd_per_hour: hardware.and_then(|hardware| self.price(&hardware.gpu, hardware.count)),
-            notes: notes.into_iter().collect(),
+            notes: notes.into_iter().chain(left).collect(),
         }
     }
 
@@ -337,7 +343,27 @@ impl Target for Modal {
 
     async fn deploy(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError> {
         self.settle_account(&task.reporter).await?;
-        self.serve(deployment, task).await
+        let outcome = self.serve(deployment, task).await?;
+        self.stop_left(&deployment.model, &task.reporter).await?;
+        Ok(outcome)
+    }
+
+    async fn deploy_candidate(
+        &self,
+        deployment: &Deployment,
+        task: &Task,
+    ) -> Result<Option<Facts>, StepError> {
+        self.settle_account(&task.reporter).await?;
+        self.try_beside(deployment, task).await
+    }
+
+    async fn end_candidate(
+        &self,
+        model: &str,
+        failed: Option<Key>,
+        reporter: &Reporter,
+    ) -> Result<(), StepError> {
+        self.stop_beside(model, failed, reporter).await
     }
 
     fn observe_smoke(&self, model: &str) -> Observation {
@@ -388,9 +414,10 @@ impl Target for Modal {
     }
 
     async fn remove(&self, model: &str) -> Result<(), StepError> {
+        let reporter = Reporter::silent();
+        self.stop_left(model, &reporter).await?;
         let Some(deployed) = self.deployed(model) else { return Ok(()) };
-        let request = json!({"app": deployed.app});
-        self.client.call(&deployed.app, "stop", request, &Reporter::silent()).await?;
+        self.stop(&deployed.app, &reporter).await?;
         self.keep(|kept| kept.forget(model), &Reporter::silent()).await
     }
 

@@ -94,11 +94,11 @@ struct Warmed {
 }
 
 #[derive(Deserialize)]
-struct Recorded {
+pub(super) struct Recorded {
     id: String,
     version: u32,
     at: f64,
-    url: String,
+    pub(super) url: String,
 }
 
 /// The facts of a warm cache.

@@ -3,8 +3,6 @@
 //! That it failed is kept before anything is changed. Whoever is cut short then leaves a version that
 //! has not passed, which the next apply tries out again.
 
-use serde_json::json;
-
 use super::kept::{Deployed, Failed, Kept};
 use super::look::Version;
 use super::rollback::Earlier;
@@ -45,9 +43,7 @@ impl Modal {
                 return Ok(TakenBack::WentBack { version: passed.version, stands });
             }
         }
-        reporter.message(format!("stopping {}", failed.app));
-        let request = json!({"app": failed.app});
-        self.client.call(&failed.app, "stop", request, reporter).await?;
+        self.stop(&failed.app, reporter).await?;
         self.keep(|kept| drop(kept.deployments.remove(model)), reporter).await?;
         Ok(TakenBack::Stopped)
     }
