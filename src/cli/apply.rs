@@ -22,8 +22,8 @@ use crate::python::PythonError;
 use crate::spec::{Model, ModelName, TargetKind};
 use crate::step::StepId;
 use crate::steps::NotPassed;
-use crate::targets::deploy_id;
 use crate::targets::modal::{Lease, Modal};
+use crate::targets::{Live, deploy_id};
 use crate::ui::{self, Mode};
 use crate::workspace::{SharedWorkspace, Workspace};
 
@@ -230,6 +230,7 @@ pub(crate) async fn lease(
 
 /// What answers after this apply.
 fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<ui::Endpoint> {
+    let live: Vec<Live> = workspace.targets().iter().flat_map(|target| target.live()).collect();
     let answers = |(name, model): (&ModelName, &Arc<Model>)| {
         let facts = report.facts.get(&deploy_id(name.as_str()))?;
         let alias = match (&workspace.gateway, &model.gateway) {
@@ -242,6 +243,7 @@ fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<ui::Endp
             headers: workspace.target(model).headers(model),
             served_name: model.serve.served_name.clone(),
             alias,
+            measured: live.iter().find(|it| it.model == name.as_str()).and_then(|it| it.measured),
         })
     };
     workspace.project.models.iter().filter_map(answers).collect()

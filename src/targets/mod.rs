@@ -17,7 +17,7 @@ use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::Check;
-use crate::spec::{Header, Model};
+use crate::spec::{Auth, Header, Model};
 use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
 
 /// Gives the program and its arguments for what names the model, for an address and for a port.
@@ -157,6 +157,10 @@ pub struct Live {
     pub version: Option<LiveVersion>,
     /// How many replicas are up, where the target counts them.
     pub replicas: Option<u32>,
+    /// Who may ask it, where the target knows that.
+    pub auth: Option<Auth>,
+    /// How quickly it answered in its smoke test, where the target keeps that.
+    pub measured: Option<Measured>,
     /// Anything else worth a line: process, memory, ….
     pub detail: String,
 }
@@ -186,6 +190,11 @@ pub trait Target: Send + Sync {
     fn headers(&self, model: &Model) -> Vec<Header> {
         let _ = model;
         Vec::new()
+    }
+
+    /// The headers that requests to what is deployed now have to have.
+    fn headers_of_deployed(&self, model: &Model) -> Vec<Header> {
+        self.headers(model)
     }
 
     /// How it will serve a model, as far as that is known before it does.

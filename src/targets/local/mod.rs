@@ -490,6 +490,8 @@ impl Target for Local {
                 since: served.since.clone(),
                 version: None,
                 replicas: None,
+                auth: None,
+                measured: None,
                 detail: match (&served.instance, life) {
                     (Some(instance), Life::Runs) => instance.describe(),
                     (Some(Running::Container(_)), Life::Ended(how)) => {

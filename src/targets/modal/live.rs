@@ -40,6 +40,8 @@ impl Modal {
                 ),
                 version,
                 replicas: Some(containers),
+                auth: self.deployed_auth(&model),
+                measured: deployed.answered.map(Into::into),
                 model,
             }
         });

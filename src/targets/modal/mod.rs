@@ -234,7 +234,12 @@ impl Target for Modal {
     }
 
     fn headers(&self, model: &Model) -> Vec<Header> {
-        self.settings.headers(model.serve.auth)
+        self.settings.headers(self.wanted_auth(model))
+    }
+
+    fn headers_of_deployed(&self, model: &Model) -> Vec<Header> {
+        let deployed = self.deployed_auth(model.name.as_str());
+        self.settings.headers(deployed.unwrap_or(model.serve.auth))
     }
 
     async fn check(&self, what: &[String]) -> Result<(), StepError> {
