@@ -5,8 +5,9 @@ use std::sync::PoisonError;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Modal, ModalError};
+use super::{Modal, ModalError, NO_CREDENTIALS};
 use crate::event::Reporter;
+use crate::runtime::Check;
 use crate::step::StepError;
 
 /// Whose the credentials are.
@@ -45,5 +46,25 @@ impl Modal {
         let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
         (kept.workspace, kept.suffix) = (Some(workspace), Some(suffix));
         Ok(())
+    }
+
+    /// What there is to say of the account before anything is done there.
+    pub(super) async fn surveyed(&self) -> Check {
+        let name = "modal";
+        if !self.credentials.are_there() {
+            let detail = NO_CREDENTIALS.to_owned();
+            return Check { name, ok: true, detail, help: None };
+        }
+        match self.account(&Reporter::silent()).await {
+            Ok(account) => {
+                let environment = &self.settings.environment;
+                let detail = format!("workspace {}, environment {environment}", account.workspace);
+                Check { name, ok: true, detail, help: None }
+            }
+            Err(error) => {
+                let help = error.help().map(|help| help.to_string());
+                Check { name, ok: false, detail: error.to_string(), help }
+            }
+        }
     }
 }

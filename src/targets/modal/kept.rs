@@ -4,13 +4,17 @@
 //! With it a machine without a cache knows what stands, and since when.
 
 use std::collections::BTreeMap;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
+use serde_json::json;
 
+use super::Modal;
 use super::error::ModalError;
+use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
-use crate::step::Facts;
+use crate::step::{Facts, StepError};
 use crate::targets::Measured;
 
 /// The directory in volumes that is goatbuild's.
@@ -214,6 +218,39 @@ impl Kept {
 
     pub(super) fn write(&self) -> String {
         serde_json::to_string(self).unwrap_or_else(|error| panic!("BUG: {error}"))
+    }
+}
+
+impl Modal {
+    /// What is known of what is kept.
+    pub(super) fn kept<T>(&self, read: impl FnOnce(&Kept) -> T) -> T {
+        read(&self.kept.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes what is kept at Modal, and what is known of it here.
+    pub(super) async fn keep(
+        &self,
+        change: impl FnOnce(&mut Kept),
+        reporter: &Reporter,
+    ) -> Result<(), StepError> {
+        self.keep_with(change, Vec::new(), reporter).await
+    }
+
+    /// The same, with other files beside it: paths and texts.
+    pub(super) async fn keep_with(
+        &self,
+        change: impl FnOnce(&mut Kept),
+        mut files: Vec<(String, String)>,
+        reporter: &Reporter,
+    ) -> Result<(), StepError> {
+        let _writing = self.writing.lock().await;
+        let mut kept = self.kept(Kept::clone);
+        change(&mut kept);
+        files.push((format!("/{DIRECTORY}/{}", Kept::file(&self.owner)), kept.write()));
+        let request = json!({"volume": self.volume("model-cache").name, "files": files});
+        self.client.call("what is kept", "put", request, reporter).await?;
+        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
+        Ok(())
     }
 }
 

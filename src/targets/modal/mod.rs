@@ -10,6 +10,7 @@ mod candidate;
 mod client;
 mod credentials;
 mod discard;
+mod earlier;
 mod error;
 mod kept;
 mod lease;
@@ -28,7 +29,6 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
-use serde_json::json;
 
 use super::{Deployment, Live, Measured, SmokeKey, Snapshot, TakenBack, Target, Weights};
 use crate::event::Reporter;
@@ -44,11 +44,12 @@ use address::Address;
 use client::Client;
 pub use credentials::Credentials;
 pub use discard::{Belongings, Discarded};
+pub use earlier::Earlier;
 pub use error::ModalError;
-use kept::{DIRECTORY, Kept};
+use kept::Kept;
 pub use lease::{Lease, LeaseHolder};
 use look::Seen;
-pub use rollback::{Earlier, RollbackError};
+pub use rollback::RollbackError;
 pub use serve::ImageDescription;
 
 /// One project's part of a Modal environment.
@@ -151,36 +152,6 @@ impl Modal {
         self.world.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept<T>(&self, read: impl FnOnce(&Kept) -> T) -> T {
-        read(&self.kept.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Changes what is kept at Modal, and what is known of it here.
-    async fn keep(
-        &self,
-        change: impl FnOnce(&mut Kept),
-        reporter: &Reporter,
-    ) -> Result<(), StepError> {
-        self.keep_with(change, Vec::new(), reporter).await
-    }
-
-    /// The same, with other files beside it: paths and texts.
-    async fn keep_with(
-        &self,
-        change: impl FnOnce(&mut Kept),
-        mut files: Vec<(String, String)>,
-        reporter: &Reporter,
-    ) -> Result<(), StepError> {
-        let _writing = self.writing.lock().await;
-        let mut kept = self.kept(Kept::clone);
-        change(&mut kept);
-        files.push((format!("/{DIRECTORY}/{}", Kept::file(&self.owner)), kept.write()));
-        let request = json!({"volume": self.volume("model-cache").name, "files": files});
-        self.client.call("what is kept", "put", request, reporter).await?;
-        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
-        Ok(())
-    }
-
     /// The price of one replica by its hardware.
     fn price(&self, gpu: &str, count: u32) -> Option<UsdPerHour> {
         self.gpus.get(gpu).map(|gpu| UsdPerHour::new(gpu.usd_per_hour).times(count))
@@ -250,22 +221,7 @@ impl Target for Modal {
     }
 
     async fn survey(&self) -> Result<Vec<Check>, StepError> {
-        let name = "modal";
-        if !self.credentials.are_there() {
-            let detail = NO_CREDENTIALS.to_owned();
-            return Ok(vec![Check { name, ok: true, detail, help: None }]);
-        }
-        Ok(vec![match self.account(&Reporter::silent()).await {
-            Ok(account) => {
-                let environment = &self.settings.environment;
-                let detail = format!("workspace {}, environment {environment}", account.workspace);
-                Check { name, ok: true, detail, help: None }
-            }
-            Err(error) => {
-                let help = error.help().map(|help| help.to_string());
-                Check { name, ok: false, detail: error.to_string(), help }
-            }
-        }])
+        Ok(vec![self.surveyed().await])
     }
 
     async fn place(&self) -> Option<String> {

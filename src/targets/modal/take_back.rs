@@ -5,8 +5,7 @@
 
 use super::kept::{Deployed, Failed, Kept};
 use super::look::Version;
-use super::rollback::Earlier;
-use super::{Modal, ModalError, RollbackError};
+use super::{Earlier, Modal, ModalError, RollbackError};
 use crate::clock::{now, written};
 use crate::event::Reporter;
 use crate::step::StepError;
