@@ -27,6 +27,8 @@ pub enum ApiError {
         url: String,
         /// The model.
         model: String,
+        /// Whether somebody was there: no answer came all the same.
+        reached: bool,
         /// The cause.
         reason: String,
     },
@@ -78,6 +80,20 @@ pub enum ApiError {
         /// The start of the body.
         body: String,
     },
+}
+
+impl ApiError {
+    /// Whether the server may be at fault, and neither the way there nor who asks.
+    pub fn is_of_the_server(&self) -> bool {
+        /// Somebody on the way, or the server, has too much to do.
+        const TOO_MANY: u16 = 429;
+        match self {
+            Self::Unreachable { reached, .. } => *reached,
+            Self::Refused { status, .. } => *status != TOO_MANY,
+            Self::Unexpected { .. } => true,
+            Self::Denied { .. } => false,
+        }
+    }
 }
 
 /// Modal's proxy sends a request on every 150 seconds: enough for any start that Modal allows.
@@ -147,9 +163,16 @@ impl Server {
         match builder.build() {
             Ok(client) => Ok(Self { client, base, model, credentials }),
             Err(error) => {
-                Err(ApiError::Unreachable { url: base, model, reason: error.to_string() })
+                let reason = error.to_string();
+                Err(ApiError::Unreachable { url: base, model, reached: false, reason })
             }
         }
+    }
+
+    /// The same for another address.
+    #[must_use]
+    pub fn at(&self, base: &str) -> Self {
+        Self { base: base.trim_end_matches('/').to_owned(), ..self.clone() }
     }
 
     /// The HTTP status that `path`, from the server's root, answers with; none without an answer.
@@ -229,7 +252,8 @@ impl Server {
 
     fn unreachable(&self, url: &str, error: &reqwest::Error) -> ApiError {
         let (url, model) = (url.to_owned(), self.model.clone());
-        ApiError::Unreachable { url, model, reason: innermost(error) }
+        let reached = !error.is_connect() && !error.is_builder();
+        ApiError::Unreachable { url, model, reached, reason: innermost(error) }
     }
 
     fn refused(&self, url: &str, status: u16, body: &str) -> ApiError {

@@ -313,6 +313,11 @@ pub trait Step: Send + Sync {
         None
     }
 
+    /// The key that the resource itself is known to have failed with, where its place keeps that.
+    fn failed(&self) -> Option<Key> {
+        None
+    }
+
     /// Whether the files behind `facts` are in the cache. Pure steps only.
     fn has_blobs(&self, facts: &Facts) -> bool {
         let _ = facts;

@@ -82,7 +82,10 @@ const STEPS: &[(&str, &[&str])] = &[
     ("warmup", &["deploy"]),
     // The deployment names the caches that its warm-up filled, by key, and an image that Modal
     // built by that step's fact; and it starts what can also be shown.
-    ("deploy", &["warmup", "modal_image", "started"]),
+    ("deploy", &["warmup", "modal_image", "started", "candidate"]),
+    // Both try out what answers, in the same way.
+    ("smoke", &["asked"]),
+    ("candidate", &["asked", "deploy"]),
     // What would be run is what a deployment would be made of.
     ("programs", &["deploy", "modal_image", "warmup", "weights"]),
     // Both make a layer, and say so with the same facts.

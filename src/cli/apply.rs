@@ -21,8 +21,9 @@ use crate::plan::Action;
 use crate::python::PythonError;
 use crate::spec::{Model, ModelName, TargetKind};
 use crate::step::StepId;
-use crate::targets::deploy_id;
+use crate::steps::NotPassed;
 use crate::targets::modal::{Lease, Modal};
+use crate::targets::{Live, deploy_id};
 use crate::ui::{self, Mode};
 use crate::workspace::{SharedWorkspace, Workspace};
 
@@ -120,6 +121,7 @@ pub(crate) async fn run(
         }
         let attended = interrupt.attend();
         let report = execute(&workspace, &planned, mode, trace.as_ref(), interrupt).await?;
+        forget_taken_back(&workspace, &report)?;
         keep_built(&workspace, &planned, &report, locked)?;
         tag_images(&workspace, &planned, &report)?;
         let gone = report.failed.iter().find_map(withdrawn);
@@ -162,6 +164,18 @@ pub(crate) async fn run(
         return Ok(Exit::Failed);
     }
     Ok(exit_of(&report))
+}
+
+/// Forgets what the rows say of deployments that were taken back: something else stands, or nothing.
+fn forget_taken_back(workspace: &Workspace, report: &exec::Report) -> Result<(), Report> {
+    let taken_back = |failed: &&exec::FailedStep| {
+        failed.error.downcast_ref::<NotPassed>().is_some_and(NotPassed::is_taken_back)
+    };
+    for failed in report.failed.iter().filter(taken_back) {
+        workspace.store.forget(&deploy_id(failed.id.name()))?;
+        workspace.store.forget(&failed.id)?;
+    }
+    Ok(())
 }
 
 fn exit_of(report: &exec::Report) -> Exit {
@@ -216,6 +230,7 @@ pub(crate) async fn lease(
 
 /// What answers after this apply.
 fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<ui::Endpoint> {
+    let live: Vec<Live> = workspace.targets().iter().flat_map(|target| target.live()).collect();
     let answers = |(name, model): (&ModelName, &Arc<Model>)| {
         let facts = report.facts.get(&deploy_id(name.as_str()))?;
         let alias = match (&workspace.gateway, &model.gateway) {
@@ -228,6 +243,7 @@ fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<ui::Endp
             headers: workspace.target(model).headers(model),
             served_name: model.serve.served_name.clone(),
             alias,
+            measured: live.iter().find(|it| it.model == name.as_str()).and_then(|it| it.measured),
         })
     };
     workspace.project.models.iter().filter_map(answers).collect()

@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::session::Planned;
 use crate::plan::{Action, PlannedStep, UsdPerHour};
-use crate::spec::{Model, TargetKind};
+use crate::spec::{Model, Rollout, TargetKind};
 use crate::ui;
 use crate::workspace::Workspace;
 
@@ -152,6 +152,8 @@ fn longest(step: &PlannedStep, model: &Model) -> Option<Duration> {
     let serve = &model.serve;
     match step.kind.as_str() {
         "warmup" => Some(serve.startup_timeout * 2 + REQUESTS),
+        // Its candidate starts, too, and is stopped right away.
+        "deploy" if serve.rollout == Rollout::Candidate => Some(serve.startup_timeout + REQUESTS),
         // The replica that was started for it stays for a while.
         "smoke" => Some(serve.startup_timeout + REQUESTS + serve.scaledown_window),
         _ => None,

@@ -82,7 +82,8 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
         .filter(|live| live.model == model)
         .collect();
     let wired = workspace.gateway.as_ref().is_some_and(|gateway| gateway.has(model));
-    if live.is_empty() && !wired && volumes.is_none() {
+    let left = workspace.modal_if_there().and_then(|modal| modal.left_candidate(model));
+    if live.is_empty() && !wired && volumes.is_none() && left.is_none() {
         if readable {
             session::known(&workspace, model)?;
         }
@@ -91,6 +92,9 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
     }
     for live in &live {
         ui::note(&format!("{model}: {} at {}", live.state, live.url));
+    }
+    if let Some(left) = &left {
+        ui::note(&format!("{model}: {left} is up, left of an apply that was cut short"));
     }
     let also = if volumes.is_some() { " and what only it has in volumes" } else { "" };
     let question = format!("stop {model} and remove its gateway entry{also}?");
@@ -115,7 +119,7 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
     }
     if let Some(belongings) = volumes {
         discard(&workspace, model, &belongings).await?;
-    } else if !live.is_empty() {
+    } else if !live.is_empty() || left.is_some() {
         ui::note(&format!("{model}: stopped; image and weights are kept"));
     }
     Ok(Exit::Done)

@@ -13,12 +13,15 @@ use super::session::{UsageError, unknown};
 use super::{Exit, Global, Selection, WishArgs, completions, session};
 use crate::event::Reporter;
 use crate::exec::Interrupt;
+use crate::gateway::Gateway;
+use crate::litellm::{Access, Entry};
 use crate::locking::{self, LockOptions, Renew, Scope};
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind, gather};
-use crate::spec::{self, ModelName, TargetKind};
+use crate::spec::{self, Model, ModelName, TargetKind};
 use crate::step::{Observation, StepId};
 use crate::steps;
 use crate::ui;
+use crate::workspace::Workspace;
 
 #[derive(Debug, Args)]
 pub(crate) struct ShowArgs {
@@ -165,14 +168,15 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
                 (None, _) => ui::Verdict::Unknown,
                 (Some(deploy), _) if deploy.held.is_some() => ui::Verdict::Held,
                 _ if live.state == "starting" => ui::Verdict::Starting,
-                (Some(_), _) if live.state != "running" && wanted == live.key => {
+                (Some(_), _) if live.state == "stopped" && wanted == live.key => {
                     ui::Verdict::Stopped
                 }
                 (Some(deploy), _) if deploy.action != Action::Fresh => ui::Verdict::Differs,
                 (_, Some(smoke)) if smoke.action != Action::Fresh => ui::Verdict::Untested,
                 _ => ui::Verdict::AsSpecified,
             };
-            ui::StatusRow { live, alias: None, wanted, parts: ui::Parts::default(), verdict }
+            let (alias, auth, parts) = (None, None, ui::Parts::default());
+            ui::StatusRow { live, alias, wanted, auth, parts, verdict }
         })
         .collect();
     for model in workspace.project.models.values() {
@@ -195,14 +199,44 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
         if let Some(planned) = &planned {
             row.parts = parts(&planned.plan, &row.live.model);
         }
-        let model = workspace.project.models.get(row.live.model.as_str());
-        let entry = model.and_then(|model| model.gateway.as_ref());
-        let entry = entry.filter(|_| workspace.gateway.is_some());
-        row.alias = entry.map(|entry| entry.alias.value.clone());
+        let Some(model) = workspace.project.models.get(row.live.model.as_str()) else { continue };
+        row.auth = Some(model.serve.auth).filter(|_| model.target == TargetKind::Modal);
+        if let (Some(gateway), Some(entry)) = (&workspace.gateway, &model.gateway) {
+            row.alias = Some(entry.alias.value.clone());
+            row.parts.gateway = entry_of(&workspace, gateway, model, &entry.alias.value);
+        }
     }
     rows.sort_by(|one, other| one.live.model.cmp(&other.live.model));
     ui::print_status(&rows, arguments.json);
     Ok(Exit::Done)
+}
+
+/// Whether the gateway leads to what is deployed, under the name that the spec gives it; none where
+/// nothing is known to be deployed.
+fn entry_of(
+    workspace: &Workspace,
+    gateway: &Gateway,
+    model: &Model,
+    alias: &str,
+) -> Option<ui::Part> {
+    let (name, target) = (model.name.as_str(), workspace.target(model));
+    let facts = match target.observe_deployment(name) {
+        Observation::Present { facts, .. } | Observation::Held { facts, .. } => facts,
+        _ => return None,
+    };
+    let Some(key) = gateway.key(name) else { return Some(ui::Part::Missing) };
+    let fact = |name: &str| facts.get(name).cloned().unwrap_or_default();
+    let wanted = Entry {
+        alias: alias.to_owned(),
+        served_name: fact("served-name"),
+        api_base: fact("url"),
+        access: Access::with(&target.headers_of_deployed(model)),
+        project: workspace.project.owner(),
+        model: name.to_owned(),
+        key,
+    };
+    let is_wanted = gateway.found(&wanted).is_some_and(|found| found == wanted);
+    Some(if is_wanted { ui::Part::AsWanted } else { ui::Part::Drifted })
 }
 
 /// What stands around a model, as far as a plan tells.
@@ -222,10 +256,10 @@ fn parts(plan: &Plan, model: &str) -> ui::Parts {
         match all.iter().any(|step| unseen(step)) {
             true => None,
             false if all.iter().all(|step| fine(step)) => Some(ui::Part::AsWanted),
-            false => Some(ui::Part::NotAsWanted),
+            false => Some(ui::Part::Missing),
         }
     };
-    ui::Parts { weights: part("weights"), warmup: part("warmup"), gateway: part("gateway") }
+    ui::Parts { weights: part("weights"), warmup: part("warmup"), gateway: None }
 }
 
 pub(crate) async fn logs(

@@ -8,7 +8,7 @@ use miette::Report;
 use super::Selection;
 use crate::openai::{Credentials, NoKey};
 use crate::plan::{Action, Plan, PlannedStep};
-use crate::spec::{Builder, Model, ModelSource, TargetKind};
+use crate::spec::{Builder, Model, ModelSource, Rollout, TargetKind};
 use crate::step::StepId;
 use crate::workspace::Workspace;
 
@@ -30,11 +30,16 @@ pub(crate) async fn check_targets(
 
 /// Fails when a model would be tried out that turns away whoever asks from here.
 pub(crate) fn check_keys(workspace: &Workspace, plan: &Plan) -> Result<(), NoKey> {
-    let tries = |step: &&PlannedStep| {
-        step.kind == "smoke" && matches!(step.action, Action::Run | Action::Pending)
-    };
-    for name in plan.steps.iter().filter(tries).flat_map(|step| &step.models) {
-        if let Some(model) = workspace.project.models.get(name.as_str()) {
+    let runs = |step: &&PlannedStep| matches!(step.action, Action::Run | Action::Pending);
+    for step in plan.steps.iter().filter(runs) {
+        let name = step.id.name();
+        let Some(model) = workspace.project.models.get(name) else { continue };
+        let tries = match step.kind.as_str() {
+            "smoke" => true,
+            "deploy" => model.serve.rollout == Rollout::Candidate,
+            _ => false,
+        };
+        if tries {
             Credentials::of_environment(name, workspace.target(model).headers(model))?;
         }
     }

@@ -110,7 +110,7 @@ fn server(workspace: &Workspace, model: &Model, url: &str) -> Result<Server, Rep
         TargetKind::Local => Ok(Server::local(url, name, patience)?),
         // The first request starts a replica.
         TargetKind::Modal => {
-            let headers = workspace.target(model).headers(model);
+            let headers = workspace.target(model).headers_of_deployed(model);
             let credentials = Credentials::of_environment(name, headers)?;
             let patience = patience + model.serve.startup_timeout;
             Ok(Server::remote(url, name, patience, credentials)?)

@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::session::{self, Planned, UsageError};
 use super::{Selection, WishArgs};
 use crate::plan::saved::{Moved, Request, SavedPlan};
-use crate::spec::EnvironmentName;
+use crate::spec::{EnvironmentName, Rollout};
 use crate::workspace::{self, SharedWorkspace, Workspace};
 
 /// So many differences are told one by one.
@@ -229,6 +229,11 @@ fn bound(workspace: &Workspace) -> Result<BTreeMap<String, String>, Report> {
             Ok(bytes) => drop(bound.insert(name, digest(&bytes))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(source) => return Err(workspace::unreadable(path, source)),
+        }
+    }
+    for (name, model) in &workspace.project.models {
+        if model.serve.rollout == Rollout::Candidate {
+            bound.insert(format!("serve.rollout of {name}"), "candidate".to_owned());
         }
     }
     if let Some(reload) = workspace.project.gateway.as_ref().and_then(|it| it.reload.as_ref()) {

@@ -67,3 +67,26 @@ async fn what_a_server_repeats_of_a_value_is_not_told() {
     let error = server.models().await.unwrap_err();
     assert!(error.to_string().ends_with("HTTP 401: not with the value of KEY"), "{error}");
 }
+
+#[tokio::test]
+async fn a_server_is_at_fault_for_what_it_answers_and_not_for_the_way_there() {
+    let of_the_server = |answers: &[(&str, &str)]| {
+        let answers = answers.iter().map(|(status, body)| answer(status, "", body)).collect();
+        let (url, _seen) = server(answers);
+        let open = Server::local(&format!("{url}/v1"), "m", Duration::from_secs(10)).unwrap();
+        async move { open.models().await.unwrap_err().is_of_the_server() }
+    };
+    assert!(of_the_server(&[("500 Internal Server Error", "")]).await);
+    assert!(of_the_server(&[("401 Unauthorized", "")]).await, "nothing was sent that is wrong");
+    assert!(of_the_server(&[("200 OK", "<html>")]).await);
+    assert!(!of_the_server(&[("429 Too Many Requests", "")]).await);
+    let (url, _seen) = server(vec![answer("403 Forbidden", "", "")]);
+    assert!(!protected(&url).models().await.unwrap_err().is_of_the_server());
+
+    let nobody = Server::local("http://127.0.0.1:9/v1", "m", Duration::from_secs(10)).unwrap();
+    assert!(!nobody.models().await.unwrap_err().is_of_the_server());
+    let silent = TcpListener::bind("127.0.0.1:0").unwrap();
+    let base = format!("http://{}/v1", silent.local_addr().unwrap());
+    let slow = Server::local(&base, "m", Duration::from_millis(200)).unwrap();
+    assert!(slow.models().await.unwrap_err().is_of_the_server(), "it had its time");
+}

@@ -97,7 +97,7 @@ pub fn judge(
         verdict = Verdict::Run(vec![Reason::plain(ReasonKind::Replaced)]);
     }
     if let Verdict::Run(reasons) | Verdict::Unknown(reasons) = &mut verdict
-        && memory.failed(step.id()) == Some(*key)
+        && [memory.failed(step.id()), step.failed()].contains(&Some(*key))
     {
         reasons.push(Reason::plain(ReasonKind::FailedBefore));
     }

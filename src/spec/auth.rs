@@ -23,6 +23,13 @@ pub enum Auth {
     Open,
 }
 
+impl Auth {
+    /// The one that specs write so.
+    pub fn named(word: &str) -> Option<Self> {
+        AUTHS.iter().find(|(name, _)| *name == word).map(|(_, auth)| *auth)
+    }
+}
+
 impl fmt::Display for Auth {
     /// As specs write it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::context::Layer;
-use super::model::{FlagValue, Value};
+use super::engine::{FlagValue, Value};
 use super::table::{Found, Table};
 use super::value;
 

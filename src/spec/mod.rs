@@ -7,6 +7,7 @@
 mod auth;
 mod context;
 mod effective;
+mod engine;
 mod flags;
 mod image_file;
 mod model;
@@ -18,13 +19,16 @@ mod problem;
 mod project_file;
 mod read;
 mod reference;
+mod rollout;
 mod schema;
 mod source;
 mod table;
+mod unique;
 mod value;
 
 pub use auth::*;
 pub use effective::*;
+pub use engine::*;
 pub use model::*;
 pub use model_file::is_source;
 pub use name::*;
@@ -33,6 +37,7 @@ pub use problem::*;
 pub use project_file::known_gpus;
 pub use read::*;
 pub use reference::*;
+pub use rollout::*;
 pub use schema::Document;
 pub use source::*;
 

@@ -7,10 +7,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use super::auth::{Auth, ProxyToken};
+use super::engine::Engine;
 use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
 use super::patterns::FilePatterns;
 use super::reference::{ImageReference, LayoutReference};
-use super::source::{Located, Place, SourceFile};
+use super::rollout::Rollout;
+use super::source::{Located, SourceFile};
 use crate::platform::{Architecture, MajorMinor};
 
 /// A project as its files describe it, for one environment.
@@ -292,85 +294,6 @@ pub struct Hardware {
     pub count: u32,
 }
 
-/// `[engine]`: what serves the model.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Engine {
-    /// Which engine.
-    pub name: EngineName,
-    /// The engine's own flags, as written; not checked yet. Empty for [`EngineName::Command`].
-    pub flags: BTreeMap<String, FlagValue>,
-    /// There exactly when `name` is [`EngineName::Command`].
-    pub command: Option<CommandEngine>,
-}
-
-/// Which engine serves a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum EngineName {
-    /// vLLM.
-    #[default]
-    Vllm,
-    /// mlx-lm: small, runs on a CPU.
-    MlxLm,
-    /// Any program that speaks the `OpenAI` API.
-    Command,
-}
-
-impl fmt::Display for EngineName {
-    /// As specs write it.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Vllm => "vllm",
-            Self::MlxLm => "mlx-lm",
-            Self::Command => "command",
-        })
-    }
-}
-
-/// What `[engine]` says when its name is `command`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct CommandEngine {
-    /// The program and its arguments; `{host}`, `{port}` and `{model}` stand for what they say.
-    pub command: Vec<String>,
-    /// The path that answers 200 once the server is up.
-    pub health: String,
-    /// Whether it compiles at start, so that a warm-up pays.
-    pub compiles: bool,
-}
-
-/// A flag of an engine with where it is written. Equal to another when the values are.
-#[derive(Debug, Clone)]
-pub struct FlagValue {
-    /// The key's place.
-    pub key: Place,
-    /// The value's place.
-    pub place: Place,
-    /// The value.
-    pub value: Value,
-}
-
-impl PartialEq for FlagValue {
-    fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
-    }
-}
-
-/// A TOML value without dates, which no engine takes.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// A string.
-    String(String),
-    /// A whole number.
-    Integer(i64),
-    /// A finite number.
-    Float(f64),
-    /// `true` or `false`.
-    Boolean(bool),
-    /// A list.
-    Array(Vec<Value>),
-    /// A table, merged leaf by leaf.
-    Table(BTreeMap<String, FlagValue>),
-}
-
 /// `[serve]`: how a model is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Serve {
@@ -396,6 +319,8 @@ pub struct Serve {
     pub warmup: When,
     /// Whether a deployment is tried out.
     pub smoke: When,
+    /// How it takes the place of what stands.
+    pub rollout: Rollout,
 }
 
 /// How many replicas of a model there are, and where; what isn't said is the target's own choice.

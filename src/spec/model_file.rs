@@ -1,19 +1,20 @@
 //! Reads a model's spec.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::auth::auth;
 use super::context::{Spot, Text};
+use super::engine::{EngineName, engine};
 use super::model::{
-    CommandEngine, Draft, Engine, EngineName, GatewayEntry, Hardware, HubSource, Model,
-    ModelSource, Replicas, Serve, State, TargetKind, When, is_commit,
+    Draft, GatewayEntry, Hardware, HubSource, Model, ModelSource, Replicas, Serve, State,
+    TargetKind, When, is_commit,
 };
 use super::name::{ImageName, ModelName};
 use super::path::inside;
 use super::patterns::FilePatterns;
 use super::problem::{Problem, nearest};
 use super::read::Shared;
+use super::rollout::rollout;
 use super::source::Located;
 use super::table::Table;
 use super::value::{duration_text, quoted};
@@ -291,46 +292,6 @@ fn hardware(mut table: Table<'_, '_>, shared: &Shared<'_>) -> Option<Hardware> {
     Some(Hardware { gpu: gpu?.value.to_owned(), count })
 }
 
-fn engine(mut table: Table<'_, '_>) -> Option<Engine> {
-    let names = [
-        ("vllm", EngineName::Vllm),
-        ("mlx-lm", EngineName::MlxLm),
-        ("command", EngineName::Command),
-    ];
-    let name = table.choice("name", &names);
-    if name != EngineName::Command {
-        let flags = table.flags();
-        return Some(Engine { name, flags, command: None });
-    }
-    let command = table.strings("command");
-    let example = "command = [\"python\", \"serve.py\", \"--port\", \"{port}\"]";
-    if !table.has("command") {
-        table.missing("command", example);
-    }
-    let command = command.and_then(|(texts, spot)| {
-        if texts.is_empty() {
-            table.bad("command", "empty", &format!("something like {example}"), &spot);
-            return None;
-        }
-        Some(texts.into_iter().map(|text| text.value.to_owned()).collect())
-    });
-    let health = table.string("health");
-    let health = health.filter(|text| {
-        text.value.starts_with('/') || {
-            table.bad("health", &quoted(text.value), "a path like \"/health\"", &text.spot);
-            false
-        }
-    });
-    if !table.has("health") {
-        table.built_in("health", || quoted("/health"));
-    }
-    let health = health.map_or("/health", |text| text.value).to_owned();
-    let compiles = table.boolean("compiles", false);
-    table.finish();
-    let command = Some(CommandEngine { command: command?, health, compiles });
-    Some(Engine { name, flags: BTreeMap::new(), command })
-}
-
 fn serve(
     mut table: Table<'_, '_>,
     name: &str,
@@ -362,6 +323,7 @@ fn serve(
     let when = [("auto", When::Auto), ("never", When::Never)];
     let warmup = table.choice("warmup", &when);
     let smoke = table.choice("smoke", &when);
+    let rollout = rollout(&mut table, target, smoke);
     table.finish();
     Some(Serve {
         port,
@@ -375,6 +337,7 @@ fn serve(
         fast_boot,
         warmup,
         smoke,
+        rollout,
     })
 }
 

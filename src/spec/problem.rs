@@ -207,7 +207,9 @@ impl Problem {
             Self::DanglingName { make, .. } => make.clone(),
             Self::BadName { expected, .. } => format!("use {expected}"),
             Self::DuplicateAddress { .. } => {
-                "rename one of them: in URLs, `.` is written as `-`".to_owned()
+                "rename one of them: in URLs, `.` is written as `-`, and a candidate's app ends in \
+                 `-next`"
+                    .to_owned()
             }
             Self::DuplicateName { .. } => "rename or remove one of them".to_owned(),
             Self::DuplicateAlias { .. } => {

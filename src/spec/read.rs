@@ -15,6 +15,7 @@ use super::problem::{Problem, SpecError, SpecErrors, nearest};
 use super::project_file::{Settings, settings};
 use super::source::{Place, SourceFile};
 use super::table::Table;
+use super::unique::clashes;
 use super::{image_file, model_file, value};
 
 /// Reads a project for `environment`; fails with every mistake in every file.
@@ -221,40 +222,7 @@ pub fn assemble(
     let models = models.into_iter().map(Arc::new).collect();
     let models_by_name: BTreeMap<ModelName, Arc<Model>> =
         by_name(models, "model", |model| (&model.name, &model.file.place), &mut errors);
-    let mut aliases: BTreeMap<&str, &Place> = BTreeMap::new();
-    let mut labels: BTreeMap<String, &Place> = BTreeMap::new();
-    let mut ports: BTreeMap<u16, &Place> = BTreeMap::new();
-    for model in models_by_name.values() {
-        if let Some(gateway) = &model.gateway {
-            let alias = &gateway.alias;
-            if let Some(first) = aliases.get(alias.value.as_str()) {
-                let problem = Problem::DuplicateAlias { alias: alias.value.clone() };
-                let error = SpecError::new(problem, alias.place.clone());
-                errors.push(error.with_first((*first).clone()));
-            } else {
-                aliases.insert(&alias.value, &alias.place);
-            }
-        }
-        if model.target == TargetKind::Modal {
-            let label = format!("{}{}", shared.settings.app_prefix, model.name).replace('.', "-");
-            let place = &model.file.place;
-            if let Some(first) = labels.get(&label) {
-                let error = SpecError::new(Problem::DuplicateAddress { label }, place.clone());
-                errors.push(error.with_first((*first).clone()));
-            } else {
-                labels.insert(label, place);
-            }
-        }
-        if let (TargetKind::Local, Some(port)) = (model.target, &model.serve.port) {
-            if let Some(first) = ports.get(&port.value) {
-                let problem = Problem::DuplicatePort { port: port.value };
-                let error = SpecError::new(problem, port.place.clone());
-                errors.push(error.with_first((*first).clone()));
-            } else {
-                ports.insert(port.value, &port.place);
-            }
-        }
-    }
+    errors.extend(clashes(models_by_name.values(), &shared.settings.app_prefix));
     SpecErrors::collect(errors)?;
     let (models, absent) =
         models_by_name.into_iter().partition(|(_, model)| model.state == State::Present);

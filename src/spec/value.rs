@@ -8,7 +8,7 @@ use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
-use super::model::{FlagValue, Value};
+use super::engine::{FlagValue, Value};
 use super::source::{Place, SourceFile};
 
 /// The type of a value, in words.

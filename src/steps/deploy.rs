@@ -5,10 +5,10 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use super::started::{Started, started};
-use super::{Placed, modal_image};
+use super::{Placed, candidate, modal_image};
 use crate::engines::{self, engine, json};
 use crate::fingerprint::{Fingerprint, Key};
-use crate::spec::{LocalRuntime, Model, TargetKind, Value};
+use crate::spec::{LocalRuntime, Model, Rollout, TargetKind, Value};
 use crate::step::{
     Edge, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
     Task, Wanted,
@@ -195,6 +195,9 @@ impl Serving {
     }
 }
 
+/// What people should know of a deployment with a candidate.
+const CANDIDATE_FIRST: &str = "tried out as a candidate first, for one more cold start";
+
 pub(super) struct Deploy {
     serving: Serving,
     head: Head,
@@ -209,8 +212,10 @@ impl Deploy {
             edge: Edge::Order,
             blobs: false,
         }));
+        let candidate = serving.model.serve.rollout == Rollout::Candidate;
+        let head = serving.head(targets::deploy_id(serving.model.name.as_str()), inputs);
         Self {
-            head: serving.head(targets::deploy_id(serving.model.name.as_str()), inputs),
+            head: Head { note: candidate.then_some(CANDIDATE_FIRST), ..head },
             warms: warmup.is_some(),
             serving,
         }
@@ -279,9 +284,16 @@ impl Step for Deploy {
         self.serving.target().applied_deployment(self.serving.model.name.as_str())
     }
 
+    fn failed(&self) -> Option<Key> {
+        self.serving.target().failed_deployment(self.serving.model.name.as_str())
+    }
+
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let warm = self.warms.then(|| super::warmup::describe(&self.serving, &task.inputs).key());
         let deployment = self.serving.deployment(&task.inputs, warm);
-        self.serving.target().deploy(&deployment, task).await
+        match self.serving.model.serve.rollout {
+            Rollout::InPlace => self.serving.target().deploy(&deployment, task).await,
+            Rollout::Candidate => candidate::first(&self.serving, &deployment, task).await,
+        }
     }
 }

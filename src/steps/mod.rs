@@ -2,7 +2,9 @@
 //!
 //! Adding one is one file and one call in [`compile`].
 
+mod asked;
 mod base;
+mod candidate;
 mod deploy;
 mod gateway;
 mod image;
@@ -32,6 +34,7 @@ use crate::workspace::SharedWorkspace;
 use deploy::ImageInput;
 pub use names::names;
 pub use programs::programs;
+pub use smoke::NotPassed;
 pub use started::Started;
 
 /// Compiles a project into its DAG, without the models whose images are not locked: only who asks

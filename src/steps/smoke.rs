@@ -1,23 +1,110 @@
 //! `smoke:<model>`: whether the instance that stands answers as clients will ask it.
 
 use std::sync::Arc;
-use std::time::{Duration, Instant};
 
 use async_trait::async_trait;
+use miette::Diagnostic;
+use thiserror::Error;
 
-use crate::engines::engine;
+use super::asked;
+use crate::event::Reporter;
 use crate::fingerprint::Fingerprint;
-use crate::openai::{Credentials, Server};
+use crate::openai::ApiError;
 use crate::spec::{Model, TargetKind};
 use crate::step::{
-    Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
+    Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
+    Wanted,
 };
+use crate::targets::TakenBack;
 use crate::workspace::SharedWorkspace;
 
 /// Raise when more is asked of an instance.
 const VERSION: u32 = 1;
 
 const DEPLOY_FACTS: &[&str] = &["instance", "url", "served-name"];
+
+/// A smoke test of a deployment at Modal that failed, and what became of that.
+#[derive(Debug, Error, Diagnostic)]
+pub enum NotPassed {
+    /// What had passed before stands again.
+    #[error("{cause}; {model} went back to v{version}, which stands as v{stands}")]
+    #[diagnostic(
+        code(goatbuild::smoke::went_back),
+        help(
+            "`goatbuild logs {model}` shows what the app said. The next apply tries again what the spec wants"
+        )
+    )]
+    WentBack {
+        /// The model.
+        model: String,
+        /// The number that it was deployed under first.
+        version: u32,
+        /// The number that it has now.
+        stands: u32,
+        /// How it failed.
+        cause: Box<ApiError>,
+    },
+    /// Nothing is served any more.
+    #[error("{cause}; {model} was stopped, since there is nothing to go back to")]
+    #[diagnostic(
+        code(goatbuild::smoke::stopped),
+        help(
+            "`goatbuild logs {model}` shows what the app said. The next apply tries again what the spec wants"
+        )
+    )]
+    Stopped {
+        /// The model.
+        model: String,
+        /// How it failed.
+        cause: Box<ApiError>,
+    },
+    /// It was to be taken back, and could not be.
+    #[error("{cause}; {model} stands as it is, since it could not be taken back: {error}")]
+    #[diagnostic(
+        code(goatbuild::smoke::not_taken_back),
+        help(
+            "`goatbuild logs {model}` shows what the app said. The next apply tries it out again, and takes it back then; `goatbuild rollback {model}` goes back at once"
+        )
+    )]
+    NotTakenBack {
+        /// The model.
+        model: String,
+        /// Why not.
+        error: String,
+        /// How it failed.
+        cause: Box<ApiError>,
+    },
+    /// Nobody knows whether it would have answered.
+    #[error("{cause}; {model} stands as it is: nobody knows whether it is at fault")]
+    #[diagnostic(
+        code(goatbuild::smoke::not_reached),
+        help(
+            "check the network and proxy settings; the next apply tries it out again, and `goatbuild rollback {model}` goes back"
+        )
+    )]
+    NotReached {
+        /// The model.
+        model: String,
+        /// How it failed.
+        cause: Box<ApiError>,
+    },
+}
+
+impl NotPassed {
+    /// Whether what was deployed is deployed no more.
+    pub fn is_taken_back(&self) -> bool {
+        matches!(self, Self::WentBack { .. } | Self::Stopped { .. })
+    }
+}
+
+/// Describes the smoke test of a deployment with these facts.
+fn describe<'a>(fact: impl Fn(&'static str) -> &'a str) -> Fingerprint {
+    let mut fingerprint = Fingerprint::new("smoke", VERSION);
+    for name in DEPLOY_FACTS {
+        fingerprint.field(*name, fact(name));
+    }
+    fingerprint
+}
 
 pub(super) struct Smoke {
     workspace: SharedWorkspace,
@@ -49,11 +136,7 @@ impl Step for Smoke {
     }
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {
-        let mut fingerprint = Fingerprint::new("smoke", VERSION);
-        for name in DEPLOY_FACTS {
-            fingerprint.field(*name, self.fact(inputs, name));
-        }
-        fingerprint
+        describe(|name| self.fact(inputs, name))
     }
 
     fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
@@ -61,44 +144,56 @@ impl Step for Smoke {
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
-        let url = self.fact(&task.inputs, "url");
-        let name = self.fact(&task.inputs, "served-name");
-        let model = self.model.name.as_str();
-        let serve = &self.model.serve;
-        let patience = serve.timeout.min(Duration::from_secs(600));
-        let server = match self.model.target {
-            TargetKind::Local => Server::local(url, model, patience)?,
-            // The first request starts a replica.
-            TargetKind::Modal => {
-                let headers = self.workspace.target(&self.model).headers(&self.model);
-                let credentials = Credentials::of_environment(model, headers)?;
-                Server::remote(url, model, patience + serve.startup_timeout, credentials)?
-            }
+        let fact = |name| self.fact(&task.inputs, name);
+        let server = asked::server(&self.workspace, &self.model, fact("url"))?;
+        let name = fact("served-name");
+        let asked = asked::ask(&server, &self.model, fact("url"), name, &task.reporter).await;
+        let instance = fact("instance");
+        let answered = match asked {
+            Ok(answered) => answered,
+            Err(error) => return Err(self.failed(error, instance, &task.reporter).await),
         };
-        task.reporter.message("GET /v1/models");
-        let began = Instant::now();
-        let listed = server.models().await?;
-        let started = began.elapsed();
-        if engine(self.model.engine.name).lists_served_name() && !listed.iter().any(|id| id == name)
-        {
-            let (url, listed) = (format!("{url}/models"), listed.join(", "));
-            return Err(server.unexpected(&url, "a list with the served name", &listed).into());
+        let (target, model) = (self.workspace.target(&self.model), self.model.name.as_str());
+        target.passed_smoke(model, instance, task.key, answered.measured).await?;
+        let facts = [("instance".to_owned(), instance.to_owned())].into();
+        Ok(Outcome { facts, evidence: answered.evidence() })
+    }
+}
+
+impl Smoke {
+    /// Has the target take back what is at fault; gives the error that tells of it.
+    async fn failed(&self, error: StepError, instance: &str, reporter: &Reporter) -> StepError {
+        let cause = match (self.model.target, error.downcast::<ApiError>()) {
+            (TargetKind::Modal, Ok(cause)) => cause,
+            (TargetKind::Local, Ok(cause)) => return cause.into(),
+            (_, Err(other)) => return other,
+        };
+        let (model, cause) = match cause {
+            // Says itself whose fault it is.
+            ApiError::Denied { .. } => return cause.into(),
+            cause => (self.model.name.to_string(), Box::new(cause)),
+        };
+        if !cause.is_of_the_server() {
+            return NotPassed::NotReached { model, cause }.into();
         }
-        task.reporter.check()?;
-        task.reporter.message("a chat completion");
-        let answer = server.chat(name).await?;
-        task.reporter.log(format!("chat: {answer:?}"));
-        task.reporter.check()?;
-        task.reporter.message("a streamed chat completion");
-        let streamed = server.stream(name).await?;
-        let instance = self.fact(&task.inputs, "instance").to_owned();
+        let key = |facts: &Facts| {
+            let fact = |name: &str| facts.get(name).map_or("", String::as_str);
+            describe(fact).key()
+        };
+        // Whoever interrupts now waits until it is in order.
+        let reporter = reporter.unstoppable();
         let target = self.workspace.target(&self.model);
-        target.passed_smoke(self.model.name.as_str(), &instance, task.key).await?;
-        let evidence = [
-            ("first-token-ms".to_owned(), streamed.first.as_millis().to_string()),
-            ("pieces".to_owned(), streamed.pieces.to_string()),
-            ("first-answer-seconds".to_owned(), format!("{:.1}", started.as_secs_f64())),
-        ];
-        Ok(Outcome { facts: [("instance".to_owned(), instance)].into(), evidence: evidence.into() })
+        match target.failed_smoke(&model, instance, &key, &reporter).await {
+            Ok(TakenBack::WentBack { version, stands }) => {
+                NotPassed::WentBack { model, version, stands, cause }
+            }
+            Ok(TakenBack::Stopped) => NotPassed::Stopped { model, cause },
+            Ok(TakenBack::Left) => return (*cause).into(),
+            Err(error) => {
+                reporter.log(format!("{error:?}"));
+                NotPassed::NotTakenBack { model, error: error.to_string(), cause }
+            }
+        }
+        .into()
     }
 }

@@ -12,11 +12,12 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::Check;
-use crate::spec::{Header, Model};
+use crate::spec::{Auth, Header, Model};
 use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
 
 /// Gives the program and its arguments for what names the model, for an address and for a port.
@@ -109,6 +110,34 @@ pub enum Origin {
     },
 }
 
+/// How quickly a deployment answered when it was tried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Measured {
+    /// Until the first answer: a cold start, unless a replica was up.
+    pub first_answer: Duration,
+    /// Until the first piece of a streamed answer.
+    pub first_token: Duration,
+}
+
+/// What became of a deployment that failed its smoke test.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum TakenBack {
+    /// It stands as it was.
+    Left,
+    /// An earlier version that had passed stands again.
+    WentBack {
+        /// Its number, as it was deployed first.
+        version: u32,
+        /// The number that it stands under now.
+        stands: u32,
+    },
+    /// It was stopped: no earlier version had passed.
+    Stopped,
+}
+
+/// Gives the key of the smoke test of a deployment with these facts.
+pub type SmokeKey<'a> = dyn Fn(&Facts) -> Key + Send + Sync + 'a;
+
 /// How a deployment is right now, for people.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Live {
@@ -128,6 +157,10 @@ pub struct Live {
     pub version: Option<LiveVersion>,
     /// How many replicas are up, where the target counts them.
     pub replicas: Option<u32>,
+    /// Who may ask it, where the target knows that.
+    pub auth: Option<Auth>,
+    /// How quickly it answered in its smoke test, where the target keeps that.
+    pub measured: Option<Measured>,
     /// Anything else worth a line: process, memory, ….
     pub detail: String,
 }
@@ -157,6 +190,11 @@ pub trait Target: Send + Sync {
     fn headers(&self, model: &Model) -> Vec<Header> {
         let _ = model;
         Vec::new()
+    }
+
+    /// The headers that requests to what is deployed now have to have.
+    fn headers_of_deployed(&self, model: &Model) -> Vec<Header> {
+        self.headers(model)
     }
 
     /// How it will serve a model, as far as that is known before it does.
@@ -211,11 +249,59 @@ pub trait Target: Send + Sync {
     /// Serves the model, replacing what served it before.
     async fn deploy(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError>;
 
+    /// Serves the model beside what stands, to be tried out; gives the facts of that, or nothing where
+    /// what stands is the same already.
+    async fn deploy_candidate(
+        &self,
+        deployment: &Deployment,
+        task: &Task,
+    ) -> Result<Option<Facts>, StepError> {
+        let _ = (deployment, task);
+        Ok(None)
+    }
+
+    /// Stops what was tried out beside what stands. With `failed`, it was found at fault: its last
+    /// words go into the log, and its key is kept.
+    async fn end_candidate(
+        &self,
+        model: &str,
+        failed: Option<Key>,
+        reporter: &Reporter,
+    ) -> Result<(), StepError> {
+        let _ = (model, failed, reporter);
+        Ok(())
+    }
+
     /// Whether the instance that stands passed its smoke test of this key.
     fn observe_smoke(&self, model: &str) -> Observation;
 
-    /// Keeps at the target that the instance passed.
-    async fn passed_smoke(&self, model: &str, instance: &str, key: Key) -> Result<(), StepError>;
+    /// Keeps at the target that the instance passed, and how quickly it answered.
+    async fn passed_smoke(
+        &self,
+        model: &str,
+        instance: &str,
+        key: Key,
+        measured: Measured,
+    ) -> Result<(), StepError>;
+
+    /// Takes an instance back that failed its smoke test, where the target knows what to go back to.
+    async fn failed_smoke(
+        &self,
+        model: &str,
+        instance: &str,
+        smoke: &SmokeKey<'_>,
+        reporter: &Reporter,
+    ) -> Result<TakenBack, StepError> {
+        let _ = (model, instance, smoke, reporter);
+        Ok(TakenBack::Left)
+    }
+
+    /// The key of the last deployment of this model that failed its smoke test, as long as neither it
+    /// nor another one has passed since.
+    fn failed_deployment(&self, model: &str) -> Option<Key> {
+        let _ = model;
+        None
+    }
 
     /// Deployments of this project that none of `wanted` is the model of.
     fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted>;

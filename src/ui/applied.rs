@@ -6,12 +6,13 @@ use std::time::Duration;
 use serde_json::json;
 
 use super::out::{errln, outln};
-use super::words::{bytes, count, duration};
+use super::words::{bytes, count, duration, milliseconds_to_token, seconds};
 use super::{BAD, BOLD, FAINT, GOOD, Mode, WARN, note};
 use crate::exec::Report;
 use crate::plan::{Action, Plan};
 use crate::spec::Header;
 use crate::step::StepId;
+use crate::targets::Measured;
 
 /// A model that answers, and how it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,6 +27,8 @@ pub struct Endpoint {
     pub served_name: String,
     /// The gateway's name for it and the gateway's file, when it has an entry there.
     pub alias: Option<(String, String)>,
+    /// How quickly it answered in its smoke test, where its target keeps that.
+    pub measured: Option<Measured>,
 }
 
 /// All that the closing words are made of.
@@ -95,6 +98,8 @@ impl Applied<'_> {
                     "url": endpoint.url,
                     "served_name": endpoint.served_name,
                     "alias": endpoint.alias.as_ref().map(|(alias, _)| alias),
+                    "first_answer_seconds": endpoint.measured.map(|it| seconds(it.first_answer)),
+                    "first_token_ms": endpoint.measured.map(milliseconds_to_token),
                 })
             })
             .collect();
@@ -205,12 +210,15 @@ impl Applied<'_> {
     /// Where the models answer, and how to ask one.
     fn endpoints(&self) {
         let mut first = true;
-        for Endpoint { model, url, headers, served_name, alias } in self.endpoints {
+        for Endpoint { model, url, headers, served_name, alias, measured } in self.endpoints {
             let alias = match alias {
                 Some((alias, file)) => format!("  ({alias} in {file})"),
                 None => String::new(),
             };
             outln!("{BOLD}{model}{BOLD:#}  {url}{FAINT}{alias}{FAINT:#}");
+            if let Some(measured) = measured {
+                outln!("  {FAINT}{}{FAINT:#}", super::words::measured(*measured));
+            }
             if std::mem::take(&mut first) {
                 let body = json!({
                     "model": served_name,

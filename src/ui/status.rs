@@ -4,10 +4,11 @@ use serde_json::json;
 
 use super::out::outln;
 use super::plan::{reason, style};
-use super::words::duration;
+use super::words::{duration, milliseconds_to_token, seconds};
 use super::{BOLD, FAINT, GOOD, WARN};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::plan::PlannedStep;
+use crate::spec::Auth;
 use crate::step::Facts;
 use crate::store::Attempt;
 use crate::targets::Live;
@@ -21,6 +22,8 @@ pub struct StatusRow {
     pub alias: Option<String>,
     /// The key that the spec gives, when it is known.
     pub wanted: Option<Key>,
+    /// Who may ask it, as the spec has it; none where the target has no such thing.
+    pub auth: Option<Auth>,
     /// What stands around it.
     pub parts: Parts,
     /// How the two compare.
@@ -45,8 +48,10 @@ pub struct Parts {
 pub enum Part {
     /// It is.
     AsWanted,
-    /// It is not there, or something else is.
-    NotAsWanted,
+    /// Something else is there.
+    Drifted,
+    /// It is not there.
+    Missing,
 }
 
 /// How a deployment compares with its spec.
@@ -118,9 +123,18 @@ impl StatusRow {
             since: String::new(),
             version: None,
             replicas: None,
+            auth: None,
+            measured: None,
             detail: String::new(),
         };
-        Self { live, alias: None, wanted: None, parts: Parts::default(), verdict: Verdict::Absent }
+        Self {
+            live,
+            alias: None,
+            wanted: None,
+            auth: None,
+            parts: Parts::default(),
+            verdict: Verdict::Absent,
+        }
     }
 }
 
@@ -135,20 +149,32 @@ impl StatusRow {
             (key, _) => format!("key {}", short(key)),
         }];
         let alias = self.alias.as_deref().unwrap_or_default();
-        let parts = [
-            (self.parts.weights, "weights there".to_owned(), "weights missing".to_owned()),
-            (self.parts.warmup, "caches warm".to_owned(), "caches cold".to_owned()),
-            (
-                self.parts.gateway,
-                format!("{alias} in the gateway"),
-                format!("{alias} not so in the gateway"),
-            ),
-        ];
-        words.extend(parts.into_iter().filter_map(|(part, fine, not)| match part? {
-            Part::AsWanted => Some(fine),
-            Part::NotAsWanted => Some(not),
-        }));
+        let word = |part: Part, words: [&str; 3]| match part {
+            Part::AsWanted => words[0].to_owned(),
+            Part::Drifted => words[1].to_owned(),
+            Part::Missing => words[2].to_owned(),
+        };
+        let receipts = ["weights there", "weights differ", "weights missing"];
+        words.extend(self.parts.weights.map(|part| word(part, receipts)));
+        let receipts = ["caches warm", "caches differ", "caches cold"];
+        words.extend(self.parts.warmup.map(|part| word(part, receipts)));
+        let gateway = ["in the gateway", "drifted in the gateway", "missing in the gateway"];
+        words.extend(self.parts.gateway.map(|part| format!("{alias} {}", word(part, gateway))));
         words.join(", ")
+    }
+
+    /// Who may ask it, and how quickly it answered.
+    fn asking(&self) -> Option<String> {
+        let deployed = self.live.auth?;
+        let who = match deployed {
+            Auth::Proxy => "for who has a proxy token",
+            Auth::ApiKey => "for who has the key",
+            Auth::Open => "open to anyone",
+        };
+        let wanted = self.auth.filter(|wanted| *wanted != deployed);
+        let wanted = wanted.map(|wanted| format!(", wanted auth {wanted}")).unwrap_or_default();
+        let measured = self.live.measured.map(|it| format!("; {}", super::words::measured(it)));
+        Some(format!("auth {deployed}: {who}{wanted}{}", measured.unwrap_or_default()))
     }
 }
 
@@ -173,6 +199,10 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
                     "deployed_by": row.live.version.as_ref().map(|it| &it.by),
                     "deployed_at": row.live.version.as_ref().map(|it| &it.at),
                     "replicas": row.live.replicas,
+                    "auth": row.live.auth.map(|it| it.to_string()),
+                    "auth_wanted": row.auth.map(|it| it.to_string()),
+                    "first_answer_seconds": row.live.measured.map(|it| seconds(it.first_answer)),
+                    "first_token_ms": row.live.measured.map(milliseconds_to_token),
                     "weights": row.parts.weights,
                     "warmup": row.parts.warmup,
                     "gateway": row.parts.gateway,
@@ -204,6 +234,9 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
         outln!("{}  {FAINT}{since}{}{FAINT:#}", " ".repeat(width), verdict.words());
         if live.version.is_some() {
             outln!("{}  {FAINT}{}{FAINT:#}", " ".repeat(width), row.around());
+        }
+        if let Some(asking) = row.asking() {
+            outln!("{}  {FAINT}{asking}{FAINT:#}", " ".repeat(width));
         }
     }
 }

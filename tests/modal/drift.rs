@@ -18,10 +18,10 @@ def serve():
     subprocess.Popen(['python', '-m', 'http.server', '8000'])
 ";
 
-fn deploy_by_hand(remote: &Remote) {
+pub(super) fn deploy_by_hand(remote: &Remote, app: &str) {
     let file = remote.hubbed.home.path().join("by_hand.py");
     fs::write(&file, BY_HAND).unwrap();
-    remote.client(&["deploy", "--env", "goat", "--name", APP, file.to_str().unwrap()]);
+    remote.client(&["deploy", "--env", "goat", "--name", app, file.to_str().unwrap()]);
 }
 
 #[test]
@@ -30,7 +30,7 @@ fn what_others_did_to_an_app_of_ours_is_drift() {
     let project = &remote.hubbed.project;
     project.apply("--yes").ran();
 
-    deploy_by_hand(&remote);
+    deploy_by_hand(&remote, APP);
     let plan = project.plan("");
     assert_eq!(plan.why("deploy:tiny"), ["drift version"]);
     let reason = &plan.step("deploy:tiny")["reasons"][0];
@@ -58,7 +58,7 @@ fn what_others_did_to_an_app_of_ours_is_drift() {
 fn an_app_of_somebody_else_is_taken_over_only_when_asked_to() {
     let Some(remote) = Remote::new() else { return };
     let project = &remote.hubbed.project;
-    deploy_by_hand(&remote);
+    deploy_by_hand(&remote, APP);
     let plan = project.plan("");
     assert_eq!(plan.ids("conflict"), ["deploy:tiny"]);
     let reason = &plan.step("deploy:tiny")["reasons"][0];
@@ -82,7 +82,7 @@ fn a_deployment_after_the_plan_is_not_replaced() {
     project.apply("--yes").ran();
     project.append(SPEC, "\n[serve]\nscaledown-window = \"7m\"\n");
     project.run("plan -o edit.plan").exits(0);
-    deploy_by_hand(&remote);
+    deploy_by_hand(&remote, APP);
     project.run("apply edit.plan").exits(3).says(&["deploy:tiny"]);
 }
 

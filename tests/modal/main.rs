@@ -16,8 +16,10 @@ mod programs;
 mod protection;
 mod registry;
 mod rollback;
+mod rollout;
 mod runbook;
 mod table;
+mod taken_back;
 
 #[path = "../support/mod.rs"]
 mod support;

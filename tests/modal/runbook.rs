@@ -1,5 +1,7 @@
 //! What is deployed, asked and looked at.
 
+use std::fs;
+
 use serde_json::Value;
 
 use super::Remote;
@@ -68,18 +70,39 @@ fn status_tells_of_version_receipts_and_gateway_without_asking_more() {
         assert_eq!(model[part], "as-wanted", "{model}");
     }
     assert_eq!(model["warmup"], Value::Null, "it compiles nothing");
+    // What was measured is kept there, too: a fresh clone knows it.
+    fs::remove_dir_all(project.root().join("cache")).unwrap();
+    let model = status();
+    assert_eq!((&model["auth"], &model["auth_wanted"]), (&"proxy".into(), &"proxy".into()));
+    assert!(model["first_answer_seconds"].as_f64().unwrap() > 0.0, "{model}");
+    assert!(model["first_token_ms"].is_u64(), "{model}");
+    let done = project.run("apply").exits(0);
+    done.says(&["first answer after", "first token after"]);
+    let directory = remote.modal.volume("table-4c19d2-model-cache").join(".goatbuild");
+    let names = fs::read_dir(directory).unwrap().flatten().map(|it| it.file_name());
+    let mut names = names.map(|name| name.into_string().unwrap());
+    let receipt = names.find(|name| name.starts_with("weights-")).unwrap();
+    let receipt = format!("/.goatbuild/{receipt}");
 
     project.append(SPEC, "\n[gateway]\nalias = \"other-local\"\n");
     project.append(SPEC, "\n[serve]\nscaledown-window = \"7m\"\n");
     let model = status();
-    assert_eq!(
-        (&model["verdict"], &model["gateway"]),
-        (&"differs".into(), &"not-as-wanted".into())
-    );
+    assert_eq!((&model["verdict"], &model["gateway"]), (&"differs".into(), &"drifted".into()));
     project.run("status").exits(0).says(&[
         "v1 by",
         "wanted",
         "weights there",
-        "other-local not so",
+        "other-local drifted in the gateway",
+        "auth proxy: for who has a proxy token; first answer after",
     ]);
+    project.append(SPEC, "auth = \"none\"\n");
+    let config = project.read("litellm.yaml");
+    project.write("litellm.yaml", "model_list: []\n");
+    let model = status();
+    assert_eq!((&model["auth"], &model["auth_wanted"]), (&"proxy".into(), &"none".into()));
+    assert_eq!(model["gateway"], "missing", "{model}");
+    project.run("status").exits(0).says(&["wanted auth none", "missing in the gateway"]);
+    project.write("litellm.yaml", &config);
+    remote.client(&["volume", "rm", "--env", "goat", "-r", "table-4c19d2-model-cache", &receipt]);
+    assert_eq!(status()["weights"], "missing");
 }

@@ -3,6 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::auth::AUTHS;
+use super::super::rollout::ROLLOUTS;
 use super::parts::{
     boolean, choice, closed, duration, filled, flag, integer, matching, pattern, strings,
     with_default,
@@ -241,6 +242,18 @@ fn serve() -> Value {
                 when("Whether compile caches are warmed before a deploy that could change them."),
             ),
             ("smoke", when("Whether a deployment is tried out before the gateway leads to it.")),
+            (
+                "rollout",
+                with_default(
+                    ROLLOUTS[0].0,
+                    choice(
+                        &ROLLOUTS.map(|(word, _)| word),
+                        "`in-place`: a deployment replaces what stands, and on Modal is taken back \
+                         when it fails its smoke test. `candidate`: it is tried out as an app of its \
+                         own first, for one more cold start; Modal only.",
+                    ),
+                ),
+            ),
         ],
     )
 }

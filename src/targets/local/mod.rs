@@ -22,7 +22,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{Deployment, Live, Snapshot, Target, Weights, deploy_id};
+use super::{Deployment, Live, Measured, Snapshot, Target, Weights, deploy_id};
 use crate::container::{Condition, Container, probe};
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Fingerprint, Key};
@@ -426,7 +426,13 @@ impl Target for Local {
         }
     }
 
-    async fn passed_smoke(&self, model: &str, instance: &str, key: Key) -> Result<(), StepError> {
+    async fn passed_smoke(
+        &self,
+        model: &str,
+        instance: &str,
+        key: Key,
+        _: Measured,
+    ) -> Result<(), StepError> {
         self.change(|state| {
             if let Some(served) = state.served.get_mut(model)
                 && served.facts.get("instance").is_some_and(|found| found == instance)
@@ -484,6 +490,8 @@ impl Target for Local {
                 since: served.since.clone(),
                 version: None,
                 replicas: None,
+                auth: None,
+                measured: None,
                 detail: match (&served.instance, life) {
                     (Some(instance), Life::Runs) => instance.describe(),
                     (Some(Running::Container(_)), Life::Ended(how)) => {

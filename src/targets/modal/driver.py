@@ -165,7 +165,13 @@ async def look(request):
         with contextlib.suppress(ValueError, KeyError, TypeError):
             deployments = json.loads(volume["text"])["deployments"].values()
             kept |= {entry["app"]: entry["version"] for entry in deployments}
-    wanted = [name for name in apps if name in kept or name in request["apps"]]
+    models = {*kept, *request["apps"]}
+    beside = {name + request["candidate"] for name in models}
+    wanted = [
+        name
+        for name, app in apps.items()
+        if name in models or (name in beside and app.state == DEPLOYED)
+    ]
     seen = await asyncio.gather(
         *(seen_app(client, request, name, apps[name], kept.get(name)) for name in wanted)
     )

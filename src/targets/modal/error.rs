@@ -82,6 +82,20 @@ pub enum ModalError {
         /// What stands, and what stood.
         message: String,
     },
+    /// A candidate's place is somebody else's.
+    #[error("the app {app}, where a candidate would be tried out, is somebody else's: {newest}")]
+    #[diagnostic(
+        code(goatbuild::modal::candidate_taken),
+        help(
+            "nothing was deployed. Stop or rename that app, or take `[serve] rollout = \"in-place\"`"
+        )
+    )]
+    CandidateTaken {
+        /// The app.
+        app: String,
+        /// Its newest version.
+        newest: String,
+    },
     /// Somebody asked that it be left as it is, after the plan or without a look.
     #[error("{model} is {note}")]
     #[diagnostic(code(goatbuild::modal::held), help("nothing was deployed over it"))]

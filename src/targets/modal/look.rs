@@ -12,6 +12,7 @@ use super::kept::{DIRECTORY, Deployed, Kept};
 use crate::clock::written;
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Key};
+use crate::spec::CANDIDATE;
 use crate::step::{Observation, StepError};
 
 /// What a look showed.
@@ -87,6 +88,7 @@ impl Modal {
     pub(super) async fn ask(&self) -> Result<(Seen, Kept), StepError> {
         let request = json!({
             "apps": self.specs.keys().map(|model| self.app(model)).collect::<Vec<_>>(),
+            "candidate": CANDIDATE,
             "volumes": [
                 {"name": self.volume("model-cache").name, "directory": DIRECTORY, "file": Kept::file(&self.owner)},
                 {"name": self.volume("vllm-cache").name, "directory": DIRECTORY, "file": Value::Null},
@@ -105,6 +107,23 @@ impl Modal {
         let kept = Kept::read(&text, &self.owner, &self.volume("model-cache").name)?;
         let names = |files: Option<Files>| files.map(|it| it.files).into_iter().flatten().collect();
         Ok((Seen { apps: answer.apps, weights: names(weights), warmups: names(warmups) }, kept))
+    }
+
+    /// The versions of an app as they are now, the newest first; none of one that isn't deployed.
+    pub(super) async fn versions(
+        &self,
+        app: &str,
+        reporter: &Reporter,
+    ) -> Result<Vec<Version>, StepError> {
+        #[derive(Deserialize)]
+        struct Apps {
+            apps: BTreeMap<String, App>,
+        }
+        let request = json!({"apps": [app], "candidate": CANDIDATE, "volumes": []});
+        let answer = self.client.call(app, "look", request, reporter).await?;
+        let Apps { mut apps } = super::serve::understood(answer)?;
+        let found = apps.remove(app).filter(|app| app.deployed);
+        Ok(found.map(|app| app.history).unwrap_or_default())
     }
 
     /// Whether nobody could look there.
@@ -138,7 +157,12 @@ impl Modal {
 
     /// The app of a model, if there ever was one that Modal still knows.
     pub(super) fn seen_app(&self, model: &str) -> Option<App> {
-        self.seen(|seen| seen.apps.get(&self.app(model)).cloned()).ok().flatten()
+        self.seen_by_name(&self.app(model))
+    }
+
+    /// An app that is of interest.
+    pub(super) fn seen_by_name(&self, app: &str) -> Option<App> {
+        self.seen(|seen| seen.apps.get(app).cloned()).ok().flatten()
     }
 
     /// What serves a model, unless that is held.
@@ -200,7 +224,7 @@ impl Modal {
     }
 
     /// Whether an app says itself that it is this project's.
-    fn is_marked(&self, app: &App) -> bool {
+    pub(super) fn is_marked(&self, app: &App) -> bool {
         app.owner.as_deref() == tags(&self.owner)["goatbuild"].as_str()
     }
 

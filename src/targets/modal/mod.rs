@@ -3,22 +3,27 @@
 //! Everything that is done there is done by Modal's own client, with programs that people can read
 //! and deploy themselves (see `app`).
 
+mod account;
 mod address;
 mod adoption;
 mod app;
+mod candidate;
 mod client;
 mod credentials;
 mod discard;
 mod driver;
+mod earlier;
 mod error;
 mod kept;
 mod lease;
 mod literal;
+mod live;
 mod logs;
 mod look;
 mod protection;
 mod rollback;
 mod serve;
+mod take_back;
 mod weights;
 
 use std::collections::BTreeMap;
@@ -26,11 +31,8 @@ use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
-use serde::Deserialize;
-use serde_json::json;
 
-use super::{Deployment, Live, LiveVersion, Snapshot, Target, Weights, deploy_id};
-use crate::clock::written;
+use super::{Deployment, Live, Measured, SmokeKey, Snapshot, TakenBack, Target, Weights};
 use crate::event::Reporter;
 use crate::fetch::Fetcher;
 use crate::fingerprint::{Fingerprint, Key};
@@ -44,11 +46,12 @@ use address::Address;
 use client::Client;
 pub use credentials::Credentials;
 pub use discard::{Belongings, Discarded};
+pub use earlier::Earlier;
 pub use error::ModalError;
-use kept::{DIRECTORY, Kept};
+use kept::Kept;
 pub use lease::{Lease, LeaseHolder};
 use look::Seen;
-pub use rollback::{Earlier, RollbackError};
+pub use rollback::RollbackError;
 pub use serve::ImageDescription;
 
 /// One project's part of a Modal environment.
@@ -72,14 +75,6 @@ pub struct Modal {
     world: RwLock<Result<Seen, String>>,
     kept: RwLock<Kept>,
     writing: tokio::sync::Mutex<()>,
-}
-
-/// Whose the credentials are.
-#[derive(Debug, Clone, Deserialize)]
-struct Account {
-    workspace: String,
-    /// What addresses have behind the workspace.
-    suffix: String,
 }
 
 impl Modal {
@@ -159,65 +154,6 @@ impl Modal {
         self.world.read().unwrap_or_else(PoisonError::into_inner)
     }
 
-    fn kept<T>(&self, read: impl FnOnce(&Kept) -> T) -> T {
-        read(&self.kept.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Changes what is kept at Modal, and what is known of it here.
-    async fn keep(
-        &self,
-        change: impl FnOnce(&mut Kept),
-        reporter: &Reporter,
-    ) -> Result<(), StepError> {
-        self.keep_with(change, Vec::new(), reporter).await
-    }
-
-    /// The same, with other files beside it: paths and texts.
-    async fn keep_with(
-        &self,
-        change: impl FnOnce(&mut Kept),
-        mut files: Vec<(String, String)>,
-        reporter: &Reporter,
-    ) -> Result<(), StepError> {
-        let _writing = self.writing.lock().await;
-        let mut kept = self.kept(Kept::clone);
-        change(&mut kept);
-        files.push((format!("/{DIRECTORY}/{}", Kept::file(&self.owner)), kept.write()));
-        let request = json!({"volume": self.volume("model-cache").name, "files": files});
-        self.client.call("what is kept", "put", request, reporter).await?;
-        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
-        Ok(())
-    }
-
-    /// Whose the credentials are; fails when the project is another workspace's.
-    async fn account(&self, reporter: &Reporter) -> Result<Account, StepError> {
-        let found = self.client.call("the account", "account", json!({}), reporter).await?;
-        let account: Account = serde_json::from_value(found).map_err(|error| {
-            ModalError::Client { verb: "understood", message: error.to_string() }
-        })?;
-        match &self.settings.workspace {
-            Some(wanted) if *wanted != account.workspace => {
-                Err(ModalError::Workspace { found: account.workspace, wanted: wanted.clone() }
-                    .into())
-            }
-            _ => Ok(account),
-        }
-    }
-
-    /// Makes sure, once for a project, whose the credentials are, and keeps that.
-    async fn settle_account(&self, reporter: &Reporter) -> Result<(), StepError> {
-        let known = self.kept(|kept| kept.workspace.clone());
-        match (known, &self.settings.workspace) {
-            (Some(known), Some(wanted)) if known == *wanted => return Ok(()),
-            (Some(_), None) => return Ok(()),
-            _ => {}
-        }
-        let Account { workspace, suffix } = self.account(reporter).await?;
-        let mut kept = self.kept.write().unwrap_or_else(PoisonError::into_inner);
-        (kept.workspace, kept.suffix) = (Some(workspace), Some(suffix));
-        Ok(())
-    }
-
     /// The price of one replica by its hardware.
     fn price(&self, gpu: &str, count: u32) -> Option<UsdPerHour> {
         self.gpus.get(gpu).map(|gpu| UsdPerHour::new(gpu.usd_per_hour).times(count))
@@ -237,6 +173,11 @@ impl Target for Modal {
         let hardware = model.hardware.as_ref();
         let deployed = self.deployed(name).filter(|it| it.app == app).map(|it| it.url);
         let notes = if deployed.is_some() { None } else { address.note() };
+        let left = self.left_candidate(name).map(|left| {
+            format!(
+                "{left} is up, left of an apply that was cut short: the next deployment stops it"
+            )
+        });
         PlannedModel {
             model: model.name.to_string(),
             target: self.name().to_owned(),
@@ -245,7 +186,7 @@ impl Target for Modal {
             gpu: hardware.map(|hardware| hardware.gpu.clone()),
             gpu_count: hardware.map_or(0, |hardware| hardware.count),
             usd_per_hour: hardware.and_then(|hardware| self.price(&hardware.gpu, hardware.count)),
-            notes: notes.into_iter().collect(),
+            notes: notes.into_iter().chain(left).collect(),
         }
     }
 
@@ -266,7 +207,12 @@ impl Target for Modal {
     }
 
     fn headers(&self, model: &Model) -> Vec<Header> {
-        self.settings.headers(model.serve.auth)
+        self.settings.headers(self.wanted_auth(model))
+    }
+
+    fn headers_of_deployed(&self, model: &Model) -> Vec<Header> {
+        let deployed = self.deployed_auth(model.name.as_str());
+        self.settings.headers(deployed.unwrap_or(model.serve.auth))
     }
 
     async fn check(&self, what: &[String]) -> Result<(), StepError> {
@@ -277,22 +223,7 @@ impl Target for Modal {
     }
 
     async fn survey(&self) -> Result<Vec<Check>, StepError> {
-        let name = "modal";
-        if !self.credentials.are_there() {
-            let detail = NO_CREDENTIALS.to_owned();
-            return Ok(vec![Check { name, ok: true, detail, help: None }]);
-        }
-        Ok(vec![match self.account(&Reporter::silent()).await {
-            Ok(account) => {
-                let environment = &self.settings.environment;
-                let detail = format!("workspace {}, environment {environment}", account.workspace);
-                Check { name, ok: true, detail, help: None }
-            }
-            Err(error) => {
-                let help = error.help().map(|help| help.to_string());
-                Check { name, ok: false, detail: error.to_string(), help }
-            }
-        }])
+        Ok(vec![self.surveyed().await])
     }
 
     async fn place(&self) -> Option<String> {
@@ -375,7 +306,27 @@ impl Target for Modal {
 
     async fn deploy(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError> {
         self.settle_account(&task.reporter).await?;
-        self.serve(deployment, task).await
+        let outcome = self.serve(deployment, task).await?;
+        self.stop_left(&deployment.model, &task.reporter).await?;
+        Ok(outcome)
+    }
+
+    async fn deploy_candidate(
+        &self,
+        deployment: &Deployment,
+        task: &Task,
+    ) -> Result<Option<Facts>, StepError> {
+        self.settle_account(&task.reporter).await?;
+        self.try_beside(deployment, task).await
+    }
+
+    async fn end_candidate(
+        &self,
+        model: &str,
+        failed: Option<Key>,
+        reporter: &Reporter,
+    ) -> Result<(), StepError> {
+        self.stop_beside(model, failed, reporter).await
     }
 
     fn observe_smoke(&self, model: &str) -> Observation {
@@ -390,82 +341,51 @@ impl Target for Modal {
         }
     }
 
-    async fn passed_smoke(&self, model: &str, instance: &str, key: Key) -> Result<(), StepError> {
+    async fn passed_smoke(
+        &self,
+        model: &str,
+        instance: &str,
+        key: Key,
+        measured: Measured,
+    ) -> Result<(), StepError> {
         let passed = |kept: &mut Kept| {
             let deployed = kept.deployments.get_mut(model);
             if let Some(deployed) = deployed.filter(|it| it.instance() == instance) {
-                deployed.smoke = Some(key);
+                (deployed.smoke, deployed.answered) = (Some(key), Some(measured.into()));
+                kept.failed.remove(model);
             }
         };
         self.keep(passed, &Reporter::silent()).await
     }
 
+    async fn failed_smoke(
+        &self,
+        model: &str,
+        instance: &str,
+        smoke: &SmokeKey<'_>,
+        reporter: &Reporter,
+    ) -> Result<TakenBack, StepError> {
+        self.take_back(model, instance, smoke, reporter).await
+    }
+
+    fn failed_deployment(&self, model: &str) -> Option<Key> {
+        self.kept(|kept| kept.failed.get(model).map(|failed| failed.key))
+    }
+
     fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
-        let mut unwanted = Vec::new();
-        self.kept(|kept| {
-            for (model, deployed) in kept.deployments.iter().filter(|(model, _)| !wanted(model)) {
-                let gpu = deployed.applied.get("hardware.gpu");
-                let count = deployed.applied.get("hardware.count").and_then(|it| it.parse().ok());
-                let price = gpu.and_then(|gpu| self.price(gpu, count.unwrap_or(1)));
-                let price = price.map(|price| format!(", {price} per hour while a replica is up"));
-                unwanted.push(Unwanted {
-                    id: deploy_id(model),
-                    model: model.clone(),
-                    detail: format!("{} on Modal{}", deployed.app, price.unwrap_or_default()),
-                    absent: false,
-                });
-            }
-        });
-        unwanted
+        self.deployed_without(wanted)
     }
 
     async fn remove(&self, model: &str) -> Result<(), StepError> {
+        let reporter = Reporter::silent();
+        self.stop_left(model, &reporter).await?;
         let Some(deployed) = self.deployed(model) else { return Ok(()) };
-        let request = json!({"app": deployed.app});
-        self.client.call(&deployed.app, "stop", request, &Reporter::silent()).await?;
-        let forget = |kept: &mut Kept| {
-            kept.deployments.remove(model);
-            kept.holds.remove(model);
-        };
-        self.keep(forget, &Reporter::silent()).await
+        self.stop(&deployed.app, &reporter).await?;
+        self.keep(|kept| kept.forget(model), &Reporter::silent()).await
     }
 
     fn live(&self) -> Vec<Live> {
-        let deployments = self.kept(|kept| kept.deployments.clone());
-        let live = deployments.into_iter().map(|(model, deployed)| {
-            let app = self.seen_app(&model);
-            let newest = app.as_ref().and_then(|app| app.history.first());
-            let containers = app.as_ref().map_or(0, |app| app.containers);
-            let version = newest.map(|newest| LiveVersion {
-                number: newest.number,
-                tag: newest.tag.clone(),
-                by: newest.by.clone(),
-                at: written(newest.at),
-            });
-            let who =
-                version.as_ref().map(|it| format!(" v{} by {} at {}", it.number, it.by, it.at));
-            let up = matches!(self.stands(&model), Observation::Present { .. });
-            Live {
-                key: Some(deployed.key),
-                state: match (up, containers) {
-                    (true, 0) => "scaled to zero",
-                    (true, _) => "running",
-                    (false, _) => "changed",
-                },
-                url: deployed.url,
-                pid: None,
-                since: deployed.at,
-                detail: format!(
-                    "{}{}, {containers} replicas",
-                    deployed.app,
-                    who.unwrap_or_default()
-                ),
-                version,
-                replicas: Some(containers),
-                model,
-            }
-        });
-        live.collect()
+        self.deployments()
     }
 
     fn log(&self, _: &str) -> Option<PathBuf> {

@@ -4,9 +4,22 @@ use serde_json::{Value, json};
 
 use super::Modal;
 use crate::fingerprint::Fingerprint;
-use crate::spec::Auth;
+use crate::spec::{Auth, Model};
 
 impl Modal {
+    /// Who may ask what is deployed, as it was deployed.
+    pub(super) fn deployed_auth(&self, model: &str) -> Option<Auth> {
+        self.deployed(model).and_then(|deployed| Auth::named(deployed.applied.get("serve.auth")?))
+    }
+
+    /// How requests to a model are to be made: what is held is asked as it was deployed, whatever its
+    /// spec says by now.
+    pub(super) fn wanted_auth(&self, model: &Model) -> Auth {
+        let name = model.name.as_str();
+        let held = self.hold(name).and_then(|_| self.deployed_auth(name));
+        held.unwrap_or(model.serve.auth)
+    }
+
     /// How often a secret was replaced, counted from 1.
     fn generation_of(&self, secret: &str) -> u32 {
         self.generations.get(secret).copied().unwrap_or(1)

@@ -10,9 +10,8 @@ use thiserror::Error;
 
 use super::app::Program;
 use super::kept::{Deployed, Hold, Kept};
-use super::look::Version;
 use super::serve::understood;
-use super::{Modal, ModalError};
+use super::{Earlier, Modal, ModalError};
 use crate::clock::{now, written};
 use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
@@ -59,29 +58,14 @@ pub enum RollbackError {
     },
 }
 
-/// The version that a model is to go back to.
-#[derive(Debug, Clone)]
-pub struct Earlier {
-    /// Modal's number of it.
-    pub version: u32,
-    key: Key,
-    /// Whether Modal itself goes back to it.
-    allowed: bool,
-    /// What stands now.
-    stands: u32,
-    stands_tag: String,
-    /// For people: when it was deployed, and by whom.
-    pub detail: String,
-}
-
 /// What stands after a rollback, as the driver tells it.
 #[derive(Deserialize)]
-struct Rolled {
-    id: String,
-    version: u32,
+pub(super) struct Rolled {
+    pub(super) id: String,
+    pub(super) version: u32,
     by: String,
-    at: f64,
-    url: String,
+    pub(super) at: f64,
+    pub(super) url: String,
 }
 
 impl Hold {
@@ -103,7 +87,7 @@ impl Hold {
 }
 
 impl Modal {
-    fn hold(&self, model: &str) -> Option<Hold> {
+    pub(super) fn hold(&self, model: &str) -> Option<Hold> {
         self.kept(|kept| kept.holds.get(model).cloned())
     }
 
@@ -138,60 +122,6 @@ impl Modal {
             Some((_, note)) => Err(ModalError::Held { model: model.to_owned(), note }),
             None => Ok(()),
         }
-    }
-
-    /// The version to go back to: the one with this number, or the one before what stands.
-    pub fn earlier(&self, model: &str, wanted: Option<u32>) -> Result<Earlier, StepError> {
-        let not_deployed = |why: String| RollbackError::NotDeployed { model: model.into(), why };
-        match self.stands(model) {
-            Observation::Unobserved(why) => {
-                return Err(not_deployed(why.unwrap_or_default()).into());
-            }
-            Observation::Foreign { owner, .. } => {
-                return Err(not_deployed(format!("{owner} is somebody else's")).into());
-            }
-            _ => {}
-        }
-        let history = self.seen_app(model).filter(|app| app.deployed).map(|app| app.history);
-        let history = history.unwrap_or_default();
-        let Some(newest) = history.first() else {
-            return Err(not_deployed("it is not deployed".to_owned()).into());
-        };
-        let ours: Vec<(&Version, Key)> = history
-            .iter()
-            .filter(|version| version.tag != newest.tag)
-            .filter_map(|version| Some((version, version.key()?)))
-            .collect();
-        let begun = self.hold(model).filter(|hold| hold.version.is_none());
-        let found = match (wanted, begun) {
-            (Some(wanted), _) => ours.iter().find(|(version, _)| version.number == wanted).copied(),
-            // It was cut short just before that was written down.
-            (None, Some(Hold { key, .. })) if newest.key() == Some(key) => Some((newest, key)),
-            (None, Some(Hold { key, .. })) => ours.iter().find(|(_, it)| *it == key).copied(),
-            (None, None) => ours.first().copied(),
-        };
-        let Some((version, key)) = found else {
-            let known: Vec<String> =
-                ours.iter().map(|(version, _)| format!("v{}", version.number)).collect();
-            return Err(RollbackError::NoVersion {
-                model: model.to_owned(),
-                wanted: wanted.map_or("version".to_owned(), |version| format!("v{version}")),
-                help: if known.is_empty() {
-                    "nothing else was deployed by goatbuild, or Modal forgot it".to_owned()
-                } else {
-                    format!("v{} stands; there are: {}", newest.number, known.join(", "))
-                },
-            }
-            .into());
-        };
-        Ok(Earlier {
-            version: version.number,
-            key,
-            allowed: version.rollback_allowed,
-            stands: newest.number,
-            stands_tag: newest.tag.clone(),
-            detail: format!("deployed by {} at {}", version.by, written(version.at)),
-        })
     }
 
     /// Goes back to an earlier version, and holds that; gives the number that it has now.
@@ -245,10 +175,11 @@ impl Modal {
             at: written(at),
             // It is another instance than the one that passed.
             smoke: None,
+            answered: None,
         };
         let hold = Hold { key: *key, version: Some(version), by: Some(by), since: written(at) };
         let change = |kept: &mut Kept| {
-            kept.deployments.insert(model.to_owned(), deployed);
+            kept.put(model, deployed);
             kept.holds.insert(model.to_owned(), hold);
         };
         self.keep(change, reporter).await?;
@@ -263,12 +194,24 @@ impl Modal {
         program: Option<&str>,
         reporter: &Reporter,
     ) -> Result<Rolled, StepError> {
-        let Earlier { key, version, allowed, stands, stands_tag, .. } = earlier;
-        let app = self.app(model);
-        if version == stands {
+        if earlier.version == earlier.stands {
+            let app = self.app(model);
             let request = json!({"app": app});
             return understood(self.client.call(&app, "recorded", request, reporter).await?);
         }
+        self.make_newest(model, earlier, program, reporter).await
+    }
+
+    /// The same for a version that doesn't stand.
+    pub(super) async fn make_newest(
+        &self,
+        model: &str,
+        earlier: &Earlier,
+        program: Option<&str>,
+        reporter: &Reporter,
+    ) -> Result<Rolled, StepError> {
+        let Earlier { key, version, allowed, stands, stands_tag, .. } = earlier;
+        let app = self.app(model);
         if *allowed {
             let request = json!({"app": app, "version": version, "stands": stands});
             match self.client.call(&app, "rollback", request, reporter).await {
@@ -325,7 +268,7 @@ impl Modal {
         vec![(format!("{path}.json"), applied), (format!("{path}.py"), program)]
     }
 
-    async fn read_program(
+    pub(super) async fn read_program(
         &self,
         model: &str,
         key: &Key,

@@ -94,11 +94,11 @@ struct Warmed {
 }
 
 #[derive(Deserialize)]
-struct Recorded {
+pub(super) struct Recorded {
     id: String,
     version: u32,
     at: f64,
-    url: String,
+    pub(super) url: String,
 }
 
 /// The facts of a warm cache.
@@ -314,10 +314,17 @@ impl Modal {
             served_name: deployment.served_name.clone(),
             at: written(at),
             smoke: None,
+            answered: None,
         };
         let facts = deployed.facts();
         let files = self.kept_program(model, &task.key, program, &task.fingerprint);
-        let change = |kept: &mut Kept| drop(kept.deployments.insert(model.clone(), deployed));
+        let change = |kept: &mut Kept| {
+            // What failed was another deployment.
+            if kept.failed.get(model).is_some_and(|failed| failed.key != task.key) {
+                kept.failed.remove(model);
+            }
+            kept.put(model, deployed);
+        };
         self.keep_with(change, files, &task.reporter).await?;
         Ok(Outcome { facts, ..Outcome::default() })
     }

@@ -1,0 +1,128 @@
+//! What serves a model: `[engine]`.
+
+use std::collections::BTreeMap;
+use std::fmt;
+
+use super::source::Place;
+use super::table::Table;
+use super::value::quoted;
+
+/// `[engine]`: what serves the model.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Engine {
+    /// Which engine.
+    pub name: EngineName,
+    /// The engine's own flags, as written; not checked yet. Empty for [`EngineName::Command`].
+    pub flags: BTreeMap<String, FlagValue>,
+    /// There exactly when `name` is [`EngineName::Command`].
+    pub command: Option<CommandEngine>,
+}
+
+/// Which engine serves a model.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
+pub enum EngineName {
+    /// vLLM.
+    #[default]
+    Vllm,
+    /// mlx-lm: small, runs on a CPU.
+    MlxLm,
+    /// Any program that speaks the `OpenAI` API.
+    Command,
+}
+
+impl fmt::Display for EngineName {
+    /// As specs write it.
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Vllm => "vllm",
+            Self::MlxLm => "mlx-lm",
+            Self::Command => "command",
+        })
+    }
+}
+
+/// What `[engine]` says when its name is `command`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct CommandEngine {
+    /// The program and its arguments; `{host}`, `{port}` and `{model}` stand for what they say.
+    pub command: Vec<String>,
+    /// The path that answers 200 once the server is up.
+    pub health: String,
+    /// Whether it compiles at start, so that a warm-up pays.
+    pub compiles: bool,
+}
+
+/// A flag of an engine with where it is written. Equal to another when the values are.
+#[derive(Debug, Clone)]
+pub struct FlagValue {
+    /// The key's place.
+    pub key: Place,
+    /// The value's place.
+    pub place: Place,
+    /// The value.
+    pub value: Value,
+}
+
+impl PartialEq for FlagValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+/// A TOML value without dates, which no engine takes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A string.
+    String(String),
+    /// A whole number.
+    Integer(i64),
+    /// A finite number.
+    Float(f64),
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A list.
+    Array(Vec<Value>),
+    /// A table, merged leaf by leaf.
+    Table(BTreeMap<String, FlagValue>),
+}
+
+/// Reads `[engine]`.
+pub(super) fn engine(mut table: Table<'_, '_>) -> Option<Engine> {
+    let names = [
+        ("vllm", EngineName::Vllm),
+        ("mlx-lm", EngineName::MlxLm),
+        ("command", EngineName::Command),
+    ];
+    let name = table.choice("name", &names);
+    if name != EngineName::Command {
+        let flags = table.flags();
+        return Some(Engine { name, flags, command: None });
+    }
+    let command = table.strings("command");
+    let example = "command = [\"python\", \"serve.py\", \"--port\", \"{port}\"]";
+    if !table.has("command") {
+        table.missing("command", example);
+    }
+    let command = command.and_then(|(texts, spot)| {
+        if texts.is_empty() {
+            table.bad("command", "empty", &format!("something like {example}"), &spot);
+            return None;
+        }
+        Some(texts.into_iter().map(|text| text.value.to_owned()).collect())
+    });
+    let health = table.string("health");
+    let health = health.filter(|text| {
+        text.value.starts_with('/') || {
+            table.bad("health", &quoted(text.value), "a path like \"/health\"", &text.spot);
+            false
+        }
+    });
+    if !table.has("health") {
+        table.built_in("health", || quoted("/health"));
+    }
+    let health = health.map_or("/health", |text| text.value).to_owned();
+    let compiles = table.boolean("compiles", false);
+    table.finish();
+    let command = Some(CommandEngine { command: command?, health, compiles });
+    Some(Engine { name, flags: BTreeMap::new(), command })
+}

@@ -1,0 +1,114 @@
+//! How a new deployment comes to be what clients are led to.
+
+use super::context::Rank;
+use super::model::{TargetKind, When};
+use super::table::Table;
+use super::value::quoted;
+
+/// How a new deployment takes the place of what stands. No key depends on it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Rollout {
+    /// It replaces what stands, and is taken back when it fails its smoke test.
+    #[default]
+    InPlace,
+    /// It is tried out under a name of its own first. Modal only.
+    Candidate,
+}
+
+/// As specs write it.
+pub(super) const ROLLOUTS: [(&str, Rollout); 2] =
+    [("in-place", Rollout::InPlace), ("candidate", Rollout::Candidate)];
+
+/// Reads `serve.rollout`.
+pub(super) fn rollout(table: &mut Table<'_, '_>, target: TargetKind, smoke: When) -> Rollout {
+    let written = table.every("rollout").next();
+    let rollout = table.choice("rollout", &ROLLOUTS);
+    let Some(found) = written.filter(|_| rollout == Rollout::Candidate) else { return rollout };
+    let expected = match (target, smoke) {
+        (TargetKind::Local, _) => {
+            "only \"in-place\" for a model on this machine; \"candidate\" is for \
+             `target = \"modal\"`"
+        }
+        (_, When::Never) => {
+            "only \"in-place\" with `smoke = \"never\"`: a candidate is there to be tried out"
+        }
+        _ => return rollout,
+    };
+    // What the defaults say is for the models of which it can be said.
+    if found.layer.rank != Rank::Defaults {
+        table.bad("rollout", &quoted("candidate"), expected, &found.spot());
+    }
+    Rollout::InPlace
+}
+
+/// What the app of a candidate has behind the name of the model's own.
+pub const CANDIDATE: &str = "-next";
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Project, SourceFile, Sources, SpecErrors, read};
+
+    const MODAL: &str =
+        "image = \"one\"\ntarget = \"modal\"\nhardware.gpu = \"H100\"\nmodel.source = \"hf:a/b\"\n";
+    const LOCAL: &str = "image = \"one\"\nmodel.source = \"path:tiny\"\n";
+
+    fn project(defaults: &str, specs: &[(&str, &str, &str)]) -> Result<Project, SpecErrors> {
+        let project = format!("project.id = \"a\"\ntarget.modal = {{}}\n{defaults}");
+        let file = |name: String, text: &str| SourceFile { path: name.into(), text: text.into() };
+        let specs = specs.iter().map(|(name, spec, serve)| {
+            file(format!("specs/{name}.toml"), &format!("{spec}{serve}\n"))
+        });
+        let image = "base = { debian = \"bookworm\" }\nrequirements = [\"vllm==0.13.0\"]\n";
+        let sources = Sources {
+            project: file("goatbuild.toml".to_owned(), &project),
+            specs: specs.collect(),
+            images: vec![file("images/one.toml".to_owned(), image)],
+        };
+        read(&sources, None)
+    }
+
+    fn rollout(project: &Project, model: &str) -> Rollout {
+        project.models[model].serve.rollout
+    }
+
+    #[track_caller]
+    fn refuses(specs: &[(&str, &str, &str)], why: &str) {
+        let errors = project("", specs).unwrap_err();
+        let told = format!("{errors:?}");
+        assert!(told.contains(why), "{told}");
+    }
+
+    const CANDIDATE_WANTED: &str = "serve.rollout = \"candidate\"";
+
+    #[test]
+    fn a_candidate_is_for_what_is_tried_out_on_modal() {
+        let read = project("", &[("m", MODAL, CANDIDATE_WANTED), ("n", MODAL, "")]).unwrap();
+        assert_eq!(
+            (rollout(&read, "m"), rollout(&read, "n")),
+            (Rollout::Candidate, Rollout::InPlace)
+        );
+        refuses(&[("m", LOCAL, CANDIDATE_WANTED)], "for a model on this machine");
+        let never = format!("{CANDIDATE_WANTED}\nserve.smoke = \"never\"");
+        refuses(&[("m", MODAL, &never)], "there to be tried out");
+        refuses(&[("m", MODAL, "serve.rollout = \"candidat\"")], "did you mean");
+    }
+
+    #[test]
+    fn defaults_are_for_the_models_of_which_they_can_be_said() {
+        let defaults = "[defaults]\nserve.rollout = \"candidate\"\n";
+        let never = "serve.smoke = \"never\"";
+        let specs = [("m", MODAL, ""), ("local", LOCAL, ""), ("never", MODAL, never)];
+        let read = project(defaults, &specs).unwrap();
+        assert_eq!(rollout(&read, "m"), Rollout::Candidate);
+        assert_eq!(rollout(&read, "local"), Rollout::InPlace);
+        assert_eq!(rollout(&read, "never"), Rollout::InPlace);
+    }
+
+    #[test]
+    fn a_candidate_s_app_is_no_other_model_s() {
+        let specs = [("m", MODAL, CANDIDATE_WANTED), ("m-next", MODAL, "")];
+        refuses(&specs, "DuplicateAddress");
+        assert!(project("", &[("m", MODAL, ""), ("m-next", MODAL, CANDIDATE_WANTED)]).is_ok());
+    }
+}

@@ -1,0 +1,98 @@
+//! A deployment, asked as clients will ask it.
+
+use std::time::{Duration, Instant};
+
+use crate::engines::engine;
+use crate::event::{Cancelled, Reporter};
+use crate::openai::{Credentials, Server};
+use crate::spec::{Model, TargetKind};
+use crate::step::{Evidence, StepError};
+use crate::targets::Measured;
+use crate::workspace::Workspace;
+
+/// How often an interruption is looked for.
+const GLANCE: Duration = Duration::from_millis(100);
+
+/// What asking came to.
+pub(super) struct Answered {
+    pub(super) measured: Measured,
+    /// How many pieces a streamed answer had.
+    pieces: usize,
+}
+
+impl Answered {
+    /// Seconds until the first answer, milliseconds until the first token, and pieces.
+    pub(super) fn evidence(&self) -> Evidence {
+        let Measured { first_answer, first_token } = self.measured;
+        [
+            ("first-token-ms", first_token.as_millis().to_string()),
+            ("pieces", self.pieces.to_string()),
+            ("first-answer-seconds", format!("{:.1}", first_answer.as_secs_f64())),
+        ]
+        .map(|(name, value)| (name.to_owned(), value))
+        .into()
+    }
+}
+
+/// A client for a deployment; fails where this shell has not what that asks for.
+pub(super) fn server(workspace: &Workspace, model: &Model, url: &str) -> Result<Server, StepError> {
+    let (name, serve) = (model.name.as_str(), &model.serve);
+    let patience = serve.timeout.min(Duration::from_secs(600));
+    Ok(match model.target {
+        TargetKind::Local => Server::local(url, name, patience)?,
+        // The first request starts a replica.
+        TargetKind::Modal => {
+            let headers = workspace.target(model).headers(model);
+            let credentials = Credentials::of_environment(name, headers)?;
+            Server::remote(url, name, patience + serve.startup_timeout, credentials)?
+        }
+    })
+}
+
+/// Asks for the models, for a chat and for a streamed one, until somebody interrupts.
+pub(super) async fn ask(
+    server: &Server,
+    model: &Model,
+    url: &str,
+    served_name: &str,
+    reporter: &Reporter,
+) -> Result<Answered, StepError> {
+    tokio::select! {
+        answered = questions(server, model, url, served_name, reporter) => answered,
+        stopped = interrupted(reporter) => Err(stopped.into()),
+    }
+}
+
+async fn interrupted(reporter: &Reporter) -> Cancelled {
+    loop {
+        if let Err(cancelled) = reporter.check() {
+            return cancelled;
+        }
+        tokio::time::sleep(GLANCE).await;
+    }
+}
+
+async fn questions(
+    server: &Server,
+    model: &Model,
+    url: &str,
+    served_name: &str,
+    reporter: &Reporter,
+) -> Result<Answered, StepError> {
+    reporter.message("GET /v1/models");
+    let began = Instant::now();
+    let listed = server.models().await?;
+    let first_answer = began.elapsed();
+    let is_listed = listed.iter().any(|id| id == served_name);
+    if engine(model.engine.name).lists_served_name() && !is_listed {
+        let (url, listed) = (format!("{url}/models"), listed.join(", "));
+        return Err(server.unexpected(&url, "a list with the served name", &listed).into());
+    }
+    reporter.message("a chat completion");
+    let answer = server.chat(served_name).await?;
+    reporter.log(format!("chat: {answer:?}"));
+    reporter.message("a streamed chat completion");
+    let streamed = server.stream(served_name).await?;
+    let measured = Measured { first_answer, first_token: streamed.first };
+    Ok(Answered { measured, pieces: streamed.pieces })
+}

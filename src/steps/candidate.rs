@@ -1,0 +1,84 @@
+//! A candidate goes first: what is to be deployed is tried out beside what stands.
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use super::asked;
+use super::deploy::Serving;
+use crate::openai::{ApiError, Server};
+use crate::step::{Facts, Outcome, StepError, Task};
+use crate::targets::Deployment;
+
+/// A candidate did not pass.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{cause}; the candidate of {model} was stopped, and what stands was not touched")]
+#[diagnostic(
+    code(goatbuild::smoke::candidate),
+    help(
+        "`goatbuild logs deploy:{model}` ends with what its containers said. The next apply tries again what the spec wants"
+    )
+)]
+pub(super) struct CandidateFailed {
+    /// The model.
+    model: String,
+    /// How it failed.
+    cause: Box<ApiError>,
+}
+
+/// Deploys a model once its candidate has passed, and ends the candidate whatever comes.
+pub(super) async fn first(
+    serving: &Serving,
+    deployment: &Deployment,
+    task: &Task,
+) -> Result<Outcome, StepError> {
+    let target = serving.target();
+    // Where this shell can't ask, nothing is deployed.
+    let server = asked::server(&serving.workspace, &serving.model, "")?;
+    let Some(facts) = target.deploy_candidate(deployment, task).await? else {
+        return target.deploy(deployment, task).await;
+    };
+    let asked = ask(serving, &server, &facts, task).await;
+    let failed = match &asked {
+        Err(error) => error.downcast_ref::<ApiError>().filter(|it| it.is_of_the_server()),
+        Ok(()) => None,
+    };
+    let failed = failed.map(|_| task.key);
+    let outcome = match asked {
+        Ok(()) => target.deploy(deployment, task).await,
+        Err(error) => Err(told(error, &deployment.model)),
+    };
+    // Whoever interrupts now waits until it is in order.
+    let reporter = task.reporter.unstoppable();
+    if let Err(error) = target.end_candidate(&deployment.model, failed, &reporter).await {
+        // The next deployment stops it; what was done is done.
+        reporter.log(format!("the candidate could not be stopped: {error:?}"));
+    }
+    outcome
+}
+
+/// Asks a candidate.
+async fn ask(
+    serving: &Serving,
+    server: &Server,
+    facts: &Facts,
+    task: &Task,
+) -> Result<(), StepError> {
+    let fact = |name: &str| facts.get(name).map_or("", String::as_str);
+    let (server, url) = (server.at(fact("url")), fact("url"));
+    let name = fact("served-name");
+    let answered = asked::ask(&server, &serving.model, url, name, &task.reporter).await?;
+    for (name, value) in answered.evidence() {
+        task.reporter.log(format!("candidate: {name} {value}"));
+    }
+    Ok(())
+}
+
+/// The error of a candidate that did not answer as it should, as what it means.
+fn told(error: StepError, model: &str) -> StepError {
+    match error.downcast::<ApiError>() {
+        // Says itself whose fault it is.
+        Ok(cause @ ApiError::Denied { .. }) => cause.into(),
+        Ok(cause) => CandidateFailed { model: model.to_owned(), cause: Box::new(cause) }.into(),
+        Err(other) => other,
+    }
+}

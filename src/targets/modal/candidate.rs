@@ -1,0 +1,146 @@
+//! Candidates: what is to be deployed, tried out as an app of its own first.
+//!
+//! One that an apply left which was killed is told by its name and its mark, and stopped by whoever
+//! deploys or destroys the model next.
+
+use serde_json::{Value, json};
+
+use super::app::Program;
+use super::kept::{Failed, Kept};
+use super::look::Version;
+use super::serve::{Recorded, understood};
+use super::{Modal, ModalError};
+use crate::clock::now;
+use crate::event::Reporter;
+use crate::fingerprint::Key;
+use crate::spec::CANDIDATE;
+use crate::step::{Facts, StepError, Task};
+use crate::targets::Deployment;
+
+/// How many of its last lines are kept in a step's log.
+const LINES: usize = 100;
+
+impl Modal {
+    /// The name of the app that tries a model out.
+    fn candidate(&self, model: &str) -> String {
+        format!("{}{CANDIDATE}", self.app(model))
+    }
+
+    /// The candidate of a model that an apply left.
+    pub fn left_candidate(&self, model: &str) -> Option<String> {
+        let app = self.deployed(model).map_or_else(|| self.app(model), |deployed| deployed.app);
+        let app = format!("{app}{CANDIDATE}");
+        let seen = self.seen_by_name(&app).filter(|seen| seen.deployed)?;
+        (self.is_marked(&seen) && !self.is_a_model(&app)).then_some(app)
+    }
+
+    /// Whether an app is that of a model.
+    fn is_a_model(&self, app: &str) -> bool {
+        self.specs.keys().any(|model| self.app(model) == app)
+            || self.kept(|kept| kept.deployments.values().any(|deployed| deployed.app == app))
+    }
+
+    /// Deploys a model as its candidate: the same program under another name, and no replica that
+    /// nobody asks for.
+    pub(super) async fn try_beside(
+        &self,
+        deployment: &Deployment,
+        task: &Task,
+    ) -> Result<Option<Facts>, StepError> {
+        let model = &deployment.model;
+        self.refuse_held(model)?;
+        // An apply was cut off after it was deployed, and so after it was tried out.
+        if self.is_deployed(model, &task.key) {
+            return Ok(None);
+        }
+        let app = self.candidate(model);
+        let there = self.seen_by_name(&app).filter(|seen| seen.deployed);
+        if let Some(there) = &there
+            && (!self.is_marked(there) || self.is_a_model(&app))
+        {
+            let newest = there.history.first().map(Version::describe).unwrap_or_default();
+            return Err(ModalError::CandidateTaken { app, newest }.into());
+        }
+        let (about, mut data) = self.serving(deployment);
+        data["app"] = app.as_str().into();
+        (data["min_containers"], data["buffer_containers"]) = (Value::Null, Value::Null);
+        let directory = self.programs.join(model).join("candidate");
+        let request = json!({
+            "app": app,
+            "file": Program::Serve.write(&directory, &about, &data)?,
+            "tag": task.key,
+            "replaces": there.and_then(|there| Some(there.history.first()?.tag.clone())),
+            "strategy": "rolling",
+        });
+        task.reporter.message(format!("deploying {app}, to try it out"));
+        let answer = match self.client.call(&app, "deploy", request, &task.reporter).await {
+            Ok(answer) => answer,
+            Err(error) => {
+                // It may be up all the same, unless Modal or the driver has refused it.
+                if !matches!(
+                    error.downcast_ref::<ModalError>(),
+                    Some(ModalError::Moved { .. } | ModalError::Refused { .. })
+                ) {
+                    let _ = self.stop(&app, &task.reporter.unstoppable()).await;
+                }
+                return Err(error);
+            }
+        };
+        let recorded: Recorded = understood(answer)?;
+        let facts = [
+            ("url", format!("{}/v1", recorded.url.trim_end_matches('/'))),
+            ("served-name", deployment.served_name.clone()),
+        ];
+        Ok(Some(facts.map(|(name, value)| (name.to_owned(), value)).into()))
+    }
+
+    /// Stops the candidate of a model.
+    pub(super) async fn stop_beside(
+        &self,
+        model: &str,
+        failed: Option<Key>,
+        reporter: &Reporter,
+    ) -> Result<(), StepError> {
+        let app = self.candidate(model);
+        if let Some(key) = failed {
+            self.keep_last_words(&app, reporter).await;
+            let remark = Failed { key, at: now() };
+            let change = |kept: &mut Kept| drop(kept.failed.insert(model.to_owned(), remark));
+            self.keep(change, reporter).await?;
+        }
+        self.stop(&app, reporter).await
+    }
+
+    /// Stops the candidate that an apply left, if there is one.
+    pub(super) async fn stop_left(
+        &self,
+        model: &str,
+        reporter: &Reporter,
+    ) -> Result<(), StepError> {
+        match self.left_candidate(model) {
+            Some(app) => self.stop(&app, reporter).await,
+            None => Ok(()),
+        }
+    }
+
+    pub(super) async fn stop(&self, app: &str, reporter: &Reporter) -> Result<(), StepError> {
+        reporter.message(format!("stopping {app}"));
+        self.client.call(app, "stop", json!({"app": app}), reporter).await.map(drop)
+    }
+
+    /// Puts the last lines of an app's containers into the log, as far as they can be had.
+    async fn keep_last_words(&self, app: &str, reporter: &Reporter) {
+        let said = std::sync::Mutex::new(Vec::new());
+        let keep = |bytes: &[u8]| {
+            said.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend_from_slice(bytes);
+        };
+        let request = json!({"app": app, "lines": LINES, "follow": false});
+        let printed =
+            self.client.print(app, "logs", request, &keep, std::future::pending::<()>()).await;
+        if let Err(error) = printed {
+            reporter.log(format!("what its containers said can't be had: {error}"));
+        }
+        let said = said.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
+        String::from_utf8_lossy(&said).lines().for_each(|line| reporter.log(line));
+    }
+}

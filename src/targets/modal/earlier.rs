@@ -1,0 +1,79 @@
+//! The versions that there is to go back to.
+
+use super::kept::Hold;
+use super::look::Version;
+use super::{Modal, RollbackError};
+use crate::clock::written;
+use crate::fingerprint::Key;
+use crate::step::{Observation, StepError};
+
+/// The version that a model is to go back to.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// Modal's number of it.
+    pub version: u32,
+    pub(super) key: Key,
+    /// Whether Modal itself goes back to it.
+    pub(super) allowed: bool,
+    /// What stands now.
+    pub(super) stands: u32,
+    pub(super) stands_tag: String,
+    /// For people: when it was deployed, and by whom.
+    pub detail: String,
+}
+
+impl Modal {
+    /// The version to go back to: the one with this number, or the one before what stands.
+    pub fn earlier(&self, model: &str, wanted: Option<u32>) -> Result<Earlier, StepError> {
+        let not_deployed = |why: String| RollbackError::NotDeployed { model: model.into(), why };
+        match self.stands(model) {
+            Observation::Unobserved(why) => {
+                return Err(not_deployed(why.unwrap_or_default()).into());
+            }
+            Observation::Foreign { owner, .. } => {
+                return Err(not_deployed(format!("{owner} is somebody else's")).into());
+            }
+            _ => {}
+        }
+        let history = self.seen_app(model).filter(|app| app.deployed).map(|app| app.history);
+        let history = history.unwrap_or_default();
+        let Some(newest) = history.first() else {
+            return Err(not_deployed("it is not deployed".to_owned()).into());
+        };
+        let ours: Vec<(&Version, Key)> = history
+            .iter()
+            .filter(|version| version.tag != newest.tag)
+            .filter_map(|version| Some((version, version.key()?)))
+            .collect();
+        let begun = self.hold(model).filter(|hold| hold.version.is_none());
+        let found = match (wanted, begun) {
+            (Some(wanted), _) => ours.iter().find(|(version, _)| version.number == wanted).copied(),
+            // It was cut short just before that was written down.
+            (None, Some(Hold { key, .. })) if newest.key() == Some(key) => Some((newest, key)),
+            (None, Some(Hold { key, .. })) => ours.iter().find(|(_, it)| *it == key).copied(),
+            (None, None) => ours.first().copied(),
+        };
+        let Some((version, key)) = found else {
+            let known: Vec<String> =
+                ours.iter().map(|(version, _)| format!("v{}", version.number)).collect();
+            return Err(RollbackError::NoVersion {
+                model: model.to_owned(),
+                wanted: wanted.map_or("version".to_owned(), |version| format!("v{version}")),
+                help: if known.is_empty() {
+                    "nothing else was deployed by goatbuild, or Modal forgot it".to_owned()
+                } else {
+                    format!("v{} stands; there are: {}", newest.number, known.join(", "))
+                },
+            }
+            .into());
+        };
+        Ok(Earlier {
+            version: version.number,
+            key,
+            allowed: version.rollback_allowed,
+            stands: newest.number,
+            stands_tag: newest.tag.clone(),
+            detail: format!("deployed by {} at {}", version.by, written(version.at)),
+        })
+    }
+}

@@ -1,0 +1,70 @@
+//! What is deployed, for people.
+
+use super::Modal;
+use crate::clock::written;
+use crate::plan::Unwanted;
+use crate::step::Observation;
+use crate::targets::{Live, LiveVersion, deploy_id};
+
+impl Modal {
+    /// How the deployments are, as the last look showed.
+    pub(super) fn deployments(&self) -> Vec<Live> {
+        let deployments = self.kept(|kept| kept.deployments.clone());
+        let live = deployments.into_iter().map(|(model, deployed)| {
+            let app = self.seen_app(&model);
+            let newest = app.as_ref().and_then(|app| app.history.first());
+            let containers = app.as_ref().map_or(0, |app| app.containers);
+            let version = newest.map(|newest| LiveVersion {
+                number: newest.number,
+                tag: newest.tag.clone(),
+                by: newest.by.clone(),
+                at: written(newest.at),
+            });
+            let who =
+                version.as_ref().map(|it| format!(" v{} by {} at {}", it.number, it.by, it.at));
+            let up = matches!(self.stands(&model), Observation::Present { .. });
+            Live {
+                key: Some(deployed.key),
+                state: match (up, containers) {
+                    (true, 0) => "scaled to zero",
+                    (true, _) => "running",
+                    (false, _) => "changed",
+                },
+                url: deployed.url,
+                pid: None,
+                since: deployed.at,
+                detail: format!(
+                    "{}{}, {containers} replicas",
+                    deployed.app,
+                    who.unwrap_or_default()
+                ),
+                version,
+                replicas: Some(containers),
+                auth: self.deployed_auth(&model),
+                measured: deployed.answered.map(Into::into),
+                model,
+            }
+        });
+        live.collect()
+    }
+
+    /// Deployments that none of `wanted` is the model of.
+    pub(super) fn deployed_without(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
+        let mut unwanted = Vec::new();
+        self.kept(|kept| {
+            for (model, deployed) in kept.deployments.iter().filter(|(model, _)| !wanted(model)) {
+                let gpu = deployed.applied.get("hardware.gpu");
+                let count = deployed.applied.get("hardware.count").and_then(|it| it.parse().ok());
+                let price = gpu.and_then(|gpu| self.price(gpu, count.unwrap_or(1)));
+                let price = price.map(|price| format!(", {price} per hour while a replica is up"));
+                unwanted.push(Unwanted {
+                    id: deploy_id(model),
+                    model: model.clone(),
+                    detail: format!("{} on Modal{}", deployed.app, price.unwrap_or_default()),
+                    absent: false,
+                });
+            }
+        });
+        unwanted
+    }
+}

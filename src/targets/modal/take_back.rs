@@ -1,0 +1,119 @@
+//! Taking back what failed its smoke test: Modal leads to a new version at once.
+//!
+//! That it failed is kept before anything is changed. Whoever is cut short then leaves a version that
+//! has not passed, which the next apply tries out again.
+
+use super::kept::{Deployed, Failed, Kept};
+use super::look::Version;
+use super::{Earlier, Modal, ModalError, RollbackError};
+use crate::clock::{now, written};
+use crate::event::Reporter;
+use crate::step::StepError;
+use crate::targets::{SmokeKey, TakenBack};
+
+impl Modal {
+    /// Goes back to the newest earlier version that had passed its smoke test, or stops the app where
+    /// there is none. Holds nothing.
+    pub(super) async fn take_back(
+        &self,
+        model: &str,
+        instance: &str,
+        smoke: &SmokeKey<'_>,
+        reporter: &Reporter,
+    ) -> Result<TakenBack, StepError> {
+        let failed = self.deployed(model).filter(|it| it.instance() == instance);
+        let Some(failed) = failed.filter(|_| self.hold(model).is_none()) else {
+            return Ok(TakenBack::Left);
+        };
+        self.keep_failed(model, &failed, reporter).await?;
+        let versions = self.versions(&failed.app, reporter).await?;
+        let newest = versions.first();
+        if newest.is_none_or(|newest| newest.number != failed.version) {
+            let stands = newest.map_or_else(|| "nothing".to_owned(), Version::describe);
+            let message = format!("{stands} is deployed, and v{} was", failed.version);
+            return Err(ModalError::Moved { app: failed.app, message }.into());
+        }
+        let earlier = self.kept(|kept| kept.earlier.get(model).cloned()).unwrap_or_default();
+        let other = |it: &&Deployed| it.app == failed.app && it.key != failed.key;
+        for passed in earlier.iter().filter(other) {
+            if let Some(stands) =
+                self.make_passed_newest(model, passed, &failed, &versions, smoke, reporter).await?
+            {
+                return Ok(TakenBack::WentBack { version: passed.version, stands });
+            }
+        }
+        self.stop(&failed.app, reporter).await?;
+        self.keep(|kept| drop(kept.deployments.remove(model)), reporter).await?;
+        Ok(TakenBack::Stopped)
+    }
+
+    /// Keeps that what stands failed.
+    async fn keep_failed(
+        &self,
+        model: &str,
+        failed: &Deployed,
+        reporter: &Reporter,
+    ) -> Result<(), StepError> {
+        let remark = |kept: &mut Kept| {
+            let remark = Failed { key: failed.key, at: now() };
+            kept.failed.insert(model.to_owned(), remark);
+            if let Some(deployed) = kept.deployments.get_mut(model) {
+                (deployed.smoke, deployed.answered) = (None, None);
+            }
+        };
+        self.keep(remark, reporter).await
+    }
+
+    /// Makes a version that had passed the newest again; gives its new number, or nothing where
+    /// neither Modal goes back to it nor its program is kept.
+    async fn make_passed_newest(
+        &self,
+        model: &str,
+        passed: &Deployed,
+        failed: &Deployed,
+        versions: &[Version],
+        smoke: &SmokeKey<'_>,
+        reporter: &Reporter,
+    ) -> Result<Option<u32>, StepError> {
+        let (program, _) = self.read_program(model, &passed.key, reporter).await?;
+        let known = versions.iter().find(|it| {
+            passed.id == failed.id && it.number == passed.version && it.key() == Some(passed.key)
+        });
+        let allowed = known.is_some_and(|version| version.rollback_allowed);
+        if !allowed && program.is_none() {
+            return Ok(None);
+        }
+        reporter.message(format!("going back to v{}", passed.version));
+        let earlier = Earlier {
+            version: passed.version,
+            key: passed.key,
+            allowed,
+            stands: failed.version,
+            stands_tag: failed.key.to_string(),
+            detail: String::new(),
+        };
+        let rolled = match self.make_newest(model, &earlier, program.as_deref(), reporter).await {
+            Err(error) if error.downcast_ref::<RollbackError>().is_some() => return Ok(None),
+            rolled => rolled?,
+        };
+        let mut deployed = Deployed {
+            id: rolled.id,
+            version: rolled.version,
+            url: format!("{}/v1", rolled.url.trim_end_matches('/')),
+            at: written(rolled.at),
+            ..passed.clone()
+        };
+        // The same program, under another number; what it passed is what would be asked today.
+        let passed_today = passed.smoke == Some(smoke(&passed.facts()));
+        deployed.smoke = passed_today.then(|| smoke(&deployed.facts()));
+        let stands = deployed.version;
+        let change = |kept: &mut Kept| {
+            kept.put(model, deployed);
+            if let Some(earlier) = kept.earlier.get_mut(model) {
+                earlier.retain(|it| it.key != passed.key);
+            }
+        };
+        self.keep(change, reporter).await?;
+        Ok(Some(stands))
+    }
+}
