@@ -121,7 +121,6 @@ pub(crate) async fn run(
         }
         let attended = interrupt.attend();
         let report = execute(&workspace, &planned, mode, trace.as_ref(), interrupt).await?;
-        forget_taken_back(&workspace, &report)?;
         keep_built(&workspace, &planned, &report, locked)?;
         tag_images(&workspace, &planned, &report)?;
         let gone = report.failed.iter().find_map(withdrawn);
@@ -285,6 +284,7 @@ async fn execute(
         (false, false) => "failed",
     };
     workspace.store.end_run(run, outcome)?;
+    forget_taken_back(workspace, &report)?;
     Ok(report)
 }
 

@@ -220,9 +220,10 @@ fn entry_of(
     alias: &str,
 ) -> Option<ui::Part> {
     let (name, target) = (model.name.as_str(), workspace.target(model));
-    let facts = match target.observe_deployment(name) {
-        Observation::Present { facts, .. } | Observation::Held { facts, .. } => facts,
-        _ => return None,
+    let (Observation::Present { facts, .. } | Observation::Held { facts, .. }) =
+        target.observe_deployment(name)
+    else {
+        return None;
     };
     let Some(key) = gateway.key(name) else { return Some(ui::Part::Missing) };
     let fact = |name: &str| facts.get(name).cloned().unwrap_or_default();

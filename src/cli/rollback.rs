@@ -6,7 +6,8 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::{Exit, Global, apply, completions, consent, session};
-use crate::spec::TargetKind;
+use crate::event::Reporter;
+use crate::spec::{Auth, TargetKind};
 use crate::step::StepId;
 use crate::targets::deploy_id;
 use crate::ui;
@@ -72,6 +73,11 @@ async fn go_back(
     workspace.look().await?;
     let target = workspace.modal();
     let earlier = target.earlier(model, arguments.version)?;
+    let spec = &workspace.project.models[model];
+    let other = target.other_auth(spec, &earlier, &Reporter::silent()).await?;
+    if let Some((was, wanted)) = other {
+        ui::note(&other_auth(model, earlier.version, was, wanted));
+    }
     let what = format!("{model} would go back to v{}, {}", earlier.version, earlier.detail);
     let question = format!("take {model} back to v{}, {}?", earlier.version, earlier.detail);
     if !arguments.yes && !consent::confirm(&what, &question)? {
@@ -91,9 +97,29 @@ async fn go_back(
     } else {
         format!("v{} stands again, as v{stands}", earlier.version)
     };
+    if other.is_some() && workspace.gateway.is_some() {
+        let apply = global.command(&format!("apply {model}"));
+        ui::note(&format!(
+            "{model}: `{apply}` has the gateway ask as v{} wants it",
+            earlier.version
+        ));
+    }
     let release = global.command(&format!("release {model}"));
     ui::note(&format!("{model}: {stands}; it is held: no apply changes it until `{release}`"));
     Ok(Exit::Done)
+}
+
+/// Warns that what is gone back to is open or protected in another way than its spec says.
+fn other_auth(model: &str, version: u32, was: Auth, wanted: Auth) -> String {
+    let who = match was {
+        Auth::Proxy => "it turns away who has no proxy token",
+        Auth::ApiKey => "it turns away who has no key",
+        Auth::Open => "it is open to anyone who knows its URL",
+    };
+    format!(
+        "{model}: v{version} was deployed with `auth = \"{was}\"`, and its spec says \
+         \"{wanted}\": {who}"
+    )
 }
 
 pub(crate) async fn release(global: &Global, arguments: &ReleaseArgs) -> Result<Exit, Report> {

@@ -36,6 +36,25 @@ pub(super) fn duration(time: Duration) -> String {
     }
 }
 
+/// Seconds with a tenth, as programs read them.
+pub(super) fn seconds(time: Duration) -> f64 {
+    (time.as_secs_f64() * 10.0).round() / 10.0
+}
+
+/// Milliseconds until the first token, as programs read them.
+pub(super) fn milliseconds_to_token(measured: Measured) -> u64 {
+    u64::try_from(measured.first_token.as_millis()).unwrap_or(u64::MAX)
+}
+
+/// How quickly a deployment answered in its smoke test.
+pub(super) fn measured(measured: Measured) -> String {
+    format!(
+        "first answer after {:.1} s, first token after {} ms",
+        measured.first_answer.as_secs_f64(),
+        milliseconds_to_token(measured)
+    )
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -54,23 +73,4 @@ mod tests {
         assert_eq!(duration(Duration::from_millis(420)), "0.4 s");
         assert_eq!(duration(Duration::from_secs(185)), "3 min 5 s");
     }
-}
-
-/// Seconds with a tenth, as programs read them.
-pub(super) fn seconds(time: Duration) -> f64 {
-    (time.as_secs_f64() * 10.0).round() / 10.0
-}
-
-/// Milliseconds until the first token, as programs read them.
-pub(super) fn milliseconds_to_token(measured: Measured) -> u64 {
-    u64::try_from(measured.first_token.as_millis()).unwrap_or(u64::MAX)
-}
-
-/// How quickly a deployment answered in its smoke test.
-pub(super) fn measured(measured: Measured) -> String {
-    format!(
-        "first answer after {:.1} s, first token after {} ms",
-        measured.first_answer.as_secs_f64(),
-        milliseconds_to_token(measured)
-    )
 }

@@ -27,7 +27,8 @@ fn comments_key_order_and_prices_rerun_nothing() {
     project.write(SPEC, &format!("model = {{ source = 'path:model' }}\nimage = 'tiny'\n{spec}"));
     expect_nothing(&project);
     // Where a value is written is no part of it.
-    project.append("goatbuild.toml", "[defaults]\nserve = { max-inputs = 32 }\n");
+    let serve = "serve = { max-inputs = 32, rollout = \"candidate\" }";
+    project.append("goatbuild.toml", &format!("[defaults]\n{serve}\n"));
     expect_nothing(&project);
     project.append("goatbuild.toml", "[gpu]\nH100 = { vram-gib = 80, usd-per-hour = 1.25 }\n");
     expect_nothing(&project);

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 /// An edit and what it runs again, both as README.md says it, and the tests that make it.
 const TABLE: &[(&str, &str, &[&str])] = &[
     (
-        "comment, key order, `[gpu]` prices, `startup-timeout`",
+        "comment, key order, `[gpu]` prices, `startup-timeout`, `rollout`",
         "nothing",
         &[
             "comments_key_order_and_prices_rerun_nothing",

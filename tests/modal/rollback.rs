@@ -111,6 +111,62 @@ fn a_rollback_that_was_cut_short_is_finished_before_any_apply() {
 }
 
 #[test]
+fn what_was_protected_otherwise_is_asked_as_it_was_deployed() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    project.apply("--yes").ran();
+    project.append(SPEC, "\n[serve]\nauth = \"none\"\n");
+    project.apply("--yes").ran();
+    assert!(!project.read("litellm.yaml").contains("extra_headers"));
+    let asked = project.run("rollback tiny").exits(64);
+    asked.says(&[
+        "tiny: v1 was deployed with `auth = \"proxy\"`, and its spec says \"none\"",
+        "it turns away who has no proxy token",
+    ]);
+    project.run("rollback tiny --yes").exits(0).says(&["v1 stands again, as v3", "apply tiny"]);
+    let status: Value =
+        serde_json::from_str(&project.run("status --json").exits(0).stdout).unwrap();
+    let model = &status["models"][0];
+    assert_eq!((&model["auth"], &model["auth_wanted"]), (&json!("proxy"), &json!("none")));
+    assert_eq!(model["gateway"], "drifted", "{model}");
+    // It is asked with the token, and the gateway is had to, for as long as it is held.
+    project.run("test tiny").exits(0);
+    assert_eq!(project.apply("--yes").ran(), ["gateway:tiny"]);
+    assert!(project.read("litellm.yaml").contains("extra_headers"));
+    project.run("plan --detailed-exitcode").exits(0);
+    project.run("release tiny").exits(0);
+    assert_eq!(project.plan("").why("deploy:tiny"), ["changed serve.auth"]);
+}
+
+#[test]
+fn a_version_of_a_stopped_app_is_deployed_by_its_kept_program() {
+    let Some(remote) = twice() else { return };
+    let project = &remote.hubbed.project;
+    remote.client(&["app", "stop", "--env", "goat", APP, "--yes"]);
+    remote.modal.calls();
+    project
+        .run("rollback tiny --yes")
+        .exits(1)
+        .says(&["goatbuild::rollback::not_deployed", "it is not deployed"]);
+    project.run("rollback tiny v9 --yes").exits(1).says(&["v2 was stopped; there are: v2, v1"]);
+    assert_eq!(remote.modal.changes(), [] as [&str; 0]);
+    project.run("rollback tiny v1 --yes").exits(0).says(&["v1 stands", "it is held"]);
+    assert_eq!(remote.modal.changes().last().unwrap(), "AppPublish");
+    fs::remove_dir_all(project.root().join("cache")).unwrap();
+    project.run("plan").exits(0).says(&["held at v1 by"]);
+    assert_eq!(project.apply("--yes").ran(), [] as [&str; 0]);
+    project.run("test tiny").exits(0);
+    project.run("release tiny").exits(0);
+    assert_eq!(project.plan("").why("deploy:tiny"), ["changed serve.scaledown-window"]);
+
+    project.run("destroy tiny --yes --volumes").exits(0);
+    project
+        .run("rollback tiny v1 --yes")
+        .exits(1)
+        .says(&["goatbuild::rollback::not_deployed", "the program of v1 is not kept"]);
+}
+
+#[test]
 fn what_is_served_on_this_machine_has_no_versions() {
     let Some(remote) = Remote::new() else { return };
     let project = &remote.hubbed.project;

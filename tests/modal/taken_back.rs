@@ -160,7 +160,7 @@ fn what_is_no_fault_of_the_deployment_takes_nothing_back() {
     assert_eq!(remote.modal.changes(), [] as [&str; 0]);
     let plan = project.plan("");
     assert_eq!(plan.ids("run"), ["smoke:tiny"], "{}", plan.0);
-    assert_eq!(plan.why("smoke:tiny"), ["first", "failed-before"]);
+    assert_eq!(plan.why("smoke:tiny"), ["changed instance", "failed-before"]);
     assert_eq!(project.apply("--yes").ran(), ["smoke:tiny"]);
 
     // Neither does whoever changes their mind.

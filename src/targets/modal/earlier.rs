@@ -4,7 +4,9 @@ use super::kept::Hold;
 use super::look::Version;
 use super::{Modal, RollbackError};
 use crate::clock::written;
+use crate::event::Reporter;
 use crate::fingerprint::Key;
+use crate::spec::{Auth, Model};
 use crate::step::{Observation, StepError};
 
 /// The version that a model is to go back to.
@@ -15,11 +17,26 @@ pub struct Earlier {
     pub(super) key: Key,
     /// Whether Modal itself goes back to it.
     pub(super) allowed: bool,
-    /// What stands now.
-    pub(super) stands: u32,
-    pub(super) stands_tag: String,
+    /// What stands now; none where the app is stopped.
+    pub(super) stands: Option<Stands>,
     /// For people: when it was deployed, and by whom.
     pub detail: String,
+}
+
+impl Earlier {
+    /// Whether it stands already.
+    pub(super) fn is_there(&self) -> bool {
+        self.stands.as_ref().is_some_and(|stands| stands.version == self.version)
+    }
+}
+
+/// The version that stands.
+#[derive(Debug, Clone)]
+pub(super) struct Stands {
+    /// Modal's number of it.
+    pub(super) version: u32,
+    /// What it is marked with.
+    pub(super) tag: String,
 }
 
 impl Modal {
@@ -35,14 +52,16 @@ impl Modal {
             }
             _ => {}
         }
-        let history = self.seen_app(model).filter(|app| app.deployed).map(|app| app.history);
-        let history = history.unwrap_or_default();
+        // Of what is stopped, only a version that is named: what it was is nothing to go back from.
+        let app = self.seen_app(model).filter(|app| app.deployed || wanted.is_some());
+        let is_deployed = app.as_ref().is_some_and(|app| app.deployed);
+        let history = app.map(|app| app.history).unwrap_or_default();
         let Some(newest) = history.first() else {
             return Err(not_deployed("it is not deployed".to_owned()).into());
         };
         let ours: Vec<(&Version, Key)> = history
             .iter()
-            .filter(|version| version.tag != newest.tag)
+            .filter(|version| version.tag != newest.tag || !is_deployed)
             .filter_map(|version| Some((version, version.key()?)))
             .collect();
         let begun = self.hold(model).filter(|hold| hold.version.is_none());
@@ -62,7 +81,8 @@ impl Modal {
                 help: if known.is_empty() {
                     "nothing else was deployed by goatbuild, or Modal forgot it".to_owned()
                 } else {
-                    format!("v{} stands; there are: {}", newest.number, known.join(", "))
+                    let word = if is_deployed { "stands" } else { "was stopped" };
+                    format!("v{} {word}; there are: {}", newest.number, known.join(", "))
                 },
             }
             .into());
@@ -70,10 +90,25 @@ impl Modal {
         Ok(Earlier {
             version: version.number,
             key,
-            allowed: version.rollback_allowed,
-            stands: newest.number,
-            stands_tag: newest.tag.clone(),
+            // Modal itself goes back from what is deployed only.
+            allowed: version.rollback_allowed && is_deployed,
+            stands: is_deployed.then(|| Stands { version: newest.number, tag: newest.tag.clone() }),
             detail: format!("deployed by {} at {}", version.by, written(version.at)),
         })
+    }
+
+    /// Who may ask that version, and who may ask it as its spec is, where the two differ and what was
+    /// deployed is kept.
+    pub async fn other_auth(
+        &self,
+        model: &Model,
+        earlier: &Earlier,
+        reporter: &Reporter,
+    ) -> Result<Option<(Auth, Auth)>, StepError> {
+        let name = model.name.as_str();
+        let (_, applied) = self.read_program(name, &earlier.key, reporter).await?;
+        let was = applied.and_then(|applied| Auth::named(applied.get("serve.auth")?));
+        let wanted = model.serve.auth;
+        Ok(was.filter(|was| *was != wanted).map(|was| (was, wanted)))
     }
 }

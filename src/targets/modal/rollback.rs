@@ -132,12 +132,18 @@ impl Modal {
         reporter: &Reporter,
     ) -> Result<u32, StepError> {
         self.settle_account(reporter).await?;
-        let Earlier { key, version, stands, .. } = earlier;
+        let Earlier { key, version, .. } = earlier;
         let before = self.deployed(model);
         let (program, applied) = self.read_program(model, key, reporter).await?;
-        if !earlier.allowed && version != stands && program.is_none() {
+        if !earlier.allowed && !earlier.is_there() && program.is_none() {
             let (model, version) = (model.to_owned(), *version);
-            return Err(RollbackError::NoProgram { model, version }.into());
+            return Err(if earlier.stands.is_some() {
+                RollbackError::NoProgram { model, version }
+            } else {
+                let why = format!("it is not deployed, and the program of v{version} is not kept");
+                RollbackError::NotDeployed { model, why }
+            }
+            .into());
         }
         let replaced = self.hold(model);
         let begun = Hold { key: *key, version: None, by: None, since: now() };
@@ -194,7 +200,7 @@ impl Modal {
         program: Option<&str>,
         reporter: &Reporter,
     ) -> Result<Rolled, StepError> {
-        if earlier.version == earlier.stands {
+        if earlier.is_there() {
             let app = self.app(model);
             let request = json!({"app": app});
             return understood(self.client.call(&app, "recorded", request, reporter).await?);
@@ -210,10 +216,10 @@ impl Modal {
         program: Option<&str>,
         reporter: &Reporter,
     ) -> Result<Rolled, StepError> {
-        let Earlier { key, version, allowed, stands, stands_tag, .. } = earlier;
+        let Earlier { key, version, allowed, stands, .. } = earlier;
         let app = self.app(model);
-        if *allowed {
-            let request = json!({"app": app, "version": version, "stands": stands});
+        if let (true, Some(stands)) = (allowed, stands) {
+            let request = json!({"app": app, "version": version, "stands": stands.version});
             match self.client.call(&app, "rollback", request, reporter).await {
                 Ok(answer) => return understood(answer),
                 Err(error) => match error.downcast_ref::<ModalError>() {
@@ -235,7 +241,7 @@ impl Modal {
             "app": app,
             "file": file,
             "tag": key,
-            "replaces": stands_tag,
+            "replaces": stands.as_ref().map(|stands| &stands.tag),
             "strategy": "rolling",
         });
         understood(self.client.call(&app, "deploy", request, reporter).await?)

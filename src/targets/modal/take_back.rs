@@ -3,6 +3,7 @@
 //! That it failed is kept before anything is changed. Whoever is cut short then leaves a version that
 //! has not passed, which the next apply tries out again.
 
+use super::earlier::Stands;
 use super::kept::{Deployed, Failed, Kept};
 use super::look::Version;
 use super::{Earlier, Modal, ModalError, RollbackError};
@@ -88,8 +89,7 @@ impl Modal {
             version: passed.version,
             key: passed.key,
             allowed,
-            stands: failed.version,
-            stands_tag: failed.key.to_string(),
+            stands: Some(Stands { version: failed.version, tag: failed.key.to_string() }),
             detail: String::new(),
         };
         let rolled = match self.make_newest(model, &earlier, program.as_deref(), reporter).await {
