@@ -1,6 +1,6 @@
 //! An apply that is killed, whatever it was just asking Modal for.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 use std::thread;
@@ -112,12 +112,15 @@ fn killed_again_and_again(wanted: &BTreeMap<String, Value>, stride: u32, actions
     let Some(remote) = Remote::new() else { return };
     let began = Instant::now();
     let (mut nth, mut killed) = (1, 0);
+    remote.modal.calls();
     while killed_at(&remote, nth, actions[killed % actions.len()]) == Ended::Killed {
         (nth, killed) = (nth + stride, killed + 1);
         assert!(killed < 200, "no apply comes to its end");
     }
-    println!("{actions:?}: {killed} applies killed in {:.0?}", began.elapsed());
-    assert!(nth > 30, "the last one was killed at call {nth}");
+    let calls = remote.modal.calls().into_iter().filter(|call| call["fault"].is_string());
+    let at: BTreeSet<String> = calls.map(|call| call["rpc"].as_str().unwrap().to_owned()).collect();
+    println!("{actions:?}: {killed} applies killed in {:.0?}, at {at:?}", began.elapsed());
+    assert!(nth > 20, "the last one was killed at call {nth}");
     assert_eq!(remote.hubbed.project.apply("--yes").ran(), [] as [&str; 0]);
     assert_eq!(world(&remote), *wanted);
     let began = Instant::now();

@@ -72,6 +72,9 @@ class Dispatcher:
             line["retry"] = retry
         if rpc not in self._handlers:
             line["unimplemented"] = True
+        rule = self._faults.rule(rpc, line.get("app", ""), task is None)
+        if rule is not None:
+            line["fault"] = rule["action"]
         # Long polls of containers say nothing and would drown what a test looks for.
         if rpc not in ("ContainerHeartbeat", "FunctionGetInputs"):
             self._state.journal(line)
@@ -79,7 +82,6 @@ class Dispatcher:
         if rpc not in self._handlers:
             print(f"modal double: {rpc} IS NOT IMPLEMENTED: {str(request)[:300]!r}", file=sys.stderr, flush=True)
             raise GRPCError(Status.UNIMPLEMENTED, f"the control plane double does not implement {rpc}")
-        rule = self._faults.rule(rpc, line.get("app", ""), task is None)
         await self._faults.before(rule, stream)
         result = self._handlers[rpc](request, call)
         if inspect.isasyncgen(result):
