@@ -181,3 +181,17 @@ fn an_app_that_somebody_stops_before_it_is_tried_out_is_deployed_again() {
     assert_eq!(project.apply("--yes").ran(), ["deploy:tiny", "gateway:tiny", "smoke:tiny"]);
     assert!(project.plan("").ids("run").is_empty());
 }
+
+#[test]
+fn weights_that_a_volume_has_no_room_for_are_no_weights() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    remote.modal.faults(&json!({"full_volumes": {"table-4c19d2-model-cache": 1 << 20}}));
+    project.run("apply --yes --only weights:acme/tiny").exits(1).says(&[
+        "goatbuild::modal::weights",
+        "the volume table-4c19d2-model-cache has no room",
+    ]);
+    remote.modal.faults(&json!({}));
+    assert_eq!(project.plan("").step("weights:acme/tiny")["action"], "run");
+    project.run("apply --yes --only weights:acme/tiny").exits(0);
+}

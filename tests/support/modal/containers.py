@@ -19,6 +19,7 @@ import grpclib.server
 import modal_proto
 from modal_proto import api_pb2
 
+from faults import Faults
 from images import environment_of_image
 from logs import Logs
 from state import State, random_id
@@ -88,8 +89,9 @@ def _window(function: api_pb2.Function) -> int:
 
 
 class Containers:
-    def __init__(self, state: State, logs: Logs, python: str, extra: dict[str, str]):
+    def __init__(self, state: State, faults: Faults, logs: Logs, python: str, extra: dict[str, str]):
         self._state = state
+        self._faults = faults
         self._logs = logs
         self._python = python
         self._extra = extra
@@ -179,6 +181,7 @@ class Containers:
         variables, workdir = self._environment(container)
         mounts = self._state.data["mounts"]
         volumes = self._state.data["volumes"]
+        full = self._faults.read().get("full_volumes", {})
         files = [file for mount in container.function.mount_ids for file in mounts[mount]["files"]]
         return {
             "parent": os.getpid(),
@@ -194,6 +197,7 @@ class Containers:
                     str(self._state.volume_dir(volumes[mount.volume_id]) / mount.sub_path),
                     mount.mount_path,
                     mount.read_only,
+                    full.get(volumes[mount.volume_id]["name"], 0),
                 ]
                 for mount in container.function.volume_mounts
             ],

@@ -107,7 +107,7 @@ async def _main(arguments: argparse.Namespace, parent: int) -> None:
     await transfer.start()
     logs = Logs(state)
     extra = dict(pair.split("=", 1) for pair in arguments.env)
-    containers = Containers(state, logs, os.path.abspath(arguments.python), extra)
+    containers = Containers(state, faults, logs, os.path.abspath(arguments.python), extra)
     web = Web(state)
     functions = Functions(state, faults, web)
     containers.functions = web.functions = functions

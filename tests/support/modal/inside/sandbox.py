@@ -123,9 +123,12 @@ def _furnish(spec: dict, root: str) -> None:
             os.unlink(root + path)
         shutil.copyfile(source, root + path)
         os.chmod(root + path, mode)
-    for source, path, read_only in spec["volumes"]:
+    for source, path, read_only, room in spec["volumes"]:
         os.makedirs(source, exist_ok=True)
         os.makedirs(root + path, exist_ok=True)
+        if room:
+            _mount("tmpfs", root + path, "tmpfs", options=f"size={room}")
+            continue
         _mount(source, root + path, flags=_BIND)
         if read_only:
             _mount("none", root + path, flags=_BIND | _REMOUNT | _RDONLY)
