@@ -187,10 +187,10 @@ fn weights_that_a_volume_has_no_room_for_are_no_weights() {
     let Some(remote) = Remote::new() else { return };
     let project = &remote.hubbed.project;
     remote.modal.faults(&json!({"full_volumes": {"table-4c19d2-model-cache": 1 << 20}}));
-    project.run("apply --yes --only weights:acme/tiny").exits(1).says(&[
-        "goatbuild::modal::weights",
-        "the volume table-4c19d2-model-cache has no room",
-    ]);
+    project
+        .run("apply --yes --only weights:acme/tiny")
+        .exits(1)
+        .says(&["goatbuild::modal::weights", "the volume table-4c19d2-model-cache has no room"]);
     remote.modal.faults(&json!({}));
     assert_eq!(project.plan("").step("weights:acme/tiny")["action"], "run");
     project.run("apply --yes --only weights:acme/tiny").exits(0);
