@@ -28,6 +28,13 @@ pub(crate) async fn check_targets(
     Ok(())
 }
 
+/// Whether what was asked for can include serving a model, which this machine must be able to do.
+pub(crate) fn serves(selection: &Selection) -> bool {
+    const BUILDS: [&str; 5] = ["base", "python", "wheels", "image", "weights"];
+    let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
+    selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
+}
+
 /// Fails when a model would be tried out that turns away whoever asks from here.
 pub(crate) fn check_keys(workspace: &Workspace, plan: &Plan) -> Result<(), NoKey> {
     let tries = |step: &&PlannedStep| {

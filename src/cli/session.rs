@@ -9,7 +9,7 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::settings::{is_locked, settings};
-use super::{Global, Selection, WishArgs};
+use super::{Global, Selection, WishArgs, reach};
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
@@ -197,7 +197,7 @@ pub(crate) async fn plan_within(
 ) -> Result<Planned, Report> {
     // What is wrong here needs no download to be found.
     workspace.check_sources()?;
-    if serves(selection) {
+    if reach::serves(selection) {
         workspace.check_platforms()?;
     }
     let refresh = !selection.wishes.no_refresh;
@@ -284,13 +284,6 @@ pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
             ui::note(&place);
         }
     }
-}
-
-/// Whether what was asked for can include serving a model, which this machine must be able to do.
-pub(crate) fn serves(selection: &Selection) -> bool {
-    const BUILDS: [&str; 5] = ["base", "python", "wheels", "image", "weights"];
-    let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
-    selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
 }
 
 /// A plan of everything as it is locked; changes and prints nothing.
