@@ -9,7 +9,7 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::settings::{is_locked, settings};
-use super::{Global, Selection, WishArgs, reach};
+use super::{Global, Selection, WishArgs, pushed, reach};
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
@@ -224,6 +224,9 @@ pub(crate) async fn plan_within(
     let wishes = wishes(&whole, workspace, &selection.wishes)?;
     let (graph, all) = select(workspace, whole, selection)?;
     let memory = remember(workspace)?;
+    if refresh {
+        pushed::look(workspace, &graph, &memory).await;
+    }
     let mut unwanted =
         if wishes.no_refresh { workspace.unwanted_by(&memory) } else { workspace.unwanted() };
     unwanted.retain(|it| all || it.absent && selection.models.contains(&it.model));

@@ -18,6 +18,7 @@ mod problem;
 mod project_file;
 mod read;
 mod reference;
+mod registry;
 mod schema;
 mod source;
 mod table;

@@ -166,6 +166,13 @@ impl Serving {
         }
     }
 
+    /// The reference that an image is taken by which was pushed.
+    fn image_from(&self, inputs: &Inputs) -> Option<String> {
+        let ImageInput::Pushed { .. } = &self.image else { return None };
+        let repository = self.workspace.pushed(&self.model.image.value);
+        Some(repository.at(self.image.identity(inputs)).to_string())
+    }
+
     pub(super) fn deployment(&self, inputs: &Inputs, warm_cache: Option<Key>) -> Deployment {
         let model = Arc::clone(&self.model);
         let engine = engine(model.engine.name);
@@ -181,6 +188,7 @@ impl Serving {
             spec: Arc::clone(&model),
             image: self.image.identity(inputs).to_owned(),
             image_name: model.image.value.to_string(),
+            image_from: self.image_from(inputs),
             gpu: model.hardware.is_some(),
             weights,
             served_name: model.serve.served_name.clone(),
@@ -253,6 +261,11 @@ impl Step for Deploy {
             .optional("serve.port", serve.port.as_ref().map(|port| port.value))
             .optional("target.local.runtime", self.runtime());
         self.serving.target().describe(&self.serving.model, &mut fingerprint);
+        if let ImageInput::Pushed { .. } = &self.serving.image {
+            // The same image from elsewhere is another program.
+            let modal = self.serving.workspace.modal();
+            modal.describe_registry(self.serving.model.image.value.as_str(), &mut fingerprint);
+        }
         fingerprint
     }
 

@@ -11,6 +11,7 @@ mod lease;
 mod logs;
 mod programs;
 mod protection;
+mod pushed;
 mod registry;
 mod rollback;
 mod runbook;

@@ -29,6 +29,10 @@ const DRIVER: &str = include_str!("driver.py");
 /// How long Modal may take to answer at all, in seconds: the client's own patience is a minute.
 const PATIENCE: u64 = 15;
 
+/// The version of Modal's image builder, where nothing says another: it adds what Modal itself needs
+/// to images out of registries. Left open it would be the workspace's, and another one anywhere.
+pub(super) const BUILDER: &str = "2025.06";
+
 /// How many of its last lines tell why the client failed.
 const LAST: usize = 15;
 
@@ -158,11 +162,7 @@ impl Client {
             .env("NO_COLOR", "1")
             .env("PYTHONUNBUFFERED", "1")
             .env_remove("MODAL_ENVIRONMENT")
-            .envs(
-                request["builder"]
-                    .as_str()
-                    .map(|it| ("MODAL_IMAGE_BUILDER_VERSION", it.to_owned())),
-            )
+            .env("MODAL_IMAGE_BUILDER_VERSION", request["builder"].as_str().unwrap_or(BUILDER))
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())

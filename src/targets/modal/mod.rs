@@ -140,17 +140,13 @@ impl Modal {
         &self.settings.environment
     }
 
-    /// Where images that goatbuild builds are pushed for Modal to take.
-    pub fn registry(&self) -> Option<&str> {
-        self.settings.registry.as_deref()
-    }
-
-    /// What is known of an image in the registry that Modal takes it from.
-    pub fn observe_push(&self) -> Observation {
-        Observation::Unobserved(Some(match &self.settings.registry {
-            Some(_) => "pushing for Modal is not in this version".to_owned(),
-            None => "`[target.modal] registry` does not say where to push to".to_owned(),
-        }))
+    /// Describes where an image of goatbuild's comes from, and what takes it from there.
+    pub fn describe_registry(&self, image: &str, fingerprint: &mut Fingerprint) {
+        let registry = self.settings.registry.as_deref().unwrap_or_default();
+        fingerprint
+            .field("target.modal.registry", format_args!("{registry}/{image}"))
+            .optional("target.modal.registry-secret", self.settings.registry_secret.as_ref())
+            .field("modal.image-builder", client::BUILDER);
     }
 
     fn world(&self) -> RwLockReadGuard<'_, Result<Seen, String>> {

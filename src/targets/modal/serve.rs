@@ -146,7 +146,7 @@ impl Modal {
         json!({
             "model": deployment.model,
             "tags": tags(&self.owner),
-            "image": {"id": deployment.image},
+            "image": self.image_of(deployment),
             "gpu": gpu(model),
             "cpu": null,
             "memory_mib": null,
@@ -160,6 +160,16 @@ impl Modal {
             "startup_timeout": deployment.startup_timeout.as_secs(),
             "volumes": [{"volume": weights.name, "at": weights.mount}],
         })
+    }
+
+    /// The image of a deployment, as the programs are told of it.
+    fn image_of(&self, deployment: &Deployment) -> Value {
+        match &deployment.image_from {
+            Some(reference) => {
+                json!({"registry": reference, "secret": self.settings.registry_secret})
+            }
+            None => json!({"id": deployment.image}),
+        }
     }
 
     /// Where a container sees a model's weights.

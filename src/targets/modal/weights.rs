@@ -57,7 +57,7 @@ impl Modal {
         task.reporter.expect(files.iter().map(|file| file.size).sum());
         task.reporter.message("Modal fetches them");
         let what = format!("weights:{}", snapshot.repository);
-        let request = json!({"file": file, "function": "fetch", "builder": "2025.06"});
+        let request = json!({"file": file, "function": "fetch"});
         let answer = self.client.call(&what, "run", request, &task.reporter).await?;
         match understood(answer)? {
             Answer::Ok(Placed { fetched, reused }) => {
