@@ -20,6 +20,7 @@ mod read;
 mod reference;
 mod registry;
 mod schema;
+mod serve;
 mod source;
 mod table;
 mod value;
@@ -35,6 +36,7 @@ pub use project_file::known_gpus;
 pub use read::*;
 pub use reference::*;
 pub use schema::Document;
+pub use serve::*;
 pub use source::*;
 
 #[cfg(test)]
