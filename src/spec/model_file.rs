@@ -61,7 +61,8 @@ pub(super) fn model(
         root.context.report(problem, &root.spot);
     }
     let fallback = name.as_ref().map_or("", ModelName::as_str);
-    let serve = serve(root.table("serve"), fallback, target, shared);
+    let place = (target, engine.as_ref().map(|engine| engine.name));
+    let serve = serve(root.table("serve"), fallback, place, shared);
     let gateway = gateway(root.table("gateway"), fallback, shared.alias_suffix());
     let file = Located { value: (), place: root.spot.place() };
     root.finish();

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use super::auth::{Auth, auth};
-use super::model::TargetKind;
+use super::context::Rank;
+use super::model::{EngineName, TargetKind};
 use super::model_file::word;
 use super::read::Shared;
 use super::source::Located;
@@ -31,6 +32,8 @@ pub struct Serve {
     pub replicas: Replicas,
     /// No compilation: a faster start, slower tokens.
     pub fast_boot: bool,
+    /// Replicas start from a snapshot of the GPU's memory. vLLM on Modal only.
+    pub snapshot: bool,
     /// Whether caches are warmed before a deploy.
     pub warmup: When,
     /// Whether a deployment is tried out.
@@ -66,7 +69,7 @@ pub enum When {
 pub(super) fn serve(
     mut table: Table<'_, '_>,
     name: &str,
-    target: TargetKind,
+    (target, engine): (TargetKind, Option<EngineName>),
     shared: &Shared<'_>,
 ) -> Option<Serve> {
     let port = table.integer("port", 1..65536);
@@ -91,6 +94,7 @@ pub(super) fn serve(
     let startup_timeout = duration("startup-timeout", 10 * 60);
     let replicas = replicas(&mut table);
     let fast_boot = table.boolean("fast-boot", false);
+    let snapshot = snapshot(&mut table, target, engine);
     let when = [("auto", When::Auto), ("never", When::Never)];
     let warmup = table.choice("warmup", &when);
     let smoke = table.choice("smoke", &when);
@@ -105,6 +109,7 @@ pub(super) fn serve(
         startup_timeout,
         replicas,
         fast_boot,
+        snapshot,
         warmup,
         smoke,
     })
@@ -137,4 +142,25 @@ fn replicas(table: &mut Table<'_, '_>) -> Replicas {
         table.bad("max-containers", &max.to_string(), "no fewer than `min-containers`", &spot);
     }
     Replicas { min, max, buffer, region, cloud }
+}
+
+/// Reads `snapshot`, which is for an engine that can sleep, at a target that can wake it.
+fn snapshot(table: &mut Table<'_, '_>, target: TargetKind, engine: Option<EngineName>) -> bool {
+    let written = table.every("snapshot").next();
+    let wanted = table.boolean("snapshot", false);
+    let expected = match (target, engine) {
+        // What engine it is couldn't be read, which is told already.
+        (TargetKind::Modal, Some(EngineName::Vllm) | None) => return wanted,
+        (TargetKind::Modal, Some(_)) => {
+            "only false: `name = \"vllm\"` in [engine] alone can be put to sleep"
+        }
+        (TargetKind::Local, _) => {
+            "only false for a model on this machine; snapshots are for `target = \"modal\"`"
+        }
+    };
+    // What the defaults say is for the models of which it can be said.
+    if let Some(found) = written.filter(|it| wanted && it.layer.rank != Rank::Defaults) {
+        table.bad("snapshot", "true", expected, &found.spot());
+    }
+    false
 }

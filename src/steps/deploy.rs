@@ -19,6 +19,9 @@ use crate::workspace::SharedWorkspace;
 /// Raise when the same settings come to mean another deployment.
 const VERSION: u32 = 2;
 
+/// What people should know of a deployment that starts from a snapshot.
+const SNAPSHOT: &str = "starts from a snapshot of the GPU's memory: alpha at Modal";
+
 /// What deploying and warming up a model share.
 #[derive(Clone)]
 pub(super) struct Serving {
@@ -109,7 +112,10 @@ impl Serving {
         for (name, value) in &self.model.env {
             fingerprint.field(format_args!("env.{name}"), value);
         }
-        fingerprint.field("serve.fast-boot", self.model.serve.fast_boot);
+        fingerprint
+            .field("serve.fast-boot", self.model.serve.fast_boot)
+            // The engine is another one then, warmed up or not.
+            .optional("serve.snapshot", self.model.serve.snapshot.then_some(true));
         if let Some(hardware) = &self.model.hardware {
             fingerprint
                 .field("hardware.gpu", &hardware.gpu)
@@ -217,11 +223,9 @@ impl Deploy {
             edge: Edge::Order,
             blobs: false,
         }));
-        Self {
-            head: serving.head(targets::deploy_id(serving.model.name.as_str()), inputs),
-            warms: warmup.is_some(),
-            serving,
-        }
+        let head = serving.head(targets::deploy_id(serving.model.name.as_str()), inputs);
+        let note = serving.model.serve.snapshot.then_some(SNAPSHOT);
+        Self { head: Head { note, ..head }, warms: warmup.is_some(), serving }
     }
 }
 

@@ -15,6 +15,7 @@ mod pushed;
 mod registry;
 mod rollback;
 mod runbook;
+mod snapshot;
 
 #[path = "../support/mod.rs"]
 mod support;

@@ -39,14 +39,14 @@ const MODELS: [(&str, &str, &str); 6] = [
 const DRAFTS: [&str; 2] =
     ["RedHatAI/gpt-oss-20b-speculator.eagle3", "nvidia/gpt-oss-120b-Eagle3-v2"];
 
-struct Shipped {
-    clone: TempDir,
-    modal: ModalDouble,
+pub(super) struct Shipped {
+    pub(super) clone: TempDir,
+    pub(super) modal: ModalDouble,
     hub: HubDouble,
 }
 
 impl Shipped {
-    fn new() -> Option<Self> {
+    pub(super) fn new() -> Option<Self> {
         let modal = ModalDouble::start()?;
         modal.proxy_tokens(&json!({PROXY_KEY: PROXY_SECRET}));
         let hub = HubDouble::start();
@@ -81,7 +81,7 @@ impl Shipped {
         Some(shipped)
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
             .current_dir(self.clone.path())
@@ -105,7 +105,7 @@ impl Shipped {
     }
 
     #[track_caller]
-    fn run(&self, arguments: &str) -> String {
+    pub(super) fn run(&self, arguments: &str) -> String {
         let output = self
             .command(env!("CARGO_BIN_EXE_goatbuild"))
             .args(arguments.split_whitespace())
@@ -115,7 +115,7 @@ impl Shipped {
         String::from_utf8(output.stdout).unwrap()
     }
 
-    fn client(&self, arguments: &[&str]) {
+    pub(super) fn client(&self, arguments: &[&str]) {
         let mut command = self.command(self.modal.python.to_str().unwrap());
         let output = command.args(["-m", "modal"]).args(arguments).output().unwrap();
         assert!(output.status.success(), "{output:?}");
@@ -139,7 +139,7 @@ impl Shipped {
         assert_eq!(again["summary"], plan["summary"], "they change nothing");
     }
 
-    fn applied(&self, arguments: &str) -> Value {
+    pub(super) fn applied(&self, arguments: &str) -> Value {
         let events = self.run(&format!("apply --json --yes {arguments}"));
         serde_json::from_str(events.lines().last().unwrap()).unwrap()
     }

@@ -41,6 +41,13 @@ impl Address {
         if label.len() > LONGEST { Self::TooLong(label) } else { Self::Label(label) }
     }
 
+    /// What the function that serves an app is called in addresses, where it goes by another name: none
+    /// when Modal would not take that.
+    pub(super) fn name_of(app: &str) -> Option<String> {
+        let name = normal(&format!("{app}-{FUNCTION}"));
+        (name.len() <= LONGEST).then_some(name)
+    }
+
     /// The base URL of the engine's API.
     pub(super) fn url(&self) -> Option<String> {
         match self {

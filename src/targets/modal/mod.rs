@@ -17,6 +17,7 @@ mod look;
 mod protection;
 mod rollback;
 mod serve;
+mod snapshot;
 mod weights;
 
 use std::collections::BTreeMap;

@@ -20,7 +20,7 @@ use crate::targets::Deployment;
 const PORT: u16 = 8000;
 
 /// Where they listen when something else asks for a key at that port.
-const GUARDED_PORT: u16 = 8001;
+pub(super) const GUARDED_PORT: u16 = 8001;
 
 /// Where a container sees the volumes that have warmed caches.
 const WARMED: &str = "/root/.cache/goatbuild";
@@ -207,6 +207,9 @@ impl Modal {
                 json!((deployment.command)(&deployment.served_name, "127.0.0.1", GUARDED_PORT));
             data["engine_port"] = GUARDED_PORT.into();
             data["api_key"] = data["secrets"][0].clone();
+        }
+        if serve.snapshot {
+            self.add_snapshot(deployment, &mut data);
         }
         data["min_containers"] = json!(serve.replicas.min);
         data["max_containers"] = json!(serve.replicas.max);
