@@ -96,7 +96,7 @@ pub(crate) async fn run(
         if mode != Mode::Json {
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
-        refuse(&workspace, &planned.plan).await?;
+        refuse(&workspace, &planned.plan, &selection).await?;
         if session::settle_open(&workspace, &settled, &selection, &planned.plan).await? {
             continue;
         }
@@ -179,9 +179,16 @@ fn write_trace(trace: &ui::Trace) -> Result<(), Report> {
 }
 
 /// Refuses a plan that could not be carried out to its end, before any of it is.
-async fn refuse(workspace: &Workspace, plan: &Plan) -> Result<(), Report> {
+async fn refuse(workspace: &Workspace, plan: &Plan, selection: &Selection) -> Result<(), Report> {
+    if plan.is_empty() {
+        // Nothing to do is no news, unless nobody knows that.
+        for warning in reach::unseen_absent(workspace, selection) {
+            ui::note(&format!("{}: {}: {}", warning.model, warning.message, warning.help));
+        }
+    }
     plan::refuse_conflicts(workspace, plan)?;
     plan::refuse_unobserved(plan)?;
+    reach::check_weights(workspace, plan)?;
     reach::check_keys(workspace, plan)?;
     pushed::check(workspace, plan).await
 }

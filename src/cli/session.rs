@@ -234,6 +234,9 @@ pub(crate) async fn plan_within(
     plan.models = planned_models(workspace, &plan);
     let planned = |model: &String| plan.steps.iter().any(|step| step.models.contains(model));
     plan.warnings = warnings.into_iter().filter(|warning| planned(&warning.model)).collect();
+    if refresh {
+        plan.warnings.extend(reach::unseen_absent(workspace, selection));
+    }
     Ok(Planned { graph, wishes, plan })
 }
 

@@ -16,6 +16,8 @@ mod registry;
 mod rollback;
 mod runbook;
 mod snapshot;
+mod warmup;
+mod weights;
 
 #[path = "../support/mod.rs"]
 mod support;

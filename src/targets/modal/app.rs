@@ -88,10 +88,12 @@ impl Program {
                 "from typing import Any",
             ],
             Self::Weights => &[
+                "contextlib",
                 "errno",
                 "hashlib",
                 "json",
                 "tempfile",
+                "threading",
                 "time",
                 "from concurrent.futures import ThreadPoolExecutor",
                 "from pathlib import Path",

@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdout, Command};
@@ -32,6 +33,9 @@ const PATIENCE: u64 = 15;
 /// The version of Modal's image builder, where nothing says another: it adds what Modal itself needs
 /// to images out of registries. Left open it would be the workspace's, and another one anywhere.
 pub(super) const BUILDER: &str = "2025.06";
+
+/// What the lines of programs begin with that say how far they are.
+const PROGRESS: &str = "goatbuild-progress ";
 
 /// How many of its last lines tell why the client failed.
 const LAST: usize = 15;
@@ -239,14 +243,29 @@ async fn read_answer(output: Option<ChildStdout>) -> std::io::Result<String> {
     Ok(answer)
 }
 
+/// How far a program at Modal says that it is.
+#[derive(Deserialize)]
+struct Progress {
+    /// Bytes, of all that it is to bring.
+    done: u64,
+}
+
 /// Tells what a process says as it says it; gives its last lines.
 async fn tell(said: Option<ChildStderr>, reporter: &Reporter) -> Vec<String> {
     let mut last = std::collections::VecDeque::new();
+    let mut done = 0;
     if let Some(said) = said {
         let mut lines = BufReader::new(said).lines();
         while let Ok(Some(line)) = lines.next_line().await {
             let line = line.trim_end().to_owned();
             if line.is_empty() {
+                continue;
+            }
+            if let Some(told) = line.strip_prefix(PROGRESS) {
+                let told = serde_json::from_str::<Progress>(told).map_or(0, |told| told.done);
+                // What broke off and comes again is counted once. Who wants it to stop is heard elsewhere.
+                let _ = reporter.advance(told.saturating_sub(done));
+                done = told.max(done);
                 continue;
             }
             reporter.log(line.clone());

@@ -289,9 +289,11 @@ def take_lease(request):
     dictionary = leases(request)
     if request["instead"] is not None:
         end_lease({**request, "id": request["instead"]})
-    if dictionary.put("lease", request["holder"], skip_if_exists=True):
-        return None
-    return dictionary.get("lease")
+    while not dictionary.put("lease", request["holder"], skip_if_exists=True):
+        # Whoever had it may have given it back between the two questions.
+        if (holder := dictionary.get("lease")) is not None:
+            return holder
+    return None
 
 
 def beat(request):

@@ -120,9 +120,7 @@ impl Modal {
 
     /// The name of an app that runs for as long as it has something to do.
     fn helper(&self, what: &str) -> String {
-        let name = format!("goatbuild-{}-{what}", self.owner);
-        let letter = |it: char| if it.is_ascii_alphanumeric() || it == '.' { it } else { '-' };
-        name.chars().map(letter).take(64).collect()
+        address::helper(&self.owner, what)
     }
 
     fn volume(&self, name: &str) -> &Volume {
@@ -302,9 +300,6 @@ impl Target for Modal {
     }
 
     async fn look(&self) -> Result<(), StepError> {
-        if self.models.is_empty() && !self.credentials.are_there() {
-            return Ok(());
-        }
         let seen = if self.credentials.are_there() {
             match self.ask().await {
                 Ok((seen, kept)) => {

@@ -54,8 +54,9 @@ impl Modal {
         let about = format!("Puts {} into a volume on Modal.", snapshot.repository);
         let directory = self.programs.join("weights").join(name);
         let file = Program::Weights.write(&directory, &about, &data)?;
-        task.reporter.expect(files.iter().map(|file| file.size).sum());
+        // What is expected belongs to the message before it.
         task.reporter.message("Modal fetches them");
+        task.reporter.expect(files.iter().map(|file| file.size).sum());
         let what = format!("weights:{}", snapshot.repository);
         let request = json!({"file": file, "function": "fetch"});
         let answer = self.client.call(&what, "run", request, &task.reporter).await?;
