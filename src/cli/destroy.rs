@@ -121,9 +121,9 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
 async fn lease(
     workspace: &Workspace,
     global: &Global,
-    model: &str,
+    name: &str,
 ) -> Result<Option<Lease>, Report> {
-    let Some(modal) = workspace.modal_of(model).filter(|modal| !modal.is_unseen()) else {
+    let Some(modal) = workspace.modal_of(name).filter(|modal| !modal.is_unseen()) else {
         return Ok(None);
     };
     let (lease, waited) = apply::lease(modal, global, "destroy").await?;
