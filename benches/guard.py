@@ -99,7 +99,7 @@ def main():
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5
     with tempfile.TemporaryDirectory() as directory:
         guard = Path(directory) / "serve.py"
-        model = f"MODEL = {{'port': {GUARD}, 'engine_port': {ENGINE}}}\n"
+        model = f"MODEL = {{'port': {GUARD}, 'engine_port': {ENGINE}, 'api_key': {{}}}}\n"
         guard.write_text(IMPORTS + model + PART.read_text())
         children = [subprocess.Popen([sys.executable, __file__, "engine"])]
         try:

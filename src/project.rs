@@ -106,6 +106,9 @@ pub fn flag_errors(model: &Model, problems: Vec<engines::FlagProblem>) -> Vec<Sp
 
 /// Where a flag, or a field in a flag's table, is written.
 fn place_of(model: &Model, path: &str) -> Option<Place> {
+    if let Some(field) = path.strip_prefix("serve.") {
+        return Place::of_field(model.source_file(), &["serve", field]);
+    }
     let mut parts = path.split('.');
     let mut flag = model.engine.flags.get(parts.next()?);
     if flag.is_none() {

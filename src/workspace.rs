@@ -2,6 +2,7 @@
 
 mod engine;
 mod files;
+mod pushed;
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::PathBuf;
@@ -112,6 +113,7 @@ pub struct Workspace {
     lock: RwLock<LockFile>,
     parts: RwLock<BTreeMap<ImageName, LockedParts>>,
     manifests: RwLock<HashMap<String, Manifest>>,
+    seen_pushed: RwLock<pushed::Seen>,
 }
 
 impl std::fmt::Debug for Workspace {
@@ -174,6 +176,7 @@ impl Workspace {
             lock: RwLock::new(lock),
             parts: RwLock::default(),
             manifests: RwLock::default(),
+            seen_pushed: RwLock::default(),
         })
     }
 

@@ -10,14 +10,14 @@ use miette::Report;
 
 use super::session::Planned;
 use super::{
-    Exit, Global, Selection, WishArgs, completions, consent, image_built, out_file, plan, reach,
-    saved, session, settings,
+    Exit, Global, Selection, WishArgs, completions, consent, image_built, out_file, plan, pushed,
+    reach, saved, session, settings,
 };
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
 use crate::lock::Built;
 use crate::locking::Renew;
-use crate::plan::Action;
+use crate::plan::{Action, Plan};
 use crate::python::PythonError;
 use crate::spec::{Model, ModelName, TargetKind};
 use crate::step::StepId;
@@ -97,9 +97,7 @@ pub(crate) async fn run(
         if mode != Mode::Json {
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
-        plan::refuse_conflicts(&workspace, &planned.plan)?;
-        plan::refuse_unobserved(&planned.plan)?;
-        reach::check_keys(&workspace, &planned.plan)?;
+        refuse(&workspace, &planned.plan, &selection).await?;
         if session::settle_open(&workspace, &settled, &selection, &planned.plan).await? {
             continue;
         }
@@ -191,6 +189,21 @@ fn write_trace(trace: &ui::Trace) -> Result<(), Report> {
     trace.write()?;
     ui::note(&format!("{} opens in https://ui.perfetto.dev", trace.path().display()));
     Ok(())
+}
+
+/// Refuses a plan that could not be carried out to its end, before any of it is.
+async fn refuse(workspace: &Workspace, plan: &Plan, selection: &Selection) -> Result<(), Report> {
+    if plan.is_empty() {
+        // Nothing to do is no news, unless nobody knows that.
+        for warning in reach::unseen_absent(workspace, selection) {
+            ui::note(&format!("{}: {}: {}", warning.model, warning.message, warning.help));
+        }
+    }
+    plan::refuse_conflicts(workspace, plan)?;
+    plan::refuse_unobserved(plan)?;
+    reach::check_weights(workspace, plan)?;
+    reach::check_keys(workspace, plan)?;
+    pushed::check(workspace, plan).await
 }
 
 /// Takes the lease when anything at Modal is going to change; says whether that took waiting.

@@ -5,12 +5,12 @@ use clap_complete::engine::ArgValueCandidates;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, completions, consent, session};
+use super::{Exit, Global, apply, completions, consent, session};
 use crate::gateway::gateway_id;
 use crate::spec::{Model, TargetKind};
 use crate::step::{Observation, StepId};
 use crate::targets::deploy_id;
-use crate::targets::modal::Belongings;
+use crate::targets::modal::{Belongings, Lease};
 use crate::ui;
 use crate::workspace::{SharedWorkspace, Workspace};
 
@@ -102,6 +102,42 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
         ui::note("nothing was changed");
         return Ok(Exit::Done);
     }
+    let lease = lease(&workspace, global, model).await?;
+    let removed = remove(&workspace, model).await;
+    let discarded = match (&removed, &volumes) {
+        (Ok(()), Some(belongings)) => discard(&workspace, model, belongings).await,
+        _ => Ok(()),
+    };
+    let freed = match lease {
+        Some(lease) => lease.end().await,
+        None => Ok(()),
+    };
+    removed?;
+    discarded?;
+    freed?;
+    if volumes.is_none() && (!live.is_empty() || left.is_some()) {
+        ui::note(&format!("{model}: stopped; image and weights are kept"));
+    }
+    Ok(Exit::Done)
+}
+
+/// Takes the lease where something of the model is at Modal; whoever had it may have changed that.
+async fn lease(
+    workspace: &Workspace,
+    global: &Global,
+    name: &str,
+) -> Result<Option<Lease>, Report> {
+    let Some(modal) = workspace.modal_of(name).filter(|modal| !modal.is_unseen()) else {
+        return Ok(None);
+    };
+    let (lease, waited) = apply::lease(modal, global, "destroy").await?;
+    if waited {
+        workspace.look().await?;
+    }
+    Ok(Some(lease))
+}
+
+async fn remove(workspace: &Workspace, model: &str) -> Result<(), Report> {
     if let Some(gateway) = &workspace.gateway {
         if gateway.remove(model)? {
             ui::note(&format!("{model}: entry removed from {}", gateway.name()));
@@ -117,12 +153,7 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
     for step in [gateway_id(model), deploy_id(model), smoke] {
         workspace.store.forget(&step)?;
     }
-    if let Some(belongings) = volumes {
-        discard(&workspace, model, &belongings).await?;
-    } else if !live.is_empty() || left.is_some() {
-        ui::note(&format!("{model}: stopped; image and weights are kept"));
-    }
-    Ok(Exit::Done)
+    Ok(())
 }
 
 /// What the model has in volumes on Modal, beside what the project's others have there.

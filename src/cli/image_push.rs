@@ -5,7 +5,6 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::{Exit, Global, image_built, session};
-use crate::oci::registry::{Destination, Origin, push as send};
 use crate::spec::{ImageReference, NotAReference};
 use crate::ui;
 use crate::workspace::Workspace;
@@ -58,16 +57,9 @@ pub(crate) async fn push(global: &Global, arguments: &PushArgs) -> Result<Exit, 
     let found = image_built::find(global, &workspace, readable, name).await?;
     let (layout, image) = found.complete(global, name)?;
     let reference = destination(&workspace, arguments)?;
-    let mount = workspace.origin(&workspace.project.images[name.as_str()]).and_then(|base| {
-        let Origin::Registry(base) = base else { return None };
-        let is_near = base.registry == reference.registry;
-        (is_near && base.repository != reference.repository).then_some(base.repository)
-    });
     let (reporter, finish) = ui::transferring();
     reporter.message(format!("pushing {name} to {reference}"));
-    let to = Destination { reference: &reference, mount: mount.as_deref() };
-    let settings = workspace.registries();
-    let pushed = send(&workspace.fetcher, &settings, &layout, &image, to, &reporter).await;
+    let pushed = workspace.push(name, &layout, &image, &reference, &reporter).await;
     finish();
     let pushed = pushed?;
     let (sent, there) = (ui::bytes(pushed.sent), ui::bytes(pushed.there));

@@ -18,6 +18,7 @@ mod inspect;
 mod lock;
 mod out_file;
 mod plan;
+mod pushed;
 mod reach;
 mod render;
 mod rollback;

@@ -6,11 +6,12 @@ use clap::{Args, ValueEnum};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, Selection, out_file, saved, session};
+use super::{Exit, Global, Selection, out_file, reach, saved, session};
 use crate::locking::Renew;
 use crate::plan::saved::SavedPlan;
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::spec::EnvironmentName;
+use crate::targets::deploy_id;
 use crate::ui;
 use crate::workspace::Workspace;
 
@@ -104,16 +105,15 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
         _ => ui::print_plan(plan, arguments.verbose),
     }
     if arguments.require_observed {
-        let steps: Vec<String> = plan
-            .steps
-            .iter()
-            .filter(|step| !step.observed)
-            .map(|step| step.id.to_string())
-            .collect();
+        let unobserved = plan.steps.iter().filter(|step| !step.observed);
+        let mut steps: Vec<String> = unobserved.map(|step| step.id.to_string()).collect();
+        let absent = reach::unseen_absent(&workspace, &arguments.selection);
+        steps.extend(absent.iter().map(|it| deploy_id(&it.model).to_string()));
         if !steps.is_empty() {
             let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
             let reason = reasons.find(|reason| reason.kind == ReasonKind::Unobserved);
-            let help = match reason.and_then(|reason| reason.field.as_deref()) {
+            let why = reason.and_then(|reason| reason.field.as_deref());
+            let help = match why.or(absent.first().map(|it| it.help.as_str())) {
                 Some(why) => format!("{why}; or plan without --require-observed"),
                 None => "plan without --no-refresh, or without --require-observed".to_owned(),
             };

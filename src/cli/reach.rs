@@ -7,9 +7,10 @@ use miette::Report;
 
 use super::Selection;
 use crate::openai::{Credentials, NoKey};
-use crate::plan::{Action, Plan, PlannedStep};
+use crate::plan::{Action, Plan, PlannedStep, Warning};
 use crate::spec::{Builder, Model, ModelSource, Rollout, TargetKind};
 use crate::step::StepId;
+use crate::targets::modal::{Modal, ModalError};
 use crate::workspace::Workspace;
 
 /// Fails when a target that the apply needs can't be used from here.
@@ -28,6 +29,13 @@ pub(crate) async fn check_targets(
     Ok(())
 }
 
+/// Whether what was asked for can include serving a model, which this machine must be able to do.
+pub(crate) fn serves(selection: &Selection) -> bool {
+    const BUILDS: [&str; 5] = ["base", "python", "wheels", "image", "weights"];
+    let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
+    selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
+}
+
 /// Fails when a model would be tried out that turns away whoever asks from here.
 pub(crate) fn check_keys(workspace: &Workspace, plan: &Plan) -> Result<(), NoKey> {
     let runs = |step: &&PlannedStep| matches!(step.action, Action::Run | Action::Pending);
@@ -44,6 +52,40 @@ pub(crate) fn check_keys(workspace: &Workspace, plan: &Plan) -> Result<(), NoKey
         }
     }
     Ok(())
+}
+
+/// Fails when weights would be brought to Modal that can't be.
+pub(crate) fn check_weights(workspace: &Workspace, plan: &Plan) -> Result<(), ModalError> {
+    let brings = |step: &&PlannedStep| {
+        step.kind == "weights" && matches!(step.action, Action::Run | Action::Pending)
+    };
+    let models = plan.steps.iter().filter(brings).flat_map(|step| &step.models);
+    let models = models.filter_map(|name| workspace.project.models.get(name.as_str()));
+    for model in models.filter(|model| model.target == TargetKind::Modal) {
+        for source in model.sources() {
+            if let ModelSource::Path(path) = source {
+                return Err(ModalError::Path { path: path.into() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// The models that specs keep away from Modal, where nobody could look whether they are: no step of
+/// theirs would tell.
+pub(crate) fn unseen_absent(workspace: &Workspace, selection: &Selection) -> Vec<Warning> {
+    let Some(why) = workspace.modal_if_there().and_then(Modal::unseen) else { return Vec::new() };
+    let all = selection.models.is_empty() && selection.wishes.only.is_empty();
+    let absent = workspace.project.absent.values();
+    let here = absent.filter(|model| model.target == TargetKind::Modal);
+    let asked =
+        here.filter(|model| all || selection.models.iter().any(|it| it == model.name.as_str()));
+    let warning = |model: &std::sync::Arc<Model>| Warning {
+        model: model.name.to_string(),
+        message: "its spec says absent, and nobody looked whether it is deployed".to_owned(),
+        help: why.clone(),
+    };
+    asked.map(warning).collect()
 }
 
 /// What is to be done at a target: a model to serve, or a step that was named.

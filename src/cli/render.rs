@@ -7,10 +7,11 @@ use clap_complete::engine::ArgValueCandidates;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, completions, session};
+use super::{Exit, Global, completions, pushed, session};
 use crate::event::Reporter;
 use crate::locking::{self, LockOptions, Scope};
 use crate::spec::TargetKind;
+use crate::step::StepId;
 use crate::steps;
 use crate::ui;
 use crate::workspace;
@@ -70,7 +71,10 @@ pub(crate) async fn run(global: &Global, arguments: &RenderArgs) -> Result<Exit,
     if !anywhere {
         workspace.look().await?;
     }
-    let programs = steps::programs(&workspace, model, anywhere, &Reporter::silent())?;
+    let images = steps::images(&workspace)?;
+    let (_, plan) = pushed::foreseen(&images, &session::remember(&workspace)?);
+    let made = |id: &StepId| plan.get(id).map(|step| step.facts.clone());
+    let programs = steps::programs(&workspace, model, anywhere, &made, &Reporter::silent())?;
     match &arguments.out {
         None => {
             let texts: Vec<&str> = programs.iter().map(|(_, text)| text.as_str()).collect();

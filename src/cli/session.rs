@@ -9,7 +9,7 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::settings::{is_locked, settings};
-use super::{Global, Selection, WishArgs};
+use super::{Global, Selection, WishArgs, pushed, reach};
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
@@ -197,7 +197,7 @@ pub(crate) async fn plan_within(
 ) -> Result<Planned, Report> {
     // What is wrong here needs no download to be found.
     workspace.check_sources()?;
-    if serves(selection) {
+    if reach::serves(selection) {
         workspace.check_platforms()?;
     }
     let refresh = !selection.wishes.no_refresh;
@@ -224,6 +224,9 @@ pub(crate) async fn plan_within(
     let wishes = wishes(&whole, workspace, &selection.wishes)?;
     let (graph, all) = select(workspace, whole, selection)?;
     let memory = remember(workspace)?;
+    if refresh {
+        pushed::look(workspace, &graph, &memory).await;
+    }
     let mut unwanted =
         if wishes.no_refresh { workspace.unwanted_by(&memory) } else { workspace.unwanted() };
     unwanted.retain(|it| all || it.absent && selection.models.contains(&it.model));
@@ -231,6 +234,9 @@ pub(crate) async fn plan_within(
     plan.models = planned_models(workspace, &plan);
     let planned = |model: &String| plan.steps.iter().any(|step| step.models.contains(model));
     plan.warnings = warnings.into_iter().filter(|warning| planned(&warning.model)).collect();
+    if refresh {
+        plan.warnings.extend(reach::unseen_absent(workspace, selection));
+    }
     Ok(Planned { graph, wishes, plan })
 }
 
@@ -284,13 +290,6 @@ pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
             ui::note(&place);
         }
     }
-}
-
-/// Whether what was asked for can include serving a model, which this machine must be able to do.
-pub(crate) fn serves(selection: &Selection) -> bool {
-    const BUILDS: [&str; 5] = ["base", "python", "wheels", "image", "weights"];
-    let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
-    selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
 }
 
 /// A plan of everything as it is locked; changes and prints nothing.

@@ -127,6 +127,11 @@ pub trait Engine: Send + Sync {
         None
     }
 
+    /// Variables without which a snapshot of it can't be taken.
+    fn snapshot_environment(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
     /// Whether `GET /v1/models` lists the name that requests use.
     fn lists_served_name(&self) -> bool;
 }

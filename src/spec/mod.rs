@@ -19,8 +19,10 @@ mod problem;
 mod project_file;
 mod read;
 mod reference;
+mod registry;
 mod rollout;
 mod schema;
+mod serve;
 mod source;
 mod table;
 mod unique;
@@ -39,6 +41,7 @@ pub use read::*;
 pub use reference::*;
 pub use rollout::*;
 pub use schema::Document;
+pub use serve::*;
 pub use source::*;
 
 #[cfg(test)]

@@ -4,14 +4,13 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::time::Duration;
 
-use super::auth::{Auth, ProxyToken};
+use super::auth::ProxyToken;
 use super::engine::Engine;
 use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
 use super::patterns::FilePatterns;
 use super::reference::{ImageReference, LayoutReference};
-use super::rollout::Rollout;
+use super::serve::Serve;
 use super::source::{Located, SourceFile};
 use crate::platform::{Architecture, MajorMinor};
 
@@ -292,60 +291,6 @@ pub struct Hardware {
     pub gpu: String,
     /// How many of them: 1 to 8.
     pub count: u32,
-}
-
-/// `[serve]`: how a model is served.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Serve {
-    /// The port on this machine, if it is to be a certain one. Local target only.
-    pub port: Option<Located<u16>>,
-    /// What requests call the model; its name when not given.
-    pub served_name: String,
-    /// Who may ask it.
-    pub auth: Auth,
-    /// How many requests one replica takes at once; at least 1.
-    pub max_inputs: u32,
-    /// How long an idle replica stays.
-    pub scaledown_window: Duration,
-    /// How long a request may take.
-    pub timeout: Duration,
-    /// How long a start may take.
-    pub startup_timeout: Duration,
-    /// How many replicas, and where. Modal only.
-    pub replicas: Replicas,
-    /// No compilation: a faster start, slower tokens.
-    pub fast_boot: bool,
-    /// Whether caches are warmed before a deploy.
-    pub warmup: When,
-    /// Whether a deployment is tried out.
-    pub smoke: When,
-    /// How it takes the place of what stands.
-    pub rollout: Rollout,
-}
-
-/// How many replicas of a model there are, and where; what isn't said is the target's own choice.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Replicas {
-    /// As many stay up though nobody asks anything.
-    pub min: Option<u32>,
-    /// More are never up.
-    pub max: Option<u32>,
-    /// As many more than are busy are kept up while there are requests.
-    pub buffer: Option<u32>,
-    /// The region, such as `us-east`.
-    pub region: Option<String>,
-    /// The provider, such as `aws`.
-    pub cloud: Option<String>,
-}
-
-/// Whether an optional step takes place.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum When {
-    /// When it is of use.
-    #[default]
-    Auto,
-    /// Never.
-    Never,
 }
 
 /// `[gateway]` of a model.

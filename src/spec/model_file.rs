@@ -1,23 +1,19 @@
 //! Reads a model's spec.
 
-use std::time::Duration;
-
-use super::auth::auth;
 use super::context::{Spot, Text};
 use super::engine::{EngineName, engine};
 use super::model::{
-    Draft, GatewayEntry, Hardware, HubSource, Model, ModelSource, Replicas, Serve, State,
-    TargetKind, When, is_commit,
+    Draft, GatewayEntry, Hardware, HubSource, Model, ModelSource, State, TargetKind, is_commit,
 };
 use super::name::{ImageName, ModelName};
 use super::path::inside;
 use super::patterns::FilePatterns;
 use super::problem::{Problem, nearest};
 use super::read::Shared;
-use super::rollout::rollout;
+use super::serve::serve;
 use super::source::Located;
 use super::table::Table;
-use super::value::{duration_text, quoted};
+use super::value::quoted;
 
 /// What an environment variable's name looks like.
 pub(super) const VARIABLE: &str = "letters, digits and `_`, not starting with a digit";
@@ -63,7 +59,8 @@ pub(super) fn model(
         root.context.report(problem, &root.spot);
     }
     let fallback = name.as_ref().map_or("", ModelName::as_str);
-    let serve = serve(root.table("serve"), fallback, target, shared);
+    let place = (target, engine.as_ref().map(|engine| engine.name));
+    let serve = serve(root.table("serve"), fallback, place, shared);
     let gateway = gateway(root.table("gateway"), fallback, shared.alias_suffix());
     let file = Located { value: (), place: root.spot.place() };
     root.finish();
@@ -292,86 +289,12 @@ fn hardware(mut table: Table<'_, '_>, shared: &Shared<'_>) -> Option<Hardware> {
     Some(Hardware { gpu: gpu?.value.to_owned(), count })
 }
 
-fn serve(
-    mut table: Table<'_, '_>,
-    name: &str,
-    target: TargetKind,
-    shared: &Shared<'_>,
-) -> Option<Serve> {
-    let port = table.integer("port", 1..65536);
-    let port = port.and_then(|(port, spot)| {
-        Some(Located { value: u16::try_from(port).ok()?, place: spot.place() })
-    });
-    let served_name = word(&mut table, "served-name", name);
-    let auth = auth(&mut table, target, shared);
-    let max_inputs = table.integer("max-inputs", 1..100_001);
-    if !table.has("max-inputs") {
-        table.built_in("max-inputs", || "32".to_owned());
-    }
-    let mut duration = |key, seconds| {
-        let default = Duration::from_secs(seconds);
-        if !table.has(key) {
-            table.built_in(key, || duration_text(default));
-        }
-        table.duration(key).unwrap_or(default)
-    };
-    let scaledown_window = duration("scaledown-window", 5 * 60);
-    let timeout = duration("timeout", 60 * 60);
-    let startup_timeout = duration("startup-timeout", 10 * 60);
-    let replicas = replicas(&mut table);
-    let fast_boot = table.boolean("fast-boot", false);
-    let when = [("auto", When::Auto), ("never", When::Never)];
-    let warmup = table.choice("warmup", &when);
-    let smoke = table.choice("smoke", &when);
-    let rollout = rollout(&mut table, target, smoke);
-    table.finish();
-    Some(Serve {
-        port,
-        served_name: served_name?.value,
-        auth,
-        max_inputs: max_inputs.and_then(|(number, _)| u32::try_from(number).ok()).unwrap_or(32),
-        scaledown_window,
-        timeout,
-        startup_timeout,
-        replicas,
-        fast_boot,
-        warmup,
-        smoke,
-        rollout,
-    })
-}
-
-fn replicas(table: &mut Table<'_, '_>) -> Replicas {
-    /// More than Modal gives anybody.
-    const MOST: i64 = 1001;
-    let mut count = |key, least| {
-        let (count, _) = table.integer(key, least..MOST)?;
-        u32::try_from(count).ok()
-    };
-    let (min, max, buffer) =
-        (count("min-containers", 0), count("max-containers", 1), count("buffer-containers", 0));
-    let mut text = |key| {
-        let text = table.string(key)?;
-        if text.value.is_empty()
-            || !text.value.bytes().all(|it| it.is_ascii_alphanumeric() || it == b'-')
-        {
-            table.bad(key, &quoted(text.value), "letters, digits and -", &text.spot);
-            return None;
-        }
-        Some(text.value.to_owned())
-    };
-    let (region, cloud) = (text("region"), text("cloud"));
-    if let (Some(min), Some(max)) = (min, max)
-        && min > max
-    {
-        let spot = table.spot.clone();
-        table.bad("max-containers", &max.to_string(), "no fewer than `min-containers`", &spot);
-    }
-    Replicas { min, max, buffer, region, cloud }
-}
-
 /// A printable text without spaces or quotes: what requests call a model.
-fn word<'a>(table: &mut Table<'a, '_>, key: &'a str, default: &str) -> Option<Located<String>> {
+pub(super) fn word<'a>(
+    table: &mut Table<'a, '_>,
+    key: &'a str,
+    default: &str,
+) -> Option<Located<String>> {
     let text = table.string(key);
     if !table.has(key) {
         table.built_in(key, || quoted(default));

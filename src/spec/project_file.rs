@@ -12,6 +12,7 @@ use super::name::{ProjectId, VolumeName};
 use super::path::{inside, is_mount};
 use super::problem::{Problem, SpecError};
 use super::reference::ImageReference;
+use super::registry::registry;
 use super::source::Place;
 use super::table::Table;
 use super::value::quoted;
@@ -163,7 +164,7 @@ fn targets(mut table: Table<'_, '_>) -> (Targets, Vec<String>) {
         workspace: modal.string("workspace").map(|text| text.value.to_owned()),
         builder: modal.choice("builder", &BUILDERS),
         hf_secret: modal.string("hf-secret").map(|text| text.value.to_owned()),
-        registry: modal.string("registry").map(|text| text.value.to_owned()),
+        registry: registry(&mut modal),
         registry_secret: modal.string("registry-secret").map(|text| text.value.to_owned()),
         proxy_token: proxy_token(modal.table("proxy-token")),
         api_key_secret: modal.string("api-key-secret").map(|text| text.value.to_owned()),

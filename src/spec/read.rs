@@ -13,6 +13,7 @@ use super::model::{Image, Model, Project, Sources, State, TargetKind};
 use super::name::{EnvironmentName, ImageName, ModelName, NotAName};
 use super::problem::{Problem, SpecError, SpecErrors, nearest};
 use super::project_file::{Settings, settings};
+use super::registry::nowhere;
 use super::source::{Place, SourceFile};
 use super::table::Table;
 use super::unique::clashes;
@@ -223,6 +224,8 @@ pub fn assemble(
     let models_by_name: BTreeMap<ModelName, Arc<Model>> =
         by_name(models, "model", |model| (&model.name, &model.file.place), &mut errors);
     errors.extend(clashes(models_by_name.values(), &shared.settings.app_prefix));
+    let (chosen, targets) = (shared.environment.as_ref(), &shared.settings.targets);
+    errors.extend(nowhere(&shared.file, chosen, targets, &models_by_name, &images_by_name));
     SpecErrors::collect(errors)?;
     let (models, absent) =
         models_by_name.into_iter().partition(|(_, model)| model.state == State::Present);

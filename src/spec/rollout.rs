@@ -1,7 +1,8 @@
 //! How a new deployment comes to be what clients are led to.
 
 use super::context::Rank;
-use super::model::{TargetKind, When};
+use super::model::TargetKind;
+use super::serve::When;
 use super::table::Table;
 use super::value::quoted;
 

@@ -19,6 +19,9 @@ use crate::workspace::SharedWorkspace;
 /// Raise when the same settings come to mean another deployment.
 const VERSION: u32 = 2;
 
+/// What people should know of a deployment that starts from a snapshot.
+const SNAPSHOT: &str = "starts from a snapshot of the GPU's memory: alpha at Modal";
+
 /// What deploying and warming up a model share.
 #[derive(Clone)]
 pub(super) struct Serving {
@@ -109,7 +112,10 @@ impl Serving {
         for (name, value) in &self.model.env {
             fingerprint.field(format_args!("env.{name}"), value);
         }
-        fingerprint.field("serve.fast-boot", self.model.serve.fast_boot);
+        fingerprint
+            .field("serve.fast-boot", self.model.serve.fast_boot)
+            // The engine is another one then, warmed up or not.
+            .optional("serve.snapshot", self.model.serve.snapshot.then_some(true));
         if let Some(hardware) = &self.model.hardware {
             fingerprint
                 .field("hardware.gpu", &hardware.gpu)
@@ -166,6 +172,13 @@ impl Serving {
         }
     }
 
+    /// The reference that an image is taken by which was pushed.
+    fn image_from(&self, inputs: &Inputs) -> Option<String> {
+        let ImageInput::Pushed { .. } = &self.image else { return None };
+        let repository = self.workspace.pushed(&self.model.image.value);
+        Some(repository.at(self.image.identity(inputs)).to_string())
+    }
+
     pub(super) fn deployment(&self, inputs: &Inputs, warm_cache: Option<Key>) -> Deployment {
         let model = Arc::clone(&self.model);
         let engine = engine(model.engine.name);
@@ -181,6 +194,7 @@ impl Serving {
             spec: Arc::clone(&model),
             image: self.image.identity(inputs).to_owned(),
             image_name: model.image.value.to_string(),
+            image_from: self.image_from(inputs),
             gpu: model.hardware.is_some(),
             weights,
             served_name: model.serve.served_name.clone(),
@@ -198,6 +212,9 @@ impl Serving {
 /// What people should know of a deployment with a candidate.
 const CANDIDATE_FIRST: &str = "tried out as a candidate first, for one more cold start";
 
+const CANDIDATE_FIRST_FROM_SNAPSHOT: &str = "tried out as a candidate first, for one more cold start; \
+     starts from a snapshot of the GPU's memory: alpha at Modal";
+
 pub(super) struct Deploy {
     serving: Serving,
     head: Head,
@@ -212,13 +229,15 @@ impl Deploy {
             edge: Edge::Order,
             blobs: false,
         }));
-        let candidate = serving.model.serve.rollout == Rollout::Candidate;
+        let serve = &serving.model.serve;
+        let note = match (serve.rollout, serve.snapshot) {
+            (Rollout::Candidate, true) => Some(CANDIDATE_FIRST_FROM_SNAPSHOT),
+            (Rollout::Candidate, false) => Some(CANDIDATE_FIRST),
+            (Rollout::InPlace, true) => Some(SNAPSHOT),
+            (Rollout::InPlace, false) => None,
+        };
         let head = serving.head(targets::deploy_id(serving.model.name.as_str()), inputs);
-        Self {
-            head: Head { note: candidate.then_some(CANDIDATE_FIRST), ..head },
-            warms: warmup.is_some(),
-            serving,
-        }
+        Self { head: Head { note, ..head }, warms: warmup.is_some(), serving }
     }
 }
 
@@ -258,6 +277,11 @@ impl Step for Deploy {
             .optional("serve.port", serve.port.as_ref().map(|port| port.value))
             .optional("target.local.runtime", self.runtime());
         self.serving.target().describe(&self.serving.model, &mut fingerprint);
+        if let ImageInput::Pushed { .. } = &self.serving.image {
+            // The same image from elsewhere is another program.
+            let modal = self.serving.workspace.modal();
+            modal.describe_registry(self.serving.model.image.value.as_str(), &mut fingerprint);
+        }
         fingerprint
     }
 

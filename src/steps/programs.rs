@@ -3,23 +3,35 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use miette::Diagnostic;
+use thiserror::Error;
+
 use super::deploy::{ImageInput, Serving};
 use super::modal_image::ModalImage;
 use super::{compile_images, warmup, weights};
 use crate::engines;
 use crate::event::Reporter;
 use crate::spec::{Model, When};
-use crate::step::{Edge, Inputs, Observation, Step, StepError, StepId, Wanted};
+use crate::step::{Edge, Facts, Inputs, Observation, Step, StepError, StepId, Wanted};
 use crate::workspace::SharedWorkspace;
+
+/// The image has to be built before anything can name it.
+#[derive(Debug, Error, Diagnostic)]
+#[error("image {image} is not built, and programs name it by its digest")]
+#[diagnostic(code(goatbuild::image::not_built), help("run `goatbuild apply --only push:{image}`"))]
+struct NotBuilt {
+    image: String,
+}
 
 /// The programs of a model that Modal serves: each as it would be run, with its path among them.
 ///
 /// An image that Modal has not built yet, or that `anywhere` is not to be taken from this workspace,
-/// is described instead of named.
+/// is described instead of named. `made` tells what is known of the facts of steps.
 pub fn programs(
     workspace: &SharedWorkspace,
     model: &Arc<Model>,
     anywhere: bool,
+    made: &dyn Fn(&StepId) -> Option<Facts>,
     reporter: &Reporter,
 ) -> Result<Vec<(PathBuf, String)>, StepError> {
     let mut steps: Vec<Arc<dyn Step>> = Vec::new();
@@ -36,7 +48,12 @@ pub fn programs(
         draft: model.draft.as_ref().map(|draft| placed[&(model.target, &draft.source)].clone()),
         image,
     };
-    let inputs = known(&serving, &steps);
+    let inputs = known(&serving, &steps, made);
+    if let ImageInput::Pushed { image, .. } = &serving.image
+        && inputs.fact(image, "digest").is_empty()
+    {
+        return Err(NotBuilt { image: image.name().to_owned() }.into());
+    }
     let is_warmed =
         engines::engine(model.engine.name).compiles(model) && model.serve.warmup == When::Auto;
     let warm = is_warmed.then(|| warmup::describe(&serving, &inputs).key());
@@ -52,8 +69,15 @@ pub fn programs(
 }
 
 /// The facts that a model's steps would take, as far as they are known; empty where they are not.
-fn known(serving: &Serving, steps: &[Arc<dyn Step>]) -> Inputs {
+fn known(
+    serving: &Serving,
+    steps: &[Arc<dyn Step>],
+    made: &dyn Fn(&StepId) -> Option<Facts>,
+) -> Inputs {
     let fact = |id: &StepId, name: &str| {
+        if let Some(value) = made(id).and_then(|mut facts| facts.remove(name)) {
+            return Some(value);
+        }
         let step = steps.iter().find(|step| step.id() == id)?;
         if let Some(value) = step.predict().remove(name) {
             return Some(value);

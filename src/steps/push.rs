@@ -5,9 +5,9 @@ use async_trait::async_trait;
 use crate::fingerprint::Fingerprint;
 use crate::spec::ImageName;
 use crate::step::{
-    Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
+    Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
+    Wanted,
 };
-use crate::targets::modal::ModalError;
 use crate::workspace::SharedWorkspace;
 
 /// Raise when the same image comes to be pushed otherwise.
@@ -16,6 +16,7 @@ const VERSION: u32 = 1;
 pub(super) struct Push {
     workspace: SharedWorkspace,
     head: Head,
+    image: ImageName,
 }
 
 impl Push {
@@ -27,7 +28,16 @@ impl Push {
     ) -> Self {
         let head = Head::effect(StepId::new("push", name), Resource::Network, models)
             .taking(vec![Input::blobs(image, &["digest"])]);
-        Self { workspace: workspace.clone(), head }
+        Self { workspace: workspace.clone(), head, image: name.clone() }
+    }
+
+    fn digest<'a>(&self, inputs: &'a Inputs) -> &'a str {
+        inputs.fact(&self.inputs()[0].step, "digest")
+    }
+
+    fn facts(&self, digest: &str) -> Facts {
+        let reference = self.workspace.pushed(&self.image).at(digest);
+        [("reference".to_owned(), reference.to_string())].into()
     }
 }
 
@@ -38,18 +48,39 @@ impl Step for Push {
     }
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {
+        let pushed = self.workspace.pushed(&self.image);
         let mut fingerprint = Fingerprint::new("push", VERSION);
         fingerprint
-            .optional("registry", self.workspace.modal().registry())
-            .field("image", inputs.fact(&self.inputs()[0].step, "digest"));
+            .field("registry", format_args!("{}/{}", pushed.registry, pushed.repository))
+            .field("image", self.digest(inputs));
         fingerprint
     }
 
-    fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
-        self.workspace.modal().observe_push()
+    fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
+        // What is not built yet can't have been pushed; which images were is nothing to tell.
+        let Some(Wanted { key, inputs }) = wanted else { return Observation::Unobserved(None) };
+        let digest = self.digest(inputs);
+        match self.workspace.is_pushed(&self.image, digest) {
+            Some(Ok(true)) => Observation::Present { key: *key, facts: self.facts(digest) },
+            Some(Ok(false)) => Observation::Absent,
+            Some(Err(why)) => Observation::Unobserved(Some(why)),
+            None => Observation::Unobserved(None),
+        }
     }
 
-    async fn run(&self, _: &Task) -> Result<Outcome, StepError> {
-        Err(ModalError::Push { image: self.id().name().to_owned() }.into())
+    async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
+        let digest = self.digest(&task.inputs);
+        let layout = self.workspace.layout()?;
+        let built = layout.read_image(digest)?;
+        let to = self.workspace.pushed_as(&self.image, digest);
+        task.reporter.message(format!("pushing to {to}"));
+        let name = self.image.as_str();
+        let pushed = self.workspace.push(name, &layout, &built, &to, &task.reporter).await?;
+        let evidence = [
+            ("bytes".to_owned(), (pushed.sent + pushed.there).to_string()),
+            ("bytes-pushed".to_owned(), pushed.sent.to_string()),
+            ("bytes-reused".to_owned(), pushed.there.to_string()),
+        ];
+        Ok(Outcome { facts: self.facts(digest), evidence: evidence.into() })
     }
 }

@@ -29,6 +29,9 @@ pub(super) fn started(
         (workspace.mount("vllm-cache"), workspace.mount("flashinfer-cache"));
     let mut environment = engine.environment(&Caches { compile, flashinfer });
     environment.extend(model.env.clone());
+    if model.serve.snapshot {
+        environment.extend(engine.snapshot_environment());
+    }
     let in_image = |snapshot: &Snapshot| workspace.path_in_image(snapshot);
     let (path, draft_path) = (in_image(weights), draft.as_ref().map(in_image));
     let revision = weights.commit.clone();

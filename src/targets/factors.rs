@@ -8,7 +8,7 @@ use serde_json::Value;
 const DIGITS: usize = 32;
 
 /// How the names of environment variables end that tend to hold secrets.
-const SECRET: [&str; 4] = ["_KEY", "_TOKEN", "_SECRET", "_PASSWORD"];
+const SECRET: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
 
 /// Named factors of one compiled artifact.
 ///

@@ -34,6 +34,8 @@ pub struct Deployment {
     pub image: String,
     /// The image's name in the project.
     pub image_name: String,
+    /// Its reference by digest, where the target takes it from a registry.
+    pub image_from: Option<String>,
     /// Whether the model asks for a graphics processor.
     pub gpu: bool,
     /// The weights.

@@ -175,6 +175,8 @@ impl Applied<'_> {
 
     /// What took long.
     fn times(&self) {
+        const MOVED: [(&str, &str); 3] =
+            [("bytes-fetched", "fetched"), ("bytes-pushed", "pushed"), ("bytes-reused", "reused")];
         const SHOWN: usize = 8;
         let report = self.report;
         let mut slowest: Vec<&(StepId, Duration)> = report.ran.iter().collect();
@@ -188,7 +190,7 @@ impl Applied<'_> {
             let evidence = report.evidence.get(id);
             let moved = |name| evidence.and_then(|evidence| evidence.get(name)?.parse().ok());
             let mut line = format!("{:>12}  {id}", duration(*took));
-            for (name, word) in [("bytes-fetched", "fetched"), ("bytes-reused", "reused")] {
+            for (name, word) in MOVED {
                 if let Some(number) = moved(name) {
                     let _ = write!(line, ", {} {word}", bytes(number));
                 }

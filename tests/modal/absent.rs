@@ -40,6 +40,22 @@ fn a_spec_keeps_a_model_away() {
 }
 
 #[test]
+fn whether_it_is_away_is_known_only_to_who_may_look() {
+    let Some(mut remote) = Remote::new() else { return };
+    let project = &mut remote.hubbed.project;
+    let spec = project.read(SPEC);
+    project.write(SPEC, &format!("{STATE}{spec}"));
+    assert_eq!(project.plan("").0["warnings"], serde_json::json!([]));
+    project.variable("MODAL_TOKEN_ID", "");
+    let warnings = project.plan("").0["warnings"].clone();
+    assert_eq!(warnings[0]["model"], "tiny", "{warnings}");
+    let words = ["nobody looked whether it is deployed", "modal token new"];
+    project.run("plan").exits(0).says(&words);
+    project.run("apply --yes").says(&words);
+    project.run("plan --require-observed").exits(3).says(&["deploy:tiny", "modal token new"]);
+}
+
+#[test]
 fn destroy_takes_from_volumes_what_no_other_model_has() {
     let Some(remote) = Remote::new() else { return };
     let project = &remote.hubbed.project;

@@ -34,9 +34,16 @@ fn another_machine_s_lease_is_waited_for_and_named() {
     project.run("unlock").exits(64).says(&["the lease is `apply` on elsewhere"]);
 
     // Whoever waits goes on once it is given back, and gives its own back, too.
+    remote.modal.calls();
     thread::scope(|scope| {
         let waiting = scope.spawn(|| project.run("apply --yes --only image:tiny"));
-        thread::sleep(Duration::from_secs(4));
+        // It has asked once, and been told who has it.
+        let asked = || remote.modal.calls().iter().any(|call| call["rpc"] == "DictGet");
+        while !asked() {
+            assert!(!waiting.is_finished(), "nobody waits");
+            thread::sleep(Duration::from_millis(100));
+        }
+        thread::sleep(Duration::from_secs(1));
         elsewhere(&remote, "d.pop('lease')");
         waiting.join().unwrap().exits(0).says(&["waiting for another goatbuild"]);
     });
@@ -45,6 +52,21 @@ fn another_machine_s_lease_is_waited_for_and_named() {
     elsewhere(&remote, &format!("d.put('lease', {HOLDER})"));
     project.run("unlock --yes").exits(0).says(&["broken"]);
     project.run("apply --yes --only weights:acme/tiny").exits(0);
+
+    // To destroy something is to change it, too.
+    project.apply("--yes").ran();
+    elsewhere(&remote, &format!("d.put('lease', {HOLDER})"));
+    remote.modal.calls();
+    project
+        .run("destroy tiny --yes --lock-timeout 1")
+        .exits(75)
+        .says(&["`apply` on elsewhere, process 7"]);
+    assert_eq!(remote.modal.changes(), [] as [&str; 0]);
+    assert!(project.read("litellm.yaml").contains("tiny"));
+    project.run("unlock --yes").exits(0);
+    project.run("destroy tiny --yes").exits(0);
+    assert_eq!(remote.modal.changes(), ["AppStop"]);
+    project.run("unlock").exits(0).says(&["nobody has the lease"]);
 }
 
 #[test]

@@ -14,12 +14,16 @@ mod lease;
 mod logs;
 mod programs;
 mod protection;
+mod pushed;
 mod registry;
 mod rollback;
 mod rollout;
 mod runbook;
+mod snapshot;
 mod table;
 mod taken_back;
+mod warmup;
+mod weights;
 
 #[path = "../support/mod.rs"]
 mod support;

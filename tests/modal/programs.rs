@@ -7,7 +7,7 @@ use super::Remote;
 use super::support::peers;
 
 /// Runs the tool below a directory of programs; what it says, when it has something to say.
-fn complaints(venv: &Path, tool: &[&str], directory: &Path) -> Option<String> {
+pub(super) fn complaints(venv: &Path, tool: &[&str], directory: &Path) -> Option<String> {
     let mut command = Command::new(venv.join("bin/python"));
     let output = command.arg("-m").args(tool).arg(".").current_dir(directory).output().unwrap();
     (!output.status.success()).then(|| String::from_utf8_lossy(&output.stdout).into_owned())

@@ -59,7 +59,7 @@ impl Shipped {
         Some(shipped)
     }
 
-    fn command(&self, program: &str) -> Command {
+    pub(super) fn command(&self, program: &str) -> Command {
         let mut command = Command::new(program);
         command
             .current_dir(self.clone.path())

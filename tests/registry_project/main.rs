@@ -188,8 +188,8 @@ fn another_builder_or_environment_changes_no_key_of_what_is_built() {
     let clone = clone();
     let file = clone.path().join("goatbuild.toml");
     let text = fs::read_to_string(&file).unwrap();
-    let staging =
-        "\n[environment.staging.target.modal]\nenvironment = \"goat-staging\"\nbuilder = \"oci\"\n";
+    let staging = "\n[environment.staging.target.modal]\nenvironment = \"goat-staging\"\nbuilder = \"oci\"\n\
+         registry = \"127.0.0.1:9/goat\"\n";
     fs::write(&file, text + staging).unwrap();
     let keys = |plan: &Value, kinds: &[&str]| -> BTreeMap<String, String> {
         let steps = plan["steps"].as_array().unwrap().iter();

@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use pep440_rs::Version;
 
 use super::super::{Locked, Serving, argument, json};
-use super::is_on;
+use super::{is_on, snapshot};
 use crate::lock::{Flag, Kind, Many};
 use crate::spec::{Model, Value};
 
@@ -44,6 +44,9 @@ pub(super) fn line(model: &Model, serving: &Serving<'_>) -> Vec<String> {
     }
     if model.serve.fast_boot && !is_on(model, "enforce-eager") {
         line.push("--enforce-eager".to_owned());
+    }
+    if model.serve.snapshot {
+        line.push(format!("--{}", snapshot::FLAG));
     }
     if let (Some(draft), Some(path)) = (&model.draft, serving.draft) {
         let config = serde_json::json!({

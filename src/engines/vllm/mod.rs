@@ -4,6 +4,7 @@ mod check;
 mod command;
 mod history;
 pub mod read;
+mod snapshot;
 #[cfg(test)]
 mod tests;
 
@@ -82,11 +83,13 @@ fn is_on(model: &Model, flag: &str) -> bool {
 
 impl Engine for Vllm {
     fn check(&self, model: &Model) -> Vec<FlagProblem> {
-        check::ours(model)
+        [check::ours(model), snapshot::ours(model)].concat()
     }
 
     fn check_locked(&self, model: &Model, locked: &Locked) -> Checked {
-        check::locked(model, locked)
+        let mut checked = check::locked(model, locked);
+        checked.problems.extend(snapshot::locked(model, locked));
+        checked
     }
 
     fn compiles(&self, model: &Model) -> bool {
@@ -123,6 +126,10 @@ impl Engine for Vllm {
 
     fn health(&self, _: &Model) -> String {
         "/health".to_owned()
+    }
+
+    fn snapshot_environment(&self) -> BTreeMap<String, String> {
+        snapshot::environment()
     }
 
     fn lists_served_name(&self) -> bool {

@@ -77,10 +77,16 @@ pub async fn push(
 
     let blobs = blobs(image);
     reporter.expect(blobs.iter().map(|blob| blob.size).sum());
-    let sent = stream::iter(blobs.iter().map(|blob| push.blob(blob)))
-        .buffer_unordered(PARALLEL)
-        .try_fold(0, async |sum, sent| Ok(sum + sent))
-        .await?;
+    // No closure that borrows: what it gives could not be sent to another thread.
+    let mut all = Vec::with_capacity(blobs.len());
+    for blob in &blobs {
+        all.push(push.blob(blob));
+    }
+    let mut all = stream::iter(all).buffer_unordered(PARALLEL);
+    let mut sent = 0;
+    while let Some(bytes) = all.try_next().await? {
+        sent += bytes;
+    }
     push.manifest(image).await?;
     let all: u64 = blobs.iter().map(|blob| blob.size).sum();
     Ok(Pushed { sent, there: all - sent })

@@ -139,7 +139,10 @@ fn targets() -> Value {
             ),
             (
                 "registry",
-                string("Where images that goatbuild builds are pushed, with `builder = \"oci\"`."),
+                string(
+                    "Where images that goatbuild builds are pushed, with `builder = \"oci\"`: a host and \
+                     perhaps a path, such as `docker.io/acme`; each image has a repository below it.",
+                ),
             ),
             (
                 "registry-secret",

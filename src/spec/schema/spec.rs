@@ -238,6 +238,16 @@ fn serve() -> Value {
                 with_default(false, boolean("No compilation: a faster start, slower tokens.")),
             ),
             (
+                "snapshot",
+                with_default(
+                    false,
+                    boolean(
+                        "Start replicas from a snapshot of the GPU's memory, with the engine asleep in \
+                         it: alpha at Modal. For vLLM on Modal only.",
+                    ),
+                ),
+            ),
+            (
                 "warmup",
                 when("Whether compile caches are warmed before a deploy that could change them."),
             ),

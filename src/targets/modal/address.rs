@@ -41,6 +41,13 @@ impl Address {
         if label.len() > LONGEST { Self::TooLong(label) } else { Self::Label(label) }
     }
 
+    /// What the function that serves an app is called in addresses, where it goes by another name: none
+    /// when Modal would not take that.
+    pub(super) fn name_of(app: &str) -> Option<String> {
+        let name = normal(&format!("{app}-{FUNCTION}"));
+        (name.len() <= LONGEST).then_some(name)
+    }
+
     /// The base URL of the engine's API.
     pub(super) fn url(&self) -> Option<String> {
         match self {
@@ -64,6 +71,22 @@ impl Address {
             ),
         }
     }
+}
+
+/// The longest name that Modal gives an app.
+const LONGEST_NAME: usize = 64;
+
+/// The name of an app of a project that runs for as long as it has something to do. What is too long
+/// ends in a hash of the whole: two such names that begin alike are still two.
+pub(super) fn helper(owner: &str, what: &str) -> String {
+    let whole = format!("goatbuild-{owner}-{what}");
+    let letter = |it: char| if it.is_ascii_alphanumeric() || it == '.' { it } else { '-' };
+    let name: String = whole.chars().map(letter).collect();
+    if name.len() <= LONGEST_NAME {
+        return name;
+    }
+    let hash = &blake3::hash(whole.as_bytes()).to_hex()[..8];
+    format!("{}-{hash}", &name[..LONGEST_NAME - 9])
 }
 
 /// The letters that an address has: others become dashes, capitals small.
@@ -120,6 +143,18 @@ mod tests {
         assert_eq!(longer.url(), None);
         let note = longer.note().unwrap();
         assert!(note.contains("has 64 characters; Modal allows 63"), "{note}");
+    }
+
+    #[test]
+    fn names_that_are_cut_stay_apart() {
+        assert_eq!(helper("goat-1a2b3c/oci", "lease"), "goatbuild-goat-1a2b3c-oci-lease");
+        let of = |model: &str| helper("goat-1a2b3c", &format!("warmup-{model}"));
+        let long = "a".repeat(40);
+        let (one, other) = (of(&format!("{long}-1")), of(&format!("{long}-2")));
+        assert_eq!((one.len(), other.len()), (LONGEST_NAME, LONGEST_NAME));
+        assert!(one != other && one[..55] == other[..55], "{one} {other}");
+        let fits = "a".repeat(LONGEST_NAME - of("").len());
+        assert_eq!(of(&fits), format!("goatbuild-goat-1a2b3c-warmup-{fits}"));
     }
 
     #[test]

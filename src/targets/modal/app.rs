@@ -12,8 +12,13 @@ use crate::step::StepError;
 pub(super) const RUNTIME: u32 = 1;
 
 const IMAGE_PART: &str = include_str!("runtime/image.part.py");
+const VOLUMES_PART: &str = include_str!("runtime/volumes.part.py");
 const ENGINE_PART: &str = include_str!("runtime/engine.part.py");
 const GUARD_PART: &str = include_str!("runtime/guard.part.py");
+
+/// What serves a model that starts from a snapshot, and what it imports besides.
+const SNAPSHOT: &str = include_str!("runtime/snapshot.py");
+const SNAPSHOT_IMPORTS: [&str; 3] = ["json", "time", "urllib.request"];
 
 /// What the guard imports besides.
 const GUARD_IMPORTS: [&str; 7] = ["asyncio", "contextlib", "hashlib", "hmac", "json", "re", "sys"];
@@ -83,10 +88,12 @@ impl Program {
                 "from typing import Any",
             ],
             Self::Weights => &[
+                "contextlib",
                 "errno",
                 "hashlib",
                 "json",
                 "tempfile",
+                "threading",
                 "time",
                 "from concurrent.futures import ThreadPoolExecutor",
                 "from pathlib import Path",
@@ -103,6 +110,12 @@ impl Program {
         if guarded {
             imports.extend(GUARD_IMPORTS);
         }
+        let from_snapshot = data.get("snapshot").is_some();
+        if from_snapshot {
+            imports.extend(SNAPSHOT_IMPORTS);
+        }
+        imports.sort_unstable();
+        imports.dedup();
         imports.sort_by_key(|import| (import.starts_with("from "), *import));
         let imports: Vec<String> = imports
             .into_iter()
@@ -113,8 +126,9 @@ impl Program {
             .collect();
         let name = self.data();
         let (guard, call) = if guarded { (GUARD_PART, "    guard()\n") } else { ("", "") };
-        let runtime = self
-            .runtime()
+        let runtime = if from_snapshot { SNAPSHOT } else { self.runtime() };
+        let runtime = runtime
+            .replace("# <volumes>\n", VOLUMES_PART)
             .replace("# <image>\n", IMAGE_PART)
             .replace("# <engine>\n", ENGINE_PART)
             .replace("    # <guarded>\n", call)

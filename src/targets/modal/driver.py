@@ -36,7 +36,6 @@ import modal  # noqa: E402
 from google.protobuf.empty_pb2 import Empty  # noqa: E402
 from modal._utils.async_utils import synchronizer  # noqa: E402
 from modal.client import _Client  # noqa: E402
-from modal.functions import _Function  # noqa: E402
 from modal.volume import _Volume  # noqa: E402
 from modal_proto import api_pb2  # noqa: E402
 
@@ -213,14 +212,13 @@ async def newest(request):
     return {"id": app.app_id, **(await history(client, app.app_id))[0]}
 
 
-@synchronizer.create_blocking
-async def address(request):
-    client = await connected(request)
-    function = _Function.from_name(
-        request["app"], "serve", environment_name=request["environment"], client=client
-    )
-    await function.hydrate()
-    return await function.get_web_url()
+def address(request):
+    """Where an app answers: its function, or that method of a class where it starts from a snapshot."""
+    place = {"environment_name": request["environment"]}
+    try:
+        return modal.Function.from_name(request["app"], "serve", **place).get_web_url()
+    except modal.exception.NotFoundError:
+        return modal.Cls.from_name(request["app"], "Server", **place)().serve.get_web_url()
 
 
 def recorded(request):
@@ -336,9 +334,11 @@ def take_lease(request):
     dictionary = leases(request)
     if request["instead"] is not None:
         end_lease({**request, "id": request["instead"]})
-    if dictionary.put("lease", request["holder"], skip_if_exists=True):
-        return None
-    return dictionary.get("lease")
+    while not dictionary.put("lease", request["holder"], skip_if_exists=True):
+        # Whoever had it may have given it back between the two questions.
+        if (holder := dictionary.get("lease")) is not None:
+            return holder
+    return None
 
 
 def beat(request):

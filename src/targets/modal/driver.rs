@@ -7,6 +7,7 @@ use std::time::Duration;
 
 use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
+use serde::Deserialize;
 use serde_json::Value;
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
@@ -15,6 +16,13 @@ use crate::event::Reporter;
 
 /// How many of its last lines tell why the client failed.
 pub(super) const LAST: usize = 15;
+
+/// The version of Modal's image builder, where nothing says another: it adds what Modal itself needs
+/// to images out of registries. Left open it would be the workspace's, and another one anywhere.
+pub(super) const BUILDER: &str = "2025.06";
+
+/// What the lines of programs begin with that say how far they are.
+const PROGRESS: &str = "goatbuild-progress ";
 
 /// The line behind the last one that belongs to a request.
 const END: &str = "\u{1e}";
@@ -38,6 +46,7 @@ impl Driver {
             .env("NO_COLOR", "1")
             .env("PYTHONUNBUFFERED", "1")
             .env_remove("MODAL_ENVIRONMENT")
+            .env("MODAL_IMAGE_BUILDER_VERSION", BUILDER)
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
@@ -101,15 +110,30 @@ impl Driver {
     }
 }
 
+/// How far a program at Modal says that it is.
+#[derive(Deserialize)]
+struct Progress {
+    /// Bytes, of all that it is to bring.
+    done: u64,
+}
+
 /// Tells what it says as it says it, until it has answered or ended; gives the last lines.
 async fn tell(said: &mut Lines<BufReader<ChildStderr>>, reporter: &Reporter) -> Vec<String> {
     let mut last = std::collections::VecDeque::new();
+    let mut done = 0;
     while let Ok(Some(line)) = said.next_line().await {
         let line = line.trim_end().to_owned();
         if line == END {
             break;
         }
         if line.is_empty() {
+            continue;
+        }
+        if let Some(told) = line.strip_prefix(PROGRESS) {
+            let told = serde_json::from_str::<Progress>(told).map_or(0, |told| told.done);
+            // What broke off and comes again is counted once. Who wants it to stop is heard elsewhere.
+            let _ = reporter.advance(told.saturating_sub(done));
+            done = told.max(done);
             continue;
         }
         reporter.log(line.clone());

@@ -167,16 +167,6 @@ pub enum ModalError {
         /// The directory.
         path: PathBuf,
     },
-    /// Images of our own are not handed over yet.
-    #[error("image:{image}: pushing for Modal is not in this version")]
-    #[diagnostic(
-        code(goatbuild::modal::push),
-        help(r#"`builder = "modal"` has Modal build it; `goatbuild image push {image}` pushes it by hand"#)
-    )]
-    Push {
-        /// The image.
-        image: String,
-    },
     /// The client could not be installed or run.
     #[error("Modal's client could not be {verb}: {message}")]
     #[diagnostic(

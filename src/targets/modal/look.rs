@@ -131,6 +131,11 @@ impl Modal {
         self.world().is_err()
     }
 
+    /// Why nobody could look there.
+    pub fn unseen(&self) -> Option<String> {
+        self.world().as_ref().err().cloned()
+    }
+
     /// Tells of something that was looked at, or why it wasn't.
     fn seen<T>(&self, tell: impl FnOnce(&Seen) -> T) -> Result<T, Observation> {
         match &*self.world() {

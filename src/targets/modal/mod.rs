@@ -23,6 +23,7 @@ mod look;
 mod protection;
 mod rollback;
 mod serve;
+mod snapshot;
 mod take_back;
 mod weights;
 
@@ -116,9 +117,7 @@ impl Modal {
 
     /// The name of an app that runs for as long as it has something to do.
     fn helper(&self, what: &str) -> String {
-        let name = format!("goatbuild-{}-{what}", self.owner);
-        let letter = |it: char| if it.is_ascii_alphanumeric() || it == '.' { it } else { '-' };
-        name.chars().map(letter).take(64).collect()
+        address::helper(&self.owner, what)
     }
 
     fn volume(&self, name: &str) -> &Volume {
@@ -137,17 +136,13 @@ impl Modal {
         &self.settings.environment
     }
 
-    /// Where images that goatbuild builds are pushed for Modal to take.
-    pub fn registry(&self) -> Option<&str> {
-        self.settings.registry.as_deref()
-    }
-
-    /// What is known of an image in the registry that Modal takes it from.
-    pub fn observe_push(&self) -> Observation {
-        Observation::Unobserved(Some(match &self.settings.registry {
-            Some(_) => "pushing for Modal is not in this version".to_owned(),
-            None => "`[target.modal] registry` does not say where to push to".to_owned(),
-        }))
+    /// Describes where an image of goatbuild's comes from, and what takes it from there.
+    pub fn describe_registry(&self, image: &str, fingerprint: &mut Fingerprint) {
+        let registry = self.settings.registry.as_deref().unwrap_or_default();
+        fingerprint
+            .field("target.modal.registry", format_args!("{registry}/{image}"))
+            .optional("target.modal.registry-secret", self.settings.registry_secret.as_ref())
+            .field("modal.image-builder", driver::BUILDER);
     }
 
     fn world(&self) -> RwLockReadGuard<'_, Result<Seen, String>> {
@@ -238,9 +233,6 @@ impl Target for Modal {
     }
 
     async fn look(&self) -> Result<(), StepError> {
-        if self.specs.is_empty() && !self.credentials.are_there() {
-            return Ok(());
-        }
         let seen = if self.credentials.are_there() {
             match self.ask().await {
                 Ok((seen, kept)) => {

@@ -20,7 +20,7 @@ use crate::targets::Deployment;
 const PORT: u16 = 8000;
 
 /// Where they listen when something else asks for a key at that port.
-const GUARDED_PORT: u16 = 8001;
+pub(super) const GUARDED_PORT: u16 = 8001;
 
 /// Where a container sees the volumes that have warmed caches.
 const WARMED: &str = "/root/.cache/goatbuild";
@@ -146,7 +146,7 @@ impl Modal {
         json!({
             "model": deployment.model,
             "tags": tags(&self.owner),
-            "image": {"id": deployment.image},
+            "image": self.image_of(deployment),
             "gpu": gpu(model),
             "cpu": null,
             "memory_mib": null,
@@ -160,6 +160,16 @@ impl Modal {
             "startup_timeout": deployment.startup_timeout.as_secs(),
             "volumes": [{"volume": weights.name, "at": weights.mount}],
         })
+    }
+
+    /// The image of a deployment, as the programs are told of it.
+    fn image_of(&self, deployment: &Deployment) -> Value {
+        match &deployment.image_from {
+            Some(reference) => {
+                json!({"registry": reference, "secret": self.settings.registry_secret})
+            }
+            None => json!({"id": deployment.image}),
+        }
     }
 
     /// Where a container sees a model's weights.
@@ -197,6 +207,9 @@ impl Modal {
                 json!((deployment.command)(&deployment.served_name, "127.0.0.1", GUARDED_PORT));
             data["engine_port"] = GUARDED_PORT.into();
             data["api_key"] = data["secrets"][0].clone();
+        }
+        if serve.snapshot {
+            self.add_snapshot(deployment, &mut data);
         }
         data["min_containers"] = json!(serve.replicas.min);
         data["max_containers"] = json!(serve.replicas.max);

@@ -54,10 +54,11 @@ impl Modal {
         let about = format!("Puts {} into a volume on Modal.", snapshot.repository);
         let directory = self.programs.join("weights").join(name);
         let file = Program::Weights.write(&directory, &about, &data)?;
-        task.reporter.expect(files.iter().map(|file| file.size).sum());
+        // What is expected belongs to the message before it.
         task.reporter.message("Modal fetches them");
+        task.reporter.expect(files.iter().map(|file| file.size).sum());
         let what = format!("weights:{}", snapshot.repository);
-        let request = json!({"file": file, "function": "fetch", "builder": "2025.06"});
+        let request = json!({"file": file, "function": "fetch"});
         let answer = self.client.call(&what, "run", request, &task.reporter).await?;
         match understood(answer)? {
             Answer::Ok(Placed { fetched, reused }) => {

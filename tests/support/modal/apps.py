@@ -13,6 +13,7 @@ from containers import Containers
 from faults import Faults
 from functions import Functions
 from labels import GONE
+from methods import web_of
 from objects import LOOKUP, environment
 from state import State, random_id
 
@@ -127,10 +128,11 @@ class Apps:
         for function_id in self._functions.published(request.app_id).values():
             function = self._functions.live(function_id).ranked_functions[0].function
             gpu = function.resources.gpu_config
+            _, web = web_of(function)
             summaries[function_id] = api_pb2.AppGetInfoResponse.FunctionInfoSummary(
                 gpu_config=[gpu] if gpu.count else [],
-                web_function=bool(function.webhook_config.type),
-                requires_proxy_auth=function.webhook_config.requires_proxy_auth,
+                web_function=bool(web.type),
+                requires_proxy_auth=web.requires_proxy_auth,
             )
         return api_pb2.AppGetInfoResponse(info=self._handle(request.app_id), function_info_summaries=summaries)
 
@@ -186,9 +188,10 @@ class Apps:
         if row["state"] in GONE:
             raise GRPCError(Status.FAILED_PRECONDITION, f"App {app_id} is stopped and cannot be published.")
         wanted = self._functions.check_publish(app_id, request)
+        classes = self._functions.check_classes(app_id, request)
         if request.app_state != _DEPLOYED:
             row["state"] = request.app_state or row["state"]
-            self._functions.publish(app_id, wanted)
+            self._functions.publish(app_id, wanted, classes)
             self._state.touch()
             return api_pb2.AppPublishResponse(url=f"https://modal.com/apps/{call.workspace}/{app_id}")
         checks.object_name(request.name, "App")
@@ -203,10 +206,11 @@ class Apps:
             "tag": request.deployment_tag,
             "tags": dict(request.tags),
             "functions": wanted,
+            "classes": classes,
             "rollback_version": 0,
             "commit_info": base64.b64encode(request.commit_info.SerializeToString()).decode(),
         }
-        same = ("tag", "tags", "functions")
+        same = ("tag", "tags", "functions", "classes")
         latest = row["versions"][-1] if row["versions"] else None
         row["name"] = request.name
         url = f"https://modal.com/apps/{call.workspace}/{row['environment']}/deployed/{request.name}"
@@ -231,7 +235,7 @@ class Apps:
         )
         row["state"] = _DEPLOYED
         row["tags"] = version["tags"]
-        self._functions.publish(app_id, version["functions"])
+        self._functions.publish(app_id, version["functions"], version["classes"])
         self._state.touch()
         self._state.save()
         await self._containers.stop_app(app_id)
@@ -279,7 +283,7 @@ class Apps:
                 raise checks.missing(f"App '{row['name']}' has no version {request.version}.")
             if wanted is versions[-1]:
                 raise GRPCError(Status.FAILED_PRECONDITION, f"Version {request.version} is already deployed.")
-        again = {key: wanted[key] for key in ("tag", "tags", "functions", "commit_info")}
+        again = {key: wanted[key] for key in ("tag", "tags", "functions", "classes", "commit_info")}
         deployed_at = await self._deploy(request.app_id, {**again, "rollback_version": wanted["version"]}, call)
         url = f"https://modal.com/apps/{call.workspace}/{row['environment']}/deployed/{row['name']}"
         return api_pb2.AppRollbackResponse(url=url, deployed_at=deployed_at)

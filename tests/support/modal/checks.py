@@ -9,6 +9,8 @@ import re
 from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
+from methods import web_of
+
 # Name → most GPUs per container.
 GPUS = {
     "T4": 8,
@@ -99,10 +101,24 @@ def _autoscaler(function: api_pb2.Function) -> None:
         raise refuse(f"min_containers ({least}) cannot be greater than max_containers ({most}).")
 
 
+def _snapshot(function: api_pb2.Function) -> None:
+    options = dict(function.experimental_options)
+    gpu = options.pop("enable_gpu_snapshot", "False")
+    if options:
+        raise refuse(f"Unknown experimental options: {', '.join(sorted(options))}.")
+    if gpu not in ("True", "False"):
+        raise refuse(f"enable_gpu_snapshot must be True or False, not {gpu}.")
+    if gpu == "True" and not (function.checkpointing_enabled and function.resources.gpu_config.count):
+        raise refuse("enable_gpu_snapshot needs enable_memory_snapshot=True and a GPU.")
+
+
 def function(state: dict, function: api_pb2.Function) -> None:
     """Refuses a function definition that the server would not take."""
     name = function.function_name
-    object_name(name, "Function")
+    if function.is_class != name.endswith(".*"):
+        raise refuse(f"Function '{name}': only what serves a class is called `CLASS.*`.")
+    object_name(name.removesuffix(".*"), "Function")
+    _snapshot(function)
     _gpu(function.resources.gpu_config)
     _seconds("timeout", function.timeout_secs)
     if function.startup_timeout_secs:
@@ -112,7 +128,10 @@ def function(state: dict, function: api_pb2.Function) -> None:
         raise refuse(f"max_inputs must be at most {MAX_CONCURRENT_INPUTS}, not {function.max_concurrent_inputs}.")
     if function.target_concurrent_inputs > max(function.max_concurrent_inputs, 0):
         raise refuse("target_inputs cannot be greater than max_inputs.")
-    web = function.webhook_config
+    _, web = web_of(function)
+    endpoints = sum(bool(method.webhook_config.type) for method in function.method_definitions.values())
+    if function.is_class and not function.method_definitions or endpoints > 1:
+        raise refuse(f"Class '{name}' needs methods; the double serves one web endpoint of a class.")
     if web.requested_suffix:
         web_label(web.requested_suffix)
     if web.type == api_pb2.WEBHOOK_TYPE_WEB_SERVER and not 1 <= web.web_server_port <= 65535:

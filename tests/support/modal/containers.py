@@ -22,6 +22,7 @@ from modal_proto import api_pb2
 from faults import Faults
 from images import environment_of_image
 from logs import Logs
+from methods import web_of
 from state import State, random_id
 
 _INSIDE = Path(__file__).resolve().parent / "inside"
@@ -43,6 +44,8 @@ class Container:
     enqueued_at: float = field(default_factory=time.time)
     started_at: float = 0.0
     ready: bool = False
+    # What it calls the snapshot that it is to ask for, until it was restored from that.
+    checkpoint_id: str = ""
     # Why it could not start, or nothing.
     failure: str = ""
     ended: asyncio.Event = field(default_factory=asyncio.Event)
@@ -60,11 +63,16 @@ class Container:
 
     @property
     def web_port(self) -> int:
-        return self.function.webhook_config.web_server_port
+        return web_of(self.function)[1].web_server_port
 
     @property
     def web_socket(self) -> Path:
         return self.directory / "web.sock"
+
+    @property
+    def restored(self) -> Path:
+        """Appears when the container is restored."""
+        return self.directory / "restore-state.json"
 
     @property
     def own_network(self) -> bool:
@@ -144,6 +152,9 @@ class Containers:
         task_id = random_id("ta")
         container = Container(task_id, app_id, function_id, function, self._run_dir / task_id)
         container.directory.mkdir()
+        # Only what is deployed is worth a snapshot.
+        deployed = self._state.data["apps"][app_id]["state"] == api_pb2.APP_STATE_DEPLOYED
+        container.checkpoint_id = random_id("ch") if function.checkpointing_enabled and deployed else ""
         self._running[task_id] = container
         job = asyncio.create_task(self._live(container))
         self._tasks.add(job)
@@ -175,6 +186,15 @@ class Containers:
             MODAL_CLOUD_PROVIDER="CLOUD_PROVIDER_DOUBLE",
             MODAL_REGION="loopback",
         )
+        if container.checkpoint_id:
+            checkpoint = container.directory / "checkpoint"
+            # What the real container's runtime says there once all of it, the GPU too, is back.
+            checkpoint.write_text("restore")
+            base.update(
+                MODAL_ENABLE_SNAP_RESTORE="1",
+                MODAL_RESTORE_STATE_PATH=str(container.restored),
+                MODAL_DOUBLE_CHECKPOINT=str(checkpoint),
+            )
         return base, workdir
 
     def _specification(self, container: Container) -> dict:
@@ -208,11 +228,17 @@ class Containers:
     async def _live(self, container: Container) -> None:
         """A container from its start to its end."""
         try:
+            defined = api_pb2.Function.FromString(container.function.SerializeToString())
+            if container.checkpoint_id:
+                defined.is_checkpointing_function = True
+                gpu = defined.experimental_options.get("enable_gpu_snapshot") == "True"
+                defined._experimental_enable_gpu_snapshot = gpu
             arguments = api_pb2.ContainerArguments(
                 task_id=container.task_id,
                 function_id=container.function_id,
                 app_id=container.app_id,
-                function_def=container.function,
+                function_def=defined,
+                checkpoint_id=container.checkpoint_id,
                 environment_name=self._state.data["apps"][container.app_id]["environment"],
                 app_layout=self.functions.layout(container.app_id),
             )

@@ -31,8 +31,11 @@ UNIMPLEMENTED, on stderr and with "unimplemented" in the journal. Faults: `fault
 
 Not as the real one:
   - No image is built: a container is a copy-on-write view of this machine with PYTHON, the image's ENV and
-    WORKDIR, and the uploaded files. `run_function` layers are refused.
-  - No GPUs, CPU or memory limits; regions, clouds, schedules, snapshots are recorded only.
+    WORKDIR, and the uploaded files. `run_function` layers are refused. What comes FROM a registry on 127.0.0.1
+    is asked for there (`registry.py`), and not unpacked; other registries are not asked.
+  - No GPUs, CPU or memory limits; regions, clouds, schedules are recorded only.
+  - A memory snapshot freezes nothing: a container that asks for one goes on as if it had been restored from it, GPU
+    included (`snapshots.py`). Only containers of deployed apps ask.
   - Volumes are bound, so writes are seen by all at once; `commit()` and `reload()` are checked and recorded.
   - Containers with a GPU or a web server have a network of their own without a way out (Modal's have one);
     the others have this machine's, so that they reach a loopback hub.
@@ -42,7 +45,7 @@ Not as the real one:
   - Containers end by SIGKILL: `@modal.exit` hooks are not run.
   - Which version a redeploy with only another tag makes, the hash of truncated labels, the tag a rollback shows
     (here: that of the version it goes back to) and many texts of errors are not published by Modal: guesses.
-  - No classes, generators, queues, sandboxes, schedules, domains, billing; one user.
+  - Of classes only those without parameters, with one web endpoint; no generators, queues, sandboxes, schedules, domains, billing; one user.
 """
 # ruff: noqa: E402
 
@@ -61,6 +64,7 @@ sys.dont_write_bytecode = True
 
 from apps import Apps
 from calls import Calls
+from classes import Classes
 from containers import Containers
 from dispatch import Dispatcher
 from faults import Faults, RetryAfter
@@ -68,6 +72,7 @@ from functions import Functions
 from images import Images, Mounts
 from logs import Logs
 from objects import Dicts, Secrets, Workspace
+from snapshots import Snapshots
 from state import State, write_atomically
 from transfer import Transfer
 from volumes import Volumes
@@ -126,6 +131,8 @@ async def _main(arguments: argparse.Namespace, parent: int) -> None:
             Mounts(state, transfer),
             apps,
             functions,
+            Classes(state, functions),
+            Snapshots(logs),
             calls,
             logs,
         ],

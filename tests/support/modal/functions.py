@@ -6,6 +6,7 @@ from modal_proto import api_pb2
 import checks
 from faults import Faults
 from labels import Labels
+from methods import handles, label_of, web_of
 from objects import environment
 from state import State, random_id, stable_bytes
 from web import Web
@@ -68,8 +69,9 @@ class Functions:
             if row["app_id"] == app_id and row["definition"]
         }
 
-    def metadata(self, function_id: str, published: bool = False) -> api_pb2.FunctionHandleMetadata:
-        """A handle: on what is being deployed, or on what is in production."""
+    def metadata(self, function_id: str, published: bool = False, methods=None) -> api_pb2.FunctionHandleMetadata:
+        """A handle: on what is being deployed, or on what is in production. `methods` of a class, where no whole
+        definition has been seen yet."""
         row = self._row(function_id)
         definition = row["definition"] if published else row["draft"]
         told = api_pb2.FunctionHandleMetadata(
@@ -85,6 +87,12 @@ class Functions:
             told.function_schema.CopyFrom(function.function_schema)
             told.supported_input_formats.extend(function.supported_input_formats)
             told.supported_output_formats.extend(function.supported_output_formats)
+            methods = methods or function.method_definitions
+        for name, handle in handles(methods or {}, row["app_id"], row["web_url"]).items():
+            told.method_handle_metadata[name].CopyFrom(handle)
+        if told.method_handle_metadata:
+            # It is that of a method.
+            told.web_url = ""
         return told
 
     def layout(self, app_id: str) -> api_pb2.AppLayout:
@@ -98,7 +106,15 @@ class Functions:
             function = self.live(function_id).ranked_functions[0].function
             for dependency in function.object_dependencies:
                 objects.setdefault(dependency.object_id, self._object(dependency.object_id))
-        return api_pb2.AppLayout(objects=list(objects.values()), function_ids=published)
+        classes = {
+            row["name"]: class_id
+            for class_id, row in self._state.data["classes"].items()
+            if row["app_id"] == app_id and row["published"]
+        }
+        for name, class_id in classes.items():
+            handle = api_pb2.ClassHandleMetadata(class_function_id=published[f"{name}.*"])
+            objects[class_id] = api_pb2.Object(object_id=class_id, class_handle_metadata=handle)
+        return api_pb2.AppLayout(objects=list(objects.values()), function_ids=published, class_ids=classes)
 
     def _object(self, object_id: str) -> api_pb2.Object:
         told = api_pb2.Object(object_id=object_id)
@@ -120,7 +136,8 @@ class Functions:
         return app
 
     def _register(self, app_id: str, name: str, existing: str, function_type: int) -> str:
-        checks.object_name(name, "Function")
+        # The function that serves a class is called like it, and `.*`.
+        checks.object_name(name.removesuffix(".*"), "Function")
         table = self._state.data["functions"]
         if existing:
             if self._row(existing)["app_id"] != app_id:
@@ -142,12 +159,13 @@ class Functions:
         self._state.touch()
         return function_id
 
-    async def _assign_url(self, function_id: str, web: api_pb2.WebhookConfig) -> api_pb2.WebUrlInfo:
+    async def _assign_url(self, function_id: str, function) -> api_pb2.WebUrlInfo:
         row = self._row(function_id)
+        _, web = web_of(function)
         if not web.type:
             row["web_url"] = row["label"] = ""
             return api_pb2.WebUrlInfo()
-        assigned = self._labels.assign(row["app_id"], row["name"], web)
+        assigned = self._labels.assign(row["app_id"], row["name"], label_of(function), web)
         row["label"] = assigned.label
         row["web_url"] = await self._web.open(assigned.label)
         self._state.touch()
@@ -159,7 +177,7 @@ class Functions:
             request.app_id, request.function_name, request.existing_function_id, request.function_type
         )
         # The label is taken when the whole definition has been seen: here only a function that has one tells it.
-        return api_pb2.FunctionPrecreateResponse(function_id=function_id, handle_metadata=self.metadata(function_id))
+        return api_pb2.FunctionPrecreateResponse(function_id=function_id, handle_metadata=self.metadata(function_id, methods=request.method_definitions))
 
     async def FunctionCreate(self, request, _call):
         self._app(request.app_id)
@@ -172,14 +190,16 @@ class Functions:
         function_id = self._register(
             request.app_id, function.function_name, request.existing_function_id, function.function_type
         )
-        info = await self._assign_url(function_id, function.webhook_config)
+        info = await self._assign_url(function_id, function)
         row = self._row(function_id)
         row["type"] = function.function_type
         row["draft"] = self._state.put_definition(data)
         self._state.touch()
         answer = api_pb2.Function.FromString(stable_bytes(function))
-        answer.web_url = row["web_url"]
-        answer.web_url_info.CopyFrom(info)
+        method, _ = web_of(function)
+        told = answer.method_definitions[method] if method else answer
+        told.web_url = row["web_url"]
+        told.web_url_info.CopyFrom(info)
         return api_pb2.FunctionCreateResponse(
             function_id=function_id,
             function=answer,
@@ -193,7 +213,9 @@ class Functions:
         if info is not None:
             data.web_url_info.CopyFrom(info)
         for ranked in data.ranked_functions:
-            ranked.function.web_url = data.web_url
+            method, _ = web_of(ranked.function)
+            told = ranked.function.method_definitions[method] if method else ranked.function
+            told.web_url = data.web_url
         return data
 
     def check_publish(self, app_id: str, request: api_pb2.AppPublishRequest) -> dict[str, dict[str, str]]:
@@ -207,8 +229,22 @@ class Functions:
             wanted[name] = {"id": function_id, "definition": definition}
         return wanted
 
-    def publish(self, app_id: str, wanted: dict[str, dict[str, str]]) -> None:
-        """Makes these definitions, and no others, the ones of the app."""
+    def check_classes(self, app_id: str, request: api_pb2.AppPublishRequest) -> dict[str, str]:
+        """Name → id of the classes that a publish asks for; refuses those without the function that serves them."""
+        for name, class_id in request.class_ids.items():
+            if self._state.data["classes"].get(class_id, {}).get("app_id") != app_id:
+                raise checks.missing(f"Class with ID '{class_id}' not found.")
+            if f"{name}.*" not in request.function_ids:
+                raise GRPCError(Status.FAILED_PRECONDITION, f"Class '{name}' has no function '{name}.*'.")
+        return dict(request.class_ids)
+
+    def publish(self, app_id: str, wanted: dict[str, dict[str, str]], classes: dict[str, str]) -> None:
+        """Makes these definitions and classes, and no others, the ones of the app."""
+        for row in self._state.data["classes"].values():
+            if row["app_id"] == app_id:
+                row["published"] = False
+        for name, class_id in classes.items():
+            self._state.data["classes"][class_id].update(name=name, published=True)
         for row in self._state.data["functions"].values():
             if row["app_id"] == app_id:
                 row["definition"] = ""

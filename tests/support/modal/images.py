@@ -1,5 +1,6 @@
 """Images, and the files that go on top of them. Nothing is built: what was asked for is written down."""
 
+import asyncio
 import hashlib
 import json
 import re
@@ -11,6 +12,7 @@ from grpclib import GRPCError, Status
 from modal_proto import api_pb2
 
 import checks
+import registry
 from faults import Faults
 from objects import LOOKUP, environment
 from state import State, content_id, random_id, write_atomically
@@ -82,6 +84,7 @@ class Images:
                 "builder_version": version,
                 "commands": list(image.dockerfile_commands),
                 "bases": [base.image_id for base in image.base_images],
+                "registry_secret": image.image_registry_config.secret_id,
                 "created_at": time.time(),
                 "builds": 0,
             }
@@ -114,6 +117,16 @@ class Images:
                 result=result, entry_id="2-0", eof=True, task_logs=[log(f"{failure}\n")]
             )
             return
+        try:
+            await self._pull(row)
+        except registry.NotPulled as error:
+            result = api_pb2.GenericResult(
+                status=api_pb2.GenericResult.GENERIC_STATUS_FAILURE, exception=str(error), exitcode=1
+            )
+            yield api_pb2.ImageJoinStreamingResponse(
+                result=result, entry_id="2-0", eof=True, task_logs=[log(f"{error}\n")]
+            )
+            return
         row["built"] = True
         row["builds"] += 1
         self._state.touch()
@@ -121,6 +134,15 @@ class Images:
         yield api_pb2.ImageJoinStreamingResponse(
             result=_SUCCESS, entry_id="2-0", eof=True, metadata=self._metadata(row), task_logs=[log("Built.\n")]
         )
+
+    async def _pull(self, row: dict) -> None:
+        """What is in the image's own registry, when that is one of this machine's."""
+        word, _, reference = row["commands"][0].partition(" ")
+        if word != "FROM" or not registry.is_here(reference):
+            return
+        secret = row["registry_secret"]
+        values = self._state.secret_values(secret) if secret else None
+        row["environment"] = await asyncio.to_thread(registry.pull, reference, values)
 
     async def ImageFromId(self, request, _call):
         row = self._row(request.image_id)
@@ -141,6 +163,8 @@ def environment_of_image(state: State, image_id: str) -> tuple[dict[str, str], s
     for base in row["bases"]:
         inherited, workdir = environment_of_image(state, base)
         variables.update(inherited)
+    # Its PATH leads to programs that only the real image has.
+    variables.update({name: value for name, value in row.get("environment", {}).items() if name != "PATH"})
     for command in row["commands"]:
         word, _, rest = command.strip().partition(" ")
         if word.upper() == "WORKDIR":

@@ -2,6 +2,7 @@
 
 from modal_proto import api_pb2
 
+from methods import web_of
 from state import image_id
 
 _WEB_KINDS = {1: "asgi_app", 2: "fastapi_endpoint", 3: "wsgi_app", 4: "web_server"}
@@ -37,7 +38,7 @@ def _names(state: dict, request) -> dict:
 def _function(state: dict, function: api_pb2.Function) -> dict:
     gpu = function.resources.gpu_config
     settings = function.autoscaler_settings
-    web = function.webhook_config
+    method, web = web_of(function)
     return {
         "function": function.function_name,
         "image": function.image_id,
@@ -59,6 +60,7 @@ def _function(state: dict, function: api_pb2.Function) -> dict:
         "max_inputs": function.max_concurrent_inputs,
         "target_inputs": function.target_concurrent_inputs,
         "web": {
+            "method": method,
             "kind": _WEB_KINDS.get(web.type, str(web.type)),
             "port": web.web_server_port,
             "startup_timeout": web.web_server_startup_timeout,
@@ -89,6 +91,7 @@ def journal_fields(state: dict, rpc: str, request) -> dict:
             told["tag"] = request.deployment_tag
             told["tags"] = dict(request.tags)
             told["functions"] = sorted(request.function_ids)
+            told["classes"] = sorted(request.class_ids)
             told["state"] = api_pb2.AppState.Name(request.app_state)
             if request.rollback_version:
                 told["rollback_version"] = request.rollback_version

@@ -45,12 +45,13 @@ class Labels:
         self._state = state
         self._faults = faults
 
-    def assign(self, app_id: str, function: str, web: api_pb2.WebhookConfig) -> Assigned:
-        """Reserves a label for a function of an app; the same function gets the same one again."""
+    def assign(self, app_id: str, function: str, named: str, web: api_pb2.WebhookConfig) -> Assigned:
+        """Reserves a label for a function of an app, which is `named` in it; the same function gets the same one
+        again."""
         app = self._state.data["apps"][app_id]
         place = self._state.data["environments"][app["environment"]]["web_suffix"]
         dev = app["state"] in (api_pb2.APP_STATE_EPHEMERAL, api_pb2.APP_STATE_DETACHED)
-        full = wanted_label(app["workspace"], place, app["name"], function, web, dev)
+        full = wanted_label(app["workspace"], place, app["name"], named, web, dev)
         info = api_pb2.WebUrlInfo(truncated=len(full) > _LONGEST)
         label = _with_hash(full, full) if info.truncated else full
         owner = self._owner(label)

@@ -116,6 +116,7 @@ class State:
             "images": {},
             "apps": {},
             "functions": {},
+            "classes": {},
             "labels": {},
         }
 

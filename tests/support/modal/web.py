@@ -10,6 +10,7 @@ import time
 
 from modal_proto import api_pb2
 
+from methods import web_of
 from state import State
 
 _HEAD_BYTES = 1 << 16
@@ -101,12 +102,12 @@ class Web:
         if app["state"] not in live or function_id is None:
             raise Refused("404 Not Found", "modal-http: app for invoked web endpoint is stopped")
         function = self.functions.live(function_id).ranked_functions[0].function
-        if function.webhook_config.type != api_pb2.WEBHOOK_TYPE_WEB_SERVER:
+        if web_of(function)[1].type != api_pb2.WEBHOOK_TYPE_WEB_SERVER:
             raise Refused("501 Not Implemented", "the control plane double serves only @modal.web_server")
         return function_id, function
 
     def _authorize(self, function: api_pb2.Function, headers: dict[str, str]) -> None:
-        if not function.webhook_config.requires_proxy_auth:
+        if not web_of(function)[1].requires_proxy_auth:
             return
         key, secret = headers.get("modal-key"), headers.get("modal-secret")
         if not key or not secret:

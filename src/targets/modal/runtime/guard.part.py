@@ -1,10 +1,15 @@
 # --- the guard: asks for the key, in front of the engine ---
+# An engine that can sleep also lets whoever reaches it put it to sleep, and more: of that one, only what
+# clients ask for is handed on.
 
 CHUNK_BYTES = 1 << 16
 HEAD_BYTES = 1 << 16
 HEAD_SECONDS = 60
 FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
 SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
+CLIENTS = re.compile(
+    rb"/(v1(/[A-Za-z0-9._:@-]+)+|health|ping|version|metrics|tokenize|detokenize)(\?.*)?"
+)
 # The key, which the engine never has, and what is between two programs alone.
 DROPPED = {b"authorization", b"connection", b"keep-alive", b"proxy-connection", b"upgrade"}
 
@@ -15,10 +20,11 @@ class Refused(Exception):
 
 def guard() -> None:
     """Starts the guard in a process of its own; from here on, nothing else has the key."""
-    named = MODEL["api_key"]
-    keys = os.environ.pop(named["variable"], "")
-    if not keys.split():
-        raise RuntimeError(f"{named['variable']} is empty in the secret {named['name']}")
+    keys, named = "", MODEL["api_key"]
+    if named is not None:
+        keys = os.environ.pop(named["variable"], "")
+        if not keys.split():
+            raise RuntimeError(f"{named['variable']} is empty in the secret {named['name']}")
     started = subprocess.Popen([sys.executable, __file__, "guard"], stdin=subprocess.PIPE)
     assert started.stdin is not None
     started.stdin.write(keys.encode())
@@ -80,8 +86,12 @@ def examined(head: bytes, digests: list[bytes]) -> tuple[bytes, int | None]:
     # Says that the model is up, and nothing else.
     is_health = words[:2] in ([b"GET", b"/health"], [b"HEAD", b"/health"])
     given = [value for name, value, _ in fields if name == b"authorization"]
-    if not is_health and not (len(given) == 1 and is_known(given[0], digests)):
+    is_allowed = MODEL["api_key"] is None or is_health
+    if not is_allowed and not (len(given) == 1 and is_known(given[0], digests)):
         raise Refused("401 Unauthorized", "a valid API key is needed, as a bearer token")
+    is_plain = CLIENTS.fullmatch(words[1]) and b"/.." not in words[1]
+    if MODEL.get("snapshot", False) and not is_plain:
+        raise Refused("404 Not Found", "there is no such path")
     lengths = [value for name, value, _ in fields if name == b"content-length"]
     encodings = [value.lower() for name, value, _ in fields if name == b"transfer-encoding"]
     length: int | None = 0

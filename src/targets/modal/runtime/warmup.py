@@ -69,7 +69,7 @@ def fill() -> dict[str, Any]:
     receipt = Path(MODEL["caches"][0]["filled"]) / ".goatbuild" / f"warmup-{MODEL['key']}.json"
     receipt.parent.mkdir(exist_ok=True)
     evidence = {"first_seconds": round(first, 1), "second_seconds": round(second, 1)}
-    fields = {"key": MODEL["key"], "model": MODEL["model"], "factors": told}
+    fields = {"key": MODEL["key"], "model": MODEL["model"], "factors": kept(told)}
     receipt.write_text(json.dumps(fields | evidence | {"files": after}, indent=1))
     modal.Volume.from_name(MODEL["caches"][0]["volume"]).commit()
     return evidence | {"files": len(after)}
@@ -118,17 +118,22 @@ def try_out() -> float:
 
 
 def contents() -> dict[str, str]:
-    """The digest of every file in the caches; empty ones are locks."""
+    """The digest of every file in the caches, but for notes beside what is compiled."""
     found = {}
     for cache in MODEL["caches"]:
         for path in sorted(Path(cache["at"]).rglob("*")):
-            if path.is_file() and path.stat().st_size:
+            if path.is_file() and not is_note(path):
                 found[str(path)] = hashlib.sha256(path.read_bytes()).hexdigest()
     return found
 
 
+def is_note(path: Path) -> bool:
+    """Locks, logs that are appended to, and what ninja writes down of each run."""
+    return path.suffix in (".lock", ".log") or path.name.startswith(".ninja_")
+
+
 def factors() -> dict[str, dict[str, str]]:
-    """What the engine says went into its key, as digests: values may be secrets."""
+    """What the engine says went into its key, as digests."""
     found = {}
     for cache in MODEL["caches"]:
         for path in Path(cache["at"]).rglob(MODEL["factors"] or "/"):
@@ -138,6 +143,17 @@ def factors() -> dict[str, dict[str, str]]:
                 for name, value in told.items()
             }
     return found
+
+
+def kept(told: dict[str, dict[str, str]]) -> dict[str, dict[str, str | None]]:
+    """What may be written down: nothing of what may be a secret, since a short one could be guessed."""
+    secret = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+    return {
+        path: {
+            name: None if name.endswith(secret) else digest for name, digest in each.items()
+        }
+        for path, each in told.items()
+    }
 
 
 def flat(value: Any, name: str = "") -> dict[str, str]:

@@ -11,6 +11,8 @@ root = Path(WEIGHTS["at"])
 PARALLEL = 8
 #: After how many seconds what has come so far is kept, whatever happens then.
 KEEP_EVERY = 60.0
+#: What lines begin with that are for the program that waits for this one.
+PROGRESS = "goatbuild-progress "
 
 
 class Refused(Exception):
@@ -39,14 +41,19 @@ def place() -> dict[str, int]:
     volume.reload()
     came, there = 0, 0
     kept = time.monotonic()
-    with ThreadPoolExecutor(PARALLEL) as pool:
-        for size, fetched in pool.map(bring, WEIGHTS["files"]):
-            came, there = came + size * fetched, there + size * (not fetched)
-            print(f"{came + there} bytes", flush=True)
-            if time.monotonic() - kept > KEEP_EVERY:
-                volume.commit()
-                kept = time.monotonic()
-    repository = root / "hub" / f"models--{WEIGHTS['repository'].replace('/', '--')}"
+    over = threading.Event()
+    teller = threading.Thread(target=tell, args=(over,))
+    teller.start()
+    try:
+        with ThreadPoolExecutor(PARALLEL) as pool:
+            for size, fetched in pool.map(bring, WEIGHTS["files"]):
+                came, there = came + size * fetched, there + size * (not fetched)
+                if time.monotonic() - kept > KEEP_EVERY:
+                    volume.commit()
+                    kept = time.monotonic()
+    finally:
+        over.set()
+        teller.join()
     for name in WEIGHTS["references"]:
         reference = repository / "refs" / name
         reference.parent.mkdir(parents=True, exist_ok=True)
@@ -58,6 +65,25 @@ def place() -> dict[str, int]:
     receipt.write_text(json.dumps({name: WEIGHTS[name] for name in fields}, indent=1))
     volume.commit()
     return {"fetched": came, "reused": there}
+
+
+#: Where the hub's client puts the repository.
+repository = root / "hub" / f"models--{WEIGHTS['repository'].replace('/', '--')}"
+#: The size of each file that is there, by path.
+settled: dict[str, int] = {}
+
+
+def tell(over: threading.Event) -> None:
+    """Tells each second, and once more at the end, how many bytes are there."""
+    ended = False
+    while not ended:
+        ended = over.wait(1.0)
+        coming = 0
+        for path in repository.glob("blobs/*.incomplete"):
+            with contextlib.suppress(OSError):
+                coming += path.stat().st_size
+        done = sum(list(settled.values())) + coming
+        print(f"{PROGRESS}{json.dumps({'done': done})}", flush=True)
 
 
 def bring(file: dict[str, Any]) -> tuple[int, bool]:
@@ -72,6 +98,7 @@ def bring(file: dict[str, Any]) -> tuple[int, bool]:
     }
     known = try_to_load_from_cache(**where)
     if isinstance(known, str) and verified(Path(known), file):
+        settled[file["path"]] = file["size"]
         return file["size"], False
     if isinstance(known, str):
         discard(Path(known))
@@ -82,6 +109,7 @@ def bring(file: dict[str, Any]) -> tuple[int, bool]:
     if not verified(path, file):
         discard(path)
         raise Refused("bytes", f"{file['path']} is not the file that is locked")
+    settled[file["path"]] = file["size"]
     return file["size"], True
 
 

@@ -17,5 +17,10 @@ if os.environ.pop("MODAL_DOUBLE_LOOPBACK_ONLY", ""):
 
     modal._runtime.asgi.get_ip_address = lambda _name: "127.0.0.1"
 
+if checkpoint := os.environ.pop("MODAL_DOUBLE_CHECKPOINT", ""):
+    import modal._runtime.gpu_memory_snapshot
+
+    modal._runtime.gpu_memory_snapshot.RUNTIME_CHECKPOINT_WAIT_PATH = checkpoint
+
 sys.argv[0] = "modal._container_entrypoint"
 runpy.run_module("modal._container_entrypoint", run_name="__main__")

@@ -1,5 +1,6 @@
 """A DOUBLE of vLLM's server: it wants the weights where its command line says, fills a compile cache as 0.13.0 does
-unless it is eager, and answers the OpenAI API. `GET /double` tells how it was started.
+unless it is eager, and answers the OpenAI API. `GET /double` tells how it was started. With `--enable-sleep-mode` and
+VLLM_SERVER_DEV_MODE=1 it can be put to sleep, in which it answers nothing that needs the model.
 """
 
 import hashlib
@@ -39,6 +40,9 @@ def main():
         draft = json.loads(value("--speculative-config"))["model"]
         assert (pathlib.Path(draft) / "config.json").is_file(), f"no draft in {draft}"
     served = value("--served-model-name")
+    # The endpoints for developers are there with the variable; without the flag nothing can sleep.
+    developers = os.environ.get("VLLM_SERVER_DEV_MODE") == "1"
+    awake = [True]
     told = {"flags": flags, "compiled": compile_once(flags)}
     print("started", json.dumps(told), flush=True)
 
@@ -62,10 +66,24 @@ def main():
                 "/double": json.dumps(told),
                 "/v1/models": json.dumps({"object": "list", "data": [{"id": served}]}),
             }
+            if developers:
+                answers["/is_sleeping"] = json.dumps({"is_sleeping": not awake[0]})
+                answers["/server_info"] = json.dumps({"vllm_config": "all of it"})
             self.answer(200 if self.path in answers else 404, answers.get(self.path, ""))
 
         def do_POST(self):
             asked = json.loads(self.rfile.read(int(self.headers.get("Content-Length", "0"))) or b"{}")
+            if developers and self.path in ("/sleep?level=1", "/wake_up"):
+                able = "--enable-sleep-mode" in flags
+                if able:
+                    awake[0] = self.path == "/wake_up"
+                    print("awake" if awake[0] else "asleep", flush=True)
+                self.answer(200 if able else 500, "")
+                return
+            if not awake[0]:
+                self.answer(500, json.dumps({"message": "the engine is asleep"}))
+                return
+            print("asked", flush=True)
             if self.path != "/v1/chat/completions" or asked.get("model") != served:
                 self.answer(404, json.dumps({"message": f"no model {asked.get('model')}"}))
                 return

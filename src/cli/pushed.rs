@@ -1,0 +1,50 @@
+//! Images that are pushed for Modal: which of them the registry has, and whether it takes more.
+
+use miette::Report;
+
+use crate::graph::Graph;
+use crate::plan::{self, Action, Memory, Plan, Wishes};
+use crate::spec::ImageName;
+use crate::step::Step;
+use crate::workspace::Workspace;
+
+/// What images come to that are to be pushed, as far as that is known without building them.
+pub(super) fn foreseen(graph: &Graph, memory: &dyn Memory) -> (Graph, Plan) {
+    let part = graph.needed_by(is_push);
+    // Nothing that makes an image is anywhere but in the cache and the lock.
+    let wishes = Wishes { no_refresh: true, ..Wishes::default() };
+    let plan = plan::plan(&part, memory, &[], &wishes);
+    (part, plan)
+}
+
+/// Asks the registry for the images that are to be there, as far as it is known which those are.
+pub(super) async fn look(workspace: &Workspace, graph: &Graph, memory: &dyn Memory) {
+    let (part, plan) = foreseen(graph, memory);
+    if part.is_empty() {
+        return;
+    }
+    let digest = |step: &dyn Step| {
+        let image = step.inputs().first()?;
+        let digest = plan.get(&image.step)?.facts.get("digest")?.clone();
+        Some((step.id().name().parse::<ImageName>().ok()?, digest))
+    };
+    let pushed = part.in_order().filter(|step| is_push(&***step));
+    let images: Vec<_> = pushed.filter_map(|step| digest(&**step)).collect();
+    workspace.look_at_pushed(&images).await;
+}
+
+/// Fails where an image would be built, and could then not be pushed.
+pub(super) async fn check(workspace: &Workspace, plan: &Plan) -> Result<(), Report> {
+    let pushed = plan
+        .steps
+        .iter()
+        .filter(|step| step.kind == "push" && matches!(step.action, Action::Run | Action::Pending));
+    for image in pushed.filter_map(|step| step.id.name().parse::<ImageName>().ok()) {
+        workspace.may_push(&image).await?;
+    }
+    Ok(())
+}
+
+fn is_push(step: &dyn Step) -> bool {
+    step.id().kind() == "push"
+}

@@ -1,0 +1,96 @@
+# --- what follows is the same for every model that starts from a snapshot ---
+
+app = modal.App(MODEL["app"], tags=MODEL["tags"])
+
+# <image>
+
+
+# <volumes>
+
+
+# <engine>
+
+
+@app.cls(
+    image=image_of(MODEL["image"]),
+    gpu=MODEL["gpu"],
+    cpu=MODEL["cpu"],
+    memory=MODEL["memory_mib"],
+    region=MODEL["region"],
+    cloud=MODEL["cloud"],
+    volumes=volumes(),
+    secrets=[
+        modal.Secret.from_name(secret["name"], required_keys=[secret["variable"]])
+        for secret in MODEL["secrets"]
+    ],
+    min_containers=MODEL["min_containers"],
+    max_containers=MODEL["max_containers"],
+    buffer_containers=MODEL["buffer_containers"],
+    scaledown_window=MODEL["scaledown_window"],
+    startup_timeout=MODEL["startup_timeout"],
+    timeout=MODEL["timeout"],
+    enable_memory_snapshot=True,
+    experimental_options={"enable_gpu_snapshot": True},
+)
+@modal.concurrent(max_inputs=MODEL["max_inputs"])
+class Server:
+    """The engine: started and put to sleep once, and woken each time that a replica starts."""
+
+    @modal.enter(snap=True)
+    def fall_asleep(self) -> None:
+        """What the snapshot is taken of: an engine that has answered, and has let go of the GPU."""
+        for cache in MODEL["caches"]:
+            # A copy of the warmed cache: the engine may write, and the volume stays as it was warmed.
+            if Path(cache["warmed"]).exists():
+                shutil.copytree(cache["warmed"], cache["at"], dirs_exist_ok=True)
+        # <guarded>
+        self.engine = start()
+        self.wait()
+        message = {"role": "user", "content": "Hello"}
+        question = {"model": MODEL["served_name"], "messages": [message], "max_tokens": 16}
+        for _ in range(2):
+            self.ask("/v1/chat/completions", question)
+        self.ask("/sleep?level=1")
+
+    @modal.enter(snap=False)
+    def wake_up(self) -> None:
+        """What each replica does, be it the first one, or restored from the snapshot."""
+        self.ask("/wake_up")
+        self.wait()
+
+    @modal.web_server(
+        MODEL["port"],
+        startup_timeout=MODEL["startup_timeout"],
+        requires_proxy_auth=MODEL["proxy_auth"],
+        label=MODEL["label"],
+    )
+    def serve(self) -> None:
+        """Modal waits for the guard's port, which is open by now."""
+
+    def wait(self) -> None:
+        """Waits until the engine is healthy."""
+        end = time.monotonic() + MODEL["startup_timeout"]
+        while time.monotonic() < end:
+            if self.engine.poll() is not None:
+                raise RuntimeError(f"the engine ended with {self.engine.returncode}")
+            with contextlib.suppress(OSError):
+                self.ask(MODEL["health"], method="GET")
+                return
+            time.sleep(0.1)
+        raise RuntimeError(f"the engine is not healthy after {MODEL['startup_timeout']} s")
+
+    def ask(
+        self, path: str, question: dict[str, Any] | None = None, method: str = "POST"
+    ) -> None:
+        """Asks the engine, behind the guard."""
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{MODEL['engine_port']}{path}",
+            None if question is None else json.dumps(question).encode(),
+            {"Content-Type": "application/json"},
+            method=method,
+        )
+        with urllib.request.urlopen(request, timeout=600) as answer:
+            answer.read()
+
+
+# <guard>

@@ -1,0 +1,109 @@
+//! Images in the registry that Modal takes them from.
+
+use std::collections::HashMap;
+use std::sync::PoisonError;
+use std::time::Duration;
+
+use futures_util::future::join_all;
+
+use super::Workspace;
+use crate::event::Reporter;
+use crate::fetch::{Fetcher, Patience};
+use crate::oci::registry::{self, Destination, Origin, Pushed, RegistryError};
+use crate::oci::{self, Layout};
+use crate::spec::{ImageName, ImageReference};
+
+/// How long a registry may take to say what it has.
+const PATIENCE: Duration = Duration::from_secs(20);
+
+/// Whether images are in the registry, by reference, or why that isn't known. None before anybody
+/// has asked.
+pub(super) type Seen = Option<HashMap<String, Result<bool, String>>>;
+
+impl Workspace {
+    /// Where an image is in the registry that Modal takes it from: the image's name below the place
+    /// that the project names.
+    pub fn pushed(&self, image: &ImageName) -> ImageReference {
+        let modal = self.project.targets.modal.as_ref();
+        let registry = modal.and_then(|modal| modal.registry.as_deref());
+        let registry = registry.unwrap_or_else(|| panic!("BUG: {image} goes to no registry"));
+        let text = format!("{registry}/{image}");
+        text.parse().unwrap_or_else(|error| panic!("BUG: {text} is no reference: {error}"))
+    }
+
+    /// The same with a tag that is this digest's alone: what is deployed stays tagged whatever is
+    /// pushed later, and no registry takes it for garbage.
+    pub fn pushed_as(&self, image: &ImageName, digest: &str) -> ImageReference {
+        let digits = digest.trim_start_matches("sha256:");
+        let tag = format!("goatbuild-{}", &digits[..digits.len().min(16)]);
+        ImageReference { tag: Some(tag), ..self.pushed(image) }
+    }
+
+    /// Asks the registry which of these images it has.
+    pub async fn look_at_pushed(&self, images: &[(ImageName, String)]) {
+        // A plan is no place for long patience: it says that nobody could look.
+        let patience = self.settings.patience.clone();
+        let attempts = patience.attempts.min(2);
+        let fetcher = Fetcher::new(self.settings.offline, Patience { attempts, ..patience });
+        let settings = self.registries();
+        let one = async |(image, digest): &(ImageName, String)| {
+            let reference = self.pushed(image).at(digest);
+            let asked = registry::has(&fetcher, &settings, &reference);
+            let found = match tokio::time::timeout(PATIENCE, asked).await {
+                Ok(found) => found.map_err(|error| words(&error)),
+                Err(_) => Err(format!(
+                    "{} did not answer within {} s",
+                    reference.registry,
+                    PATIENCE.as_secs()
+                )),
+            };
+            (reference.to_string(), found)
+        };
+        let found = join_all(images.iter().map(one)).await.into_iter().collect();
+        *self.seen_pushed.write().unwrap_or_else(PoisonError::into_inner) = Some(found);
+    }
+
+    /// Whether the registry has an image, as it said when it was asked; none when nobody asked it
+    /// for anything.
+    pub fn is_pushed(&self, image: &ImageName, digest: &str) -> Option<Result<bool, String>> {
+        let seen = self.seen_pushed.read().unwrap_or_else(PoisonError::into_inner);
+        let reference = self.pushed(image).at(digest).to_string();
+        // What is built only now was not asked for: whether it is there shows when it is pushed.
+        seen.as_ref().map(|seen| seen.get(&reference).cloned().unwrap_or(Ok(false)))
+    }
+
+    /// Fails where this user may not push an image for Modal.
+    pub async fn may_push(&self, image: &ImageName) -> Result<(), RegistryError> {
+        registry::may_push(&self.fetcher, &self.registries(), &self.pushed(image)).await
+    }
+
+    /// Sends what a registry lacks of a built image.
+    pub async fn push(
+        &self,
+        image: &str,
+        layout: &Layout,
+        built: &oci::Image,
+        to: &ImageReference,
+        reporter: &Reporter,
+    ) -> Result<Pushed, RegistryError> {
+        // What the base's own repository has need not be sent.
+        let base = self.project.images.get(image).and_then(|image| self.origin(image));
+        let mount = base.and_then(|base| {
+            let Origin::Registry(base) = base else { return None };
+            let is_near = base.registry == to.registry && base.repository != to.repository;
+            is_near.then_some(base.repository)
+        });
+        let to = Destination { reference: to, mount: mount.as_deref() };
+        registry::push(&self.fetcher, &self.registries(), layout, built, to, reporter).await
+    }
+}
+
+/// What went wrong, in a line, and what the user has to do about it.
+fn words(error: &RegistryError) -> String {
+    let is_theirs =
+        matches!(error, RegistryError::Unauthorized { .. } | RegistryError::Denied { .. });
+    match miette::Diagnostic::help(error).filter(|_| is_theirs) {
+        Some(help) => format!("{error}; {help}"),
+        None => error.to_string(),
+    }
+}

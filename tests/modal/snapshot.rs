@@ -1,0 +1,234 @@
+//! A model whose replicas start from a snapshot of the GPU's memory.
+
+use std::fs;
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::programs::complaints;
+use super::registry::Shipped;
+use super::support::modal::{PROXY_KEY, PROXY_SECRET};
+use super::support::peers;
+
+const MODEL: &str = "qwen3-4b";
+const SPEC: &str = "specs/qwen3-4b.toml";
+const APP: &str = "goat-vllm-qwen3-4b";
+
+fn edit(shipped: &Shipped, path: &str, change: impl Fn(String) -> String) {
+    let path = shipped.clone.path().join(path);
+    fs::write(&path, change(fs::read_to_string(&path).unwrap())).unwrap();
+}
+
+/// Says something under `[serve]`, where the spec ends.
+fn serve(shipped: &Shipped, line: &str) {
+    edit(shipped, SPEC, |text| format!("{text}{line}\n"));
+}
+
+fn plan(shipped: &Shipped) -> Value {
+    serde_json::from_str(&shipped.run(&format!("plan --json {MODEL}"))).unwrap()
+}
+
+fn step(plan: &Value, id: &str) -> Value {
+    let mut steps = plan["steps"].as_array().unwrap().iter();
+    steps.find(|step| step["id"] == id).unwrap_or_else(|| panic!("no {id} in {plan}")).clone()
+}
+
+/// The status that what is deployed answers with; without a body it is a GET.
+fn ask(shipped: &Shipped, path: &str, headers: &[String], body: Option<&str>) -> String {
+    let status: Value = serde_json::from_str(&shipped.run("status --json")).unwrap();
+    let models = status["models"].as_array().unwrap();
+    let model = models.iter().find(|it| it["model"] == MODEL).unwrap();
+    let url = model["url"].as_str().unwrap().strip_suffix("/v1").unwrap().to_owned();
+    let mut command = shipped.command("curl");
+    command.args([
+        "-sS",
+        "--noproxy",
+        "*",
+        "--path-as-is",
+        "-o",
+        "/dev/null",
+        "-w",
+        "%{http_code}",
+    ]);
+    for header in headers {
+        command.args(["-H", header]);
+    }
+    if let Some(body) = body {
+        command.args(["-H", "Content-Type: application/json", "-d", body]);
+    }
+    let output = command.arg(format!("{url}{path}")).output().unwrap();
+    String::from_utf8(output.stdout).unwrap()
+}
+
+/// What of an app's log tells how it started.
+fn started(shipped: &Shipped) -> Vec<String> {
+    let mut command = shipped.command(shipped.modal.python.to_str().unwrap());
+    command.args(["-m", "modal", "app", "logs", "--env", "goat", APP, "--tail", "500"]);
+    let output = command.output().unwrap();
+    let text = String::from_utf8_lossy(&output.stdout).into_owned();
+    let words = ["started", "asked", "asleep", "Creating memory", "Using memory", "awake"];
+    let told = text.lines().filter_map(|line| words.iter().find(|word| line.contains(**word)));
+    told.map(|word| (*word).to_owned()).collect()
+}
+
+/// The paths that are for developers alone, with what asks for them.
+const CLOSED: [(&str, Option<&str>); 7] = [
+    ("/sleep?level=1", Some("{}")),
+    ("/wake_up", Some("{}")),
+    ("/is_sleeping", None),
+    ("/server_info", None),
+    ("/v1/../server_info", None),
+    ("//server_info", None),
+    ("/%73erver_info", None),
+];
+
+#[test]
+fn an_engine_sleeps_through_the_snapshot_and_only_clients_reach_it() {
+    let Some(shipped) = Shipped::new() else { return };
+    // From here on, keys are known.
+    shipped.applied("--only image:standard");
+    let before = step(&plan(&shipped), &format!("deploy:{MODEL}"));
+    serve(&shipped, "snapshot = false");
+    assert_eq!(step(&plan(&shipped), &format!("deploy:{MODEL}"))["key"], before["key"]);
+    edit(&shipped, SPEC, |text| text.replace("snapshot = false", "snapshot = true"));
+    let planned = plan(&shipped);
+    let deploy = step(&planned, &format!("deploy:{MODEL}"));
+    assert_ne!(deploy["key"], before["key"], "{deploy}");
+    assert!(deploy["note"].as_str().unwrap().contains("alpha"), "{deploy}");
+    let command = shipped.run(&format!("show {MODEL} --command"));
+    assert!(command.contains("--enable-sleep-mode"), "{command}");
+    assert!(command.contains("VLLM_SERVER_DEV_MODE"), "{command}");
+
+    shipped.modal.calls();
+    shipped.applied(MODEL);
+    // The same address as without.
+    let state = fs::read_to_string(shipped.modal.kept().join("state.json")).unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    let labels: Vec<&Value> = state["labels"].as_object().unwrap().values().collect();
+    let url = planned["models"][0]["url"].as_str().unwrap().strip_suffix("/v1").unwrap();
+    assert!(labels.iter().any(|label| label["url"] == url), "{url} in {labels:?}");
+    let calls = shipped.modal.calls();
+    let function =
+        calls.iter().find(|it| it["rpc"] == "FunctionCreate" && it["app"] == APP).unwrap();
+    assert_eq!(function["name"], "Server.*", "{function}");
+    assert_eq!(function["memory_snapshot"], true, "{function}");
+    assert_eq!(function["experimental_options"], json!({"enable_gpu_snapshot": "True"}));
+    assert_eq!(function["web"]["requires_proxy_auth"], true, "{function}");
+
+    // It has answered before it slept, and sleeps while the snapshot is taken.
+    let order = started(&shipped);
+    let asleep =
+        ["started", "asked", "asked", "asleep", "Creating memory", "Using memory", "awake"];
+    assert_eq!(order[..7], asleep, "{order:?}");
+    assert!(order[7..].iter().all(|it| it == "asked") && order.len() > 7, "{order:?}");
+
+    // Who may ask it may ask what clients ask, and nothing else.
+    let token = [format!("Modal-Key: {PROXY_KEY}"), format!("Modal-Secret: {PROXY_SECRET}")];
+    assert_eq!(ask(&shipped, "/v1/models", &token, None), "200");
+    assert_eq!(ask(&shipped, "/v1/models", &[], None), "401");
+    for (path, body) in CLOSED {
+        assert_eq!(ask(&shipped, path, &token, body), "404", "{path}");
+    }
+    assert!(!started(&shipped)[7..].contains(&"asleep".to_owned()));
+
+    // There and back: a function serves again, be it at another address.
+    edit(&shipped, SPEC, |text| text.replace("snapshot = true", "snapshot = false"));
+    shipped.applied(MODEL);
+    assert_eq!(ask(&shipped, "/v1/models", &token, None), "200");
+    edit(&shipped, SPEC, |text| text.replace("snapshot = false", "snapshot = true"));
+    shipped.applied(MODEL);
+    assert_eq!(ask(&shipped, "/v1/models", &token, None), "200");
+    assert_eq!(ask(&shipped, "/server_info", &token, None), "404");
+
+    // A fresh clone sees it.
+    fs::remove_dir_all(shipped.clone.path().join("cache")).unwrap();
+    assert_eq!(step(&plan(&shipped), &format!("deploy:{MODEL}"))["action"], "fresh");
+}
+
+#[test]
+fn a_key_is_asked_for_in_front_of_what_can_sleep() {
+    const KEY: &str = "gbk-thisIsTheKeyOfTheseTests";
+    let Some(shipped) = Shipped::new() else { return };
+    serve(&shipped, "snapshot = true\nauth = \"api-key\"");
+    edit(&shipped, "goatbuild.toml", |text| {
+        text.replace("hf-secret =", "api-key-secret = \"goat-key\"\nhf-secret =")
+    });
+    let pair = format!("GOATBUILD_API_KEY={KEY}");
+    shipped.client(&["secret", "create", "--env", "goat", "goat-key", &pair]);
+    let mut command = shipped.command(env!("CARGO_BIN_EXE_goatbuild"));
+    let output = command.args(["apply", "--yes", MODEL]).env("GOATBUILD_API_KEY", KEY).output();
+    let output = output.unwrap();
+    if !output.status.success() {
+        let mut command = shipped.command(shipped.modal.python.to_str().unwrap());
+        command.args(["-m", "modal", "app", "logs", "--env", "goat", APP, "--tail", "500"]);
+        eprintln!("{}", String::from_utf8_lossy(&command.output().unwrap().stdout));
+    }
+    assert!(output.status.success(), "{output:?}");
+    let bearer = [format!("Authorization: Bearer {KEY}")];
+    assert_eq!(ask(&shipped, "/v1/models", &bearer, None), "200");
+    assert_eq!(ask(&shipped, "/v1/models", &[], None), "401");
+    for (path, body) in CLOSED {
+        assert_eq!(ask(&shipped, path, &bearer, body), "404", "{path}");
+        assert_eq!(ask(&shipped, path, &[], body), "401", "{path}");
+    }
+    // The engine, which was started with the key near, never had it.
+    let mut engines = 0;
+    for process in fs::read_dir("/proc").unwrap().flatten() {
+        let arguments = fs::read(process.path().join("cmdline")).unwrap_or_default();
+        let has = |words: &[u8]| arguments.windows(words.len()).any(|it| it == words);
+        if has(b"--enable-sleep-mode") && has(b"127.0.0.1") {
+            let variables = fs::read(process.path().join("environ")).unwrap_or_default();
+            assert!(!variables.windows(KEY.len()).any(|it| it == KEY.as_bytes()));
+            engines += usize::from(!variables.is_empty());
+        }
+    }
+    assert!(engines > 0, "no engine was looked at");
+
+    // What is rendered is as clean as without a snapshot.
+    let Some(venv) = peers::venv("ruff-mypy", &["ruff==0.14.9", "mypy==1.19.1", "modal==1.6.4"])
+    else {
+        return;
+    };
+    let lints = ["ruff", "check", "--select", "E,F,I,B,UP,SIM", "--ignore", "E501"];
+    for auth in ["api-key", "none"] {
+        edit(&shipped, SPEC, |text| {
+            text.replace("auth = \"api-key\"", &format!("auth = \"{auth}\""))
+        });
+        let out = shipped.clone.path().join(auth);
+        shipped.run(&format!("render {MODEL} -o {}", out.display()));
+        let programs: &Path = &out.join(MODEL);
+        assert_eq!(complaints(&venv, &lints, programs), None);
+        assert_eq!(complaints(&venv, &["mypy", "--strict", "--exclude-gitignore"], programs), None);
+    }
+}
+
+#[test]
+fn a_snapshot_is_for_vllm_on_modal() {
+    let Some(shipped) = Shipped::new() else { return };
+    serve(&shipped, "snapshot = true");
+    let refused = |words: &[&str]| {
+        let mut command = shipped.command(env!("CARGO_BIN_EXE_goatbuild"));
+        let output = command.args(["plan", MODEL]).output().unwrap();
+        let text = String::from_utf8_lossy(&output.stderr).into_owned();
+        assert_eq!(output.status.code(), Some(65), "{text}");
+        let flat = text.split_whitespace().filter(|it| *it != "│").collect::<Vec<_>>().join(" ");
+        for word in words {
+            assert!(flat.contains(word), "{word} in {flat}");
+        }
+    };
+    let spec = fs::read_to_string(shipped.clone.path().join(SPEC)).unwrap();
+    edit(&shipped, SPEC, |text| text.replace("[engine]", "[engine]\nenable-sleep-mode = true"));
+    refused(&["goatbuild sets `enable-sleep-mode` itself", "[serve] snapshot"]);
+    // A version that can't sleep.
+    edit(&shipped, SPEC, |_| spec.clone());
+    let lock = fs::read_to_string(shipped.clone.path().join("goatbuild.lock")).unwrap();
+    edit(&shipped, "goatbuild.lock", |text| {
+        text.replace("enable-sleep-mode = ", "enable-slumber = ")
+    });
+    refused(&["has no flag `enable-sleep-mode`, which a snapshot needs", "qwen3-4b.toml:"]);
+    edit(&shipped, "goatbuild.lock", |_| lock.clone());
+    edit(&shipped, SPEC, |text| text.replace("target = \"modal\"\n", ""));
+    refused(&["`serve.snapshot` can't be true", "for `target = \"modal\"`"]);
+    edit(&shipped, SPEC, |_| spec.replace("[engine]", "[engine]\nname = \"mlx-lm\""));
+    refused(&["`serve.snapshot` can't be true", "`name = \"vllm\"`"]);
+}

@@ -1,0 +1,60 @@
+//! Compile caches that are filled on Modal: what counts as compiled, and what is written down of it.
+
+use std::fs;
+
+use serde_json::Value;
+
+use super::Remote;
+use super::support::hubbed::SPEC;
+
+/// A project whose model compiles, as the fixture's server does in this mode.
+fn compiling(mode: &str) -> Option<Remote> {
+    let remote = Remote::new()?;
+    let project = &remote.hubbed.project;
+    project.edit(SPEC, "[engine]", "[hardware]\ngpu = \"H100\"\n\n[engine]");
+    project.edit(SPEC, "name = \"command\"", "name = \"command\"\ncompiles = true");
+    project.append(SPEC, &format!("\n[env]\nCOMPILE = \"{mode}\"\n"));
+    Some(remote)
+}
+
+/// The receipt of the one warm-up.
+fn receipt(remote: &Remote) -> Value {
+    let directory = remote.modal.volume("table-4c19d2-vllm-cache").join(".goatbuild");
+    let mut files = fs::read_dir(&directory).unwrap().flatten();
+    let file = files.find(|it| it.file_name().to_string_lossy().starts_with("warmup-")).unwrap();
+    serde_json::from_str(&fs::read_to_string(file.path()).unwrap()).unwrap()
+}
+
+#[test]
+fn a_note_of_each_start_is_nothing_compiled() {
+    // It adds a line to a log at each start.
+    let Some(remote) = compiling("once") else { return };
+    remote.hubbed.project.run("apply --yes --only warmup:tiny").exits(0);
+    let receipt = receipt(&remote);
+    let files: Vec<&String> = receipt["files"].as_object().unwrap().keys().collect();
+    assert!(files.iter().any(|file| file.ends_with("/graph.bin")), "{files:?}");
+    assert!(!files.iter().any(|file| file.ends_with("/starts.log")), "{files:?}");
+}
+
+#[test]
+fn a_second_start_that_compiles_keeps_nothing() {
+    for (mode, words) in [
+        ("always", "the second start compiled again: it wrote /root/.cache/vllm/"),
+        ("unsteady", "its cache key differs in env.VLLM_API_KEY"),
+    ] {
+        let Some(remote) = compiling(mode) else { return };
+        remote.hubbed.project.run("apply --yes --only warmup:tiny").exits(1).says(&[words]);
+        let caches = remote.modal.volume("table-4c19d2-vllm-cache");
+        assert!(!caches.join(".goatbuild").exists(), "{mode}");
+    }
+}
+
+#[test]
+fn what_may_be_a_secret_is_told_by_its_name_alone() {
+    let Some(remote) = compiling("keyed") else { return };
+    remote.hubbed.project.run("apply --yes --only warmup:tiny").exits(0);
+    let receipt = receipt(&remote);
+    let factors = receipt["factors"].as_object().unwrap().values().next().unwrap();
+    assert_eq!(factors.get("env.VLLM_API_KEY"), Some(&Value::Null), "{receipt}");
+    assert_eq!(factors["env.HOME"].as_str().map(str::len), Some(16), "{receipt}");
+}
