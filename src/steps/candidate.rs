@@ -11,7 +11,7 @@ use crate::targets::Deployment;
 
 /// A candidate did not pass.
 #[derive(Debug, Error, Diagnostic)]
-#[error("{cause}; the candidate of {model} was stopped, and what stands was not touched")]
+#[error("{cause}; the candidate of {model} {end}, and what stands was not touched")]
 #[diagnostic(
     code(goatbuild::smoke::candidate),
     help(
@@ -23,6 +23,8 @@ pub(super) struct CandidateFailed {
     model: String,
     /// How it failed.
     cause: Box<ApiError>,
+    /// What became of it.
+    end: String,
 }
 
 /// Deploys a model once its candidate has passed, and ends the candidate whatever comes.
@@ -45,15 +47,19 @@ pub(super) async fn first(
     let failed = failed.map(|_| task.key);
     let outcome = match asked {
         Ok(()) => target.deploy(deployment, task).await,
-        Err(error) => Err(told(error, &deployment.model)),
+        Err(error) => Err(error),
     };
     // Whoever interrupts now waits until it is in order.
     let reporter = task.reporter.unstoppable();
-    if let Err(error) = target.end_candidate(&deployment.model, failed, &reporter).await {
-        // The next deployment stops it; what was done is done.
-        reporter.log(format!("the candidate could not be stopped: {error:?}"));
-    }
-    outcome
+    let end = match target.end_candidate(&deployment.model, failed, &reporter).await {
+        Ok(()) => "was stopped".to_owned(),
+        Err(error) => {
+            // The next deployment stops it; what was done is done.
+            reporter.log(format!("the candidate could not be stopped: {error:?}"));
+            format!("is up, since it could not be stopped ({error})")
+        }
+    };
+    outcome.map_err(|error| told(error, &deployment.model, end))
 }
 
 /// Asks a candidate.
@@ -74,11 +80,13 @@ async fn ask(
 }
 
 /// The error of a candidate that did not answer as it should, as what it means.
-fn told(error: StepError, model: &str) -> StepError {
+fn told(error: StepError, model: &str, end: String) -> StepError {
     match error.downcast::<ApiError>() {
         // Says itself whose fault it is.
         Ok(cause @ ApiError::Denied { .. }) => cause.into(),
-        Ok(cause) => CandidateFailed { model: model.to_owned(), cause: Box::new(cause) }.into(),
+        Ok(cause) => {
+            CandidateFailed { model: model.to_owned(), cause: Box::new(cause), end }.into()
+        }
         Err(other) => other,
     }
 }

@@ -75,6 +75,9 @@ fn what_answers_wrongly_makes_way_for_what_had_passed() {
     }
     let model = status(&remote);
     assert_eq!((&model["version"], &model["verdict"]), (&3.into(), &"differs".into()), "{model}");
+    // Nobody means what failed, unless by its number.
+    let none = project.run("rollback tiny --yes").exits(1);
+    none.says(&["tiny has no version to go back to", "there are: v2"]);
     // What stands is what had passed: nothing is asked of it again.
     mode(&remote, "mute", "");
     assert_eq!(project.plan("").ids("run"), [] as [&str; 0]);

@@ -102,13 +102,16 @@ impl Modal {
         reporter: &Reporter,
     ) -> Result<(), StepError> {
         let app = self.candidate(model);
-        if let Some(key) = failed {
+        if failed.is_some() {
             self.keep_last_words(&app, reporter).await;
+        }
+        self.stop(&app, reporter).await?;
+        if let Some(key) = failed {
             let remark = Failed { key, at: now() };
             let change = |kept: &mut Kept| drop(kept.failed.insert(model.to_owned(), remark));
             self.keep(change, reporter).await?;
         }
-        self.stop(&app, reporter).await
+        Ok(())
     }
 
     /// Stops the candidate that an apply left, if there is one.

@@ -64,13 +64,15 @@ impl Modal {
             .filter(|version| version.tag != newest.tag || !is_deployed)
             .filter_map(|version| Some((version, version.key()?)))
             .collect();
+        let failed = self.failed_key(model);
         let begun = self.hold(model).filter(|hold| hold.version.is_none());
         let found = match (wanted, begun) {
             (Some(wanted), _) => ours.iter().find(|(version, _)| version.number == wanted).copied(),
             // It was cut short just before that was written down.
             (None, Some(Hold { key, .. })) if newest.key() == Some(key) => Some((newest, key)),
             (None, Some(Hold { key, .. })) => ours.iter().find(|(_, it)| *it == key).copied(),
-            (None, None) => ours.first().copied(),
+            // Nobody means what has failed, unless by its number.
+            (None, None) => ours.iter().find(|(_, key)| Some(*key) != failed).copied(),
         };
         let Some((version, key)) = found else {
             let known: Vec<String> =

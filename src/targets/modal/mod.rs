@@ -299,7 +299,10 @@ impl Target for Modal {
     async fn deploy(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError> {
         self.settle_account(&task.reporter).await?;
         let outcome = self.serve(deployment, task).await?;
-        self.stop_left(&deployment.model, &task.reporter).await?;
+        // It is deployed all the same; what is left is told by the next plan.
+        if let Err(error) = self.stop_left(&deployment.model, &task.reporter).await {
+            task.reporter.log(format!("the candidate that was left is still up: {error:?}"));
+        }
         Ok(outcome)
     }
 
@@ -361,7 +364,7 @@ impl Target for Modal {
     }
 
     fn failed_deployment(&self, model: &str) -> Option<Key> {
-        self.kept(|kept| kept.failed.get(model).map(|failed| failed.key))
+        self.failed_key(model)
     }
 
     fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {

@@ -9,6 +9,7 @@ use super::look::Version;
 use super::{Earlier, Modal, ModalError, RollbackError};
 use crate::clock::{now, written};
 use crate::event::Reporter;
+use crate::fingerprint::Key;
 use crate::step::StepError;
 use crate::targets::{SmokeKey, TakenBack};
 
@@ -46,6 +47,11 @@ impl Modal {
         self.stop(&failed.app, reporter).await?;
         self.keep(|kept| drop(kept.deployments.remove(model)), reporter).await?;
         Ok(TakenBack::Stopped)
+    }
+
+    /// The key that failed its smoke test last, as long as nothing has passed since.
+    pub(super) fn failed_key(&self, model: &str) -> Option<Key> {
+        self.kept(|kept| kept.failed.get(model).map(|failed| failed.key))
     }
 
     /// Keeps that what stands failed.
