@@ -1,6 +1,8 @@
 //! Two machines at once.
 
-use std::process::Command;
+use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::CommandExt as _;
+use std::process::{Command, Stdio};
 use std::thread;
 use std::time::Duration;
 
@@ -95,4 +97,25 @@ fn of_two_machines_that_apply_at_once_one_deploys() {
     // Each has its own gateway file, which leads to the same address.
     let addresses = [project.read("litellm.yaml"), project.read("../second/litellm.yaml")];
     assert!(addresses[0].contains("tiny-local") && addresses[0] == addresses[1], "{addresses:?}");
+}
+
+#[test]
+fn an_interruption_at_a_terminal_gives_the_lease_back_and_stops_what_runs() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    let mut command = project.command("apply --yes");
+    let mut child = command.process_group(0).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("start weights:")));
+    thread::spawn(move || lines.for_each(drop));
+    thread::sleep(Duration::from_secs(1));
+    // A terminal's Ctrl-C is for all processes of the group.
+    let group = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
+    nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGINT).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(130));
+    project.run("unlock").exits(0).says(&["nobody has the lease"]);
+    let calls = remote.modal.calls();
+    let of = |rpc: &str| calls.iter().filter(|call| call["rpc"] == rpc).count();
+    assert_eq!(of("AppCreate"), of("AppClientDisconnect"), "{calls:?}");
+    project.apply("--yes").ran();
 }

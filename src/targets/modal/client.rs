@@ -106,8 +106,7 @@ impl Client {
         reporter: &Reporter,
     ) -> Result<Value, StepError> {
         let request = self.request(command, request);
-        let idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner).pop();
-        let mut driver = match idle {
+        let mut driver = match self.idle() {
             Some(driver) => driver,
             None => self.driver(reporter).await?,
         };
@@ -147,6 +146,13 @@ impl Client {
         request["environment"] = json!(self.environment);
         request["patience"] = PATIENCE.into();
         request
+    }
+
+    /// A driver that has nothing to do.
+    fn idle(&self) -> Option<Driver> {
+        let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
+        idle.retain_mut(Driver::is_up);
+        idle.pop()
     }
 
     /// Starts a driver.

@@ -50,12 +50,19 @@ impl Driver {
             .stdin(Stdio::piped())
             .stdout(Stdio::piped())
             .stderr(Stdio::piped())
+            // Ctrl-C is for goatbuild alone: it may have things to put in order, by way of this.
+            .process_group(0)
             .kill_on_drop(true)
             .spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
         let ((requests, answers), said) = pipes.unwrap_or_else(|| panic!("BUG: no pipes"));
         let said = BufReader::new(said).lines();
         Ok(Self { child, requests, answers: BufReader::new(answers), said })
+    }
+
+    /// Whether it has not ended, of itself or by somebody else's hand.
+    pub(super) fn is_up(&mut self) -> bool {
+        matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Gives what it answers, if it does, and what it said last. When the work should stop, it is
