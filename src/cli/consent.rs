@@ -47,14 +47,19 @@ pub(crate) struct Unconfirmed {
 
 /// Asks, where somebody can answer: `what` would be done. Says whether it may be.
 pub(crate) fn confirm(what: &str, question: &str) -> Result<bool, Unconfirmed> {
+    says_yes(question).ok_or_else(|| Unconfirmed { what: what.to_owned() })
+}
+
+/// Asks somebody; nothing where nobody can answer.
+fn says_yes(question: &str) -> Option<bool> {
     let input = std::io::stdin();
     if !input.is_terminal() {
-        return Err(Unconfirmed { what: what.to_owned() });
+        return None;
     }
     ui::ask(&format!("{question} [y/N]"));
     let mut answer = String::new();
     let read = input.lock().read_line(&mut answer);
-    Ok(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+    Some(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
 }
 
 /// What an apply would do on machines that cost money.
@@ -87,16 +92,10 @@ pub(crate) fn agree(
         ui::note(&what);
         return Ok(());
     }
-    if !std::io::stdin().is_terminal() {
-        return Err(NotAgreed::Nobody { what }.into());
-    }
-    ui::ask(&format!("{what}. Go on? [y/N]"));
-    let mut answer = String::new();
-    let read = std::io::stdin().lock().read_line(&mut answer);
-    if read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes") {
-        Ok(())
-    } else {
-        Err(NotAgreed::Declined.into())
+    match says_yes(&format!("{what}. Go on?")) {
+        None => Err(NotAgreed::Nobody { what }.into()),
+        Some(true) => Ok(()),
+        Some(false) => Err(NotAgreed::Declined.into()),
     }
 }
 
