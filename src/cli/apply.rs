@@ -58,6 +58,28 @@ pub(crate) async fn run(
     arguments: &ApplyArgs,
     interrupt: &Interrupt,
 ) -> Result<Exit, Report> {
+    let mut lease = None;
+    let ended = apply(global, arguments, interrupt, &mut lease).await;
+    give_back(lease).await;
+    ended
+}
+
+/// Gives the lease back, if there is one.
+async fn give_back(lease: Option<Lease>) {
+    if let Some(lease) = lease
+        && let Err(error) = lease.end().await
+    {
+        // What was done is done, and told.
+        ui::note(&format!("the lease is free in two minutes: it can't be given back: {error}"));
+    }
+}
+
+async fn apply(
+    global: &Global,
+    arguments: &ApplyArgs,
+    interrupt: &Interrupt,
+    lease: &mut Option<Lease>,
+) -> Result<Exit, Report> {
     let began = Instant::now();
     let mode = if arguments.json { Mode::Json } else { Mode::for_terminal() };
     if let Some(path) = &arguments.trace {
@@ -83,7 +105,6 @@ pub(crate) async fn run(
     let locked = settings::is_locked(global);
     // A saved plan is of locks that stand.
     let settled = Global { locked: global.locked || saved.is_some(), ..global.clone() };
-    let mut lease = None;
     let (planned, report, attended) = loop {
         let planned = session::plan(&workspace, &settled, &selection, renew.clone()).await;
         let planned = match &saved {
@@ -107,11 +128,13 @@ pub(crate) async fn run(
         if lease.is_none()
             && let Some((taken, waited)) = take_lease(&workspace, global, &planned).await?
         {
-            lease = Some(taken);
+            *lease = Some(taken);
             if waited {
                 // Whoever had it may have done what was planned, or something else.
                 continue;
             }
+            // What is kept there may have changed while nobody answered.
+            workspace.look().await?;
         }
         if planned.wishes.no_refresh {
             // The plan trusted the rows; what runs has to know what it replaces.
@@ -136,12 +159,7 @@ pub(crate) async fn run(
     // Whoever interrupts the steps is told how they ended; a reload command is just dropped.
     let _attended = report.interrupted.then_some(attended);
     let removed = remove(&workspace, &planned, &report).await?;
-    if let Some(lease) = lease
-        && let Err(error) = lease.end().await
-    {
-        // What was done is done, and told.
-        ui::note(&format!("the lease is free in two minutes: it can't be given back: {error}"));
-    }
+    give_back(lease.take()).await;
     let reloaded = match &workspace.gateway {
         Some(gateway) if !report.interrupted => gateway.reload().await,
         _ => Ok(None),

@@ -130,10 +130,9 @@ async fn lease(
     let Some(modal) = workspace.modal_of(name).filter(|modal| !modal.is_unseen()) else {
         return Ok(None);
     };
-    let (lease, waited) = apply::lease(modal, global, "destroy").await?;
-    if waited {
-        workspace.look().await?;
-    }
+    let (lease, _) = apply::lease(modal, global, "destroy").await?;
+    // Somebody may have changed what is kept since it was read: while nobody answered, say.
+    workspace.look().await?;
     Ok(Some(lease))
 }
 

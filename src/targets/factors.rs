@@ -7,8 +7,8 @@ use serde_json::Value;
 /// How many hexadecimal digits of a digest are kept: enough to compare two by.
 const DIGITS: usize = 32;
 
-/// How the names of environment variables end that tend to hold secrets.
-const SECRET: [&str; 4] = ["KEY", "TOKEN", "SECRET", "PASSWORD"];
+/// What the names of environment variables have in them that tend to hold secrets.
+const SECRET: [&str; 6] = ["KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH"];
 
 /// Named factors of one compiled artifact.
 ///
@@ -36,7 +36,10 @@ impl Factors {
     /// What may be written down: the digest by name, and none of what may be a secret, since a short
     /// one could be guessed from it.
     pub(super) fn kept(&self) -> BTreeMap<String, Option<String>> {
-        let secret = |name: &str| SECRET.iter().any(|end| name.ends_with(end));
+        let secret = |name: &str| {
+            let name = name.to_uppercase();
+            SECRET.iter().any(|word| name.contains(word))
+        };
         let kept = |(name, digest): (&String, &String)| {
             (name.clone(), (!secret(name)).then(|| digest.clone()))
         };

@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 /// An edit and what it runs again, both as README.md says it, and the tests that make it.
 const TABLE: &[(&str, &str, &[&str])] = &[
     (
-        "comment, key order, `[gpu]` prices, `startup-timeout`, `rollout`",
+        "comment, key order, `[gpu]` prices, `rollout`; on this machine `startup-timeout`",
         "nothing",
         &[
             "comments_key_order_and_prices_rerun_nothing",
@@ -26,7 +26,7 @@ const TABLE: &[(&str, &str, &[&str])] = &[
         ],
     ),
     (
-        "`env`, `hardware`, `max-model-len` or another engine flag",
+        "`env`, `hardware`, `fast-boot`, `max-model-len` or another engine flag",
         "warm-up if the engine compiles, deploy, smoke",
         &[
             "env_and_engine_edits_redeploy",

@@ -117,10 +117,11 @@ fn an_engine_sleeps_through_the_snapshot_and_only_clients_reach_it() {
 
     // It has answered before it slept, and sleeps while the snapshot is taken.
     let order = started(&shipped);
-    let asleep =
-        ["started", "asked", "asked", "asleep", "Creating memory", "Using memory", "awake"];
-    assert_eq!(order[..7], asleep, "{order:?}");
-    assert!(order[7..].iter().all(|it| it == "asked") && order.len() > 7, "{order:?}");
+    // The lines of the engine and those of the container come by two ways.
+    let (modal, engine): (Vec<_>, Vec<_>) = order.iter().partition(|it| it.ends_with("memory"));
+    assert_eq!(modal, ["Creating memory", "Using memory"], "{order:?}");
+    assert_eq!(engine[..5], ["started", "asked", "asked", "asleep", "awake"], "{order:?}");
+    assert!(engine[5..].iter().all(|it| *it == "asked") && engine.len() > 5, "{order:?}");
 
     // Who may ask it may ask what clients ask, and nothing else.
     let token = [format!("Modal-Key: {PROXY_KEY}"), format!("Modal-Secret: {PROXY_SECRET}")];
@@ -129,7 +130,7 @@ fn an_engine_sleeps_through_the_snapshot_and_only_clients_reach_it() {
     for (path, body) in CLOSED {
         assert_eq!(ask(&shipped, path, &token, body), "404", "{path}");
     }
-    assert!(!started(&shipped)[7..].contains(&"asleep".to_owned()));
+    assert_eq!(started(&shipped).iter().filter(|it| *it == "asleep").count(), 1);
 
     // There and back: a function serves again, be it at another address.
     edit(&shipped, SPEC, |text| text.replace("snapshot = true", "snapshot = false"));

@@ -196,9 +196,13 @@ fn whoever_dies_before_it_is_taken_back_leaves_that_to_the_next_apply() {
         again.says(&[&format!("which stands as v{after}")]);
         assert_eq!(project.plan("").why("deploy:tiny"), ["changed env.MODE", "failed-before"]);
     }
-    let mut child = trying(&remote);
-    signal(&child, nix::sys::signal::Signal::SIGKILL);
-    child.wait().unwrap();
+    let pid_file = remote.hubbed.home.path().join("apply.pid");
+    let mut child = remote.hubbed.project.command("apply --yes").spawn().unwrap();
+    fs::write(&pid_file, child.id().to_string()).unwrap();
+    let kill = json!({"rpc": "AppRollback", "action": "kill_before", "pid_file": pid_file});
+    remote.modal.faults(&json!({"rules": [kill]}));
+    assert_eq!(child.wait().unwrap().code(), None);
+    remote.modal.faults(&json!({}));
     let project = &remote.hubbed.project;
     assert_eq!(status(&remote)["verdict"], "untested");
     remote.modal.calls();

@@ -151,7 +151,7 @@ impl Client {
     /// A driver that has nothing to do.
     fn idle(&self) -> Option<Driver> {
         let mut idle = self.idle.lock().unwrap_or_else(PoisonError::into_inner);
-        idle.retain_mut(Driver::is_up);
+        idle.retain_mut(Driver::is_ready);
         idle.pop()
     }
 

@@ -1,6 +1,6 @@
 """Does things at Modal through its own client, one after the other: a request comes as a line of JSON on
 standard input, its answer goes as one to standard output. What the client and the apps say goes to
-standard error, with a line of its own behind what belongs to a request. Standard input stays open for
+standard error, with the request's "end" as a line behind what belongs to it. Standard input stays open for
 as long as somebody waits for answers.
 
 Public interfaces of the client do what changes anything. Looking uses its stub, since no command
@@ -39,8 +39,6 @@ from modal.client import _Client  # noqa: E402
 from modal.volume import _Volume  # noqa: E402
 from modal_proto import api_pb2  # noqa: E402
 
-# Behind what was said of a request.
-END = "\x1e"
 DEPLOYED = api_pb2.APP_STATE_DEPLOYED
 
 
@@ -165,11 +163,11 @@ async def look(request):
             deployments = json.loads(volume["text"])["deployments"].values()
             kept |= {entry["app"]: entry["version"] for entry in deployments}
     models = {*kept, *request["apps"]}
-    beside = {name + request["candidate"] for name in models}
+    # A candidate may have been left by a model that is nowhere any more.
     wanted = [
         name
         for name, app in apps.items()
-        if name in models or (name in beside and app.state == DEPLOYED)
+        if name in models or (name.endswith(request["candidate"]) and app.state == DEPLOYED)
     ]
     seen = await asyncio.gather(
         *(seen_app(client, request, name, apps[name], kept.get(name)) for name in wanted)
@@ -380,7 +378,7 @@ class Requests:
 
     def __init__(self):
         self.lines = queue.SimpleQueue()
-        self.busy = False
+        self.busy = self.unwanted = False
         threading.Thread(target=self.receive, daemon=True).start()
 
     def receive(self):
@@ -390,6 +388,7 @@ class Requests:
             *lines, rest = (rest + block).split(b"\n")
             for line in lines:
                 self.lines.put(json.loads(line))
+        self.unwanted = True
         self.lines.put(None)
         if self.busy:
             nowhere = os.open(os.devnull, os.O_WRONLY)
@@ -399,7 +398,10 @@ class Requests:
 
     def __iter__(self):
         while (request := self.lines.get()) is not None:
+            # Either this sees that nobody waits, or whoever reads sees that there is work to stop.
             self.busy = True
+            if self.unwanted:
+                return
             yield request
             self.busy = False
 
@@ -447,11 +449,13 @@ def answered(request):
 def main():
     for request in Requests():
         logging = request["command"] == "logs"
+        end = request.pop("end", "")
         answer = answered(request)
         with contextlib.suppress(BrokenPipeError):
             sys.stdout.flush()
             if not logging:
-                print(END, file=sys.stderr, flush=True)
+                # Whatever was said last may have no end of its own.
+                print(f"\n{end}", file=sys.stderr, flush=True)
             print(json.dumps(answer), file=sys.stderr if logging else ANSWERS, flush=True)
         if logging:
             break

@@ -1,5 +1,6 @@
 //! A process that does what it is asked at Modal, one thing after the other.
 
+use std::hash::{BuildHasher as _, Hasher as _, RandomState};
 use std::io;
 use std::path::Path;
 use std::process::Stdio;
@@ -9,8 +10,9 @@ use nix::sys::signal::{Signal, kill};
 use nix::unistd::Pid;
 use serde::Deserialize;
 use serde_json::Value;
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader, Lines};
+use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
+use tokio::sync::oneshot;
 
 use crate::event::Reporter;
 
@@ -24,8 +26,8 @@ pub(super) const BUILDER: &str = "2025.06";
 /// What the lines of programs begin with that say how far they are.
 const PROGRESS: &str = "goatbuild-progress ";
 
-/// The line behind the last one that belongs to a request.
-const END: &str = "\u{1e}";
+/// How long what was said may come behind the answer.
+const SAID: Duration = Duration::from_secs(10);
 
 /// A driver that runs; dropping it ends it.
 #[derive(Debug)]
@@ -34,7 +36,9 @@ pub(super) struct Driver {
     /// As long as it is open, somebody wants an answer.
     requests: ChildStdin,
     answers: BufReader<ChildStdout>,
-    said: Lines<BufReader<ChildStderr>>,
+    said: BufReader<ChildStderr>,
+    /// What the last request said, came whole: what comes now belongs to the next.
+    in_step: bool,
 }
 
 impl Driver {
@@ -45,6 +49,7 @@ impl Driver {
             .env("COLUMNS", "400")
             .env("NO_COLOR", "1")
             .env("PYTHONUNBUFFERED", "1")
+            .env("PYTHONIOENCODING", "utf-8:backslashreplace")
             .env_remove("MODAL_ENVIRONMENT")
             .env("MODAL_IMAGE_BUILDER_VERSION", BUILDER)
             .stdin(Stdio::piped())
@@ -56,13 +61,13 @@ impl Driver {
             .spawn()?;
         let pipes = child.stdin.take().zip(child.stdout.take()).zip(child.stderr.take());
         let ((requests, answers), said) = pipes.unwrap_or_else(|| panic!("BUG: no pipes"));
-        let said = BufReader::new(said).lines();
-        Ok(Self { child, requests, answers: BufReader::new(answers), said })
+        let (answers, said) = (BufReader::new(answers), BufReader::new(said));
+        Ok(Self { child, requests, answers, said, in_step: true })
     }
 
-    /// Whether it has not ended, of itself or by somebody else's hand.
-    pub(super) fn is_up(&mut self) -> bool {
-        matches!(self.child.try_wait(), Ok(None))
+    /// Whether it can be asked something else: it has not ended, of itself or by somebody's hand.
+    pub(super) fn is_ready(&mut self) -> bool {
+        self.in_step && matches!(self.child.try_wait(), Ok(None))
     }
 
     /// Gives what it answers, if it does, and what it said last. When the work should stop, it is
@@ -72,15 +77,34 @@ impl Driver {
         request: &Value,
         reporter: &Reporter,
     ) -> (io::Result<Option<String>>, Vec<String>) {
-        let Self { child, requests, answers, said } = self;
+        let Self { child, requests, answers, said, in_step } = self;
+        // No line that anything else says.
+        let end = format!("end {:016x}", RandomState::new().build_hasher().finish());
+        let request = with_end(request, &end);
         // Whoever ends before it has read everything says why in another way.
         let _ = requests.write_all(format!("{request}\n").as_bytes()).await;
+        let (tell_answered, is_answered) = oneshot::channel();
         let answered = async {
             let mut answer = String::new();
             let length = answers.read_line(&mut answer).await?;
+            let _ = tell_answered.send(());
             Ok(Some(answer).filter(|_| length > 0))
         };
-        let ended = async { tokio::join!(answered, tell(said, reporter)) };
+        let all_said = async {
+            let overdue = async {
+                // An error is the end of it, too.
+                let _ = is_answered.await;
+                tokio::time::sleep(SAID).await;
+            };
+            tokio::select! {
+                last = tell(said, &end, reporter) => last,
+                () = overdue => {
+                    *in_step = false;
+                    Vec::new()
+                }
+            }
+        };
+        let ended = async { tokio::join!(answered, all_said) };
         tokio::pin!(ended);
         let mut asked = false;
         loop {
@@ -112,7 +136,7 @@ impl Driver {
             }
         };
         let silent = Reporter::silent();
-        let ((), last) = tokio::join!(printed, tell(said, &silent));
+        let ((), last) = tokio::join!(printed, tell(said, "", &silent));
         last
     }
 }
@@ -124,17 +148,25 @@ struct Progress {
     done: u64,
 }
 
-/// Tells what it says as it says it, until it has answered or ended; gives the last lines.
-async fn tell(said: &mut Lines<BufReader<ChildStderr>>, reporter: &Reporter) -> Vec<String> {
+/// A request with the line that is to stand behind what belongs to it.
+fn with_end(request: &Value, end: &str) -> Value {
+    let mut request = request.clone();
+    request["end"] = end.into();
+    request
+}
+
+/// Tells what it says as it says it, until the line `end` or its own end; gives the last lines.
+async fn tell(said: &mut BufReader<ChildStderr>, end: &str, reporter: &Reporter) -> Vec<String> {
     let mut last = std::collections::VecDeque::new();
-    let mut done = 0;
-    while let Ok(Some(line)) = said.next_line().await {
-        let line = line.trim_end().to_owned();
-        if line == END {
-            break;
-        }
+    let (mut done, mut bytes) = (0, Vec::new());
+    while said.read_until(b'\n', &mut bytes).await.is_ok_and(|length| length > 0) {
+        let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
+        bytes.clear();
         if line.is_empty() {
             continue;
+        }
+        if line == end {
+            break;
         }
         if let Some(told) = line.strip_prefix(PROGRESS) {
             let told = serde_json::from_str::<Progress>(told).map_or(0, |told| told.done);

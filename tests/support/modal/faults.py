@@ -7,7 +7,7 @@ otherwise equal ones apart) and are forgotten when the rule leaves the file. `"r
 client wait and try again, as it does when the real server throttles; without it `resource_exhausted` is final.
 The client itself tries `unavailable`, `internal` and `drop` again: for a lasting one leave out `nth`. The `rpc` `*`
 is any call that no container makes. `kill_before` and `kill_after` kill the process whose id is in the file
-`"pid_file"`, before the change or after it, and go on.
+`"pid_file"`, before the change, which is not made then, or after it.
 """
 
 import asyncio
@@ -98,6 +98,9 @@ class Faults:
                 return
             case "kill_before":
                 _kill(rule["pid_file"])
+                # Whoever asked for it may ask again, and is about to hear that nobody waits.
+                stream._stream._transport.abort()
+                await asyncio.sleep(_HANG_SECONDS)
             case "die_before":
                 os._exit(70)
             case "hang":

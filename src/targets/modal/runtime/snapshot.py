@@ -74,13 +74,17 @@ class Server:
             if self.engine.poll() is not None:
                 raise RuntimeError(f"the engine ended with {self.engine.returncode}")
             with contextlib.suppress(OSError):
-                self.ask(MODEL["health"], method="GET")
+                self.ask(MODEL["health"], method="GET", seconds=5)
                 return
             time.sleep(0.1)
         raise RuntimeError(f"the engine is not healthy after {MODEL['startup_timeout']} s")
 
     def ask(
-        self, path: str, question: dict[str, Any] | None = None, method: str = "POST"
+        self,
+        path: str,
+        question: dict[str, Any] | None = None,
+        method: str = "POST",
+        seconds: int = 600,
     ) -> None:
         """Asks the engine, behind the guard."""
         request = urllib.request.Request(
@@ -89,7 +93,7 @@ class Server:
             {"Content-Type": "application/json"},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=600) as answer:
+        with urllib.request.urlopen(request, timeout=seconds) as answer:
             answer.read()
 
 

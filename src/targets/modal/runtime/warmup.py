@@ -147,11 +147,13 @@ def factors() -> dict[str, dict[str, str]]:
 
 def kept(told: dict[str, dict[str, str]]) -> dict[str, dict[str, str | None]]:
     """What may be written down: nothing of what may be a secret, since a short one could be guessed."""
-    secret = ("KEY", "TOKEN", "SECRET", "PASSWORD")
+    words = ("KEY", "TOKEN", "SECRET", "PASSW", "CREDENTIAL", "AUTH")
+
+    def secret(name: str) -> bool:
+        return any(word in name.upper() for word in words)
+
     return {
-        path: {
-            name: None if name.endswith(secret) else digest for name, digest in each.items()
-        }
+        path: {name: None if secret(name) else digest for name, digest in each.items()}
         for path, each in told.items()
     }
 
