@@ -53,7 +53,7 @@ pub enum ApiError {
     #[diagnostic(
         code(goatbuild::smoke::denied),
         help(
-            "is that the key or token which is valid there now? Replicas take a key out of their Modal secret as they start: count its `generation` up in goatbuild.toml's [secrets] after a change"
+            "is that the key or token which is valid there now? Modal's dashboard lists the proxy tokens of a workspace. A key, with `auth = \"api-key\"`, is taken out of its Modal secret as a replica starts: count its `generation` up in goatbuild.toml's [secrets] after a change"
         )
     )]
     Denied {

@@ -17,7 +17,7 @@ use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
 use crate::lock::Built;
 use crate::locking::Renew;
-use crate::plan::{Action, Plan};
+use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::python::PythonError;
 use crate::spec::{Model, ModelName, TargetKind};
 use crate::step::StepId;
@@ -393,8 +393,16 @@ async fn remove(
     if report.interrupted {
         return Ok(removed);
     }
+    let is_unwanted = |step: &PlannedStep| {
+        step.kind == "deploy" && step.reasons.iter().all(|it| it.kind == ReasonKind::Unwanted)
+    };
     for step in planned.plan.steps.iter().filter(|step| step.action == Action::Remove) {
         let Some(model) = step.models.first() else { continue };
+        // It may be what was to be replaced, under another name, by what failed.
+        if !report.failed.is_empty() && is_unwanted(step) && !planned.plan.keeps(step) {
+            ui::note(&format!("{} is left as it is, since not all went well", step.id));
+            continue;
+        }
         match (&workspace.gateway, step.kind.as_str()) {
             (Some(gateway), "gateway") => {
                 gateway.remove(model)?;

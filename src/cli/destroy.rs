@@ -96,9 +96,9 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
     if let Some(left) = &left {
         ui::note(&format!("{model}: {left} is up, left of an apply that was cut short"));
     }
-    let also = if volumes.is_some() { " and what only it has in volumes" } else { "" };
+    let also = if volumes.is_some() { ", and what only it has in volumes removed" } else { "" };
     let question = format!("stop {model} and remove its gateway entry{also}?");
-    if !arguments.yes && !consent::confirm(&format!("{model} would be stopped"), &question)? {
+    if !arguments.yes && !consent::confirm(&format!("{model} would be stopped{also}"), &question)? {
         ui::note("nothing was changed");
         return Ok(Exit::Done);
     }

@@ -186,6 +186,7 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
         }
         rows.push(match workspace.target(model).observe_deployment(name) {
             Observation::Unobserved(Some(why)) => ui::StatusRow::unobserved(name, why),
+            Observation::Foreign { owner, .. } => ui::StatusRow::foreign(name, owner),
             _ => ui::StatusRow::absent(name),
         });
     }

@@ -232,7 +232,7 @@ pub(crate) struct WishArgs {
     /// Run this step even if it is fresh
     #[arg(long, value_name = "STEP", add = ArgValueCandidates::new(completions::steps))]
     replace: Vec<String>,
-    /// Take over a gateway entry that somebody else made for this model
+    /// Take over what somebody else made for this model: a gateway entry, an app on Modal
     #[arg(long, value_name = "MODEL", add = ArgValueCandidates::new(completions::models))]
     adopt: Vec<String>,
     /// Also remove deployments that no spec wants

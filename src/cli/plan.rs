@@ -66,6 +66,15 @@ pub(crate) enum Refused {
         )
     )]
     Conflict { steps: Vec<String> },
+    /// Nothing but deployments of somebody else are in the way.
+    #[error("somebody else's deployment is in the way: {}", steps.join("; "))]
+    #[diagnostic(
+        code(goatbuild::plan::conflict),
+        help(
+            "`goatbuild apply --adopt MODEL` deploys over it, without stopping it first; another `app-prefix` or model name leaves it alone. Nothing was changed"
+        )
+    )]
+    Deployed { steps: Vec<String> },
     /// Nothing but things of this project's other environments are in the way.
     #[error("another environment of this project is in the way: {}", steps.join("; "))]
     #[diagnostic(
@@ -167,10 +176,12 @@ pub(crate) fn refuse_conflicts(workspace: &Workspace, plan: &Plan) -> Result<(),
     };
     if steps.is_empty() {
         Ok(())
-    } else if conflicts.into_iter().all(ours) {
+    } else if conflicts.clone().all(ours) {
         let environment = workspace.project.environment.as_ref();
         let environment = environment.map_or("NAME", EnvironmentName::as_str).to_owned();
         Err(Refused::Environments { steps, environment })
+    } else if conflicts.into_iter().all(|step| step.kind == "deploy") {
+        Err(Refused::Deployed { steps })
     } else {
         Err(Refused::Conflict { steps })
     }

@@ -1,5 +1,6 @@
 //! `[serve]` of a model: how it is served.
 
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use super::auth::{Auth, auth};
@@ -76,6 +77,8 @@ pub(super) fn serve(
     (target, engine): (TargetKind, Option<EngineName>),
     shared: &Shared<'_>,
 ) -> Option<Serve> {
+    /// The longest that Modal lets a request or a start take, in seconds.
+    const DAY: u64 = 24 * 60 * 60;
     let port = table.integer("port", 1..65536);
     let port = port.and_then(|(port, spot)| {
         Some(Located { value: u16::try_from(port).ok()?, place: spot.place() })
@@ -86,16 +89,25 @@ pub(super) fn serve(
     if !table.has("max-inputs") {
         table.built_in("max-inputs", || "32".to_owned());
     }
-    let mut duration = |key, seconds| {
+    let mut duration = |key, seconds, modal: RangeInclusive<u64>| {
         let default = Duration::from_secs(seconds);
         if !table.has(key) {
             table.built_in(key, || duration_text(default));
         }
-        table.duration(key).unwrap_or(default)
+        let duration = table.duration(key).unwrap_or(default);
+        if target == TargetKind::Modal && !modal.contains(&duration.as_secs()) {
+            let [least, most] = [modal.start(), modal.end()]
+                .map(|seconds| duration_text(Duration::from_secs(*seconds)));
+            let expected = format!("on Modal, at least {least} and at most {most}");
+            let spot = table.every(key).next().map_or_else(|| table.spot.clone(), |it| it.spot());
+            table.bad(key, &duration_text(duration), &expected, &spot);
+        }
+        duration
     };
-    let scaledown_window = duration("scaledown-window", 5 * 60);
-    let timeout = duration("timeout", 60 * 60);
-    let startup_timeout = duration("startup-timeout", 10 * 60);
+    // What Modal's own client checks.
+    let scaledown_window = duration("scaledown-window", 5 * 60, 2..=60 * 60);
+    let timeout = duration("timeout", 60 * 60, 1..=DAY);
+    let startup_timeout = duration("startup-timeout", 10 * 60, 1..=DAY);
     let replicas = replicas(&mut table);
     let fast_boot = table.boolean("fast-boot", false);
     let snapshot = snapshot(&mut table, target, engine);

@@ -119,7 +119,9 @@ fn line<'a>(step: &'a PlannedStep, plan: &Plan) -> Line<'a> {
         notes.extend(unobserved(step, reasons.is_empty()));
     }
     notes.extend(step.held.clone());
-    notes.extend(step.note.clone());
+    if step.held.is_none() {
+        notes.extend(step.note.clone());
+    }
     Line { action: step.action, name: step.id.to_string(), reasons, notes }
 }
 

@@ -76,6 +76,8 @@ pub enum Verdict {
     Unwanted,
     /// It can't be compared: specs or lock can't be read.
     Unknown,
+    /// Something of somebody else is in its place.
+    InTheWay,
     /// It is not there.
     Absent,
     /// Its place was not looked at.
@@ -98,6 +100,10 @@ impl Verdict {
             Self::Leaving => "its spec says absent: `goatbuild apply` stops it",
             Self::Unwanted => "no spec wants it: `goatbuild destroy` stops it",
             Self::Unknown => "not compared: the specs have mistakes or the lock is incomplete",
+            Self::InTheWay => {
+                "not deployed: something of somebody else is in its place, which `goatbuild apply \
+                 --adopt MODEL` takes over"
+            }
             Self::Absent => "not deployed: `goatbuild apply` does it",
             Self::Unobserved => "not looked at, so nobody knows what is deployed",
         }
@@ -110,6 +116,13 @@ impl StatusRow {
         let absent = Self::absent(model);
         let live = Live { state: "unknown", detail: why, ..absent.live };
         Self { live, verdict: Verdict::Unobserved, ..absent }
+    }
+
+    /// A model in the place of which there is something of somebody else.
+    pub fn foreign(model: &str, owner: String) -> Self {
+        let absent = Self::absent(model);
+        let live = Live { detail: owner, ..absent.live };
+        Self { live, verdict: Verdict::InTheWay, ..absent }
     }
 
     /// A model that is not served anywhere.

@@ -111,7 +111,13 @@ fn what_no_spec_wants_is_stopped_when_asked_to() {
     project.write("specs/new.toml", &spec);
     let plan = project.plan("--prune");
     assert_eq!(plan.ids("remove"), ["deploy:tiny", "gateway:tiny"]);
+    // What is to take its place fails: nothing is stopped.
+    project.append("specs/new.toml", "\n[env]\nMODE = \"mute\"\n");
     remote.modal.calls();
+    project.run("apply --yes --prune").exits(1).says(&["deploy:tiny is left as it is"]);
+    let stopped = remote.modal.calls();
+    assert!(!stopped.iter().any(|it| it["rpc"] == "AppStop" && it["app"] != "table-4c19d2-new"));
+    project.edit("specs/new.toml", "mute", "");
     project.apply("--yes --prune").ran();
     assert!(remote.modal.changes().contains(&"AppStop".to_owned()));
     project.run("destroy new --yes").exits(0);

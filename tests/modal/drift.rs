@@ -64,8 +64,9 @@ fn an_app_of_somebody_else_is_taken_over_only_when_asked_to() {
     let reason = &plan.step("deploy:tiny")["reasons"][0];
     let owner = reason["field"].as_str().unwrap();
     assert!(owner.starts_with("the app table-4c19d2-tiny, deployed as v1 by "), "{owner}");
+    project.run("status").exits(0).says(&["something of somebody else is in its place"]);
     remote.modal.calls();
-    assert_eq!(project.apply("--yes").code, 3);
+    project.run("apply --yes").exits(3).says(&["`goatbuild apply --adopt MODEL` deploys over it"]);
     assert_eq!(remote.modal.changes(), [] as [&str; 0]);
 
     let ran = project.apply("--yes --adopt tiny").ran();

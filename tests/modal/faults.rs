@@ -73,6 +73,33 @@ fn modal_s_own_refusals_say_what_to_do() {
 }
 
 #[test]
+fn what_is_in_another_workspace_is_neither_seen_nor_touched() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    project.apply("--yes").ran();
+    project.edit("goatbuild.toml", "workspace = \"phare\"", "workspace = \"phara\"");
+    let words = "the workspace phare, and the project is for phara";
+    project.run("plan --require-observed").exits(3).says(&[words]);
+    remote.modal.calls();
+    for command in ["destroy tiny --yes", "apply --yes --prune", "rollback tiny --yes"] {
+        let ran = project.run(command).says(&[words]);
+        assert_ne!(ran.code, 0, "{command}");
+    }
+    assert_eq!(remote.modal.changes(), [] as [&str; 0]);
+}
+
+#[test]
+fn times_that_modal_does_not_take_are_mistakes_in_the_spec() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    let spec = project.read(SPEC);
+    for line in ["scaledown-window = \"3h\"", "timeout = \"25h\""] {
+        project.write(SPEC, &format!("{spec}\n[serve]\n{line}\n"));
+        project.run("plan").exits(65).says(&["on Modal, at least", SPEC]);
+    }
+}
+
+#[test]
 fn a_death_in_the_middle_of_a_deployment_is_taken_up() {
     let Some(mut remote) = Remote::new() else { return };
     for action in ["die_before", "die_after"] {

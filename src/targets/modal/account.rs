@@ -25,12 +25,17 @@ impl Modal {
         let account: Account = serde_json::from_value(found).map_err(|error| {
             ModalError::Client { verb: "understood", message: error.to_string() }
         })?;
-        match &self.settings.workspace {
-            Some(wanted) if *wanted != account.workspace => {
-                Err(ModalError::Workspace { found: account.workspace, wanted: wanted.clone() }
-                    .into())
+        self.assert_workspace(Some(&account.workspace))?;
+        Ok(account)
+    }
+
+    /// Fails when a workspace is another one than the project's.
+    pub(super) fn assert_workspace(&self, found: Option<&str>) -> Result<(), ModalError> {
+        match (found, &self.settings.workspace) {
+            (Some(found), Some(wanted)) if found != wanted => {
+                Err(ModalError::Workspace { found: found.to_owned(), wanted: wanted.clone() })
             }
-            _ => Ok(account),
+            _ => Ok(()),
         }
     }
 

@@ -48,7 +48,17 @@ class Moved(Exception):
 
 async def connected(request):
     """The client, unless Modal doesn't answer in time: its own patience is a minute."""
-    return await asyncio.wait_for(_Client.from_env(), request["patience"])
+    try:
+        return await asyncio.wait_for(_Client.from_env(), request["patience"])
+    except asyncio.TimeoutError:
+        server, patience = modal.config.config["server_url"], request["patience"]
+        raise ConnectionError(f"{server} did not answer in {patience} s") from None
+
+
+@synchronizer.create_blocking
+async def connect(request):
+    """Makes sure, for what the client does by itself, that Modal answers."""
+    await connected(request)
 
 
 async def history(client, app_id):
@@ -433,6 +443,7 @@ def answered(request):
     if builder := request.pop("builder", None):
         os.environ["MODAL_IMAGE_BUILDER_VERSION"] = builder
     try:
+        connect(request)
         return {"ok": COMMANDS[request.pop("command")](request)}
     except BaseException as error:  # noqa: BLE001: whatever it is, the caller hears of it
         kind = next((kind for types, kind in KINDS if isinstance(error, types)), "other")

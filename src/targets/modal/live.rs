@@ -22,6 +22,7 @@ impl Modal {
             });
             let who =
                 version.as_ref().map(|it| format!(" v{} by {} at {}", it.number, it.by, it.at));
+            let replicas = if containers == 1 { "replica" } else { "replicas" };
             let up = matches!(self.stands(&model), Observation::Present { .. });
             Live {
                 key: Some(deployed.key),
@@ -34,7 +35,7 @@ impl Modal {
                 pid: None,
                 since: deployed.at,
                 detail: format!(
-                    "{}{}, {containers} replicas",
+                    "{}{}, {containers} {replicas}",
                     deployed.app,
                     who.unwrap_or_default()
                 ),

@@ -235,10 +235,13 @@ impl Target for Modal {
     async fn look(&self) -> Result<(), StepError> {
         let seen = if self.credentials.are_there() {
             match self.ask().await {
-                Ok((seen, kept)) => {
-                    *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
-                    Ok(seen)
-                }
+                Ok((seen, kept)) => match self.assert_workspace(kept.workspace.as_deref()) {
+                    Ok(()) => {
+                        *self.kept.write().unwrap_or_else(PoisonError::into_inner) = kept;
+                        Ok(seen)
+                    }
+                    Err(error) => Err(error.to_string()),
+                },
                 // What is wrong is told per step: a plan goes on without, and an apply does not.
                 Err(error) => Err(error.to_string()),
             }
