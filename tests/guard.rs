@@ -71,7 +71,7 @@ impl Guard {
         drop(free);
         let directory = tempfile::tempdir().unwrap();
         let program = directory.path().join("serve.py");
-        let model = format!("{{'port': {port}, 'engine_port': {engine_port}}}\n");
+        let model = format!("{{'port': {port}, 'engine_port': {engine_port}, 'api_key': {{}}}}\n");
         std::fs::write(&program, format!("{IMPORTS}{model}{PART}")).unwrap();
         let mut child = Command::new("python3")
             .arg(&program)
