@@ -5,6 +5,7 @@
 
 use serde_json::{Value, json};
 
+use super::address::Address;
 use super::app::Program;
 use super::kept::{Failed, Kept};
 use super::look::Version;
@@ -63,6 +64,10 @@ impl Modal {
         }
         let (about, mut data) = self.serving(deployment);
         data["app"] = app.as_str().into();
+        if data.get("label").is_some() {
+            // The model's own would lead those who ask for it to the candidate.
+            data["label"] = Address::name_of(&app).into();
+        }
         (data["min_containers"], data["buffer_containers"]) = (Value::Null, Value::Null);
         let directory = self.programs.join(model).join("candidate");
         let request = json!({
@@ -87,10 +92,7 @@ impl Modal {
             }
         };
         let recorded: Recorded = understood(answer)?;
-        let facts = [
-            ("url", format!("{}/v1", recorded.url.trim_end_matches('/'))),
-            ("served-name", deployment.served_name.clone()),
-        ];
+        let facts = [("url", recorded.base_url()), ("served-name", deployment.served_name.clone())];
         Ok(Some(facts.map(|(name, value)| (name.to_owned(), value)).into()))
     }
 

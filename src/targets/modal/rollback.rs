@@ -4,13 +4,12 @@
 //! by asking for it again, and no apply comes between.
 
 use miette::Diagnostic;
-use serde::Deserialize;
 use serde_json::json;
 use thiserror::Error;
 
 use super::app::Program;
 use super::kept::{Deployed, Hold, Kept};
-use super::serve::understood;
+use super::serve::{Recorded, understood};
 use super::{Earlier, Modal, ModalError};
 use crate::clock::{now, written};
 use crate::event::Reporter;
@@ -56,16 +55,6 @@ pub enum RollbackError {
         /// Modal's number.
         version: u32,
     },
-}
-
-/// What stands after a rollback, as the driver tells it.
-#[derive(Deserialize)]
-pub(super) struct Rolled {
-    pub(super) id: String,
-    pub(super) version: u32,
-    by: String,
-    pub(super) at: f64,
-    pub(super) url: String,
 }
 
 impl Hold {
@@ -166,24 +155,25 @@ impl Modal {
                 return Err(error);
             }
         };
-        let Rolled { id, version, by, at, url } = rolled;
+        let version = rolled.version;
         let applied = applied.unwrap_or_else(|| Fingerprint::new("deploy", 0));
         let served = applied.get("serve.served-name").map(str::to_owned);
         let served = served.or_else(|| before.map(|before| before.served_name));
         let deployed = Deployed {
             app: self.app(model),
-            id,
+            url: rolled.base_url(),
+            id: rolled.id,
             version,
             key: *key,
             applied,
-            url: format!("{}/v1", url.trim_end_matches('/')),
             served_name: served.unwrap_or_else(|| model.to_owned()),
-            at: written(at),
+            at: written(rolled.at),
             // It is another instance than the one that passed.
             smoke: None,
             answered: None,
         };
-        let hold = Hold { key: *key, version: Some(version), by: Some(by), since: written(at) };
+        let (by, since) = (Some(rolled.by), written(rolled.at));
+        let hold = Hold { key: *key, version: Some(version), by, since };
         let change = |kept: &mut Kept| {
             kept.put(model, deployed);
             kept.holds.insert(model.to_owned(), hold);
@@ -199,7 +189,7 @@ impl Modal {
         earlier: &Earlier,
         program: Option<&str>,
         reporter: &Reporter,
-    ) -> Result<Rolled, StepError> {
+    ) -> Result<Recorded, StepError> {
         if earlier.is_there() {
             let app = self.app(model);
             let request = json!({"app": app});
@@ -215,7 +205,7 @@ impl Modal {
         earlier: &Earlier,
         program: Option<&str>,
         reporter: &Reporter,
-    ) -> Result<Rolled, StepError> {
+    ) -> Result<Recorded, StepError> {
         let Earlier { key, version, allowed, stands, .. } = earlier;
         let app = self.app(model);
         if let (true, Some(stands)) = (allowed, stands) {

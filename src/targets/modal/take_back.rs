@@ -103,9 +103,9 @@ impl Modal {
             rolled => rolled?,
         };
         let mut deployed = Deployed {
+            url: rolled.base_url(),
             id: rolled.id,
             version: rolled.version,
-            url: format!("{}/v1", rolled.url.trim_end_matches('/')),
             at: written(rolled.at),
             ..passed.clone()
         };
