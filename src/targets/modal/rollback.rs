@@ -15,6 +15,7 @@ use crate::clock::{now, written};
 use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::step::{Facts, Observation, StepError};
+use crate::targets::SmokeKey;
 
 /// Why there is no going back.
 #[derive(Debug, Error, Diagnostic)]
@@ -118,6 +119,7 @@ impl Modal {
         &self,
         model: &str,
         earlier: &Earlier,
+        smoke: &SmokeKey<'_>,
         reporter: &Reporter,
     ) -> Result<u32, StepError> {
         self.settle_account(reporter).await?;
@@ -158,8 +160,8 @@ impl Modal {
         let version = rolled.version;
         let applied = applied.unwrap_or_else(|| Fingerprint::new("deploy", 0));
         let served = applied.get("serve.served-name").map(str::to_owned);
-        let served = served.or_else(|| before.map(|before| before.served_name));
-        let deployed = Deployed {
+        let served = served.or_else(|| before.as_ref().map(|before| before.served_name.clone()));
+        let mut deployed = Deployed {
             app: self.app(model),
             url: rolled.base_url(),
             id: rolled.id,
@@ -168,14 +170,22 @@ impl Modal {
             applied,
             served_name: served.unwrap_or_else(|| model.to_owned()),
             at: written(rolled.at),
-            // It is another instance than the one that passed.
             smoke: None,
             answered: None,
         };
+        let passed = self.kept(|kept| kept.earlier.get(model).cloned()).unwrap_or_default();
+        if let Some(passed) = passed.iter().chain(&before).find(|it| it.key == *key) {
+            deployed.pass_as(passed, smoke);
+        }
+        let rejected = before.map(|before| before.key);
         let (by, since) = (Some(rolled.by), written(rolled.at));
         let hold = Hold { key: *key, version: Some(version), by, since };
         let change = |kept: &mut Kept| {
             kept.put(model, deployed);
+            // Somebody went away from what stood: nothing goes back there by itself.
+            for key in [rejected, Some(*key)].into_iter().flatten() {
+                kept.drop_earlier(model, key);
+            }
             kept.holds.insert(model.to_owned(), hold);
         };
         self.keep(change, reporter).await?;

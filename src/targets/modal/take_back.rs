@@ -107,17 +107,14 @@ impl Modal {
             id: rolled.id,
             version: rolled.version,
             at: written(rolled.at),
+            smoke: None,
             ..passed.clone()
         };
-        // The same program, under another number; what it passed is what would be asked today.
-        let passed_today = passed.smoke == Some(smoke(&passed.facts()));
-        deployed.smoke = passed_today.then(|| smoke(&deployed.facts()));
+        deployed.pass_as(passed, smoke);
         let stands = deployed.version;
         let change = |kept: &mut Kept| {
             kept.put(model, deployed);
-            if let Some(earlier) = kept.earlier.get_mut(model) {
-                earlier.retain(|it| it.key != passed.key);
-            }
+            kept.drop_earlier(model, passed.key);
         };
         self.keep(change, reporter).await?;
         Ok(Some(stands))
