@@ -27,8 +27,9 @@ impl Modal {
         let Some(failed) = failed.filter(|_| self.hold(model).is_none()) else {
             return Ok(TakenBack::Left);
         };
-        self.keep_failed(model, &failed, reporter).await?;
+        // Where Modal itself can't be reached, nobody knows whether the deployment could be.
         let versions = self.versions(&failed.app, reporter).await?;
+        self.keep_failed(model, &failed, reporter).await?;
         let newest = versions.first();
         if newest.is_none_or(|newest| newest.number != failed.version) {
             let stands = newest.map_or_else(|| "nothing".to_owned(), Version::describe);
