@@ -48,6 +48,10 @@ class Moved(Exception):
     """What is deployed is not what was planned from."""
 
 
+class Unrecorded(Exception):
+    """Something was changed, and what stands since then can't be told."""
+
+
 async def connected(request):
     """The client, unless Modal doesn't answer in time: its own patience is a minute."""
     return await asyncio.wait_for(_Client.from_env(), request["patience"])
@@ -226,6 +230,16 @@ def recorded(request):
     return {**newest(request), "url": address(request)}
 
 
+@contextlib.contextmanager
+def changed():
+    """Whatever fails here, something was changed already."""
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exception(error)
+        raise Unrecorded(f"{type(error).__name__}: {error}") from error
+
+
 def deploy(request):
     before = newest(request)
     found = before and before["tag"]
@@ -239,7 +253,8 @@ def deploy(request):
             tag=request["tag"],
             strategy=request["strategy"],
         )
-    return recorded(request)
+    with changed():
+        return recorded(request)
 
 
 def run(request):
@@ -265,7 +280,8 @@ def rollback(request):
         raise Moved(f"{found} is deployed, and v{request['stands']} was")
     with modal.enable_output():
         command_line("app", "rollback", before["id"], f"v{request['version']}")
-    return recorded(request)
+    with changed():
+        return recorded(request)
 
 
 def command_line(*arguments):
@@ -367,6 +383,7 @@ def stop(request):
 
 KINDS = [
     (Moved, "moved"),
+    (Unrecorded, "unrecorded"),
     (modal.exception.AuthError, "token"),
     (modal.exception.NotFoundError, "missing"),
     (modal.exception.InvalidError, "invalid"),

@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::app::{Program, tags};
+use super::error::in_deployment;
 use super::kept::{Deployed, Kept};
 use super::{Modal, ModalError};
 use crate::clock::written;
@@ -323,7 +324,8 @@ impl Modal {
             request["strategy"] = "rolling".into();
             "deploy"
         };
-        let answer = self.client.call(&app, command, request, &task.reporter).await?;
+        let answer = self.client.call(&app, command, request, &task.reporter).await;
+        let answer = answer.map_err(|error| in_deployment(error, model))?;
         let recorded: Recorded = understood(answer)?;
         let url = recorded.base_url();
         self.tell_address(&app, &url, &task.reporter);
