@@ -27,7 +27,7 @@ pub enum ApiError {
         url: String,
         /// The model.
         model: String,
-        /// Whether somebody was there: no answer came all the same.
+        /// Whether somebody was there, who had their time: no answer came all the same.
         reached: bool,
         /// The cause.
         reason: String,
@@ -87,9 +87,11 @@ impl ApiError {
     pub fn is_of_the_server(&self) -> bool {
         /// Somebody on the way, or the server, has too much to do.
         const TOO_MANY: u16 = 429;
+        /// A proxy on this side wants to know who asks.
+        const PROXY: u16 = 407;
         match self {
             Self::Unreachable { reached, .. } => *reached,
-            Self::Refused { status, .. } => *status != TOO_MANY,
+            Self::Refused { status, .. } => !matches!(*status, TOO_MANY | PROXY),
             Self::Unexpected { .. } => true,
             Self::Denied { .. } => false,
         }
@@ -242,8 +244,11 @@ impl Server {
         let unreachable = |error: reqwest::Error| self.unreachable(url, &error);
         let response = sent.map_err(unreachable)?;
         let status = response.status();
-        let body = self.credentials.hidden(&response.text().await.map_err(unreachable)?);
-        if status.is_success() { Ok(body) } else { Err(self.refused(url, status.as_u16(), &body)) }
+        if !status.is_success() {
+            let body = self.credentials.hidden(&response.text().await.unwrap_or_default());
+            return Err(self.refused(url, status.as_u16(), &body));
+        }
+        Ok(self.credentials.hidden(&response.text().await.map_err(unreachable)?))
     }
 
     fn parse(&self, url: &str, body: &str) -> Result<Value, ApiError> {
@@ -252,7 +257,8 @@ impl Server {
 
     fn unreachable(&self, url: &str, error: &reqwest::Error) -> ApiError {
         let (url, model) = (url.to_owned(), self.model.clone());
-        let reached = !error.is_connect() && !error.is_builder();
+        // What breaks off without a status may be the fault of anybody on the way.
+        let reached = (error.is_timeout() || error.is_redirect()) && !error.is_connect();
         ApiError::Unreachable { url, model, reached, reason: innermost(error) }
     }
 

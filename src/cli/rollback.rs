@@ -9,6 +9,7 @@ use super::{Exit, Global, apply, completions, consent, session};
 use crate::event::Reporter;
 use crate::spec::{Auth, TargetKind};
 use crate::step::StepId;
+use crate::steps::smoke_key;
 use crate::targets::deploy_id;
 use crate::ui;
 use crate::workspace::Workspace;
@@ -85,7 +86,7 @@ async fn go_back(
         return Ok(Exit::Done);
     }
     let (reporter, finish) = ui::preparing();
-    let stands = target.roll_back(model, &earlier, &reporter).await;
+    let stands = target.roll_back(model, &earlier, &smoke_key, &reporter).await;
     finish();
     let stands = stands?;
     // What the rows say is about another version.

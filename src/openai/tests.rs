@@ -79,7 +79,16 @@ async fn a_server_is_at_fault_for_what_it_answers_and_not_for_the_way_there() {
     assert!(of_the_server(&[("500 Internal Server Error", "")]).await);
     assert!(of_the_server(&[("401 Unauthorized", "")]).await, "nothing was sent that is wrong");
     assert!(of_the_server(&[("200 OK", "<html>")]).await);
+    assert!(of_the_server(&[("503 Service Unavailable", "")]).await);
     assert!(!of_the_server(&[("429 Too Many Requests", "")]).await);
+    assert!(!of_the_server(&[("407 Proxy Authentication Required", "")]).await);
+    // What breaks off says nothing, unless it has said no before.
+    for (status, at_fault) in [("200 OK", false), ("500 Internal Server Error", true)] {
+        let broken = format!("{status}\r\nContent-Length: 99\r\n\r\n{{\"data\"");
+        let (url, _seen) = server(vec![broken]);
+        let open = Server::local(&format!("{url}/v1"), "m", Duration::from_secs(10)).unwrap();
+        assert_eq!(open.models().await.unwrap_err().is_of_the_server(), at_fault, "{status}");
+    }
     let (url, _seen) = server(vec![answer("403 Forbidden", "", "")]);
     assert!(!protected(&url).models().await.unwrap_err().is_of_the_server());
 

@@ -34,7 +34,7 @@ use crate::workspace::SharedWorkspace;
 use deploy::ImageInput;
 pub use names::names;
 pub use programs::programs;
-pub use smoke::NotPassed;
+pub use smoke::{NotPassed, smoke_key};
 pub use started::Started;
 
 /// Compiles a project into its DAG, without the models whose images are not locked: only who asks

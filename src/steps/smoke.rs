@@ -8,7 +8,7 @@ use thiserror::Error;
 
 use super::asked;
 use crate::event::Reporter;
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Fingerprint, Key};
 use crate::openai::ApiError;
 use crate::spec::{Model, TargetKind};
 use crate::step::{
@@ -106,6 +106,11 @@ fn describe<'a>(fact: impl Fn(&'static str) -> &'a str) -> Fingerprint {
     fingerprint
 }
 
+/// The key of the smoke test of a deployment with these facts.
+pub fn smoke_key(facts: &Facts) -> Key {
+    describe(|name| facts.get(name).map_or("", String::as_str)).key()
+}
+
 pub(super) struct Smoke {
     workspace: SharedWorkspace,
     head: Head,
@@ -176,14 +181,10 @@ impl Smoke {
         if !cause.is_of_the_server() {
             return NotPassed::NotReached { model, cause }.into();
         }
-        let key = |facts: &Facts| {
-            let fact = |name: &str| facts.get(name).map_or("", String::as_str);
-            describe(fact).key()
-        };
         // Whoever interrupts now waits until it is in order.
         let reporter = reporter.unstoppable();
         let target = self.workspace.target(&self.model);
-        match target.failed_smoke(&model, instance, &key, &reporter).await {
+        match target.failed_smoke(&model, instance, &smoke_key, &reporter).await {
             Ok(TakenBack::WentBack { version, stands }) => {
                 NotPassed::WentBack { model, version, stands, cause }
             }

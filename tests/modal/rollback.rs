@@ -111,6 +111,21 @@ fn a_rollback_that_was_cut_short_is_finished_before_any_apply() {
 }
 
 #[test]
+fn what_was_changed_and_could_not_be_read_is_no_refusal() {
+    let Some(remote) = twice() else { return };
+    let project = &remote.hubbed.project;
+    // Where an app answers is asked once Modal has gone back.
+    let rules = json!({"rules": [{"rpc": "FunctionGet", "action": "resource_exhausted"}]});
+    remote.modal.faults(&rules);
+    project.run("rollback tiny --yes").exits(1).says(&["goatbuild::modal::unrecorded"]);
+    assert_eq!(remote.modal.changes(), ["AppRollback"]);
+    remote.modal.faults(&json!({}));
+    project.run("plan").exits(0).says(&["was cut short", "rollback tiny` finishes it"]);
+    project.run("rollback tiny --yes").exits(0).says(&["v3 stands; it is held"]);
+    assert_eq!(remote.modal.changes(), [] as [&str; 0]);
+}
+
+#[test]
 fn what_was_protected_otherwise_is_asked_as_it_was_deployed() {
     let Some(remote) = Remote::new() else { return };
     let project = &remote.hubbed.project;

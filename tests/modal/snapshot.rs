@@ -147,6 +147,24 @@ fn an_engine_sleeps_through_the_snapshot_and_only_clients_reach_it() {
 }
 
 #[test]
+fn a_candidate_that_starts_from_a_snapshot_has_an_address_of_its_own() {
+    let Some(shipped) = Shipped::new() else { return };
+    serve(&shipped, "snapshot = true\nrollout = \"candidate\"");
+    shipped.applied(MODEL);
+    let state = fs::read_to_string(shipped.modal.kept().join("state.json")).unwrap();
+    let state: Value = serde_json::from_str(&state).unwrap();
+    let labels = state["labels"].as_object().unwrap();
+    let of = |app: &str| -> Vec<&str> {
+        let here = labels
+            .iter()
+            .filter(|(_, label)| state["apps"][label["app_id"].as_str().unwrap()]["name"] == app);
+        here.map(|(label, _)| label.split_once("--").unwrap().1).collect()
+    };
+    assert_eq!(of(&format!("{APP}-next")), [format!("{APP}-next-serve")], "{labels:?}");
+    assert_eq!(of(APP), [format!("{APP}-serve")], "{labels:?}");
+}
+
+#[test]
 fn a_key_is_asked_for_in_front_of_what_can_sleep() {
     const KEY: &str = "gbk-thisIsTheKeyOfTheseTests";
     let Some(shipped) = Shipped::new() else { return };

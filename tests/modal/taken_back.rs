@@ -138,6 +138,25 @@ fn where_modal_does_not_go_back_the_program_that_had_passed_is_deployed() {
 }
 
 #[test]
+fn nothing_goes_back_to_what_somebody_went_away_from() {
+    let Some(remote) = passed() else { return };
+    let project = &remote.hubbed.project;
+    mode(&remote, "", "mumbling");
+    project.apply("--yes").ran();
+    project.run("rollback tiny --yes").exits(0).says(&["v1 stands again, as v3"]);
+    project.run("release tiny").exits(0);
+    mode(&remote, "mumbling", "mute");
+    project.run("apply --yes").exits(1).says(&["tiny went back to v3, which stands as v5"]);
+    let history = remote.client(&["app", "history", "--env", "goat", "--json", APP]);
+    let versions: Vec<Value> = serde_json::from_str(&history).unwrap();
+    assert_eq!(versions[0]["tag"], versions[4]["tag"], "{history}");
+    // Once more: what had passed is known to have.
+    project.run("apply --yes").exits(1).says(&["tiny went back to v5, which stands as v7"]);
+    mode(&remote, "mute", "");
+    assert_eq!(project.plan("").ids("run"), [] as [&str; 0]);
+}
+
+#[test]
 fn what_is_no_fault_of_the_deployment_takes_nothing_back() {
     let Some(remote) = passed() else { return };
     let project = &remote.hubbed.project;

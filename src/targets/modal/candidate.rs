@@ -3,9 +3,13 @@
 //! One that an apply left which was killed is told by its name and its mark, and stopped by whoever
 //! deploys or destroys the model next.
 
+use std::time::Duration;
+
 use serde_json::{Value, json};
 
+use super::address::Address;
 use super::app::Program;
+use super::error::in_deployment;
 use super::kept::{Failed, Kept};
 use super::look::Version;
 use super::serve::{Recorded, understood};
@@ -19,6 +23,9 @@ use crate::targets::Deployment;
 
 /// How many of its last lines are kept in a step's log.
 const LINES: usize = 100;
+
+/// How long they may take to come.
+const LAST_WORDS: Duration = Duration::from_secs(20);
 
 impl Modal {
     /// The name of the app that tries a model out.
@@ -63,6 +70,10 @@ impl Modal {
         }
         let (about, mut data) = self.serving(deployment);
         data["app"] = app.as_str().into();
+        if data.get("label").is_some() {
+            // The model's own would lead those who ask for it to the candidate.
+            data["label"] = Address::name_of(&app).into();
+        }
         (data["min_containers"], data["buffer_containers"]) = (Value::Null, Value::Null);
         let directory = self.programs.join(model).join("candidate");
         let request = json!({
@@ -73,24 +84,20 @@ impl Modal {
             "strategy": "rolling",
         });
         task.reporter.message(format!("deploying {app}, to try it out"));
-        let answer = match self.client.call(&app, "deploy", request, &task.reporter).await {
-            Ok(answer) => answer,
+        let answer = self.client.call(&app, "deploy", request, &task.reporter).await;
+        let recorded: Recorded = match answer.and_then(understood) {
+            Ok(recorded) => recorded,
             Err(error) => {
-                // It may be up all the same, unless Modal or the driver has refused it.
-                if !matches!(
-                    error.downcast_ref::<ModalError>(),
-                    Some(ModalError::Moved { .. } | ModalError::Refused { .. })
-                ) {
-                    let _ = self.stop(&app, &task.reporter.unstoppable()).await;
+                // It may be up all the same, unless somebody else's is.
+                if !matches!(error.downcast_ref(), Some(ModalError::Moved { .. }))
+                    && let Err(why) = self.stop(&app, &task.reporter.unstoppable()).await
+                {
+                    task.reporter.notice(format!("{app} may be up, and was not stopped: {why}"));
                 }
-                return Err(error);
+                return Err(in_deployment(error, model));
             }
         };
-        let recorded: Recorded = understood(answer)?;
-        let facts = [
-            ("url", format!("{}/v1", recorded.url.trim_end_matches('/'))),
-            ("served-name", deployment.served_name.clone()),
-        ];
+        let facts = [("url", recorded.base_url()), ("served-name", deployment.served_name.clone())];
         Ok(Some(facts.map(|(name, value)| (name.to_owned(), value)).into()))
     }
 
@@ -102,16 +109,16 @@ impl Modal {
         reporter: &Reporter,
     ) -> Result<(), StepError> {
         let app = self.candidate(model);
-        if failed.is_some() {
-            self.keep_last_words(&app, reporter).await;
+        let Some(key) = failed else { return self.stop(&app, reporter).await };
+        let remark = Failed { key, at: now() };
+        let change = |kept: &mut Kept| drop(kept.failed.insert(model.to_owned(), remark));
+        // Nothing of this keeps it from being stopped.
+        if let Err(error) = self.keep(change, reporter).await {
+            reporter.log(format!("that it failed could not be kept: {error:?}"));
         }
-        self.stop(&app, reporter).await?;
-        if let Some(key) = failed {
-            let remark = Failed { key, at: now() };
-            let change = |kept: &mut Kept| drop(kept.failed.insert(model.to_owned(), remark));
-            self.keep(change, reporter).await?;
-        }
-        Ok(())
+        let stopped = self.stop(&app, reporter).await;
+        self.keep_last_words(&app, reporter).await;
+        stopped
     }
 
     /// Stops the candidate that an apply left, if there is one.
@@ -138,10 +145,13 @@ impl Modal {
             said.lock().unwrap_or_else(std::sync::PoisonError::into_inner).extend_from_slice(bytes);
         };
         let request = json!({"app": app, "lines": LINES, "follow": false});
-        let printed =
-            self.client.print(app, "logs", request, &keep, std::future::pending::<()>()).await;
-        if let Err(error) = printed {
-            reporter.log(format!("what its containers said can't be had: {error}"));
+        let printed = self.client.print(app, "logs", request, &keep, std::future::pending::<()>());
+        match tokio::time::timeout(LAST_WORDS, printed).await {
+            Ok(Ok(())) => {}
+            Ok(Err(error)) => {
+                reporter.log(format!("what its containers said can't be had: {error}"));
+            }
+            Err(_) => reporter.log("what its containers said did not come in time"),
         }
         let said = said.into_inner().unwrap_or_else(std::sync::PoisonError::into_inner);
         String::from_utf8_lossy(&said).lines().for_each(|line| reporter.log(line));

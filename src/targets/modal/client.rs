@@ -11,7 +11,7 @@ use tokio::process::Command;
 use tokio::sync::OnceCell;
 
 use super::driver::{self, Driver};
-use super::error::ModalError;
+use super::error::{ModalError, logs_of};
 use crate::blocking::blocking;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, hex};
@@ -202,7 +202,8 @@ fn explain(what: &str, kind: &str, message: String) -> ModalError {
             ModalError::Missing { what }
         }
         "moved" => ModalError::Moved { app: what.to_owned(), message },
-        _ => ModalError::Refused { what: what.to_owned(), message },
+        "unrecorded" => ModalError::Unrecorded { app: what.to_owned(), message },
+        _ => ModalError::Refused { what: what.to_owned(), message, help: logs_of(what) },
     }
 }
 

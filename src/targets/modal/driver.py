@@ -46,6 +46,10 @@ class Moved(Exception):
     """What is deployed is not what was planned from."""
 
 
+class Unrecorded(Exception):
+    """Something was changed, and what stands since then can't be told."""
+
+
 async def connected(request):
     """The client, unless Modal doesn't answer in time: its own patience is a minute."""
     try:
@@ -234,6 +238,16 @@ def recorded(request):
     return {**newest(request), "url": address(request)}
 
 
+@contextlib.contextmanager
+def changed():
+    """Whatever fails here, something was changed already."""
+    try:
+        yield
+    except Exception as error:
+        traceback.print_exception(error)
+        raise Unrecorded(f"{type(error).__name__}: {error}") from error
+
+
 def deploy(request):
     before = newest(request)
     found = before and before["tag"]
@@ -247,7 +261,8 @@ def deploy(request):
             tag=request["tag"],
             strategy=request["strategy"],
         )
-    return recorded(request)
+    with changed():
+        return recorded(request)
 
 
 def run(request):
@@ -273,7 +288,8 @@ def rollback(request):
         raise Moved(f"{found} is deployed, and v{request['stands']} was")
     with modal.enable_output():
         command_line("app", "rollback", before["id"], f"v{request['version']}")
-    return recorded(request)
+    with changed():
+        return recorded(request)
 
 
 def command_line(*arguments):
@@ -375,6 +391,7 @@ def stop(request):
 
 KINDS = [
     (Moved, "moved"),
+    (Unrecorded, "unrecorded"),
     (modal.exception.AuthError, "token"),
     (modal.exception.NotFoundError, "missing"),
     (modal.exception.InvalidError, "invalid"),

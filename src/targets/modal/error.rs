@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::step::StepError;
+
 /// Why something could not be done at Modal.
 #[derive(Debug, Error, Diagnostic)]
 pub enum ModalError {
@@ -119,14 +121,26 @@ pub enum ModalError {
     },
     /// Modal refused what was asked for.
     #[error("Modal refused {what}: {message}")]
-    #[diagnostic(
-        code(goatbuild::modal::refused),
-        help("`goatbuild logs {what}` has all that the client said")
-    )]
+    #[diagnostic(code(goatbuild::modal::refused))]
     Refused {
-        /// The step.
+        /// The step, the app, or what else it was about.
         what: String,
         /// What Modal said.
+        message: String,
+        /// Where there is more of it.
+        #[help]
+        help: Option<String>,
+    },
+    /// Something was changed, and what stands since can't be told.
+    #[error("{app} was changed, and what stands there now could not be read: {message}")]
+    #[diagnostic(
+        code(goatbuild::modal::unrecorded),
+        help("run the command again: it finds what stands. Nothing is done twice")
+    )]
+    Unrecorded {
+        /// The app.
+        app: String,
+        /// What the client said.
         message: String,
     },
     /// A model's files could not be put into the volume.
@@ -201,6 +215,21 @@ pub enum ModalError {
         /// Its format.
         format: u32,
     },
+}
+
+/// Where all is that the client said of a step; none where it was about something else.
+pub(super) fn logs_of(what: &str) -> Option<String> {
+    let (kind, _) = what.split_once(':')?;
+    let is_a_step = kind.chars().all(|letter| letter.is_ascii_lowercase());
+    is_a_step.then(|| format!("`goatbuild logs {what}` has all that the client said"))
+}
+
+/// What failed in the deployment of a model, whose log has the rest.
+pub(super) fn in_deployment(mut error: StepError, model: &str) -> StepError {
+    if let Some(ModalError::Refused { help, .. }) = error.downcast_mut() {
+        *help = logs_of(&format!("deploy:{model}"));
+    }
+    error
 }
 
 /// Where a token is written that the client made.

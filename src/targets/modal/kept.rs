@@ -15,7 +15,7 @@ use super::error::ModalError;
 use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::step::{Facts, StepError};
-use crate::targets::Measured;
+use crate::targets::{Measured, SmokeKey};
 
 /// The directory in volumes that is goatbuild's.
 pub(super) const DIRECTORY: &str = ".goatbuild";
@@ -130,6 +130,14 @@ pub(super) struct Deployed {
 }
 
 impl Deployed {
+    /// The same program, which had passed as `passed`, under another number: what it passed is what
+    /// would be asked of it today.
+    pub(super) fn pass_as(&mut self, passed: &Self, smoke: &SmokeKey<'_>) {
+        if passed.smoke == Some(smoke(&passed.facts())) {
+            (self.smoke, self.answered) = (Some(smoke(&self.facts())), passed.answered);
+        }
+    }
+
     /// What identifies it: nothing that Modal does not know too.
     pub(super) fn instance(&self) -> String {
         format!("{}/v{}", self.id, self.version)
@@ -170,6 +178,13 @@ impl Kept {
         earlier.retain(|it| it.key != before.key);
         earlier.insert(0, before);
         earlier.truncate(MOST);
+    }
+
+    /// Takes a key out of what there is to go back to.
+    pub(super) fn drop_earlier(&mut self, model: &str, key: Key) {
+        if let Some(earlier) = self.earlier.get_mut(model) {
+            earlier.retain(|it| it.key != key);
+        }
     }
 
     /// Forgets all of a model but the programs that were deployed.

@@ -4,18 +4,18 @@
 //! by asking for it again, and no apply comes between.
 
 use miette::Diagnostic;
-use serde::Deserialize;
 use serde_json::json;
 use thiserror::Error;
 
 use super::app::Program;
 use super::kept::{Deployed, Hold, Kept};
-use super::serve::understood;
+use super::serve::{Recorded, understood};
 use super::{Earlier, Modal, ModalError};
 use crate::clock::{now, written};
 use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::step::{Facts, Observation, StepError};
+use crate::targets::SmokeKey;
 
 /// Why there is no going back.
 #[derive(Debug, Error, Diagnostic)]
@@ -56,16 +56,6 @@ pub enum RollbackError {
         /// Modal's number.
         version: u32,
     },
-}
-
-/// What stands after a rollback, as the driver tells it.
-#[derive(Deserialize)]
-pub(super) struct Rolled {
-    pub(super) id: String,
-    pub(super) version: u32,
-    by: String,
-    pub(super) at: f64,
-    pub(super) url: String,
 }
 
 impl Hold {
@@ -129,6 +119,7 @@ impl Modal {
         &self,
         model: &str,
         earlier: &Earlier,
+        smoke: &SmokeKey<'_>,
         reporter: &Reporter,
     ) -> Result<u32, StepError> {
         self.settle_account(reporter).await?;
@@ -166,26 +157,35 @@ impl Modal {
                 return Err(error);
             }
         };
-        let Rolled { id, version, by, at, url } = rolled;
+        let version = rolled.version;
         let applied = applied.unwrap_or_else(|| Fingerprint::new("deploy", 0));
         let served = applied.get("serve.served-name").map(str::to_owned);
-        let served = served.or_else(|| before.map(|before| before.served_name));
-        let deployed = Deployed {
+        let served = served.or_else(|| before.as_ref().map(|before| before.served_name.clone()));
+        let mut deployed = Deployed {
             app: self.app(model),
-            id,
+            url: rolled.base_url(),
+            id: rolled.id,
             version,
             key: *key,
             applied,
-            url: format!("{}/v1", url.trim_end_matches('/')),
             served_name: served.unwrap_or_else(|| model.to_owned()),
-            at: written(at),
-            // It is another instance than the one that passed.
+            at: written(rolled.at),
             smoke: None,
             answered: None,
         };
-        let hold = Hold { key: *key, version: Some(version), by: Some(by), since: written(at) };
+        let passed = self.kept(|kept| kept.earlier.get(model).cloned()).unwrap_or_default();
+        if let Some(passed) = passed.iter().chain(&before).find(|it| it.key == *key) {
+            deployed.pass_as(passed, smoke);
+        }
+        let rejected = before.map(|before| before.key);
+        let (by, since) = (Some(rolled.by), written(rolled.at));
+        let hold = Hold { key: *key, version: Some(version), by, since };
         let change = |kept: &mut Kept| {
             kept.put(model, deployed);
+            // Somebody went away from what stood: nothing goes back there by itself.
+            for key in [rejected, Some(*key)].into_iter().flatten() {
+                kept.drop_earlier(model, key);
+            }
             kept.holds.insert(model.to_owned(), hold);
         };
         self.keep(change, reporter).await?;
@@ -199,7 +199,7 @@ impl Modal {
         earlier: &Earlier,
         program: Option<&str>,
         reporter: &Reporter,
-    ) -> Result<Rolled, StepError> {
+    ) -> Result<Recorded, StepError> {
         if earlier.is_there() {
             let app = self.app(model);
             let request = json!({"app": app});
@@ -215,7 +215,7 @@ impl Modal {
         earlier: &Earlier,
         program: Option<&str>,
         reporter: &Reporter,
-    ) -> Result<Rolled, StepError> {
+    ) -> Result<Recorded, StepError> {
         let Earlier { key, version, allowed, stands, .. } = earlier;
         let app = self.app(model);
         if let (true, Some(stands)) = (allowed, stands) {

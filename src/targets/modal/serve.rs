@@ -7,6 +7,7 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::app::{Program, tags};
+use super::error::in_deployment;
 use super::kept::{Deployed, Kept};
 use super::{Modal, ModalError};
 use crate::clock::written;
@@ -93,12 +94,22 @@ struct Warmed {
     files: u64,
 }
 
+/// What stands, as the driver tells it after a change.
 #[derive(Deserialize)]
 pub(super) struct Recorded {
-    id: String,
-    version: u32,
-    at: f64,
-    pub(super) url: String,
+    pub(super) id: String,
+    pub(super) version: u32,
+    pub(super) by: String,
+    pub(super) at: f64,
+    /// Where the app answers.
+    url: String,
+}
+
+impl Recorded {
+    /// The base URL of the engine's API.
+    pub(super) fn base_url(&self) -> String {
+        format!("{}/v1", self.url.trim_end_matches('/'))
+    }
 }
 
 /// The facts of a warm cache.
@@ -313,19 +324,20 @@ impl Modal {
             request["strategy"] = "rolling".into();
             "deploy"
         };
-        let answer = self.client.call(&app, command, request, &task.reporter).await?;
-        let Recorded { id, version, at, url } = understood(answer)?;
-        let url = format!("{}/v1", url.trim_end_matches('/'));
+        let answer = self.client.call(&app, command, request, &task.reporter).await;
+        let answer = answer.map_err(|error| in_deployment(error, model))?;
+        let recorded: Recorded = understood(answer)?;
+        let url = recorded.base_url();
         self.tell_address(&app, &url, &task.reporter);
         let deployed = Deployed {
             app,
-            id,
-            version,
+            id: recorded.id,
+            version: recorded.version,
             key: task.key,
             applied: task.fingerprint.clone(),
             url,
             served_name: deployment.served_name.clone(),
-            at: written(at),
+            at: written(recorded.at),
             smoke: None,
             answered: None,
         };

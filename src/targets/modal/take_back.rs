@@ -27,8 +27,9 @@ impl Modal {
         let Some(failed) = failed.filter(|_| self.hold(model).is_none()) else {
             return Ok(TakenBack::Left);
         };
-        self.keep_failed(model, &failed, reporter).await?;
+        // Where Modal itself can't be reached, nobody knows whether the deployment could be.
         let versions = self.versions(&failed.app, reporter).await?;
+        self.keep_failed(model, &failed, reporter).await?;
         let newest = versions.first();
         if newest.is_none_or(|newest| newest.number != failed.version) {
             let stands = newest.map_or_else(|| "nothing".to_owned(), Version::describe);
@@ -103,21 +104,18 @@ impl Modal {
             rolled => rolled?,
         };
         let mut deployed = Deployed {
+            url: rolled.base_url(),
             id: rolled.id,
             version: rolled.version,
-            url: format!("{}/v1", rolled.url.trim_end_matches('/')),
             at: written(rolled.at),
+            smoke: None,
             ..passed.clone()
         };
-        // The same program, under another number; what it passed is what would be asked today.
-        let passed_today = passed.smoke == Some(smoke(&passed.facts()));
-        deployed.smoke = passed_today.then(|| smoke(&deployed.facts()));
+        deployed.pass_as(passed, smoke);
         let stands = deployed.version;
         let change = |kept: &mut Kept| {
             kept.put(model, deployed);
-            if let Some(earlier) = kept.earlier.get_mut(model) {
-                earlier.retain(|it| it.key != passed.key);
-            }
+            kept.drop_earlier(model, passed.key);
         };
         self.keep(change, reporter).await?;
         Ok(Some(stands))
