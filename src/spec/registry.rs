@@ -42,6 +42,12 @@ pub(super) fn nowhere(
     let images = at_modal.filter_map(|model| images.get(&model.image.value));
     let pushed = images.filter(|image| image.builder.unwrap_or(modal.builder) == Builder::Oci);
     let of_project = |path: &[&str]| Place::of_field(file, path);
+    let of_environment =
+        || of_project(&["environment", environment?.as_str(), "target", "modal", "registry"]);
+    // What is written and none can be used was told where it was read.
+    if of_project(&["target", "modal", "registry"]).or_else(of_environment).is_some() {
+        return Vec::new();
+    }
     let wrong = |image: &Image| {
         let own = Place::of_field(image.file.place.file(), &["builder"]);
         let chosen =
