@@ -17,6 +17,7 @@ import queue
 import signal
 import sys
 import threading
+import time
 import traceback
 from pathlib import Path
 
@@ -39,6 +40,8 @@ from modal.client import _Client  # noqa: E402
 from modal.volume import _Volume  # noqa: E402
 from modal_proto import api_pb2  # noqa: E402
 
+# How long stopping may take when nobody waits for an answer any more.
+GRACE_SECONDS = 60
 DEPLOYED = api_pb2.APP_STATE_DEPLOYED
 
 
@@ -422,6 +425,9 @@ class Requests:
             for output in (1, 2, ANSWERS.fileno()):
                 os.dup2(nowhere, output)
             os.kill(os.getpid(), signal.SIGINT)
+        # Where nobody is there to be told that it stops, the client would wait for ever.
+        time.sleep(GRACE_SECONDS)
+        os._exit(1)
 
     def __iter__(self):
         while (request := self.lines.get()) is not None:
