@@ -76,7 +76,8 @@ impl Committed {
 #[test]
 fn what_reaches_the_compiler_warms_up_redeploys_and_is_tested_again() {
     let example = Committed::new("examples/vllm-cpu");
-    let wanted = runs_again("`env`, `hardware`, `fast-boot`, `max-model-len` or another engine flag");
+    let wanted =
+        runs_again("`env`, `hardware`, `fast-boot`, `max-model-len` or another engine flag");
     assert!(wanted.contains("warmup"), "{wanted:?}");
     for (from, to) in [
         ("max-model-len = 1024", "max-model-len = 2048"),
