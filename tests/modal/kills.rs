@@ -26,7 +26,7 @@ const CHANGES: [&str; 9] = [
     "FunctionMap",
     "ImageGetOrCreate",
     "MountPutFile",
-    "VolumePutFiles2",
+    "VolumePutFiles",
 ];
 
 /// How a killed apply ended.
