@@ -96,9 +96,15 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
     if let Some(left) = &left {
         ui::note(&format!("{model}: {left} is up, left of an apply that was cut short"));
     }
-    let also = if volumes.is_some() { ", and what only it has in volumes removed" } else { "" };
+    let (would, also) = match volumes {
+        Some(_) => {
+            (", and what only it has in volumes removed", ", and what only it has in volumes")
+        }
+        None => ("", ""),
+    };
     let question = format!("stop {model} and remove its gateway entry{also}?");
-    if !arguments.yes && !consent::confirm(&format!("{model} would be stopped{also}"), &question)? {
+    let what = format!("{model} would be stopped{would}");
+    if !arguments.yes && !consent::confirm(&what, &question)? {
         ui::note("nothing was changed");
         return Ok(Exit::Done);
     }

@@ -164,7 +164,7 @@ fn an_apply_killed_again_and_again_ends_as_an_undisturbed_one() {
 }
 
 #[test]
-#[ignore = "the same at every call, which takes a quarter of an hour"]
+#[ignore = "the same at every call, which takes five minutes"]
 fn an_apply_killed_at_any_call_ends_as_an_undisturbed_one() {
     let Some(wanted) = undisturbed() else { return };
     for action in ["kill_before", "kill_after"] {
