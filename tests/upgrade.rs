@@ -1,0 +1,126 @@
+//! Projects, locks and state of November 2026, looked at by this version: it finds nothing to do but
+//! what CHANGELOG.md says.
+//!
+//! `tests/data/2026-11` was written by the goatbuild of commit 5146a8d. `modal` is the project of this
+//! repository after an apply on the double of Modal. `local` served three models here, two of them in a
+//! second environment too: weights of a hub and of a directory, a warm-up, other names than the model's.
+//! Paths that stood in there begin with `@DIRECTORY@`.
+
+#![cfg(target_os = "linux")]
+
+use std::collections::BTreeMap;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::process::Command;
+
+use serde_json::Value;
+use tempfile::TempDir;
+
+/// A project as an earlier version left it.
+struct Left(TempDir);
+
+impl Left {
+    fn new(name: &str) -> Self {
+        let left = Self(tempfile::tempdir().expect("a directory"));
+        let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/2026-11").join(name);
+        for entry in walkdir::WalkDir::new(&from).into_iter().map(Result::unwrap) {
+            let path = entry.path().strip_prefix(&from).expect("a path below");
+            if entry.file_type().is_file() && path != Path::new("state.sql") {
+                left.write(path, &fs::read_to_string(entry.path()).expect("text"));
+            }
+        }
+        let kept = fs::read_to_string(from.join("state.sql")).expect("statements");
+        fs::create_dir_all(left.root().join("cache")).expect("a directory");
+        let state = rusqlite::Connection::open(left.root().join("cache/state.db")).expect("a file");
+        state.execute_batch(&left.here(&kept)).expect("the state");
+        left
+    }
+
+    fn here(&self, text: &str) -> String {
+        text.replace("@DIRECTORY@", self.0.path().to_str().expect("UTF-8"))
+    }
+
+    fn write(&self, path: &Path, text: &str) {
+        let to = match path.strip_prefix("state") {
+            Ok(environment) => {
+                let directory = self.state().join("table-4c19d2").join(environment);
+                directory.with_extension("").join("deployments.json")
+            }
+            Err(_) => self.root().join(path),
+        };
+        fs::create_dir_all(to.parent().expect("a parent")).expect("a directory");
+        fs::write(to, self.here(text)).expect("written");
+    }
+
+    fn root(&self) -> PathBuf {
+        self.0.path().join("project")
+    }
+
+    fn state(&self) -> PathBuf {
+        self.0.path().join("state")
+    }
+
+    /// What a command says; nobody is there to be asked.
+    #[track_caller]
+    fn run(&self, arguments: &str) -> Value {
+        let output = Command::new(env!("CARGO_BIN_EXE_goatbuild"))
+            .env_clear()
+            .envs([("CI", "true"), ("MODAL_SERVER_URL", "http://127.0.0.1:9")])
+            .envs([("MODAL_TOKEN_ID", "ak-test"), ("MODAL_TOKEN_SECRET", "as-test")])
+            .env("HOME", self.0.path())
+            .env("GOATBUILD_STATE_DIR", self.state())
+            .args(arguments.split_whitespace())
+            .current_dir(self.root())
+            .output()
+            .expect("the binary runs");
+        let stderr = String::from_utf8_lossy(&output.stderr);
+        assert!(output.status.success(), "{arguments}: {stderr}");
+        serde_json::from_slice(&output.stdout).expect("JSON")
+    }
+
+    /// The steps of a plan that aren't fresh, each with its reasons as `kind field: old → new`.
+    #[track_caller]
+    fn to_do(&self, arguments: &str) -> BTreeMap<String, Vec<String>> {
+        let plan = self.run(&format!("plan --json {arguments}"));
+        let steps = plan["steps"].as_array().expect("steps").iter();
+        let stale = steps.filter(|step| step["action"] != "fresh");
+        stale.map(|step| (text(&step["id"]).to_owned(), reasons(step))).collect()
+    }
+}
+
+fn text(value: &Value) -> &str {
+    value.as_str().unwrap_or_default()
+}
+
+fn reasons(step: &Value) -> Vec<String> {
+    let reasons = step["reasons"].as_array().expect("reasons").iter();
+    let word = |reason: &Value| {
+        let [kind, field, old, new] = ["kind", "field", "old", "new"].map(|key| text(&reason[key]));
+        format!("{kind} {field}: {old} → {new}")
+    };
+    reasons.map(word).collect()
+}
+
+#[test]
+fn models_on_this_machine_have_nothing_to_do() {
+    let left = Left::new("local");
+    for environment in ["", "--env staging"] {
+        let to_do = left.to_do(&format!("--no-refresh {environment}"));
+        assert_eq!(to_do, BTreeMap::new(), "{environment}");
+        // Their servers have ended since, and their volumes are gone; nothing else is found.
+        for (id, reasons) in left.to_do(environment) {
+            let is_lost = |it: &String| {
+                ["drift ", "evicted ", "first ", "input "].iter().any(|kind| it.starts_with(kind))
+            };
+            assert!(reasons.iter().all(is_lost), "{id}: {reasons:?}");
+        }
+        let status = left.run(&format!("status --json {environment}"));
+        assert_eq!(status["models"].as_array().map(Vec::len), Some(3), "{status}");
+    }
+}
+
+#[test]
+fn models_on_modal_have_nothing_to_do() {
+    let left = Left::new("modal");
+    assert_eq!(left.to_do("--no-refresh"), BTreeMap::new());
+}
