@@ -119,8 +119,28 @@ fn models_on_this_machine_have_nothing_to_do() {
     }
 }
 
+/// The one change since then: clients call models by the hub's id first.
 #[test]
-fn models_on_modal_have_nothing_to_do() {
+fn models_on_modal_are_called_by_the_hubs_id_and_have_nothing_else_to_do() {
     let left = Left::new("modal");
+    let to_do = left.to_do("--no-refresh");
+    let specs = fs::read_dir(left.root().join("specs")).expect("specs");
+    let specs: Vec<PathBuf> = specs.map(|entry| entry.expect("a spec").path()).collect();
+    assert_eq!((specs.len(), to_do.len()), (6, 3 * 6), "{to_do:?}");
+    for spec in specs {
+        let model = spec.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+        let written = fs::read_to_string(&spec).expect("a spec");
+        let repository = written.split("\"hf:").nth(1).and_then(|rest| rest.split('"').next());
+        let repository = repository.expect("a repository of a hub");
+        let renamed = format!("changed serve.served-name: {model} → {repository}, {model}");
+        assert_eq!(to_do[&format!("deploy:{model}")], [renamed]);
+        for kind in ["smoke", "gateway"] {
+            let behind = format!("input deploy:{model}:  → ");
+            assert_eq!(to_do[&format!("{kind}:{model}")], [behind], "{kind}:{model}");
+        }
+        // Who wants the name of before says so.
+        let kept = format!("[serve]\nserved-name = \"{model}\"\n");
+        fs::write(&spec, written.replace("[serve]\n", &kept)).expect("written");
+    }
     assert_eq!(left.to_do("--no-refresh"), BTreeMap::new());
 }

@@ -291,12 +291,14 @@ fn expect_shipped_commands_are_taken(example: &Example) {
     let parsed: Value = serde_json::from_str(&parsed).unwrap();
     for model in ["gpt-oss-20b", "gpt-oss-120b"] {
         let taken = &parsed[model];
-        assert_eq!(taken["served-model-name"], json!([model]), "{taken}");
+        let names = json!([format!("openai/{model}"), model]);
+        assert_eq!(taken["served-model-name"], names, "{taken}");
         for (flag, value) in [
             ("auto-tool-choice", json!(true)),
             ("async-scheduling", json!(true)),
             ("kv-cache-dtype", json!("fp8")),
-            ("max-cudagraph-capture-size", json!(32)),
+            ("max-cudagraph-capture-size", json!(256)),
+            ("max-num-seqs", json!(32)),
             ("max-model-len", json!(32768)),
             ("max-num-batched-tokens", json!(16384)),
             ("stream-interval", json!(20)),

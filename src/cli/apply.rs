@@ -271,7 +271,7 @@ fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<ui::Endp
             model: name.to_string(),
             url: facts.get("url")?.clone(),
             headers: workspace.target(model).headers(model),
-            served_name: model.serve.served_name.clone(),
+            served_name: model.serve.served_names.first().to_owned(),
             alias,
             measured: live.iter().find(|it| it.model == name.as_str()).and_then(|it| it.measured),
         })

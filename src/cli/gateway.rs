@@ -40,7 +40,7 @@ pub(crate) async fn run(global: &Global, command: &GatewayCommand) -> Result<Exi
                     let model = project.models.get(live.model.as_str())?;
                     Some(Entry {
                         alias: model.gateway.as_ref()?.alias.value.clone(),
-                        served_name: model.serve.served_name.clone(),
+                        served_name: model.serve.served_names.first().to_owned(),
                         api_base: live.url,
                         access: Access::with(&workspace.target(model).headers(model)),
                         project: project.owner(),

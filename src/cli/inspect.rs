@@ -114,7 +114,7 @@ async fn show_command(global: &Global, name: &str) -> Result<Exit, Report> {
         TargetKind::Modal => "0.0.0.0",
     };
     let port = model.serve.port.as_ref().map_or(PORT, |port| port.value);
-    let command = (started.command)(&model.serve.served_name, host, port);
+    let command = (started.command)(model.serve.served_names.first(), host, port);
     ui::print_text(&ui::command_text(&started.environment, &command));
     Ok(Exit::Done)
 }

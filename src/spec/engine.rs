@@ -30,6 +30,14 @@ pub enum EngineName {
     Command,
 }
 
+impl EngineName {
+    /// Whether a server of it answers to several names. The others load what a request names, or
+    /// are told one name.
+    pub(super) fn takes_several_names(self) -> bool {
+        self == Self::Vllm
+    }
+}
+
 impl fmt::Display for EngineName {
     /// As specs write it.
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -23,6 +23,7 @@ mod registry;
 mod rollout;
 mod schema;
 mod serve;
+mod served_name;
 mod source;
 mod table;
 mod unique;
@@ -42,6 +43,7 @@ pub use reference::*;
 pub use rollout::*;
 pub use schema::Document;
 pub use serve::*;
+pub use served_name::*;
 pub use source::*;
 
 #[cfg(test)]

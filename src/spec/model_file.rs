@@ -60,7 +60,9 @@ pub(super) fn model(
     }
     let fallback = name.as_ref().map_or("", ModelName::as_str);
     let place = (target, engine.as_ref().map(|engine| engine.name));
-    let serve = serve(root.table("serve"), fallback, place, shared);
+    let repository = source.as_ref().and_then(ModelSource::hub);
+    let repository = repository.map(|hub| hub.repository.as_str());
+    let serve = serve(root.table("serve"), fallback, repository, place, shared);
     let gateway = gateway(root.table("gateway"), fallback, shared.alias_suffix());
     let file = Located { value: (), place: root.spot.place() };
     root.finish();
@@ -290,11 +292,7 @@ fn hardware(mut table: Table<'_, '_>, shared: &Shared<'_>) -> Option<Hardware> {
 }
 
 /// A printable text without spaces or quotes: what requests call a model.
-pub(super) fn word<'a>(
-    table: &mut Table<'a, '_>,
-    key: &'a str,
-    default: &str,
-) -> Option<Located<String>> {
+fn word<'a>(table: &mut Table<'a, '_>, key: &'a str, default: &str) -> Option<Located<String>> {
     let text = table.string(key);
     if !table.has(key) {
         table.built_in(key, || quoted(default));

@@ -7,9 +7,9 @@ use super::auth::{Auth, auth};
 use super::context::Rank;
 use super::engine::EngineName;
 use super::model::TargetKind;
-use super::model_file::word;
 use super::read::Shared;
 use super::rollout::{Rollout, rollout};
+use super::served_name::{ServedNames, served_names};
 use super::source::Located;
 use super::table::Table;
 use super::value::{duration_text, quoted};
@@ -19,8 +19,8 @@ use super::value::{duration_text, quoted};
 pub struct Serve {
     /// The port on this machine, if it is to be a certain one. Local target only.
     pub port: Option<Located<u16>>,
-    /// What requests call the model; its name when not given.
-    pub served_name: String,
+    /// What requests call the model.
+    pub served_names: ServedNames,
     /// Who may ask it.
     pub auth: Auth,
     /// How many requests one replica takes at once; at least 1.
@@ -74,6 +74,7 @@ pub enum When {
 pub(super) fn serve(
     mut table: Table<'_, '_>,
     name: &str,
+    repository: Option<&str>,
     (target, engine): (TargetKind, Option<EngineName>),
     shared: &Shared<'_>,
 ) -> Option<Serve> {
@@ -83,7 +84,7 @@ pub(super) fn serve(
     let port = port.and_then(|(port, spot)| {
         Some(Located { value: u16::try_from(port).ok()?, place: spot.place() })
     });
-    let served_name = word(&mut table, "served-name", name);
+    let served_names = served_names(&mut table, name, engine, repository);
     let auth = auth(&mut table, target, shared);
     let max_inputs = table.integer("max-inputs", 1..100_001);
     if !table.has("max-inputs") {
@@ -118,7 +119,7 @@ pub(super) fn serve(
     table.finish();
     Some(Serve {
         port,
-        served_name: served_name?.value,
+        served_names: served_names?,
         auth,
         max_inputs: max_inputs.and_then(|(number, _)| u32::try_from(number).ok()).unwrap_or(32),
         scaledown_window,

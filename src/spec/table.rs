@@ -245,6 +245,22 @@ impl<'a, 'c> Table<'a, 'c> {
         Some((texts, found.spot()))
     }
 
+    /// A string, or a list of strings, each with its place.
+    pub(super) fn string_or_strings(&mut self, key: &'a str) -> Option<(Vec<Text<'a>>, Spot<'a>)> {
+        let found = self.every(key).next();
+        if found.is_some_and(|found| found.value.get_ref().is_array()) {
+            return self.strings(key);
+        }
+        if found.is_none_or(|found| found.value.get_ref().is_str()) {
+            let text = self.string(key)?;
+            let spot = text.spot.clone();
+            return Some((vec![text], spot));
+        }
+        let found = self.find(key)?;
+        self.wrong_type(key, "a string or a list of strings", &found);
+        None
+    }
+
     /// One of a few words; the first is the default.
     pub(super) fn choice<T: Copy>(&mut self, key: &'a str, choices: &[(&str, T)]) -> T {
         let (word, default) = choices[0];

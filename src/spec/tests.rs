@@ -277,6 +277,42 @@ fn patterns_are_a_set_and_belong_to_the_hub() {
     insta::assert_snapshot!(mistakes(&sources(PROJECT, &[("two", two)])));
 }
 
+/// The names of a model with `lines` added, of weights of a hub or not.
+fn names(source: &str, lines: &str) -> String {
+    let spec = format!("image = \"gpt-oss\"\nmodel.source = \"{source}\"\n{lines}");
+    let sources = sources("project.id = \"a\"\n", &[("tiny", &spec)]);
+    let project = read(&sources, None).expect("no mistakes");
+    project.models["tiny"].serve.served_names.to_string()
+}
+
+#[test]
+fn clients_call_a_model_by_the_hubs_id_where_its_engine_answers_to_several_names() {
+    let hub = "hf:org/Tiny-1.5B";
+    assert_eq!(names(hub, ""), "org/Tiny-1.5B, tiny");
+    assert_eq!(names("path:tiny", ""), "tiny");
+    assert_eq!(names(hub, "engine.name = \"mlx-lm\"\n"), "tiny");
+    let command = "engine = { name = \"command\", command = [\"serve\"] }\n";
+    assert_eq!(names(hub, command), "tiny");
+    assert_eq!(names(hub, "serve.served-name = \"mine\"\n"), "mine");
+    assert_eq!(names(hub, "serve.served-name = [\"b\", \"a\", \"c/d\"]\n"), "b, a, c/d");
+    let one = "engine.name = \"mlx-lm\"\nserve.served-name = [\"mine\"]\n";
+    assert_eq!(names("path:tiny", one), "mine");
+    assert_eq!(ServedNames::first_of("b, a, c/d"), "b");
+    assert_eq!(ServedNames::first_of("mine"), "mine");
+}
+
+#[test]
+fn names_that_no_request_can_use_are_pointed_at() {
+    let several = "engine.name = \"mlx-lm\"\nserve.served-name = [\"one\", \"two\"]\n";
+    let all = [
+        spec_mistakes("serve.served-name = [\"a b\", \"twice\", \"twice\", \"-x\", \"\", 3]\n"),
+        spec_mistakes("serve.served-name = []\n"),
+        spec_mistakes("serve.served-name = 7\n"),
+        spec_mistakes(several),
+    ];
+    insta::assert_snapshot!(all.join("\n"));
+}
+
 #[test]
 fn missing_fields_come_with_an_example() {
     let modal = "target = \"modal\"\n[draft]\n[engine]\nname = \"vllm\"\n";

@@ -83,8 +83,9 @@ async fn questions(
     let began = Instant::now();
     let listed = server.models().await?;
     let first_answer = began.elapsed();
-    let is_listed = listed.iter().any(|id| id == served_name);
-    if engine(model.engine.name).lists_served_name() && !is_listed {
+    let is_listed = |name| listed.iter().any(|id| id == name);
+    let are_listed = is_listed(served_name) && model.serve.served_names.iter().all(is_listed);
+    if engine(model.engine.name).lists_served_name() && !are_listed {
         let (url, listed) = (format!("{url}/models"), listed.join(", "));
         return Err(server.unexpected(&url, "a list with the served name", &listed).into());
     }

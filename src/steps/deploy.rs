@@ -197,7 +197,7 @@ impl Serving {
             image_from: self.image_from(inputs),
             gpu: model.hardware.is_some(),
             weights,
-            served_name: model.serve.served_name.clone(),
+            served_name: model.serve.served_names.first().to_owned(),
             environment,
             port: model.serve.port.as_ref().map(|port| port.value),
             health: engine.health(&model),
@@ -270,7 +270,7 @@ impl Step for Deploy {
         let project = &self.serving.workspace.project;
         fingerprint
             .field("project", project.owner())
-            .field("serve.served-name", &serve.served_name)
+            .field("serve.served-name", &serve.served_names)
             .field("serve.max-inputs", serve.max_inputs)
             .field("serve.scaledown-window", format_args!("{:?}", serve.scaledown_window))
             .field("serve.timeout", format_args!("{:?}", serve.timeout))
@@ -292,7 +292,7 @@ impl Step for Deploy {
             .serving
             .target()
             .predict_deployment(name, serve.port.as_ref().map(|port| port.value));
-        facts.insert("served-name".to_owned(), serve.served_name.clone());
+        facts.insert("served-name".to_owned(), serve.served_names.first().to_owned());
         facts
     }
 

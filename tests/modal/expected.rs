@@ -85,17 +85,22 @@ impl Expected {
         let count = self.gpu.1.to_string();
         let weights = snapshot(self.repository, self.commit);
         let mut arguments: Vec<String> = [
-            ["--model", &weights],
-            ["--host", "0.0.0.0"],
-            ["--port", "8000"],
-            ["--served-model-name", self.model],
-            ["--revision", self.commit],
-            ["--tensor-parallel-size", &count],
+            "--model",
+            &weights,
+            "--host",
+            "0.0.0.0",
+            "--port",
+            "8000",
+            "--served-model-name",
+            self.repository,
+            self.model,
+            "--revision",
+            self.commit,
+            "--tensor-parallel-size",
+            &count,
         ]
-        .concat()
-        .into_iter()
         .map(str::to_owned)
-        .collect();
+        .into();
         let speculative = self.draft.map(|draft| {
             let model = snapshot(draft, COMMIT);
             json!({
@@ -112,6 +117,8 @@ impl Expected {
                 "--enforce-eager",
                 "--max-model-len",
                 "8192",
+                "--max-num-seqs",
+                "32",
                 "--tool-call-parser",
                 self.tool_call_parser,
             ],
@@ -125,11 +132,13 @@ impl Expected {
                 "--kv-cache-dtype",
                 "fp8",
                 "--max-cudagraph-capture-size",
-                "32",
+                "256",
                 "--max-model-len",
                 "32768",
                 "--max-num-batched-tokens",
                 "16384",
+                "--max-num-seqs",
+                "32",
                 "--stream-interval",
                 "20",
                 "--tool-call-parser",
@@ -155,7 +164,11 @@ impl Expected {
             "volumes": volumes,
             "secrets": [],
             "timeout_secs": 3600,
-            "startup_timeout_secs": if self.draft.is_some() { 1800 } else { 900 },
+            "startup_timeout_secs": match self.model {
+                "qwen3-235b" => 2700,
+                _ if self.draft.is_some() => 1800,
+                _ => 900,
+            },
             "scaledown_window": 300,
             "min_containers": 0,
             "max_inputs": 32,

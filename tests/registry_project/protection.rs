@@ -18,7 +18,7 @@ fn every_shipped_model_is_protected_and_the_gateway_files_say_how() {
             assert_eq!(model.serve.auth, Auth::Proxy, "{}", model.name);
             Entry {
                 alias: model.gateway.as_ref().expect("an entry").alias.value.clone(),
-                served_name: model.serve.served_name.clone(),
+                served_name: model.serve.served_names.first().to_owned(),
                 api_base: format!("https://{}.modal.run/v1", model.name),
                 access: Access::with(&modal.headers(model.serve.auth)),
                 project: project.owner(),

@@ -29,16 +29,11 @@ pub(super) fn line(model: &Model, serving: &Serving<'_>) -> Vec<String> {
             .map(str::to_owned)
             .into()
     };
-    let port = serving.port.to_string();
-    for (flag, value) in [
-        ("host", serving.host),
-        ("port", &port),
-        ("served-model-name", &model.serve.served_name),
-        // The path says it already; this way the log says it too.
-        ("revision", serving.revision),
-    ] {
-        line.extend([format!("--{flag}"), value.to_owned()]);
-    }
+    line.extend(["--host", serving.host, "--port", &serving.port.to_string()].map(str::to_owned));
+    line.push("--served-model-name".to_owned());
+    line.extend(model.serve.served_names.iter().map(str::to_owned));
+    // The path says it already; this way the log says it too.
+    line.extend(["--revision", serving.revision].map(str::to_owned));
     if let Some(hardware) = &model.hardware {
         line.extend(["--tensor-parallel-size".to_owned(), hardware.count.to_string()]);
     }

@@ -60,6 +60,7 @@ const FILE_NAME: &str = "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$";
 const DASHED: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
 const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 const WORD: &str = "^[A-Za-z0-9_./:@+-]+$";
+const SERVED_NAME: &str = "^[A-Za-z0-9_./:@+][A-Za-z0-9_./:@+-]*$";
 
 fn env() -> Value {
     map(

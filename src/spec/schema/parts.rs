@@ -16,6 +16,13 @@ pub(super) fn matching(about: &str, examples: &[&str]) -> Value {
     json!({ "type": "string", "minLength": 1, "examples": examples, "description": about })
 }
 
+/// A string of this form, or a list of some, each once.
+pub(super) fn one_or_more(pattern: &str, about: &str) -> Value {
+    let one = json!({ "type": "string", "pattern": pattern });
+    let some = json!({ "type": "array", "items": one, "minItems": 1, "uniqueItems": true });
+    json!({ "anyOf": [one, some], "description": about })
+}
+
 /// One of a few words.
 pub(super) fn choice(words: &[&str], about: &str) -> Value {
     json!({ "type": "string", "enum": words, "description": about })

@@ -5,10 +5,10 @@ use serde_json::{Value, json};
 use super::super::auth::AUTHS;
 use super::super::rollout::ROLLOUTS;
 use super::parts::{
-    boolean, choice, closed, duration, filled, flag, integer, matching, pattern, strings,
-    with_default,
+    boolean, choice, closed, duration, filled, flag, integer, matching, one_or_more, pattern,
+    strings, with_default,
 };
-use super::{FILE_NAME, WORD, env};
+use super::{FILE_NAME, SERVED_NAME, WORD, env};
 
 pub(super) fn spec() -> Value {
     let about = "One model: its image, weights, hardware, engine, and how it is served. The file's \
@@ -193,7 +193,12 @@ fn serve() -> Value {
             ),
             (
                 "served-name",
-                pattern(WORD, "What requests call the model. Default: the model's name."),
+                one_or_more(
+                    SERVED_NAME,
+                    "What requests call the model: a name, or a list of them for vLLM, of which gateways \
+                     take the first. Default: the model's name, for vLLM with weights of a hub preceded \
+                     by the hub's id.",
+                ),
             ),
             (
                 "auth",

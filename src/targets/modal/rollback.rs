@@ -14,6 +14,7 @@ use super::{Earlier, Modal, ModalError};
 use crate::clock::{now, written};
 use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
+use crate::spec::ServedNames;
 use crate::step::{Facts, Observation, StepError};
 use crate::targets::SmokeKey;
 
@@ -159,7 +160,7 @@ impl Modal {
         };
         let version = rolled.version;
         let applied = applied.unwrap_or_else(|| Fingerprint::new("deploy", 0));
-        let served = applied.get("serve.served-name").map(str::to_owned);
+        let served = applied.get("serve.served-name").map(ServedNames::first_of).map(str::to_owned);
         let served = served.or_else(|| before.as_ref().map(|before| before.served_name.clone()));
         let mut deployed = Deployed {
             app: self.app(model),

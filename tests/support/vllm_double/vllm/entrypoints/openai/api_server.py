@@ -5,6 +5,7 @@ VLLM_SERVER_DEV_MODE=1 it can be put to sleep, in which it answers nothing that 
 
 import hashlib
 import http.server
+import itertools
 import json
 import os
 import pathlib
@@ -39,7 +40,9 @@ def main():
     if "--speculative-config" in flags:
         draft = json.loads(value("--speculative-config"))["model"]
         assert (pathlib.Path(draft) / "config.json").is_file(), f"no draft in {draft}"
-    served = value("--served-model-name")
+    # As many names as stand there, as its parser takes them.
+    behind = flags[flags.index("--served-model-name") + 1 :]
+    served = list(itertools.takewhile(lambda flag: not flag.startswith("--"), behind))
     # The endpoints for developers are there with the variable; without the flag nothing can sleep.
     developers = os.environ.get("VLLM_SERVER_DEV_MODE") == "1"
     awake = [True]
@@ -64,7 +67,7 @@ def main():
             answers = {
                 "/health": "",
                 "/double": json.dumps(told),
-                "/v1/models": json.dumps({"object": "list", "data": [{"id": served}]}),
+                "/v1/models": json.dumps({"object": "list", "data": [{"id": name} for name in served]}),
             }
             if developers:
                 answers["/is_sleeping"] = json.dumps({"is_sleeping": not awake[0]})
@@ -84,10 +87,10 @@ def main():
                 self.answer(500, json.dumps({"message": "the engine is asleep"}))
                 return
             print("asked", flush=True)
-            if self.path != "/v1/chat/completions" or asked.get("model") != served:
+            if self.path != "/v1/chat/completions" or asked.get("model") not in served:
                 self.answer(404, json.dumps({"message": f"no model {asked.get('model')}"}))
                 return
-            whole = {"object": "chat.completion", "model": served}
+            whole = {"object": "chat.completion", "model": asked["model"]}
             if not asked.get("stream"):
                 message = {"role": "assistant", "content": "hello"}
                 self.answer(200, json.dumps(whole | {"choices": [{"index": 0, "message": message}]}))
