@@ -77,6 +77,9 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
+/// The field of a [`Change`] that a step's own version makes: another goatbuild, and nothing else.
+pub const STEP_VERSION: &str = "step version";
+
 /// A field that differs between two fingerprints.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Change {
@@ -203,7 +206,7 @@ impl Fingerprint {
         let mut changes = Vec::new();
         if old.version != self.version {
             changes.push(Change {
-                field: "step version".to_owned(),
+                field: STEP_VERSION.to_owned(),
                 old: Some(old.version.to_string()),
                 new: Some(self.version.to_string()),
             });

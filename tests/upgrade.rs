@@ -31,8 +31,7 @@ impl Left {
         }
         let kept = fs::read_to_string(from.join("state.sql")).expect("statements");
         fs::create_dir_all(left.root().join("cache")).expect("a directory");
-        let state = rusqlite::Connection::open(left.root().join("cache/state.db")).expect("a file");
-        state.execute_batch(&left.here(&kept)).expect("the state");
+        left.remember(&left.here(&kept));
         left
     }
 
@@ -60,9 +59,15 @@ impl Left {
         self.0.path().join("state")
     }
 
-    /// What a command says; nobody is there to be asked.
+    /// What a command says as JSON; nobody is there to be asked.
     #[track_caller]
     fn run(&self, arguments: &str) -> Value {
+        serde_json::from_str(&self.said(arguments)).expect("JSON")
+    }
+
+    /// What a command says.
+    #[track_caller]
+    fn said(&self, arguments: &str) -> String {
         let output = Command::new(env!("CARGO_BIN_EXE_goatbuild"))
             .env_clear()
             .envs([("CI", "true"), ("MODAL_SERVER_URL", "http://127.0.0.1:9")])
@@ -75,7 +80,13 @@ impl Left {
             .expect("the binary runs");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments}: {stderr}");
-        serde_json::from_slice(&output.stdout).expect("JSON")
+        String::from_utf8(output.stdout).expect("UTF-8")
+    }
+
+    /// Changes what is remembered.
+    fn remember(&self, statement: &str) {
+        let state = rusqlite::Connection::open(self.root().join("cache/state.db")).expect("a file");
+        state.execute_batch(statement).expect("the statement");
     }
 
     /// The steps of a plan that aren't fresh, each with its reasons as `kind field: old → new`.
@@ -143,4 +154,34 @@ fn models_on_modal_are_called_by_the_hubs_id_and_have_nothing_else_to_do() {
         fs::write(&spec, written.replace("[serve]\n", &kept)).expect("written");
     }
     assert_eq!(left.to_do("--no-refresh"), BTreeMap::new());
+}
+
+/// As a version of goatbuild finds it that raised the version of two kinds of steps.
+#[test]
+fn a_step_that_goatbuild_itself_changed_is_told_with_what_that_costs() {
+    let left = Left::new("modal");
+    for (kind, version) in [("deploy", 2), ("gateway", 1)] {
+        left.remember(&format!(
+            "update applied set fingerprint = replace(fingerprint, '{kind}\",\"version\":{version}', \
+             '{kind}\",\"version\":0') where step like '{kind}:%'; \
+             update rows set key = 'gb1-{}' where step like '{kind}:%';",
+            "0".repeat(40)
+        ));
+    }
+    let said = left.said("plan --no-refresh");
+    let goatbuild = concat!("goatbuild ", env!("CARGO_PKG_VERSION"));
+    for line in [
+        format!("! {goatbuild} changed step deploy: 6 steps run again, on GPUs of $32.50/h"),
+        format!("{goatbuild} changed this kind of step: version 0 → 2"),
+    ] {
+        assert!(said.contains(&line), "{line} is not in\n{said}");
+    }
+    let one = left.said("plan --no-refresh qwen3-4b --format markdown");
+    let told = "changed step deploy: 1 step runs again, on GPUs of ";
+    assert!(one.contains(told) && one.contains("version 0 "), "{one}");
+    let json = left.to_do("--no-refresh");
+    assert!(
+        json["deploy:qwen3-4b"].contains(&"changed step version: 0 → 2".to_owned()),
+        "{json:?}"
+    );
 }

@@ -2,7 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::fingerprint::Change;
+use crate::fingerprint::{Change, STEP_VERSION};
 
 /// What happens to a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -82,6 +82,11 @@ pub struct Reason {
 }
 
 impl Reason {
+    /// Whether goatbuild itself came to mean something else by the same fields.
+    pub fn is_goatbuilds_own(&self) -> bool {
+        self.kind == ReasonKind::Changed && self.field.as_deref() == Some(STEP_VERSION)
+    }
+
     pub(super) fn plain(kind: ReasonKind) -> Self {
         Self { kind, field: None, old: None, new: None }
     }

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 
 use super::out::out;
-use super::plan::{Line, grouped, notes, short};
+use super::plan::{Line, changed_step, grouped, notes, short};
 use super::words::count;
 use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind, Summary, Warning};
 
@@ -103,6 +103,9 @@ fn why(line: &Line<'_>) -> String {
 
 /// One reason, with every value as code.
 fn reason(reason: &Reason) -> String {
+    if reason.is_goatbuilds_own() {
+        return entities(&changed_step(reason));
+    }
     let words = reason.kind.words();
     let field = reason.field.as_deref().map(code).unwrap_or_default();
     let value = |value: &Option<String>| value.as_deref().map(|value| code(&short(value)));
@@ -117,7 +120,7 @@ fn reason(reason: &Reason) -> String {
 
 /// What isn't known or may not be meant so.
 fn remarks(text: &mut String, plan: &Plan) {
-    for note in notes(&plan.steps) {
+    for note in notes(plan) {
         let _ = writeln!(text, "- {}", entities(&note));
     }
     for Warning { model, message, help } in &plan.warnings {

@@ -10,7 +10,9 @@ use super::out::{err, out};
 use super::words::count;
 use super::{BAD, BOLD, FAINT, GOOD, WARN};
 use crate::plan::saved::SavedPlan;
-use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind, Warning};
+use crate::plan::{
+    Action, Plan, PlannedModel, PlannedStep, Reason, ReasonKind, UsdPerHour, Warning,
+};
 
 /// So many steps that share action and reason are told one by one; more on one line.
 const LISTED: usize = 6;
@@ -67,7 +69,7 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
         let _ = writeln!(text, "{}", why.join(&indent));
     }
     text.push_str(&models::render(&plan.models));
-    for note in notes(&plan.steps) {
+    for note in notes(plan) {
         let _ = writeln!(text, "{WARN}!{WARN:#} {note}");
     }
     let summary = plan.summary();
@@ -145,8 +147,10 @@ fn unobserved(step: &PlannedStep, alone: bool) -> Option<String> {
     }
 }
 
-/// What many steps have in common and is told once: why they could not be looked at or planned.
-pub(super) fn notes(steps: &[PlannedStep]) -> Vec<String> {
+/// What many steps have in common and is told once: why they could not be looked at or planned, and
+/// what another goatbuild makes of them.
+pub(super) fn notes(plan: &Plan) -> Vec<String> {
+    let steps = &plan.steps;
     let mut unseen: BTreeMap<&str, usize> = BTreeMap::new();
     let mut unlocked = 0;
     for reason in steps.iter().flat_map(|step| &step.reasons) {
@@ -165,8 +169,39 @@ pub(super) fn notes(steps: &[PlannedStep]) -> Vec<String> {
         let number = count(unlocked, "source");
         format!("{number} not locked: `goatbuild lock` does it where the hub can be reached")
     });
-    unseen.chain(lock).collect()
+    unseen.chain(lock).chain(changed_by_goatbuild(plan)).collect()
 }
+
+/// The steps that run again since this goatbuild means something else by them, by kind, and what
+/// that costs.
+fn changed_by_goatbuild(plan: &Plan) -> Vec<String> {
+    let mut kinds: BTreeMap<&str, Vec<&PlannedStep>> = BTreeMap::new();
+    for step in &plan.steps {
+        if step.reasons.iter().any(Reason::is_goatbuilds_own) {
+            kinds.entry(&step.kind).or_default().push(step);
+        }
+    }
+    let told = kinds.into_iter().map(|(kind, steps)| {
+        // Only these start an engine, on the model's own GPUs.
+        let on_gpus = ["warmup", "deploy"].contains(&kind);
+        let of_steps = |model: &&PlannedModel| {
+            on_gpus && steps.iter().any(|step| step.models.contains(&model.model))
+        };
+        let prices: Vec<_> =
+            plan.models.iter().filter(of_steps).filter_map(|model| model.usd_per_hour).collect();
+        let cost = match prices.len() {
+            0 => String::new(),
+            _ => format!(", on GPUs of {}/h", prices.into_iter().sum::<UsdPerHour>()),
+        };
+        let number = count(steps.len(), "step");
+        let verb = if steps.len() == 1 { "runs" } else { "run" };
+        format!("{GOATBUILD} changed step {kind}: {number} {verb} again{cost}")
+    });
+    told.collect()
+}
+
+/// This goatbuild, as plans name it.
+const GOATBUILD: &str = concat!("goatbuild ", env!("CARGO_PKG_VERSION"));
 
 /// What steps share that are told on one line.
 #[derive(PartialEq, Eq, Hash)]
@@ -221,6 +256,9 @@ pub(super) fn grouped<'a>(steps: &[&'a PlannedStep], plan: &Plan) -> Vec<Line<'a
 
 /// One reason in words.
 pub(super) fn reason(reason: &Reason) -> String {
+    if reason.is_goatbuilds_own() {
+        return changed_step(reason);
+    }
     let field = reason.field.as_deref().unwrap_or_default();
     let words = reason.kind.words();
     match (&reason.old, &reason.new) {
@@ -230,6 +268,16 @@ pub(super) fn reason(reason: &Reason) -> String {
         (None, None) if field.is_empty() => words.to_owned(),
         (None, None) => format!("{words} {field}"),
     }
+}
+
+/// A reason that is goatbuild's own, in words.
+pub(super) fn changed_step(reason: &Reason) -> String {
+    let version = |version: &Option<String>| version.clone().unwrap_or_default();
+    format!(
+        "{GOATBUILD} changed this kind of step: version {} → {}",
+        version(&reason.old),
+        version(&reason.new)
+    )
 }
 
 impl ReasonKind {
