@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 
-use super::peers;
+use super::{installed, peers};
 
 /// The version that facts were measured with.
 const REQUIREMENT: &str = "litellm[proxy]==1.106.2";
@@ -27,8 +27,7 @@ fn command() -> Option<Command> {
     let bin = venv()?.join("bin");
     let mut command = Command::new(bin.join("litellm"));
     // The interpreter's other programs are looked for on PATH.
-    let path = std::env::var("PATH").unwrap_or_default();
-    command.env("PATH", format!("{}:{path}", bin.display()));
+    command.env("PATH", installed::path_with(&bin));
     command.env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
     for name in ["HTTP_PROXY", "HTTPS_PROXY", "ALL_PROXY", "http_proxy", "https_proxy", "all_proxy"]
     {
