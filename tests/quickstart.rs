@@ -109,7 +109,18 @@ fn in_front_of_it_is_litellm(quickstart: &Quickstart, url: &str) {
     let config = quickstart.root.join("litellm.yaml");
     let Some(said) = litellm::validate(&config) else { return };
     assert!(said.contains("config OK (1 models)"), "{said}");
-    let Some(proxy) = Proxy::start(&config) else { return };
+    // As its README says.
+    let readme = quickstart.read("README.md");
+    let instructions = readme.rsplit("```sh\n").next().and_then(|rest| rest.split("```").next());
+    if Command::new("curl").arg("--version").output().is_err() {
+        peers::lacking("curl", "it is not installed");
+        return;
+    }
+    let Some((proxy, answer)) = Proxy::start_by(instructions.unwrap(), &quickstart.root) else {
+        return;
+    };
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["choices"][0]["message"]["role"], "assistant", "{answer}");
     let (status, info) = proxy.request("GET", "/model/info", "");
     assert_eq!(status, 200, "{info}");
     assert_eq!(info["data"].as_array().map(Vec::len), Some(1), "{info}");
