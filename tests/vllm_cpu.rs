@@ -4,6 +4,13 @@
 //! `cargo test --test vllm_cpu -- --ignored`.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+#[path = "support/installed.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod installed;
+#[path = "support/peers.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod peers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -48,7 +55,7 @@ impl Example {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+        let mut command = installed::goatbuild();
         command
             .args(arguments)
             .current_dir(self.file(""))

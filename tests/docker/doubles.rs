@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
+use super::support::installed;
 use super::support::project::Project;
 use super::{applied, assert_serves};
 use crate::support::engines::Engine;
@@ -41,8 +42,7 @@ fn double(project: &mut Project, runtime: &str, answers: &[(&str, &str)]) {
         fs::write(bin.join(name), text).expect("a script");
         fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("a mode");
     }
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"));
-    project.variable("PATH", &path);
+    project.variable("PATH", &installed::path_with(&bin));
     let text = project.read("goatbuild.toml");
     let (before, rest) = text.split_once("runtime = \"").expect("a setting");
     let rest = rest.split_once('"').expect("its end").1;

@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::engines::Engine;
-use super::peers;
+use super::{installed, peers};
 
 /// The files of the project, before a test edits any.
 const FILES: [(&str, &str); 5] = [
@@ -38,14 +38,16 @@ fn fixture() -> Result<&'static Path, &'static str> {
     static FIXTURE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let fixture = FIXTURE.get_or_init(|| {
         let image = include_str!("fixture/images/tiny.toml");
-        let name = format!("fixture-{}", &blake3::hash(image.as_bytes()).to_hex()[..12]);
+        let name = format!("fixture-2-{}", &blake3::hash(image.as_bytes()).to_hex()[..12]);
         let directory = peers::directory().join(&name);
         fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
         let lock = File::create(directory.with_extension("lock")).expect("a lock file");
         lock.lock().expect("the fixture's lock");
         // Nothing runs when it is there already, unless this goatbuild builds otherwise.
+        // It has a uv of its own, which all projects get.
+        let path = ("PATH".to_owned(), installed::bare_path().to_owned());
         let template =
-            Project { directory: Place::Kept(directory.join("project")), variables: Vec::new() };
+            Project { directory: Place::Kept(directory.join("project")), variables: vec![path] };
         template.write_files();
         fs::create_dir_all(directory.join("roots")).expect("a directory for roots");
         let built = template.run("apply --only image:tiny --json");
@@ -307,7 +309,7 @@ impl Project {
 
     /// The binary under test, ready for more arguments, away from the user's own settings.
     pub(crate) fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+        let mut command = installed::goatbuild();
         for variable in ["CI", "GOATBUILD_ENV", "SOURCE_DATE_EPOCH", "COLUMNS", "CLICOLOR_FORCE"] {
             command.env_remove(variable);
         }
