@@ -252,13 +252,16 @@ fn write_deployments(
                 workdir: "/run/goatbuild".to_owned(),
                 log: ours.join(format!("logs/{}.log", id.name())),
             };
+            let [mut running, mut recipe] = [json!(instance), json!(sandbox)];
+            running["runtime"] = json!("embedded");
+            recipe["runtime"] = json!("embedded");
             let served = json!({
                 "key": keys[id],
                 "healthy": true,
                 "facts": facts,
                 "port": port,
-                "instance": instance,
-                "sandbox": sandbox,
+                "instance": running,
+                "recipe": recipe,
                 "health": "/health",
                 "since": SINCE,
                 "smoke": keys[&StepId::new("smoke", id.name())],
@@ -268,7 +271,7 @@ fn write_deployments(
         })
         .collect();
     fs::create_dir_all(&ours).expect("a state directory");
-    let state = json!({ "version": 1, "served": served });
+    let state = json!({ "version": 2, "served": served });
     fs::write(ours.join("deployments.json"), state.to_string()).expect("the state");
 }
 
