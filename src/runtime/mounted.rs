@@ -13,6 +13,9 @@ use super::instance::descendants;
 ///
 /// A directory that was deleted, or renamed, is still the one that was mounted.
 pub fn mounted(instance: &Instance, targets: &[&Path]) -> Vec<Option<(u64, u64)>> {
+    if targets.is_empty() {
+        return Vec::new();
+    }
     let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
     let root = server(instance.pid)
         .and_then(|pid| open(of_process(pid, "root"), flags, Mode::empty()).ok());
