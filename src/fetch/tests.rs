@@ -3,6 +3,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::double::{Answer, Server};
+use super::file::part_name;
 use super::*;
 use crate::event::Progress;
 
