@@ -2,6 +2,7 @@
 
 mod error;
 mod file;
+mod held;
 mod range;
 mod retry;
 
@@ -16,6 +17,8 @@ use crate::event::Reporter;
 
 pub use error::FetchError;
 pub(crate) use error::until;
+pub use file::discard_damaged;
+pub(crate) use held::Held;
 pub use range::{Bytes, Part};
 pub use retry::Patience;
 pub(crate) use retry::{Failure, Retry, wait_as_asked};
@@ -279,5 +282,7 @@ pub fn innermost(error: &dyn std::error::Error) -> String {
 
 #[cfg(test)]
 pub(crate) mod double;
+#[cfg(test)]
+mod shared_tests;
 #[cfg(test)]
 mod tests;

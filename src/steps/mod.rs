@@ -6,6 +6,7 @@ mod asked;
 mod base;
 mod candidate;
 mod deploy;
+mod downloads;
 mod gateway;
 mod image;
 mod modal_image;
