@@ -11,5 +11,6 @@ mod network;
 mod project;
 mod restored;
 mod server;
+mod shared;
 mod specs;
 mod wheels;
