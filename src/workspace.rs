@@ -27,7 +27,7 @@ use crate::spec::{
     Base, HubSource, Image, ImageName, Model, ModelSource, Place, Problem, Project, SpecError,
     SpecErrors, TargetKind,
 };
-use crate::step::{StepError, StepId};
+use crate::step::{StepError, StepId, StepKind};
 use crate::store::{Remembered, Store};
 use crate::targets::local::{Local, Mount, Places};
 use crate::targets::modal::{Credentials, Modal};
@@ -437,11 +437,11 @@ impl Workspace {
     /// Resources that a run made and no spec wants, for who trusts the rows instead of looking.
     pub fn unwanted_by(&self, memory: &Remembered<'_>) -> Vec<Unwanted> {
         let gone = |id: &&StepId| {
-            ["gateway", "deploy"].contains(&id.kind())
+            (id.is(StepKind::Gateway) || id.is(StepKind::Deploy))
                 && !self.project.models.contains_key(id.name())
         };
         let mut gone: Vec<&StepId> = memory.made().filter(gone).collect();
-        gone.sort_by_key(|id| (id.kind() != "gateway", id.name()));
+        gone.sort_by_key(|id| (!id.is(StepKind::Gateway), id.name()));
         let unwanted = |id: &StepId| Unwanted {
             id: id.clone(),
             model: id.name().to_owned(),

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::{Exit, Global, apply, completions, consent, session};
 use crate::gateway::gateway_id;
 use crate::spec::{Model, TargetKind};
-use crate::step::{Observation, StepId};
+use crate::step::{Observation, StepId, StepKind};
 use crate::targets::deploy_id;
 use crate::targets::modal::{Belongings, Lease};
 use crate::ui;
@@ -189,7 +189,7 @@ async fn belongings(
         }
     }
     let planned = session::plan_quietly(workspace).await?;
-    let warmups = planned.plan.steps.iter().filter(|step| step.kind == "warmup");
+    let warmups = planned.plan.steps.iter().filter(|step| step.id.is(StepKind::Warmup));
     let (its, others): (Vec<_>, Vec<_>) = warmups.partition(|step| step.id.name() == model);
     belongings.caches = its.into_iter().filter_map(|step| step.key).collect();
     belongings.others_caches = others.into_iter().map(|step| step.key).collect();

@@ -17,7 +17,7 @@ use crate::locking::{self, Changes, LockOptions, Renew, Scope};
 use crate::plan::{self, Plan, PlannedModel, ReasonKind, Wishes};
 use crate::project;
 use crate::spec::{self, EnvironmentName, Model, ModelName, Sources, nearest};
-use crate::step::{Facts, StepId};
+use crate::step::{Facts, StepId, StepKind};
 use crate::steps;
 use crate::store::{Remembered, WriterLock};
 use crate::targets::deploy_id;
@@ -279,7 +279,7 @@ pub(crate) async fn settle_open(
 /// Says where models are going to be served, when any is.
 pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
     let starts = |step: &&plan::PlannedStep| {
-        ["warmup", "deploy"].contains(&step.kind.as_str())
+        (step.id.is(StepKind::Warmup) || step.id.is(StepKind::Deploy))
             && matches!(step.action, plan::Action::Run | plan::Action::Pending)
     };
     let models = planned.plan.steps.iter().filter(starts).flat_map(|step| &step.models);
