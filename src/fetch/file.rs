@@ -38,7 +38,7 @@ impl Fetcher {
             let Some(held) = self.hold(sources, expected, to, &mut counted, reporter).await? else {
                 return Ok(None);
             };
-            match self.from_any(sources, expected, to, &held, &mut counted, reporter).await? {
+            match self.any(sources, expected, to, &held, &mut counted, reporter).await? {
                 Fetched::Named(url) => return Ok(Some(url)),
                 Fetched::Lost => {
                     reporter.log(format!("{} was removed while it was written", to.display()));
@@ -60,18 +60,19 @@ impl Fetcher {
         let mut waiting = Waiting::new(&part, reporter);
         loop {
             // Nobody else can write it while it is held.
-            let is_mine = match self.offline {
-                false => Held::attempt(&part)
-                    .map_err(|source| FetchError::Write { path: to.to_owned(), source })?,
-                true => None,
+            let mine = if self.offline {
+                None
+            } else {
+                let failed = |source| FetchError::Write { path: to.to_owned(), source };
+                Held::attempt(&part).map_err(failed)?
             };
             if let Some(size) = size_there(to, expected) {
                 advance_to(size, counted, reporter)?;
                 reporter.reused(size);
                 return Ok(None);
             }
-            if is_mine.is_some() {
-                return Ok(is_mine);
+            if mine.is_some() {
+                return Ok(mine);
             }
             if self.offline {
                 let url = sources.first().map_or("", String::as_str);
@@ -83,7 +84,7 @@ impl Fetcher {
         }
     }
 
-    async fn from_any<'a>(
+    async fn any<'a>(
         &self,
         sources: &'a [String],
         expected: &Expected,

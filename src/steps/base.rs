@@ -100,7 +100,9 @@ impl Step for Base {
             let (size, sha256) = (Some(package.size), package.sha256.clone());
             (into.join(&package.sha256), Expected { size, sha256 })
         });
-        if were_damaged(files.collect(), task).await? {
+        let is_malformed =
+            matches!(failed.downcast_ref(), Some(debian::DebianError::Malformed { .. }));
+        if is_malformed && were_damaged(files.collect(), task).await? {
             return self.make(&into, task).await;
         }
         Err(failed)
