@@ -86,17 +86,23 @@ async fn apply(
         out_file::may_write(path, "trace of an apply", ui::Trace::begins)?;
     }
     // Everything is read only once the lock is held: a waiter plans what is true now.
-    let waiting = session::open(global)?;
+    let waiting = session::open_part(global, &arguments.models)?;
     let given = Selection { models: arguments.models.clone(), wishes: arguments.wishes.clone() };
-    let saved = match saved::named(&waiting, &given)? {
-        Some(path) => Some(saved::read(&waiting, &path)?),
+    let saved = match saved::named(&waiting.workspace, &given)? {
+        Some(path) => Some(saved::read(&waiting.workspace, &path)?),
         None => None,
     };
     let selection = saved.as_ref().map_or(given, saved::Saved::selection);
-    reach::check_targets(&waiting, &selection).await?;
-    let _lock = session::lock(&waiting, global, "apply").await?;
+    waiting.check(&selection)?;
+    reach::check_targets(&waiting.workspace, &selection).await?;
+    let _lock = session::lock(&waiting.workspace, global, "apply").await?;
+    let told = waiting.workspace.project.left_out.clone();
     drop(waiting);
-    let workspace = session::open(global)?;
+    let part = session::open_part(global, &selection.models)?;
+    if part.workspace.project.left_out != told {
+        part.check(&selection)?;
+    }
+    let workspace = part.workspace;
     let trace = match &arguments.trace {
         Some(path) => Some(Arc::new(ui::Trace::begin(path)?)),
         None => None,
@@ -345,7 +351,8 @@ fn keep_built(
         // Older versions also put what Modal had built here, in place of what was built by us.
         lock.built.retain(|_, built| built.facts.contains_key("digest"));
         // What cannot be asked for any more; a part of the project says nothing of the rest.
-        if whole && graph.len() == planned.plan.steps.len() {
+        let all_read = workspace.project.left_out.is_empty();
+        if whole && all_read && graph.len() == planned.plan.steps.len() {
             let images = &workspace.project.images;
             lock.built.retain(|id, _| {
                 let image = id.name().split('/').next().unwrap_or_default();

@@ -10,7 +10,7 @@ use crate::gateway::gateway_id;
 use crate::spec::{Model, TargetKind};
 use crate::step::{Observation, StepId, StepKind};
 use crate::targets::deploy_id;
-use crate::targets::modal::{Belongings, Lease};
+use crate::targets::modal::{Belongings, Lease, Modal};
 use crate::ui;
 use crate::workspace::{SharedWorkspace, Workspace};
 
@@ -83,6 +83,14 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
         .collect();
     let wired = workspace.gateway.as_ref().is_some_and(|gateway| gateway.has(model));
     let left = workspace.modal_if_there().and_then(|modal| modal.left_candidate(model));
+    let is_read = readable || present.contains_key(model) || absent.contains_key(model);
+    if live.is_empty()
+        && !is_read
+        && let Some(why) = workspace.modal_if_there().and_then(Modal::unseen)
+    {
+        // It may be there, whatever its spec says.
+        return Err(Unobserved { model: model.to_owned(), why }.into());
+    }
     if live.is_empty() && !wired && volumes.is_none() && left.is_none() {
         if readable {
             session::known(&workspace, model)?;

@@ -99,7 +99,9 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
     if let Some(path) = &arguments.out {
         out_file::may_write(path, "saved plan", SavedPlan::begins)?;
     }
-    let workspace = session::open(global)?;
+    let part = session::open_part(global, &arguments.selection.models)?;
+    part.check(&arguments.selection)?;
+    let workspace = part.workspace;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let plan = &planned.plan;
     if !planned.wishes.no_refresh {

@@ -128,6 +128,11 @@ fn wanted(workspace: &Workspace, selection: &Selection) -> BTreeSet<(TargetKind,
     wanted
 }
 
+/// Whether a step belongs to any model of the project, as far as names tell.
+pub(crate) fn is_known(workspace: &Workspace, step: &StepId) -> bool {
+    workspace.project.models.values().any(|model| uses(model, step))
+}
+
 /// Whether a step belongs to this model, as far as names tell.
 fn uses(model: &Model, step: &StepId) -> bool {
     let name = step.name().split('@').next().unwrap_or_default();

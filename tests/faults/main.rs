@@ -4,6 +4,7 @@
 //! then on everything is on loopback.
 #![cfg(target_os = "linux")]
 
+mod broken;
 mod interrupts;
 mod kills;
 mod machine;
