@@ -12,6 +12,7 @@ use crate::container::{self, ContainerError, Kind, Loaded};
 use crate::garbage::{self, Garbage, Needed, Standing};
 use crate::plan::{Action, Plan};
 use crate::spec::EnvironmentName;
+use crate::step::StepKind;
 use crate::store::WriterLock;
 use crate::targets::local;
 use crate::ui;
@@ -52,7 +53,7 @@ pub(crate) async fn run(global: &Global, arguments: &GcArgs) -> Result<Exit, Rep
     let mut images = BTreeMap::new();
     for environment in std::iter::once(None).chain(environments) {
         for step in add(&mut needed, global, environment).await?.steps {
-            if step.action == Action::Fresh && step.kind == "image" {
+            if step.action == Action::Fresh && step.id.is(StepKind::Image) {
                 // What the project itself asks for comes first.
                 images.entry(step.id).or_insert(step.facts);
             }

@@ -10,7 +10,7 @@ use crate::fingerprint::Key;
 use crate::lock::LockFile;
 use crate::oci::{Layout, OciError};
 use crate::plan::Plan;
-use crate::step::Facts;
+use crate::step::{Facts, StepKind};
 use crate::store::Recent;
 use crate::workspace::Workspace;
 
@@ -48,7 +48,7 @@ impl Needed {
             self.keys.extend(step.key);
             self.planned.extend(step.key);
             self.steps.insert((environment.to_owned(), step.id.to_string()));
-            self.add_facts(&step.facts, step.key.filter(|_| step.kind == "weights"));
+            self.add_facts(&step.facts, step.key.filter(|_| step.id.is(StepKind::Weights)));
         }
         for (name, image) in &project.images {
             let wheels = workspace.parts(name).wheels;

@@ -81,7 +81,12 @@ fn file(path: &str, text: &str) -> SourceFile {
 fn sources(project: &str, specs: &[(&str, &str)]) -> Sources {
     let specs = specs.iter().map(|(name, text)| file(&format!("specs/{name}.toml"), text));
     let images = vec![file("images/gpt-oss.toml", IMAGE)];
-    Sources { project: file("goatbuild.toml", project), specs: specs.collect(), images }
+    Sources {
+        project: file("goatbuild.toml", project),
+        specs: specs.collect(),
+        images,
+        mistakes: Vec::new(),
+    }
 }
 
 fn staging() -> EnvironmentName {

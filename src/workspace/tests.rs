@@ -72,7 +72,7 @@ fn warnings_on(
     write("images/i.toml", &format!("base = {base}\n"));
     let workspace = open(directory.path());
     settle(&workspace);
-    let warnings = workspace.check_engines().expect("no mistakes");
+    let warnings = workspace.check_engines(&[]).expect("no mistakes");
     warnings.into_iter().map(|it| format!("{}: {} ({})", it.model, it.message, it.help)).collect()
 }
 

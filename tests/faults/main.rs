@@ -4,6 +4,7 @@
 //! then on everything is on loopback.
 #![cfg(target_os = "linux")]
 
+mod broken;
 #[path = "../support/installed.rs"]
 #[allow(dead_code, reason = "other tests use the rest")]
 mod installed;
@@ -17,6 +18,7 @@ mod peers;
 mod project;
 mod restored;
 mod server;
+mod shared;
 mod specs;
 mod uv;
 mod wheels;

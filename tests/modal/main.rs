@@ -5,6 +5,7 @@
 
 mod absent;
 mod apply;
+mod builders;
 mod drift;
 mod engine;
 mod expected;

@@ -17,6 +17,7 @@ fn model(spec: &str) -> Model {
         project: file("goatbuild.toml", PROJECT),
         specs: vec![file("specs/m.toml", &spec)],
         images: vec![file("images/i.toml", "base = { debian = \"bookworm\" }\n")],
+        mistakes: Vec::new(),
     };
     let project = crate::spec::read(&sources, None).unwrap();
     (**project.models.values().next().unwrap()).clone()
