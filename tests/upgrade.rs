@@ -162,7 +162,7 @@ fn a_lock_that_says_where_xet_keeps_files_is_the_same_lock() {
     for (name, files) in [("local", 4), ("modal", 24)] {
         let left = Left::new(name);
         let path = left.root().join("goatbuild.lock");
-        let plain = fs::read_to_string(&path).expect("a lock");
+        let written = fs::read_to_string(&path).expect("a lock");
         let before = left.run("plan --json --no-refresh");
         let mut said = 0;
         let mut say = |line: &str| match line.strip_suffix('"') {
@@ -172,7 +172,7 @@ fn a_lock_that_says_where_xet_keeps_files_is_the_same_lock() {
             }
             _ => format!("{line}\n"),
         };
-        let old: String = plain.lines().map(&mut say).collect();
+        let old: String = written.lines().map(&mut say).collect();
         assert_eq!(said, files, "{name}");
         fs::write(&path, &old).expect("written");
         for arguments in ["--no-refresh", "--no-refresh --locked", "--no-refresh --offline"] {
