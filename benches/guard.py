@@ -3,10 +3,12 @@
     python3 benches/guard.py [SECONDS]
 
 The engine is a double that answers at once, or streams 500 pieces; a real one takes far longer, so
-the figures are what the guard could pass on at most. Engine, guard and clients share the cores.
+the figures are what the guard could pass on at most. Engine, guard and clients share the cores. A
+fraction of a second only tries it out.
 """
 
 import asyncio
+import socket
 import subprocess
 import sys
 import tempfile
@@ -15,7 +17,6 @@ from pathlib import Path
 
 PART = Path(__file__).parent.parent / "src/targets/modal/runtime/guard.part.py"
 IMPORTS = "import asyncio, contextlib, hashlib, hmac, json, os, re, subprocess, sys\n"
-ENGINE, GUARD = 18801, 18800
 BODY = b'{"model": "m", "messages": [{"role": "user", "content": "' + b"x" * 2000 + b'"}]}'
 PIECES = 500
 PIECE = b'data: {"choices": [{"delta": {"content": "word"}}]}\n\n'
@@ -41,8 +42,8 @@ async def engine(reader, writer):
     writer.close()
 
 
-async def run_engine():
-    server = await asyncio.start_server(engine, "127.0.0.1", ENGINE, backlog=1024)
+async def run_engine(port):
+    server = await asyncio.start_server(engine, "127.0.0.1", port, backlog=1024)
     await server.serve_forever()
 
 
@@ -70,21 +71,27 @@ async def load(port, path, clients, seconds):
     return len(took) / seconds, 1000 * took[len(took) // 2], 1000 * took[int(len(took) * 0.99)]
 
 
-async def measure(seconds):
+async def measure(seconds, engine_port, guard_port):
     for path, clients, what in [
         ("/", 1, "one client"),
         ("/", 32, "32 clients"),
         ("/stream", 32, f"32 clients, {PIECES} pieces"),
     ]:
-        for port, name in [(ENGINE, "direct"), (GUARD, "guarded")]:
+        for port, name in [(engine_port, "direct"), (guard_port, "guarded")]:
             rate, median, slow = await load(port, path, clients, seconds)
             pieces = f", {rate * PIECES:,.0f} pieces/s" if path == "/stream" else ""
             print(f"{what:>26} {name:>8}: {rate:7.0f} requests/s{pieces}, {median:.2f} ms, p99 {slow:.2f} ms")
 
 
-def wait_for(port):
-    import socket
+def free_ports(count):
+    probes = [socket.create_server(("127.0.0.1", 0)) for _ in range(count)]
+    ports = [probe.getsockname()[1] for probe in probes]
+    for probe in probes:
+        probe.close()
+    return ports
 
+
+def wait_for(port):
     for _ in range(200):
         with socket.socket() as probe:
             if probe.connect_ex(("127.0.0.1", port)) == 0:
@@ -94,20 +101,21 @@ def wait_for(port):
 
 
 def main():
-    if sys.argv[1:] == ["engine"]:
-        asyncio.run(run_engine())
+    if sys.argv[1:2] == ["engine"]:
+        asyncio.run(run_engine(int(sys.argv[2])))
+    engine_port, guard_port = free_ports(2)
     seconds = float(sys.argv[1]) if len(sys.argv) > 1 else 5
     with tempfile.TemporaryDirectory() as directory:
         guard = Path(directory) / "serve.py"
-        model = f"MODEL = {{'port': {GUARD}, 'engine_port': {ENGINE}, 'api_key': {{}}}}\n"
+        model = f"MODEL = {{'port': {guard_port}, 'engine_port': {engine_port}, 'api_key': {{}}}}\n"
         guard.write_text(IMPORTS + model + PART.read_text())
-        children = [subprocess.Popen([sys.executable, __file__, "engine"])]
+        children = [subprocess.Popen([sys.executable, __file__, "engine", str(engine_port)])]
         try:
             children.append(subprocess.Popen([sys.executable, guard, "guard"], stdin=subprocess.PIPE))
             children[1].stdin.write(b"key")
             children[1].stdin.close()
-            wait_for(GUARD)
-            asyncio.run(measure(seconds))
+            wait_for(guard_port)
+            asyncio.run(measure(seconds, engine_port, guard_port))
         finally:
             for child in children:
                 child.kill()

@@ -5,6 +5,7 @@
 //! the bytes are on the disk, as goatbuild's does by itself. Curl alone verifies nothing. The ways
 //! take turns, and the median of `GOATBUILD_BENCH_RUNS` (default 3) counts;
 //! `GOATBUILD_BENCH_BYTES` is the file's size (default 2 GB). `VmHWM` is the source of the memory.
+//! `cargo test --bench hub_fetch` tries it out with 40 MB, once.
 
 #[path = "../tests/support/double.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
@@ -15,6 +16,7 @@ mod hub;
 #[path = "../tests/support/peers.rs"]
 #[allow(dead_code, reason = "the tests use the rest")]
 mod peers;
+mod toy;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -62,18 +64,18 @@ struct Run {
 }
 
 fn main() {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
+    let (arguments, toy) = toy::arguments();
     if let [word, endpoint, volume] = &arguments[..]
         && word == "fetch"
     {
         fetch(endpoint, Path::new(volume));
         return;
     }
-    let number = |name: &str, default: u64| {
-        std::env::var(name).map_or(default, |text| text.parse().expect("a number"))
-    };
-    let bytes = number("GOATBUILD_BENCH_BYTES", 2_000_000_000);
-    let runs = number("GOATBUILD_BENCH_RUNS", 3);
+    let bytes = std::env::var("GOATBUILD_BENCH_BYTES")
+        .map_or(if toy { 40_000_000 } else { 2_000_000_000 }, |bytes| {
+            bytes.parse().expect("GOATBUILD_BENCH_BYTES is a number")
+        });
+    let runs = toy::runs(if toy { 1 } else { 3 });
     let double = HubDouble::start();
     let block = Content::noise(1, 1 << 20).bytes();
     double.large(REPOSITORY, FILE, &Content::repeated(block, bytes));

@@ -3,10 +3,14 @@
 //! `GOATBUILD_BENCH_WHEELS=DIR cargo bench --bench wheel_layers` (or `-- DIR`) prints, for each way
 //! to make layers of all wheels on two cores, wall time, CPU time, peak memory and bytes. Each way
 //! is a process of its own; the median of `GOATBUILD_BENCH_RUNS` (default 3) counts. The kernel's
-//! peak (`VmHWM`) and CPU counters of the child are the source of the figures.
+//! peak (`VmHWM`) and CPU counters of the child are the source of the figures. `cargo test --bench
+//! wheel_layers` tries it out with wheels that it makes, once.
+
+mod toy;
 
 use std::fmt::Write as _;
 use std::fs;
+use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::sync::Mutex;
@@ -38,18 +42,26 @@ struct Run {
 }
 
 fn main() {
-    let mut arguments = std::env::args().skip(1).filter(|argument| argument != "--bench");
+    let (arguments, toy) = toy::arguments();
+    let mut arguments = arguments.into_iter();
     let wheels = arguments.next().or_else(|| std::env::var("GOATBUILD_BENCH_WHEELS").ok());
-    let Some(wheels) = wheels.map(PathBuf::from) else {
-        println!("SKIPPED: name a directory of wheels in GOATBUILD_BENCH_WHEELS");
-        return;
+    let made = wheels.is_none().then(scratch);
+    let wheels = match (&made, wheels) {
+        (_, Some(wheels)) => PathBuf::from(wheels),
+        (Some(made), None) if toy => {
+            make_wheels(made.path());
+            made.path().to_owned()
+        }
+        _ => {
+            println!("SKIPPED: name a directory of wheels in GOATBUILD_BENCH_WHEELS");
+            return;
+        }
     };
     if let Some(out) = arguments.next() {
         splice(&wheels, Path::new(&out));
         return;
     }
-    let runs: usize = std::env::var("GOATBUILD_BENCH_RUNS")
-        .map_or(3, |runs| runs.parse().expect("GOATBUILD_BENCH_RUNS is a number"));
+    let runs = toy::runs(if toy { 1 } else { 3 });
     let peers = std::env::var("GOATBUILD_BENCH_PEERS").unwrap_or_else(|_| "1 6".to_owned());
     let ours = median(runs, || {
         let this = std::env::current_exe().expect("this program's path");
@@ -89,6 +101,32 @@ fn line(report: &mut String, name: &str, run: &Run) {
         run.cpu,
         run.bytes / 1_000_000
     );
+}
+
+/// A wheel that is a layer of its own, and three that share layers.
+fn make_wheels(into: &Path) {
+    for (name, members) in [("large", 2000), ("small", 3), ("tiny", 1), ("other", 2)] {
+        let file = fs::File::create(into.join(format!("{name}-1.0-py3-none-any.whl")));
+        let mut wheel = zip::ZipWriter::new(file.expect("a wheel"));
+        let mut add = |path: String, text: &[u8]| {
+            wheel.start_file(path, zip::write::SimpleFileOptions::default()).expect("a member");
+            wheel.write_all(text).expect("a member");
+        };
+        for member in 0..members {
+            // Hashes compress by half, as far as they are written in hexadecimal.
+            let lines =
+                (0..100).map(|line| blake3::hash(&[member, line].map(u32::to_le_bytes).concat()));
+            let lines: Vec<String> = lines.map(|hash| format!("x = \"{hash}\"\n")).collect();
+            add(format!("{name}/m{member}.py"), lines.concat().as_bytes());
+        }
+        let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n");
+        let tags =
+            "Wheel-Version: 1.0\nGenerator: bench\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
+        for (file, text) in [("METADATA", &*metadata), ("WHEEL", tags), ("RECORD", "")] {
+            add(format!("{name}-1.0.dist-info/{file}"), text.as_bytes());
+        }
+        wheel.finish().expect("a wheel");
+    }
 }
 
 /// Makes all layers, two at a time, the largest first.

@@ -135,7 +135,7 @@ impl Workspace {
                 .iter()
                 .find(|(known, _)| known.as_str() == name)
                 .unwrap_or_else(|| panic!("BUG: the volume {name} is not built in"));
-            Mount { name: volume.name.clone(), path: volume.mount.clone() }
+            Mount::of(name, volume)
         };
         let others = project
             .volumes
@@ -143,7 +143,7 @@ impl Workspace {
             .filter(|(name, _)| {
                 !["model-cache", "vllm-cache", "flashinfer-cache"].contains(&name.as_str())
             })
-            .map(|(_, volume)| Mount { name: volume.name.clone(), path: volume.mount.clone() })
+            .map(|(name, volume)| Mount::of(name.as_str(), volume))
             .collect();
         let ours = settings.state.join(project.id.as_str()).join(match environment {
             "" => "default",
@@ -304,6 +304,11 @@ impl Workspace {
             TargetKind::Local => &self.local,
             TargetKind::Modal => self.modal(),
         }
+    }
+
+    /// This machine.
+    pub fn local(&self) -> &Local {
+        &self.local
     }
 
     /// Modal; only asked for by what is served there.

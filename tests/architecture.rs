@@ -312,6 +312,30 @@ fn files_are_small_and_named_after_what_is_in_them() {
     }
 }
 
+/// So that no test finds a uv or a Docker that happens to be installed.
+#[test]
+fn tests_take_the_binary_and_the_path_from_one_place() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut wrong = Vec::new();
+    for entry in walkdir::WalkDir::new(&root).into_iter().flatten() {
+        let path = entry.path().strip_prefix(&root).unwrap();
+        // The runtime's supervisor looks for no program.
+        let own = ["architecture.rs", "support/installed.rs", "runtime/fixture.rs"];
+        if path.extension().is_none_or(|extension| extension != "rs")
+            || own.iter().any(|own| path == Path::new(own))
+        {
+            continue;
+        }
+        let code = code(&fs::read_to_string(entry.path()).unwrap());
+        for word in ["CARGO_BIN_EXE_goatbuild", "var(\"PATH\")", "var_os(\"PATH\")"] {
+            if code.contains(word) {
+                wrong.push(format!("tests/{}: {word}", path.display()));
+            }
+        }
+    }
+    assert!(wrong.is_empty(), "tests/support/installed.rs has both:\n{}", wrong.join("\n"));
+}
+
 #[test]
 fn this_test_reads_imports_as_the_compiler_does() {
     let code = code("use crate::{a::{x, y}, b, c::z};\n// crate::no\ncrate::d::f();");

@@ -9,8 +9,8 @@ use std::process::{Command, Stdio};
 use goatbuild::draw::{Diagram, Edge, Node, Tone};
 use serde_json::Value;
 use support::debian::DebianRoot;
-use support::peers;
 use support::quickstart::{Ended, copy_all, ended};
+use support::{installed, peers};
 
 /// The committed quickstart, never applied. Its locks are committed, so nothing is fetched.
 struct Project {
@@ -31,7 +31,7 @@ impl Project {
     }
 
     fn graph(&self, arguments: &[&str]) -> Ended {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+        let mut command = installed::goatbuild();
         command.args(["--offline", "-C", "project", "graph"]).args(arguments);
         command.current_dir(self.directory.path()).stdin(Stdio::null());
         command.env("GOATBUILD_STATE_DIR", self.path("state")).env("CI", "1");

@@ -7,9 +7,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use support::hub::{COMMIT, HubDouble};
-use support::peers;
 use support::project::wants_network;
 use support::quickstart::{Ended, ended};
+use support::{installed, peers};
 
 /// An empty directory and the real binary in it, with a hub or without.
 struct Place(tempfile::TempDir, Option<HubDouble>);
@@ -36,7 +36,7 @@ impl Place {
 
     fn run(&self, arguments: &[&str]) -> Ended {
         fs::create_dir_all(self.path("")).unwrap();
-        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+        let mut command = installed::goatbuild();
         command.args(arguments).current_dir(self.path("")).stdin(Stdio::null());
         command.env("GOATBUILD_STATE_DIR", self.0.path().join("state"));
         for name in ["CI", "GOATBUILD_ENV", "HF_TOKEN"] {
@@ -228,7 +228,7 @@ fn bash(place: &Place, line: &str) -> Vec<String> {
     "#;
     let mut command = Command::new("bash");
     command.args(["--norc", "-c", program, "bash", line]).current_dir(place.path(""));
-    command.env("GOATBUILD", env!("CARGO_BIN_EXE_goatbuild")).env_remove("GOATBUILD_COMPLETE");
+    command.env("GOATBUILD", installed::GOATBUILD).env_remove("GOATBUILD_COMPLETE");
     let said = ended(command.stdin(Stdio::null()));
     assert_eq!(said.code, Some(0), "{}", said.stderr);
     said.stdout.lines().map(str::to_owned).collect()
@@ -262,7 +262,7 @@ fn every_shell_has_a_script() {
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = place.run(&["completions", shell]).done();
         assert!(script.contains("GOATBUILD_COMPLETE"), "{shell}: {script}");
-        assert!(script.contains(env!("CARGO_BIN_EXE_goatbuild")), "{shell}: {script}");
+        assert!(script.contains(installed::GOATBUILD), "{shell}: {script}");
     }
 }
 

@@ -10,8 +10,8 @@ use std::io::Write as _;
 use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
-use support::peers;
 use support::project::Project;
+use support::{installed, peers};
 
 const SPEC: &str = "specs/tiny.toml";
 
@@ -190,8 +190,8 @@ fn the_comment_tells_what_is_wrong_and_what_was_refused() {
     let Some(project) = Project::new() else { return };
     let plan = || {
         let mut command = Command::new("bash");
-        let goatbuild = std::path::Path::new(env!("CARGO_BIN_EXE_goatbuild")).parent().unwrap();
-        let path = format!("{}:{}", goatbuild.display(), std::env::var("PATH").unwrap());
+        let goatbuild = std::path::Path::new(installed::GOATBUILD).parent().unwrap();
+        let path = installed::path_with(goatbuild);
         command.env("PATH", path).env("GOATBUILD_STATE_DIR", project.state()).env("CI", "true");
         command.env_remove("GOATBUILD_ENV").current_dir(project.root());
         let (code, _) = github(&script("plan", "Plan"), command);
@@ -232,8 +232,10 @@ esac
         std::fs::write(path("run"), run).unwrap();
         std::fs::write(path("goatbuild.plan"), "of before").unwrap();
         let mut command = Command::new("bash");
-        let paths = format!("{}:{}", directory.path().display(), std::env::var("PATH").unwrap());
-        command.env("PATH", paths).env("GITHUB_SHA", "def").current_dir(directory.path());
+        command
+            .env("PATH", installed::path_with(directory.path()))
+            .env("GITHUB_SHA", "def")
+            .current_dir(directory.path());
         let (ended, said) = github(&script("apply", "Fetch the plan that was reviewed"), command);
         assert_eq!((ended, said.contains("::error::")), (Some(code), code != 0), "{said}");
         if code == 0 {
@@ -257,7 +259,7 @@ fn the_picture_in_the_readme_is_this_repositorys_own_graph() {
             }
         }
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+    let mut command = installed::goatbuild();
     command.args(["--offline", "graph", "--plain", "-o", "now.svg"]).current_dir(copy.path());
     for name in ["CI", "GOATBUILD_ENV"] {
         command.env_remove(name);

@@ -12,8 +12,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::litellm::{self, Proxy};
-use support::peers;
 use support::quickstart::{Quickstart, built, ended};
+use support::{installed, peers};
 
 const MODEL: &str = "tiny-qwen3";
 
@@ -67,7 +67,8 @@ fn the_quickstart_serves_answers_and_goes_without_a_trace() {
 
     let line = printed.lines().find(|line| line.starts_with("  curl ")).unwrap();
     if Command::new("curl").arg("--version").output().is_ok() {
-        let answer = ended(Command::new("sh").args(["-c", line]).env_clear().env("PATH", path()));
+        let answer =
+            ended(Command::new("sh").args(["-c", line]).env_clear().env("PATH", installed::path()));
         let answer: Value = serde_json::from_str(&answer.done()).unwrap();
         assert_eq!(answer["choices"][0]["message"]["role"], "assistant", "{answer}");
     } else {
@@ -103,16 +104,23 @@ fn the_quickstart_serves_answers_and_goes_without_a_trace() {
     quickstart.done(&["destroy", MODEL, "--yes"]);
 }
 
-fn path() -> String {
-    std::env::var("PATH").unwrap_or_default()
-}
-
 /// The file that `apply` wrote, as the proxy reads it, and a chat all the way through.
 fn in_front_of_it_is_litellm(quickstart: &Quickstart, url: &str) {
     let config = quickstart.root.join("litellm.yaml");
     let Some(said) = litellm::validate(&config) else { return };
     assert!(said.contains("config OK (1 models)"), "{said}");
-    let Some(proxy) = Proxy::start(&config) else { return };
+    // As its README says.
+    let readme = quickstart.read("README.md");
+    let instructions = readme.rsplit("```sh\n").next().and_then(|rest| rest.split("```").next());
+    if Command::new("curl").arg("--version").output().is_err() {
+        peers::lacking("curl", "it is not installed");
+        return;
+    }
+    let Some((proxy, answer)) = Proxy::start_by(instructions.unwrap(), &quickstart.root) else {
+        return;
+    };
+    let answer: Value = serde_json::from_str(&answer).unwrap();
+    assert_eq!(answer["choices"][0]["message"]["role"], "assistant", "{answer}");
     let (status, info) = proxy.request("GET", "/model/info", "");
     assert_eq!(status, 200, "{info}");
     assert_eq!(info["data"].as_array().map(Vec::len), Some(1), "{info}");
@@ -170,7 +178,7 @@ fn served_for(who: Who) {
     }
     let Some(mut quickstart) = built().map(|built| built.copy()) else { return };
     let program = quickstart.directory().join("goatbuild");
-    std::fs::copy(env!("CARGO_BIN_EXE_goatbuild"), &program).unwrap();
+    std::fs::copy(installed::GOATBUILD, &program).unwrap();
     if who != Who::Container {
         own(quickstart.directory());
     }

@@ -8,8 +8,8 @@ use std::process::Command;
 
 use goatbuild::spec::{Document, EnvironmentName, Problem, SourceFile, Sources, read};
 use serde_json::{Value as Json, json};
-use support::peers;
 use support::quickstart::ended;
+use support::{installed, peers};
 use toml::{Table, Value as Toml};
 
 const COMPLETE: [&str; 3] = [
@@ -247,7 +247,7 @@ fn editors_find_the_schemas_of_a_new_project() {
     // The language server of TOML that editors use, as a command.
     let Some(venv) = peers::venv("taplo", &["taplo==0.9.3"]) else { return };
     let directory = tempfile::tempdir().unwrap();
-    let mut init = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+    let mut init = installed::goatbuild();
     ended(init.arg("init").arg(directory.path().join("new"))).done();
     let check = || {
         let mut taplo = Command::new(venv.join("bin/taplo"));

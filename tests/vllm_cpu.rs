@@ -4,6 +4,13 @@
 //! `cargo test --test vllm_cpu -- --ignored`.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
+#[path = "support/installed.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod installed;
+#[path = "support/peers.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod peers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
@@ -48,7 +55,7 @@ impl Example {
     }
 
     fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+        let mut command = installed::goatbuild();
         command
             .args(arguments)
             .current_dir(self.file(""))
@@ -91,7 +98,8 @@ impl Example {
 
     /// The receipt of the only warm-up, and the files in its compile cache, but for locks and logs.
     fn warmed(&self) -> (Value, BTreeSet<String>) {
-        let cache = self.file("cache/volumes/vllm-cpu-5d20c9-vllm-cache");
+        let cache =
+            self.file("../state/vllm-cpu-5d20c9/default/volumes/vllm-cpu-5d20c9-vllm-cache");
         let receipts: Vec<_> = fs::read_dir(cache.join(".goatbuild")).unwrap().collect();
         assert_eq!(receipts.len(), 1, "{receipts:?}");
         let receipt = fs::read(receipts[0].as_ref().unwrap().path()).unwrap();

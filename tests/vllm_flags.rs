@@ -6,6 +6,13 @@
 //!
 //! The commands of the models that this repository ships are held against the same, without a network.
 
+#[path = "support/installed.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod installed;
+#[path = "support/peers.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod peers;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
@@ -197,8 +204,12 @@ impl Clone {
     }
 
     fn run(&self, arguments: &str) -> (i32, String, String) {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
-        command.env_clear().env("CI", "true").env("HOME", self.0.path());
+        let mut command = installed::goatbuild();
+        command
+            .env_clear()
+            .env("PATH", installed::path())
+            .env("CI", "true")
+            .env("HOME", self.0.path());
         for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
             command.env(proxy, "http://127.0.0.1:9");
         }

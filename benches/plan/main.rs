@@ -3,11 +3,15 @@
 //! `cargo bench --bench plan` (or `-- 1000 10000` for other sizes) prints, for each number of
 //! specs, the ratio of wall times first, then seconds and peak memory. Every run is a process of
 //! its own, started by a small one (`ru_maxrss` counts what the starter held), and the runs of all
-//! contenders alternate; medians of `GOATBUILD_BENCH_RUNS` (default 9) count.
+//! contenders alternate; medians of `GOATBUILD_BENCH_RUNS` (default 9) count. `cargo test --bench
+//! plan` tries it out with 20 specs, once.
 //!
 //! Ten thousand servers can't be had, so `plan --no-refresh` is what is compared: it trusts the
 //! rows, as `ninja` trusts its log. Ninja looks at every file's time; goatbuild reads every spec.
 //! A plan that does look at everything is timed as well, with one process standing for all servers.
+
+#[path = "../toy/mod.rs"]
+mod toy;
 
 mod ninja;
 #[path = "../../tests/support/peers.rs"]
@@ -42,19 +46,19 @@ struct Run {
 }
 
 fn main() {
-    let arguments: Vec<String> =
-        std::env::args().skip(1).filter(|argument| argument != "--bench").collect();
+    let (arguments, toy) = toy::arguments();
+    let runs = toy::runs(if toy { 1 } else { 9 });
+    let compare = |size: &str| compare(size, runs);
     match arguments.split_first() {
         Some((first, command)) if first == MEASURE => measure(command),
-        None => ["1000", "10000"].iter().for_each(|size| compare(size)),
-        Some(_) => arguments.iter().for_each(|size| compare(size)),
+        None if toy => compare("20"),
+        None => ["1000", "10000"].into_iter().for_each(compare),
+        Some(_) => arguments.iter().map(String::as_str).for_each(compare),
     }
 }
 
-fn compare(size: &str) {
+fn compare(size: &str, runs: usize) {
     let models: usize = size.parse().expect("a number of specs");
-    let runs: usize = std::env::var("GOATBUILD_BENCH_RUNS")
-        .map_or(9, |runs| runs.parse().expect("GOATBUILD_BENCH_RUNS is a number"));
     // Beside the build, since `/tmp` may be memory. Left there for a profiler to look at.
     let directory = Path::new(env!("CARGO_TARGET_TMPDIR")).join(format!("plan-{models}"));
     let _ = std::fs::remove_dir_all(&directory);

@@ -22,6 +22,7 @@ use crate::python::PythonError;
 use crate::spec::{Model, ModelName, TargetKind};
 use crate::step::StepId;
 use crate::steps::NotPassed;
+use crate::targets::local::Move;
 use crate::targets::modal::{Lease, Modal};
 use crate::targets::{Live, deploy_id};
 use crate::ui::{self, Mode};
@@ -136,12 +137,16 @@ async fn apply(
             // What is kept there may have changed while nobody answered.
             workspace.look().await?;
         }
+        if move_volumes(&workspace).await? {
+            continue;
+        }
         if planned.wishes.no_refresh {
             // The plan trusted the rows; what runs has to know what it replaces.
             workspace.look().await?;
         }
         let attended = interrupt.attend();
         let report = execute(&workspace, &planned, mode, trace.as_ref(), interrupt).await?;
+        workspace.local().leave();
         keep_built(&workspace, &planned, &report, locked)?;
         tag_images(&workspace, &planned, &report)?;
         let gone = report.failed.iter().find_map(withdrawn);
@@ -179,6 +184,21 @@ async fn apply(
         return Ok(Exit::Failed);
     }
     Ok(exit_of(&report))
+}
+
+/// Moves volumes of this machine to where they belong; says whether that came otherwise than planned.
+async fn move_volumes(workspace: &Workspace) -> Result<bool, Report> {
+    let planned = workspace.local().moves();
+    let (reporter, finish) = ui::transferring();
+    let moved = workspace.local().move_volumes(&workspace.store, &reporter).await;
+    finish();
+    let moved = moved?;
+    ui::note_moves("moved", &moved, &workspace.root);
+    if !moved.is_empty() {
+        workspace.look().await?;
+    }
+    let ways = |moves: &[Move]| moves.iter().map(|it| it.way).collect::<Vec<_>>();
+    Ok(ways(&planned) != ways(&moved))
 }
 
 /// Forgets what the rows say of deployments that were taken back: something else stands, or nothing.

@@ -101,6 +101,7 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
     let workspace = session::open(global)?;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let plan = &planned.plan;
+    session::tell_moves(&workspace);
     if !planned.wishes.no_refresh {
         session::tell_place(&workspace, &planned).await;
     }

@@ -292,6 +292,16 @@ pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
     }
 }
 
+/// Says which volumes of this machine the next apply moves, and what it leaves.
+pub(crate) fn tell_moves(workspace: &Workspace) {
+    let moves = workspace.local().moves();
+    ui::note_moves("the next apply moves", &moves, &workspace.root);
+    for left in workspace.local().left_over() {
+        let left = left.strip_prefix(&workspace.root).unwrap_or(&left).display();
+        ui::note(&format!("{left} is no longer used: `goatbuild gc` removes it"));
+    }
+}
+
 /// A plan of everything as it is locked; changes and prints nothing.
 pub(crate) async fn plan_quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
     let options = LockOptions { locked: true, lenient: true, ..LockOptions::default() };

@@ -153,7 +153,7 @@ impl Fetch<'_> {
 }
 
 /// Free bytes for a user like us, where the system tells.
-pub(super) fn available(directory: &Path) -> Option<u64> {
+pub fn available(directory: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(directory).ok()?;
     Some(found.f_bavail.saturating_mul(found.f_frsize))
 }

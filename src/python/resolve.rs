@@ -116,16 +116,8 @@ async fn run(
     if fetcher.is_offline() {
         command.arg("--offline");
     }
-    for name in NOT_THE_HOST {
-        command.env_remove(name);
-    }
     set_environment(&mut command);
-    command
-        .arg(&input)
-        // From the root, so that no project's uv settings apply but the user's do.
-        .current_dir("/")
-        .stdin(Stdio::null())
-        .kill_on_drop(true);
+    command.arg(&input).stdin(Stdio::null()).kill_on_drop(true);
     let finished = output_of(&mut command).await.map_err(PythonError::io(&uv.program))?;
     if finished.status.success() {
         return tokio::fs::read_to_string(&output).await.map_err(PythonError::io(&output));
@@ -134,7 +126,8 @@ async fn run(
     Err(failure(words, fetcher, request).await)
 }
 
-/// What the host has, or asks of all its own projects, says nothing about the image.
+/// What the host has, or asks of all its own projects, says nothing about what is installed
+/// elsewhere.
 const NOT_THE_HOST: [&str; 9] = [
     "CONDA_PREFIX",
     "UV_CONSTRAINT",
@@ -150,8 +143,14 @@ const NOT_THE_HOST: [&str; 9] = [
 /// Paths that would mean something else from another directory.
 const PATHS: [&str; 3] = ["SSL_CERT_FILE", "UV_CACHE_DIR", "UV_CONFIG_FILE"];
 
-/// Gives a command of uv's the user's index, certificates and proxies.
+/// Gives a command of uv's the user's index, certificates and proxies, and nothing that is meant for
+/// other projects.
 pub fn set_environment(command: &mut Command) {
+    // From the root, so that no project's uv settings apply but the user's do.
+    command.current_dir("/");
+    for name in NOT_THE_HOST {
+        command.env_remove(name);
+    }
     for (name, value) in environment(|name| std::env::var(name).ok()) {
         match value {
             Some(value) => command.env(name, value),

@@ -135,6 +135,19 @@ async fn a_requirement_that_cannot_be_locked_is_refused_before_uv_runs() {
     assert!(matches!(outcome, Err(PythonError::Requirement { .. })));
 }
 
+/// Whatever is run with uv, Modal's client too: settings of the project around, or of the host, would
+/// choose for what is installed elsewhere.
+#[test]
+fn no_project_and_no_host_is_meant_by_what_uv_is_asked() {
+    let mut command = tokio::process::Command::new("uv");
+    set_environment(&mut command);
+    let command = command.as_std();
+    assert_eq!(command.get_current_dir(), Some(Path::new("/")));
+    for name in ["UV_SYSTEM_PYTHON", "UV_CONSTRAINT", "VIRTUAL_ENV"] {
+        assert!(command.get_envs().any(|it| it == (name.as_ref(), None)), "{name}");
+    }
+}
+
 /// The index, uv and two wheels for real; skipped, loudly, without a network.
 #[tokio::test]
 async fn a_real_requirement_is_locked_kept_upgraded_and_fetched() {

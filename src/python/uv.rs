@@ -54,6 +54,9 @@ const PINNED_WHEELS: [Pinned; 4] = [
     },
 ];
 
+/// How long a uv may take to say its version.
+const PATIENCE: Duration = Duration::from_secs(10);
+
 /// A uv that works.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Uv {
@@ -71,8 +74,12 @@ pub async fn ensure_uv(
     tools: &Path,
     reporter: &Reporter,
 ) -> Result<Uv, PythonError> {
-    if let Some(uv) = working(Path::new("uv")).await {
-        return Ok(uv);
+    match ask(Path::new("uv")).await {
+        Ok(uv) => return Ok(uv),
+        Err(Unfit::Absent) => {}
+        Err(Unfit::For(reason)) => {
+            reporter.notice(format!("the uv on PATH is not used: {reason}"));
+        }
     }
     let index = Index::configured_or_public(|name| std::env::var(name).ok());
     pinned(fetcher, &index, tools, reporter).await
@@ -89,7 +96,7 @@ pub(super) async fn pinned(
     let tools = std::path::absolute(tools).map_err(PythonError::io(tools))?;
     let directory = tools.join(format!("uv-{PINNED}"));
     let program = directory.join("uv");
-    if let Some(uv) = working(&program).await {
+    if let Ok(uv) = ask(&program).await {
         return Ok(uv);
     }
     let machine = (std::env::consts::OS, std::env::consts::ARCH);
@@ -118,7 +125,7 @@ pub(super) async fn pinned(
         Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
     }
     let _ = tokio::fs::remove_file(&file).await;
-    working(&program).await.ok_or_else(|| PythonError::Io {
+    ask(&program).await.map_err(|_| PythonError::Io {
         path: program,
         source: std::io::Error::other("the fetched uv does not run here: install uv yourself"),
     })
@@ -158,16 +165,44 @@ pub(super) async fn output_of(command: &mut Command) -> std::io::Result<Output> 
     }
 }
 
-/// Asks a program for its version; `None` when it is no uv, too old, or does not answer.
-async fn working(program: &Path) -> Option<Uv> {
-    let asked =
-        Command::new(program).arg("--version").stdin(Stdio::null()).kill_on_drop(true).output();
-    let output = tokio::time::timeout(Duration::from_secs(20), asked).await.ok()?.ok()?;
-    let text = String::from_utf8(output.stdout).ok()?;
-    let version = text.strip_prefix("uv ")?.split_whitespace().next()?.to_owned();
+/// Why a program is not the uv that resolves.
+enum Unfit {
+    /// There is none.
+    Absent,
+    /// There is one, but this is wrong with it.
+    For(String),
+}
+
+/// Asks a program for its version.
+///
+/// From the root, as resolving does: what stands for a uv on `PATH` may be a version manager's, which
+/// chooses by the directory.
+async fn ask(program: &Path) -> Result<Uv, Unfit> {
+    let mut command = Command::new(program);
+    command.arg("--version").current_dir("/").stdin(Stdio::null()).kill_on_drop(true);
+    let output = match tokio::time::timeout(PATIENCE, output_of(&mut command)).await {
+        Ok(Ok(output)) => output,
+        Ok(Err(error)) if error.kind() == ErrorKind::NotFound => return Err(Unfit::Absent),
+        Ok(Err(error)) => return Err(Unfit::For(error.to_string())),
+        Err(_) => {
+            let seconds = PATIENCE.as_secs();
+            return Err(Unfit::For(format!("it did not say its version within {seconds} s")));
+        }
+    };
+    if !output.status.success() {
+        return Err(Unfit::For(format!("`uv --version` failed ({})", output.status)));
+    }
+    let text = String::from_utf8_lossy(&output.stdout);
+    let version = text.strip_prefix("uv ").and_then(|text| text.split_whitespace().next());
+    let Some(version) = version.map(str::to_owned) else {
+        return Err(Unfit::For("it does not say which version it is".to_owned()));
+    };
     let mut numbers = version.split('.').map(|part| part.parse::<u64>().unwrap_or(0));
     let mut next = || numbers.next().unwrap_or(0);
-    let found = (next(), next(), next());
-    (output.status.success() && found >= OLDEST)
-        .then(|| Uv { program: program.to_owned(), version })
+    if (next(), next(), next()) < OLDEST {
+        let (major, minor, patch) = OLDEST;
+        let oldest = format!("{major}.{minor}.{patch}");
+        return Err(Unfit::For(format!("{version} is older than {oldest}")));
+    }
+    Ok(Uv { program: program.to_owned(), version })
 }

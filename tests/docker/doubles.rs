@@ -6,6 +6,7 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::time::{Duration, Instant};
 
+use super::support::installed;
 use super::support::project::Project;
 use super::{applied, assert_serves};
 use crate::support::engines::Engine;
@@ -41,8 +42,7 @@ fn double(project: &mut Project, runtime: &str, answers: &[(&str, &str)]) {
         fs::write(bin.join(name), text).expect("a script");
         fs::set_permissions(bin.join(name), fs::Permissions::from_mode(0o755)).expect("a mode");
     }
-    let path = format!("{}:{}", bin.display(), std::env::var("PATH").expect("a path"));
-    project.variable("PATH", &path);
+    project.variable("PATH", &installed::path_with(&bin));
     let text = project.read("goatbuild.toml");
     let (before, rest) = text.split_once("runtime = \"").expect("a setting");
     let rest = rest.split_once('"').expect("its end").1;
@@ -64,7 +64,7 @@ fn without_its_daemon_docker_is_refused_before_anything_is_done_and_auto_goes_on
         "help: does `docker info` work for this user?",
     ];
     project.run("apply").exits(1).says(&words);
-    assert!(project.served("tiny").is_none() && !project.root().join("cache/volumes").exists());
+    assert!(project.served("tiny").is_none() && !project.volumes().exists());
     project.run("check").exits(1).says(&["✗ local runtime", "Docker does not answer"]);
     project.run("apply --only image:tiny").exits(0);
     project.run("plan").exits(0).says(&["Docker does not answer", "deploy:tiny"]);

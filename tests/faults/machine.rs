@@ -2,6 +2,7 @@
 
 use std::process::Command;
 
+use super::installed;
 use super::project::{Output, Project, eventually, finish};
 
 /// Runs a script as root of a namespace of its own; `$goatbuild` is the binary.
@@ -16,7 +17,7 @@ fn unshared(project: &Project, flags: &[&str], script: &str) -> Option<Output> {
     let mut command = Command::new("unshare");
     command.args(flags).args(["sh", "-ec", script]);
     project.prepare(&mut command);
-    command.env("goatbuild", env!("CARGO_BIN_EXE_goatbuild"));
+    command.env("goatbuild", installed::GOATBUILD);
     Some(finish(command))
 }
 

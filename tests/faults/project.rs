@@ -9,6 +9,8 @@ use std::time::{Duration, Instant};
 use goatbuild::lock::LockFile;
 use serde_json::Value;
 
+use super::installed;
+
 const SERVER: &str = include_str!("serve.py");
 
 const SPEC: &str = r#"image = "small"
@@ -160,7 +162,7 @@ impl Project {
     }
 
     pub(crate) fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+        let mut command = installed::goatbuild();
         command.args(arguments);
         self.prepare(&mut command);
         command
@@ -171,6 +173,7 @@ impl Project {
         command
             .current_dir(self.path(""))
             .env("GOATBUILD_STATE_DIR", self.state())
+            .env("PATH", installed::path())
             .env("GOATBUILD_HTTP_ATTEMPTS", "2")
             .env("NO_COLOR", "1")
             .env_remove("CI")
@@ -360,10 +363,12 @@ pub(crate) fn warm_file(name: &str) -> String {
 fn warm() -> &'static Path {
     static WARM: OnceLock<PathBuf> = OnceLock::new();
     WARM.get_or_init(|| {
-        let warm = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults-warm-1");
+        let warm = Path::new(env!("CARGO_TARGET_TMPDIR")).join("faults-warm-2");
         if !warm.is_dir() {
             let mut project = Project::bare();
             project.variable("GOATBUILD_HTTP_ATTEMPTS", "5");
+            // With a uv of its own, which everybody gets.
+            project.variable("PATH", installed::bare_path());
             project.run(&["apply"]).succeeds();
             project.run(&["destroy", "tiny", "--yes"]).succeeds();
             let made = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("a directory");

@@ -2,7 +2,7 @@
 
 use std::io::{Cursor, Write as _};
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use goatbuild::fetch::sha256_of;
@@ -10,15 +10,20 @@ use goatbuild::lock::LockFile;
 use goatbuild::lock::pylock::{LockedWheel, Pylock, PythonRequest};
 use zip::write::SimpleFileOptions;
 
+use super::installed;
 use super::project::{Output, Project};
 use super::server::{Answer, Server};
 
-enum Member {
+pub(crate) enum Member {
     File(&'static str, &'static str),
     Link(&'static str, &'static str),
 }
 
 fn wheel(name: &str, members: &[Member]) -> Vec<u8> {
+    wheel_of(name, "1.0", members)
+}
+
+pub(crate) fn wheel_of(name: &str, version: &str, members: &[Member]) -> Vec<u8> {
     let mut archive = zip::ZipWriter::new(Cursor::new(Vec::new()));
     let options = SimpleFileOptions::default();
     for member in members {
@@ -30,8 +35,8 @@ fn wheel(name: &str, members: &[Member]) -> Vec<u8> {
             Member::Link(path, to) => archive.add_symlink(*path, *to, options).expect("a link"),
         }
     }
-    let info = format!("{name}-1.0.dist-info");
-    let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: 1.0\n");
+    let info = format!("{name}-{version}.dist-info");
+    let metadata = format!("Metadata-Version: 2.1\nName: {name}\nVersion: {version}\n");
     let tags = "Wheel-Version: 1.0\nGenerator: test\nRoot-Is-Purelib: true\nTag: py3-none-any\n";
     for (file, text) in [("METADATA", metadata.as_str()), ("WHEEL", tags), ("RECORD", "")] {
         archive.start_file(format!("{info}/{file}"), options).expect("a member");
@@ -253,7 +258,7 @@ fn unread(url: &str) -> tempfile::TempDir {
 #[test]
 fn an_engines_wheel_that_cannot_be_read_is_named() {
     let run = |project: &tempfile::TempDir, arguments: &str| {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+        let mut command = installed::goatbuild();
         for name in ["CI", "GOATBUILD_ENV", "HF_TOKEN"] {
             command.env_remove(name);
         }

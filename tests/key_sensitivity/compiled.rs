@@ -4,11 +4,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::{Command, Stdio};
+use std::process::Stdio;
 
 use serde_json::Value;
 
 use super::SPEC;
+use super::support::installed;
 use super::support::project::Project;
 use super::table::runs_again;
 
@@ -34,8 +35,8 @@ impl Committed {
     /// Every step, by its id.
     #[track_caller]
     fn plan(&self, more: &str) -> BTreeMap<String, Value> {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
-        command.env_clear().env("HOME", self.0.path()).env("PATH", "/usr/bin:/bin");
+        let mut command = installed::goatbuild();
+        command.env_clear().env("HOME", self.0.path()).env("PATH", installed::path());
         command.current_dir(self.0.path()).stdin(Stdio::null());
         command.args(["plan", "--json", "--locked", "--offline"]).args(more.split_whitespace());
         let output = command.output().expect("the binary runs");

@@ -10,6 +10,7 @@ use tempfile::TempDir;
 
 use super::expected::MODELS;
 use super::support::hub::HubDouble;
+use super::support::installed;
 use super::support::modal::{ModalDouble, PROXY_KEY, PROXY_SECRET};
 
 /// What a commit has of the project.
@@ -64,7 +65,7 @@ impl Shipped {
         command
             .current_dir(self.clone.path())
             .env_clear()
-            .env("PATH", std::env::var_os("PATH").unwrap())
+            .env("PATH", installed::path())
             .env("HOME", self.clone.path())
             .env("HF_ENDPOINT", &self.hub.url)
             .env("MODAL_SERVER_URL", self.modal.url())
@@ -84,11 +85,8 @@ impl Shipped {
 
     #[track_caller]
     pub(super) fn run(&self, arguments: &str) -> String {
-        let output = self
-            .command(env!("CARGO_BIN_EXE_goatbuild"))
-            .args(arguments.split_whitespace())
-            .output()
-            .unwrap();
+        let output =
+            self.command(installed::GOATBUILD).args(arguments.split_whitespace()).output().unwrap();
         assert!(output.status.success(), "{arguments}: {output:?}");
         String::from_utf8(output.stdout).unwrap()
     }

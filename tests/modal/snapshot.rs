@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::programs::complaints;
 use super::registry::Shipped;
 use super::support::modal::{PROXY_KEY, PROXY_SECRET};
-use super::support::peers;
+use super::support::{installed, peers};
 
 const MODEL: &str = "qwen3-4b";
 const SPEC: &str = "specs/qwen3-4b.toml";
@@ -174,7 +174,7 @@ fn a_key_is_asked_for_in_front_of_what_can_sleep() {
     });
     let pair = format!("GOATBUILD_API_KEY={KEY}");
     shipped.client(&["secret", "create", "--env", "goat", "goat-key", &pair]);
-    let mut command = shipped.command(env!("CARGO_BIN_EXE_goatbuild"));
+    let mut command = shipped.command(installed::GOATBUILD);
     let output = command.args(["apply", "--yes", MODEL]).env("GOATBUILD_API_KEY", KEY).output();
     let output = output.unwrap();
     if !output.status.success() {
@@ -226,7 +226,7 @@ fn a_snapshot_is_for_vllm_on_modal() {
     let Some(shipped) = Shipped::new() else { return };
     serve(&shipped, "snapshot = true");
     let refused = |words: &[&str]| {
-        let mut command = shipped.command(env!("CARGO_BIN_EXE_goatbuild"));
+        let mut command = shipped.command(installed::GOATBUILD);
         let output = command.args(["plan", MODEL]).output().unwrap();
         let text = String::from_utf8_lossy(&output.stderr).into_owned();
         assert_eq!(output.status.code(), Some(65), "{text}");

@@ -7,7 +7,7 @@ use goatbuild::platform::Architecture;
 use serde_json::{Value, json};
 
 use super::support::registry::{Bases, DockerRegistry, PASSWORD, USER, skopeo};
-use super::support::{peers, project::Project};
+use super::support::{installed, peers, project::Project};
 use super::{World, configured, entry, forget, image_file, inspect, locked};
 
 /// Nothing is looked for in a base that has both written down.
@@ -41,8 +41,7 @@ fn a_guarded_registry_is_pulled_from_with_dockers_credentials() {
     );
     fs::write(&helper, script).expect("a file");
     fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("a mode");
-    let path = std::env::var("PATH").unwrap_or_default();
-    project.variable("PATH", &format!("{}:{path}", programs.display()));
+    project.variable("PATH", &installed::path_with(&programs));
 
     let nobody = [
         (json!({}), "wants credentials"),

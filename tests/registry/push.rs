@@ -13,6 +13,7 @@ use goatbuild::oci::Layout;
 use goatbuild::oci::registry::{Origin, Puller, RegistrySettings};
 use goatbuild::platform::Architecture;
 
+use super::support::installed;
 use super::support::project::Project;
 use super::support::registry::{DockerRegistry, PASSWORD, USER, skopeo};
 use super::{World, configured, entry, image_file, inspect, nowhere};
@@ -140,8 +141,7 @@ fn credentials_come_from_dockers_file_or_a_helper_and_stay_there() {
     );
     fs::write(&helper, script).expect("a file");
     fs::set_permissions(&helper, fs::Permissions::from_mode(0o755)).expect("a mode");
-    let path = std::env::var("PATH").unwrap_or_default();
-    project.variable("PATH", &format!("{}:{path}", programs.display()));
+    project.variable("PATH", &installed::path_with(&programs));
     configured(&mut project, &json!({ "credHelpers": { &registry.host: "keys" } }));
     push(&project, "2").exits(0);
     assert_eq!(digest_there(&registry, "goat/tiny:2"), digest);

@@ -1,6 +1,12 @@
 //! The project that this repository ships, planned in a clean copy: no cache, no credentials, no
 //! network, and as in CI.
 
+#[path = "../support/installed.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod installed;
+#[path = "../support/peers.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod peers;
 mod protection;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -57,8 +63,8 @@ fn run_with(
     arguments: &str,
     change: impl FnOnce(&mut Command),
 ) -> (i32, String, String) {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
-    command.env_clear().env("CI", "true").env("HOME", clone.path());
+    let mut command = installed::goatbuild();
+    command.env_clear().env("PATH", installed::path()).env("CI", "true").env("HOME", clone.path());
     // Whatever tries to go out all the same finds nobody.
     for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
         command.env(proxy, "http://127.0.0.1:9");

@@ -10,7 +10,7 @@ use std::sync::OnceLock;
 use std::time::{Duration, Instant};
 
 use super::debian::DebianRoot;
-use super::peers;
+use super::{installed, peers};
 
 /// What runs images in a test.
 #[derive(Debug)]
@@ -164,11 +164,6 @@ fn beside(script: &str, directory: &Path) -> Result<ChildStdin, String> {
     child.stdin.take().ok_or_else(|| "no input".to_owned())
 }
 
-fn path_with(directory: &Path) -> String {
-    let path = std::env::var("PATH").unwrap_or_default();
-    format!("{}:{path}", directory.join("bin").display())
-}
-
 /// `dockerd` without a network of its own; it ends, and all it made goes, when this process ends.
 fn start_docker() -> Result<Engine, String> {
     let root = DebianRoot::try_of("docker.io")?;
@@ -205,7 +200,7 @@ rm -rf $DIR";
     let engine = Engine {
         name: "docker",
         variables: vec![
-            ("PATH", path_with(&directory)),
+            ("PATH", installed::path_with(&bin)),
             ("DOCKER_HOST", format!("unix://{}/socket", directory.display())),
         ],
         _alive: Some(alive),
@@ -265,7 +260,7 @@ rm -rf $DIR";
     let alive = beside(script, &directory)?;
     let engine = Engine {
         name: "podman",
-        variables: vec![("PATH", path_with(&directory))],
+        variables: vec![("PATH", installed::path_with(&bin))],
         _alive: Some(alive),
     };
     let info = engine.try_ask(&["info"]);

@@ -7,6 +7,7 @@ pub(crate) mod double;
 pub(crate) mod engines;
 pub(crate) mod hub;
 pub(crate) mod hubbed;
+pub(crate) mod installed;
 pub(crate) mod litellm;
 pub(crate) mod modal;
 pub(crate) mod olah;

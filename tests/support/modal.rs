@@ -9,7 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::hubbed::{Hubbed, SPEC};
-use super::peers;
+use super::{installed, peers};
 
 /// What the double runs with, and what its containers have. The first is the client's own version.
 const REQUIREMENTS: [&str; 3] = ["modal==1.6.4", "huggingface_hub==2.4.0", "hf-xet==1.8.0"];
@@ -97,7 +97,6 @@ fn launch(python: &Path, inside: &Path, root: &Path) -> (Child, u16) {
     let program = support.join("modal/control_plane.py");
     // Containers find the double of vLLM behind everything else.
     let engines = support.join("vllm_double");
-    let path = std::env::var("PATH").unwrap_or_default();
     let python_path = format!("PYTHONPATH=/root:{}", engines.display());
     let port_file = root.join("port");
     let _ = fs::remove_file(&port_file);
@@ -110,7 +109,7 @@ fn launch(python: &Path, inside: &Path, root: &Path) -> (Child, u16) {
         .args(["--port-file".as_ref(), port_file.as_os_str()])
         .args(["--faults".as_ref(), root.join("faults.json").as_os_str()])
         .args(["--env", &python_path])
-        .env("PATH", format!("{path}:{}", engines.join("bin").display()))
+        .env("PATH", format!("{}:{}", installed::path(), engines.join("bin").display()))
         .env("PYTHONDONTWRITEBYTECODE", "1")
         .stdin(Stdio::null())
         .stdout(log.try_clone().expect("a log"))

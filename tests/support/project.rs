@@ -17,7 +17,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::engines::Engine;
-use super::peers;
+use super::{installed, peers};
 
 /// The files of the project, before a test edits any.
 const FILES: [(&str, &str); 5] = [
@@ -38,14 +38,16 @@ fn fixture() -> Result<&'static Path, &'static str> {
     static FIXTURE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let fixture = FIXTURE.get_or_init(|| {
         let image = include_str!("fixture/images/tiny.toml");
-        let name = format!("fixture-{}", &blake3::hash(image.as_bytes()).to_hex()[..12]);
+        let name = format!("fixture-2-{}", &blake3::hash(image.as_bytes()).to_hex()[..12]);
         let directory = peers::directory().join(&name);
         fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
         let lock = File::create(directory.with_extension("lock")).expect("a lock file");
         lock.lock().expect("the fixture's lock");
         // Nothing runs when it is there already, unless this goatbuild builds otherwise.
+        // It has a uv of its own, which all projects get.
+        let path = ("PATH".to_owned(), installed::bare_path().to_owned());
         let template =
-            Project { directory: Place::Kept(directory.join("project")), variables: Vec::new() };
+            Project { directory: Place::Kept(directory.join("project")), variables: vec![path] };
         template.write_files();
         fs::create_dir_all(directory.join("roots")).expect("a directory for roots");
         let built = template.run("apply --only image:tiny --json");
@@ -263,7 +265,21 @@ impl Project {
 
     /// The local target's state directory.
     pub(crate) fn state(&self) -> PathBuf {
-        self.root().with_file_name("state")
+        let named = self.variables.iter().find(|(name, _)| name == "GOATBUILD_STATE_DIR");
+        named.map_or_else(|| self.root().with_file_name("state"), |(_, value)| value.into())
+    }
+
+    /// Has the state directory, in which nothing is, elsewhere.
+    pub(crate) fn state_at(&mut self, path: &Path) {
+        fs::create_dir_all(path).expect("a state directory");
+        let roots = fs::read_link(self.state().join("roots")).expect("a link");
+        std::os::unix::fs::symlink(roots, path.join("roots")).expect("a link");
+        self.variable("GOATBUILD_STATE_DIR", path.to_str().expect("UTF-8"));
+    }
+
+    /// The volumes of the default environment.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.state().join("table-4c19d2/default/volumes")
     }
 
     /// Gives the project a directory of its own for unpacked images, in place of the link to what all
@@ -307,7 +323,7 @@ impl Project {
 
     /// The binary under test, ready for more arguments, away from the user's own settings.
     pub(crate) fn command(&self, arguments: &str) -> Command {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_goatbuild"));
+        let mut command = installed::goatbuild();
         for variable in ["CI", "GOATBUILD_ENV", "SOURCE_DATE_EPOCH", "COLUMNS", "CLICOLOR_FORCE"] {
             command.env_remove(variable);
         }
@@ -409,10 +425,21 @@ fn signal(which: &str, pid: &Value) {
 impl Drop for Project {
     fn drop(&mut self) {
         let Place::Temporary(_) = self.directory else { return };
-        let state = fs::read(self.state().join("table-4c19d2/default/deployments.json"));
-        let Ok(state) = state.map(|text| serde_json::from_slice::<Value>(&text)) else { return };
-        let state = state.unwrap_or_default();
-        let Some(served) = state["served"].as_object() else { return };
+        let deployed = |environment: &Path| {
+            let state = fs::read(environment.join("deployments.json")).ok()?;
+            serde_json::from_slice::<Value>(&state).ok()?["served"].as_object().cloned()
+        };
+        let ours = self.state().join("table-4c19d2");
+        // What a test that failed left in other environments, which the files below don't have.
+        let environments = fs::read_dir(&ours).into_iter().flatten().flatten();
+        for environment in environments.filter(|entry| entry.file_name() != "default") {
+            for served in deployed(&environment.path()).into_iter().flatten() {
+                if served.1["instance"]["pid"].is_i64() {
+                    signal("-KILL", &served.1["instance"]["pid"]);
+                }
+            }
+        }
+        let Some(served) = deployed(&ours.join("default")) else { return };
         // Whatever the test wrote, these can be read.
         for (path, text) in FILES {
             let _ = fs::write(self.root().join(path), text);

@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex, PoisonError, Weak};
 
 use serde_json::Value;
 
-use super::peers;
+use super::{installed, peers};
 
 /// What is fetched, and kept for all tests.
 const DOWNLOADS: [&str; 2] = ["wheels", "debs"];
@@ -73,7 +73,7 @@ impl Quickstart {
         let settings = fs::read_to_string(root.join("goatbuild.toml")).unwrap();
         let runtime = "\n[target.local]\nruntime = \"embedded\"\n";
         fs::write(root.join("goatbuild.toml"), settings + runtime).unwrap();
-        let wrapper = vec![env!("CARGO_BIN_EXE_goatbuild").to_owned()];
+        let wrapper = vec![installed::GOATBUILD.to_owned()];
         Self { directory, root, wrapper }
     }
 
@@ -107,6 +107,7 @@ impl Quickstart {
             .current_dir(&self.root)
             .env("GOATBUILD_STATE_DIR", self.directory.path().join("state"))
             .env("HOME", self.directory.path())
+            .env("PATH", installed::path())
             .stdin(Stdio::null());
         for name in ["CI", "GOATBUILD_ENV", "SOURCE_DATE_EPOCH", "XDG_STATE_HOME"] {
             command.env_remove(name);

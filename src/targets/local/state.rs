@@ -12,6 +12,7 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::mounts::Mounted;
 use super::server::{Recipe, Running};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::runtime;
@@ -80,6 +81,9 @@ pub(super) struct Served {
     /// The instance that passed it, when that is another one by now.
     #[serde(default)]
     pub tested: Option<String>,
+    /// What it was started with; empty where an earlier version wrote this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounted: Vec<Mounted>,
     /// What served before, kept until this one is healthy.
     pub previous: Option<Box<Served>>,
 }
@@ -142,7 +146,9 @@ fn upgrade(state: &mut serde_json::Value) {
     state["version"] = VERSION.into();
     let served = state["served"].as_object_mut();
     let mut todo: Vec<_> = served.into_iter().flat_map(|served| served.values_mut()).collect();
-    while let Some(serde_json::Value::Object(served)) = todo.pop() {
+    while let Some(value) = todo.pop() {
+        // What nothing came before says `null` there.
+        let serde_json::Value::Object(served) = value else { continue };
         if let Some(sandbox) = served.remove("sandbox") {
             served.insert("recipe".to_owned(), sandbox);
         }
@@ -157,24 +163,81 @@ fn upgrade(state: &mut serde_json::Value) {
 
 #[cfg(test)]
 mod tests {
+    use serde_json::{Value, json};
+
     use super::*;
 
-    const FIRST: &str = r#"{"version":1,"served":{"tiny":{"key":"KEY","healthy":true,"facts":{"url":"u"},
-        "port":4000,"instance":{"boot-id":"b","pid":7,"start-time":9,"id":"i"},
-        "sandbox":{"root":"/r","binds":[],"env":{},"command":["c"],"workdir":"/","log":"/l"},
-        "health":"/health","since":"s","smoke":null,"previous":null}}}"#;
+    /// What the first version wrote of one deployment, whose process has this id; taken from there.
+    fn first(pid: u64, previous: impl IntoIterator<Item = Value>) -> Value {
+        let mut served = json!({
+            "key": format!("gb1-{}", "0".repeat(40)), "healthy": true, "facts": {"url": "u"},
+            "port": 4000, "instance": {"boot-id": "b", "pid": pid, "start-time": 9, "id": "i"},
+            "sandbox": {"root": "/r", "binds": [], "env": {}, "command": ["c"], "workdir": "/",
+                "log": "/l"},
+            "health": "/health", "since": "s", "smoke": null,
+        });
+        if let Some(previous) = previous.into_iter().next() {
+            served["previous"] = previous;
+        }
+        served
+    }
+
+    /// The ids of the processes of one deployment and of those before it.
+    fn pids(served: &Served) -> Vec<i32> {
+        let (Recipe::Embedded(sandbox), Some(Running::Embedded(instance))) =
+            (&served.recipe, &served.instance)
+        else {
+            panic!("{served:?} is not of the embedded runtime");
+        };
+        assert_eq!(sandbox.workdir, "/");
+        let before = served.previous.iter().flat_map(|previous| pids(previous));
+        std::iter::once(instance.pid).chain(before).collect()
+    }
 
     #[test]
-    fn what_the_first_version_wrote_is_still_known() {
+    fn what_the_first_version_wrote_is_still_known_however_many_there_are() {
+        let two_before = || first(1, [first(2, [first(3, [Value::Null])])]);
+        let all = [
+            vec![],
+            vec![(first(1, [Value::Null]), vec![1])],
+            vec![(first(1, [Value::Null]), vec![1]), (first(2, [Value::Null]), vec![2])],
+            vec![(first(1, []), vec![1]), (first(2, [first(3, [])]), vec![2, 3])],
+            vec![
+                (first(4, [Value::Null]), vec![4]),
+                (two_before(), vec![1, 2, 3]),
+                (first(5, []), vec![5]),
+                (two_before(), vec![1, 2, 3]),
+            ],
+        ];
+        for written in all {
+            let served: serde_json::Map<String, Value> = written
+                .iter()
+                .enumerate()
+                .map(|(at, (served, _))| (format!("model-{at}"), served.clone()))
+                .collect();
+            let directory = tempfile::tempdir().expect("a directory");
+            let path = directory.path().join("deployments.json");
+            let text = json!({"version": 1, "served": served}).to_string();
+            std::fs::write(&path, text).expect("a file");
+            let expected: Vec<_> = written.into_iter().map(|(_, pids)| pids).collect();
+            let found = |state: &State| state.served.values().map(pids).collect::<Vec<_>>();
+            let state = State::load(&path).expect("loads");
+            assert_eq!(found(&state), expected);
+            state.save(&path).expect("saves");
+            assert_eq!(found(&State::load(&path).expect("loads again")), expected);
+        }
+    }
+
+    #[test]
+    fn what_is_no_state_of_the_first_version_is_refused_and_not_mended() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = directory.path().join("deployments.json");
-        let key = format!("gb1-{}", "0".repeat(40));
-        std::fs::write(&path, FIRST.replace("KEY", &key)).expect("a file");
-        let state = State::load(&path).expect("loads");
-        let served = &state.served["tiny"];
-        assert!(matches!(&served.instance, Some(Running::Embedded(process)) if process.pid == 7));
-        assert!(matches!(&served.recipe, Recipe::Embedded(sandbox) if sandbox.workdir == "/"));
-        state.save(&path).expect("saves");
-        assert_eq!(State::load(&path).expect("loads again").served.len(), 1);
+        let mut wrong = first(1, [Value::Null]);
+        wrong["previous"] = json!("what is this?");
+        for served in [json!({"a": wrong}), json!({"a": null, "b": first(1, [])}), json!([])] {
+            let text = json!({"version": 1, "served": served}).to_string();
+            std::fs::write(&path, text).expect("a file");
+            assert!(matches!(State::load(&path), Err(StateError::Format { .. })), "{served}");
+        }
     }
 }
