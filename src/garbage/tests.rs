@@ -138,7 +138,6 @@ fn listing(commit: &str, digests: &[char]) -> (String, LockedRepository) {
         path: format!("{digit}.bin"),
         size: 1,
         digest: FileDigest::sha256(digits(*digit)).unwrap(),
-        xet: None,
     };
     let files = digests.iter().map(file).collect();
     let locked = LockedRepository { commit: commit.to_owned(), files, config: None };

@@ -12,7 +12,6 @@ mod part;
 mod reuse;
 mod revision;
 mod settings;
-mod xet;
 
 pub use crate::lock::hub::{DigestKind, FileDigest, RemoteFile, Revision};
 pub use cache::{ModelCache, WeightsError};
