@@ -8,6 +8,13 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "support/installed.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod installed;
+#[path = "support/peers.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod peers;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,7 +75,7 @@ impl Left {
     /// What a command says.
     #[track_caller]
     fn said(&self, arguments: &str) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_goatbuild"))
+        let output = Command::new(installed::GOATBUILD)
             .env_clear()
             .envs([("CI", "true"), ("MODAL_SERVER_URL", "http://127.0.0.1:9")])
             .envs([("MODAL_TOKEN_ID", "ak-test"), ("MODAL_TOKEN_SECRET", "as-test")])
