@@ -1,8 +1,11 @@
 //! What goatbuild reads out of vLLM's own source, beside what vLLM's parsers say themselves.
 //!
-//! `data/vllm-*.json` are what `data/dump_vllm_parser.py` printed: for 0.13.0 in the image of
-//! `examples/vllm-cpu`; for 0.8.5.post1 from its wheel's Python files on that image's torch and
-//! transformers. The wheels' files are read from the index, part by part: 3 MB of 0.5 GB.
+//! `data/vllm-*.json` are what `data/dump_vllm_parser.py` printed, each from the Python files of the
+//! wheel for x86-64 that the index lists, without its compiled modules, on a machine without a GPU:
+//! Python 3.12, torch 2.13.0 as the index has it, and the transformers and other requirements of
+//! 0.28.0, nothing stubbed. `Version` in the wheel's METADATA had `+cpu` behind it, by which vLLM
+//! knows a platform where there is no GPU. For 0.13.0, the image of `examples/vllm-cpu` printed the
+//! same. The wheels' files are read from the index, part by part: 3 MB of 0.5 GB.
 //!
 //! The commands of the models that this repository ships are held against the same, without a network.
 
@@ -11,7 +14,7 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use goatbuild::engines::vllm::read::read;
+use goatbuild::engines::vllm::read::{ENTRY_POINTS, read};
 use goatbuild::fetch::{Fetcher, Patience};
 use goatbuild::lock::pylock::LockedWheel;
 use goatbuild::lock::{Kind, LockedEngine, Many};
@@ -42,7 +45,9 @@ async fn engine(wheel: &LockedWheel) -> Option<LockedEngine> {
             return None;
         }
     };
-    let mut files = BTreeMap::new();
+    let points = reader.entry_points().expect("vLLM has a script");
+    let texts = reader.texts(&[points]).await.unwrap().into_values();
+    let mut files: BTreeMap<_, _> = texts.map(|text| (ENTRY_POINTS.to_owned(), text)).collect();
     let mut asked = BTreeSet::new();
     loop {
         let reading = read(&files, &wheel.name, &wheel.version);
@@ -66,6 +71,16 @@ fn words(value: &Value) -> BTreeSet<String> {
     words.map(|word| word.as_str().unwrap().to_owned()).collect()
 }
 
+/// What a dump leaves out is no.
+fn is(flag: &Value, what: &str) -> bool {
+    flag[what] == true
+}
+
+/// Whether the real flag takes a text: a dump leaves out those that take all.
+fn reads(flag: &Value, text: &str) -> bool {
+    flag.get("reads").is_none_or(|reads| reads.get(text).is_some())
+}
+
 /// Every difference, one line each.
 fn differences(engine: &LockedEngine, real: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -78,7 +93,7 @@ fn differences(engine: &LockedEngine, real: &Value) -> Vec<String> {
         };
         let switch = matches!(flag.kind, Kind::Switch | Kind::Toggle);
         let negative = flag.kind == Kind::Toggle;
-        if real["switch"] != switch || real["negative"] != negative {
+        if is(real, "switch") != switch || is(real, "negative") != negative {
             found.push(format!("{name}: {flag}, and whether it is a switch"));
             continue;
         }
@@ -101,13 +116,17 @@ fn differences(engine: &LockedEngine, real: &Value) -> Vec<String> {
         if choices != ours {
             found.push(format!("{name}: {flag}, and its choices"));
         }
-        let reads = |text: &str| !real["reads"][text].is_null();
+        let reads = |text: &str| reads(real, text);
         let fits = match flag.kind {
             Kind::Integer => reads("7") && !reads("0.5") && !reads("7k") && !reads("word"),
-            Kind::Size => reads("7") && reads("7k") && !reads("word"),
+            Kind::Size => reads("7") && reads("7k") && !reads("word") && !reads("auto"),
+            Kind::SizeOrAuto => reads("7") && reads("7k") && !reads("word") && reads("auto"),
             Kind::Number => reads("0.5") && !reads("word"),
             Kind::Json => reads("{\"x\": 1}") && !reads("word"),
             Kind::Text | Kind::JsonOrText => reads("word"),
+            // A class of its own has other fields than `x`; a text before JSON is for none of them.
+            Kind::Object(_) => !reads("word") && !reads("7"),
+            Kind::Unread => false,
             _ => true,
         };
         if !fits {
@@ -249,7 +268,7 @@ fn the_commands_of_the_shipped_models_are_known_before_anything_is_fetched() {
 fn refused(flag: &str, values: &[String], real: &Value) -> Option<String> {
     let Some(known) = real["flags"].get(flag) else { return Some(format!("--{flag}: unknown")) };
     let wrong = |why: &str| Some(format!("--{flag} {values:?}: {why}"));
-    if known["switch"] == true {
+    if is(known, "switch") {
         return if values.is_empty() { None } else { wrong("takes no value") };
     }
     let [value] = values else { return wrong("takes one value") };
@@ -267,8 +286,8 @@ fn refused(flag: &str, values: &[String], real: &Value) -> Option<String> {
     };
     // An object with fields of its own refused all of them; `vllm_cpu` gives it what is meant for it.
     let strict = like.starts_with('{')
-        && known["reads"].as_object().is_some_and(|read| read.values().all(Value::is_null));
-    if choices.is_empty() && !strict && known["reads"][like].is_null() {
+        && known["reads"].as_object().is_some_and(serde_json::Map::is_empty);
+    if choices.is_empty() && !strict && !reads(known, like) {
         return wrong("can't be read");
     }
     if flag == "tool-call-parser" && !words(&real["tool-parsers"]).contains(value) {

@@ -15,6 +15,14 @@ use crate::spec::{Model, Value};
 /// after the older one.
 const SERVE_SINCE: [u64; 2] = [0, 9];
 
+/// The module that older versions are started by.
+pub(super) const PROGRAM: &str = "vllm.entrypoints.openai.api_server";
+
+/// Whether a version is started by its script `vllm`.
+pub(super) fn starts_script(version: &str) -> bool {
+    since(version, SERVE_SINCE)
+}
+
 /// Whether a version is at least this one; what can't be read is new.
 pub(super) fn since(version: &str, first: [u64; 2]) -> bool {
     Version::from_str(version).map_or(true, |version| version.release() >= &first[..])
@@ -22,10 +30,10 @@ pub(super) fn since(version: &str, first: [u64; 2]) -> bool {
 
 pub(super) fn line(model: &Model, serving: &Serving<'_>) -> Vec<String> {
     let locked = serving.locked;
-    let mut line: Vec<String> = if since(&locked.version, SERVE_SINCE) {
+    let mut line: Vec<String> = if starts_script(&locked.version) {
         ["vllm", "serve", serving.weights].map(str::to_owned).into()
     } else {
-        ["python", "-m", "vllm.entrypoints.openai.api_server", "--model", serving.weights]
+        ["python", "-m", PROGRAM, "--model", serving.weights]
             .map(str::to_owned)
             .into()
     };
@@ -70,7 +78,7 @@ fn taken<'a>(locked: &'a Locked, flag: &str) -> Option<&'a Flag> {
 
 fn add(line: &mut Vec<String>, flag: &str, value: &Value, locked: &Locked) {
     let taken = taken(locked, flag);
-    let kind = taken.map(|taken| &taken.kind);
+    let kind = taken.map(|taken| &taken.kind).filter(|kind| **kind != Kind::Unread);
     let name = format!("--{flag}");
     match value {
         Value::Boolean(true) if kind.is_none_or(|kind| !takes_json(kind)) => line.push(name),

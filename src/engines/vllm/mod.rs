@@ -7,6 +7,7 @@ pub mod read;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 
