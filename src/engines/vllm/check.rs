@@ -1,9 +1,9 @@
 //! What in a spec vLLM would not take, and what it would take and not mean.
 
-use super::super::{Checked, FlagProblem, Locked, Warning};
+use super::super::{Checked, FlagProblem, Locked, Warning, extra_args};
 use super::command::since;
 use super::history::{instead, versions_with};
-use super::is_on;
+use super::{is_on, snapshot};
 use crate::lock::{Kind, LockedEngine};
 use crate::spec::{GatewayEntry, Model, Value, nearest};
 
@@ -18,7 +18,11 @@ const MOVED: [u64; 2] = [0, 16];
 
 /// Flags that goatbuild sets itself, and what to write instead.
 const OURS: [(&str, &str); 12] = [
-    ("api-key", "a key on a command line is for everybody on the machine to read, and in the log"),
+    (
+        "api-key",
+        "write `[serve] auth = \"api-key\"`: a key on a command line is for everybody on the machine \
+         to read, and in the log",
+    ),
     ("config", "write the flags here, where a plan sees them"),
     ("host", "the target decides where it listens"),
     ("hf-token", "weights are fetched beforehand; the server needs no token"),
@@ -49,6 +53,7 @@ pub(super) fn ours(model: &Model) -> Vec<FlagProblem> {
             problems.push(problem(flag, format!("goatbuild sets `{flag}` itself"), instead));
         }
     }
+    problems.extend(extra(model));
     let eager = model.engine.flags.get("enforce-eager").map(|flag| &flag.value);
     if model.serve.fast_boot && eager == Some(&Value::Boolean(false)) {
         problems.push(problem(
@@ -60,10 +65,25 @@ pub(super) fn ours(model: &Model) -> Vec<FlagProblem> {
     problems
 }
 
+/// What of `extra-args` goatbuild sets itself.
+fn extra(model: &Model) -> Vec<FlagProblem> {
+    let mut ours = OURS.to_vec();
+    let also = [
+        ("tensor-parallel-size", model.hardware.is_some(), "write `[hardware] count`"),
+        ("-tp", model.hardware.is_some(), "write `[hardware] count`"),
+        ("speculative-config", model.draft.is_some(), "write all of it in `[draft]`"),
+        ("-sc", model.draft.is_some(), "write all of it in `[draft]`"),
+        ("enforce-eager", model.serve.fast_boot, "`fast-boot = true` sets it"),
+        (snapshot::FLAG, model.serve.snapshot, "`[serve] snapshot = true` sets it"),
+    ];
+    ours.extend(also.into_iter().filter(|(_, set, _)| *set).map(|(flag, _, why)| (flag, why)));
+    extra_args::problems(model, &ours)
+}
+
 /// What the locked version says.
 pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
     let mut checked = Checked::default();
-    if let Some(engine) = &locked.taken {
+    if let Some(engine) = locked.taken.as_ref().filter(|it| !reads_too_little(it)) {
         let check = Check { engine, model };
         check.flags(&mut checked);
         checked.problems.extend(check.unsupported(locked));
@@ -72,8 +92,13 @@ pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
     } else if !locked.distribution.is_empty() {
         checked.warnings.push(Warning {
             message: format!(
-                "the flags of {} {} can't be checked: its wheel could not be read",
-                locked.distribution, locked.version
+                "the flags of {} {} can't be checked: its wheel {}",
+                locked.distribution,
+                locked.version,
+                match locked.taken {
+                    Some(_) => "was read by a goatbuild that saw too little of it",
+                    None => "could not be read",
+                }
             ),
             help: "`goatbuild lock` reads it, where the index gives parts of files".to_owned(),
         });
@@ -124,6 +149,11 @@ fn tools(model: &Model) -> Option<Warning> {
     })
 }
 
+/// Whether it was read by a goatbuild that looked where newer versions have nothing.
+fn reads_too_little(engine: &LockedEngine) -> bool {
+    engine.reading < FOLLOWED && since(&engine.version, MOVED)
+}
+
 /// A model's flags beside what the locked version takes.
 pub(super) struct Check<'a> {
     pub(super) engine: &'a LockedEngine,
@@ -148,12 +178,7 @@ impl Check<'_> {
             }
         }
         let problems = &mut found.problems;
-        self.parser(
-            "tool-call-parser",
-            "tool-parser-plugin",
-            &self.engine.tool_parsers,
-            problems,
-        );
+        self.parser("tool-call-parser", "tool-parser-plugin", &self.engine.tool_parsers, problems);
         self.parser(
             "reasoning-parser",
             "reasoning-parser-plugin",
@@ -171,21 +196,16 @@ impl Check<'_> {
         }
     }
 
-    /// Whether the engine may take flags that nobody saw: it could not be read to its end, or was
-    /// read by a goatbuild that looked where newer versions have nothing.
+    /// Whether the engine may take flags that nobody saw.
     fn is_partial(&self) -> bool {
-        let is_older = self.engine.reading < FOLLOWED && since(&self.engine.version, MOVED);
-        is_older || !self.engine.unread.is_empty()
+        !self.engine.unread.is_empty()
     }
 
     fn unseen(&self, flag: &str) -> Warning {
         let near = nearest(flag, self.engine.flags.keys());
         let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
         Warning {
-            message: format!(
-                "`{flag}` is none of the flags of {} that could be read",
-                self.name()
-            ),
+            message: format!("`{flag}` is none of the flags of {} that could be read", self.name()),
             help: format!("{near}it is passed on as written, and checked by the engine alone"),
         }
     }

@@ -4,7 +4,7 @@ use std::str::FromStr as _;
 
 use pep440_rs::Version;
 
-use super::super::{Locked, Serving, argument, json};
+use super::super::{Locked, Serving, argument, extra_args, json};
 use super::{is_on, snapshot};
 use crate::lock::{Flag, Kind, Many};
 use crate::spec::{Model, Value};
@@ -33,9 +33,7 @@ pub(super) fn line(model: &Model, serving: &Serving<'_>) -> Vec<String> {
     let mut line: Vec<String> = if starts_script(&locked.version) {
         ["vllm", "serve", serving.weights].map(str::to_owned).into()
     } else {
-        ["python", "-m", PROGRAM, "--model", serving.weights]
-            .map(str::to_owned)
-            .into()
+        ["python", "-m", PROGRAM, "--model", serving.weights].map(str::to_owned).into()
     };
     let port = serving.port.to_string();
     for (flag, value) in [
@@ -68,6 +66,7 @@ pub(super) fn line(model: &Model, serving: &Serving<'_>) -> Vec<String> {
     for (flag, value) in &model.engine.flags {
         add(&mut line, flag, &value.value, locked);
     }
+    line.extend(extra_args::of(model));
     line
 }
 

@@ -11,11 +11,8 @@ impl Parser {
     /// An expression up to what ends it; with an operator that says nothing here, it is `Other`.
     pub(super) fn expression(&mut self) -> Expression {
         let mut whole = self.either();
-        let sign = if self.accept("==") {
-            Some("==")
-        } else {
-            self.accept_name("in").then_some("in")
-        };
+        let sign =
+            if self.accept("==") { Some("==") } else { self.accept_name("in").then_some("in") };
         if let Some(sign) = sign {
             whole = Expression::Compare(Box::new(whole), sign, Box::new(self.either()));
         }

@@ -74,7 +74,13 @@ pub(super) struct Follower<'a> {
 
 impl<'a> Follower<'a> {
     pub(super) fn new(modules: &'a Modules) -> Self {
-        Self { modules, rules: Rules::default(), inverses: Vec::new(), depth: 0, found: Arguments::default() }
+        Self {
+            modules,
+            rules: Rules::default(),
+            inverses: Vec::new(),
+            depth: 0,
+            found: Arguments::default(),
+        }
     }
 
     /// Follows what a module does when it is the program.
@@ -470,12 +476,7 @@ impl<'a> Follower<'a> {
     }
 
     /// The keyword arguments of a call.
-    fn words(
-        &mut self,
-        scope: &mut Scope<'a>,
-        keywords: &mut Keywords,
-        arguments: &'a [Argument],
-    ) {
+    fn words(&mut self, scope: &mut Scope<'a>, keywords: &mut Keywords, arguments: &'a [Argument]) {
         // What was made of a field comes first: the call's own arguments say more.
         for argument in arguments.iter().filter(|argument| argument.spread) {
             self.spread(scope, &argument.value, keywords);
@@ -489,12 +490,7 @@ impl<'a> Follower<'a> {
         }
     }
 
-    fn spread(
-        &mut self,
-        scope: &mut Scope<'a>,
-        value: &'a Expression,
-        keywords: &mut Keywords,
-    ) {
+    fn spread(&mut self, scope: &mut Scope<'a>, value: &'a Expression, keywords: &mut Keywords) {
         if let Expression::Dict(pairs) = value {
             for (key, value) in pairs {
                 match key {

@@ -182,7 +182,9 @@ impl Reading<'_, '_> {
             Some(Meaning::Function(_, function)) => {
                 let mut json = false;
                 walk(&function.body, &mut |statement| {
-                    if let Statement::Assign { value: Some(Expression::Call(function, _)), .. }
+                    if let Statement::Assign {
+                        value: Some(Expression::Call(function, _)), ..
+                    }
                     | Statement::Return(Expression::Call(function, _)) = statement
                     {
                         json |= is_json(function);

@@ -22,9 +22,7 @@ pub(super) fn arguments(
             subcommand(&mut follower, modules, module, function, "serve");
         }
     } else if let Some(program) = modules.get(PROGRAM) {
-        let is_main = |head: &Expression| {
-            matches!(head, Expression::Compare(name, "==", _) if name.last_name() == Some("__name__"))
-        };
+        let is_main = |head: &Expression| matches!(head, Expression::Compare(name, "==", _) if name.last_name() == Some("__name__"));
         for statement in &program.statements {
             if let Statement::Block { head, body, .. } = statement
                 && is_main(head)

@@ -3,8 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::modules::{Meaning, Modules};
-use super::tree::{Class, Expression, Statement};
 use super::rules::Rules;
+use super::tree::{Class, Expression, Statement};
 use crate::lock::{Flag, Kind, Many};
 
 /// What a type says, as far as flags go by it.
@@ -98,8 +98,16 @@ fn collect<'a>(
 }
 
 /// Modules of which no class is written as JSON.
-const PLAIN: [&str; 8] =
-    ["collections", "enum", "pathlib", "torch", "transformers", "types", "typing", "typing_extensions"];
+const PLAIN: [&str; 8] = [
+    "collections",
+    "enum",
+    "pathlib",
+    "torch",
+    "transformers",
+    "types",
+    "typing",
+    "typing_extensions",
+];
 
 fn named<'a>(
     modules: &'a Modules,
@@ -164,7 +172,8 @@ enum Sort {
 }
 
 fn sort(modules: &Modules, module: &str, class: &Class) -> Sort {
-    let mut sorts = class.decorators.iter().map(|it| decorated(modules, module, it)).collect::<Vec<_>>();
+    let mut sorts =
+        class.decorators.iter().map(|it| decorated(modules, module, it)).collect::<Vec<_>>();
     let unindexed = |base: &'_ Expression| match base {
         Expression::Index(base, _) => base.last_name().map(str::to_owned),
         base => base.last_name().map(str::to_owned),
