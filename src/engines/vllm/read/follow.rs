@@ -27,12 +27,12 @@ pub(super) struct Arguments {
 }
 
 /// Keyword arguments that several names may stand for, as in Python.
-type Entry = Rc<RefCell<Keywords>>;
-type Entries = Rc<RefCell<BTreeMap<String, Entry>>>;
+pub(super) type Entry = Rc<RefCell<Keywords>>;
+pub(super) type Entries = Rc<RefCell<BTreeMap<String, Entry>>>;
 
 /// What a name stands for while a function runs, as far as it matters.
 #[derive(Debug, Clone)]
-enum Held<'a> {
+pub(super) enum Held<'a> {
     /// The parser, or a group of it.
     Parser,
     /// Keyword arguments by field: what `get_kwargs` returns.
@@ -44,13 +44,13 @@ enum Held<'a> {
 }
 
 /// A class and the module that it is defined in.
-type Owner<'a> = (&'a str, &'a Class);
+pub(super) type Owner<'a> = (&'a str, &'a Class);
 
 /// A function that is being followed.
-struct Scope<'a> {
-    module: &'a str,
+pub(super) struct Scope<'a> {
+    pub(super) module: &'a str,
     /// The class it was called on, and the one that defines it.
-    classes: Option<(Owner<'a>, Owner<'a>)>,
+    pub(super) classes: Option<(Owner<'a>, Owner<'a>)>,
     names: HashMap<String, Held<'a>>,
     imports: HashMap<String, Binding>,
     returned: Option<Held<'a>>,
@@ -64,12 +64,12 @@ const DEEPEST: usize = 32;
 const HOOK: &str = "pre_register_and_update";
 
 pub(super) struct Follower<'a> {
-    modules: &'a Modules,
+    pub(super) modules: &'a Modules,
     rules: Rules,
     /// Beginnings of flags that say yes, and those of the flags that the parser adds to say no.
     inverses: Vec<(String, String)>,
     depth: usize,
-    found: Arguments,
+    pub(super) found: Arguments,
 }
 
 impl<'a> Follower<'a> {
@@ -193,7 +193,13 @@ impl<'a> Follower<'a> {
         }
     }
 
-    fn set(&mut self, scope: &Scope<'a>, keywords: &mut Keywords, word: &str, value: &Expression) {
+    pub(super) fn set(
+        &mut self,
+        scope: &Scope<'a>,
+        keywords: &mut Keywords,
+        word: &str,
+        value: &Expression,
+    ) {
         let mut reading = Reading {
             modules: self.modules,
             module: scope.module,
@@ -205,14 +211,22 @@ impl<'a> Follower<'a> {
     }
 
     /// `kwargs["field"]["word"]`: the field's keywords and the word.
-    fn entry(&mut self, scope: &mut Scope<'a>, target: &'a Expression) -> Option<(Entry, &'a str)> {
+    pub(super) fn entry(
+        &mut self,
+        scope: &mut Scope<'a>,
+        target: &'a Expression,
+    ) -> Option<(Entry, &'a str)> {
         let Expression::Index(of, word) = target else { return None };
         let Some(Held::Entry(entry)) = self.value(scope, of) else { return None };
         Some((entry, word.first()?.text()?))
     }
 
     /// What an expression stands for, calls in it followed.
-    fn value(&mut self, scope: &mut Scope<'a>, expression: &'a Expression) -> Option<Held<'a>> {
+    pub(super) fn value(
+        &mut self,
+        scope: &mut Scope<'a>,
+        expression: &'a Expression,
+    ) -> Option<Held<'a>> {
         match expression {
             Expression::Name(name) => match scope.names.get(name) {
                 Some(held) => Some(held.clone()),
@@ -238,7 +252,7 @@ impl<'a> Follower<'a> {
     }
 
     /// What a name means where it is used: imports within the function come first.
-    fn meaning(&self, scope: &Scope<'a>, path: &Expression) -> Option<Meaning<'a>> {
+    pub(super) fn meaning(&self, scope: &Scope<'a>, path: &Expression) -> Option<Meaning<'a>> {
         if let Expression::Name(name) = path
             && let Some(Binding::Import { module, name }) = scope.imports.get(name)
         {
@@ -306,127 +320,6 @@ impl<'a> Follower<'a> {
         inner.returned
     }
 
-    /// A method of the parser, of keyword arguments or of their choices; `None` when it is none.
-    #[expect(clippy::option_option, reason = "a method that is known may return nothing")]
-    fn on(
-        &mut self,
-        scope: &mut Scope<'a>,
-        of: &'a Expression,
-        method: &str,
-        arguments: &'a [Argument],
-    ) -> Option<Option<Held<'a>>> {
-        if let Some((entry, "choices")) = self.entry(scope, of) {
-            let removed = if method == "remove" {
-                arguments.first().and_then(|argument| self.text(scope, &argument.value))
-            } else {
-                None
-            };
-            entry.borrow_mut().change_choices(removed);
-            return Some(None);
-        }
-        match self.value(scope, of)? {
-            Held::Parser => Some(match method {
-                "add_argument" => {
-                    self.add(scope, arguments);
-                    None
-                }
-                "add_argument_group" | "add_mutually_exclusive_group" => Some(Held::Parser),
-                _ => None,
-            }),
-            Held::Entry(entry) => {
-                match (method, arguments.first().and_then(|argument| argument.value.text())) {
-                    ("pop", Some(word)) => entry.borrow_mut().unset(word),
-                    ("update", _) => {
-                        let mut keywords = entry.borrow().clone();
-                        self.words(scope, &mut keywords, arguments);
-                        entry.replace(keywords);
-                    }
-                    _ => {}
-                }
-                Some(None)
-            }
-            Held::Entries(all) => {
-                if method == "pop"
-                    && let Some(field) = arguments.first().and_then(|it| it.value.text())
-                {
-                    return Some(all.borrow_mut().remove(field).map(Held::Entry));
-                }
-                Some(None)
-            }
-            Held::Class(_) => None,
-        }
-    }
-
-    /// The text that a name stands for.
-    fn text(&self, scope: &Scope<'a>, value: &'a Expression) -> Option<&'a str> {
-        match value {
-            Expression::Text(text) => Some(text),
-            name => match self.meaning(scope, name)? {
-                Meaning::Value(_, value) => value.text(),
-                _ => None,
-            },
-        }
-    }
-
-    /// The function that is called, its module, and the classes of a method.
-    #[expect(clippy::type_complexity, reason = "read in one place")]
-    fn callee(
-        &mut self,
-        scope: &mut Scope<'a>,
-        function: &'a Expression,
-    ) -> Option<(&'a Function, &'a str, Option<(Owner<'a>, Owner<'a>)>)> {
-        if let Some(Meaning::Function(module, function)) = self.meaning(scope, function) {
-            return Some((function, module, None));
-        }
-        let Expression::Attribute(of, name) = function else { return None };
-        let is_super = matches!(&**of, Expression::Call(function, _)
-            if function.last_name() == Some("super"));
-        let (called_on, after) = if is_super {
-            let (called_on, defined_in) = scope.classes?;
-            (called_on, Some(defined_in))
-        } else {
-            match self.value(scope, of)? {
-                Held::Class(owner) => (owner, None),
-                _ => return None,
-            }
-        };
-        let mut owners = self.order(called_on).into_iter();
-        if let Some(after) = after {
-            owners.find(|(module, class)| *module == after.0 && class.name == after.1.name);
-        }
-        owners.find_map(|owner| {
-            let function = owner.1.body.iter().find_map(|statement| match statement {
-                Statement::Function(function) if function.name == *name => Some(function),
-                _ => None,
-            })?;
-            Some((function, owner.0, Some((called_on, owner))))
-        })
-    }
-
-    /// A class and its bases, in the order in which methods are looked for.
-    fn order(&self, owner: Owner<'a>) -> Vec<Owner<'a>> {
-        let mut all = vec![owner];
-        for base in &owner.1.bases {
-            if let Some(Meaning::Class(module, class)) = self.modules.named(owner.0, base) {
-                all.extend(self.order((module, class)));
-            }
-        }
-        all
-    }
-
-    /// Notes that the parser went where nobody can follow; it is taken to come back.
-    fn lost(
-        &mut self,
-        scope: &Scope<'a>,
-        function: &Expression,
-        values: &[Option<Held<'a>>],
-    ) -> Option<Held<'a>> {
-        let parser = values.iter().flatten().find(|held| matches!(held, Held::Parser))?;
-        let name = function.last_name().unwrap_or("a call");
-        self.found.unread.insert(format!("{}: {name}", scope.module));
-        Some(parser.clone())
-    }
-
     /// What `get_kwargs` returns for a class.
     fn entries(
         &mut self,
@@ -454,58 +347,6 @@ impl<'a> Follower<'a> {
             entries.insert(field.to_owned(), Rc::new(RefCell::new(Keywords::of(flag))));
         }
         Rc::new(RefCell::new(entries))
-    }
-
-    /// One call of `add_argument`.
-    fn add(&mut self, scope: &mut Scope<'a>, arguments: &'a [Argument]) {
-        let places: Vec<_> =
-            arguments.iter().filter(|it| it.name.is_none() && !it.spread).collect();
-        let names: Vec<&str> = places
-            .iter()
-            .filter_map(|argument| argument.value.text()?.strip_prefix("--"))
-            .collect();
-        if places.is_empty() || places.iter().any(|argument| argument.value.text().is_none()) {
-            self.found.unread.insert(format!("{}: add_argument", scope.module));
-        }
-        let mut keywords = Keywords::default();
-        self.words(scope, &mut keywords, arguments);
-        let flag = keywords.flag();
-        for name in names {
-            self.found.flags.insert(name.to_owned(), flag.clone());
-        }
-    }
-
-    /// The keyword arguments of a call.
-    fn words(&mut self, scope: &mut Scope<'a>, keywords: &mut Keywords, arguments: &'a [Argument]) {
-        // What was made of a field comes first: the call's own arguments say more.
-        for argument in arguments.iter().filter(|argument| argument.spread) {
-            self.spread(scope, &argument.value, keywords);
-        }
-        for argument in arguments {
-            match (&argument.name, &argument.value) {
-                (Some(word), value) => self.set(scope, keywords, word, value),
-                (None, table @ Expression::Dict(_)) => self.spread(scope, table, keywords),
-                _ => {}
-            }
-        }
-    }
-
-    fn spread(&mut self, scope: &mut Scope<'a>, value: &'a Expression, keywords: &mut Keywords) {
-        if let Expression::Dict(pairs) = value {
-            for (key, value) in pairs {
-                match key {
-                    None => self.spread(scope, value, keywords),
-                    Some(Expression::Text(word)) => self.set(scope, keywords, word, value),
-                    Some(_) => {}
-                }
-            }
-            return;
-        }
-        match self.value(scope, value) {
-            Some(Held::Entry(entry)) => keywords.clone_from(&entry.borrow()),
-            // What it takes can't be seen.
-            _ => *keywords = Keywords::of(Flag::one(Kind::Unread)),
-        }
     }
 }
 

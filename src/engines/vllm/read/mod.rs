@@ -5,6 +5,7 @@
 //! (`tests/data/vllm-*.json`). What is written in some other way is noted as not seen, and then not
 //! checked.
 
+mod calls;
 mod expressions;
 mod follow;
 mod keywords;

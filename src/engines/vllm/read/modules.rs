@@ -183,13 +183,13 @@ fn imports(importer: &str, is_package: bool, statement: &Statement) -> Vec<(Stri
             };
             names.iter().map(import).collect()
         }
-        Statement::ImportModule { module, name } => match name {
-            Some(name) => vec![(name.clone(), Binding::Module(module.clone()))],
-            None => {
-                let first = module.split('.').next().unwrap_or(module);
-                vec![(first.to_owned(), Binding::Module(first.to_owned()))]
-            }
-        },
+        Statement::ImportModule { module, name: Some(name) } => {
+            vec![(name.clone(), Binding::Module(module.clone()))]
+        }
+        Statement::ImportModule { module, name: None } => {
+            let first = module.split('.').next().unwrap_or(module);
+            vec![(first.to_owned(), Binding::Module(first.to_owned()))]
+        }
         _ => Vec::new(),
     }
 }
