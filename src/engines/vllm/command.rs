@@ -11,8 +11,8 @@ use crate::spec::{Model, Value};
 
 /// From this version on it is `vllm serve`, before it `python -m vllm.entrypoints.openai.api_server`.
 ///
-/// Both versions that were tried, 0.8.5.post1 and 0.13.0, have both; this is the first release
-/// after the older one.
+/// All versions that were looked into, from 0.8.5.post1 to 0.33.0, have both, and 0.33.0 calls the
+/// module deprecated; this is the first release after the oldest one.
 const SERVE_SINCE: [u64; 2] = [0, 9];
 
 /// The module that older versions are started by.
