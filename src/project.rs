@@ -147,6 +147,10 @@ fn place_of(model: &Model, path: &str) -> Option<Place> {
     if let Some(field) = path.strip_prefix("serve.") {
         return Place::of_field(model.source_file(), &["serve", field]);
     }
+    if let Some(at) = path.strip_prefix(engines::extra_args::PLACE) {
+        let at: usize = at.parse().ok()?;
+        return model.engine.extra_args.get(at).map(|argument| argument.place.clone());
+    }
     let mut parts = path.split('.');
     let mut flag = model.engine.flags.get(parts.next()?);
     if flag.is_none() {

@@ -105,6 +105,18 @@ impl<'a> WheelReader<'a> {
         self.members.contains_key(name)
     }
 
+    /// The file that says what the wheel's scripts start.
+    pub fn entry_points(&self) -> Option<String> {
+        let mut names = self.members.keys();
+        let is_it = |name: &&String| {
+            let parts = name.split_once('/');
+            parts.is_some_and(|(directory, file)| {
+                directory.ends_with(".dist-info") && file == "entry_points.txt"
+            })
+        };
+        names.find(is_it).cloned()
+    }
+
     /// The texts of some files; what is no text is left out.
     pub async fn texts(
         &mut self,

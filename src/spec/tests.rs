@@ -231,6 +231,27 @@ fn a_command_engine_has_its_own_fields() {
 }
 
 #[test]
+fn extra_arguments_are_texts_for_engines_with_flags() {
+    let found = spec_mistakes("engine = { extra-args = [\"--a\", 1] }\n");
+    assert!(found.contains("engine.extra-args") && found.contains("a list of strings"), "{found}");
+    let own = "engine = { name = \"command\", command = [\"serve\"], extra-args = [\"--a\"] }\n";
+    let found = spec_mistakes(own);
+    assert!(found.contains("the engine `command` has no `extra-args`"), "{found}");
+    assert!(!found.contains("unknown field `engine.extra-args`"), "{found}");
+    let sources = sources(
+        PROJECT,
+        &[(
+            "m",
+            "image = \"gpt-oss\"\nmodel.source = \"path:m\"\nengine.extra-args = [\"--a\", \"1\"]\n",
+        )],
+    );
+    let name = ModelName::new("m").expect("a name");
+    let values = effective(&sources, None, &name).expect("reads").expect("exists");
+    let shown = render_effective(&values);
+    assert!(shown.contains("engine.extra-args") && shown.contains("[\"--a\", \"1\"]"), "{shown}");
+}
+
+#[test]
 fn every_value_is_shown_with_its_origin() {
     let sources = sources(&format!("{PROJECT}{OVERRIDE}"), &[("gpt-oss-20b", SPEC)]);
     let name = ModelName::new("gpt-oss-20b").expect("a name");

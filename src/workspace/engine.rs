@@ -49,7 +49,8 @@ impl Workspace {
             }
             let alias = unknown_alias(model);
             let unlike = model.hub_sources().filter_map(unlike_a_commit);
-            let others = alias.into_iter().chain(open_to_all(model)).chain(unlike);
+            let extra = engines::extra_args::warning(model);
+            let others = alias.into_iter().chain(extra).chain(open_to_all(model)).chain(unlike);
             warnings.extend(checked.warnings.into_iter().chain(others).map(|warning| Warning {
                 model: model.name.to_string(),
                 message: warning.message,

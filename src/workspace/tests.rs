@@ -104,6 +104,16 @@ fn what_clients_go_by_is_the_projects_to_say() {
 }
 
 #[test]
+fn extra_arguments_are_told_as_not_checked() {
+    let spec = format!("{TOOLS}extra-args = [\"--new\", \"1\"]\n");
+    let found = warnings("", &spec);
+    assert!(
+        found.len() == 1 && found[0].starts_with("m: `engine.extra-args` isn't checked: --new 1"),
+        "{found:?}"
+    );
+}
+
+#[test]
 fn flags_for_an_engine_that_only_the_base_can_bring_are_warned_about() {
     let base = "\"docker.io/vllm/vllm-openai:v0.13.0\"";
     assert_eq!(warnings_on(base, "", TOOLS, |_| ()), [""; 0], "not locked yet");
