@@ -296,6 +296,7 @@ fn model(spec: &str) -> Model {
         project: file("goatbuild.toml", &shipped("goatbuild.toml")),
         specs: vec![file("specs/m.toml", spec)],
         images: images.into(),
+        mistakes: Vec::new(),
     };
     let project = goatbuild::spec::read(&sources, None).unwrap();
     (**project.models.values().next().unwrap()).clone()
