@@ -9,8 +9,8 @@ use thiserror::Error;
 
 use crate::engines;
 use crate::spec::{
-    self, EnvironmentName, Image, Model, Place, Problem, Project, Shared, SourceFile, Sources,
-    SpecError, SpecErrors, Value, Wrong,
+    self, EnvironmentName, FileMistakes, Image, Model, Place, Problem, Project, Shared, SourceFile,
+    Sources, SpecError, SpecErrors, Value,
 };
 
 /// The file that makes a directory a project.
@@ -102,7 +102,7 @@ pub fn read_part(
     };
     let read: Vec<Result<Model, Vec<SpecError>>> =
         in_parallel(&sources.specs, |file| Ok::<_, ProjectError>(read_model(file)))?;
-    let mut wrong = Wrong::default();
+    let mut wrong = FileMistakes::default();
     let models = keep(&sources.specs, read, &mut wrong.models);
     let read = sources.images.iter().map(read_image).collect();
     let images: Vec<Image> = keep(&sources.images, read, &mut wrong.images);
