@@ -151,10 +151,10 @@ pub(crate) fn open_anyway(global: &Global) -> Result<(SharedWorkspace, bool), Re
     let (project, mistakes) = project::read_part(&files.sources, shared, true)?;
     if mistakes.is_some() {
         let what = match told_left_out(&project.left_out) {
-            Some(what) => format!("going on without them: {what}"),
-            None => format!("going on with what can be told of {}", project::PROJECT_FILE),
+            Some(what) => format!("going on without {what}"),
+            None => format!("going on with what can be read of {}", project::PROJECT_FILE),
         };
-        ui::note(&format!("there are mistakes, which `goatbuild check` shows; {what}"));
+        ui::note(&format!("some files have mistakes, which `goatbuild check` shows; {what}"));
     }
     let workspace = Workspace::open(files.root, project, settings(global)?)?;
     Ok((Arc::new(workspace), mistakes.is_none()))
@@ -223,7 +223,7 @@ impl Part {
             _ => {}
         }
         if let Some(told) = told_left_out(left_out) {
-            ui::note(&format!("left out, for mistakes that `goatbuild check` shows: {told}"));
+            ui::note(&format!("left out: {told}; `goatbuild plan` says what is wrong there"));
         }
         Ok(())
     }
