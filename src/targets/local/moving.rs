@@ -42,7 +42,7 @@ pub(super) enum MoveError {
     #[diagnostic(
         code(goatbuild::local::move_room),
         help(
-            "free some, or let GOATBUILD_STATE_DIR name a directory on another disk. Nothing was moved"
+            "free some space, or set GOATBUILD_STATE_DIR to a directory on another disk; volumes that have not moved yet stay usable where they are"
         )
     )]
     NoRoom {
@@ -58,7 +58,7 @@ pub(super) enum MoveError {
     #[diagnostic(
         code(goatbuild::local::move_volume),
         help(
-            "check the permissions and the free space; the volume stays in cache/volumes, where it is whole, and the next apply tries again. GOATBUILD_STATE_DIR names another place for it"
+            "check the permissions and the free space; no data is lost, and the next apply goes on. GOATBUILD_STATE_DIR names another place for volumes"
         )
     )]
     Unusable {
@@ -68,7 +68,7 @@ pub(super) enum MoveError {
         source: io::Error,
     },
     /// What was written is not what was read.
-    #[error("{} is not what was copied to it", path.display())]
+    #[error("the copy at {} differs from its original", path.display())]
     #[diagnostic(
         code(goatbuild::local::move_differs),
         help(
