@@ -239,7 +239,7 @@ fn two_checkouts_share_a_volume_and_the_second_ones_old_one_is_left_for_gc() {
 }
 
 #[test]
-fn the_unpacked_image_of_a_running_server_is_missed() {
+fn the_missing_unpacked_image_of_a_running_server_is_noticed() {
     let Some(project) = Project::new() else { return };
     project.own_roots();
     project.apply("").ran();

@@ -35,8 +35,8 @@ pub fn volumes(
         let standing = standing(&name);
         let is_deployed = needed.is_deployed(&volume);
         if standing == Standing::Superseded && !is_deployed || volume.is_symlink() {
-            let is_left = is_deployed || standing == Standing::Wanted;
-            found.extend((!is_left).then(|| piece(Kind::Volume, volume)));
+            let stays = is_deployed || standing == Standing::Wanted;
+            found.extend((!stays).then(|| piece(Kind::Volume, volume)));
             continue;
         }
         let receipts = Receipt::all(&volume)?;

@@ -397,7 +397,7 @@ impl Target for Local {
         let Some(served) = self.served(model) else { return Observation::Absent };
         let kind = served.instance.as_ref().map_or("process", Running::kind);
         match (served.healthy, self.life(&served)) {
-            (true, Life::Runs) => match self.amiss(&served) {
+            (true, Life::Runs) => match self.mount_changes(&served) {
                 changes if changes.is_empty() => {
                     Observation::Present { key: served.key, facts: served.facts }
                 }
@@ -504,7 +504,9 @@ impl Target for Local {
                 auth: None,
                 measured: None,
                 detail: match (&served.instance, life) {
-                    (Some(instance), Life::Runs) => self.with_amiss(served, instance.describe()),
+                    (Some(instance), Life::Runs) => {
+                        self.described_with_changes(served, instance.describe())
+                    }
                     (Some(Running::Container(_)), Life::Ended(how)) => {
                         format!("{how}; `goatbuild apply` starts it again")
                     }

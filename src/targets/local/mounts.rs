@@ -74,8 +74,8 @@ enum Expected {
 
 impl Local {
     /// What a running server has mounted and what is no longer there, or is another by now.
-    pub(super) fn amiss(&self, served: &Served) -> Vec<Change> {
-        let mut amiss = Vec::new();
+    pub(super) fn mount_changes(&self, served: &Served) -> Vec<Change> {
+        let mut changes = Vec::new();
         for mounted in mounted(served) {
             let name = self.volume_at(&mounted.source);
             let expected = self.expected(&mounted.source, name.as_deref());
@@ -91,23 +91,23 @@ impl Local {
                 Expected::Stands(stands) if stands == mounted.directory => continue,
                 Expected::Stands(_) => "another directory",
             };
-            amiss.push(change(self.called(&mounted.target), now));
+            changes.push(change(self.called(&mounted.target), now));
         }
         if let Recipe::Embedded(sandbox) = &served.recipe
             && identity(&sandbox.root).is_none()
         {
-            amiss.push(change("unpacked image".to_owned(), "deleted"));
+            changes.push(change("unpacked image".to_owned(), "deleted"));
         }
-        amiss
+        changes
     }
 
     /// What is said of a running server, with what is wrong about it.
-    pub(super) fn with_amiss(&self, served: &Served, mut words: String) -> String {
-        let amiss = self.amiss(served);
-        for Change { field, new, .. } in &amiss {
+    pub(super) fn described_with_changes(&self, served: &Served, mut words: String) -> String {
+        let changes = self.mount_changes(served);
+        for Change { field, new, .. } in &changes {
             words = format!("{words}, {field} {}", new.as_deref().unwrap_or_default());
         }
-        if amiss.is_empty() { words } else { format!("{words}; `goatbuild apply` starts it anew") }
+        if changes.is_empty() { words } else { format!("{words}; `goatbuild apply` starts it anew") }
     }
 
     /// The name of the volume whose directory this is, or was before volumes were in the state
@@ -221,12 +221,12 @@ mod tests {
     }
 
     fn told(local: &Local, served: &Served) -> Vec<String> {
-        let amiss = local.amiss(served).into_iter();
-        amiss.map(|change| format!("{} {}", change.field, change.new.unwrap())).collect()
+        let changes = local.mount_changes(served).into_iter();
+        changes.map(|change| format!("{} {}", change.field, change.new.unwrap())).collect()
     }
 
     #[test]
-    fn a_container_is_missed_a_directory_that_is_gone_or_is_another() {
+    fn a_directory_of_a_container_that_is_gone_or_replaced_is_noticed() {
         let root = tempfile::tempdir().unwrap();
         let local = local(root.path());
         let (volume, work) = (local.volumes().join("p-model-cache"), root.path().join("work"));

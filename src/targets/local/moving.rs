@@ -104,8 +104,8 @@ impl Local {
             hub::keep_verified(&it.to, &verified, known);
             moved.push(Move { way, ..it });
         }
-        self.follow().await?;
-        self.leave();
+        self.rewrite_recipes().await?;
+        self.remove_moved_originals();
         Ok(moved)
     }
 
@@ -127,7 +127,7 @@ impl Local {
         if it.way == Way::Renamed {
             match fs::rename(from, to) {
                 Ok(()) => {
-                    sync(from).and_then(|()| sync(to)).map_err(failed(to))?;
+                    sync_parent(from).and_then(|()| sync_parent(to)).map_err(failed(to))?;
                     if self.others_wait(&it.name) {
                         // Best effort: without it they have to make theirs anew.
                         let _ = std::os::unix::fs::symlink(to, from);
@@ -155,7 +155,9 @@ impl Local {
                 .and_then(|()| File::open(&origin)?.sync_all())
                 .and_then(|()| File::open(&made)?.sync_all())
                 .map_err(failed(&origin))?;
-            fs::rename(&incoming, &to).and_then(|()| sync(&to)).map_err(failed(&to))?;
+            fs::rename(&incoming, &to)
+                .and_then(|()| sync_parent(&to))
+                .map_err(failed(&to))?;
             Ok(())
         })
         .await?;
@@ -180,7 +182,7 @@ impl Local {
     }
 
     /// Has servers that are started again find their volumes where they are now.
-    async fn follow(&self) -> Result<(), StepError> {
+    async fn rewrite_recipes(&self) -> Result<(), StepError> {
         let names: Vec<&str> = self.mounts().map(|mount| &*mount.name).collect();
         let pairs = names
             .into_iter()
@@ -206,7 +208,7 @@ impl Local {
     }
 
     /// Removes what was copied, once no server has it any more. What can't be removed is for `gc`.
-    pub fn leave(&self) {
+    pub fn remove_moved_originals(&self) {
         for mount in self.mounts() {
             let (from, to) =
                 (self.old_volumes().join(&mount.name), self.volumes().join(&mount.name));
@@ -261,7 +263,7 @@ fn room(path: &Path, needed: u64, available: Option<u64>) -> Result<(), MoveErro
 }
 
 /// Has what was renamed in a directory on disk.
-fn sync(path: &Path) -> io::Result<()> {
+fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
@@ -280,7 +282,7 @@ pub(super) fn rewrite(served: &mut Served, moved: &[(PathBuf, PathBuf)]) -> bool
     };
     let mut differs = false;
     for bind in binds {
-        differs |= follow(&mut bind.source, moved);
+        differs |= rebase(&mut bind.source, moved);
     }
     if differs && served.mounted.is_empty() {
         served.mounted = before;
@@ -288,7 +290,7 @@ pub(super) fn rewrite(served: &mut Served, moved: &[(PathBuf, PathBuf)]) -> bool
     // A container is bound to a path for good, a sandbox to the directory.
     if let Recipe::Embedded(_) = served.recipe {
         for mounted in &mut served.mounted {
-            differs |= follow(&mut mounted.source, moved);
+            differs |= rebase(&mut mounted.source, moved);
         }
     }
     let previous = served.previous.as_mut();
@@ -296,7 +298,7 @@ pub(super) fn rewrite(served: &mut Served, moved: &[(PathBuf, PathBuf)]) -> bool
 }
 
 /// Puts a path to where its volume is now; says whether that makes a difference.
-fn follow(path: &mut PathBuf, moved: &[(PathBuf, PathBuf)]) -> bool {
+fn rebase(path: &mut PathBuf, moved: &[(PathBuf, PathBuf)]) -> bool {
     for (from, to) in moved {
         if let Ok(rest) = path.strip_prefix(from) {
             // Without an empty part at its end.
