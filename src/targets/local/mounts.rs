@@ -80,7 +80,7 @@ impl Local {
             let name = self.volume_at(&mounted.source);
             let expected = self.expected(&mounted.source, name.as_deref());
             let now = match expected {
-                Expected::Another => "another directory",
+                Expected::Another => "replaced",
                 Expected::Stands(None) => "deleted",
                 _ if matches!(served.recipe, Recipe::Container(_))
                     && name.is_some_and(|name| self.has_left(&mounted.source, &name)) =>
@@ -89,7 +89,7 @@ impl Local {
                 }
                 Expected::Stands(_) if mounted.directory.is_none() => continue,
                 Expected::Stands(stands) if stands == mounted.directory => continue,
-                Expected::Stands(_) => "another directory",
+                Expected::Stands(_) => "replaced",
             };
             changes.push(change(self.called(&mounted.target), now));
         }
@@ -241,7 +241,7 @@ mod tests {
         for directory in [&volume, &work] {
             fs::create_dir_all(directory).unwrap();
         }
-        assert_eq!(told(&local, &served)[0], "volume model-cache another directory");
+        assert_eq!(told(&local, &served)[0], "volume model-cache replaced");
     }
 
     #[test]
