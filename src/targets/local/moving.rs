@@ -17,6 +17,7 @@ use super::state::{Served, State};
 use super::volumes::{Move, Way};
 use super::{Local, tree};
 use crate::blocking::blocking;
+use crate::disk::available;
 use crate::event::Reporter;
 use crate::hub::{self, HashCache};
 use crate::leftovers::{Age, sweep};
@@ -119,7 +120,7 @@ impl Local {
         }
         let directory = self.volumes();
         fs::create_dir_all(&directory).map_err(failed(&directory))?;
-        room(&directory, needed, hub::available(&directory))
+        room(&directory, needed, available(&directory))
     }
 
     async fn move_one(&self, it: &Move, reporter: &Reporter) -> Result<Way, StepError> {

@@ -9,8 +9,8 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::moving::MoveError;
+use crate::disk::shared;
 use crate::event::Reporter;
-use crate::hub::shared;
 use crate::step::StepError;
 
 /// So much is read at once; a block of zeros is left out where nothing was written either.
@@ -86,7 +86,7 @@ fn file(
     if found.nlink() > 1 {
         linked.insert(name, to.to_owned());
     }
-    if is_blob(from) && shared(from, to)?.is_some() {
+    if is_blob(from) && shared(from, to).map_err(failed(to))?.is_some() {
         reporter.advance(found.len())?;
         return Ok(Ok(()));
     }
