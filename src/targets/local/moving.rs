@@ -82,7 +82,7 @@ pub(super) enum MoveError {
     },
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> MoveError {
+pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> MoveError {
     let path = path.to_owned();
     move |source| MoveError::Unusable { path, source }
 }
