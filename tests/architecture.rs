@@ -73,7 +73,7 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("locking", &["workspace", "engines"]),
     ("steps", &["workspace", "targets", "engines", "gateway"]),
     // What is needed is asked of everything that keeps something.
-    ("garbage", &["workspace", "store"]),
+    ("garbage", &["workspace", "store", "targets"]),
     // Values to show, no behaviour: a report, attempts, what is live, what locking changed.
     ("ui", &["exec", "store", "targets", "locking", "garbage"]),
 ];

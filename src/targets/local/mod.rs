@@ -38,7 +38,9 @@ use crate::runtime::{self, Check};
 use crate::spec::{LocalRuntime, Model, Volume};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
-pub use environments::{deployed, environments};
+pub use environments::{
+    deployed, environments, environments_of, old_volumes_of, state_of, volumes_of,
+};
 use log::{end_of, length};
 use runner::{Chosen, Runner};
 use server::{Life, Running};
@@ -271,7 +273,7 @@ impl Local {
     }
 
     fn state_file(&self) -> PathBuf {
-        self.places.ours.join("deployments.json")
+        State::file(&self.places.ours)
     }
 
     fn layout(&self) -> Result<Layout, StepError> {

@@ -107,7 +107,11 @@ impl Local {
         for Change { field, new, .. } in &changes {
             words = format!("{words}, {field} {}", new.as_deref().unwrap_or_default());
         }
-        if changes.is_empty() { words } else { format!("{words}; `goatbuild apply` starts it anew") }
+        if changes.is_empty() {
+            words
+        } else {
+            format!("{words}; `goatbuild apply` starts it anew")
+        }
     }
 
     /// The name of the volume whose directory this is, or was before volumes were in the state
@@ -166,7 +170,8 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::{Mount, Places};
+    use super::super::state::State;
+    use super::super::{Mount, Places, volumes_of};
     use super::*;
     use crate::hub::HashCache;
     use crate::spec::LocalRuntime;
@@ -265,6 +270,36 @@ mod tests {
             served.mounted = written_down(&served.recipe);
             assert_eq!(told(&local, &served), [""; 0], "started anew");
         }
+    }
+
+    #[test]
+    fn another_environment_waits_while_a_server_of_its_has_anything_at_the_old_place() {
+        let root = tempfile::tempdir().unwrap();
+        let local = local(&root.path().join("a \"b\""));
+        let (name, other) = ("p-model-cache", local.places.ours.with_file_name("staging"));
+        assert!(!local.others_wait(name), "there is no other");
+        fs::create_dir_all(&other).unwrap();
+        let has = |directory: &Path| container(&[("/v/model-cache", directory)], false);
+        let (old, beside) = (local.old_volumes(), local.old_volumes().with_file_name("volumes-2"));
+        let mut before = has(Path::new("/srv/w"));
+        before.previous = Some(Box::new(has(&old.join(name))));
+        for (served, waits) in [
+            (has(Path::new("/srv/w")), false),
+            (has(&beside.join(name)), false),
+            (has(&old.join(name)), true),
+            (container(&[("/v/c", &old.join("p-vllm-cache/part"))], true), true),
+            (before, true),
+        ] {
+            let mut state = State::load(&root.path().join("none")).unwrap();
+            state.served.insert("served".to_owned(), served);
+            state.served.insert("too".to_owned(), has(Path::new("/srv/x")));
+            state.save(&State::file(&other)).unwrap();
+            assert_eq!(local.others_wait(name), waits, "{state:?}");
+        }
+        fs::write(State::file(&other), "{\"version\": 99}").unwrap();
+        assert!(local.others_wait(name), "what a newer version wrote may need it");
+        fs::create_dir_all(volumes_of(&other).join(name)).unwrap();
+        assert!(!local.others_wait(name), "it has its own");
     }
 
     #[tokio::test]

@@ -15,7 +15,7 @@ use super::mounts::{identity, mounted, written_down};
 use super::server::{Life, Recipe};
 use super::state::{Served, State};
 use super::volumes::{Move, Way};
-use super::{Local, tree};
+use super::{Local, environments_of, tree, volumes_of};
 use crate::blocking::blocking;
 use crate::disk::available;
 use crate::event::Reporter;
@@ -156,9 +156,7 @@ impl Local {
                 .and_then(|()| File::open(&origin)?.sync_all())
                 .and_then(|()| File::open(&made)?.sync_all())
                 .map_err(failed(&origin))?;
-            fs::rename(&incoming, &to)
-                .and_then(|()| sync_parent(&to))
-                .map_err(failed(&to))?;
+            fs::rename(&incoming, &to).and_then(|()| sync_parent(&to)).map_err(failed(&to))?;
             Ok(())
         })
         .await?;
@@ -167,18 +165,18 @@ impl Local {
 
     /// Whether another environment goes on using volumes at the old place, and has no other in the place
     /// of this one yet.
-    fn others_wait(&self, name: &str) -> bool {
-        // As JSON spells it, in which it is written down.
-        let old = serde_json::to_string(&self.old_volumes()).unwrap_or_default();
-        let old = format!("{}/", old.trim_end_matches('"'));
-        let environments = self.places.ours.parent().map(fs::read_dir);
-        let environments = environments.into_iter().flatten().flatten().flatten();
+    pub(super) fn others_wait(&self, name: &str) -> bool {
+        let old = self.old_volumes();
+        // What can't be read may need them.
+        let Ok(environments) = environments_of(&self.places.state, &self.project) else {
+            return true;
+        };
         let mut others =
-            environments.map(|entry| entry.path()).filter(|path| *path != self.places.ours);
-        others.any(|path| {
-            let deployed = fs::read_to_string(path.join("deployments.json"));
-            !path.join("volumes").join(name).exists()
-                && deployed.is_ok_and(|text| text.contains(&old))
+            environments.iter().filter(|environment| **environment != self.places.ours);
+        others.any(|environment| {
+            let uses = |state: State| state.served.values().any(|served| has_any_of(served, &old));
+            !volumes_of(environment).join(name).exists()
+                && State::load(&State::file(environment)).map_or(true, uses)
         })
     }
 
@@ -271,6 +269,12 @@ fn sync_parent(path: &Path) -> io::Result<()> {
 /// Whether a volume was copied from this one, which is still to be removed.
 pub(super) fn is_origin(volume: &Path, old: &Path) -> bool {
     fs::read(volume.join(ORIGIN)).is_ok_and(|text| text == old.as_os_str().as_encoded_bytes())
+}
+
+/// Whether a server, or the one before it, has a directory below this one.
+fn has_any_of(served: &Served, directory: &Path) -> bool {
+    mounted(served).iter().any(|mounted| mounted.source.starts_with(directory))
+        || served.previous.as_ref().is_some_and(|previous| has_any_of(previous, directory))
 }
 
 /// Has a server, and the one before it, start from where volumes are now; says whether that makes a
