@@ -108,7 +108,7 @@ fn what_an_earlier_version_left_is_used_where_it_is_until_an_apply_renames_it() 
     let ran = project.run("apply").exits(0).says(&["moved 3 volumes, ", &to, " 0 steps ran"]);
     assert!(!ran.stderr.contains("the next apply"), "{}", ran.stderr);
     assert_eq!((instances(&project), files(&project.volumes())), before);
-    assert_eq!(files(&old), [PathBuf::new()]);
+    assert!(!old.exists(), "nothing is left in it");
     let told = project.run("plan").exits(0).stderr;
     assert!(!told.contains("volumes"), "{told}");
     fs::remove_dir_all(project.root().join("cache")).unwrap();
@@ -185,7 +185,7 @@ fn environments_that_shared_a_volume_have_one_each_after() {
         all_fresh(&project.plan(arguments));
     }
     assert_eq!(instances(&project), before);
-    assert_eq!(files(&project.root().join("cache/volumes")), [PathBuf::new()]);
+    assert!(!project.root().join("cache/volumes").exists());
     let blob = |environment: &str| {
         let volume = project.state().join("table-4c19d2").join(environment).join("volumes");
         let blobs = volume.join(NAMES[0]).join("hub/models--local--model/blobs");
@@ -308,7 +308,7 @@ fn to_another_file_system_volumes_are_copied_and_a_kill_on_the_way_loses_nothing
     assert_eq!(project.plan("").ids("run"), ["deploy:other", "deploy:tiny"]);
     let ran = project.apply("").ran();
     assert_eq!(ran, ["deploy:other", "deploy:tiny", "smoke:other", "smoke:tiny"]);
-    assert_eq!(files(&old), [PathBuf::new()]);
+    assert!(!old.exists(), "nothing is left in it");
     let mut now = files(&new);
     now.retain(|path| !before.contains(path));
     // The directory for receipts is made in all of them.

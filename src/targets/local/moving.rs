@@ -229,6 +229,8 @@ impl Local {
                 let _ = fs::remove_file(to.join(ORIGIN));
             }
         }
+        // It stays while anything is in it.
+        let _ = fs::remove_dir(self.old_volumes());
     }
 
     /// Whether a running server has this directory mounted.
