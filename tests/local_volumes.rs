@@ -106,6 +106,13 @@ fn what_an_earlier_version_left_is_used_where_it_is_until_an_apply_renames_it() 
     assert!(!project.volumes().exists(), "a plan changes nothing");
 
     let ran = project.run("apply").exits(0).says(&["moved 3 volumes, ", &to, " 0 steps ran"]);
+    // Before it does, and not again.
+    let told: Vec<&str> = ran.stderr.lines().filter(|line| line.contains(&to)).collect();
+    assert!(
+        matches!(&told[..], [first, last] if first.contains("this apply moves 3 volumes, ")
+        && last.contains("moved 3 volumes, ")),
+        "{told:?}"
+    );
     assert!(!ran.stderr.contains("the next apply"), "{}", ran.stderr);
     assert_eq!((instances(&project), files(&project.volumes())), before);
     assert!(!old.exists(), "nothing is left in it");
@@ -326,6 +333,6 @@ fn a_saved_plan_holds_though_volumes_are_copied_before_it_runs() {
     apply_early(&project, "default");
     project.run("plan -o move.plan").exits(0);
     let ran = project.run("apply move.plan").exits(0);
-    ran.says(&["moved 3 volumes", ": copied", " 2 steps ran"]);
+    ran.says(&["this apply moves 3 volumes", "moved 3 volumes", ": copied", " 2 steps ran"]);
     all_fresh(&project.plan(""));
 }

@@ -130,6 +130,7 @@ async fn apply(
             continue;
         }
         session::tell_place(&workspace, &planned).await;
+        ui::note_moves("this apply moves", &workspace.local().moves(), &workspace.root);
         let agreed = arguments.yes || saved.is_some();
         consent::agree(&workspace, &planned, agreed, arguments.max_cost)?;
         if lease.is_none()
