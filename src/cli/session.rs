@@ -22,7 +22,7 @@ use crate::spec::{
 use crate::step::{Facts, StepId, StepKind};
 use crate::steps;
 use crate::store::{Remembered, WriterLock};
-use crate::targets::deploy_id;
+use crate::targets::{deploy_id, local};
 use crate::ui;
 use crate::workspace::{self, SharedWorkspace, Workspace};
 
@@ -480,9 +480,9 @@ fn select(
 
 /// Where this project keeps its state on this machine, in its environment.
 pub(crate) fn state_of(workspace: &Workspace) -> PathBuf {
-    let environment =
-        workspace.project.environment.as_ref().map_or("default", |name| name.as_str());
-    workspace.settings.state.join(workspace.project.id.as_str()).join(environment)
+    let project = &workspace.project;
+    let environment = project.environment.as_ref().map_or("", |name| name.as_str());
+    local::state_of(&workspace.settings.state, project.id.as_str(), environment)
 }
 
 /// Takes the locks of the project's cache and of its state on this machine.
