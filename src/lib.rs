@@ -28,7 +28,7 @@
 //! | what people see | [`ui`] |
 //! | one project at work | [`workspace`], [`project`], [`locking`], [`gateway`], [`steps`], [`garbage`] |
 //! | parts and effects | [`targets`], [`engines`], [`exec`], [`store`] |
-//! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`container`], [`litellm`], [`hub`], [`openai`], [`fetch`], [`draw`] |
+//! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`container`], [`litellm`], [`hub`], [`openai`], [`fetch`], [`draw`], [`disk`] |
 //! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`platform`] |
 
 mod blocking;
@@ -36,6 +36,7 @@ pub mod cli;
 pub mod clock;
 pub mod container;
 pub mod debian;
+pub mod disk;
 pub mod draw;
 pub mod engines;
 pub mod event;

@@ -29,7 +29,7 @@ use crate::spec::{
 };
 use crate::step::{StepError, StepId, StepKind};
 use crate::store::{Remembered, Store};
-use crate::targets::local::{Local, Mount, Places};
+use crate::targets::local::{self, Local, Mount, Places};
 use crate::targets::modal::{Credentials, Modal};
 use crate::targets::{Snapshot, Target};
 
@@ -166,10 +166,7 @@ impl Workspace {
             })
             .map(|(name, volume)| Mount::of(name.as_str(), volume))
             .collect();
-        let ours = settings.state.join(project.id.as_str()).join(match environment {
-            "" => "default",
-            name => name,
-        });
+        let ours = local::state_of(&settings.state, project.id.as_str(), environment);
         let places = Places {
             cache: root.join("cache"),
             state: settings.state.clone(),

@@ -23,6 +23,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "draw",
             "blocking",
             "clock",
+            "disk",
             "leftovers",
         ],
     ),
@@ -52,7 +53,8 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("fetch", &["clock"]),
     // Hashes and digests are spelled in hexadecimal once.
     ("oci", &["fetch"]),
-    ("hub", &["fetch"]),
+    // A file that is here is shared, and one that is fetched needs room.
+    ("hub", &["fetch", "disk"]),
     ("openai", &["fetch"]),
     ("debian", &["fetch"]),
     ("python", &["fetch"]),
@@ -71,7 +73,7 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("locking", &["workspace", "engines"]),
     ("steps", &["workspace", "targets", "engines", "gateway"]),
     // What is needed is asked of everything that keeps something.
-    ("garbage", &["workspace", "store"]),
+    ("garbage", &["workspace", "store", "targets"]),
     // Values to show, no behaviour: a report, attempts, what is live, what locking changed.
     ("ui", &["exec", "store", "targets", "locking", "garbage"]),
 ];

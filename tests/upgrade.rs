@@ -125,13 +125,24 @@ fn models_on_this_machine_have_nothing_to_do() {
     for environment in ["", "--env staging"] {
         let to_do = left.to_do(&format!("--no-refresh {environment}"));
         assert_eq!(to_do, BTreeMap::new(), "{environment}");
-        // Their servers have ended since, and their volumes are gone; nothing else is found.
-        for (id, reasons) in left.to_do(environment) {
-            let is_lost = |it: &String| {
-                ["drift ", "evicted ", "first ", "input "].iter().any(|kind| it.starts_with(kind))
-            };
-            assert!(reasons.iter().all(is_lost), "{id}: {reasons:?}");
-        }
+        // Their servers have ended since, and their files are gone; nothing else is found.
+        let lost: BTreeMap<String, Vec<String>> = [
+            ("base:tiny", "evicted image:tiny:  → "),
+            ("deploy:second", "drift process: running → ended"),
+            ("deploy:third", "drift process: running → ended"),
+            ("deploy:tiny", "drift process: running → ended"),
+            ("image:tiny", "evicted deploy:second:  → "),
+            ("smoke:second", "input deploy:second:  → "),
+            ("smoke:third", "input deploy:third:  → "),
+            ("smoke:tiny", "input deploy:tiny:  → "),
+            ("warmup:tiny", "drift warmup: present → gone"),
+            ("weights:acme/tiny", "drift weights: present → gone"),
+            ("weights:model", "drift weights: present → gone"),
+            ("wheels:tiny/pip", "evicted image:tiny:  → "),
+        ]
+        .map(|(id, reason)| (id.to_owned(), vec![reason.to_owned()]))
+        .into();
+        assert_eq!(left.to_do(environment), lost, "{environment}");
         let status = left.run(&format!("status --json {environment}"));
         assert_eq!(status["models"].as_array().map(Vec::len), Some(3), "{status}");
     }
@@ -205,13 +216,13 @@ fn a_step_that_goatbuild_itself_changed_is_told_with_what_that_costs() {
     let said = left.said("plan --no-refresh");
     let goatbuild = concat!("goatbuild ", env!("CARGO_PKG_VERSION"));
     for line in [
-        format!("! {goatbuild} changed step deploy: 6 steps run again, on GPUs of $32.50/h"),
+        format!("! {goatbuild} changed step deploy: 6 steps run again, on GPUs at $32.50/h"),
         format!("{goatbuild} changed this kind of step: version 0 → 2"),
     ] {
         assert!(said.contains(&line), "{line} is not in\n{said}");
     }
     let one = left.said("plan --no-refresh qwen3-4b --format markdown");
-    let told = "changed step deploy: 1 step runs again, on GPUs of ";
+    let told = "changed step deploy: 1 step runs again, on GPUs at ";
     assert!(one.contains(told) && one.contains("version 0 "), "{one}");
     let json = left.to_do("--no-refresh");
     assert!(

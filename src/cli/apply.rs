@@ -130,6 +130,7 @@ async fn apply(
             continue;
         }
         session::tell_place(&workspace, &planned).await;
+        ui::note_moves("this apply moves", &workspace.local().moves(), &workspace.root);
         let agreed = arguments.yes || saved.is_some();
         consent::agree(&workspace, &planned, agreed, arguments.max_cost)?;
         if lease.is_none()
@@ -152,7 +153,7 @@ async fn apply(
         }
         let attended = interrupt.attend();
         let report = execute(&workspace, &planned, mode, trace.as_ref(), interrupt).await?;
-        workspace.local().leave();
+        workspace.local().remove_moved_originals();
         keep_built(&workspace, &planned, &report, locked)?;
         tag_images(&workspace, &planned, &report)?;
         let gone = report.failed.iter().find_map(withdrawn);

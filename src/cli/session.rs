@@ -22,7 +22,7 @@ use crate::spec::{
 use crate::step::{Facts, StepId, StepKind};
 use crate::steps;
 use crate::store::{Remembered, WriterLock};
-use crate::targets::deploy_id;
+use crate::targets::{deploy_id, local};
 use crate::ui;
 use crate::workspace::{self, SharedWorkspace, Workspace};
 
@@ -151,10 +151,10 @@ pub(crate) fn open_anyway(global: &Global) -> Result<(SharedWorkspace, bool), Re
     let (project, mistakes) = project::read_part(&files.sources, shared, true)?;
     if mistakes.is_some() {
         let what = match told_left_out(&project.left_out) {
-            Some(what) => format!("going on without them: {what}"),
-            None => format!("going on with what can be told of {}", project::PROJECT_FILE),
+            Some(what) => format!("going on without {what}"),
+            None => format!("going on with what can be read of {}", project::PROJECT_FILE),
         };
-        ui::note(&format!("there are mistakes, which `goatbuild check` shows; {what}"));
+        ui::note(&format!("some files have mistakes, which `goatbuild check` shows; {what}"));
     }
     let workspace = Workspace::open(files.root, project, settings(global)?)?;
     Ok((Arc::new(workspace), mistakes.is_none()))
@@ -223,7 +223,7 @@ impl Part {
             _ => {}
         }
         if let Some(told) = told_left_out(left_out) {
-            ui::note(&format!("left out, for mistakes that `goatbuild check` shows: {told}"));
+            ui::note(&format!("left out: {told}; `goatbuild plan` says what is wrong there"));
         }
         Ok(())
     }
@@ -480,9 +480,9 @@ fn select(
 
 /// Where this project keeps its state on this machine, in its environment.
 pub(crate) fn state_of(workspace: &Workspace) -> PathBuf {
-    let environment =
-        workspace.project.environment.as_ref().map_or("default", |name| name.as_str());
-    workspace.settings.state.join(workspace.project.id.as_str()).join(environment)
+    let project = &workspace.project;
+    let environment = project.environment.as_ref().map_or("", |name| name.as_str());
+    local::state_of(&workspace.settings.state, project.id.as_str(), environment)
 }
 
 /// Takes the locks of the project's cache and of its state on this machine.

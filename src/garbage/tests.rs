@@ -4,6 +4,7 @@ use std::path::Path;
 
 use serde_json::{Value, json};
 
+use super::volumes::{Standing, volumes};
 use super::*;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::lock::hub::{FileDigest, RemoteFile};

@@ -10,10 +10,13 @@ use walkdir::WalkDir;
 use super::find::{names, piece, pieces};
 use super::{Garbage, GarbageError, Kind, Needed};
 use crate::fingerprint::Key;
+use crate::step::StepError;
+use crate::targets::local;
+use crate::workspace::Workspace;
 
 /// What is to be known of a volume before it is looked into.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Standing {
+pub(super) enum Standing {
     /// An environment has it.
     Wanted,
     /// None does.
@@ -22,9 +25,36 @@ pub enum Standing {
     Superseded,
 }
 
+/// Finds what nothing needs of a project's volumes: in those of all environments, and where they were
+/// before.
+pub fn all_volumes(workspace: &Workspace, needed: &Needed) -> Result<Vec<Garbage>, StepError> {
+    let (state, project) = (&workspace.settings.state, workspace.project.id.as_str());
+    let of = |environment: &str| local::volumes_of(&local::state_of(state, project, environment));
+    let mut found = Vec::new();
+    for environment in local::environments_of(state, project)? {
+        let directory = local::volumes_of(&environment);
+        let standing = |name: &str| {
+            let is_wanted = needed.with_volume(name).any(|it| of(it) == directory);
+            if is_wanted { Standing::Wanted } else { Standing::Unwanted }
+        };
+        found.extend(volumes(&directory, standing, needed)?);
+    }
+    let standing = |name: &str| {
+        let mut with = needed.with_volume(name).map(|it| of(it).join(name).exists());
+        match with.next() {
+            None => Standing::Unwanted,
+            Some(first) if first && with.all(|is_there| is_there) => Standing::Superseded,
+            Some(_) => Standing::Wanted,
+        }
+    };
+    let before = local::old_volumes_of(workspace.store.root());
+    found.extend(volumes(&before, standing, needed)?);
+    Ok(found)
+}
+
 /// Of a directory of volumes, those that no environment has, and in the others the weights and compile
 /// caches of the past.
-pub fn volumes(
+pub(super) fn volumes(
     directory: &Path,
     standing: impl Fn(&str) -> Standing,
     needed: &Needed,
@@ -35,8 +65,8 @@ pub fn volumes(
         let standing = standing(&name);
         let is_deployed = needed.is_deployed(&volume);
         if standing == Standing::Superseded && !is_deployed || volume.is_symlink() {
-            let is_left = is_deployed || standing == Standing::Wanted;
-            found.extend((!is_left).then(|| piece(Kind::Volume, volume)));
+            let stays = is_deployed || standing == Standing::Wanted;
+            found.extend((!stays).then(|| piece(Kind::Volume, volume)));
             continue;
         }
         let receipts = Receipt::all(&volume)?;

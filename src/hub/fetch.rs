@@ -11,6 +11,7 @@ use super::download::{CONNECTIONS, Download, full_or_other};
 use super::part::Part;
 use super::reuse::{find, is_known, remember, room_for_theirs};
 use super::{HashCache, Hub, HubError, ModelCache};
+use crate::disk::available;
 use crate::event::{Cancelled, Reporter};
 use crate::lock::hub::RemoteFile;
 
@@ -150,12 +151,6 @@ impl Fetch<'_> {
             }
         }
     }
-}
-
-/// Free bytes for a user like us, where the system tells.
-pub fn available(directory: &Path) -> Option<u64> {
-    let found = rustix::fs::statvfs(directory).ok()?;
-    Some(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
 /// Runs work that hashes or writes on a thread of its own. A panic in it goes on here.

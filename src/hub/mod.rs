@@ -17,11 +17,11 @@ pub use crate::lock::hub::{DigestKind, FileDigest, RemoteFile, Revision};
 pub use cache::{ModelCache, WeightsError};
 pub use client::Hub;
 pub use error::HubError;
-pub use fetch::{Fetched, available};
+pub use fetch::Fetched;
 pub use listing::CONFIG_FILE;
 pub use manifest::{HashCache, Manifest, WeightFile, scan};
 pub use part::PARTIAL;
-pub use reuse::{keep_verified, shared, verified};
+pub use reuse::{keep_verified, verified};
 pub use settings::{HubSettings, Token};
 
 #[cfg(test)]

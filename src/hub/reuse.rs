@@ -1,11 +1,11 @@
 //! Files that are here already: in the volume, or in a cache of the user's own.
 
-use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use super::cache::{INCOMING, copy, failed, folder, holds};
 use super::manifest::stamp;
 use super::{HashCache, WeightsError};
+use crate::disk::shared;
 use crate::event::Reporter;
 use crate::lock::hub::RemoteFile;
 
@@ -107,7 +107,7 @@ fn taken(
     reporter: &Reporter,
 ) -> Result<bool, WeightsError> {
     let incoming = blob.with_file_name(format!("{INCOMING}{}", file.digest.hex()));
-    let Some(how) = shared(theirs, &incoming)? else {
+    let Some(how) = shared(theirs, &incoming).map_err(failed(&incoming))? else {
         return match copy(theirs, blob, file, reporter) {
             Ok(()) => {
                 reporter.log(format!("{} copied from {}", file.path, theirs.display()));
@@ -136,34 +136,4 @@ fn taken(
 fn passed_over(theirs: &Path, file: &RemoteFile, reporter: &Reporter) {
     let theirs = theirs.display();
     reporter.log(format!("{theirs} is not {}: it is fetched instead", file.digest));
-}
-
-/// Makes `to` the same bytes as `theirs` without copying them, where the file system can.
-pub fn shared(theirs: &Path, to: &Path) -> Result<Option<&'static str>, WeightsError> {
-    if cloned(theirs, to).map_err(failed(to))? {
-        return Ok(Some("cloned from"));
-    }
-    // A container may read the volume as another user: what it could not read has to be copied.
-    let is_readable =
-        std::fs::metadata(theirs).is_ok_and(|found| found.permissions().mode() & 0o444 == 0o444);
-    Ok((is_readable && std::fs::hard_link(theirs, to).is_ok()).then_some("linked to"))
-}
-
-/// Makes a copy that shares its blocks with the original until one of them is written.
-#[cfg(target_os = "linux")]
-fn cloned(theirs: &Path, to: &Path) -> std::io::Result<bool> {
-    let Ok(from) = std::fs::File::open(theirs) else { return Ok(false) };
-    let made = std::fs::File::create(to)?;
-    if rustix::fs::ioctl_ficlone(&made, &from).is_ok() {
-        made.set_permissions(std::fs::Permissions::from_mode(0o644))?;
-        made.sync_data()?;
-        return Ok(true);
-    }
-    std::fs::remove_file(to)?;
-    Ok(false)
-}
-
-#[cfg(not(target_os = "linux"))]
-fn cloned(_: &Path, _: &Path) -> std::io::Result<bool> {
-    Ok(false)
 }

@@ -59,7 +59,7 @@ impl LockedRepository {
 }
 
 /// A table of lines: `"config.json" = "1806 git-blob:9b5c…"`. Locks of 24 to 30 November 2026 say behind
-/// it where Xet keeps the file, as `xet:…`: that is read over, and no longer written.
+/// it where Xet keeps the file, as `xet:…`: that is ignored when it is read, and no longer written.
 mod lines {
     use std::collections::BTreeMap;
 

@@ -4,7 +4,8 @@ use super::StepId;
 
 /// What kind of step it is.
 ///
-/// Whoever decides by kind matches on all of them, so that a new one is decided on everywhere.
+/// Where something has to be decided for every kind, a match on all of them keeps a new one from being
+/// forgotten.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum StepKind {
     /// What an image is built on.

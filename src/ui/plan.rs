@@ -183,16 +183,17 @@ fn changed_by_goatbuild(plan: &Plan) -> Vec<String> {
         }
     }
     let told = kinds.into_iter().map(|(kind, steps)| {
-        // Only these start an engine, on the model's own GPUs.
-        let on_gpus = ["warmup", "deploy"].contains(&kind);
-        let of_steps = |model: &&PlannedModel| {
-            on_gpus && steps.iter().any(|step| step.models.contains(&model.model))
-        };
-        let prices: Vec<_> =
-            plan.models.iter().filter(of_steps).filter_map(|model| model.usd_per_hour).collect();
+        // These have the model's own GPUs up, and no other kind has.
+        let on_gpus = steps.iter().filter(|step| {
+            let kind = step.id.known_kind();
+            matches!(kind, Some(StepKind::Warmup | StepKind::Deploy | StepKind::Smoke))
+        });
+        let models: Vec<&String> = on_gpus.flat_map(|step| &step.models).collect();
+        let prices = plan.models.iter().filter(|model| models.contains(&&model.model));
+        let prices: Vec<_> = prices.filter_map(|model| model.usd_per_hour).collect();
         let cost = match prices.len() {
             0 => String::new(),
-            _ => format!(", on GPUs of {}/h", prices.into_iter().sum::<UsdPerHour>()),
+            _ => format!(", on GPUs at {}/h", prices.into_iter().sum::<UsdPerHour>()),
         };
         let number = count(steps.len(), "step");
         let verb = if steps.len() == 1 { "runs" } else { "run" };

@@ -222,7 +222,7 @@ fn the_old_server_comes_back_with_the_runtime_that_it_had() {
 }
 
 #[test]
-fn a_container_is_bound_to_a_path_and_missed_once_its_volume_is_elsewhere() {
+fn a_container_is_bound_to_a_path_and_that_its_volume_left_it_is_noticed() {
     for engine in Engine::all() {
         let Some(project) = applied(engine) else { return };
         let volume = project.volumes().join("table-4c19d2-model-cache");

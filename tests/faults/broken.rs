@@ -35,7 +35,7 @@ fn goes_on_without(project: &Project, broken: &[&str], words: &[&str]) {
         project.run(&["plan", "tiny", name]).fails(65, words);
         project.run(&["apply", "--only", &format!("deploy:{name}")]).fails(65, words);
     }
-    let left_out: Vec<&str> = broken.iter().copied().chain(["left out, for mistakes"]).collect();
+    let left_out: Vec<&str> = broken.iter().copied().chain(["left out: "]).collect();
     for command in [
         &["plan", "tiny"][..],
         &["graph", "tiny"],
@@ -130,7 +130,7 @@ fn a_mistake_in_the_projects_own_file_stops_nobody_who_looks_or_stops() {
             project.run(command).fails(65, &[word]);
         }
         let status = project.run(&["status"]);
-        status.succeeds().says(&["what can be told of goatbuild.toml"]);
+        status.succeeds().says(&["what can be read of goatbuild.toml"]);
         assert!(status.stdout.contains("tiny") && status.stdout.contains("other"), "{status:?}");
         project.run(&["logs", "other"]).succeeds();
         project.run(&["unlock"]).succeeds();

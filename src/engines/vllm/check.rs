@@ -20,8 +20,8 @@ const MOVED: [u64; 2] = [0, 16];
 const OURS: [(&str, &str); 12] = [
     (
         "api-key",
-        "write `[serve] auth = \"api-key\"`: a key on a command line is for everybody on the machine \
-         to read, and in the log",
+        "for a model on Modal, write `[serve] auth = \"api-key\"`; everybody on the machine can read a \
+         key on a command line, and it gets into the log",
     ),
     ("config", "write the flags here, where a plan sees them"),
     ("host", "the target decides where it listens"),

@@ -201,9 +201,9 @@ fn serve() -> Value {
                 "served-name",
                 one_or_more(
                     SERVED_NAME,
-                    "What requests call the model: a name, or a list of them for vLLM, of which gateways \
-                     take the first. Default: the model's name, for vLLM with weights of a hub preceded \
-                     by the hub's id.",
+                    "What requests call the model: one name or, for vLLM, a list; gateways use the first. \
+                     Default: the model's name; for vLLM with weights from a hub, the hub's id and then \
+                     the model's name.",
                 ),
             ),
             (

@@ -4,7 +4,29 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::LocalError;
+use super::state::State;
 use crate::step::StepError;
+
+/// The state directory of a project's environment, `""` for the default one.
+pub fn state_of(state: &Path, project: &str, environment: &str) -> PathBuf {
+    let environment = if environment.is_empty() { "default" } else { environment };
+    state.join(project).join(environment)
+}
+
+/// The volumes of the environment whose state directory this is.
+pub fn volumes_of(environment: &Path) -> PathBuf {
+    environment.join("volumes")
+}
+
+/// Where earlier versions had the volumes of all environments, in a project's `cache/`.
+pub fn old_volumes_of(cache: &Path) -> PathBuf {
+    cache.join("volumes")
+}
+
+/// The state directories of one project's environments.
+pub fn environments_of(state: &Path, project: &str) -> Result<Vec<PathBuf>, StepError> {
+    directories(&state.join(project))
+}
 
 /// The state directories of all projects' environments.
 pub fn environments(state: &Path) -> Result<Vec<PathBuf>, StepError> {
@@ -24,7 +46,7 @@ pub fn environments(state: &Path) -> Result<Vec<PathBuf>, StepError> {
 pub fn deployed(state: &Path) -> Result<String, StepError> {
     let mut text = String::new();
     for environment in environments(state)? {
-        let path = environment.join("deployments.json");
+        let path = State::file(&environment);
         match std::fs::read_to_string(&path) {
             Ok(more) => text.push_str(&more),
             Err(error) if error.kind() == io::ErrorKind::NotFound => {}

@@ -38,7 +38,9 @@ use crate::runtime::{self, Check};
 use crate::spec::{LocalRuntime, Model, Volume};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
-pub use environments::{deployed, environments};
+pub use environments::{
+    deployed, environments, environments_of, old_volumes_of, state_of, volumes_of,
+};
 use log::{end_of, length};
 use runner::{Chosen, Runner};
 use server::{Life, Running};
@@ -271,7 +273,7 @@ impl Local {
     }
 
     fn state_file(&self) -> PathBuf {
-        self.places.ours.join("deployments.json")
+        State::file(&self.places.ours)
     }
 
     fn layout(&self) -> Result<Layout, StepError> {
@@ -397,7 +399,7 @@ impl Target for Local {
         let Some(served) = self.served(model) else { return Observation::Absent };
         let kind = served.instance.as_ref().map_or("process", Running::kind);
         match (served.healthy, self.life(&served)) {
-            (true, Life::Runs) => match self.amiss(&served) {
+            (true, Life::Runs) => match self.mount_changes(&served) {
                 changes if changes.is_empty() => {
                     Observation::Present { key: served.key, facts: served.facts }
                 }
@@ -504,7 +506,9 @@ impl Target for Local {
                 auth: None,
                 measured: None,
                 detail: match (&served.instance, life) {
-                    (Some(instance), Life::Runs) => self.with_amiss(served, instance.describe()),
+                    (Some(instance), Life::Runs) => {
+                        self.described_with_changes(served, instance.describe())
+                    }
                     (Some(Running::Container(_)), Life::Ended(how)) => {
                         format!("{how}; `goatbuild apply` starts it again")
                     }

@@ -74,13 +74,13 @@ enum Expected {
 
 impl Local {
     /// What a running server has mounted and what is no longer there, or is another by now.
-    pub(super) fn amiss(&self, served: &Served) -> Vec<Change> {
-        let mut amiss = Vec::new();
+    pub(super) fn mount_changes(&self, served: &Served) -> Vec<Change> {
+        let mut changes = Vec::new();
         for mounted in mounted(served) {
             let name = self.volume_at(&mounted.source);
             let expected = self.expected(&mounted.source, name.as_deref());
             let now = match expected {
-                Expected::Another => "another directory",
+                Expected::Another => "replaced",
                 Expected::Stands(None) => "deleted",
                 _ if matches!(served.recipe, Recipe::Container(_))
                     && name.is_some_and(|name| self.has_left(&mounted.source, &name)) =>
@@ -89,25 +89,29 @@ impl Local {
                 }
                 Expected::Stands(_) if mounted.directory.is_none() => continue,
                 Expected::Stands(stands) if stands == mounted.directory => continue,
-                Expected::Stands(_) => "another directory",
+                Expected::Stands(_) => "replaced",
             };
-            amiss.push(change(self.called(&mounted.target), now));
+            changes.push(change(self.called(&mounted.target), now));
         }
         if let Recipe::Embedded(sandbox) = &served.recipe
             && identity(&sandbox.root).is_none()
         {
-            amiss.push(change("unpacked image".to_owned(), "deleted"));
+            changes.push(change("unpacked image".to_owned(), "deleted"));
         }
-        amiss
+        changes
     }
 
     /// What is said of a running server, with what is wrong about it.
-    pub(super) fn with_amiss(&self, served: &Served, mut words: String) -> String {
-        let amiss = self.amiss(served);
-        for Change { field, new, .. } in &amiss {
+    pub(super) fn described_with_changes(&self, served: &Served, mut words: String) -> String {
+        let changes = self.mount_changes(served);
+        for Change { field, new, .. } in &changes {
             words = format!("{words}, {field} {}", new.as_deref().unwrap_or_default());
         }
-        if amiss.is_empty() { words } else { format!("{words}; `goatbuild apply` starts it anew") }
+        if changes.is_empty() {
+            words
+        } else {
+            format!("{words}; `goatbuild apply` starts it anew")
+        }
     }
 
     /// The name of the volume whose directory this is, or was before volumes were in the state
@@ -166,7 +170,8 @@ mod tests {
 
     use serde_json::json;
 
-    use super::super::{Mount, Places};
+    use super::super::state::State;
+    use super::super::{Mount, Places, volumes_of};
     use super::*;
     use crate::hub::HashCache;
     use crate::spec::LocalRuntime;
@@ -221,12 +226,12 @@ mod tests {
     }
 
     fn told(local: &Local, served: &Served) -> Vec<String> {
-        let amiss = local.amiss(served).into_iter();
-        amiss.map(|change| format!("{} {}", change.field, change.new.unwrap())).collect()
+        let changes = local.mount_changes(served).into_iter();
+        changes.map(|change| format!("{} {}", change.field, change.new.unwrap())).collect()
     }
 
     #[test]
-    fn a_container_is_missed_a_directory_that_is_gone_or_is_another() {
+    fn a_directory_of_a_container_that_is_gone_or_replaced_is_noticed() {
         let root = tempfile::tempdir().unwrap();
         let local = local(root.path());
         let (volume, work) = (local.volumes().join("p-model-cache"), root.path().join("work"));
@@ -241,7 +246,7 @@ mod tests {
         for directory in [&volume, &work] {
             fs::create_dir_all(directory).unwrap();
         }
-        assert_eq!(told(&local, &served)[0], "volume model-cache another directory");
+        assert_eq!(told(&local, &served)[0], "volume model-cache replaced");
     }
 
     #[test]
@@ -265,6 +270,36 @@ mod tests {
             served.mounted = written_down(&served.recipe);
             assert_eq!(told(&local, &served), [""; 0], "started anew");
         }
+    }
+
+    #[test]
+    fn another_environment_waits_while_a_server_of_its_has_anything_at_the_old_place() {
+        let root = tempfile::tempdir().unwrap();
+        let local = local(&root.path().join("a \"b\""));
+        let (name, other) = ("p-model-cache", local.places.ours.with_file_name("staging"));
+        assert!(!local.others_wait(name), "there is no other");
+        fs::create_dir_all(&other).unwrap();
+        let has = |directory: &Path| container(&[("/v/model-cache", directory)], false);
+        let (old, beside) = (local.old_volumes(), local.old_volumes().with_file_name("volumes-2"));
+        let mut before = has(Path::new("/srv/w"));
+        before.previous = Some(Box::new(has(&old.join(name))));
+        for (served, waits) in [
+            (has(Path::new("/srv/w")), false),
+            (has(&beside.join(name)), false),
+            (has(&old.join(name)), true),
+            (container(&[("/v/c", &old.join("p-vllm-cache/part"))], true), true),
+            (before, true),
+        ] {
+            let mut state = State::load(&root.path().join("none")).unwrap();
+            state.served.insert("served".to_owned(), served);
+            state.served.insert("too".to_owned(), has(Path::new("/srv/x")));
+            state.save(&State::file(&other)).unwrap();
+            assert_eq!(local.others_wait(name), waits, "{state:?}");
+        }
+        fs::write(State::file(&other), "{\"version\": 99}").unwrap();
+        assert!(local.others_wait(name), "what a newer version wrote may need it");
+        fs::create_dir_all(volumes_of(&other).join(name)).unwrap();
+        assert!(!local.others_wait(name), "it has its own");
     }
 
     #[tokio::test]

@@ -15,8 +15,9 @@ use super::mounts::{identity, mounted, written_down};
 use super::server::{Life, Recipe};
 use super::state::{Served, State};
 use super::volumes::{Move, Way};
-use super::{Local, tree};
+use super::{Local, environments_of, tree, volumes_of};
 use crate::blocking::blocking;
+use crate::disk::available;
 use crate::event::Reporter;
 use crate::hub::{self, HashCache};
 use crate::leftovers::{Age, sweep};
@@ -42,7 +43,7 @@ pub(super) enum MoveError {
     #[diagnostic(
         code(goatbuild::local::move_room),
         help(
-            "free some, or let GOATBUILD_STATE_DIR name a directory on another disk. Nothing was moved"
+            "free some space, or set GOATBUILD_STATE_DIR to a directory on another disk; volumes that have not moved yet stay usable where they are"
         )
     )]
     NoRoom {
@@ -58,7 +59,7 @@ pub(super) enum MoveError {
     #[diagnostic(
         code(goatbuild::local::move_volume),
         help(
-            "check the permissions and the free space; the volume stays in cache/volumes, where it is whole, and the next apply tries again. GOATBUILD_STATE_DIR names another place for it"
+            "check the permissions and the free space; no data is lost, and the next apply goes on. GOATBUILD_STATE_DIR names another place for volumes"
         )
     )]
     Unusable {
@@ -68,7 +69,7 @@ pub(super) enum MoveError {
         source: io::Error,
     },
     /// What was written is not what was read.
-    #[error("{} is not what was copied to it", path.display())]
+    #[error("the copy at {} differs from its original", path.display())]
     #[diagnostic(
         code(goatbuild::local::move_differs),
         help(
@@ -81,7 +82,7 @@ pub(super) enum MoveError {
     },
 }
 
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> MoveError {
+pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> MoveError {
     let path = path.to_owned();
     move |source| MoveError::Unusable { path, source }
 }
@@ -104,8 +105,8 @@ impl Local {
             hub::keep_verified(&it.to, &verified, known);
             moved.push(Move { way, ..it });
         }
-        self.follow().await?;
-        self.leave();
+        self.rewrite_recipes().await?;
+        self.remove_moved_originals();
         Ok(moved)
     }
 
@@ -119,7 +120,7 @@ impl Local {
         }
         let directory = self.volumes();
         fs::create_dir_all(&directory).map_err(failed(&directory))?;
-        room(&directory, needed, hub::available(&directory))
+        room(&directory, needed, available(&directory))
     }
 
     async fn move_one(&self, it: &Move, reporter: &Reporter) -> Result<Way, StepError> {
@@ -127,7 +128,7 @@ impl Local {
         if it.way == Way::Renamed {
             match fs::rename(from, to) {
                 Ok(()) => {
-                    sync(from).and_then(|()| sync(to)).map_err(failed(to))?;
+                    sync_parent(from).and_then(|()| sync_parent(to)).map_err(failed(to))?;
                     if self.others_wait(&it.name) {
                         // Best effort: without it they have to make theirs anew.
                         let _ = std::os::unix::fs::symlink(to, from);
@@ -155,7 +156,7 @@ impl Local {
                 .and_then(|()| File::open(&origin)?.sync_all())
                 .and_then(|()| File::open(&made)?.sync_all())
                 .map_err(failed(&origin))?;
-            fs::rename(&incoming, &to).and_then(|()| sync(&to)).map_err(failed(&to))?;
+            fs::rename(&incoming, &to).and_then(|()| sync_parent(&to)).map_err(failed(&to))?;
             Ok(())
         })
         .await?;
@@ -164,23 +165,23 @@ impl Local {
 
     /// Whether another environment goes on using volumes at the old place, and has no other in the place
     /// of this one yet.
-    fn others_wait(&self, name: &str) -> bool {
-        // As JSON spells it, in which it is written down.
-        let old = serde_json::to_string(&self.old_volumes()).unwrap_or_default();
-        let old = format!("{}/", old.trim_end_matches('"'));
-        let environments = self.places.ours.parent().map(fs::read_dir);
-        let environments = environments.into_iter().flatten().flatten().flatten();
+    pub(super) fn others_wait(&self, name: &str) -> bool {
+        let old = self.old_volumes();
+        // What can't be read may need them.
+        let Ok(environments) = environments_of(&self.places.state, &self.project) else {
+            return true;
+        };
         let mut others =
-            environments.map(|entry| entry.path()).filter(|path| *path != self.places.ours);
-        others.any(|path| {
-            let deployed = fs::read_to_string(path.join("deployments.json"));
-            !path.join("volumes").join(name).exists()
-                && deployed.is_ok_and(|text| text.contains(&old))
+            environments.iter().filter(|environment| **environment != self.places.ours);
+        others.any(|environment| {
+            let uses = |state: State| state.served.values().any(|served| has_any_of(served, &old));
+            !volumes_of(environment).join(name).exists()
+                && State::load(&State::file(environment)).map_or(true, uses)
         })
     }
 
     /// Has servers that are started again find their volumes where they are now.
-    async fn follow(&self) -> Result<(), StepError> {
+    async fn rewrite_recipes(&self) -> Result<(), StepError> {
         let names: Vec<&str> = self.mounts().map(|mount| &*mount.name).collect();
         let pairs = names
             .into_iter()
@@ -206,7 +207,7 @@ impl Local {
     }
 
     /// Removes what was copied, once no server has it any more. What can't be removed is for `gc`.
-    pub fn leave(&self) {
+    pub fn remove_moved_originals(&self) {
         for mount in self.mounts() {
             let (from, to) =
                 (self.old_volumes().join(&mount.name), self.volumes().join(&mount.name));
@@ -228,6 +229,8 @@ impl Local {
                 let _ = fs::remove_file(to.join(ORIGIN));
             }
         }
+        // It stays while anything is in it.
+        let _ = fs::remove_dir(self.old_volumes());
     }
 
     /// Whether a running server has this directory mounted.
@@ -261,13 +264,19 @@ fn room(path: &Path, needed: u64, available: Option<u64>) -> Result<(), MoveErro
 }
 
 /// Has what was renamed in a directory on disk.
-fn sync(path: &Path) -> io::Result<()> {
+fn sync_parent(path: &Path) -> io::Result<()> {
     File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
 /// Whether a volume was copied from this one, which is still to be removed.
 pub(super) fn is_origin(volume: &Path, old: &Path) -> bool {
     fs::read(volume.join(ORIGIN)).is_ok_and(|text| text == old.as_os_str().as_encoded_bytes())
+}
+
+/// Whether a server, or the one before it, has a directory below this one.
+fn has_any_of(served: &Served, directory: &Path) -> bool {
+    mounted(served).iter().any(|mounted| mounted.source.starts_with(directory))
+        || served.previous.as_ref().is_some_and(|previous| has_any_of(previous, directory))
 }
 
 /// Has a server, and the one before it, start from where volumes are now; says whether that makes a
@@ -280,7 +289,7 @@ pub(super) fn rewrite(served: &mut Served, moved: &[(PathBuf, PathBuf)]) -> bool
     };
     let mut differs = false;
     for bind in binds {
-        differs |= follow(&mut bind.source, moved);
+        differs |= rebase(&mut bind.source, moved);
     }
     if differs && served.mounted.is_empty() {
         served.mounted = before;
@@ -288,7 +297,7 @@ pub(super) fn rewrite(served: &mut Served, moved: &[(PathBuf, PathBuf)]) -> bool
     // A container is bound to a path for good, a sandbox to the directory.
     if let Recipe::Embedded(_) = served.recipe {
         for mounted in &mut served.mounted {
-            differs |= follow(&mut mounted.source, moved);
+            differs |= rebase(&mut mounted.source, moved);
         }
     }
     let previous = served.previous.as_mut();
@@ -296,7 +305,7 @@ pub(super) fn rewrite(served: &mut Served, moved: &[(PathBuf, PathBuf)]) -> bool
 }
 
 /// Puts a path to where its volume is now; says whether that makes a difference.
-fn follow(path: &mut PathBuf, moved: &[(PathBuf, PathBuf)]) -> bool {
+fn rebase(path: &mut PathBuf, moved: &[(PathBuf, PathBuf)]) -> bool {
     for (from, to) in moved {
         if let Ok(rest) = path.strip_prefix(from) {
             // Without an empty part at its end.

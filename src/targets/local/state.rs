@@ -106,6 +106,11 @@ pub(super) struct State {
 }
 
 impl State {
+    /// Where the state of an environment is, in its state directory.
+    pub(super) fn file(environment: &Path) -> PathBuf {
+        environment.join("deployments.json")
+    }
+
     pub(super) fn load(path: &Path) -> Result<Self, StateError> {
         let text = match std::fs::read(path) {
             Ok(text) => text,

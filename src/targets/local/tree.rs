@@ -8,9 +8,9 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::moving::MoveError;
+use super::moving::{MoveError, failed};
+use crate::disk::shared;
 use crate::event::Reporter;
-use crate::hub::shared;
 use crate::step::StepError;
 
 /// So much is read at once; a block of zeros is left out where nothing was written either.
@@ -19,7 +19,8 @@ const BLOCK: usize = 1 << 20;
 /// Copies all below `from` into the new directory `to`, and has it all on disk. Weights, which nobody
 /// ever changes, are shared where the file system can.
 ///
-/// What vanishes meanwhile is left out: receipts come first, so none is copied without its files.
+/// A file that vanishes before its turn is left out, and of a directory what was in it: receipts come
+/// first, so none is copied without its files.
 pub(super) fn copy(from: &Path, to: &Path, reporter: &Reporter) -> Result<(), StepError> {
     let mut linked: HashMap<(u64, u64), PathBuf> = HashMap::new();
     let mut directories = Vec::new();
@@ -32,63 +33,66 @@ pub(super) fn copy(from: &Path, to: &Path, reporter: &Reporter) -> Result<(), St
         };
         let path = entry.path();
         let target = to.join(path.strip_prefix(from).unwrap_or(path));
-        let copied = match entry.file_type() {
+        match entry.file_type() {
             kind if kind.is_dir() => {
-                directories.push((path.to_owned(), target.clone()));
-                fs::create_dir_all(&target).map_err(failed(&target))
+                fs::create_dir_all(&target).map_err(failed(&target))?;
+                directories.push((path.to_owned(), target));
             }
-            kind if kind.is_symlink() => fs::read_link(path)
-                .map_err(failed(path))
-                .and_then(|link| symlink(link, &target).map_err(failed(&target))),
+            kind if kind.is_symlink() => match fs::read_link(path) {
+                Ok(link) => symlink(link, &target).map_err(failed(&target))?,
+                Err(error) if is_missing(Some(&error)) => {}
+                Err(error) => return Err(failed(path)(error).into()),
+            },
             kind if kind.is_file() => file(path, &target, &mut linked, reporter)?,
             // Sockets and pipes hold nothing.
-            _ => Ok(()),
-        };
-        match copied {
-            Err(MoveError::Unusable { path: of, source })
-                if of == path && is_missing(Some(&source)) => {}
-            copied => copied?,
+            _ => {}
         }
     }
     // Last, and from below: what is made in a directory changes its time, and may be forbidden.
     for (from, to) in directories.iter().rev() {
-        let found = from.metadata().map_err(failed(from))?;
         let made = File::open(to).map_err(failed(to))?;
-        like(&made, &found).and_then(|()| made.sync_all()).map_err(failed(to))?;
+        match from.metadata() {
+            Ok(found) => like(&made, &found).map_err(failed(to))?,
+            Err(error) if is_missing(Some(&error)) => {}
+            Err(error) => return Err(failed(from)(error).into()),
+        }
+        made.sync_all().map_err(failed(to))?;
     }
     Ok(())
-}
-
-fn failed(path: &Path) -> impl FnOnce(io::Error) -> MoveError {
-    let path = path.to_owned();
-    move |source| MoveError::Unusable { path, source }
 }
 
 fn is_missing(error: Option<&io::Error>) -> bool {
     error.is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
+/// Copies a file, unless it has vanished.
 fn file(
     from: &Path,
     to: &Path,
     linked: &mut HashMap<(u64, u64), PathBuf>,
     reporter: &Reporter,
-) -> Result<Result<(), MoveError>, StepError> {
+) -> Result<(), StepError> {
     let source = match File::open(from) {
         Ok(source) => source,
-        Err(error) => return Ok(Err(failed(from)(error))),
+        Err(error) if is_missing(Some(&error)) => return Ok(()),
+        Err(error) => return Err(failed(from)(error).into()),
     };
     let found = source.metadata().map_err(failed(from))?;
     let name = (found.dev(), found.ino());
     if let Some(made) = linked.get(&name) {
-        return Ok(fs::hard_link(made, to).map_err(failed(to)));
+        return Ok(fs::hard_link(made, to).map_err(failed(to))?);
     }
     if found.nlink() > 1 {
         linked.insert(name, to.to_owned());
     }
-    if is_blob(from) && shared(from, to)?.is_some() {
+    if is_blob(from) && shared(from, to).map_err(failed(to))?.is_some() {
         reporter.advance(found.len())?;
-        return Ok(Ok(()));
+        let made = File::open(to).map_err(failed(to))?;
+        let is_linked = made.metadata().is_ok_and(|made| (made.dev(), made.ino()) == name);
+        if !is_linked {
+            like(&made, &found).and_then(|()| made.sync_all()).map_err(failed(to))?;
+        }
+        return Ok(());
     }
     let target = File::options().write(true).create_new(true).open(to).map_err(failed(to))?;
     let read = hash(&source, reporter, true, |bytes, at| {
@@ -106,7 +110,7 @@ fn file(
         .map_err(failed(to))?;
     let copy = File::open(to).map_err(failed(to))?;
     match hash(&copy, reporter, false, |_, _| Ok(()))? {
-        Ok(there) if there == (digest, length) => Ok(Ok(())),
+        Ok(there) if there == (digest, length) => Ok(()),
         Ok(_) => Err(MoveError::Differs { path: to.to_owned() }.into()),
         Err(Side::Read(error) | Side::Written(error)) => Err(failed(to)(error).into()),
     }
@@ -224,6 +228,39 @@ mod tests {
         for directory in [&from, &to] {
             fs::set_permissions(directory.join("sealed"), fs::Permissions::from_mode(0o755))
                 .unwrap();
+        }
+    }
+
+    #[test]
+    fn what_vanishes_on_the_way_is_left_out_and_all_else_is_copied() {
+        let (from, to) = (tempfile::tempdir().unwrap(), elsewhere());
+        let (from, to) = (from.path().to_owned(), to.path().join("new"));
+        for directory in ["1-copied", "3-gone/below", "4-stays"] {
+            fs::create_dir_all(from.join(directory)).unwrap();
+        }
+        for name in ["1-copied/x", "2-first", "3-gone/below/x", "4-stays/x", "5-gone", "7-last"] {
+            fs::write(from.join(name), name).unwrap();
+        }
+        symlink("7-last", from.join("6-gone")).unwrap();
+        // The walk knows their names by then, and what kind each is.
+        let (below, first) = (from.clone(), to.join("2-first"));
+        let remove = move |_| {
+            if first.exists() && below.join("5-gone").exists() {
+                fs::remove_dir_all(below.join("1-copied")).unwrap();
+                fs::remove_dir_all(below.join("3-gone")).unwrap();
+                fs::remove_file(below.join("5-gone")).unwrap();
+                fs::remove_file(below.join("6-gone")).unwrap();
+            }
+        };
+        let reporter = Reporter::new(std::sync::Arc::new(remove), std::sync::Arc::default());
+
+        copy(&from, &to, &reporter).unwrap();
+        assert!(!from.join("3-gone").exists(), "it was removed on the way");
+        for name in ["1-copied/x", "2-first", "4-stays/x", "7-last"] {
+            assert_eq!(fs::read_to_string(to.join(name)).unwrap(), name);
+        }
+        for name in ["3-gone/below", "5-gone", "6-gone"] {
+            assert!(to.join(name).symlink_metadata().is_err(), "{name}");
         }
     }
 

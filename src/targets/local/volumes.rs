@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::moving::is_origin;
-use super::{Local, Mount};
+use super::{Local, Mount, environments_of, old_volumes_of, volumes_of};
 use crate::hub::ModelCache;
 
 /// How a volume gets to where it belongs.
@@ -44,12 +44,12 @@ pub struct Move {
 impl Local {
     /// The directory of this environment's volumes.
     pub(super) fn volumes(&self) -> PathBuf {
-        self.places.ours.join("volumes")
+        volumes_of(&self.places.ours)
     }
 
     /// Where earlier versions had all environments' volumes.
     pub(super) fn old_volumes(&self) -> PathBuf {
-        self.places.cache.join("volumes")
+        old_volumes_of(&self.places.cache)
     }
 
     /// Where a volume is, or is going to be made.
@@ -112,9 +112,11 @@ impl Local {
         };
         let real = |path: &Path| path.canonicalize().ok();
         let own = real(&self.volume(&self.model_cache));
-        let environments = self.places.ours.parent().into_iter().flat_map(entries);
+        // They are a source that may be had: what can't be listed is none.
+        let environments = environments_of(&self.places.state, &self.project).unwrap_or_default();
         let mut others: Vec<PathBuf> = environments
-            .map(|environment| environment.join("volumes"))
+            .iter()
+            .map(|environment| volumes_of(environment))
             .chain([self.old_volumes()])
             .flat_map(|volumes| entries(&volumes).collect::<Vec<_>>())
             .filter_map(|volume| real(&volume))
