@@ -405,6 +405,11 @@ fn is_loopback(host: &str) -> bool {
     name == "localhost" || name.parse::<std::net::IpAddr>().is_ok_and(|it| it.is_loopback())
 }
 
+/// What a blob is called for who waits for it.
+pub(super) fn blob_name(image: &ImageReference) -> String {
+    format!("a blob of {image}")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -435,9 +440,4 @@ mod tests {
             assert!(!is_loopback(host), "{host}");
         }
     }
-}
-
-/// What a blob is called for who waits for it.
-pub(super) fn blob_name(image: &ImageReference) -> String {
-    format!("a blob of {image}")
 }
