@@ -10,8 +10,8 @@ use miette::Report;
 
 use super::session::Planned;
 use super::{
-    Exit, Global, Selection, WishArgs, completions, consent, image_built, out_file, plan, pushed,
-    reach, saved, session, settings,
+    Exit, Global, Selection, WishArgs, completions, consent, image_built, out_file, part, plan,
+    pushed, reach, saved, session, settings,
 };
 use crate::debian::DebianError;
 use crate::exec::{self, Executor, Interrupt};
@@ -87,7 +87,7 @@ async fn apply(
         out_file::may_write(path, "trace of an apply", ui::Trace::begins)?;
     }
     // Everything is read only once the lock is held: a waiter plans what is true now.
-    let waiting = session::open_part(global, &arguments.models)?;
+    let waiting = part::open_part(global, &arguments.models)?;
     let given = Selection { models: arguments.models.clone(), wishes: arguments.wishes.clone() };
     let saved = match saved::named(&waiting.workspace, &given)? {
         Some(path) => Some(saved::read(&waiting.workspace, &path)?),
@@ -99,7 +99,7 @@ async fn apply(
     let _lock = session::lock(&waiting.workspace, global, "apply").await?;
     let told = waiting.workspace.project.left_out.clone();
     drop(waiting);
-    let part = session::open_part(global, &selection.models)?;
+    let part = part::open_part(global, &selection.models)?;
     if part.workspace.project.left_out != told {
         part.check(&selection)?;
     }

@@ -5,7 +5,7 @@ use clap_complete::engine::ArgValueCandidates;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, apply, completions, consent, session};
+use super::{Exit, Global, apply, completions, consent, part, session};
 use crate::gateway::gateway_id;
 use crate::spec::{Model, TargetKind};
 use crate::step::{Observation, StepId, StepKind};
@@ -61,7 +61,7 @@ struct Unobserved {
 struct Unreadable;
 
 pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit, Report> {
-    let (workspace, readable) = session::open_anyway(global)?;
+    let (workspace, readable) = part::open_anyway(global)?;
     let _lock = session::lock(&workspace, global, "destroy").await?;
     workspace.look().await?;
     let [present, absent] = [&workspace.project.models, &workspace.project.absent];

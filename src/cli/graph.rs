@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, Selection, out_file, session};
+use super::{Exit, Global, Selection, out_file, part, session};
 use crate::locking::Renew;
 use crate::step::{Edge, StepId};
 use crate::{ui, workspace};
@@ -81,7 +81,7 @@ pub(crate) async fn run(global: &Global, arguments: &GraphArgs) -> Result<Exit, 
     if let Some(file) = &arguments.output {
         out_file::may_write(file, format.words(), |head| format.begins(head))?;
     }
-    let part = session::open_part(global, &arguments.selection.models)?;
+    let part = part::open_part(global, &arguments.selection.models)?;
     part.check(&arguments.selection)?;
     let workspace = part.workspace;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;

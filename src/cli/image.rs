@@ -5,7 +5,7 @@ use miette::Report;
 
 use super::image_export::{self, ExportArgs, LoadArgs};
 use super::image_push::{self, PushArgs};
-use super::{Exit, Global, image_built, session};
+use super::{Exit, Global, image_built, part};
 use crate::blocking::blocking;
 use crate::ui;
 
@@ -49,7 +49,7 @@ pub(crate) async fn run(global: &Global, command: &ImageCommand) -> Result<Exit,
 }
 
 async fn inspect(global: &Global, arguments: &InspectArgs) -> Result<Exit, Report> {
-    let (workspace, readable) = session::open_anyway(global)?;
+    let (workspace, readable) = part::open_anyway(global)?;
     let found = image_built::find(global, &workspace, readable, &arguments.image).await?;
     let image = found.layout.read_image(&found.digest)?;
     ui::print_image(&arguments.image, &image, arguments.json);
@@ -57,7 +57,7 @@ async fn inspect(global: &Global, arguments: &InspectArgs) -> Result<Exit, Repor
 }
 
 async fn verify(global: &Global, arguments: &VerifyArgs) -> Result<Exit, Report> {
-    let (workspace, readable) = session::open_anyway(global)?;
+    let (workspace, readable) = part::open_anyway(global)?;
     let name = &arguments.image;
     let found = image_built::find(global, &workspace, readable, name).await?;
     let (reporter, finish) = ui::preparing();

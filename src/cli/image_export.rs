@@ -7,7 +7,7 @@ use clap::{Args, ValueEnum};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, image_built, session};
+use super::{Exit, Global, image_built, part};
 use crate::blocking::blocking;
 use crate::container::{self, Kind, image_name};
 use crate::oci::{OciError, archive_size, write_archive};
@@ -54,7 +54,7 @@ enum ExportError {
 }
 
 pub(crate) async fn load(global: &Global, arguments: &LoadArgs) -> Result<Exit, Report> {
-    let (workspace, readable) = session::open_anyway(global)?;
+    let (workspace, readable) = part::open_anyway(global)?;
     let found = image_built::find(global, &workspace, readable, &arguments.image).await?;
     let (layout, image) = found.complete(global, &arguments.image)?;
     let kind = match arguments.into {
@@ -88,7 +88,7 @@ async fn whoever_answers() -> Result<Kind, Report> {
 }
 
 pub(crate) async fn export(global: &Global, arguments: &ExportArgs) -> Result<Exit, Report> {
-    let (workspace, readable) = session::open_anyway(global)?;
+    let (workspace, readable) = part::open_anyway(global)?;
     let found = image_built::find(global, &workspace, readable, &arguments.image).await?;
     let (layout, image) = found.complete(global, &arguments.image)?;
     let file = arguments.file.clone();

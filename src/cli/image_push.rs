@@ -4,7 +4,7 @@ use clap::Args;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, image_built, session};
+use super::{Exit, Global, image_built, part};
 use crate::spec::{ImageReference, NotAReference};
 use crate::ui;
 use crate::workspace::Workspace;
@@ -53,7 +53,7 @@ enum PushError {
 
 pub(crate) async fn push(global: &Global, arguments: &PushArgs) -> Result<Exit, Report> {
     let name = &arguments.image;
-    let (workspace, readable) = session::open_anyway(global)?;
+    let (workspace, readable) = part::open_anyway(global)?;
     let found = image_built::find(global, &workspace, readable, name).await?;
     let (layout, image) = found.complete(global, name)?;
     let reference = destination(&workspace, arguments)?;

@@ -10,7 +10,7 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::session::{UsageError, unknown};
-use super::{Exit, Global, Selection, WishArgs, completions, session};
+use super::{Exit, Global, Selection, WishArgs, completions, part, session};
 use crate::event::Reporter;
 use crate::exec::Interrupt;
 use crate::gateway::Gateway;
@@ -97,7 +97,7 @@ pub(crate) async fn show(global: &Global, arguments: &ShowArgs) -> Result<Exit, 
 async fn show_command(global: &Global, name: &str) -> Result<Exit, Report> {
     /// Where the target chooses another.
     const PORT: u16 = 8000;
-    let workspace = session::open_part(global, &[name.to_owned()])?.of_model(name)?;
+    let workspace = part::open_part(global, &[name.to_owned()])?.of_model(name)?;
     session::model(&workspace, name)?;
     let model = &workspace.project.models[name];
     let scope = Scope::of_models(&workspace, &[name.to_owned()]);
@@ -120,7 +120,7 @@ async fn show_command(global: &Global, name: &str) -> Result<Exit, Report> {
 }
 
 pub(crate) async fn why(global: &Global, arguments: &WhyArgs) -> Result<Exit, Report> {
-    let part = session::open_part(global, &[])?;
+    let part = part::open_part(global, &[])?;
     let only = WishArgs { only: vec![arguments.step.clone()], ..WishArgs::default() };
     part.check(&Selection { wishes: only, ..Selection::default() })?;
     let workspace = part.workspace;
@@ -150,7 +150,7 @@ pub(crate) async fn why(global: &Global, arguments: &WhyArgs) -> Result<Exit, Re
 }
 
 pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Exit, Report> {
-    let (workspace, _) = session::open_anyway(global)?;
+    let (workspace, _) = part::open_anyway(global)?;
     workspace.look().await?;
     let live: Vec<_> = workspace.targets().iter().flat_map(|target| target.live()).collect();
     // What is served is known without a lock; whether it is what the specs want is not.
@@ -281,7 +281,7 @@ pub(crate) async fn logs(
     interrupt: &Interrupt,
 ) -> Result<Exit, Report> {
     let _attended = interrupt.attend();
-    let (workspace, _) = session::open_anyway(global)?;
+    let (workspace, _) = part::open_anyway(global)?;
     let name = &arguments.name;
     let log = if name.contains(':') {
         let attempt = workspace.store.last_attempt(&StepId::from(name.as_str()))?;

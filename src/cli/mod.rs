@@ -17,6 +17,7 @@ mod init;
 mod inspect;
 mod lock;
 mod out_file;
+mod part;
 mod plan;
 mod pushed;
 mod reach;

@@ -6,7 +6,7 @@ use clap::{Args, ValueEnum};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, Selection, out_file, reach, saved, session};
+use super::{Exit, Global, Selection, out_file, part, reach, saved, session};
 use crate::locking::Renew;
 use crate::plan::saved::SavedPlan;
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
@@ -99,7 +99,7 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
     if let Some(path) = &arguments.out {
         out_file::may_write(path, "saved plan", SavedPlan::begins)?;
     }
-    let part = session::open_part(global, &arguments.selection.models)?;
+    let part = part::open_part(global, &arguments.selection.models)?;
     part.check(&arguments.selection)?;
     let workspace = part.workspace;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;

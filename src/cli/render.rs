@@ -7,7 +7,7 @@ use clap_complete::engine::ArgValueCandidates;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, completions, pushed, session};
+use super::{Exit, Global, completions, part, pushed, session};
 use crate::event::Reporter;
 use crate::locking::{self, LockOptions, Scope};
 use crate::spec::TargetKind;
@@ -55,7 +55,7 @@ const OURS: &str = "Written by goatbuild; edit the project's specs instead.";
 pub(crate) async fn run(global: &Global, arguments: &RenderArgs) -> Result<Exit, Report> {
     let name = arguments.model.as_str();
     let asked = [name.to_owned()];
-    let workspace = session::open_part(global, &asked)?.of_model(name)?;
+    let workspace = part::open_part(global, &asked)?.of_model(name)?;
     session::model(&workspace, name)?;
     let model = &workspace.project.models[name];
     if model.target != TargetKind::Modal {

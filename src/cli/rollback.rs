@@ -5,7 +5,7 @@ use clap_complete::engine::ArgValueCandidates;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, apply, completions, consent, session};
+use super::{Exit, Global, apply, completions, consent, part, session};
 use crate::event::Reporter;
 use crate::spec::{Auth, TargetKind};
 use crate::step::StepId;
@@ -52,7 +52,7 @@ fn version(text: &str) -> Result<u32, String> {
 }
 
 pub(crate) async fn roll_back(global: &Global, arguments: &RollbackArgs) -> Result<Exit, Report> {
-    let (workspace, _) = session::open_anyway(global)?;
+    let (workspace, _) = part::open_anyway(global)?;
     let model = arguments.model.as_str();
     check(&workspace, model)?;
     workspace.target_of(TargetKind::Modal).check(&[format!("rollback of {model}")]).await?;
@@ -127,7 +127,7 @@ fn other_auth(model: &str, version: u32, was: Auth, wanted: Auth) -> String {
 }
 
 pub(crate) async fn release(global: &Global, arguments: &ReleaseArgs) -> Result<Exit, Report> {
-    let (workspace, _) = session::open_anyway(global)?;
+    let (workspace, _) = part::open_anyway(global)?;
     let model = arguments.model.as_str();
     check(&workspace, model)?;
     workspace.target_of(TargetKind::Modal).check(&[format!("hold of {model}")]).await?;

@@ -7,7 +7,7 @@ use clap_complete::engine::ArgValueCandidates;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, completions, session};
+use super::{Exit, Global, completions, part, session};
 use crate::engines::engine;
 use crate::openai::{Credentials, Server};
 use crate::spec::{Model, TargetKind, Value};
@@ -40,7 +40,7 @@ struct NotDeployed {
 pub(crate) async fn run(global: &Global, arguments: &TestArgs) -> Result<Exit, Report> {
     let name = arguments.model.as_str();
     let asked = [name.to_owned()];
-    let workspace = session::open_part(global, &asked)?.of_model(name)?;
+    let workspace = part::open_part(global, &asked)?.of_model(name)?;
     session::model(&workspace, name)?;
     let model = &workspace.project.models[name];
     workspace.look().await?;
