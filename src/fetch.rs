@@ -2,7 +2,7 @@
 
 mod error;
 mod file;
-mod held;
+mod file_lock;
 mod range;
 mod retry;
 
@@ -17,8 +17,8 @@ use crate::event::Reporter;
 
 pub use error::FetchError;
 pub(crate) use error::until;
-pub use file::discard_damaged;
-pub(crate) use held::Held;
+pub use file::{Found, discard_damaged};
+pub(crate) use file_lock::FileLock;
 pub use range::{Bytes, Part};
 pub use retry::Patience;
 pub(crate) use retry::{Failure, Retry, wait_as_asked};

@@ -7,10 +7,10 @@ use std::sync::Arc;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::engines;
+use crate::engines::{self, Subject};
 use crate::spec::{
-    self, EnvironmentName, Image, Model, Place, Problem, Project, Shared, SourceFile, Sources,
-    SpecError, SpecErrors, Value, Wrong,
+    self, EnvironmentName, FileMistakes, Image, Model, Place, Problem, Project, Shared, SourceFile,
+    Sources, SpecError, SpecErrors, Value,
 };
 
 /// The file that makes a directory a project.
@@ -102,7 +102,7 @@ pub fn read_part(
     };
     let read: Vec<Result<Model, Vec<SpecError>>> =
         in_parallel(&sources.specs, |file| Ok::<_, ProjectError>(read_model(file)))?;
-    let mut wrong = Wrong::default();
+    let mut wrong = FileMistakes::default();
     let models = keep(&sources.specs, read, &mut wrong.models);
     let read = sources.images.iter().map(read_image).collect();
     let images: Vec<Image> = keep(&sources.images, read, &mut wrong.images);
@@ -135,22 +135,27 @@ fn keep<T>(
 /// What a model's engine would not take, as mistakes in the spec.
 pub fn flag_errors(model: &Model, problems: Vec<engines::FlagProblem>) -> Vec<SpecError> {
     let error = |problem: engines::FlagProblem| {
-        let place = problem.flag.as_ref().and_then(|flag| place_of(model, flag));
+        let place = place_of(model, &problem.subject);
         let place = place.unwrap_or_else(|| model.file.place.clone());
         SpecError::new(Problem::Flag { message: problem.message, help: problem.help }, place)
     };
     problems.into_iter().map(error).collect()
 }
 
+/// Where what a problem is about is written, unless it is the whole model.
+fn place_of(model: &Model, subject: &Subject) -> Option<Place> {
+    match subject {
+        Subject::Model => None,
+        Subject::Flag(path) => place_of_flag(model, path),
+        Subject::ExtraArg(at) => {
+            model.engine.extra_args.get(*at).map(|argument| argument.place.clone())
+        }
+        Subject::Serve(field) => Place::of_field(model.source_file(), &["serve", field]),
+    }
+}
+
 /// Where a flag, or a field in a flag's table, is written.
-fn place_of(model: &Model, path: &str) -> Option<Place> {
-    if let Some(field) = path.strip_prefix("serve.") {
-        return Place::of_field(model.source_file(), &["serve", field]);
-    }
-    if let Some(at) = path.strip_prefix(engines::extra_args::PLACE) {
-        let at: usize = at.parse().ok()?;
-        return model.engine.extra_args.get(at).map(|argument| argument.place.clone());
-    }
+fn place_of_flag(model: &Model, path: &str) -> Option<Place> {
     let mut parts = path.split('.');
     let mut flag = model.engine.flags.get(parts.next()?);
     if flag.is_none() {

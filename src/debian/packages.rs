@@ -242,7 +242,10 @@ async fn fetch_package(
     let mut gone = 0;
     let mut superseded = false;
     for source in &sources {
-        match fetcher.file(std::slice::from_ref(source), &expected, &to, reporter).await {
+        match fetcher
+            .file(&package.name, std::slice::from_ref(source), &expected, &to, reporter)
+            .await
+        {
             Ok(_) => return Ok(to),
             Err(
                 error @ (FetchError::Offline { .. }

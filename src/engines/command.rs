@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Caches, Engine, FlagProblem, Serving, offline};
+use super::{Caches, Engine, FlagProblem, Serving, Subject, offline};
 use crate::spec::{CommandEngine, Model, nearest};
 
 pub(super) struct Command;
@@ -35,7 +35,7 @@ impl Engine for Command {
             names.into_iter().find(|name| !known(name)).map(str::to_owned)
         };
         let problem = |name: String| FlagProblem {
-            flag: Some("command".to_owned()),
+            subject: Subject::Flag("command".to_owned()),
             message: format!("`{{{name}}}` stands for nothing"),
             help: match nearest(&name, PLACEHOLDERS) {
                 Some("draft") => "`{draft}` is the path of what `[draft]` names".to_owned(),

@@ -1,10 +1,7 @@
 //! `[engine] extra-args`: arguments that goatbuild hands to an engine without reading them.
 
-use super::{FlagProblem, Warning};
+use super::{FlagProblem, Subject, Warning};
 use crate::spec::Model;
-
-/// Where one of them is written, as [`FlagProblem::flag`] names it.
-pub const PLACE: &str = "extra-args.";
 
 /// Those that say what goatbuild says itself, with what to write instead.
 ///
@@ -25,7 +22,7 @@ pub(super) fn problems(model: &Model, ours: &[(&str, &str)]) -> Vec<FlagProblem>
         } else {
             return None;
         };
-        Some(FlagProblem { flag: Some(format!("{PLACE}{at}")), message, help })
+        Some(FlagProblem { subject: Subject::ExtraArg(at), message, help })
     };
     let texts = model.engine.extra_args.iter().map(|argument| argument.text.as_str());
     texts.enumerate().filter_map(find).collect()

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Caches, Engine, FlagProblem, Serving, argument, extra_args, offline};
+use super::{Caches, Engine, FlagProblem, Serving, Subject, argument, extra_args, offline};
 use crate::spec::{Model, Value, nearest};
 
 pub(super) struct MlxLm;
@@ -49,13 +49,13 @@ impl Engine for MlxLm {
         for (flag, value) in &model.engine.flags {
             if let Some((_, instead)) = OURS.iter().find(|(ours, _)| ours == flag) {
                 problems.push(FlagProblem {
-                    flag: Some(flag.clone()),
+                    subject: Subject::Flag(flag.clone()),
                     message: format!("goatbuild sets `{flag}` itself"),
                     help: (*instead).to_owned(),
                 });
             } else if !FLAGS.contains(&flag.as_str()) && flag != "use-default-chat-template" {
                 problems.push(FlagProblem {
-                    flag: Some(flag.clone()),
+                    subject: Subject::Flag(flag.clone()),
                     message: format!("mlx-lm's server has no flag `{flag}`"),
                     help: match nearest(flag, FLAGS) {
                         Some(near) => format!("did you mean `{near}`?"),
@@ -64,7 +64,7 @@ impl Engine for MlxLm {
                 });
             } else if matches!(value.value, Value::Array(_)) && flag != "allowed-origins" {
                 problems.push(FlagProblem {
-                    flag: Some(flag.clone()),
+                    subject: Subject::Flag(flag.clone()),
                     message: format!("`{flag}` takes one value, not a list"),
                     help: "write a single value".to_owned(),
                 });
@@ -72,7 +72,7 @@ impl Engine for MlxLm {
         }
         if model.draft.is_some() {
             problems.push(FlagProblem {
-                flag: None,
+                subject: Subject::Model,
                 message: "`[draft]` is not supported with mlx-lm".to_owned(),
                 help: "remove the section".to_owned(),
             });

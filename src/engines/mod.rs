@@ -82,11 +82,24 @@ pub struct Checked {
     pub warnings: Vec<Warning>,
 }
 
+/// What of a model a problem is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The model as a whole.
+    Model,
+    /// A flag, dots leading into it, or another field of `[engine]`.
+    Flag(String),
+    /// One of the `extra-args`, counted from 0.
+    ExtraArg(usize),
+    /// A field of `[serve]`.
+    Serve(&'static str),
+}
+
 /// A flag that the engine would not take.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct FlagProblem {
-    /// The flag, dots leading into it, or none when the model as a whole is the matter.
-    pub flag: Option<String>,
+    /// What it is about.
+    pub subject: Subject,
     /// What is wrong.
     pub message: String,
     /// What to do.

@@ -6,10 +6,10 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::{Response, StatusCode};
 
-use super::held::{Held, Waiting};
+use super::file_lock::{FileLock, Waiting};
 use super::{Expected, Failure, FetchError, Fetcher, sha256_of, without_credentials};
 use crate::event::{Cancelled, Reporter};
 
@@ -24,9 +24,10 @@ impl Fetcher {
     /// where a file of this size is there: it got its name once it was verified.
     ///
     /// Whoever fetches holds the unfinished file. All others wait for that, whatever step or command
-    /// they are of, and fetch only what didn't come of it.
+    /// they are of, and fetch only what didn't come of it; `name` is what they say they wait for.
     pub async fn file<'a>(
         &self,
+        name: &str,
         sources: &'a [String],
         expected: &Expected,
         to: &Path,
@@ -35,10 +36,13 @@ impl Fetcher {
         // The most bytes that were ever there: what is fetched twice is counted once.
         let mut counted = 0;
         loop {
-            let Some(held) = self.hold(sources, expected, to, &mut counted, reporter).await? else {
+            let held = self.hold(name, sources, expected, to, &mut counted, reporter).await?;
+            let Some(part) = held else {
                 return Ok(None);
             };
-            match self.any(sources, expected, to, &held, &mut counted, reporter).await? {
+            let mut download =
+                Download { expected, to, part: &part, counted: &mut counted, reporter };
+            match self.any(sources, &mut download).await? {
                 Fetched::Named(url) => return Ok(Some(url)),
                 Fetched::Lost => {
                     reporter.log(format!("{} was removed while it was written", to.display()));
@@ -50,21 +54,22 @@ impl Fetcher {
     /// Waits until nobody else fetches the file; none once it is there.
     async fn hold(
         &self,
+        name: &str,
         sources: &[String],
         expected: &Expected,
         to: &Path,
         counted: &mut u64,
         reporter: &Reporter,
-    ) -> Result<Option<Held>, FetchError> {
+    ) -> Result<Option<FileLock>, FetchError> {
         let part = part_name(to);
-        let mut waiting = Waiting::new(&part, reporter);
+        let mut waiting = Waiting::new(&part, name, reporter);
         loop {
             // Nobody else can write it while it is held.
             let mine = if self.offline {
                 None
             } else {
                 let failed = |source| FetchError::Write { path: to.to_owned(), source };
-                Held::attempt(&part).map_err(failed)?
+                FileLock::attempt(&part).map_err(failed)?
             };
             if let Some(size) = size_there(to, expected) {
                 advance_to(size, counted, reporter)?;
@@ -87,15 +92,11 @@ impl Fetcher {
     async fn any<'a>(
         &self,
         sources: &'a [String],
-        expected: &Expected,
-        to: &Path,
-        held: &Held,
-        counted: &mut u64,
-        reporter: &Reporter,
+        download: &mut Download<'_>,
     ) -> Result<Fetched<'a>, FetchError> {
         let mut last = None;
         for url in sources {
-            match self.one(url, expected, to, held, counted, reporter).await {
+            match self.one(url, download).await {
                 Ok(true) => return Ok(Fetched::Named(url)),
                 Ok(false) => return Ok(Fetched::Lost),
                 Err(
@@ -104,7 +105,7 @@ impl Fetcher {
                     | FetchError::Write { .. }),
                 ) => return Err(error),
                 Err(error) => {
-                    reporter.log(format!("{error}"));
+                    download.reporter.log(format!("{error}"));
                     // A source that lacks the file says less than one that failed otherwise.
                     if !(matches!(error, FetchError::Gone { .. }) && last.is_some()) {
                         last = Some(error);
@@ -115,121 +116,151 @@ impl Fetcher {
         Err(last.unwrap_or_else(|| panic!("BUG: a file without a source")))
     }
 
-    /// Fetches from one source once. Says whether the file has its name: somebody who keeps to no
-    /// lock may have taken the unfinished one away.
-    async fn attempt(
-        &self,
-        url: &str,
-        expected: &Expected,
-        to: &Path,
-        held: &Held,
-        counted: &mut u64,
-        reporter: &Reporter,
-    ) -> Result<bool, Failure> {
-        let written = |source| Failure::Final(FetchError::Write { path: to.to_owned(), source });
-        let mut file: &File = held.file();
-        let mut have = file.metadata().map_err(written)?.len();
-        if expected.size.is_some_and(|size| have > size) {
-            have = 0;
-        }
-        let mut resumed = have > 0;
-        if expected.size != Some(have) || have == 0 {
-            let mut request = self.get(url)?;
-            if have > 0 {
-                request = request.header(RANGE, format!("bytes={have}-"));
-            }
-            let sent = request.send().await;
-            if let Ok(response) = &sent
-                && response.status() == StatusCode::RANGE_NOT_SATISFIABLE
-            {
-                file.set_len(0).map_err(written)?;
-            }
-            let mut response = self.answered(url, sent)?;
-            resumed = response.status() == StatusCode::PARTIAL_CONTENT
-                && response
-                    .headers()
-                    .get(CONTENT_RANGE)
-                    .and_then(|value| value.to_str().ok())
-                    .is_some_and(|value| value.starts_with(&format!("bytes {have}-")));
-            if !resumed {
-                have = 0;
-            }
-            file.set_len(have).map_err(written)?;
-            file.seek(std::io::SeekFrom::End(0)).map_err(written)?;
-            advance_to(have, counted, reporter).map_err(stopped)?;
-            let before = *counted;
-            loop {
-                let chunk = match response.chunk().await {
-                    Ok(Some(chunk)) => chunk,
-                    Ok(None) => break,
-                    Err(_) if *counted >= before + PROGRESS => return Err(Failure::Progressed),
-                    Err(error) => return Err(self.broken(url, &error)),
-                };
-                have += chunk.len() as u64;
-                if let Some(size) = expected.size
-                    && have > size
-                {
-                    let found = format!("more than {size}");
-                    let error = mismatch(url, "size", &size.to_string(), &found);
-                    return Err(discarded(error, file, resumed));
-                }
-                if let Err(error) = file.write_all(&chunk) {
-                    make_room(file, &error);
-                    return Err(written(error));
-                }
-                reporter.fetched(chunk.len() as u64);
-                advance_to(have, counted, reporter).map_err(stopped)?;
-            }
-            if let Some(size) = expected.size
-                && have < size
-            {
-                if *counted >= before + PROGRESS {
-                    return Err(Failure::Progressed);
-                }
-                let reason = format!("the body ended after {have} of {size} bytes");
-                return Err(Failure::Transient(self.network(url, reason), None));
-            }
-        } else {
-            advance_to(have, counted, reporter).map_err(stopped)?;
-        }
-        file.seek(std::io::SeekFrom::Start(0)).map_err(written)?;
-        // Gigabytes take seconds to hash: not on a thread that others wait for.
-        let hashed = Arc::clone(held.file());
-        let found = tokio::task::spawn_blocking(move || sha256_of(&mut &*hashed))
-            .await
-            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
-        let found = found.map_err(written)?;
-        if found != expected.sha256 {
-            let error = mismatch(url, "SHA-256", &expected.sha256, &found);
-            return Err(discarded(error, file, resumed));
-        }
-        file.sync_data().map_err(written)?;
-        // The very file that was hashed gets the name, or none does.
-        if !held.has_name().map_err(written)? {
-            return Ok(false);
-        }
-        std::fs::rename(part_name(to), to).map_err(written)?;
-        Ok(true)
-    }
-
-    /// Fetches from one source until it succeeds, fails for good, or patience ends.
-    async fn one(
-        &self,
-        url: &str,
-        expected: &Expected,
-        to: &Path,
-        held: &Held,
-        counted: &mut u64,
-        reporter: &Reporter,
-    ) -> Result<bool, FetchError> {
-        let fetcher = self.telling(reporter);
+    /// Fetches from one source until it succeeds, fails for good, or patience ends. Says what
+    /// [`Download::verify`] says.
+    async fn one(&self, url: &str, download: &mut Download<'_>) -> Result<bool, FetchError> {
+        let fetcher = self.telling(download.reporter);
         let mut retry = fetcher.retry(url)?;
         loop {
-            match self.attempt(url, expected, to, held, counted, reporter).await {
+            match self.attempt(url, download).await {
                 Ok(named) => return Ok(named),
                 Err(failure) => retry.pause(failure).await?,
             }
         }
+    }
+
+    /// Fetches from one source once.
+    async fn attempt(&self, url: &str, download: &mut Download<'_>) -> Result<bool, Failure> {
+        let resumed = self.receive(url, download).await?;
+        download.verify(url, resumed).await
+    }
+
+    /// Receives what the unfinished file lacks. Says whether it goes on from bytes that were there.
+    async fn receive(&self, url: &str, download: &mut Download<'_>) -> Result<bool, Failure> {
+        let size = download.expected.size;
+        let mut file: &File = download.part.file();
+        let written = download.written();
+        let mut have = file.metadata().map_err(written)?.len();
+        if size.is_some_and(|size| have > size) {
+            have = 0;
+        }
+        if size == Some(have) && have > 0 {
+            download.advance_to(have)?;
+            return Ok(true);
+        }
+        let (mut response, resumed) = self.ask(url, have, download).await?;
+        if !resumed {
+            have = 0;
+        }
+        file.set_len(have).map_err(written)?;
+        file.seek(std::io::SeekFrom::End(0)).map_err(written)?;
+        download.advance_to(have)?;
+        let enough = *download.counted + PROGRESS;
+        loop {
+            let chunk = match response.chunk().await {
+                Ok(Some(chunk)) => chunk,
+                Ok(None) => break,
+                Err(_) if *download.counted >= enough => return Err(Failure::Progressed),
+                Err(error) => return Err(self.broken(url, &error)),
+            };
+            have += chunk.len() as u64;
+            if let Some(size) = size
+                && have > size
+            {
+                let found = format!("more than {size}");
+                let error = mismatch(url, "size", &size.to_string(), &found);
+                return Err(discarded(error, file, resumed));
+            }
+            if let Err(error) = file.write_all(&chunk) {
+                make_room(file, &error);
+                return Err(written(error));
+            }
+            download.reporter.fetched(chunk.len() as u64);
+            download.advance_to(have)?;
+        }
+        match size {
+            Some(size) if have < size => {
+                if *download.counted >= enough {
+                    return Err(Failure::Progressed);
+                }
+                let reason = format!("the body ended after {have} of {size} bytes");
+                Err(Failure::Transient(self.network(url, reason), None))
+            }
+            _ => Ok(resumed),
+        }
+    }
+
+    /// Asks for what comes after `have` bytes. Says whether the answer begins there, and not anew.
+    async fn ask(
+        &self,
+        url: &str,
+        have: u64,
+        download: &Download<'_>,
+    ) -> Result<(Response, bool), Failure> {
+        let mut request = self.get(url)?;
+        if have > 0 {
+            request = request.header(RANGE, format!("bytes={have}-"));
+        }
+        let sent = request.send().await;
+        if let Ok(response) = &sent
+            && response.status() == StatusCode::RANGE_NOT_SATISFIABLE
+        {
+            download.part.file().set_len(0).map_err(download.written())?;
+        }
+        let response = self.answered(url, sent)?;
+        let range = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
+        let resumed = response.status() == StatusCode::PARTIAL_CONTENT
+            && range.is_some_and(|value| value.starts_with(&format!("bytes {have}-")));
+        Ok((response, resumed))
+    }
+}
+
+/// A file that is being fetched.
+struct Download<'a> {
+    expected: &'a Expected,
+    to: &'a Path,
+    /// The unfinished file, which nobody else writes.
+    part: &'a FileLock,
+    /// The most bytes that were ever there: what is fetched twice is counted once.
+    counted: &'a mut u64,
+    reporter: &'a Reporter,
+}
+
+impl<'a> Download<'a> {
+    /// Gives the unfinished file its name if it is what it must be. Says whether it has it: somebody
+    /// who keeps to no lock may have taken the unfinished one away.
+    async fn verify(&self, url: &str, resumed: bool) -> Result<bool, Failure> {
+        let written = self.written();
+        let mut file: &File = self.part.file();
+        file.seek(std::io::SeekFrom::Start(0)).map_err(written)?;
+        // Gigabytes take seconds to hash: not on a thread that others wait for.
+        let hashed = Arc::clone(self.part.file());
+        let found = tokio::task::spawn_blocking(move || sha256_of(&mut &*hashed))
+            .await
+            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        let found = found.map_err(written)?;
+        if found != self.expected.sha256 {
+            let error = mismatch(url, "SHA-256", &self.expected.sha256, &found);
+            return Err(discarded(error, file, resumed));
+        }
+        file.sync_data().map_err(written)?;
+        // The very file that was hashed gets the name, or none does.
+        if !self.part.has_name().map_err(written)? {
+            return Ok(false);
+        }
+        std::fs::rename(part_name(self.to), self.to).map_err(written)?;
+        Ok(true)
+    }
+
+    fn advance_to(&mut self, have: u64) -> Result<(), Failure> {
+        let stopped = |stop: Cancelled| Failure::Final(stop.into());
+        advance_to(have, self.counted, self.reporter).map_err(stopped)
+    }
+
+    /// What a failure to write becomes.
+    fn written(&self) -> impl Fn(std::io::Error) -> Failure + Copy + use<'a> {
+        let to = self.to;
+        move |source| Failure::Final(FetchError::Write { path: to.to_owned(), source })
     }
 }
 
@@ -241,25 +272,36 @@ enum Fetched<'a> {
     Lost,
 }
 
-/// Removes a file that is not what it is called, so that it is fetched anew. Says whether it did, or
-/// somebody else does.
+/// What a file was found to be that may be damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Found {
+    /// What it is called.
+    Whole,
+    /// Not there, or there no longer: somebody else took it away.
+    Missing,
+    /// Something else, and removed.
+    Discarded,
+}
+
+/// Removes a file that is not what it is called, so that it is fetched anew.
 ///
 /// Versions before this one could name a file that two had written into.
-pub fn discard_damaged(path: &Path, expected: &Expected) -> std::io::Result<bool> {
+pub fn discard_damaged(path: &Path, expected: &Expected) -> std::io::Result<Found> {
     let mut file = match File::open(path) {
         Ok(file) => file,
-        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(Found::Missing),
         Err(error) => return Err(error),
     };
     if sha256_of(&mut file)? == expected.sha256 {
-        return Ok(false);
+        return Ok(Found::Whole);
     }
     let (ours, named) = (file.metadata()?, std::fs::metadata(path));
     let is_named = named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino()));
-    if is_named {
-        std::fs::remove_file(path)?;
+    if !is_named {
+        return Ok(Found::Missing);
     }
-    Ok(true)
+    std::fs::remove_file(path)?;
+    Ok(Found::Discarded)
 }
 
 /// The bytes of a finished file, if it is there.
@@ -276,10 +318,6 @@ fn advance_to(have: u64, counted: &mut u64, reporter: &Reporter) -> Result<(), C
     let new = have.saturating_sub(*counted);
     *counted += new;
     reporter.advance(new)
-}
-
-fn stopped(stop: Cancelled) -> Failure {
-    Failure::Final(stop.into())
 }
 
 /// Throws wrong bytes away. If part of them was from before, a fresh download may be right.

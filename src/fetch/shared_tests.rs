@@ -9,7 +9,7 @@ use futures_util::future::join_all;
 
 use super::double::{Answer, Server};
 use super::file::part_name;
-use super::held::{Waiting, who_holds};
+use super::file_lock::{Waiting, who_holds};
 use super::tests::{body, counting, expected, fetcher};
 use super::*;
 use crate::event::Progress;
@@ -35,7 +35,7 @@ async fn whoever_wants_a_file_that_is_being_fetched_gets_that_one() {
         let all = join_all((0..8).map(|_| async {
             let (reporter, done) = counting();
             // Fetchers of their own, as other commands have.
-            let outcome = fetcher().file(&sources, &expected(&body), &to, &reporter).await;
+            let outcome = fetcher().file("file", &sources, &expected(&body), &to, &reporter).await;
             (outcome.unwrap().is_some(), done.load(Ordering::Relaxed))
         }));
         let all = all.await;
@@ -62,7 +62,10 @@ async fn a_writer_that_fails_makes_way_for_the_next() {
     let to = directory.path().join("file");
     let all = join_all((0..6).map(|_| async {
         let reporter = Reporter::silent();
-        fetcher().file(&sources, &expected(&body), &to, &reporter).await.map(|url| url.is_some())
+        fetcher()
+            .file("file", &sources, &expected(&body), &to, &reporter)
+            .await
+            .map(|url| url.is_some())
     }));
     let all = all.await;
     assert_eq!(all.iter().filter(|outcome| outcome.is_err()).count(), 3, "{all:?}");
@@ -78,11 +81,11 @@ async fn what_a_dead_writer_left_is_gone_on_with() {
     let sources = [server.on("/f", vec![Answer::Whole(body.clone())])];
     let directory = tempfile::tempdir().unwrap();
     let to = directory.path().join("file");
-    let held = Held::attempt(&part_name(&to)).unwrap().expect("nobody has it");
+    let held = FileLock::attempt(&part_name(&to)).unwrap().expect("nobody has it");
     std::fs::write(part_name(&to), &body[..20_000]).unwrap();
     let (reporter, done) = counting();
     let (fetcher, expected) = (fetcher(), expected(&body));
-    let fetching = fetcher.file(&sources, &expected, &to, &reporter);
+    let fetching = fetcher.file("file", &sources, &expected, &to, &reporter);
     let dies = async {
         tokio::time::sleep(Duration::from_millis(300)).await;
         assert!(server.ranges("/f").is_empty() && !to.exists());
@@ -103,16 +106,17 @@ async fn what_is_there_is_neither_fetched_nor_waited_for() {
     let directory = tempfile::tempdir().unwrap();
     let to = directory.path().join("file");
     std::fs::write(&to, &body).unwrap();
-    let _held = Held::attempt(&part_name(&to)).unwrap();
+    let _held = FileLock::attempt(&part_name(&to)).unwrap();
     let nowhere = ["http://127.0.0.1:1/f".to_owned()];
     let offline = Fetcher::new(true, Patience::default());
     for fetcher in [fetcher(), offline.clone()] {
-        let outcome = fetcher.file(&nowhere, &expected(&body), &to, &Reporter::silent()).await;
+        let outcome =
+            fetcher.file("file", &nowhere, &expected(&body), &to, &Reporter::silent()).await;
         assert_eq!(outcome.unwrap(), None);
     }
     // Another size is another file.
     let other = expected(&body[1..]);
-    let outcome = offline.file(&nowhere, &other, &to, &Reporter::silent()).await;
+    let outcome = offline.file("file", &nowhere, &other, &to, &Reporter::silent()).await;
     assert!(matches!(outcome, Err(FetchError::Offline { .. })), "{outcome:?}");
 }
 
@@ -125,30 +129,30 @@ async fn a_file_of_the_wrong_size_is_replaced_and_a_damaged_one_is_discarded() {
     let to = directory.path().join("file");
     let fetcher = fetcher();
     std::fs::write(&to, &body[..10]).unwrap();
-    let outcome = fetcher.file(&sources, &expected(&body), &to, &Reporter::silent()).await;
+    let outcome = fetcher.file("file", &sources, &expected(&body), &to, &Reporter::silent()).await;
     assert!(outcome.unwrap().is_some());
-    assert!(!discard_damaged(&to, &expected(&body)).unwrap());
+    assert_eq!(discard_damaged(&to, &expected(&body)).unwrap(), Found::Whole);
     assert_eq!(std::fs::read(&to).unwrap(), body);
     std::fs::write(&to, vec![1; 1000]).unwrap();
-    assert!(discard_damaged(&to, &expected(&body)).unwrap());
+    assert_eq!(discard_damaged(&to, &expected(&body)).unwrap(), Found::Discarded);
     assert!(!to.exists());
     // Somebody else may have found out.
-    assert!(discard_damaged(&to, &expected(&body)).unwrap());
+    assert_eq!(discard_damaged(&to, &expected(&body)).unwrap(), Found::Missing);
 }
 
 #[tokio::test]
 async fn a_wait_ends_when_the_work_should_stop() {
     let directory = tempfile::tempdir().unwrap();
     let to = directory.path().join("file");
-    let _held = Held::attempt(&part_name(&to)).unwrap();
+    let _held = FileLock::attempt(&part_name(&to)).unwrap();
     let stop = Arc::new(AtomicBool::new(false));
     let reporter = Reporter::new(Arc::new(|_| ()), Arc::clone(&stop));
     let sources = ["http://127.0.0.1:1/f".to_owned()];
     let (began, fetcher, expected) = (Instant::now(), fetcher(), expected(b"x"));
-    let fetching = fetcher.file(&sources, &expected, &to, &reporter);
+    let fetching = fetcher.file("file", &sources, &expected, &to, &reporter);
     let lock = to.with_extension("lock");
-    let _locked = Held::attempt(&lock).unwrap();
-    let locking = Held::wait(&lock, &reporter);
+    let _locked = FileLock::attempt(&lock).unwrap();
+    let locking = FileLock::wait(&lock, "file", &reporter);
     let stops = async {
         tokio::time::sleep(Duration::from_millis(50)).await;
         stop.store(true, Ordering::Relaxed);
@@ -169,7 +173,7 @@ async fn an_unfinished_file_that_is_taken_away_is_begun_anew() {
     let to = directory.path().join("file");
     let (reporter, done) = counting();
     let (fetcher, expected) = (fetcher(), expected(&body));
-    let fetching = fetcher.file(&sources, &expected, &to, &reporter);
+    let fetching = fetcher.file("file", &sources, &expected, &to, &reporter);
     let takes = async {
         while std::fs::metadata(part_name(&to)).is_ok_and(|it| it.len() == 0) || !exists(&to) {
             tokio::time::sleep(Duration::from_millis(5)).await;
@@ -197,7 +201,7 @@ async fn one_at_a_time_has_a_lock_file_and_none_is_left() {
     std::fs::write(&path, b"").unwrap();
     let inside = AtomicBool::new(false);
     let all = join_all((0..20).map(|_| async {
-        let _held = Held::wait(&path, &Reporter::silent()).await.unwrap();
+        let _held = FileLock::wait(&path, "file", &Reporter::silent()).await.unwrap();
         assert!(!inside.swap(true, Ordering::Relaxed), "nobody else is inside");
         tokio::time::sleep(Duration::from_millis(2)).await;
         inside.store(false, Ordering::Relaxed);
@@ -213,7 +217,7 @@ fn whoever_waits_can_say_for_whom() {
     let path = directory.path().join("lock");
     std::fs::write(&path, b"").unwrap();
     assert_eq!(who_holds(&path), "another goatbuild");
-    let held = Held::attempt(&path).unwrap();
+    let held = FileLock::attempt(&path).unwrap();
     // proc(5) lists no locks in some sandboxes.
     if std::fs::read_to_string("/proc/locks").is_ok_and(|locks| locks.contains("FLOCK")) {
         assert_eq!(who_holds(&path), "another step");
@@ -233,7 +237,7 @@ async fn writers_that_are_stopped_anywhere_leave_the_right_file_or_none() {
         let (sources, expected, to) = (sources.clone(), expected(&body), to.clone());
         async move {
             let (fetcher, reporter) = (fetcher(), Reporter::silent());
-            let fetching = fetcher.file(&sources, &expected, &to, &reporter);
+            let fetching = fetcher.file("file", &sources, &expected, &to, &reporter);
             // As an interrupted command drops its steps, at any moment.
             let _ = tokio::time::timeout(Duration::from_millis(at * 3), fetching).await;
         }
@@ -243,29 +247,36 @@ async fn writers_that_are_stopped_anywhere_leave_the_right_file_or_none() {
         assert_eq!(std::fs::read(&to).unwrap(), body);
     }
     let reporter = Reporter::silent();
-    fetcher().file(&sources, &expected(&body), &to, &reporter).await.unwrap();
+    fetcher().file("file", &sources, &expected(&body), &to, &reporter).await.unwrap();
     assert_eq!(std::fs::read(&to).unwrap(), body);
     assert_eq!(names(directory.path()), ["file"]);
 }
 
 #[tokio::test]
-async fn a_long_wait_is_told_once() {
-    let told = Arc::new(Mutex::new(Vec::new()));
-    let said = Arc::clone(&told);
-    let emit = move |progress| {
-        if let Progress::Notice(text) = progress {
-            said.lock().unwrap().push(text);
-        }
-    };
-    let reporter = Reporter::new(Arc::new(emit), Arc::default());
+async fn a_long_wait_is_told_once_and_by_the_name_of_what_is_made() {
     let directory = tempfile::tempdir().unwrap();
-    let path = directory.path().join("vllm.whl.part");
-    let held = Held::attempt(&path).unwrap();
-    let mut waiting = Waiting::new(&path, &reporter);
-    waiting.begin_earlier(Duration::from_secs(6));
-    waiting.pause().await.unwrap();
-    waiting.pause().await.unwrap();
-    drop(held);
-    let told = told.lock().unwrap();
-    assert!(told.len() == 1 && told[0].ends_with(", which is making vllm.whl"), "{told:?}");
+    for (file, name) in [("4f5a.part", "vllm.whl"), ("uv.lock", "uv 0.9")] {
+        let told = Arc::new(Mutex::new(Vec::new()));
+        let said = Arc::clone(&told);
+        let emit = move |progress| {
+            if let Progress::Notice(text) = progress {
+                said.lock().unwrap().push(text);
+            }
+        };
+        let reporter = Reporter::new(Arc::new(emit), Arc::default());
+        let path = directory.path().join(file);
+        let held = FileLock::attempt(&path).unwrap();
+        let mut waiting = Waiting::new(&path, name, &reporter);
+        waiting.begin_earlier(Duration::from_secs(6));
+        waiting.pause().await.unwrap();
+        waiting.pause().await.unwrap();
+        drop(held);
+        let who = ["another step", "another goatbuild"];
+        let told = told.lock().unwrap();
+        let [told] = &told[..] else { panic!("{told:?}") };
+        assert!(
+            who.iter().any(|who| *told == format!("waiting for {who} to finish {name}")),
+            "{told}"
+        );
+    }
 }

@@ -55,7 +55,7 @@ async fn fetch(sources: &[String], body: &[u8], left_over: Option<&[u8]>) -> Fet
         std::fs::write(part_name(&to), left_over).unwrap();
     }
     let (reporter, done) = counting();
-    let outcome = fetcher().file(sources, &expected(body), &to, &reporter).await;
+    let outcome = fetcher().file("file", sources, &expected(body), &to, &reporter).await;
     Fetched {
         outcome: outcome.map(|url| url.unwrap_or_default().to_owned()),
         bytes: std::fs::read(&to).ok(),
@@ -170,7 +170,7 @@ async fn a_wait_that_was_asked_for_is_told_and_ends_when_the_work_should_stop() 
     let (directory, started) = (tempfile::tempdir().unwrap(), Instant::now());
     let to = directory.path().join("f");
     let sources = [url.clone()];
-    let outcome = fetcher.file(&sources, &expected(b"x"), &to, &reporter).await;
+    let outcome = fetcher.file("file", &sources, &expected(b"x"), &to, &reporter).await;
     assert!(matches!(outcome, Err(FetchError::Cancelled(_))), "{outcome:?}");
     let outcome = fetcher.telling(&reporter).bytes(&url, None, 10).await;
     assert!(matches!(outcome, Err(FetchError::Cancelled(_))), "{outcome:?}");
@@ -279,7 +279,7 @@ async fn a_cancelled_download_stops_and_keeps_its_part() {
     std::fs::write(part_name(&to), &body[..100]).unwrap();
     let reporter = Reporter::new(Arc::new(|_| ()), Arc::new(AtomicBool::new(true)));
     let sources = [url];
-    let outcome = fetcher().file(&sources, &expected(&body), &to, &reporter).await;
+    let outcome = fetcher().file("file", &sources, &expected(&body), &to, &reporter).await;
     assert!(matches!(outcome, Err(FetchError::Cancelled(_))));
     assert!(!to.exists() && part_name(&to).exists());
 }

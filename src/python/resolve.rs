@@ -116,7 +116,7 @@ async fn run(
     if fetcher.is_offline() {
         command.arg("--offline");
     }
-    set_environment(&mut command);
+    isolate(&mut command);
     command.arg(&input).stdin(Stdio::null()).kill_on_drop(true);
     let finished = output_of(&mut command).await.map_err(PythonError::io(&uv.program))?;
     if finished.status.success() {
@@ -143,9 +143,9 @@ const NOT_THE_HOST: [&str; 9] = [
 /// Paths that would mean something else from another directory.
 const PATHS: [&str; 3] = ["SSL_CERT_FILE", "UV_CACHE_DIR", "UV_CONFIG_FILE"];
 
-/// Gives a command of uv's the user's index, certificates and proxies, and nothing that is meant for
-/// other projects.
-pub fn set_environment(command: &mut Command) {
+/// Runs a command of uv's in the root, with the user's index, certificates and proxies, and with
+/// nothing that is meant for other projects.
+pub fn isolate(command: &mut Command) {
     // From the root, so that no project's uv settings apply but the user's do.
     command.current_dir("/");
     for name in NOT_THE_HOST {

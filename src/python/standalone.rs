@@ -95,7 +95,8 @@ pub async fn fetch_standalone(
     let mirror = std::env::var("UV_PYTHON_INSTALL_MIRROR").ok().filter(|mirror| !mirror.is_empty());
     let root = mirror.as_deref().unwrap_or(PUBLISHED).trim_end_matches('/');
     let expected = Expected { size: None, sha256: sha256.clone() };
-    fetcher.file(&[format!("{root}/{build}/{name}")], &expected, &file, reporter).await?;
+    let sources = [format!("{root}/{build}/{name}")];
+    fetcher.file(&format!("Python {version}"), &sources, &expected, &file, reporter).await?;
     Ok(file)
 }
 

@@ -140,7 +140,7 @@ async fn a_requirement_that_cannot_be_locked_is_refused_before_uv_runs() {
 #[test]
 fn no_project_and_no_host_is_meant_by_what_uv_is_asked() {
     let mut command = tokio::process::Command::new("uv");
-    set_environment(&mut command);
+    isolate(&mut command);
     let command = command.as_std();
     assert_eq!(command.get_current_dir(), Some(Path::new("/")));
     for name in ["UV_SYSTEM_PYTHON", "UV_CONSTRAINT", "VIRTUAL_ENV"] {

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::PythonError;
 use super::index::Index;
 use crate::event::Reporter;
-use crate::fetch::{Expected, Fetcher, Held};
+use crate::fetch::{Expected, Fetcher, FileLock};
 
 /// The first uv whose `pylock.toml` was seen to keep the pins of an existing one.
 const OLDEST: (u64, u64, u64) = (0, 8, 0);
@@ -109,7 +109,8 @@ pub(super) async fn pinned(
     }
     tokio::fs::create_dir_all(&directory).await.map_err(PythonError::io(&directory))?;
     // Its wheel is there only for as long as one needs it.
-    let _held = Held::wait(&directory.join("uv.lock"), reporter).await?;
+    let _held =
+        FileLock::wait(&directory.join("uv.lock"), &format!("uv {PINNED}"), reporter).await?;
     if let Ok(uv) = ask(&program).await {
         return Ok(uv);
     }
@@ -120,7 +121,7 @@ pub(super) async fn pinned(
     let file = directory.join(wheel.filename);
     let expected = Expected { size: Some(wheel.size), sha256: wheel.sha256.to_owned() };
     reporter.expect(wheel.size);
-    fetcher.file(&[source], &expected, &file, reporter).await?;
+    fetcher.file(wheel.filename, &[source], &expected, &file, reporter).await?;
     let extracted = {
         let (file, program) = (file.clone(), program.clone());
         tokio::task::spawn_blocking(move || extract(&file, &program)).await

@@ -83,7 +83,7 @@ async fn fetch_one(
         Some(index) => index.with_credentials(&wheel.url),
         None => wheel.url.clone(),
     };
-    let first = match fetcher.file(&[locked], &expected, &to, reporter).await {
+    let first = match fetcher.file(&wheel.filename, &[locked], &expected, &to, reporter).await {
         Ok(_) => return Ok(()),
         Err(
             error @ (FetchError::Cancelled(_)
@@ -102,12 +102,14 @@ async fn fetch_one(
         None => None,
     };
     let last = match mirror {
-        Some(mirror) => match fetcher.file(&[mirror], &expected, &to, reporter).await {
-            Ok(_) => return Ok(()),
-            // That the mirror lacks it says less than how the first source failed.
-            Err(FetchError::Gone { .. }) => first,
-            Err(error) => error,
-        },
+        Some(mirror) => {
+            match fetcher.file(&wheel.filename, &[mirror], &expected, &to, reporter).await {
+                Ok(_) => return Ok(()),
+                // That the mirror lacks it says less than how the first source failed.
+                Err(FetchError::Gone { .. }) => first,
+                Err(error) => error,
+            }
+        }
         None => first,
     };
     Err(match last {

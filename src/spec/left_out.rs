@@ -27,14 +27,14 @@ impl LeftOut {
 
 /// The mistakes that reading single files found, by the names of the files.
 #[derive(Debug, Default)]
-pub struct Wrong {
+pub struct FileMistakes {
     /// Of specs.
     pub models: Vec<(String, Vec<SpecError>)>,
     /// Of images.
     pub images: Vec<(String, Vec<SpecError>)>,
 }
 
-impl Wrong {
+impl FileMistakes {
     /// All of them.
     pub(super) fn errors(&self) -> impl Iterator<Item = &SpecError> {
         self.models.iter().chain(&self.images).flat_map(|(_, errors)| errors)

@@ -1,9 +1,10 @@
 //! Raw TOML with spans → a validated, typed project.
 //!
 //! Pure: the caller hands in paths and texts, and gets a [`Project`] or every mistake in every
-//! file. [`read`] does all of it; [`Shared`], [`read_model`], [`read_image`] and [`assemble`] are
-//! its parts, for who reads specs in parallel.
+//! file. [`read`] does all of it; [`Shared`], [`read_model`], [`read_image`] and [`assemble_part`]
+//! are its parts, for who reads specs in parallel.
 
+mod assemble;
 mod auth;
 mod context;
 mod effective;
@@ -30,10 +31,11 @@ mod table;
 mod unique;
 mod value;
 
+pub use assemble::assemble_part;
 pub use auth::*;
 pub use effective::*;
 pub use engine::*;
-pub use left_out::{LeftOut, Wrong};
+pub use left_out::{FileMistakes, LeftOut};
 pub use model::*;
 pub use model_file::is_source;
 pub use name::*;

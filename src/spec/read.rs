@@ -1,23 +1,21 @@
-//! Reads all files of a project and puts them together.
+//! Reads all files of a project.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::path::Path;
 use std::sync::Arc;
 
 use toml::Spanned;
 use toml::de::{DeTable, DeValue};
 
+use super::assemble::assemble;
 use super::context::{Context, Layer, Rank, Spot};
 use super::effective::{Effective, Origin};
-use super::left_out::{Wrong, leave_out};
-use super::model::{Image, Model, Project, Sources, State, TargetKind};
+use super::model::{Image, Model, Project, Sources, TargetKind};
 use super::name::{EnvironmentName, ImageName, ModelName, NotAName};
 use super::problem::{Problem, SpecError, SpecErrors, nearest};
 use super::project_file::{Settings, settings};
-use super::registry::nowhere;
 use super::source::{Place, SourceFile};
 use super::table::Table;
-use super::unique::clashes;
 use super::{image_file, model_file, value};
 
 /// Reads a project for `environment`; fails with every mistake in every file.
@@ -41,19 +39,19 @@ pub fn read(
 /// What all specs share: the project's own file, read once.
 #[derive(Debug)]
 pub struct Shared<'a> {
-    file: Arc<SourceFile>,
+    pub(super) file: Arc<SourceFile>,
     /// Nothing when the file isn't TOML.
     tree: Option<Spanned<DeTable<'a>>>,
-    environment: Option<EnvironmentName>,
-    environments: Vec<EnvironmentName>,
-    settings: Settings,
+    pub(super) environment: Option<EnvironmentName>,
+    pub(super) environments: Vec<EnvironmentName>,
+    pub(super) settings: Settings,
     default_paths: BTreeSet<String>,
     images: BTreeSet<&'a str>,
-    errors: Vec<SpecError>,
+    pub(super) errors: Vec<SpecError>,
 }
 
 impl<'a> Shared<'a> {
-    /// Reads `goatbuild.toml`; its mistakes come out of [`assemble`].
+    /// Reads `goatbuild.toml`; its mistakes come out of [`assemble_part`](super::assemble_part).
     pub fn new(sources: &'a Sources, environment: Option<&EnvironmentName>) -> Self {
         Self::with(sources, environment, parse)
     }
@@ -225,75 +223,6 @@ fn image_with(source: &SourceFile, path: &str, context: &Context) -> Option<Imag
     image_file::image(root, name, &file)
 }
 
-/// Puts together what was read; fails with `errors`, the mistakes that were found on the way, and
-/// with those that show only now.
-pub fn assemble(
-    mut shared: Shared<'_>,
-    models: Vec<Model>,
-    images: Vec<Image>,
-    mut errors: Vec<SpecError>,
-) -> Result<Project, SpecErrors> {
-    shared.errors.append(&mut errors);
-    let (project, mistakes) = assemble_part(shared, models, images, &Wrong::default(), false)?;
-    mistakes.map_or(Ok(project), Err)
-}
-
-/// Puts together what was read well, and gives all mistakes beside it.
-///
-/// Fails when there is no telling one from the other: with any mistake in `goatbuild.toml`, unless
-/// that is tolerated, and without a project's id.
-pub fn assemble_part(
-    mut shared: Shared<'_>,
-    models: Vec<Model>,
-    images: Vec<Image>,
-    wrong: &Wrong,
-    tolerant: bool,
-) -> Result<(Project, Option<SpecErrors>), SpecErrors> {
-    let mut errors = std::mem::take(&mut shared.errors);
-    let mut images_by_name =
-        by_name(images, "image", |image| (&image.name, &image.file.place), &mut errors);
-    let models = models.into_iter().map(Arc::new).collect();
-    let mut models_by_name: BTreeMap<ModelName, Arc<Model>> =
-        by_name(models, "model", |model| (&model.name, &model.file.place), &mut errors);
-    errors.extend(clashes(models_by_name.values(), &shared.settings.app_prefix));
-    let (chosen, targets) = (shared.environment.as_ref(), &shared.settings.targets);
-    errors.extend(nowhere(&shared.file, chosen, targets, &models_by_name, &images_by_name));
-    let mut left_out = wrong.left_out();
-    let elsewhere = leave_out(&mut models_by_name, &mut images_by_name, &mut left_out, &errors);
-    let is_broken = !elsewhere.is_empty() && !tolerant;
-    errors.extend(wrong.errors().cloned());
-    let mistakes = SpecErrors::collect(errors).err();
-    let Settings { id, app_prefix, targets, volumes, gpus, secrets, plain_http, gateway } =
-        shared.settings;
-    let id = match (id, mistakes.clone().filter(|_| is_broken)) {
-        (_, Some(mistakes)) => return Err(mistakes),
-        (Some(id), None) => id,
-        (None, None) => match mistakes {
-            Some(mistakes) => return Err(mistakes),
-            None => panic!("BUG: a project without id and without mistakes"),
-        },
-    };
-    let (models, absent) =
-        models_by_name.into_iter().partition(|(_, model)| model.state == State::Present);
-    let project = Project {
-        id,
-        app_prefix,
-        environment: shared.environment,
-        environments: shared.environments,
-        targets,
-        volumes,
-        gpus,
-        secrets,
-        plain_http,
-        gateway,
-        models,
-        absent,
-        images: images_by_name,
-        left_out,
-    };
-    Ok((project, mistakes))
-}
-
 /// Every value that counts for `model` and its image, in the order in which they are read.
 ///
 /// `None` when the project has no such model.
@@ -425,26 +354,6 @@ fn project_file(
     }
     root.finish();
     kept
-}
-
-fn by_name<N: Ord + Clone + std::fmt::Display, T>(
-    things: Vec<T>,
-    kind: &'static str,
-    describe: fn(&T) -> (&N, &Place),
-    errors: &mut Vec<SpecError>,
-) -> BTreeMap<N, T> {
-    let mut map: BTreeMap<N, T> = BTreeMap::new();
-    for thing in things {
-        let (name, place) = describe(&thing);
-        if let Some(first) = map.get(name) {
-            let problem = Problem::DuplicateName { kind, name: name.to_string() };
-            let error = SpecError::new(problem, place.clone());
-            errors.push(error.with_first(describe(first).1.clone()));
-        } else {
-            map.insert(name.clone(), thing);
-        }
-    }
-    map
 }
 
 fn stem(file: &SourceFile) -> Option<&str> {

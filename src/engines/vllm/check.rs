@@ -1,6 +1,6 @@
 //! What in a spec vLLM would not take, and what it would take and not mean.
 
-use super::super::{Checked, FlagProblem, Locked, Warning, extra_args};
+use super::super::{Checked, FlagProblem, Locked, Subject, Warning, extra_args};
 use super::command::since;
 use super::history::{instead, versions_with};
 use super::{is_on, snapshot};
@@ -8,7 +8,7 @@ use crate::lock::{Kind, LockedEngine};
 use crate::spec::{GatewayEntry, Model, Value, nearest};
 
 pub(super) fn problem(flag: &str, message: String, help: impl Into<String>) -> FlagProblem {
-    FlagProblem { flag: Some(flag.to_owned()), message, help: help.into() }
+    FlagProblem { subject: Subject::Flag(flag.to_owned()), message, help: help.into() }
 }
 
 /// The reading that follows a parser through all that fill it; those before knew one module.
@@ -105,7 +105,7 @@ pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
     } else if locked.is_missing {
         let image = &model.image.value;
         checked.problems.push(FlagProblem {
-            flag: None,
+            subject: Subject::Model,
             message: format!("the image `{image}` has no vllm"),
             help: format!(
                 "write `vllm==VERSION` in the requirements of images/{image}.toml, or `name` in \
@@ -253,8 +253,11 @@ impl Check<'_> {
     /// Models that this version is known not to serve.
     fn unsupported(&self, locked: &Locked) -> Vec<FlagProblem> {
         let mut problems = Vec::new();
-        let whole =
-            |message, help: &str| FlagProblem { flag: None, message, help: help.to_owned() };
+        let whole = |message, help: &str| FlagProblem {
+            subject: Subject::Model,
+            message,
+            help: help.to_owned(),
+        };
         let Some(kind) = &locked.model_type else { return problems };
         let known = &self.engine.architectures;
         let listed = locked.architectures.iter().any(|it| known.contains(it));

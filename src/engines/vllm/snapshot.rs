@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{FlagProblem, Locked};
+use super::super::{FlagProblem, Locked, Subject};
 use crate::spec::Model;
 
 /// What has it able to sleep: 0.8.5.post1 and 0.13.0 both take it.
@@ -19,7 +19,7 @@ pub(super) fn ours(model: &Model) -> Vec<FlagProblem> {
         return Vec::new();
     }
     let flag = model.engine.flags.contains_key(FLAG).then(|| FlagProblem {
-        flag: Some(FLAG.to_owned()),
+        subject: Subject::Flag(FLAG.to_owned()),
         message: format!("goatbuild sets `{FLAG}` itself"),
         help: "remove it: `[serve] snapshot = true` says it".to_owned(),
     });
@@ -31,7 +31,7 @@ pub(super) fn locked(model: &Model, locked: &Locked) -> Option<FlagProblem> {
     let engine = locked.taken.as_ref().filter(|_| model.serve.snapshot)?;
     let is_able = engine.flags.contains_key(FLAG);
     (!is_able).then(|| FlagProblem {
-        flag: Some("serve.snapshot".to_owned()),
+        subject: Subject::Serve("snapshot"),
         message: format!(
             "{} {} has no flag `{FLAG}`, which a snapshot needs",
             engine.distribution, engine.version

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Caches, Locked, Serving, engine};
+use super::super::{Caches, Locked, Serving, Subject, engine};
 use super::NEVER_COMPILED;
 use super::history::KNOWN;
 use crate::lock::LockedEngine;
@@ -109,8 +109,14 @@ fn findings(spec: &str, locked: &Locked) -> Vec<String> {
     let vllm = engine(EngineName::Vllm);
     let checked = vllm.check_locked(&model, locked);
     let problems = vllm.check(&model).into_iter().chain(checked.problems);
+    let subject = |subject| match subject {
+        Subject::Model => String::new(),
+        Subject::Flag(flag) => flag,
+        Subject::ExtraArg(at) => format!("extra-args.{at}"),
+        Subject::Serve(field) => format!("serve.{field}"),
+    };
     let problems =
-        problems.map(|it| format!("{}: {} ({})", it.flag.unwrap_or_default(), it.message, it.help));
+        problems.map(|it| format!("{}: {} ({})", subject(it.subject), it.message, it.help));
     let warnings = checked.warnings.into_iter().map(|it| format!("? {} ({})", it.message, it.help));
     problems.chain(warnings).collect()
 }

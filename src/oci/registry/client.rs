@@ -168,6 +168,7 @@ impl Registry {
         to: &Path,
         reporter: &Reporter,
     ) -> Result<(), RegistryError> {
+        let name = blob_name(&self.reference);
         let sources = [self.url(&format!("blobs/{}", blob.digest))];
         let digits = blob.digest.trim_start_matches("sha256:");
         let expected = Expected { size: Some(blob.size), sha256: digits.to_owned() };
@@ -175,7 +176,7 @@ impl Registry {
         loop {
             let authorization = self.authorization.lock().await.clone();
             let fetcher = self.fetcher.with_authorization(authorization.clone());
-            match fetcher.file(&sources, &expected, to, reporter).await {
+            match fetcher.file(&name, &sources, &expected, to, reporter).await {
                 Ok(_) => return Ok(()),
                 // Tokens last for minutes, large blobs may take longer.
                 Err(FetchError::Status { status: 401, .. }) if !renewed => {
@@ -434,4 +435,9 @@ mod tests {
             assert!(!is_loopback(host), "{host}");
         }
     }
+}
+
+/// What a blob is called for who waits for it.
+pub(super) fn blob_name(image: &ImageReference) -> String {
+    format!("a blob of {image}")
 }

@@ -6,12 +6,12 @@ use std::path::{Path, PathBuf};
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
-use super::client::{Access, Registry};
+use super::client::{Access, Registry, blob_name};
 use super::layout;
 use super::manifest::{self, BaseConfig, BaseManifest, BlobRef, Document};
 use super::{RegistryError, RegistrySettings};
 use crate::event::Reporter;
-use crate::fetch::{Fetcher, Held};
+use crate::fetch::{Fetcher, FileLock};
 use crate::oci::content::{Content, LayerFile, examine};
 use crate::oci::error::at;
 use crate::oci::{Compression, Layout, OciError, blob};
@@ -233,7 +233,8 @@ impl Puller {
                 let file = self.work.join(name);
                 // Nobody else may fetch it between its two names.
                 let lock = file.with_extension("lock");
-                let _held = Held::wait(&lock, reporter).await?;
+                let _held =
+                    FileLock::wait(&lock, &blob_name(&registry.reference), reporter).await?;
                 // Another command may have brought it while this one waited.
                 if !blobs.has(&blob.digest)? {
                     registry.blob(&blob, &file, reporter).await?;

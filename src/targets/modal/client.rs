@@ -15,7 +15,7 @@ use super::error::{ModalError, logs_of};
 use crate::blocking::blocking;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, hex};
-use crate::python::{ensure_uv, set_environment};
+use crate::python::{ensure_uv, isolate};
 use crate::step::StepError;
 
 /// The client and all it needs, by hash, for every Python from 3.10 and every platform: made by
@@ -177,7 +177,7 @@ fn understand(what: &str, answer: &str, last: &str) -> Result<Value, StepError> 
 
 /// Runs uv to its end, with the user's index and certificates.
 async fn finish(mut command: Command, reporter: &Reporter) -> Result<(), StepError> {
-    set_environment(&mut command);
+    isolate(&mut command);
     let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
     let output = output.map_err(|error| client_error("installed", &error.to_string()))?;
     let words = String::from_utf8_lossy(&output.stderr);

@@ -1,21 +1,28 @@
 //! Calls within what is followed: of the parser, of keyword arguments, of functions by name.
 
-use super::follow::{Follower, Held, Owner, Scope};
+use super::follow::{Follower, Owner, Scope, Value};
 use super::keywords::Keywords;
 use super::modules::Meaning;
 use super::tree::{Argument, Expression, Function, Statement};
 use crate::lock::{Flag, Kind};
 
+/// What a method's call came to.
+pub(super) enum MethodCall<'a> {
+    /// What a method returned that is known here, if that matters.
+    Known(Option<Value<'a>>),
+    /// Of none of these: a function to be followed, if any.
+    Other,
+}
+
 impl<'a> Follower<'a> {
-    /// A method of the parser, of keyword arguments or of their choices; `None` when it is none.
-    #[expect(clippy::option_option, reason = "a method that is known may return nothing")]
-    pub(super) fn on(
+    /// A method of the parser, of keyword arguments or of their choices.
+    pub(super) fn method_call(
         &mut self,
         scope: &mut Scope<'a>,
         of: &'a Expression,
         method: &str,
         arguments: &'a [Argument],
-    ) -> Option<Option<Held<'a>>> {
+    ) -> MethodCall<'a> {
         if let Some((entry, "choices")) = self.entry(scope, of) {
             let removed = if method == "remove" {
                 arguments.first().and_then(|argument| self.text(scope, &argument.value))
@@ -23,18 +30,19 @@ impl<'a> Follower<'a> {
                 None
             };
             entry.borrow_mut().change_choices(removed);
-            return Some(None);
+            return MethodCall::Known(None);
         }
-        match self.value(scope, of)? {
-            Held::Parser => Some(match method {
+        let Some(value) = self.value(scope, of) else { return MethodCall::Other };
+        MethodCall::Known(match value {
+            Value::Parser => match method {
                 "add_argument" => {
                     self.add(scope, arguments);
                     None
                 }
-                "add_argument_group" | "add_mutually_exclusive_group" => Some(Held::Parser),
+                "add_argument_group" | "add_mutually_exclusive_group" => Some(Value::Parser),
                 _ => None,
-            }),
-            Held::Entry(entry) => {
+            },
+            Value::Entry(entry) => {
                 match (method, arguments.first().and_then(|argument| argument.value.text())) {
                     ("pop", Some(word)) => entry.borrow_mut().unset(word),
                     ("update", _) => {
@@ -44,18 +52,15 @@ impl<'a> Follower<'a> {
                     }
                     _ => {}
                 }
-                Some(None)
+                None
             }
-            Held::Entries(all) => {
-                if method == "pop"
-                    && let Some(field) = arguments.first().and_then(|it| it.value.text())
-                {
-                    return Some(all.borrow_mut().remove(field).map(Held::Entry));
-                }
-                Some(None)
+            Value::Entries(all) => {
+                let field = arguments.first().and_then(|argument| argument.value.text());
+                let field = field.filter(|_| method == "pop");
+                field.and_then(|field| all.borrow_mut().remove(field).map(Value::Entry))
             }
-            Held::Class(_) => None,
-        }
+            Value::Class(_) => return MethodCall::Other,
+        })
     }
 
     /// The text that a name stands for.
@@ -87,7 +92,7 @@ impl<'a> Follower<'a> {
             (called_on, Some(defined_in))
         } else {
             match self.value(scope, of)? {
-                Held::Class(owner) => (owner, None),
+                Value::Class(owner) => (owner, None),
                 _ => return None,
             }
         };
@@ -120,9 +125,9 @@ impl<'a> Follower<'a> {
         &mut self,
         scope: &Scope<'a>,
         function: &Expression,
-        values: &[Option<Held<'a>>],
-    ) -> Option<Held<'a>> {
-        let parser = values.iter().flatten().find(|held| matches!(held, Held::Parser))?;
+        values: &[Option<Value<'a>>],
+    ) -> Option<Value<'a>> {
+        let parser = values.iter().flatten().find(|value| matches!(value, Value::Parser))?;
         let name = function.last_name().unwrap_or("a call");
         self.found.unread.insert(format!("{}: {name}", scope.module));
         Some(parser.clone())
@@ -179,7 +184,7 @@ impl<'a> Follower<'a> {
             return;
         }
         match self.value(scope, value) {
-            Some(Held::Entry(entry)) => keywords.clone_from(&entry.borrow()),
+            Some(Value::Entry(entry)) => keywords.clone_from(&entry.borrow()),
             // What it takes can't be seen.
             _ => *keywords = Keywords::of(Flag::one(Kind::Unread)),
         }

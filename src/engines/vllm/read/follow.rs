@@ -8,6 +8,7 @@ use std::cell::RefCell;
 use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::rc::Rc;
 
+use super::calls::MethodCall;
 use super::keywords::{Keywords, Objects, Reading};
 use super::modules::{Binding, Meaning, Module, Modules};
 use super::rules::{self, Rules};
@@ -32,7 +33,7 @@ pub(super) type Entries = Rc<RefCell<BTreeMap<String, Entry>>>;
 
 /// What a name stands for while a function runs, as far as it matters.
 #[derive(Debug, Clone)]
-pub(super) enum Held<'a> {
+pub(super) enum Value<'a> {
     /// The parser, or a group of it.
     Parser,
     /// Keyword arguments by field: what `get_kwargs` returns.
@@ -51,9 +52,9 @@ pub(super) struct Scope<'a> {
     pub(super) module: &'a str,
     /// The class it was called on, and the one that defines it.
     pub(super) classes: Option<(Owner<'a>, Owner<'a>)>,
-    names: HashMap<String, Held<'a>>,
+    names: HashMap<String, Value<'a>>,
     imports: HashMap<String, Binding>,
-    returned: Option<Held<'a>>,
+    returned: Option<Value<'a>>,
 }
 
 /// Calls go no deeper than this.
@@ -110,7 +111,7 @@ impl<'a> Follower<'a> {
     }
 
     /// What was found, with the flags that the parser adds of itself.
-    pub(super) fn found(mut self) -> Arguments {
+    pub(super) fn finish(mut self) -> Arguments {
         let mut more = BTreeMap::new();
         for (name, flag) in &self.found.flags {
             for (prefix, inverse) in &self.inverses {
@@ -144,7 +145,7 @@ impl<'a> Follower<'a> {
                         && let Expression::Call(function, _) = head
                         && let Expression::Attribute(of, items) = &**function
                         && items == "items"
-                        && let Some(Held::Entries(all)) = self.value(scope, of)
+                        && let Some(Value::Entries(all)) = self.value(scope, of)
                         && adds_arguments(body)
                     {
                         for (field, entry) in &*all.borrow() {
@@ -172,9 +173,9 @@ impl<'a> Follower<'a> {
     fn assign(&mut self, scope: &mut Scope<'a>, target: &'a Expression, value: &'a Expression) {
         if let Expression::Name(name) = target {
             match self.value(scope, value) {
-                Some(held) => drop(scope.names.insert(name.clone(), held)),
+                Some(value) => drop(scope.names.insert(name.clone(), value)),
                 // The other branch of a condition may have more to say.
-                None if matches!(scope.names.get(name), Some(Held::Parser)) => {}
+                None if matches!(scope.names.get(name), Some(Value::Parser)) => {}
                 None => drop(scope.names.remove(name)),
             }
         } else if let Some((entry, word)) = self.entry(scope, target) {
@@ -217,7 +218,7 @@ impl<'a> Follower<'a> {
         target: &'a Expression,
     ) -> Option<(Entry, &'a str)> {
         let Expression::Index(of, word) = target else { return None };
-        let Some(Held::Entry(entry)) = self.value(scope, of) else { return None };
+        let Some(Value::Entry(entry)) = self.value(scope, of) else { return None };
         Some((entry, word.first()?.text()?))
     }
 
@@ -226,16 +227,16 @@ impl<'a> Follower<'a> {
         &mut self,
         scope: &mut Scope<'a>,
         expression: &'a Expression,
-    ) -> Option<Held<'a>> {
+    ) -> Option<Value<'a>> {
         match expression {
             Expression::Name(name) => match scope.names.get(name) {
-                Some(held) => Some(held.clone()),
+                Some(value) => Some(value.clone()),
                 None => self.class(scope, expression),
             },
             Expression::Attribute(..) => self.class(scope, expression),
             Expression::Index(of, key) => match (self.value(scope, of)?, key.first()?) {
-                (Held::Entries(all), Expression::Text(field)) => {
-                    Some(Held::Entry(all.borrow().get(field)?.clone()))
+                (Value::Entries(all), Expression::Text(field)) => {
+                    Some(Value::Entry(all.borrow().get(field)?.clone()))
                 }
                 _ => None,
             },
@@ -244,9 +245,9 @@ impl<'a> Follower<'a> {
         }
     }
 
-    fn class(&self, scope: &Scope<'a>, path: &Expression) -> Option<Held<'a>> {
+    fn class(&self, scope: &Scope<'a>, path: &Expression) -> Option<Value<'a>> {
         match self.meaning(scope, path)? {
-            Meaning::Class(module, class) => Some(Held::Class((module, class))),
+            Meaning::Class(module, class) => Some(Value::Class((module, class))),
             _ => None,
         }
     }
@@ -266,47 +267,46 @@ impl<'a> Follower<'a> {
         scope: &mut Scope<'a>,
         function: &'a Expression,
         arguments: &'a [Argument],
-    ) -> Option<Held<'a>> {
+    ) -> Option<Value<'a>> {
         let name = function.last_name().unwrap_or_default();
         if name == "get_kwargs" {
             let class = self.value(scope, &arguments.first()?.value);
-            let Some(Held::Class(class)) = class else { return None };
-            return Some(Held::Entries(self.entries(scope, function, class)));
+            let Some(Value::Class(class)) = class else { return None };
+            return Some(Value::Entries(self.entries(scope, function, class)));
         }
         if let Expression::Attribute(of, _) = function {
             if name == "add_parser" {
-                return Some(Held::Parser);
+                return Some(Value::Parser);
             }
-            if let Some(held) = self.on(scope, of, name, arguments) {
-                return held;
+            if let MethodCall::Known(value) = self.method_call(scope, of, name, arguments) {
+                return value;
             }
         }
         if is_parser(name) {
-            return Some(Held::Parser);
+            return Some(Value::Parser);
         }
         let values: Vec<_> =
             arguments.iter().map(|argument| self.value(scope, &argument.value)).collect();
         if ["deepcopy", "copy", "dict"].contains(&name) {
             return values.into_iter().next()?;
         }
-        let handed =
-            |held: &Held<'_>| matches!(held, Held::Parser | Held::Entries(_) | Held::Entry(_));
+        let handed = |value: &Value<'_>| {
+            matches!(value, Value::Parser | Value::Entries(_) | Value::Entry(_))
+        };
         if name == HOOK || !values.iter().flatten().any(handed) {
             return None;
         }
-        let Some((function, module, classes)) = self.callee(scope, function) else {
+        let callee = self.callee(scope, function).filter(|_| self.depth < DEEPEST);
+        let Some((function, module, classes)) = callee else {
             return self.lost(scope, function, &values);
         };
-        if self.depth == DEEPEST {
-            return self.lost(scope, &arguments[0].value, &values);
-        }
         let mut inner = Scope::new(module, classes);
         let mut parameters = function.parameters.iter();
         if let Some((called_on, _)) = classes
             && !function.is_static()
             && let Some(name) = parameters.next()
         {
-            inner.names.insert(name.clone(), Held::Class(called_on));
+            inner.names.insert(name.clone(), Value::Class(called_on));
         }
         for (argument, value) in arguments.iter().zip(values) {
             let parameter = argument.name.as_ref().or_else(|| parameters.next());

@@ -31,7 +31,7 @@ pub(super) fn arguments(
             }
         }
     }
-    follower.found()
+    follower.finish()
 }
 
 /// The module and the function of a console script: `vllm = vllm.entrypoints.cli.main:main`.

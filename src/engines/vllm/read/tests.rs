@@ -266,6 +266,17 @@ fn what_can_not_be_followed_is_noted() {
     ] {
         assert_eq!(unread(text).len(), 1, "{text}");
     }
+    // Where calls go too deep, as where nothing leads on, the function is named.
+    for (call, name) in [("more(parser)", "more"), ("more.of(parser=parser)", "of")] {
+        let text = format!("from vllm.gone import more\ndef add_cli_args(parser):\n    {call}\n");
+        assert_eq!(unread(&text), [format!("vllm.engine.arg_utils: {name}")].into());
+    }
+    for call in ["add_cli_args(parser)", "add_cli_args(parser=parser)", "add_cli_args(1, parser)"] {
+        let text = format!(
+            "def add_cli_args(parser, other):\n    parser = ArgumentParser()\n    {call}\n"
+        );
+        assert_eq!(unread(&text), ["vllm.engine.arg_utils: add_cli_args".to_owned()].into());
+    }
     let hook = "def add_cli_args(parser):\n    platform.pre_register_and_update(parser)\n";
     assert!(unread(hook).is_empty());
     let unknown = "class A:\n    a: Gone = 1\n    b: Gone | str = 1\n\

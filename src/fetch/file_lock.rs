@@ -17,12 +17,12 @@ use crate::event::{Cancelled, Reporter};
 /// It may be a lock file, or an unfinished file that the next writer goes on with. Dropping it, or
 /// dying, frees it. What is empty then is removed; so a lock file outlives nobody but the killed.
 #[derive(Debug)]
-pub(crate) struct Held {
+pub(crate) struct FileLock {
     path: PathBuf,
     file: Arc<File>,
 }
 
-impl Held {
+impl FileLock {
     /// Takes hold of a file, which is made if need be; `None` while somebody else has it.
     pub(crate) fn attempt(path: &Path) -> io::Result<Option<Self>> {
         loop {
@@ -37,20 +37,24 @@ impl Held {
                 Err(TryLockError::WouldBlock) => return Ok(None),
                 Err(TryLockError::Error(error)) => return Err(error),
             }
-            let held = Self { path: path.to_owned(), file: Arc::new(file) };
+            let lock = Self { path: path.to_owned(), file: Arc::new(file) };
             // Who had it may have renamed or removed it between the opening and the lock.
-            if held.has_name()? {
-                return Ok(Some(held));
+            if lock.has_name()? {
+                return Ok(Some(lock));
             }
         }
     }
 
-    /// Waits until nobody else holds a lock file.
-    pub(crate) async fn wait(path: &Path, reporter: &Reporter) -> Result<Self, FetchError> {
-        let mut waiting = Waiting::new(path, reporter);
+    /// Waits until nobody else holds a lock file; `name` is what who holds it makes.
+    pub(crate) async fn wait(
+        path: &Path,
+        name: &str,
+        reporter: &Reporter,
+    ) -> Result<Self, FetchError> {
+        let mut waiting = Waiting::new(path, name, reporter);
         loop {
             match Self::attempt(path) {
-                Ok(Some(held)) => return Ok(held),
+                Ok(Some(lock)) => return Ok(lock),
                 Ok(None) => waiting.pause().await?,
                 Err(source) => return Err(FetchError::Write { path: path.to_owned(), source }),
             }
@@ -73,7 +77,7 @@ impl Held {
     }
 }
 
-impl Drop for Held {
+impl Drop for FileLock {
     fn drop(&mut self) {
         let is_empty = self.file.metadata().is_ok_and(|found| found.len() == 0);
         if is_empty && self.has_name().unwrap_or(false) {
@@ -94,6 +98,8 @@ const TOLD: Duration = Duration::from_secs(5);
 /// Asked again and again, since no wait for a lock can be given up.
 pub(crate) struct Waiting<'a> {
     path: &'a Path,
+    /// What is being made.
+    name: &'a str,
     reporter: &'a Reporter,
     since: Instant,
     pause: Duration,
@@ -101,8 +107,8 @@ pub(crate) struct Waiting<'a> {
 }
 
 impl<'a> Waiting<'a> {
-    pub(crate) fn new(path: &'a Path, reporter: &'a Reporter) -> Self {
-        Self { path, reporter, since: Instant::now(), pause: SHORT, told: false }
+    pub(crate) fn new(path: &'a Path, name: &'a str, reporter: &'a Reporter) -> Self {
+        Self { path, name, reporter, since: Instant::now(), pause: SHORT, told: false }
     }
 
     /// As if the wait had begun so much earlier.
@@ -116,10 +122,8 @@ impl<'a> Waiting<'a> {
         self.reporter.check()?;
         if !self.told && self.since.elapsed() >= TOLD {
             self.told = true;
-            let name = self.path.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let name = name.strip_suffix(".part").unwrap_or(&name);
             let who = who_holds(self.path);
-            self.reporter.notice(format!("waiting for {who}, which is making {name}"));
+            self.reporter.notice(format!("waiting for {who} to finish {}", self.name));
         }
         tokio::time::sleep(self.pause).await;
         self.pause = (self.pause * 2).min(LONG);
