@@ -5,6 +5,7 @@
 
 mod absent;
 mod apply;
+mod client;
 mod drift;
 mod engine;
 mod expected;
