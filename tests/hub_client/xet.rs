@@ -7,12 +7,12 @@ use std::time::{Duration, Instant};
 use goatbuild::hub::{Hub, RemoteFile};
 use serde_json::{Value, json};
 
-use crate::fetch::all_fetched;
+use super::fetch::all_fetched;
+use super::volume::Volume;
+use super::{REPOSITORY, code, hub_with, patience, settings};
 use crate::support::double::{Content, Fault};
 use crate::support::hub::{HubDouble, XET_TOKEN, XetFile};
 use crate::support::xet::real;
-use crate::volume::Volume;
-use crate::{REPOSITORY, code, hub_with, patience, settings};
 
 const MIB: usize = 1 << 20;
 const FILE: &str = "model.safetensors";

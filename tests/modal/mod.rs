@@ -26,7 +26,6 @@ mod taken_back;
 mod warmup;
 mod weights;
 
-#[path = "../support/mod.rs"]
-mod support;
+use crate::support;
 
 use support::modal::Remote;

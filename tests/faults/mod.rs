@@ -4,19 +4,15 @@
 //! then on everything is on loopback.
 #![cfg(target_os = "linux")]
 
-#[path = "../support/installed.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod installed;
 mod interrupts;
 mod kills;
 mod machine;
 mod network;
-#[path = "../support/peers.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod peers;
 mod project;
 mod restored;
 mod server;
 mod specs;
 mod uv;
 mod wheels;
+
+use crate::support::{installed, peers};
