@@ -3,6 +3,7 @@
 //! Half-made things have names of their own until they are whole, so they are never taken for the
 //! real thing; but nobody else removes them.
 
+use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
@@ -15,7 +16,8 @@ const OLD: Duration = Duration::from_secs(3600);
 /// Which entries of a directory are leftovers.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Age {
-    /// All: only holders of the lock that the caller holds make such entries.
+    /// All that nobody holds: whoever makes such an entry has the lock that the caller has, or has
+    /// the entry itself locked.
     Any,
     /// Those that have not been touched for an hour: others may be making some right now.
     Old,
@@ -37,12 +39,21 @@ pub fn sweep(directory: &Path, prefix: &str, age: Age) {
             continue;
         }
         let path = entry.path();
+        if is_held(&path) {
+            continue;
+        }
         let _ = if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
             std::fs::remove_dir_all(path)
         } else {
             std::fs::remove_file(path)
         };
     }
+}
+
+/// Whether somebody is writing it right now.
+fn is_held(path: &Path) -> bool {
+    let tried = File::open(path).map(|file| file.try_lock());
+    matches!(tried, Ok(Err(TryLockError::WouldBlock)))
 }
 
 #[cfg(test)]
@@ -73,6 +84,11 @@ mod tests {
         };
         sweep(directory.path(), ".part-", Age::Old);
         assert_eq!(names(), [".part", ".part-b", ".part-dir", "part-c"]);
+        let held = std::fs::File::open(path(".part-b")).expect("opens");
+        held.try_lock().expect("nobody else has it");
+        sweep(directory.path(), ".part-", Age::Any);
+        assert_eq!(names(), [".part", ".part-b", "part-c"]);
+        drop(held);
         sweep(directory.path(), ".part-", Age::Any);
         assert_eq!(names(), [".part", "part-c"]);
         sweep(&path("missing"), ".part-", Age::Any);

@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::{Fingerprint, Key};
 use crate::graph::Graph;
-use crate::step::{Class, Edge, Facts, Inputs, Step, StepId};
+use crate::step::{Class, Edge, Facts, Inputs, Step, StepId, StepKind};
 
 use judge::judge_early;
 pub use judge::{Verdict, judge};
@@ -297,7 +297,7 @@ impl Plan {
     /// and no spec says that it is to go.
     pub fn keeps(&self, step: &PlannedStep) -> bool {
         let asked = || step.reasons.iter().any(|reason| reason.kind == ReasonKind::Absent);
-        step.action == Action::Remove && step.kind == "deploy" && !self.prune && !asked()
+        step.action == Action::Remove && step.id.is(StepKind::Deploy) && !self.prune && !asked()
     }
 
     /// Counts the actions. What is kept is none.

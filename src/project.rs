@@ -10,7 +10,7 @@ use thiserror::Error;
 use crate::engines;
 use crate::spec::{
     self, EnvironmentName, Image, Model, Place, Problem, Project, Shared, SourceFile, Sources,
-    SpecError, SpecErrors, Value,
+    SpecError, SpecErrors, Value, Wrong,
 };
 
 /// The file that makes a directory a project.
@@ -61,14 +61,17 @@ pub fn find(from: &Path) -> Result<PathBuf, ProjectError> {
 
 /// Reads every file of the project at `root`.
 pub fn load(root: &Path) -> Result<Sources, ProjectError> {
-    let project = text(root, Path::new(PROJECT_FILE))?;
+    let (project, mut mistakes) = text(root, Path::new(PROJECT_FILE))?;
     let images = list(root, "images", |name| !name.ends_with(".pylock.toml"))?;
     let specs = list(root, "specs", |_| true)?;
-    Ok(Sources {
-        project,
-        specs: in_parallel(&specs, |path| text(root, path))?,
-        images: { images.iter().map(|path| text(root, path)).collect::<Result<_, _>>()? },
-    })
+    let mut kept = |read: (SourceFile, Vec<SpecError>)| {
+        mistakes.extend(read.1);
+        read.0
+    };
+    let specs = in_parallel(&specs, |path| text(root, path))?.into_iter().map(&mut kept).collect();
+    let images = images.iter().map(|path| text(root, path)).collect::<Result<Vec<_>, _>>()?;
+    let images = images.into_iter().map(&mut kept).collect();
+    Ok(Sources { project, specs, images, mistakes })
 }
 
 /// Reads and checks a project, its engines' flags included.
@@ -76,22 +79,57 @@ pub fn read(
     sources: &Sources,
     environment: Option<&EnvironmentName>,
 ) -> Result<Project, ProjectError> {
-    let shared = Shared::new(sources, environment);
-    let mut errors: Vec<SpecError> = Vec::new();
-    let read: Vec<Result<Model, Vec<SpecError>>> =
-        in_parallel(&sources.specs, |file| Ok::<_, ProjectError>(spec::read_model(file, &shared)))?;
-    let models = keep(read, &mut errors);
-    let read = sources.images.iter().map(spec::read_image).collect();
-    let images: Vec<Image> = keep(read, &mut errors);
-    let refused = models
-        .iter()
-        .flat_map(|model| flag_errors(model, engines::engine(model.engine.name).check(model)));
-    errors.extend(refused);
-    Ok(spec::assemble(shared, models, images, errors)?)
+    let (project, mistakes) = read_part(sources, Shared::new(sources, environment), false)?;
+    Ok(mistakes.map_or(Ok(project), Err)?)
 }
 
-fn keep<T>(read: Vec<Result<T, Vec<SpecError>>>, errors: &mut Vec<SpecError>) -> Vec<T> {
-    read.into_iter().filter_map(|read| read.map_err(|found| errors.extend(found)).ok()).collect()
+/// Reads what has no mistakes, and gives those beside it. Whoever tolerates mistakes in the
+/// project's own file gets what can be told of that, too.
+pub fn read_part(
+    sources: &Sources,
+    shared: Shared<'_>,
+    tolerant: bool,
+) -> Result<(Project, Option<SpecErrors>), ProjectError> {
+    let read_model = |file: &SourceFile| {
+        found(sources.mistakes_of(file))?;
+        let model = spec::read_model(file, &shared)?;
+        found(flag_errors(&model, engines::engine(model.engine.name).check(&model)))?;
+        Ok(model)
+    };
+    let read_image = |file: &SourceFile| {
+        found(sources.mistakes_of(file))?;
+        spec::read_image(file)
+    };
+    let read: Vec<Result<Model, Vec<SpecError>>> =
+        in_parallel(&sources.specs, |file| Ok::<_, ProjectError>(read_model(file)))?;
+    let mut wrong = Wrong::default();
+    let models = keep(&sources.specs, read, &mut wrong.models);
+    let read = sources.images.iter().map(read_image).collect();
+    let images: Vec<Image> = keep(&sources.images, read, &mut wrong.images);
+    Ok(spec::assemble_part(shared, models, images, &wrong, tolerant)?)
+}
+
+fn found(mistakes: Vec<SpecError>) -> Result<(), Vec<SpecError>> {
+    if mistakes.is_empty() { Ok(()) } else { Err(mistakes) }
+}
+
+/// What was read well; the mistakes of the rest go to `wrong`, by their files' names.
+fn keep<T>(
+    files: &[SourceFile],
+    read: Vec<Result<T, Vec<SpecError>>>,
+    wrong: &mut Vec<(String, Vec<SpecError>)>,
+) -> Vec<T> {
+    let name = |file: &SourceFile| {
+        file.path.file_stem().unwrap_or_default().to_string_lossy().into_owned()
+    };
+    let mut good = Vec::with_capacity(read.len());
+    for (file, read) in files.iter().zip(read) {
+        match read {
+            Ok(read) => good.push(read),
+            Err(errors) => wrong.push((name(file), errors)),
+        }
+    }
+    good
 }
 
 /// What a model's engine would not take, as mistakes in the spec.
@@ -108,6 +146,10 @@ pub fn flag_errors(model: &Model, problems: Vec<engines::FlagProblem>) -> Vec<Sp
 fn place_of(model: &Model, path: &str) -> Option<Place> {
     if let Some(field) = path.strip_prefix("serve.") {
         return Place::of_field(model.source_file(), &["serve", field]);
+    }
+    if let Some(at) = path.strip_prefix(engines::extra_args::PLACE) {
+        let at: usize = at.parse().ok()?;
+        return model.engine.extra_args.get(at).map(|argument| argument.place.clone());
     }
     let mut parts = path.split('.');
     let mut flag = model.engine.flags.get(parts.next()?);
@@ -147,7 +189,8 @@ fn list(
     Ok(names)
 }
 
-fn text(root: &Path, path: &Path) -> Result<SourceFile, ProjectError> {
+/// A file's text; a mistake where it is none.
+fn text(root: &Path, path: &Path) -> Result<(SourceFile, Vec<SpecError>), ProjectError> {
     let unreadable = |source| ProjectError::Unreadable { path: path.to_owned(), source };
     let mut file = std::fs::File::open(root.join(path)).map_err(unreadable)?;
     let mut small = [0; 8192];
@@ -170,14 +213,14 @@ fn text(root: &Path, path: &Path) -> Result<SourceFile, ProjectError> {
         &large[..]
     };
     match str::from_utf8(bytes) {
-        Ok(text) => Ok(SourceFile { path: path.to_owned(), text: Arc::from(text) }),
+        Ok(text) => Ok((SourceFile { path: path.to_owned(), text: Arc::from(text) }, Vec::new())),
         Err(error) => {
             let text = Arc::from(String::from_utf8_lossy(bytes));
-            let file = Arc::new(SourceFile { path: path.to_owned(), text });
+            let file = SourceFile { path: path.to_owned(), text };
             let at = error.valid_up_to();
             let wrong = at..at + char::REPLACEMENT_CHARACTER.len_utf8();
-            SpecErrors::collect(vec![SpecError::new(Problem::NotText, Place::new(file, wrong))])?;
-            panic!("BUG: a mistake is no error")
+            let place = Place::new(Arc::new(file.clone()), wrong);
+            Ok((file, vec![SpecError::new(Problem::NotText, place)]))
         }
     }
 }

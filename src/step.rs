@@ -1,5 +1,7 @@
 //! What a step is: the contract between the parts that do work and the core that plans it.
 
+mod kind;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -9,6 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Fingerprint, Key};
+
+pub use kind::StepKind;
 
 /// Names a step and so the thing it makes: `deploy:qwen3-4b`. Cheap to clone.
 #[derive(Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]

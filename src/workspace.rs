@@ -5,7 +5,7 @@ mod files;
 mod pushed;
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use miette::Diagnostic;
@@ -27,7 +27,7 @@ use crate::spec::{
     Base, HubSource, Image, ImageName, Model, ModelSource, Place, Problem, Project, SpecError,
     SpecErrors, TargetKind,
 };
-use crate::step::{StepError, StepId};
+use crate::step::{StepError, StepId, StepKind};
 use crate::store::{Remembered, Store};
 use crate::targets::local::{Local, Mount, Places};
 use crate::targets::modal::{Credentials, Modal};
@@ -122,6 +122,27 @@ impl std::fmt::Debug for Workspace {
     }
 }
 
+/// What is wrong with a model's directory of weights, when it is not there or holds nothing.
+pub fn weights_mistake(root: &Path, model: &Arc<Model>) -> Option<SpecError> {
+    let ModelSource::Path(path) = &model.source else { return None };
+    let what = match std::fs::read_dir(root.join(path)).map(Iterator::count) {
+        Ok(0) => "has no files",
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist",
+        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => "is a file",
+        // It is fine, or what else is wrong shows when it is read.
+        Ok(_) | Err(_) => return None,
+    };
+    let place = &model.file.place;
+    let place =
+        Place::of_field(place.file(), &["model", "source"]).unwrap_or_else(|| place.clone());
+    Some(SpecError::new(Problem::NoWeights { path: path.clone(), what }, place))
+}
+
+/// Whether a model is one of those that were asked for; all are when none is named.
+fn is_asked(model: &Model, asked: &[String]) -> bool {
+    asked.is_empty() || asked.iter().any(|name| name == model.name.as_str())
+}
+
 impl Workspace {
     /// Opens the cache and the lock of a project that was read.
     pub fn open(root: PathBuf, project: Project, settings: Settings) -> Result<Self, StepError> {
@@ -135,7 +156,7 @@ impl Workspace {
                 .iter()
                 .find(|(known, _)| known.as_str() == name)
                 .unwrap_or_else(|| panic!("BUG: the volume {name} is not built in"));
-            Mount { name: volume.name.clone(), path: volume.mount.clone() }
+            Mount::of(name, volume)
         };
         let others = project
             .volumes
@@ -143,7 +164,7 @@ impl Workspace {
             .filter(|(name, _)| {
                 !["model-cache", "vllm-cache", "flashinfer-cache"].contains(&name.as_str())
             })
-            .map(|(_, volume)| Mount { name: volume.name.clone(), path: volume.mount.clone() })
+            .map(|(name, volume)| Mount::of(name.as_str(), volume))
             .collect();
         let ours = settings.state.join(project.id.as_str()).join(match environment {
             "" => "default",
@@ -181,8 +202,9 @@ impl Workspace {
     }
 
     /// Refuses images that this machine's processor can't run.
-    pub fn check_platforms(&self) -> Result<(), Unsupported> {
-        let here = |model: &&Arc<Model>| model.target == TargetKind::Local;
+    pub fn check_platforms(&self, asked: &[String]) -> Result<(), Unsupported> {
+        let here =
+            |model: &&Arc<Model>| model.target == TargetKind::Local && is_asked(model, asked);
         for model in self.project.models.values().filter(here) {
             let image = self.project.image_of(model);
             if image.architecture.machine() != std::env::consts::ARCH {
@@ -198,24 +220,12 @@ impl Workspace {
     }
 
     /// Fails when a directory of weights is not there, or holds nothing.
-    pub fn check_sources(&self) -> Result<(), SpecErrors> {
-        let wrong = |model: &Arc<Model>| {
-            let ModelSource::Path(path) = &model.source else { return None };
-            let what = match std::fs::read_dir(self.root.join(path)).map(Iterator::count) {
-                Ok(0) => "has no files",
-                Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist",
-                Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => "is a file",
-                // It is fine, or what else is wrong shows when it is read.
-                Ok(_) | Err(_) => return None,
-            };
-            let place = &model.file.place;
-            let place = Place::of_field(place.file(), &["model", "source"])
-                .unwrap_or_else(|| place.clone());
-            Some(SpecError::new(Problem::NoWeights { path: path.clone(), what }, place))
-        };
+    pub fn check_sources(&self, asked: &[String]) -> Result<(), SpecErrors> {
         // Models that share their weights share the mistake, which is told once.
         let mut told = std::collections::BTreeSet::new();
-        let first = |model: &&Arc<Model>| told.insert(model.source.clone());
+        let first =
+            |model: &&Arc<Model>| is_asked(model, asked) && told.insert(model.source.clone());
+        let wrong = |model| weights_mistake(&self.root, model);
         SpecErrors::collect(self.project.models.values().filter(first).filter_map(wrong).collect())
     }
 
@@ -304,6 +314,11 @@ impl Workspace {
             TargetKind::Local => &self.local,
             TargetKind::Modal => self.modal(),
         }
+    }
+
+    /// This machine.
+    pub fn local(&self) -> &Local {
+        &self.local
     }
 
     /// Modal; only asked for by what is served there.
@@ -424,8 +439,7 @@ impl Workspace {
 
     /// Resources of this project that no spec wants, gateway entries first.
     pub fn unwanted(&self) -> Vec<Unwanted> {
-        let models = &self.project.models;
-        let wanted = |model: &str| models.contains_key(model);
+        let wanted = |model: &str| self.may_be_wanted(model);
         let mut unwanted = match &self.gateway {
             Some(gateway) => gateway.unwanted(&wanted),
             None => Vec::new(),
@@ -434,14 +448,18 @@ impl Workspace {
         self.tell_absent(unwanted)
     }
 
+    /// Whether a spec wants this model, or has mistakes and may want it.
+    fn may_be_wanted(&self, model: &str) -> bool {
+        self.project.models.contains_key(model) || self.project.left_out.models.contains(model)
+    }
+
     /// Resources that a run made and no spec wants, for who trusts the rows instead of looking.
     pub fn unwanted_by(&self, memory: &Remembered<'_>) -> Vec<Unwanted> {
         let gone = |id: &&StepId| {
-            ["gateway", "deploy"].contains(&id.kind())
-                && !self.project.models.contains_key(id.name())
+            (id.is(StepKind::Gateway) || id.is(StepKind::Deploy)) && !self.may_be_wanted(id.name())
         };
         let mut gone: Vec<&StepId> = memory.made().filter(gone).collect();
-        gone.sort_by_key(|id| (id.kind() != "gateway", id.name()));
+        gone.sort_by_key(|id| (!id.is(StepKind::Gateway), id.name()));
         let unwanted = |id: &StepId| Unwanted {
             id: id.clone(),
             model: id.name().to_owned(),

@@ -89,8 +89,10 @@ const STEPS: &[(&str, &[&str])] = &[
     // What would be run is what a deployment would be made of.
     ("programs", &["deploy", "modal_image", "warmup", "weights"]),
     // Both make a layer, and say so with the same facts.
-    ("wheels", &["base"]),
-    ("python", &["base"]),
+    ("wheels", &["base", "downloads"]),
+    ("python", &["base", "downloads"]),
+    // What was fetched may be damaged by the time it is used.
+    ("base", &["downloads"]),
     // A layer of an image is fetched and described as in the steps that make layers.
     ("image", &["base", "wheels"]),
 ];

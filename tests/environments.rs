@@ -28,16 +28,17 @@ fn an_environment_has_deployments_rows_and_entries_of_its_own() {
 
     let (default, staging) = (project.plan(""), project.plan("--env staging"));
     assert_eq!(default.ids("fresh").len(), 7, "{}", default.0);
-    // What is built is the same, and so is a volume that both see.
+    // What is built is the same; of weights, each has its own.
     let pure = ["base", "wheels", "image", "weights"];
     assert_eq!(keys(&default, &pure), keys(&staging, &pure));
-    assert_eq!(staging.ids("fresh").len(), 4, "{}", staging.0);
-    assert_eq!(staging.ids("run"), ["deploy:tiny", "gateway:tiny", "smoke:tiny"]);
+    assert_eq!(staging.ids("fresh").len(), 3, "{}", staging.0);
+    let all = ["deploy:tiny", "gateway:tiny", "smoke:tiny", "weights:model"];
+    assert_eq!(staging.ids("run"), all);
     let effects = ["deploy"];
     assert_ne!(keys(&default, &effects), keys(&staging, &effects));
 
     let applied = project.apply("--env staging").ran();
-    assert_eq!(applied, ["deploy:tiny", "gateway:tiny", "smoke:tiny"]);
+    assert_eq!(applied, all);
     assert_eq!(project.plan("--env staging").ids("fresh").len(), 7);
     assert!(project.read("staging.yaml").contains("table-4c19d2/staging"));
     assert_eq!(project.instance("tiny"), instance, "the default one goes on");

@@ -14,9 +14,8 @@ use goatbuild::hub::{
     DigestKind, Fetched, HashCache, Hub, HubSettings, Manifest, ModelCache, Revision, scan,
 };
 use support::double::Content;
-use support::hub::{COMMIT, HubDouble, XetFile};
+use support::hub::{COMMIT, HubDouble};
 use support::olah::{Git, Olah};
-use support::xet::{Store, real};
 
 /// Remembers nothing.
 struct Forgetful;
@@ -111,8 +110,7 @@ fn the_hugging_face_client_reads_a_volume_that_we_wrote() {
 }
 
 fn hub(endpoint: &str) -> Hub {
-    let settings =
-        HubSettings { endpoint: endpoint.to_owned(), token: None, caches: Vec::new(), xet: true };
+    let settings = HubSettings { endpoint: endpoint.to_owned(), token: None, caches: Vec::new() };
     Hub::new(settings, false, Patience::default()).unwrap()
 }
 
@@ -217,81 +215,4 @@ async fn a_hub_that_nobody_here_wrote_gives_its_files() {
     let missing = hub.revision("acme/none", "main").await.unwrap_err();
     let code = miette::Diagnostic::code(&missing).unwrap().to_string();
     assert_eq!(code, "goatbuild::hub::token_missing", "it answers 401, like the hub it mirrors");
-}
-
-/// Hugging Face's own client fetches the file, and its code for Xet puts it together.
-#[test]
-fn the_hugging_face_client_takes_from_the_double_s_store_what_it_put_together_itself() {
-    let Some(venv) = client() else { return };
-    let double = HubDouble::start();
-    let (content, xet) = real();
-    double.large("acme/tiny", "model.safetensors", &content);
-    double.xet("acme/tiny", "model.safetensors", xet);
-    let home = tempfile::tempdir().unwrap();
-    let script = "import sys; from huggingface_hub import hf_hub_download as download; \
-                  print(download('acme/tiny', 'model.safetensors', revision=sys.argv[1]))";
-    let output = Command::new(venv.join("bin/python"))
-        .args(["-c", script, COMMIT])
-        .env("HF_HOME", home.path())
-        .env("HF_ENDPOINT", &double.url)
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let path = String::from_utf8(output.stdout).unwrap();
-    assert!(fs::read(path.trim()).unwrap() == content.bytes());
-    assert_eq!(double.sent("cdn/acme/"), 0, "not plainly");
-    assert!(double.sent("cdn/xorbs/") > 0);
-}
-
-/// What Hugging Face's own client puts into a store of their own code comes out of it.
-#[tokio::test(flavor = "multi_thread")]
-#[ignore = "builds the store, which takes minutes; run it by name"]
-async fn a_file_in_a_store_that_nobody_here_wrote_comes_through_xet() {
-    const UPLOAD: &str = "
-import sys, warnings
-warnings.simplefilter('ignore')
-import hf_xet
-[kept] = hf_xet.upload_files([sys.argv[1]], sys.argv[2], ('any', 1 << 40), None, None, 'model')
-print(kept.hash)";
-    let (Some(store), Some(venv)) = (Store::start(), client()) else { return };
-    let directory = tempfile::tempdir().unwrap();
-    // Several xorbs of noise, and then much that is there already.
-    let noise = Content::repeated(noisy(150 << 20), 150 << 20).bytes();
-    let bytes = [&noise[..], &noise[5 << 20..90 << 20], &support::xet::content()].concat();
-    put(directory.path(), "model.safetensors", &bytes);
-    let output = Command::new(venv.join("bin/python"))
-        .args(["-c", UPLOAD])
-        .arg(directory.path().join("model.safetensors"))
-        .arg(&store.url)
-        .env("HF_HOME", directory.path().join("home"))
-        .output()
-        .unwrap();
-    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let hash = String::from_utf8(output.stdout).unwrap().trim().to_owned();
-
-    let double = HubDouble::start();
-    let content = Content::repeated(bytes.clone(), bytes.len() as u64);
-    double.large("acme/tiny", "model.safetensors", &content);
-    let (reconstruction, xorbs) = (serde_json::Value::Null, std::collections::BTreeMap::new());
-    double.xet("acme/tiny", "model.safetensors", XetFile { hash, reconstruction, xorbs });
-    double.store_at(&store.url);
-    let (hub, volume) = (hub(&double.url), tempfile::tempdir().unwrap());
-    let revision = hub.revision("acme/tiny", "main").await.unwrap();
-    fetched(&hub, "acme/tiny", &revision, volume.path()).await;
-    assert_eq!(double.sent("cdn/"), 0, "all of it through Xet");
-    let snapshot = volume.path().join(ModelCache::snapshot("acme/tiny", COMMIT));
-    assert!(fs::read(snapshot.join("model.safetensors")).unwrap() == bytes);
-    assert_found(&found(&venv, volume.path(), "acme/tiny", COMMIT), "acme/tiny", &revision);
-}
-
-/// Bytes that nothing packs.
-fn noisy(size: usize) -> Vec<u8> {
-    let mut state = 0x9e37_79b9_7f4a_7c15_u64;
-    let next = |_| {
-        state ^= state << 13;
-        state ^= state >> 7;
-        state ^= state << 17;
-        state.to_le_bytes()[3]
-    };
-    (0..size).map(next).collect()
 }

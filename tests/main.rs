@@ -2,6 +2,7 @@
 //! no core waits for the last test of a file.
 
 mod architecture;
+mod dependencies;
 mod docker;
 mod environments;
 mod faults;
@@ -15,6 +16,7 @@ mod image_peers;
 mod image_tags;
 mod key_sensitivity;
 mod litellm_peer;
+mod local_volumes;
 mod modal;
 mod newcomer;
 mod own_ci;

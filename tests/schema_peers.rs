@@ -125,6 +125,7 @@ fn problems(texts: &[String; 3]) -> Vec<Problem> {
         project: file("goatbuild.toml", &texts[0]),
         specs: vec![file("specs/tiny.toml", &texts[1])],
         images: vec![file("images/one.toml", &texts[2])],
+        mistakes: Vec::new(),
     };
     match read(&sources, Some(&EnvironmentName::new("staging").unwrap())) {
         Ok(_) => Vec::new(),

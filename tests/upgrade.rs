@@ -8,6 +8,13 @@
 
 #![cfg(target_os = "linux")]
 
+#[path = "support/installed.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod installed;
+#[path = "support/peers.rs"]
+#[allow(dead_code, reason = "other tests use the rest")]
+mod peers;
+
 use std::collections::BTreeMap;
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -68,7 +75,7 @@ impl Left {
     /// What a command says.
     #[track_caller]
     fn said(&self, arguments: &str) -> String {
-        let output = Command::new(env!("CARGO_BIN_EXE_goatbuild"))
+        let output = Command::new(installed::GOATBUILD)
             .env_clear()
             .envs([("CI", "true"), ("MODAL_SERVER_URL", "http://127.0.0.1:9")])
             .envs([("MODAL_TOKEN_ID", "ak-test"), ("MODAL_TOKEN_SECRET", "as-test")])
@@ -154,6 +161,33 @@ fn models_on_modal_are_called_by_the_hubs_id_and_have_nothing_else_to_do() {
         fs::write(&spec, written.replace("[serve]\n", &kept)).expect("written");
     }
     assert_eq!(left.to_do("--no-refresh"), BTreeMap::new());
+}
+
+/// Locks of 24 to 30 November 2026 say of files where Xet keeps them, which nobody reads any more.
+#[test]
+fn a_lock_that_says_where_xet_keeps_files_is_the_same_lock() {
+    for (name, files) in [("local", 4), ("modal", 24)] {
+        let left = Left::new(name);
+        let path = left.root().join("goatbuild.lock");
+        let written = fs::read_to_string(&path).expect("a lock");
+        let before = left.run("plan --json --no-refresh");
+        let mut said = 0;
+        let mut say = |line: &str| match line.strip_suffix('"') {
+            Some(file) if file.contains("git-blob:") || file.contains(" sha256:") => {
+                said += 1;
+                format!("{file} xet:{said:064x}\"\n")
+            }
+            _ => format!("{line}\n"),
+        };
+        let old: String = written.lines().map(&mut say).collect();
+        assert_eq!(said, files, "{name}");
+        fs::write(&path, &old).expect("written");
+        for arguments in ["--no-refresh", "--no-refresh --locked", "--no-refresh --offline"] {
+            let plan = left.run(&format!("plan --json {arguments}"));
+            assert_eq!(plan, before, "{name}: {arguments}");
+        }
+        assert_eq!(fs::read_to_string(&path).expect("a lock"), old, "nothing to write");
+    }
 }
 
 /// As a version of goatbuild finds it that raised the version of two kinds of steps.

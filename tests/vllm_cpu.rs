@@ -93,7 +93,8 @@ impl Example {
 
     /// The receipt of the only warm-up, and the files in its compile cache, but for locks and logs.
     fn warmed(&self) -> (Value, BTreeSet<String>) {
-        let cache = self.file("cache/volumes/vllm-cpu-5d20c9-vllm-cache");
+        let cache =
+            self.file("../state/vllm-cpu-5d20c9/default/volumes/vllm-cpu-5d20c9-vllm-cache");
         let receipts: Vec<_> = fs::read_dir(cache.join(".goatbuild")).unwrap().collect();
         assert_eq!(receipts.len(), 1, "{receipts:?}");
         let receipt = fs::read(receipts[0].as_ref().unwrap().path()).unwrap();

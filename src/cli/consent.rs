@@ -9,6 +9,7 @@ use thiserror::Error;
 use super::session::Planned;
 use crate::plan::{Action, PlannedStep, UsdPerHour};
 use crate::spec::{Model, Rollout, TargetKind};
+use crate::step::StepKind;
 use crate::ui;
 use crate::workspace::Workspace;
 
@@ -109,14 +110,16 @@ impl Spending {
                 (Action::Run | Action::Pending, Some(model))
                     if model.target == TargetKind::Modal =>
                 {
-                    if step.kind == "deploy" {
+                    if step.id.is(StepKind::Deploy) {
                         spending.deploys.push(model.name.to_string());
                     }
                     let dollars = longest(step, model)
                         .and_then(|it| Some(price(workspace, model)?.dollars(it)));
                     spending.steps.extend(dollars.map(|it| (step.id.to_string(), it)));
                 }
-                (Action::Remove, _) if step.kind == "deploy" && !planned.plan.keeps(step) => {
+                (Action::Remove, _)
+                    if step.id.is(StepKind::Deploy) && !planned.plan.keeps(step) =>
+                {
                     let target = workspace.modal_if_there();
                     let there = |name: &&String| target.is_some_and(|it| it.has(name));
                     spending.stops.extend(step.models.first().filter(there).cloned());
@@ -149,12 +152,14 @@ fn longest(step: &PlannedStep, model: &Model) -> Option<Duration> {
     /// For the requests of a warm-up, and of a smoke test.
     const REQUESTS: Duration = Duration::from_secs(600);
     let serve = &model.serve;
-    match step.kind.as_str() {
-        "warmup" => Some(serve.startup_timeout * 2 + REQUESTS),
+    match step.id.known_kind()? {
+        StepKind::Warmup => Some(serve.startup_timeout * 2 + REQUESTS),
         // Its candidate starts, too, and is stopped right away.
-        "deploy" if serve.rollout == Rollout::Candidate => Some(serve.startup_timeout + REQUESTS),
+        StepKind::Deploy if serve.rollout == Rollout::Candidate => {
+            Some(serve.startup_timeout + REQUESTS)
+        }
         // The replica that was started for it stays for a while.
-        "smoke" => Some(serve.startup_timeout + REQUESTS + serve.scaledown_window),
+        StepKind::Smoke => Some(serve.startup_timeout + REQUESTS + serve.scaledown_window),
         _ => None,
     }
 }

@@ -8,9 +8,9 @@ use thiserror::Error;
 use super::{Exit, Global, apply, completions, consent, session};
 use crate::gateway::gateway_id;
 use crate::spec::{Model, TargetKind};
-use crate::step::{Observation, StepId};
+use crate::step::{Observation, StepId, StepKind};
 use crate::targets::deploy_id;
-use crate::targets::modal::{Belongings, Lease};
+use crate::targets::modal::{Belongings, Lease, Modal};
 use crate::ui;
 use crate::workspace::{SharedWorkspace, Workspace};
 
@@ -83,6 +83,14 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
         .collect();
     let wired = workspace.gateway.as_ref().is_some_and(|gateway| gateway.has(model));
     let left = workspace.modal_if_there().and_then(|modal| modal.left_candidate(model));
+    let is_read = readable || present.contains_key(model) || absent.contains_key(model);
+    if live.is_empty()
+        && !is_read
+        && let Some(why) = workspace.modal_if_there().and_then(Modal::unseen)
+    {
+        // It may be there, whatever its spec says.
+        return Err(Unobserved { model: model.to_owned(), why }.into());
+    }
     if live.is_empty() && !wired && volumes.is_none() && left.is_none() {
         if readable {
             session::known(&workspace, model)?;
@@ -189,7 +197,7 @@ async fn belongings(
         }
     }
     let planned = session::plan_quietly(workspace).await?;
-    let warmups = planned.plan.steps.iter().filter(|step| step.kind == "warmup");
+    let warmups = planned.plan.steps.iter().filter(|step| step.id.is(StepKind::Warmup));
     let (its, others): (Vec<_>, Vec<_>) = warmups.partition(|step| step.id.name() == model);
     belongings.caches = its.into_iter().filter_map(|step| step.key).collect();
     belongings.others_caches = others.into_iter().map(|step| step.key).collect();

@@ -9,9 +9,10 @@ use miette::Report;
 
 use super::{Exit, Global, image_built, session};
 use crate::container::{self, ContainerError, Kind, Loaded};
-use crate::garbage::{self, Needed};
+use crate::garbage::{self, Garbage, Needed, Standing};
 use crate::plan::{Action, Plan};
 use crate::spec::EnvironmentName;
+use crate::step::StepKind;
 use crate::store::WriterLock;
 use crate::targets::local;
 use crate::ui;
@@ -52,7 +53,7 @@ pub(crate) async fn run(global: &Global, arguments: &GcArgs) -> Result<Exit, Rep
     let mut images = BTreeMap::new();
     for environment in std::iter::once(None).chain(environments) {
         for step in add(&mut needed, global, environment).await?.steps {
-            if step.action == Action::Fresh && step.kind == "image" {
+            if step.action == Action::Fresh && step.id.is(StepKind::Image) {
                 // What the project itself asks for comes first.
                 images.entry(step.id).or_insert(step.facts);
             }
@@ -67,7 +68,7 @@ pub(crate) async fn run(global: &Global, arguments: &GcArgs) -> Result<Exit, Rep
     needed.add_parts(&layout)?;
 
     let cache = workspace.store.root();
-    let mut found = garbage::volumes(cache, &needed)?;
+    let mut found = volumes(&workspace, &needed)?;
     found.extend(garbage::blobs(&layout, &needed)?);
     found.extend(garbage::downloads(cache, &needed)?);
     found.extend(garbage::logs(cache, &recent.runs)?);
@@ -97,6 +98,39 @@ pub(crate) async fn run(global: &Global, arguments: &GcArgs) -> Result<Exit, Rep
     let cleaned = ui::Cleaned { found: &found, loaded, removed: !arguments.dry_run };
     ui::print_garbage(&cleaned, arguments.verbose, arguments.json);
     Ok(Exit::Done)
+}
+
+/// Finds what nothing needs of volumes: in those of all environments, and where they were before.
+fn volumes(workspace: &Workspace, needed: &Needed) -> Result<Vec<Garbage>, Report> {
+    let here = session::state_of(workspace);
+    let project = here.parent().unwrap_or(&here);
+    let of = |environment: &str| {
+        project.join(if environment.is_empty() { "default" } else { environment }).join("volumes")
+    };
+    let mut found = Vec::new();
+    for directory in local::environments(&workspace.settings.state)? {
+        if directory.parent() == Some(project) {
+            let directory = directory.join("volumes");
+            let is_wanted = |name: &str| {
+                needed.with_volume(name).any(|environment| of(environment) == directory)
+            };
+            let standing = |name: &str| {
+                if is_wanted(name) { Standing::Wanted } else { Standing::Unwanted }
+            };
+            found.extend(garbage::volumes(&directory, standing, needed)?);
+        }
+    }
+    let standing = |name: &str| {
+        let mut with = needed.with_volume(name).map(|it| of(it).join(name).exists());
+        match with.next() {
+            None => Standing::Unwanted,
+            Some(first) if first && with.all(|is_there| is_there) => Standing::Superseded,
+            Some(_) => Standing::Wanted,
+        }
+    };
+    let before = workspace.store.root().join("volumes");
+    found.extend(garbage::volumes(&before, standing, needed)?);
+    Ok(found)
 }
 
 /// Finds images of this project that Docker and Podman have and nothing needs, and has them removed.

@@ -81,7 +81,9 @@ pub(crate) async fn run(global: &Global, arguments: &GraphArgs) -> Result<Exit, 
     if let Some(file) = &arguments.output {
         out_file::may_write(file, format.words(), |head| format.begins(head))?;
     }
-    let workspace = session::open(global)?;
+    let part = session::open_part(global, &arguments.selection.models)?;
+    part.check(&arguments.selection)?;
+    let workspace = part.workspace;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let orders = |from: &StepId, to: &StepId| {
         let inputs = planned.graph.get(to).map(|step| &*step.head().inputs).unwrap_or_default();

@@ -12,7 +12,7 @@ use crate::oci::{Image, Layout, OciError};
 use crate::plan::{self, Action, PlannedStep, Wishes};
 use crate::project;
 use crate::spec::{Builder, EnvironmentName, ImageName, TargetKind};
-use crate::step::{Class, StepId};
+use crate::step::{Class, StepId, StepKind};
 use crate::steps;
 use crate::workspace::{SharedWorkspace, Workspace};
 
@@ -184,7 +184,7 @@ pub(super) fn tag<'a>(
 ) -> Result<(), OciError> {
     let tags = layout.tags()?;
     for (id, digest) in made {
-        let Some(digest) = digest.filter(|_| id.kind() == "image") else { continue };
+        let Some(digest) = digest.filter(|_| id.is(StepKind::Image)) else { continue };
         let is_right = tags.iter().any(|(tag, known)| tag == id.name() && known == digest);
         // What a fresh clone knows from the lock alone has no files yet.
         if !is_right && layout.read_image(digest).is_ok() {

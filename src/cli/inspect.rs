@@ -97,7 +97,7 @@ pub(crate) async fn show(global: &Global, arguments: &ShowArgs) -> Result<Exit, 
 async fn show_command(global: &Global, name: &str) -> Result<Exit, Report> {
     /// Where the target chooses another.
     const PORT: u16 = 8000;
-    let workspace = session::open(global)?;
+    let workspace = session::open_part(global, &[name.to_owned()])?.of_model(name)?;
     session::model(&workspace, name)?;
     let model = &workspace.project.models[name];
     let scope = Scope::of_models(&workspace, &[name.to_owned()]);
@@ -120,7 +120,10 @@ async fn show_command(global: &Global, name: &str) -> Result<Exit, Report> {
 }
 
 pub(crate) async fn why(global: &Global, arguments: &WhyArgs) -> Result<Exit, Report> {
-    let workspace = session::open(global)?;
+    let part = session::open_part(global, &[])?;
+    let only = WishArgs { only: vec![arguments.step.clone()], ..WishArgs::default() };
+    part.check(&Selection { wishes: only, ..Selection::default() })?;
+    let workspace = part.workspace;
     let wishes = WishArgs { no_refresh: arguments.no_refresh, ..WishArgs::default() };
     let selection = Selection { wishes, ..Selection::default() };
     // Nothing is asked of a hub that this step doesn't need.
@@ -147,11 +150,12 @@ pub(crate) async fn why(global: &Global, arguments: &WhyArgs) -> Result<Exit, Re
 }
 
 pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Exit, Report> {
-    let (workspace, readable) = session::open_anyway(global)?;
+    let (workspace, _) = session::open_anyway(global)?;
     workspace.look().await?;
     let live: Vec<_> = workspace.targets().iter().flat_map(|target| target.live()).collect();
     // What is served is known without a lock; whether it is what the specs want is not.
-    let planned = session::plan_quietly(&workspace).await.ok().filter(|_| readable);
+    let planned = session::plan_quietly(&workspace).await.ok();
+    let left_out = &workspace.project.left_out;
     let step = |id: StepId| planned.as_ref().and_then(|planned| planned.plan.get(&id));
     let mut rows: Vec<ui::StatusRow> = live
         .into_iter()
@@ -164,7 +168,8 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
                 _ if workspace.project.absent.contains_key(live.model.as_str()) => {
                     ui::Verdict::Leaving
                 }
-                _ if readable && !known => ui::Verdict::Unwanted,
+                _ if left_out.models.contains(&live.model) => ui::Verdict::Unknown,
+                _ if !known => ui::Verdict::Unwanted,
                 (None, _) => ui::Verdict::Unknown,
                 (Some(deploy), _) if deploy.held.is_some() => ui::Verdict::Held,
                 _ if live.state == "starting" => ui::Verdict::Starting,
@@ -194,6 +199,12 @@ pub(crate) async fn status(global: &Global, arguments: &StatusArgs) -> Result<Ex
         if !rows.iter().any(|row| row.live.model == model.as_str()) {
             let row = ui::StatusRow::absent(model.as_str());
             rows.push(ui::StatusRow { verdict: ui::Verdict::AsSpecified, ..row });
+        }
+    }
+    for model in &left_out.models {
+        if !rows.iter().any(|row| row.live.model == *model) {
+            let why = "its spec or its image has mistakes: `goatbuild check` shows them".to_owned();
+            rows.push(ui::StatusRow::unobserved(model, why));
         }
     }
     for row in &mut rows {
@@ -296,7 +307,7 @@ pub(crate) async fn logs(
             return Ok(Exit::Done);
         }
         let found = workspace.targets().iter().find_map(|target| target.log(name));
-        if found.is_none() {
+        if found.is_none() && !workspace.project.left_out.models.contains(name) {
             session::known(&workspace, name)?;
         }
         found

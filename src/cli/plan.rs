@@ -11,6 +11,7 @@ use crate::locking::Renew;
 use crate::plan::saved::SavedPlan;
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::spec::EnvironmentName;
+use crate::step::StepKind;
 use crate::targets::deploy_id;
 use crate::ui;
 use crate::workspace::Workspace;
@@ -98,9 +99,12 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
     if let Some(path) = &arguments.out {
         out_file::may_write(path, "saved plan", SavedPlan::begins)?;
     }
-    let workspace = session::open(global)?;
+    let part = session::open_part(global, &arguments.selection.models)?;
+    part.check(&arguments.selection)?;
+    let workspace = part.workspace;
     let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
     let plan = &planned.plan;
+    session::tell_moves(&workspace);
     if !planned.wishes.no_refresh {
         session::tell_place(&workspace, &planned).await;
     }
@@ -180,7 +184,7 @@ pub(crate) fn refuse_conflicts(workspace: &Workspace, plan: &Plan) -> Result<(),
         let environment = workspace.project.environment.as_ref();
         let environment = environment.map_or("NAME", EnvironmentName::as_str).to_owned();
         Err(Refused::Environments { steps, environment })
-    } else if conflicts.into_iter().all(|step| step.kind == "deploy") {
+    } else if conflicts.into_iter().all(|step| step.id.is(StepKind::Deploy)) {
         Err(Refused::Deployed { steps })
     } else {
         Err(Refused::Conflict { steps })

@@ -5,7 +5,7 @@ use miette::Report;
 use crate::graph::Graph;
 use crate::plan::{self, Action, Memory, Plan, Wishes};
 use crate::spec::ImageName;
-use crate::step::Step;
+use crate::step::{Step, StepKind};
 use crate::workspace::Workspace;
 
 /// What images come to that are to be pushed, as far as that is known without building them.
@@ -35,10 +35,9 @@ pub(super) async fn look(workspace: &Workspace, graph: &Graph, memory: &dyn Memo
 
 /// Fails where an image would be built, and could then not be pushed.
 pub(super) async fn check(workspace: &Workspace, plan: &Plan) -> Result<(), Report> {
-    let pushed = plan
-        .steps
-        .iter()
-        .filter(|step| step.kind == "push" && matches!(step.action, Action::Run | Action::Pending));
+    let pushed = plan.steps.iter().filter(|step| {
+        step.id.is(StepKind::Push) && matches!(step.action, Action::Run | Action::Pending)
+    });
     for image in pushed.filter_map(|step| step.id.name().parse::<ImageName>().ok()) {
         workspace.may_push(&image).await?;
     }
@@ -46,5 +45,5 @@ pub(super) async fn check(workspace: &Workspace, plan: &Plan) -> Result<(), Repo
 }
 
 fn is_push(step: &dyn Step) -> bool {
-    step.id().kind() == "push"
+    step.id().is(StepKind::Push)
 }

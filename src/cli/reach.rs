@@ -8,8 +8,9 @@ use miette::Report;
 use super::Selection;
 use crate::openai::{Credentials, NoKey};
 use crate::plan::{Action, Plan, PlannedStep, Warning};
-use crate::spec::{Builder, Model, ModelSource, Rollout, TargetKind};
-use crate::step::StepId;
+use crate::spec::{Model, ModelSource, Rollout, TargetKind};
+use crate::step::{StepId, StepKind};
+use crate::steps;
 use crate::targets::modal::{Modal, ModalError};
 use crate::workspace::Workspace;
 
@@ -31,9 +32,25 @@ pub(crate) async fn check_targets(
 
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 pub(crate) fn serves(selection: &Selection) -> bool {
-    const BUILDS: [&str; 5] = ["base", "python", "wheels", "image", "weights"];
-    let kinds = selection.wishes.only.iter().map(|step| step.split(':').next().unwrap_or(step));
-    selection.wishes.only.is_empty() || !kinds.clone().all(|kind| BUILDS.contains(&kind))
+    let only = &selection.wishes.only;
+    let serves = |name: &String| match StepId::from(name.as_str()).known_kind() {
+        Some(
+            StepKind::Base
+            | StepKind::Python
+            | StepKind::Wheels
+            | StepKind::Image
+            | StepKind::Weights,
+        ) => false,
+        Some(
+            StepKind::Push
+            | StepKind::Warmup
+            | StepKind::Deploy
+            | StepKind::Smoke
+            | StepKind::Gateway,
+        )
+        | None => true,
+    };
+    only.is_empty() || only.iter().any(serves)
 }
 
 /// Fails when a model would be tried out that turns away whoever asks from here.
@@ -42,9 +59,9 @@ pub(crate) fn check_keys(workspace: &Workspace, plan: &Plan) -> Result<(), NoKey
     for step in plan.steps.iter().filter(runs) {
         let name = step.id.name();
         let Some(model) = workspace.project.models.get(name) else { continue };
-        let tries = match step.kind.as_str() {
-            "smoke" => true,
-            "deploy" => model.serve.rollout == Rollout::Candidate,
+        let tries = match step.id.known_kind() {
+            Some(StepKind::Smoke) => true,
+            Some(StepKind::Deploy) => model.serve.rollout == Rollout::Candidate,
             _ => false,
         };
         if tries {
@@ -57,7 +74,7 @@ pub(crate) fn check_keys(workspace: &Workspace, plan: &Plan) -> Result<(), NoKey
 /// Fails when weights would be brought to Modal that can't be.
 pub(crate) fn check_weights(workspace: &Workspace, plan: &Plan) -> Result<(), ModalError> {
     let brings = |step: &&PlannedStep| {
-        step.kind == "weights" && matches!(step.action, Action::Run | Action::Pending)
+        step.id.is(StepKind::Weights) && matches!(step.action, Action::Run | Action::Pending)
     };
     let models = plan.steps.iter().filter(brings).flat_map(|step| &step.models);
     let models = models.filter_map(|name| workspace.project.models.get(name.as_str()));
@@ -111,30 +128,48 @@ fn wanted(workspace: &Workspace, selection: &Selection) -> BTreeSet<(TargetKind,
     wanted
 }
 
+/// Whether a step belongs to any model of the project, as far as names tell.
+pub(crate) fn is_known(workspace: &Workspace, step: &StepId) -> bool {
+    workspace.project.models.values().any(|model| uses(model, step))
+}
+
 /// Whether a step belongs to this model, as far as names tell.
 fn uses(model: &Model, step: &StepId) -> bool {
     let name = step.name().split('@').next().unwrap_or_default();
-    match step.kind() {
-        "base" | "wheels" | "image" | "push" => {
-            name.split('/').next() == Some(model.image.value.as_str())
-        }
-        "weights" => {
+    match step.known_kind() {
+        Some(
+            StepKind::Base | StepKind::Python | StepKind::Wheels | StepKind::Image | StepKind::Push,
+        ) => name.split('/').next() == Some(model.image.value.as_str()),
+        Some(StepKind::Weights) => {
             let of = |source: &ModelSource| match source {
                 ModelSource::Path(path) => path == name,
                 ModelSource::Hub(source) => source.repository == name,
             };
             of(&model.source) || model.draft.as_ref().is_some_and(|draft| of(&draft.source))
         }
-        _ => name == model.name.as_str(),
+        Some(StepKind::Warmup | StepKind::Deploy | StepKind::Smoke | StepKind::Gateway) | None => {
+            name == model.name.as_str()
+        }
     }
 }
 
 /// Whether the step takes place at the model's target and not in this machine's cache.
 fn is_elsewhere(workspace: &Workspace, model: &Model, step: &StepId) -> bool {
-    let builder = workspace.project.builder_of(workspace.project.image_of(model));
-    match (step.kind(), model.target) {
-        ("image", TargetKind::Modal) => builder == Builder::Modal,
-        ("base" | "wheels", _) | ("image" | "weights", TargetKind::Local) => false,
-        _ => true,
+    let at_modal = model.target == TargetKind::Modal;
+    match step.known_kind() {
+        Some(StepKind::Base | StepKind::Python | StepKind::Wheels) => false,
+        // Where both build one, each has a step.
+        Some(StepKind::Image) => {
+            at_modal
+                && steps::image_at_modal(&workspace.project, &model.image.value).as_ref()
+                    == Some(step)
+        }
+        Some(StepKind::Push) => at_modal,
+        Some(StepKind::Weights) => {
+            at_modal && !step.name().ends_with(&format!("@{}", TargetKind::Local))
+        }
+        Some(StepKind::Warmup | StepKind::Deploy | StepKind::Smoke | StepKind::Gateway) | None => {
+            true
+        }
     }
 }

@@ -53,8 +53,9 @@ enum RenderError {
 const OURS: &str = "Written by goatbuild; edit the project's specs instead.";
 
 pub(crate) async fn run(global: &Global, arguments: &RenderArgs) -> Result<Exit, Report> {
-    let workspace = session::open(global)?;
     let name = arguments.model.as_str();
+    let asked = [name.to_owned()];
+    let workspace = session::open_part(global, &asked)?.of_model(name)?;
     session::model(&workspace, name)?;
     let model = &workspace.project.models[name];
     if model.target != TargetKind::Modal {

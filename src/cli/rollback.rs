@@ -52,7 +52,7 @@ fn version(text: &str) -> Result<u32, String> {
 }
 
 pub(crate) async fn roll_back(global: &Global, arguments: &RollbackArgs) -> Result<Exit, Report> {
-    let workspace = session::open(global)?;
+    let (workspace, _) = session::open_anyway(global)?;
     let model = arguments.model.as_str();
     check(&workspace, model)?;
     workspace.target_of(TargetKind::Modal).check(&[format!("rollback of {model}")]).await?;
@@ -74,8 +74,11 @@ async fn go_back(
     workspace.look().await?;
     let target = workspace.modal();
     let earlier = target.earlier(model, arguments.version)?;
-    let spec = &workspace.project.models[model];
-    let other = target.other_auth(spec, &earlier, &Reporter::silent()).await?;
+    let other = match workspace.project.models.get(model) {
+        Some(spec) => target.other_auth(spec, &earlier, &Reporter::silent()).await?,
+        // What its spec wants can't be told.
+        None => None,
+    };
     if let Some((was, wanted)) = other {
         ui::note(&other_auth(model, earlier.version, was, wanted));
     }
@@ -124,7 +127,7 @@ fn other_auth(model: &str, version: u32, was: Auth, wanted: Auth) -> String {
 }
 
 pub(crate) async fn release(global: &Global, arguments: &ReleaseArgs) -> Result<Exit, Report> {
-    let workspace = session::open(global)?;
+    let (workspace, _) = session::open_anyway(global)?;
     let model = arguments.model.as_str();
     check(&workspace, model)?;
     workspace.target_of(TargetKind::Modal).check(&[format!("hold of {model}")]).await?;
@@ -150,8 +153,13 @@ pub(crate) async fn release(global: &Global, arguments: &ReleaseArgs) -> Result<
 }
 
 fn check(workspace: &Workspace, model: &str) -> Result<(), Report> {
+    let project = &workspace.project;
+    // Its spec may have mistakes; Modal tells what there is of it.
+    if project.left_out.models.contains(model) && workspace.modal_if_there().is_some() {
+        return Ok(());
+    }
     session::model(workspace, model)?;
-    match workspace.project.models[model].target {
+    match project.models[model].target {
         TargetKind::Modal => Ok(()),
         TargetKind::Local => Err(Local { model: model.to_owned() }.into()),
     }

@@ -38,8 +38,9 @@ struct NotDeployed {
 }
 
 pub(crate) async fn run(global: &Global, arguments: &TestArgs) -> Result<Exit, Report> {
-    let workspace = session::open(global)?;
     let name = arguments.model.as_str();
+    let asked = [name.to_owned()];
+    let workspace = session::open_part(global, &asked)?.of_model(name)?;
     session::model(&workspace, name)?;
     let model = &workspace.project.models[name];
     workspace.look().await?;

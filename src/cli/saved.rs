@@ -86,6 +86,7 @@ pub(crate) fn named(
     let models = &workspace.project.models;
     let is_plan = |word: &&String| {
         !models.contains_key(word.as_str())
+            && !workspace.project.left_out.models.contains(*word)
             && (word.contains('/')
                 || Path::new(word).extension().is_some_and(|extension| extension == "plan")
                 || Path::new(word).is_file())

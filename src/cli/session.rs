@@ -16,13 +16,15 @@ use crate::graph::Graph;
 use crate::locking::{self, Changes, LockOptions, Renew, Scope};
 use crate::plan::{self, Plan, PlannedModel, ReasonKind, Wishes};
 use crate::project;
-use crate::spec::{self, EnvironmentName, Model, ModelName, Sources, nearest};
-use crate::step::{Facts, StepId};
+use crate::spec::{
+    self, EnvironmentName, LeftOut, Model, ModelName, Shared, Sources, SpecErrors, nearest,
+};
+use crate::step::{Facts, StepId, StepKind};
 use crate::steps;
 use crate::store::{Remembered, WriterLock};
 use crate::targets::deploy_id;
 use crate::ui;
-use crate::workspace::{SharedWorkspace, Workspace};
+use crate::workspace::{self, SharedWorkspace, Workspace};
 
 /// What the command line names that is not there.
 #[derive(Debug, Error, Diagnostic)]
@@ -141,23 +143,96 @@ fn environment(sources: &Sources, name: &str) -> Result<EnvironmentName, UsageEr
     named.ok_or_else(|| unknown("environment", name, known.iter().map(EnvironmentName::as_str)))
 }
 
-/// Opens the workspace even when specs have mistakes, then without them: what is served can still be
-/// seen and stopped. Says whether the specs could be read.
+/// Opens the workspace even when files have mistakes, without what they are about: what is served
+/// can still be seen and stopped. Says whether all could be read.
 pub(crate) fn open_anyway(global: &Global) -> Result<(SharedWorkspace, bool), Report> {
-    let mut files = files(global)?;
-    let environment = files.environment.as_ref();
-    let read = project::read(&files.sources, environment);
-    let readable = read.is_ok();
-    let project = if let Ok(project) = read {
-        project
-    } else {
-        ui::note("the specs have mistakes, which `goatbuild check` shows; going on without them");
-        files.sources.specs.clear();
-        files.sources.images.clear();
-        project::read(&files.sources, environment)?
-    };
+    let files = files(global)?;
+    let shared = Shared::tolerant(&files.sources, files.environment.as_ref());
+    let (project, mistakes) = project::read_part(&files.sources, shared, true)?;
+    if mistakes.is_some() {
+        let what = match told_left_out(&project.left_out) {
+            Some(what) => format!("going on without them: {what}"),
+            None => format!("going on with what can be told of {}", project::PROJECT_FILE),
+        };
+        ui::note(&format!("there are mistakes, which `goatbuild check` shows; {what}"));
+    }
     let workspace = Workspace::open(files.root, project, settings(global)?)?;
-    Ok((Arc::new(workspace), readable))
+    Ok((Arc::new(workspace), mistakes.is_none()))
+}
+
+/// Names what was left out of a project, if anything was.
+fn told_left_out(left_out: &LeftOut) -> Option<String> {
+    let named = |kind: &str, names: &BTreeSet<String>| {
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        match names.len() {
+            0 => None,
+            1 => Some(format!("{kind} {}", names[0])),
+            _ => Some(format!("{kind}s {}", some_of(&names))),
+        }
+    };
+    let told = [named("image", &left_out.images), named("model", &left_out.models)];
+    let told: Vec<String> = told.into_iter().flatten().collect();
+    (!told.is_empty()).then(|| told.join(" and "))
+}
+
+/// A project of which a part was asked for, and the mistakes in it.
+pub(crate) struct Part {
+    pub(crate) workspace: SharedWorkspace,
+    mistakes: Option<SpecErrors>,
+}
+
+/// Opens the workspace for who may ask for a part of it: mistakes in the rest are no hindrance.
+/// [`Part::check`] tells whether they are.
+pub(crate) fn open_part(global: &Global, asked: &[String]) -> Result<Part, Report> {
+    let files = files(global)?;
+    let shared = Shared::new(&files.sources, files.environment.as_ref());
+    let (mut project, mistakes) = project::read_part(&files.sources, shared, false)?;
+    // All others' weights are looked for, too; that theirs are missing is their mistake.
+    let is_other = |model: &Arc<Model>| !asked.iter().any(|name| name == model.name.as_str());
+    if !asked.is_empty() {
+        let wrong = |model: &&Arc<Model>| {
+            is_other(model) && workspace::weights_mistake(&files.root, model).is_some()
+        };
+        let wrong: Vec<_> =
+            project.models.values().filter(wrong).map(|it| it.name.clone()).collect();
+        for name in wrong {
+            project.models.remove(&name);
+            project.left_out.models.insert(name.to_string());
+        }
+    }
+    let workspace = Workspace::open(files.root, project, settings(global)?)?;
+    Ok(Part { workspace: Arc::new(workspace), mistakes })
+}
+
+impl Part {
+    /// Fails with all mistakes unless what is asked for needs none of the files that have some; says
+    /// what is left out.
+    pub(crate) fn check(&self, selection: &Selection) -> Result<(), Report> {
+        let project = &self.workspace.project;
+        let left_out = &project.left_out;
+        let only = &selection.wishes.only;
+        let is_part = !selection.models.is_empty() || !only.is_empty();
+        // A step is known by a model that needs it; what is nobody's is told as such.
+        let has_step =
+            |name: &String| reach::is_known(&self.workspace, &StepId::from(name.as_str()));
+        let is_had = is_part
+            && !selection.models.iter().any(|name| left_out.models.contains(name))
+            && only.iter().all(has_step);
+        match &self.mistakes {
+            Some(mistakes) if !is_had => return Err(mistakes.clone().into()),
+            _ => {}
+        }
+        if let Some(told) = told_left_out(left_out) {
+            ui::note(&format!("left out, for mistakes that `goatbuild check` shows: {told}"));
+        }
+        Ok(())
+    }
+
+    /// The same for one model alone.
+    pub(crate) fn of_model(self, name: &str) -> Result<SharedWorkspace, Report> {
+        self.check(&Selection { models: vec![name.to_owned()], ..Selection::default() })?;
+        Ok(self.workspace)
+    }
 }
 
 /// Opens the workspace of the command's project.
@@ -196,9 +271,9 @@ pub(crate) async fn plan_within(
     scope: Scope,
 ) -> Result<Planned, Report> {
     // What is wrong here needs no download to be found.
-    workspace.check_sources()?;
+    workspace.check_sources(&selection.models)?;
     if reach::serves(selection) {
-        workspace.check_platforms()?;
+        workspace.check_platforms(&selection.models)?;
     }
     let refresh = !selection.wishes.no_refresh;
     if refresh {
@@ -219,7 +294,7 @@ pub(crate) async fn plan_within(
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
     }
-    let warnings = workspace.check_engines()?;
+    let warnings = workspace.check_engines(&selection.models)?;
     let whole = steps::compile(workspace, &Reporter::silent())?;
     let wishes = wishes(&whole, workspace, &selection.wishes)?;
     let (graph, all) = select(workspace, whole, selection)?;
@@ -279,7 +354,7 @@ pub(crate) async fn settle_open(
 /// Says where models are going to be served, when any is.
 pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
     let starts = |step: &&plan::PlannedStep| {
-        ["warmup", "deploy"].contains(&step.kind.as_str())
+        (step.id.is(StepKind::Warmup) || step.id.is(StepKind::Deploy))
             && matches!(step.action, plan::Action::Run | plan::Action::Pending)
     };
     let models = planned.plan.steps.iter().filter(starts).flat_map(|step| &step.models);
@@ -289,6 +364,16 @@ pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
         if let Some(place) = target.place().await {
             ui::note(&place);
         }
+    }
+}
+
+/// Says which volumes of this machine the next apply moves, and what it leaves.
+pub(crate) fn tell_moves(workspace: &Workspace) {
+    let moves = workspace.local().moves();
+    ui::note_moves("the next apply moves", &moves, &workspace.root);
+    for left in workspace.local().left_over() {
+        let left = left.strip_prefix(&workspace.root).unwrap_or(&left).display();
+        ui::note(&format!("{left} is no longer used: `goatbuild gc` removes it"));
     }
 }
 

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{Caches, Engine, FlagProblem, Serving, argument, offline};
+use super::{Caches, Engine, FlagProblem, Serving, argument, extra_args, offline};
 use crate::spec::{Model, Value, nearest};
 
 pub(super) struct MlxLm;
@@ -45,7 +45,7 @@ const OURS: [(&str, &str); 3] = [
 
 impl Engine for MlxLm {
     fn check(&self, model: &Model) -> Vec<FlagProblem> {
-        let mut problems = Vec::new();
+        let mut problems = extra_args::problems(model, &OURS);
         for (flag, value) in &model.engine.flags {
             if let Some((_, instead)) = OURS.iter().find(|(ours, _)| ours == flag) {
                 problems.push(FlagProblem {
@@ -106,6 +106,7 @@ impl Engine for MlxLm {
                 }
             }
         }
+        command.extend(extra_args::of(model));
         command
     }
 

@@ -3,6 +3,7 @@
 //! Adding one is one file and one line in [`engine`].
 
 mod command;
+pub mod extra_args;
 mod mlx_lm;
 pub mod vllm;
 

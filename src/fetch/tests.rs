@@ -3,10 +3,11 @@ use std::sync::{Arc, Mutex};
 use std::time::Instant;
 
 use super::double::{Answer, Server};
+use super::file::part_name;
 use super::*;
 use crate::event::Progress;
 
-fn fetcher() -> Fetcher {
+pub(super) fn fetcher() -> Fetcher {
     let patience = Patience {
         attempts: 3,
         first_wait: Duration::from_millis(5),
@@ -16,11 +17,11 @@ fn fetcher() -> Fetcher {
     Fetcher::new(false, patience)
 }
 
-fn body(length: usize) -> Vec<u8> {
+pub(super) fn body(length: usize) -> Vec<u8> {
     (0..length).map(|at| u8::try_from(at * 7 % 251).unwrap()).collect()
 }
 
-fn expected(body: &[u8]) -> Expected {
+pub(super) fn expected(body: &[u8]) -> Expected {
     Expected {
         size: Some(body.len() as u64),
         sha256: sha256_of(&mut std::io::Cursor::new(body)).unwrap(),
@@ -28,7 +29,7 @@ fn expected(body: &[u8]) -> Expected {
 }
 
 /// A reporter that adds up what is done.
-fn counting() -> (Reporter, Arc<AtomicU64>) {
+pub(super) fn counting() -> (Reporter, Arc<AtomicU64>) {
     let done = Arc::new(AtomicU64::new(0));
     let counter = Arc::clone(&done);
     let emit = move |progress| {
@@ -56,7 +57,7 @@ async fn fetch(sources: &[String], body: &[u8], left_over: Option<&[u8]>) -> Fet
     let (reporter, done) = counting();
     let outcome = fetcher().file(sources, &expected(body), &to, &reporter).await;
     Fetched {
-        outcome: outcome.map(str::to_owned),
+        outcome: outcome.map(|url| url.unwrap_or_default().to_owned()),
         bytes: std::fs::read(&to).ok(),
         part: std::fs::metadata(part_name(&to)).ok().map(|found| found.len()),
         done: done.load(Ordering::Relaxed),
@@ -275,6 +276,7 @@ async fn a_cancelled_download_stops_and_keeps_its_part() {
     let url = server.on("/f", vec![Answer::Whole(body.clone())]);
     let directory = tempfile::tempdir().unwrap();
     let to = directory.path().join("file");
+    std::fs::write(part_name(&to), &body[..100]).unwrap();
     let reporter = Reporter::new(Arc::new(|_| ()), Arc::new(AtomicBool::new(true)));
     let sources = [url];
     let outcome = fetcher().file(&sources, &expected(&body), &to, &reporter).await;

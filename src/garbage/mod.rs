@@ -21,7 +21,7 @@ use crate::oci::{Layout, OciError};
 
 pub use find::{blobs, downloads, logs, roots};
 pub use needed::Needed;
-pub use volumes::volumes;
+pub use volumes::{Standing, volumes};
 
 /// What a piece of garbage was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]

@@ -1,6 +1,7 @@
 //! What is needed: by a spec of any environment, by what is deployed, by the last runs.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 
 use serde_json::Value;
 
@@ -9,7 +10,7 @@ use crate::fingerprint::Key;
 use crate::lock::LockFile;
 use crate::oci::{Layout, OciError};
 use crate::plan::Plan;
-use crate::step::Facts;
+use crate::step::{Facts, StepKind};
 use crate::store::Recent;
 use crate::workspace::Workspace;
 
@@ -21,6 +22,8 @@ const LARGEST_DOCUMENT: u64 = 4 << 20;
 pub struct Needed {
     digests: BTreeSet<String>,
     keys: BTreeSet<Key>,
+    /// Those that specs ask for, and so in volumes of their own environments.
+    planned: BTreeSet<Key>,
     /// Steps of the specs, each with its environment: what stands for them counts.
     steps: BTreeSet<(String, String)>,
     /// File names below `cache/wheels`, `cache/debs` and `cache/pythons`.
@@ -30,8 +33,8 @@ pub struct Needed {
     weights: BTreeMap<(String, String), BTreeSet<Key>>,
     /// Digests of all files of a repository's commit, in hexadecimal, where the lock lists them.
     listed: BTreeMap<(String, String), BTreeSet<String>>,
-    /// Names as the target knows them.
-    volumes: BTreeSet<String>,
+    /// Environments, `""` for the default one, each with a name as the target knows it.
+    volumes: BTreeSet<(String, String)>,
     /// What targets on this machine wrote down of their deployments: what it names is in use.
     deployed: String,
 }
@@ -43,8 +46,9 @@ impl Needed {
         let environment = project.environment.as_ref().map_or("", |name| name.as_str());
         for step in &plan.steps {
             self.keys.extend(step.key);
+            self.planned.extend(step.key);
             self.steps.insert((environment.to_owned(), step.id.to_string()));
-            self.add_facts(&step.facts, step.key.filter(|_| step.kind == "weights"));
+            self.add_facts(&step.facts, step.key.filter(|_| step.id.is(StepKind::Weights)));
         }
         for (name, image) in &project.images {
             let wheels = workspace.parts(name).wheels;
@@ -55,11 +59,8 @@ impl Needed {
                 .extend(origin.as_ref().and_then(|origin| origin.pinned()).map(str::to_owned));
         }
         workspace.lock(|lock| self.add_lock(lock));
-        project.volumes.values().for_each(|volume| self.add_volume(&volume.name));
-    }
-
-    pub(super) fn add_volume(&mut self, name: &str) {
-        self.volumes.insert(name.to_owned());
+        let volumes = project.volumes.values();
+        self.volumes.extend(volumes.map(|volume| (environment.to_owned(), volume.name.clone())));
     }
 
     pub(super) fn add_lock(&mut self, lock: &LockFile) {
@@ -154,12 +155,20 @@ impl Needed {
         self.downloads.contains(name)
     }
 
-    /// Whether a volume is needed: for a spec, or by what is deployed.
-    pub(super) fn needs_volume(&self, name: &str) -> bool {
-        let named = format!("/volumes/{name}");
-        let mut in_use = self.deployed.match_indices(&named);
+    /// The environments that have a volume of this name, `""` for the default one.
+    pub fn with_volume(&self, name: &str) -> impl Iterator<Item = &str> {
+        let with = self.volumes.iter().filter(move |(_, known)| known == name);
+        with.map(|(environment, _)| environment.as_str())
+    }
+
+    /// Whether what is deployed has this directory.
+    pub(super) fn is_deployed(&self, directory: &Path) -> bool {
+        // As JSON spells it, in which it is written down.
+        let named = serde_json::to_string(directory).unwrap_or_default();
+        let named = named.trim_end_matches('"');
+        let mut in_use = self.deployed.match_indices(named);
         let ends = |at: usize| self.deployed[at..].starts_with(['"', '/']);
-        self.volumes.contains(name) || in_use.any(|(at, _)| ends(at + named.len()))
+        in_use.any(|(at, _)| ends(at + named.len()))
     }
 
     /// Whether any of a repository is needed.
@@ -184,6 +193,11 @@ impl Needed {
     /// Digests of a commit's files, where they are listed.
     pub(super) fn files(&self, repository: &str, commit: &str) -> Option<&BTreeSet<String>> {
         self.listed.get(&(repository.to_owned(), commit.to_owned()))
+    }
+
+    /// Whether a key is needed for what the last runs made, and no spec asks for it.
+    pub(super) fn is_past(&self, key: &str) -> bool {
+        self.needs_key(key) && !key.parse().is_ok_and(|key: Key| self.planned.contains(&key))
     }
 
     pub(super) fn needs_key(&self, key: &str) -> bool {

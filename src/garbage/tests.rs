@@ -138,7 +138,6 @@ fn listing(commit: &str, digests: &[char]) -> (String, LockedRepository) {
         path: format!("{digit}.bin"),
         size: 1,
         digest: FileDigest::sha256(digits(*digit)).unwrap(),
-        xet: None,
     };
     let files = digests.iter().map(file).collect();
     let locked = LockedRepository { commit: commit.to_owned(), files, config: None };
@@ -162,15 +161,19 @@ fn volume(cache: &Path, digests: &[char]) {
 /// A model that is wanted at a commit by a step of this key.
 fn wanting(commit: &str, by: Option<Key>) -> Needed {
     let mut needed = Needed::default();
-    needed.add_volume("models");
     needed.add_weights(REPOSITORY, commit, by);
     needed
 }
 
+/// What was found in volumes that are all as this.
+fn found(root: &Path, standing: Standing, needed: &Needed) -> Vec<String> {
+    paths(root, volumes(&root.join("volumes"), |_| standing, needed))
+}
+
 /// The names of garbage among the blobs, `~` for a download that is not finished.
 fn garbage_in(cache: &Path, needed: &Needed) -> Vec<String> {
-    let found =
-        paths(cache, volumes(cache, needed)).into_iter().filter(|it| it.contains("/blobs/"));
+    let found = found(cache, Standing::Wanted, needed);
+    let found = found.into_iter().filter(|it| it.contains("/blobs/"));
     let short = |path: String| {
         let name = path.rsplit('/').next().unwrap().to_owned();
         let partial = name.strip_prefix(crate::hub::PARTIAL);
@@ -194,9 +197,8 @@ fn what_a_broken_fetch_left_of_a_wanted_commit_stays_and_the_rest_goes() {
     assert_eq!(garbage_in(cache.path(), &needed), [""; 0]);
     // Of another repository it doesn't matter.
     let mut elsewhere = Needed::default();
-    elsewhere.add_volume("models");
     elsewhere.add_weights("acme/other", COMMIT, Some(key(3)));
-    let found = paths(cache.path(), volumes(cache.path(), &elsewhere));
+    let found = found(cache.path(), Standing::Wanted, &elsewhere);
     assert_eq!(found, ["volumes/models/hub/models--acme--tiny"]);
 }
 
@@ -226,7 +228,7 @@ fn a_branch_keeps_its_name_as_long_as_its_commit_is_needed_slashes_or_not() {
     {
         put(cache.path(), &format!("{model}/refs/{name}"), commit);
     }
-    let found = paths(cache.path(), volumes(cache.path(), &wanting(COMMIT, None)));
+    let found = found(cache.path(), Standing::Wanted, &wanting(COMMIT, None));
     assert_eq!(found, [format!("{model}/refs/old"), format!("{model}/refs/refs/pr/2")]);
 }
 
@@ -236,19 +238,40 @@ fn a_volume_of_no_environment_stays_while_a_server_has_it_or_a_recent_run_filled
     let receipt = json!({ "repository": REPOSITORY, "commit": COMMIT, "files": [] });
     let path = format!("volumes/staging/.goatbuild/weights-{}.json", key(1));
     put(cache.path(), &path, receipt.to_string());
-    let found = |needed: &Needed| paths(cache.path(), volumes(cache.path(), needed));
+    let found = |needed: &Needed| found(cache.path(), Standing::Unwanted, needed);
     let nothing = Needed::default();
     assert_eq!(found(&nothing), ["volumes/staging"]);
 
     let mut served = nothing.clone();
-    served.add_deployed(r#"{"source": "/home/me/goat/cache/volumes/staging-two"}"#);
+    let source = cache.path().join("volumes/staging").display().to_string();
+    served.add_deployed(&json!({ "source": format!("{source}-two") }).to_string());
+    // The same name in another environment, or of another project, is another volume.
+    served.add_deployed(r#"{"source": "/home/me/goat/default/volumes/staging"}"#);
     assert_eq!(found(&served), ["volumes/staging"]);
-    served.add_deployed(r#"{"source": "/home/me/goat/cache/volumes/staging", "commit": "0123456789abcdef0123456789abcdef01234567"}"#);
+    served.add_deployed(&json!({ "source": source, "commit": COMMIT }).to_string());
     assert_eq!(found(&served), [""; 0]);
 
     let mut recent = nothing;
     recent.add_past(&Recent { keys: [key(1)].into(), ..Recent::default() });
     assert_eq!(found(&recent), [""; 0]);
+}
+
+#[test]
+fn what_another_volume_has_replaced_goes_unless_a_server_has_it_and_links_go_with_who_wants_them() {
+    let root = tempfile::tempdir().unwrap();
+    let path = format!("volumes/a \"b\"/.goatbuild/weights-{}.json", key(1));
+    put(root.path(), &path, json!({ "repository": REPOSITORY, "commit": COMMIT }).to_string());
+    put(root.path(), "elsewhere/file", "x");
+    std::os::unix::fs::symlink("../elsewhere", root.path().join("volumes/link")).unwrap();
+    let mut needed = wanting(COMMIT, Some(key(1)));
+    needed.add_past(&Recent { keys: [key(1)].into(), ..Recent::default() });
+    let found = |standing, needed: &Needed| found(root.path(), standing, needed);
+    assert_eq!(found(Standing::Superseded, &needed), ["volumes/a \"b\"", "volumes/link"]);
+    assert_eq!(found(Standing::Unwanted, &needed), ["volumes/link"]);
+    assert_eq!(found(Standing::Wanted, &needed), [""; 0]);
+    let source = root.path().join("volumes/a \"b\"");
+    needed.add_deployed(&json!({ "source": source.join("hub") }).to_string());
+    assert_eq!(found(Standing::Superseded, &needed), ["volumes/link"]);
 }
 
 #[test]

@@ -11,16 +11,38 @@ use super::find::{names, piece, pieces};
 use super::{Garbage, GarbageError, Kind, Needed};
 use crate::fingerprint::Key;
 
-/// Volumes that no environment has, and in the others the weights and compile caches of the past.
-pub fn volumes(cache: &Path, needed: &Needed) -> Result<Vec<Garbage>, GarbageError> {
-    let directory = cache.join("volumes");
+/// What is to be known of a volume before it is looked into.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// An environment has it.
+    Wanted,
+    /// None does.
+    Unwanted,
+    /// It is where earlier versions had it, and another is in its place.
+    Superseded,
+}
+
+/// Of a directory of volumes, those that no environment has, and in the others the weights and compile
+/// caches of the past.
+pub fn volumes(
+    directory: &Path,
+    standing: impl Fn(&str) -> Standing,
+    needed: &Needed,
+) -> Result<Vec<Garbage>, GarbageError> {
     let mut found = Vec::new();
-    for name in names(&directory)? {
+    for name in names(directory)? {
         let volume = directory.join(&name);
+        let standing = standing(&name);
+        let is_deployed = needed.is_deployed(&volume);
+        if standing == Standing::Superseded && !is_deployed || volume.is_symlink() {
+            let is_left = is_deployed || standing == Standing::Wanted;
+            found.extend((!is_left).then(|| piece(Kind::Volume, volume)));
+            continue;
+        }
         let receipts = Receipt::all(&volume)?;
         // An environment that is gone may have been the last one that was worked on.
-        let is_recent = || receipts.iter().any(|receipt| needed.needs_key(&receipt.key));
-        if !needed.needs_volume(&name) && !is_recent() {
+        let is_recent = || receipts.iter().any(|receipt| needed.is_past(&receipt.key));
+        if standing == Standing::Unwanted && !is_deployed && !is_recent() {
             found.push(piece(Kind::Volume, volume));
             continue;
         }

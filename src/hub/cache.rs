@@ -278,7 +278,7 @@ fn clear_remains(blobs: &Path) -> Result<(), WeightsError> {
 fn remote(file: &WeightFile) -> RemoteFile {
     let digest = FileDigest::sha256(file.sha256.as_str())
         .unwrap_or_else(|error| panic!("BUG: a manifest has no digest: {error}"));
-    RemoteFile { path: file.path.clone(), size: file.size, digest, xet: None }
+    RemoteFile { path: file.path.clone(), size: file.size, digest }
 }
 
 /// Whether the file at `path` has this size and these bytes; counts them as done if so.

@@ -126,16 +126,7 @@ impl Hub {
         Self { settings: Arc::new(settings), ..self.clone() }
     }
 
-    /// The same hub, and whoever it leads to, for a way that is one of two: nobody is waited for longer
-    /// than `longest`, nor asked more than twice; a pause that is asked for is not everybody's.
-    pub(super) fn brief(&self, longest: Duration) -> Self {
-        let mut brief = Self { closed_until: Arc::default(), ..self.hasty() };
-        brief.patience.attempts = brief.patience.attempts.min(2);
-        brief.patience.longest_wait = longest;
-        brief
-    }
-
-    pub(super) fn client(&self) -> Result<&Client, HubError> {
+    fn client(&self) -> Result<&Client, HubError> {
         if let Some(client) = self.client.get() {
             return Ok(client);
         }
@@ -313,7 +304,7 @@ impl Hub {
     }
 
     /// A failure that may pass.
-    pub(super) fn failed(&self, url: &Url, response: &Response) -> Failure<HubError> {
+    fn failed(&self, url: &Url, response: &Response) -> Failure<HubError> {
         let status = response.status();
         let asked = retry_after(response).or_else(|| window(response.headers()));
         if status == StatusCode::TOO_MANY_REQUESTS || status == StatusCode::SERVICE_UNAVAILABLE {

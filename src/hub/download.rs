@@ -1,7 +1,6 @@
 //! One file's download: several ranges at once, or one stream where a server knows no ranges.
 
 use std::path::Path;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use bytes::Bytes;
@@ -15,7 +14,6 @@ use super::client::{About, Answer};
 use super::digest::name;
 use super::fetch::{available, offload};
 use super::part::{Part, Run};
-use super::xet::{Bringing, Wish, Xet};
 use super::{Hub, HubError, WeightsError};
 use crate::event::Reporter;
 use crate::fetch::Failure;
@@ -39,9 +37,6 @@ pub(super) struct Download {
     elsewhere: Mutex<Option<Url>>,
     part: Arc<Part>,
     connections: Arc<Semaphore>,
-    xet: Option<Arc<Xet>>,
-    /// Whether Xet brought any of it.
-    is_through_xet: AtomicBool,
     reporter: Reporter,
 }
 
@@ -56,7 +51,6 @@ impl Drop for Hashing<'_> {
 
 impl Download {
     /// Takes up what there is of a file.
-    #[expect(clippy::too_many_arguments, reason = "each is a field")]
     pub(super) fn begin(
         hub: &Hub,
         repository: &str,
@@ -64,7 +58,6 @@ impl Download {
         file: &RemoteFile,
         blobs: &Path,
         connections: &Arc<Semaphore>,
-        xet: Option<Arc<Xet>>,
         reporter: &Reporter,
     ) -> Result<Arc<Self>, HubError> {
         let part = Part::open(blobs, file).map_err(|error| full_or(error, blobs, file.size))?;
@@ -77,8 +70,6 @@ impl Download {
             elsewhere: Mutex::default(),
             part: Arc::new(part),
             connections: Arc::clone(connections),
-            xet,
-            is_through_xet: AtomicBool::new(false),
             reporter: reporter.clone(),
         }))
     }
@@ -115,35 +106,8 @@ impl Download {
         })
     }
 
-    /// Whether Xet brought any of it.
-    pub(super) fn is_through_xet(&self) -> bool {
-        self.is_through_xet.load(Ordering::Relaxed)
-    }
-
-    /// Fetches until no block is missing: through Xet if that pays, or if there is no other way.
+    /// Fetches until no block is missing.
     async fn arrive(self: &Arc<Self>) -> Result<(), HubError> {
-        self.try_xet(Wish::IfItPays).await?;
-        match self.arrive_plainly().await {
-            Err(error @ (HubError::Status { .. } | HubError::NoFile { .. })) => {
-                self.try_xet(Wish::Anyhow).await?;
-                if self.part.is_complete() { Ok(()) } else { Err(error) }
-            }
-            arrived => arrived,
-        }
-    }
-
-    /// Lets Xet bring what it can.
-    async fn try_xet(&self, wish: Wish) -> Result<(), HubError> {
-        let Some(xet) = &self.xet else { return Ok(()) };
-        let (file, part, connections) = (&self.file, &self.part, &*self.connections);
-        let bringing = Bringing { xet, file, part, connections, reporter: &self.reporter };
-        let brought = bringing.bring(wish).await?;
-        self.is_through_xet.fetch_or(brought, Ordering::Relaxed);
-        Ok(())
-    }
-
-    /// Fetches the blocks that are missing, as the hub has them.
-    async fn arrive_plainly(self: &Arc<Self>) -> Result<(), HubError> {
         let mut others = JoinSet::new();
         let led = self.work(|| {
             // Only now it is known that ranges are served.
@@ -154,11 +118,7 @@ impl Download {
                 }
             }
         });
-        if let Err(error) = led.await {
-            // What they have claimed may come in another way.
-            others.shutdown().await;
-            return Err(error);
-        }
+        led.await?;
         // Whoever waits to try again has nothing left to try.
         while !self.part.is_complete() {
             let Some(ended) = others.join_next().await else {

@@ -10,7 +10,6 @@ use tokio::sync::Semaphore;
 use super::download::{CONNECTIONS, Download, full_or_other};
 use super::part::Part;
 use super::reuse::{find, is_known, remember, room_for_theirs};
-use super::xet::Xet;
 use super::{HashCache, Hub, HubError, ModelCache};
 use crate::event::{Cancelled, Reporter};
 use crate::lock::hub::RemoteFile;
@@ -36,7 +35,6 @@ struct Fetch<'a> {
     known: &'a dyn HashCache,
     reporter: &'a Reporter,
     connections: Arc<Semaphore>,
-    xet: Option<Arc<Xet>>,
 }
 
 impl Hub {
@@ -65,7 +63,6 @@ impl Hub {
             known,
             reporter,
             connections: Arc::new(Semaphore::new(CONNECTIONS)),
-            xet: self.settings.xet.then(|| Arc::new(Xet::new(hub, repository, commit))),
         };
         fetch.check_room(&blobs_of)?;
         reporter.expect(blobs_of.iter().map(|file| file.size).sum());
@@ -130,7 +127,6 @@ impl Fetch<'_> {
     /// Fetches one blob, and returns how many bytes of it were not here.
     async fn download(&self, file: &RemoteFile, blob: &Path) -> Result<u64, HubError> {
         self.reporter.message(format!("fetching {}", file.path));
-        let mut xet = self.xet.clone();
         loop {
             let download = Download::begin(
                 self.hub,
@@ -139,18 +135,15 @@ impl Fetch<'_> {
                 file,
                 &self.blobs,
                 &self.connections,
-                xet.clone(),
                 self.reporter,
             )?;
             let before = download.here();
             self.reporter.advance(before)?;
             match download.complete(blob).await {
-                // What was here may have been damaged, or put together wrongly; what has just been
-                // fetched as it is is not fetched again.
-                Err(HubError::Damaged { .. }) if before > 0 || download.is_through_xet() => {
+                // What was here may have been damaged; what has just been fetched is not fetched again.
+                Err(HubError::Damaged { .. }) if before > 0 => {
                     self.reporter.log(format!("what there was of {} is damaged", file.path));
                     self.reporter.expect(file.size);
-                    xet = None;
                 }
                 Ok(()) => return Ok(file.size - before),
                 Err(error) => return Err(error),
@@ -160,7 +153,7 @@ impl Fetch<'_> {
 }
 
 /// Free bytes for a user like us, where the system tells.
-pub(super) fn available(directory: &Path) -> Option<u64> {
+pub fn available(directory: &Path) -> Option<u64> {
     let found = rustix::fs::statvfs(directory).ok()?;
     Some(found.f_bavail.saturating_mul(found.f_frsize))
 }

@@ -12,16 +12,16 @@ mod part;
 mod reuse;
 mod revision;
 mod settings;
-mod xet;
 
 pub use crate::lock::hub::{DigestKind, FileDigest, RemoteFile, Revision};
 pub use cache::{ModelCache, WeightsError};
 pub use client::Hub;
 pub use error::HubError;
-pub use fetch::Fetched;
+pub use fetch::{Fetched, available};
 pub use listing::CONFIG_FILE;
 pub use manifest::{HashCache, Manifest, WeightFile, scan};
 pub use part::PARTIAL;
+pub use reuse::{keep_verified, shared, verified};
 pub use settings::{HubSettings, Token};
 
 #[cfg(test)]

@@ -20,7 +20,7 @@ use crate::event::Reporter;
 use crate::lock::hub::{DigestKind, RemoteFile};
 
 /// Bytes that are written, and promised by the journal, at once.
-pub(super) const BLOCK: u64 = 1 << 20;
+const BLOCK: u64 = 1 << 20;
 
 /// What the names of unfinished files begin with.
 pub const PARTIAL: &str = ".partial-";
@@ -138,29 +138,6 @@ impl Part {
         Some(Run { part: Arc::clone(self), next: from, end: to })
     }
 
-    /// Takes all missing blocks among the `most` from this one on, for bytes in any order.
-    pub(super) fn share(self: &Arc<Self>, first: usize, most: usize) -> Option<Share> {
-        let mut blocks = self.blocks();
-        let last = blocks.states.len().min(first.saturating_add(most));
-        let mut lacking = Vec::with_capacity(last.saturating_sub(first));
-        for index in first..last {
-            let place = self.place(index);
-            let is_ours = blocks.states[index] == Block::Missing;
-            if is_ours {
-                blocks.states[index] = Block::Claimed;
-            }
-            lacking.push(if is_ours { place.end - place.start } else { 0 });
-        }
-        let any = lacking.iter().any(|bytes| *bytes > 0);
-        let part = Arc::clone(self);
-        any.then(|| Share { part, first, lacking: Mutex::new(lacking) })
-    }
-
-    /// Blocks of the whole file.
-    pub(super) fn count(&self) -> usize {
-        self.blocks().states.len()
-    }
-
     /// Writes a block, and then that it is here.
     ///
     /// It is counted in between: once the last block is here, whoever wrote it may be cancelled.
@@ -173,11 +150,6 @@ impl Part {
         }
         // Whether to stop is asked once the block is written down.
         let _ = reporter.advance(place.end - place.start);
-        self.arrived(index)
-    }
-
-    /// Writes down that a block is here.
-    fn arrived(&self, index: usize) -> std::io::Result<()> {
         self.journal.write_all_at(&[1], index as u64)?;
         self.blocks().states[index] = Block::Here;
         self.moved.notify_all();
@@ -314,92 +286,6 @@ impl Drop for Run {
         let mut blocks = self.part.blocks();
         for state in &mut blocks.states[self.next..self.end] {
             if *state == Block::Claimed {
-                *state = Block::Missing;
-            }
-        }
-    }
-}
-
-/// Blocks whose bytes arrive in pieces of any length and in any order, each byte once. What is not
-/// whole in the end is missing again.
-#[derive(Debug)]
-pub(super) struct Share {
-    part: Arc<Part>,
-    first: usize,
-    /// Bytes that each block still lacks; none of those that are others', or here.
-    lacking: Mutex<Vec<u64>>,
-}
-
-impl Share {
-    fn lacking(&self) -> MutexGuard<'_, Vec<u64>> {
-        self.lacking.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    /// The bytes from the first block to the last, whether they are lacking or not.
-    pub(super) fn place(&self) -> Range<u64> {
-        let last = self.first + self.lacking().len() - 1;
-        self.part.place(self.first).start..self.part.place(last).end
-    }
-
-    /// Where the bytes go.
-    pub(super) fn path(&self) -> &Path {
-        &self.part.path
-    }
-
-    /// Bytes that have not arrived.
-    pub(super) fn missing(&self) -> u64 {
-        self.lacking().iter().sum()
-    }
-
-    /// Whether any of these bytes belongs to a block that lacks some.
-    pub(super) fn lacks(&self, bytes: &Range<u64>) -> bool {
-        let indices = self.indices(bytes);
-        self.lacking()[indices].iter().any(|bytes| *bytes > 0)
-    }
-
-    /// The blocks of ours that hold any of these bytes, the first of ours being 0.
-    fn indices(&self, bytes: &Range<u64>) -> Range<usize> {
-        let count = self.lacking().len();
-        let index = |at: u64| usize::try_from(at).unwrap_or(usize::MAX).saturating_sub(self.first);
-        let from = index(bytes.start / BLOCK).min(count);
-        from..index(bytes.end.div_ceil(BLOCK)).clamp(from, count)
-    }
-
-    /// Writes what of these bytes belongs to blocks that lack some.
-    ///
-    /// Returns the bytes of blocks that are whole now.
-    pub(super) fn write(&self, at: u64, bytes: &[u8]) -> std::io::Result<u64> {
-        let all = at..at + bytes.len() as u64;
-        let mut whole = 0;
-        for index in self.indices(&all) {
-            if self.lacking()[index] == 0 {
-                continue;
-            }
-            let place = self.part.place(self.first + index);
-            let (from, to) = (place.start.max(at), place.end.min(all.end));
-            let within = |offset: u64| usize::try_from(offset - at).unwrap_or(usize::MAX);
-            self.part.file.write_all_at(&bytes[within(from)..within(to)], from)?;
-            let left = {
-                let mut lacking = self.lacking();
-                lacking[index] = lacking[index].saturating_sub(to - from);
-                lacking[index]
-            };
-            if left == 0 {
-                self.part.arrived(self.first + index)?;
-                whole += place.end - place.start;
-            }
-        }
-        Ok(whole)
-    }
-}
-
-impl Drop for Share {
-    fn drop(&mut self) {
-        let lacking = self.lacking();
-        let mut blocks = self.part.blocks();
-        for (index, bytes) in lacking.iter().enumerate() {
-            let state = &mut blocks.states[self.first + index];
-            if *bytes > 0 && *state == Block::Claimed {
                 *state = Block::Missing;
             }
         }

@@ -25,6 +25,32 @@ pub(super) fn remember(blob: &Path, file: &RemoteFile, known: &dyn HashCache) {
     }
 }
 
+/// The blobs of a volume that were verified and have not changed since, by their paths in it; each
+/// with its hash.
+pub fn verified(volume: &Path, known: &dyn HashCache) -> Vec<(PathBuf, String)> {
+    let mut verified = Vec::new();
+    for repository in std::fs::read_dir(volume.join("hub")).into_iter().flatten().flatten() {
+        let blobs = std::fs::read_dir(repository.path().join("blobs"));
+        for blob in blobs.into_iter().flatten().flatten().map(|entry| entry.path()) {
+            let Ok(metadata) = std::fs::metadata(&blob) else { continue };
+            let hash = known.get(&blob.to_string_lossy(), &stamp(&metadata));
+            let path = blob.strip_prefix(volume).ok().map(Path::to_owned);
+            verified.extend(path.zip(hash));
+        }
+    }
+    verified
+}
+
+/// Remembers blobs as verified in the volume that they were brought to, unchanged, from another.
+pub fn keep_verified(volume: &Path, verified: &[(PathBuf, String)], known: &dyn HashCache) {
+    for (path, hash) in verified {
+        let blob = volume.join(path);
+        if let Ok(metadata) = std::fs::metadata(&blob) {
+            known.put(&blob.to_string_lossy(), &stamp(&metadata), hash);
+        }
+    }
+}
+
 /// A file of this repository that a user's cache has by its name and size: the file itself, since a
 /// link to a link would lead nowhere in an image.
 fn in_cache(cache: &Path, repository: &str, file: &RemoteFile) -> Option<PathBuf> {
@@ -113,7 +139,7 @@ fn passed_over(theirs: &Path, file: &RemoteFile, reporter: &Reporter) {
 }
 
 /// Makes `to` the same bytes as `theirs` without copying them, where the file system can.
-fn shared(theirs: &Path, to: &Path) -> Result<Option<&'static str>, WeightsError> {
+pub fn shared(theirs: &Path, to: &Path) -> Result<Option<&'static str>, WeightsError> {
     if cloned(theirs, to).map_err(failed(to))? {
         return Ok(Some("cloned from"));
     }

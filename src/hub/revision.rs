@@ -31,8 +31,6 @@ struct Entry {
     size: u64,
     path: String,
     lfs: Option<Lfs>,
-    #[serde(rename = "xetHash")]
-    xet: Option<String>,
 }
 
 #[derive(Debug, Deserialize)]
@@ -173,7 +171,7 @@ fn remote_file(entry: Entry) -> Result<RemoteFile, String> {
         None => (FileDigest::git_blob(entry.oid), entry.size),
     };
     let digest = digest.map_err(|wrong| format!("{}: {wrong}", entry.path))?;
-    Ok(RemoteFile { path: entry.path, size, digest, xet: entry.xet })
+    Ok(RemoteFile { path: entry.path, size, digest })
 }
 
 /// The address in `Link: <…>; rel="next"`.

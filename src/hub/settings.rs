@@ -19,8 +19,6 @@ pub struct HubSettings {
     pub token: Option<Token>,
     /// Directories where files of this hub may be already: the user's own caches.
     pub caches: Vec<PathBuf>,
-    /// Whether files may come through Xet, where the hub offers it.
-    pub xet: bool,
 }
 
 /// A secret. It is sent to the hub's own host and shown nowhere.
@@ -60,7 +58,7 @@ impl fmt::Debug for Token {
 impl HubSettings {
     /// Reads what Hugging Face's own client reads, from these variables and the token's file:
     /// `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HOME`, `HF_HUB_CACHE`,
-    /// `HF_HUB_DISABLE_IMPLICIT_TOKEN`, `HF_HUB_DISABLE_XET`, and where caches are at home.
+    /// `HF_HUB_DISABLE_IMPLICIT_TOKEN`, and where caches are at home.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, HubError> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let text = |name: &str| set(name).and_then(|value| value.into_string().ok());
@@ -103,7 +101,7 @@ impl HubSettings {
         };
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
         let endpoint = endpoint.trim().trim_end_matches('/').to_owned();
-        Ok(Self { endpoint, token, caches, xet: !is_on("HF_HUB_DISABLE_XET") })
+        Ok(Self { endpoint, token, caches })
     }
 }
 
@@ -141,8 +139,6 @@ mod tests {
         let settings = read(&[("HOME", Path::new("/home/me")), ("HF_ENDPOINT", Path::new(""))]);
         assert_eq!(settings.endpoint, "https://huggingface.co");
         assert_eq!(settings.token, None);
-        assert!(settings.xet);
-        assert!(!read(&[("HF_HUB_DISABLE_XET", Path::new("true"))]).xet);
         assert_eq!(settings.caches, [Path::new("/home/me/.cache/huggingface/hub")]);
         assert_eq!(read(&[]).caches, Vec::<PathBuf>::new());
     }

@@ -209,3 +209,45 @@ fn a_copy_that_has_no_room_is_a_full_disk() {
     assert_eq!(failed(std::io::ErrorKind::QuotaExceeded), "goatbuild::hub::disk_full");
     assert_eq!(failed(std::io::ErrorKind::PermissionDenied), "goatbuild::weights::write");
 }
+
+/// Remembers in memory.
+#[derive(Default)]
+struct Remembering(std::sync::Mutex<Vec<(String, String, String)>>);
+
+impl HashCache for Remembering {
+    fn get(&self, path: &str, stamp: &str) -> Option<String> {
+        let known = self.0.lock().unwrap();
+        known.iter().find(|one| one.0 == path && one.1 == stamp).map(|one| one.2.clone())
+    }
+
+    fn put(&self, path: &str, stamp: &str, hash: &str) {
+        self.0.lock().unwrap().push((path.to_owned(), stamp.to_owned(), hash.to_owned()));
+    }
+}
+
+#[test]
+fn what_was_verified_in_a_volume_is_in_the_one_that_it_was_brought_to() {
+    let root = tempfile::tempdir().unwrap();
+    let [old, new, copy] = ["old", "new", "a copy"].map(|name| root.path().join(name));
+    let known = Remembering::default();
+    let blobs = "hub/models--acme--tiny/blobs";
+    for name in ["aa", "bb", "cc"] {
+        put(&old, &format!("{blobs}/{name}"), name);
+    }
+    for name in ["aa", "bb"] {
+        let blob = old.join(blobs).join(name);
+        let stamp = manifest::stamp(&fs::metadata(&blob).unwrap());
+        known.put(&blob.to_string_lossy(), &stamp, name);
+    }
+    // One was changed since.
+    put(&old, &format!("{blobs}/bb"), "changed");
+    let one = [(Path::new(blobs).join("aa"), "aa".to_owned())];
+    assert_eq!(verified(&old, &known), one);
+    fs::rename(&old, &new).unwrap();
+    keep_verified(&new, &one, &known);
+    assert_eq!(verified(&new, &known), one);
+    put(&copy, &format!("{blobs}/aa"), "aa");
+    keep_verified(&copy, &one, &known);
+    assert_eq!(verified(&copy, &known), one);
+    assert_eq!(verified(&root.path().join("nothing"), &known), []);
+}

@@ -35,6 +35,9 @@ pub struct LockedEngine {
     /// Its flags, without the dashes in front.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub flags: BTreeMap<String, Flag>,
+    /// Where the reading of its flags ended: there may be more than these.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub unread: BTreeSet<String>,
     /// The fields of the objects that flags take.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub objects: BTreeMap<String, BTreeMap<String, Flag>>,
@@ -60,6 +63,8 @@ pub enum Kind {
     Integer,
     /// A whole number, perhaps with a unit: `16k`.
     Size,
+    /// The same, or `auto`, which is -1.
+    SizeOrAuto,
     /// A number.
     Number,
     /// Any text.
@@ -70,6 +75,8 @@ pub enum Kind {
     Json,
     /// JSON, or a text that isn't.
     JsonOrText,
+    /// Something that the wheel doesn't tell in a way that goatbuild reads.
+    Unread,
     /// A JSON object with the fields of this name in [`LockedEngine::objects`].
     Object(String),
     /// The same, written as a Python literal: `True` for `true`.
@@ -103,6 +110,8 @@ impl fmt::Display for Flag {
             Kind::Toggle => formatter.write_str("toggle"),
             Kind::Integer => formatter.write_str("integer"),
             Kind::Size => formatter.write_str("size"),
+            Kind::SizeOrAuto => formatter.write_str("size-or-auto"),
+            Kind::Unread => formatter.write_str("unread"),
             Kind::Number => formatter.write_str("number"),
             Kind::Text => formatter.write_str("text"),
             Kind::OneOf(words) => write!(formatter, "one-of {}", words.join("|")),
@@ -135,6 +144,8 @@ impl FromStr for Flag {
             "toggle" => Kind::Toggle,
             "integer" => Kind::Integer,
             "size" => Kind::Size,
+            "size-or-auto" => Kind::SizeOrAuto,
+            "unread" => Kind::Unread,
             "number" => Kind::Number,
             "text" => Kind::Text,
             "one-of" => Kind::OneOf(of.split('|').map(str::to_owned).collect()),

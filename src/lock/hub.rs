@@ -16,7 +16,7 @@ pub struct FileDigest {
 /// How a file is hashed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum DigestKind {
-    /// SHA-256 of the bytes: large files, which Git LFS or Xet keeps.
+    /// SHA-256 of the bytes: large files, which the hub keeps outside git.
     Sha256,
     /// Git's blob id, SHA-1 over a header with the length and the bytes: all others.
     GitBlob,
@@ -105,9 +105,6 @@ pub struct RemoteFile {
     pub size: u64,
     /// What the bytes hash to.
     pub digest: FileDigest,
-    /// Where Xet keeps the file, when it does.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub xet: Option<String>,
 }
 
 /// A repository at one commit.

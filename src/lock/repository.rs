@@ -58,8 +58,8 @@ impl LockedRepository {
     }
 }
 
-/// A table of lines: `"config.json" = "1806 git-blob:9b5c…"`, with `xet:` and where Xet keeps the
-/// file behind it, when it does.
+/// A table of lines: `"config.json" = "1806 git-blob:9b5c…"`. Locks of 24 to 30 November 2026 say behind
+/// it where Xet keeps the file, as `xet:…`: that is read over, and no longer written.
 mod lines {
     use std::collections::BTreeMap;
 
@@ -74,9 +74,8 @@ mod lines {
         serializer: S,
     ) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(files.len()))?;
-        for RemoteFile { path, size, digest, xet } in files {
-            let xet = xet.as_ref().map(|xet| format!(" xet:{xet}")).unwrap_or_default();
-            map.serialize_entry(path, &format!("{size} {digest}{xet}"))?;
+        for RemoteFile { path, size, digest } in files {
+            map.serialize_entry(path, &format!("{size} {digest}"))?;
         }
         map.end()
     }
@@ -97,15 +96,11 @@ mod lines {
     fn read(path: &str, line: &str) -> Option<RemoteFile> {
         let mut words = line.split(' ');
         let (size, digest) = (words.next()?.parse().ok()?, words.next()?.parse().ok()?);
-        let xet = match words.next() {
-            Some(word) => Some(word.strip_prefix("xet:")?.to_owned()),
-            None => None,
-        };
-        (words.next().is_none() && RemoteFile::is_path(path)).then(|| RemoteFile {
+        let is_rest = words.next().is_none_or(|word| word.starts_with("xet:"));
+        (is_rest && words.next().is_none() && RemoteFile::is_path(path)).then(|| RemoteFile {
             path: path.to_owned(),
             size,
             digest,
-            xet,
         })
     }
 }
@@ -124,8 +119,7 @@ mod tests {
                 FileDigest::sha256("cd".repeat(32))
             };
             let digest = digest.expect("a digest");
-            let xet = path.starts_with("original").then(|| "ef".repeat(32));
-            RemoteFile { path: (*path).to_owned(), size: *size, digest, xet }
+            RemoteFile { path: (*path).to_owned(), size: *size, digest }
         };
         let files = files.iter().map(file).collect();
         LockedRepository::new(Revision { commit: "12".repeat(20), files }, None)
@@ -146,16 +140,30 @@ mod tests {
     }
 
     #[test]
+    fn where_xet_keeps_a_file_is_read_over_and_not_written() {
+        let mut lock = LockFile::default();
+        lock.hub.insert("a/b@main".to_owned(), repository(&[("x", 1), ("config.json", 2)]));
+        let written = lock.render();
+        let line = format!("1 sha256:{}", "cd".repeat(32));
+        let old = written.replace(&line, &format!("{line} xet:{}", "ef".repeat(32)));
+        assert_ne!(old, written);
+        let read = LockFile::parse("goatbuild.lock", &old).unwrap();
+        assert_eq!((&read, read.render()), (&lock, written));
+    }
+
+    #[test]
     fn lines_that_no_file_has_are_refused() {
         let hash = format!("12 sha256:{}", "ab".repeat(32));
         let upper = hash.to_uppercase();
         let more = format!("{hash} xet:1 2");
+        let other = format!("{hash} xat:1");
         for (path, line) in [
             ("x", "12"),
             ("x", "x git-blob:12"),
             ("x", "12 sha1:ab"),
             ("x", &upper),
             ("x", &more),
+            ("x", &other),
             ("../x", &hash),
         ] {
             let text = format!(

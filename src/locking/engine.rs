@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Changes, LockOptions, LockingError};
 use crate::engines::vllm;
+use crate::engines::vllm::read::ENTRY_POINTS;
 use crate::event::Reporter;
 use crate::fetch::FetchError;
 use crate::lock::LockedEngine;
@@ -14,7 +15,7 @@ use crate::step::StepError;
 use crate::workspace::Workspace;
 
 /// Each round reads what the one before asked for: imports of imports.
-const ROUNDS: usize = 8;
+const ROUNDS: usize = 32;
 
 /// Reads the engine of an image, unless the lock has it.
 ///
@@ -70,6 +71,10 @@ async fn read(
         return Ok(None);
     };
     let mut files = BTreeMap::new();
+    if let Some(points) = reader.entry_points() {
+        let texts = reader.texts(std::slice::from_ref(&points)).await?;
+        files.extend(texts.into_values().map(|text| (ENTRY_POINTS.to_owned(), text)));
+    }
     let mut asked = BTreeSet::new();
     for _ in 0..ROUNDS {
         let reading = vllm::read::read(&files, &wheel.name, &wheel.version);

@@ -118,7 +118,9 @@ pub(super) async fn settle(
     let away = workspace.project.absent.values().flat_map(|model| model.hub_sources());
     let away: BTreeSet<String> = away.map(ToString::to_string).collect();
     let is_used = |name: &String| sources.contains_key(name) || away.contains(name);
-    if !options.locked && workspace.lock(|lock| !lock.hub.keys().all(is_used)) {
+    // Nobody knows what a spec with mistakes needs.
+    let all_read = workspace.project.left_out.is_empty();
+    if all_read && !options.locked && workspace.lock(|lock| !lock.hub.keys().all(is_used)) {
         workspace.change_lock(|lock| lock.hub.retain(|name, _| is_used(name)))?;
     }
     Ok(())

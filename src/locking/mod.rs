@@ -236,6 +236,10 @@ pub async fn settle_into(
 
 /// Takes out of the lock what no image needs any more.
 fn forget_unused(workspace: &Workspace) -> Result<(), StepError> {
+    // Nobody knows what a file with mistakes needs.
+    if !workspace.project.left_out.is_empty() {
+        return Ok(());
+    }
     let images = &workspace.project.images;
     // Nobody knows what an image needs that is not locked.
     let is_known = images.keys().all(|image| workspace.is_locked(image));

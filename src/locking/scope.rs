@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Renew, hub, wheels};
 use crate::spec::{Image, ImageName, Model};
-use crate::step::{StepError, StepId};
+use crate::step::{StepError, StepId, StepKind};
 use crate::workspace::Workspace;
 
 /// What is locked where it is not. All else is taken as the lock has it, or not at all: what can't
@@ -47,19 +47,26 @@ impl Scope {
         for name in names {
             let step = StepId::from(name.as_str());
             let name = step.name().split('@').next().unwrap_or_default();
-            match step.kind() {
-                "base" | "python" | "wheels" | "image" | "push" => {
+            match step.known_kind() {
+                Some(
+                    StepKind::Base
+                    | StepKind::Python
+                    | StepKind::Wheels
+                    | StepKind::Image
+                    | StepKind::Push,
+                ) => {
                     let image = name.split('/').next().unwrap_or_default();
                     scope
                         .add_image(workspace.project.images.keys().find(|it| it.as_str() == image));
                 }
-                "weights" => {
+                Some(StepKind::Weights) => {
                     let models = workspace.project.models.values();
                     let sources = models.flat_map(|model| model.hub_sources());
                     let sources = sources.filter(|source| source.repository == name);
                     scope.add_sources(sources.map(ToString::to_string));
                 }
-                _ => {
+                Some(StepKind::Warmup | StepKind::Deploy | StepKind::Smoke | StepKind::Gateway)
+                | None => {
                     if let Some(model) = workspace.project.models.get(name) {
                         scope.add_model(model);
                     }

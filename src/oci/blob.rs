@@ -93,10 +93,7 @@ impl Blobs {
 
     /// Begins a blob whose writer computes the digest itself, as [`super::GzipBlocks`] does.
     pub fn layer_writer(&self) -> Result<LayerWriter, OciError> {
-        let file = tempfile::Builder::new()
-            .prefix(".part-")
-            .tempfile_in(&self.directory)
-            .map_err(at(&self.directory, "written"))?;
+        let file = temporary(&self.directory)?;
         Ok(LayerWriter { file: BufWriter::with_capacity(1 << 18, file), blobs: self.clone() })
     }
 
@@ -195,14 +192,21 @@ impl Write for LayerWriter {
 /// Writes `bytes` to `target` so that a reader sees the old file or the new one, even after a kill.
 pub(super) fn replace(target: &Path, bytes: &[u8]) -> Result<(), OciError> {
     let directory = target.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::Builder::new()
-        .prefix(".part-")
-        .tempfile_in(directory)
-        .map_err(at(directory, "written"))?;
+    let mut file = temporary(directory)?;
     file.write_all(bytes).map_err(at(target, "written"))?;
     sync(&mut file).map_err(at(target, "written"))?;
     file.persist(target).map_err(|error| at(target, "written")(error.error))?;
     sync_directory(directory)
+}
+
+/// A file that becomes a blob or a document. It is locked, since other commands remove what those
+/// that were killed left.
+fn temporary(directory: &Path) -> Result<NamedTempFile, OciError> {
+    let file = tempfile::Builder::new().prefix(".part-").tempfile_in(directory);
+    let file = file.map_err(at(directory, "written"))?;
+    // Where nothing can be locked, no other command works either.
+    let _ = file.as_file().try_lock();
+    Ok(file)
 }
 
 /// Makes the content durable and readable for others, as blobs in shared caches have to be.

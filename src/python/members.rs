@@ -81,10 +81,10 @@ impl<'a> WheelReader<'a> {
         wheel: &LockedWheel,
         on_disk: &Path,
     ) -> Result<Option<Self>, FetchError> {
-        if on_disk.exists() {
-            let unreadable = |source| FetchError::Read { path: on_disk.to_owned(), source };
-            let file = std::fs::File::open(on_disk).map_err(unreadable)?;
-            let archive = ZipArchive::new(file).map_err(|error| unreadable(error.into()))?;
+        // What is damaged there is as good as not there.
+        if let Ok(file) = std::fs::File::open(on_disk)
+            && let Ok(archive) = ZipArchive::new(file)
+        {
             let names = archive.file_names().flatten().map(|name| (name.into_owned(), (0, 0)));
             let members = names.collect();
             return Ok(Some(Self { from: From::Disk(on_disk.to_owned()), members }));
@@ -103,6 +103,18 @@ impl<'a> WheelReader<'a> {
     /// Whether the wheel has this file.
     pub fn has(&self, name: &str) -> bool {
         self.members.contains_key(name)
+    }
+
+    /// The file that says what the wheel's scripts start.
+    pub fn entry_points(&self) -> Option<String> {
+        let mut names = self.members.keys();
+        let is_it = |name: &&String| {
+            let parts = name.split_once('/');
+            parts.is_some_and(|(directory, file)| {
+                directory.ends_with(".dist-info") && file == "entry_points.txt"
+            })
+        };
+        names.find(is_it).cloned()
     }
 
     /// The texts of some files; what is no text is left out.

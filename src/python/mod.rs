@@ -13,9 +13,9 @@ mod wheels;
 pub use error::PythonError;
 pub use members::WheelReader;
 pub use resolve::{Upgrade, resolve, set_environment};
-pub use standalone::{fetch_standalone, standalone};
+pub use standalone::{archive_of, fetch_standalone, standalone};
 pub use uv::{Uv, ensure_uv};
-pub use wheels::{fetch_wheels, wheels_there};
+pub use wheels::{fetch_wheels, path_of, wheels_there};
 
 #[cfg(test)]
 mod tests;

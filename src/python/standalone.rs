@@ -67,6 +67,11 @@ pub fn standalone(
     })
 }
 
+/// Where a build's archive is in `directory`, or would be.
+pub fn archive_of(python: &LockedPython, directory: &Path) -> PathBuf {
+    directory.join(format!("python-{}", python.sha256))
+}
+
 /// Fetches a build's archive into `directory`, unless it is there.
 ///
 /// uv's variable for a mirror of the builds is honoured.
@@ -77,7 +82,7 @@ pub async fn fetch_standalone(
     directory: &Path,
     reporter: &Reporter,
 ) -> Result<PathBuf, PythonError> {
-    let file = directory.join(format!("python-{}", python.sha256));
+    let file = archive_of(python, directory);
     if file.is_file() {
         return Ok(file);
     }

@@ -10,7 +10,7 @@ use tokio::process::Command;
 use super::PythonError;
 use super::index::Index;
 use crate::event::Reporter;
-use crate::fetch::{Expected, Fetcher};
+use crate::fetch::{Expected, Fetcher, Held};
 
 /// The first uv whose `pylock.toml` was seen to keep the pins of an existing one.
 const OLDEST: (u64, u64, u64) = (0, 8, 0);
@@ -107,11 +107,16 @@ pub(super) async fn pinned(
     if fetcher.is_offline() {
         return Err(PythonError::UvOffline { version: PINNED });
     }
+    tokio::fs::create_dir_all(&directory).await.map_err(PythonError::io(&directory))?;
+    // Its wheel is there only for as long as one needs it.
+    let _held = Held::wait(&directory.join("uv.lock"), reporter).await?;
+    if let Ok(uv) = ask(&program).await {
+        return Ok(uv);
+    }
     reporter.message(format!("fetching uv {PINNED}"));
     let missing =
         || PythonError::UvMissing { index: index.shown(), filename: wheel.filename.to_owned() };
     let source = index.find(fetcher, "uv", wheel.filename).await?.ok_or_else(missing)?;
-    tokio::fs::create_dir_all(&directory).await.map_err(PythonError::io(&directory))?;
     let file = directory.join(wheel.filename);
     let expected = Expected { size: Some(wheel.size), sha256: wheel.sha256.to_owned() };
     reporter.expect(wheel.size);

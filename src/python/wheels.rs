@@ -31,7 +31,8 @@ pub fn wheels_there(wheels: &[LockedWheel], into: &Path) -> u64 {
     wheels.iter().filter(|wheel| is_there(wheel, into)).filter_map(|wheel| wheel.size).sum()
 }
 
-fn path_of(wheel: &LockedWheel, into: &Path) -> PathBuf {
+/// Where a wheel is under `into`, or would be.
+pub fn path_of(wheel: &LockedWheel, into: &Path) -> PathBuf {
     into.join(format!("{}.whl", wheel.sha256))
 }
 

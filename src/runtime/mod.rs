@@ -27,6 +27,8 @@ mod instance;
 #[cfg(target_os = "linux")]
 mod launch;
 #[cfg(target_os = "linux")]
+mod mounted;
+#[cfg(target_os = "linux")]
 mod root;
 #[cfg(target_os = "linux")]
 mod supervise;
@@ -35,6 +37,7 @@ pub use self::{
     check::check,
     instance::{find, is_alive, stop},
     launch::{Attached, attach, run, spawn},
+    mounted::mounted,
     root::prepare_root,
     supervise::supervise,
 };
@@ -43,7 +46,7 @@ pub use self::{
 mod unsupported;
 #[cfg(not(target_os = "linux"))]
 pub use unsupported::{
-    Attached, attach, check, find, is_alive, prepare_root, run, spawn, stop, supervise,
+    Attached, attach, check, find, is_alive, mounted, prepare_root, run, spawn, stop, supervise,
 };
 
 use std::collections::BTreeMap;

@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt;
 
+use super::context::Text;
+use super::problem::Problem;
 use super::source::Place;
 use super::table::Table;
 use super::value::quoted;
@@ -14,8 +16,25 @@ pub struct Engine {
     pub name: EngineName,
     /// The engine's own flags, as written; not checked yet. Empty for [`EngineName::Command`].
     pub flags: BTreeMap<String, FlagValue>,
+    /// What is put at the end of its command line as it is. Empty for [`EngineName::Command`].
+    pub extra_args: Vec<ExtraArg>,
     /// There exactly when `name` is [`EngineName::Command`].
     pub command: Option<CommandEngine>,
+}
+
+/// An argument that only the engine itself checks. Equal to another when the texts are.
+#[derive(Debug, Clone)]
+pub struct ExtraArg {
+    /// The argument.
+    pub text: String,
+    /// Where it is written.
+    pub place: Place,
+}
+
+impl PartialEq for ExtraArg {
+    fn eq(&self, other: &Self) -> bool {
+        self.text == other.text
+    }
 }
 
 /// Which engine serves a model.
@@ -103,8 +122,19 @@ pub(super) fn engine(mut table: Table<'_, '_>) -> Option<Engine> {
     ];
     let name = table.choice("name", &names);
     if name != EngineName::Command {
+        let texts = table.strings("extra-args").map(|(texts, _)| texts).unwrap_or_default();
+        let extra_arg =
+            |text: Text<'_>| ExtraArg { text: text.value.to_owned(), place: text.spot.place() };
+        let extra_args = texts.into_iter().map(extra_arg).collect();
         let flags = table.flags();
-        return Some(Engine { name, flags, command: None });
+        return Some(Engine { name, flags, extra_args, command: None });
+    }
+    if table.has("extra-args") {
+        table.strings("extra-args");
+        let message = "the engine `command` has no `extra-args`".to_owned();
+        let help = "write them into `command`: it is the whole command line".to_owned();
+        let spot = table.spot_of("extra-args");
+        table.report(Problem::Flag { message, help }, &spot);
     }
     let command = table.strings("command");
     let example = "command = [\"python\", \"serve.py\", \"--port\", \"{port}\"]";
@@ -132,5 +162,5 @@ pub(super) fn engine(mut table: Table<'_, '_>) -> Option<Engine> {
     let compiles = table.boolean("compiles", false);
     table.finish();
     let command = Some(CommandEngine { command: command?, health, compiles });
-    Some(Engine { name, flags: BTreeMap::new(), command })
+    Some(Engine { name, flags: BTreeMap::new(), extra_args: Vec::new(), command })
 }

@@ -7,8 +7,10 @@ use std::sync::Arc;
 
 use super::auth::ProxyToken;
 use super::engine::Engine;
+use super::left_out::LeftOut;
 use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
 use super::patterns::FilePatterns;
+use super::problem::SpecError;
 use super::reference::{ImageReference, LayoutReference};
 use super::serve::Serve;
 use super::source::{Located, SourceFile};
@@ -45,6 +47,9 @@ pub struct Project {
     pub absent: BTreeMap<ModelName, Arc<Model>>,
     /// All images, also those that no model uses.
     pub images: BTreeMap<ImageName, Image>,
+    /// What is none of these, since it could not be read; nothing unless somebody said that the
+    /// rest is enough.
+    pub left_out: LeftOut,
 }
 
 impl Project {
@@ -360,6 +365,16 @@ pub struct Sources {
     pub specs: Vec<SourceFile>,
     /// `images/*.toml` without the `*.pylock.toml`.
     pub images: Vec<SourceFile>,
+    /// What of these is no text, or could not be read at all.
+    pub mistakes: Vec<SpecError>,
+}
+
+impl Sources {
+    /// The mistakes that were found while this file was read from the disk.
+    pub fn mistakes_of(&self, file: &SourceFile) -> Vec<SpecError> {
+        let of_file = |error: &&SpecError| error.place.file().path == file.path;
+        self.mistakes.iter().filter(of_file).cloned().collect()
+    }
 }
 
 impl Model {

@@ -255,6 +255,11 @@ impl SpecError {
         self
     }
 
+    /// Where it is, and where the other place is of two that don't go together.
+    pub(super) fn places(&self) -> impl Iterator<Item = &Place> {
+        std::iter::once(&self.place).chain(self.first.iter().map(|first| &first.place))
+    }
+
     /// What errors are ordered by: place, then mistake.
     fn order(&self) -> (&std::path::Path, usize, usize, &Problem) {
         let span = self.place.span();

@@ -9,6 +9,7 @@ use toml::de::{DeTable, DeValue};
 
 use super::context::{Context, Layer, Rank, Spot};
 use super::effective::{Effective, Origin};
+use super::left_out::{Wrong, leave_out};
 use super::model::{Image, Model, Project, Sources, State, TargetKind};
 use super::name::{EnvironmentName, ImageName, ModelName, NotAName};
 use super::problem::{Problem, SpecError, SpecErrors, nearest};
@@ -54,6 +55,19 @@ pub struct Shared<'a> {
 impl<'a> Shared<'a> {
     /// Reads `goatbuild.toml`; its mistakes come out of [`assemble`].
     pub fn new(sources: &'a Sources, environment: Option<&EnvironmentName>) -> Self {
+        Self::with(sources, environment, parse)
+    }
+
+    /// The same for who makes do with what can be told of a file that isn't TOML.
+    pub fn tolerant(sources: &'a Sources, environment: Option<&EnvironmentName>) -> Self {
+        Self::with(sources, environment, parse_what_can_be)
+    }
+
+    fn with(
+        sources: &'a Sources,
+        environment: Option<&EnvironmentName>,
+        parse: fn(&'a SourceFile, &Arc<SourceFile>, &Context) -> Option<Spanned<DeTable<'a>>>,
+    ) -> Self {
         let source = &sources.project;
         let file = Arc::new(source.clone());
         let context = Context::default();
@@ -70,6 +84,7 @@ impl<'a> Shared<'a> {
         if tree.is_none() {
             errors.retain(|error| matches!(error.problem, Problem::Syntax { .. }));
         }
+        errors.extend(sources.mistakes_of(source));
         let environment = environment.cloned();
         let images = sources.images.iter().filter_map(stem).collect();
         let mut shared =
@@ -210,29 +225,58 @@ fn image_with(source: &SourceFile, path: &str, context: &Context) -> Option<Imag
     image_file::image(root, name, &file)
 }
 
-/// Puts together what was read; `errors` are the mistakes that were found on the way.
+/// Puts together what was read; fails with `errors`, the mistakes that were found on the way, and
+/// with those that show only now.
 pub fn assemble(
     mut shared: Shared<'_>,
     models: Vec<Model>,
     images: Vec<Image>,
     mut errors: Vec<SpecError>,
 ) -> Result<Project, SpecErrors> {
-    errors.append(&mut shared.errors);
-    let images_by_name =
+    shared.errors.append(&mut errors);
+    let (project, mistakes) = assemble_part(shared, models, images, &Wrong::default(), false)?;
+    mistakes.map_or(Ok(project), Err)
+}
+
+/// Puts together what was read well, and gives all mistakes beside it.
+///
+/// Fails when there is no telling one from the other: with any mistake in `goatbuild.toml`, unless
+/// that is tolerated, and without a project's id.
+pub fn assemble_part(
+    mut shared: Shared<'_>,
+    models: Vec<Model>,
+    images: Vec<Image>,
+    wrong: &Wrong,
+    tolerant: bool,
+) -> Result<(Project, Option<SpecErrors>), SpecErrors> {
+    let mut errors = std::mem::take(&mut shared.errors);
+    let mut images_by_name =
         by_name(images, "image", |image| (&image.name, &image.file.place), &mut errors);
     let models = models.into_iter().map(Arc::new).collect();
-    let models_by_name: BTreeMap<ModelName, Arc<Model>> =
+    let mut models_by_name: BTreeMap<ModelName, Arc<Model>> =
         by_name(models, "model", |model| (&model.name, &model.file.place), &mut errors);
     errors.extend(clashes(models_by_name.values(), &shared.settings.app_prefix));
     let (chosen, targets) = (shared.environment.as_ref(), &shared.settings.targets);
     errors.extend(nowhere(&shared.file, chosen, targets, &models_by_name, &images_by_name));
-    SpecErrors::collect(errors)?;
-    let (models, absent) =
-        models_by_name.into_iter().partition(|(_, model)| model.state == State::Present);
+    let mut left_out = wrong.left_out();
+    let elsewhere = leave_out(&mut models_by_name, &mut images_by_name, &mut left_out, &errors);
+    let is_broken = !elsewhere.is_empty() && !tolerant;
+    errors.extend(wrong.errors().cloned());
+    let mistakes = SpecErrors::collect(errors).err();
     let Settings { id, app_prefix, targets, volumes, gpus, secrets, plain_http, gateway } =
         shared.settings;
-    Ok(Project {
-        id: id.unwrap_or_else(|| panic!("BUG: a project without id and without mistakes")),
+    let id = match (id, mistakes.clone().filter(|_| is_broken)) {
+        (_, Some(mistakes)) => return Err(mistakes),
+        (Some(id), None) => id,
+        (None, None) => match mistakes {
+            Some(mistakes) => return Err(mistakes),
+            None => panic!("BUG: a project without id and without mistakes"),
+        },
+    };
+    let (models, absent) =
+        models_by_name.into_iter().partition(|(_, model)| model.state == State::Present);
+    let project = Project {
+        id,
         app_prefix,
         environment: shared.environment,
         environments: shared.environments,
@@ -245,7 +289,9 @@ pub fn assemble(
         models,
         absent,
         images: images_by_name,
-    })
+        left_out,
+    };
+    Ok((project, mistakes))
 }
 
 /// Every value that counts for `model` and its image, in the order in which they are read.
@@ -261,6 +307,7 @@ pub fn effective(
     };
     let shared = Shared::new(sources, environment);
     SpecErrors::collect(shared.errors.clone())?;
+    SpecErrors::collect(sources.mistakes_of(spec))?;
     let context = Context::traced();
     let read = model_with(spec, &shared, &context);
     let (errors, mut values) = context.finish();
@@ -272,6 +319,7 @@ pub fn effective(
     let file =
         sources.images.iter().find(|file| stem(file) == image.as_ref().map(ImageName::as_str));
     if let Some(file) = file {
+        SpecErrors::collect(sources.mistakes_of(file))?;
         let context = Context::traced();
         image_with(file, "image:", &context);
         let (errors, mut image_values) = context.finish();
@@ -436,6 +484,22 @@ fn parse<'a>(
             None
         }
     }
+}
+
+/// Reads around what is no TOML.
+#[expect(clippy::unnecessary_wraps, reason = "it stands in for `parse`")]
+fn parse_what_can_be<'a>(
+    source: &'a SourceFile,
+    file: &Arc<SourceFile>,
+    context: &Context,
+) -> Option<Spanned<DeTable<'a>>> {
+    let (tree, errors) = DeTable::parse_recoverable(&source.text);
+    for error in errors {
+        let message = error.message().to_owned();
+        let place = Place::new(Arc::clone(file), error.span().unwrap_or(0..0));
+        context.push(SpecError::new(Problem::Syntax { message }, place));
+    }
+    Some(tree)
 }
 
 fn collect_paths(table: &DeTable<'_>, above: &str, paths: &mut BTreeSet<String>) {

@@ -65,6 +65,7 @@ mod tests {
             project: file("goatbuild.toml".to_owned(), &project),
             specs: specs.collect(),
             images: vec![file("images/one.toml".to_owned(), image)],
+            mistakes: Vec::new(),
         };
         read(&sources, None)
     }

@@ -126,6 +126,11 @@ impl<'a, 'c> Table<'a, 'c> {
         self.context.report(problem, spot);
     }
 
+    /// Reports a problem of its own kind.
+    pub(super) fn report(&self, problem: Problem, spot: &Spot<'_>) {
+        self.context.report(problem, spot);
+    }
+
     /// Reports that `key` isn't there.
     pub(super) fn missing(&self, key: &str, example: &str) {
         let problem = Problem::MissingField { field: self.field(key), example: example.to_owned() };

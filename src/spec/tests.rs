@@ -81,7 +81,12 @@ fn file(path: &str, text: &str) -> SourceFile {
 fn sources(project: &str, specs: &[(&str, &str)]) -> Sources {
     let specs = specs.iter().map(|(name, text)| file(&format!("specs/{name}.toml"), text));
     let images = vec![file("images/gpt-oss.toml", IMAGE)];
-    Sources { project: file("goatbuild.toml", project), specs: specs.collect(), images }
+    Sources {
+        project: file("goatbuild.toml", project),
+        specs: specs.collect(),
+        images,
+        mistakes: Vec::new(),
+    }
 }
 
 fn staging() -> EnvironmentName {
@@ -223,6 +228,27 @@ fn a_command_engine_has_its_own_fields() {
         compiles: false,
     };
     assert_eq!(project.models["tiny"].engine.command, Some(command));
+}
+
+#[test]
+fn extra_arguments_are_texts_for_engines_with_flags() {
+    let found = spec_mistakes("engine = { extra-args = [\"--a\", 1] }\n");
+    assert!(found.contains("engine.extra-args") && found.contains("a list of strings"), "{found}");
+    let own = "engine = { name = \"command\", command = [\"serve\"], extra-args = [\"--a\"] }\n";
+    let found = spec_mistakes(own);
+    assert!(found.contains("the engine `command` has no `extra-args`"), "{found}");
+    assert!(!found.contains("unknown field `engine.extra-args`"), "{found}");
+    let sources = sources(
+        PROJECT,
+        &[(
+            "m",
+            "image = \"gpt-oss\"\nmodel.source = \"path:m\"\nengine.extra-args = [\"--a\", \"1\"]\n",
+        )],
+    );
+    let name = ModelName::new("m").expect("a name");
+    let values = effective(&sources, None, &name).expect("reads").expect("exists");
+    let shown = render_effective(&values);
+    assert!(shown.contains("engine.extra-args") && shown.contains("[\"--a\", \"1\"]"), "{shown}");
 }
 
 #[test]

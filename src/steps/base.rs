@@ -1,9 +1,13 @@
 //! `base:<image>`: locked Debian packages in one layer.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 
+use super::downloads::were_damaged;
 use crate::blocking::blocking;
 use crate::debian;
+use crate::fetch::Expected;
 use crate::fingerprint::Fingerprint;
 use crate::oci::{GzipBlocks, OciError};
 use crate::spec::ImageName;
@@ -30,6 +34,37 @@ impl Base {
             locked,
         }
     }
+
+    /// Fetches the packages, and writes the layer.
+    async fn make(&self, into: &Path, task: &Task) -> Result<Outcome, StepError> {
+        let workspace = &self.workspace;
+        task.reporter.message(format!("fetching {} packages", self.locked.packages.len()));
+        let mirrors = workspace.mirrors();
+        let debs = debian::fetch_packages(
+            &workspace.fetcher.telling(&task.reporter),
+            &mirrors,
+            &self.locked,
+            into,
+            &task.reporter,
+        )
+        .await?;
+        task.reporter.message("writing the layer");
+        let (layout, locked, epoch) =
+            (workspace.layout()?, self.locked.clone(), workspace.settings.epoch);
+        let reporter = task.reporter.clone();
+        blocking(move || {
+            let mut tar = GzipBlocks::new(layout.blobs().layer_writer()?);
+            debian::write_layer(&locked, &debs, epoch, &mut tar, &reporter)?;
+            let (blob, layer) = tar.finish().map_err(|source| OciError::File {
+                path: layout.root().to_owned(),
+                doing: "written",
+                source,
+            })?;
+            blob.commit(&layer)?;
+            Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -55,34 +90,22 @@ impl Step for Base {
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
-        let workspace = &self.workspace;
-        let into = workspace.root.join("cache/debs");
-        task.reporter.message(format!("fetching {} packages", self.locked.packages.len()));
-        let mirrors = workspace.mirrors();
-        let debs = debian::fetch_packages(
-            &workspace.fetcher.telling(&task.reporter),
-            &mirrors,
-            &self.locked,
-            &into,
-            &task.reporter,
-        )
-        .await?;
-        task.reporter.message("writing the layer");
-        let (layout, locked, epoch) =
-            (workspace.layout()?, self.locked.clone(), workspace.settings.epoch);
-        let reporter = task.reporter.clone();
-        blocking(move || {
-            let mut tar = GzipBlocks::new(layout.blobs().layer_writer()?);
-            debian::write_layer(&locked, &debs, epoch, &mut tar, &reporter)?;
-            let (blob, layer) = tar.finish().map_err(|source| OciError::File {
-                path: layout.root().to_owned(),
-                doing: "written",
-                source,
-            })?;
-            blob.commit(&layer)?;
-            Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
-        })
-        .await
+        let into = self.workspace.root.join("cache/debs");
+        let failed = match self.make(&into, task).await {
+            Err(error) => error,
+            made => return made,
+        };
+        let packages = self.locked.packages.iter();
+        let files = packages.map(|package| {
+            let (size, sha256) = (Some(package.size), package.sha256.clone());
+            (into.join(&package.sha256), Expected { size, sha256 })
+        });
+        let is_malformed =
+            matches!(failed.downcast_ref(), Some(debian::DebianError::Malformed { .. }));
+        if is_malformed && were_damaged(files.collect(), task).await? {
+            return self.make(&into, task).await;
+        }
+        Err(failed)
     }
 }
 

@@ -109,6 +109,9 @@ impl Serving {
     pub(super) fn describe_compiled(&self, inputs: &Inputs, fingerprint: &mut Fingerprint) {
         self.describe_place(inputs, fingerprint);
         self.describe_flags(fingerprint, |engine, flag| engine.reaches_compile_key(flag));
+        for (at, argument) in self.model.engine.extra_args.iter().enumerate() {
+            fingerprint.field(format_args!("engine.extra-args.{at}"), &argument.text);
+        }
         for (name, value) in &self.model.env {
             fingerprint.field(format_args!("env.{name}"), value);
         }

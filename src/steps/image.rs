@@ -98,6 +98,64 @@ impl Image {
         };
         Ok(Bottom { layers: layers.map(layer).collect(), env: pulled.config.env, interpreter })
     }
+
+    /// Puts the layers together, and adds the environment.
+    async fn make(&self, task: &Task) -> Result<Outcome, StepError> {
+        let files = wheels::fetch(&self.workspace, &self.parts.wheels, task).await?;
+        let scheme =
+            Scheme { python: self.parts.runtime.python, epoch: self.workspace.settings.epoch };
+        let layout = self.workspace.layout()?;
+        let base = self.base(&layout, &task.inputs)?;
+        let below = base.layers.len();
+        let mut layers = base.layers;
+        let others = self.inputs()[1..].iter();
+        layers.extend(others.map(|input| Self::layer(input, &task.inputs)));
+        // The environment comes right above what its interpreter is in.
+        let added = self.inputs()[1..].iter().take_while(|it| it.step.kind() == "python").count();
+        let (at, count) = (below + added, layers.len() + 1);
+        if count > wheels::LAYERS {
+            let image = self.described.name.to_string();
+            return Err(ImageError::TooManyLayers { image, layers: count, base: below }.into());
+        }
+        let spec = ImageSpec {
+            architecture: self.described.architecture,
+            epoch: scheme.epoch,
+            layers: Vec::new(),
+            base_env: base.env,
+            env: self.described.env.clone(),
+            entrypoint: Vec::new(),
+            cmd: vec!["python".to_owned()],
+            working_dir: String::new(),
+            labels: BTreeMap::new(),
+        };
+        let tag = self.described.name.to_string();
+        let reporter = task.reporter.clone();
+        blocking(move || {
+            reporter.message("checking that no two wheels own one path");
+            wheel::collisions(&files, &scheme, &reporter)?;
+            let mut blob = layout.blobs().layer_writer()?;
+            let environment = wheel::venv_layer(&scheme, &base.interpreter, &mut blob)?;
+            blob.commit(&environment)?;
+            let environment = LayerRef {
+                digest: environment.digest,
+                size: environment.size,
+                diff_id: environment.diff_id,
+                compression: Compression::Gzip,
+                created_by: "environment".to_owned(),
+            };
+            layers.insert(at, environment);
+            let spec = ImageSpec { layers: layers.clone(), ..spec };
+            let digest = oci::write_image(&layout, &spec)?;
+            layout.tag(&tag, &digest)?;
+            let size: u64 = layers.iter().map(|layer| layer.size).sum();
+            let evidence = [
+                ("layers".to_owned(), layers.len().to_string()),
+                ("size".to_owned(), size.to_string()),
+            ];
+            Ok(Outcome { facts: [("digest".to_owned(), digest)].into(), evidence: evidence.into() })
+        })
+        .await
+    }
 }
 
 /// What lies at the bottom of an image.
@@ -166,60 +224,15 @@ impl Step for Image {
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
-        let files = wheels::fetch(&self.workspace, &self.parts.wheels, task).await?;
-        let scheme =
-            Scheme { python: self.parts.runtime.python, epoch: self.workspace.settings.epoch };
-        let layout = self.workspace.layout()?;
-        let base = self.base(&layout, &task.inputs)?;
-        let below = base.layers.len();
-        let mut layers = base.layers;
-        let others = self.inputs()[1..].iter();
-        layers.extend(others.map(|input| Self::layer(input, &task.inputs)));
-        // The environment comes right above what its interpreter is in.
-        let added = self.inputs()[1..].iter().take_while(|it| it.step.kind() == "python").count();
-        let (at, count) = (below + added, layers.len() + 1);
-        if count > wheels::LAYERS {
-            let image = self.described.name.to_string();
-            return Err(ImageError::TooManyLayers { image, layers: count, base: below }.into());
+        match self.make(task).await {
+            Err(error)
+                if wheels::were_damaged(&self.workspace, &self.parts.wheels, &error, task)
+                    .await? =>
+            {
+                self.make(task).await
+            }
+            made => made,
         }
-        let spec = ImageSpec {
-            architecture: self.described.architecture,
-            epoch: scheme.epoch,
-            layers: Vec::new(),
-            base_env: base.env,
-            env: self.described.env.clone(),
-            entrypoint: Vec::new(),
-            cmd: vec!["python".to_owned()],
-            working_dir: String::new(),
-            labels: BTreeMap::new(),
-        };
-        let tag = self.described.name.to_string();
-        let reporter = task.reporter.clone();
-        blocking(move || {
-            reporter.message("checking that no two wheels own one path");
-            wheel::collisions(&files, &scheme, &reporter)?;
-            let mut blob = layout.blobs().layer_writer()?;
-            let environment = wheel::venv_layer(&scheme, &base.interpreter, &mut blob)?;
-            blob.commit(&environment)?;
-            let environment = LayerRef {
-                digest: environment.digest,
-                size: environment.size,
-                diff_id: environment.diff_id,
-                compression: Compression::Gzip,
-                created_by: "environment".to_owned(),
-            };
-            layers.insert(at, environment);
-            let spec = ImageSpec { layers: layers.clone(), ..spec };
-            let digest = oci::write_image(&layout, &spec)?;
-            layout.tag(&tag, &digest)?;
-            let size: u64 = layers.iter().map(|layer| layer.size).sum();
-            let evidence = [
-                ("layers".to_owned(), layers.len().to_string()),
-                ("size".to_owned(), size.to_string()),
-            ];
-            Ok(Outcome { facts: [("digest".to_owned(), digest)].into(), evidence: evidence.into() })
-        })
-        .await
     }
 }
 

@@ -6,6 +6,7 @@ mod asked;
 mod base;
 mod candidate;
 mod deploy;
+mod downloads;
 mod gateway;
 mod image;
 mod modal_image;
@@ -28,7 +29,7 @@ use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::spec::{Builder, ImageName, Model, ModelSource, Project, TargetKind, When};
-use crate::step::{Input, Inputs, Step, StepError, StepId};
+use crate::step::{Input, Inputs, Step, StepError, StepId, StepKind};
 use crate::targets::Snapshot;
 use crate::workspace::SharedWorkspace;
 use deploy::ImageInput;
@@ -138,6 +139,17 @@ fn users(project: &Project) -> BTreeMap<&ImageName, Users> {
     users
 }
 
+/// What an image is called that Modal builds; where both are made, its plain name is our own one's.
+fn name_at_modal(image: &ImageName, here: &[String]) -> String {
+    if here.is_empty() { image.to_string() } else { format!("{image}@modal") }
+}
+
+/// The step in which Modal builds this image, if it does; known before anything is locked.
+pub fn image_at_modal(project: &Project, image: &ImageName) -> Option<StepId> {
+    let Users { here, at_modal, .. } = users(project).remove(image)?;
+    (!at_modal.is_empty()).then(|| StepId::new(StepKind::Image.word(), name_at_modal(image, &here)))
+}
+
 fn compile_images(workspace: &SharedWorkspace, steps: &mut Vec<Arc<dyn Step>>) -> Images {
     let mut images = Images::new();
     let mut shared = Shared::default();
@@ -159,8 +171,7 @@ fn compile_images(workspace: &SharedWorkspace, steps: &mut Vec<Arc<dyn Step>>) -
             insert(TargetKind::Local, ImageInput::Cached(built));
         }
         if !at_modal.is_empty() {
-            // Where both are made, the name is that of our own.
-            let name = if here.is_empty() { image.to_string() } else { format!("{image}@modal") };
+            let name = name_at_modal(image, &here);
             let step = modal_image::ModalImage::new(workspace, image, &name, &at_modal);
             insert(TargetKind::Modal, ImageInput::AtModal(step.id().clone()));
             steps.push(Arc::new(step));

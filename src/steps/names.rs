@@ -3,11 +3,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Users, users};
+use super::{Users, name_at_modal, users};
 use crate::engines;
 use crate::lock::LockFile;
 use crate::spec::{Base, ImageName, Model, ModelSource, Project, TargetKind, When};
-use crate::step::StepId;
+use crate::step::{StepId, StepKind};
 
 /// What the steps of a project are called. Layers are those that were built before; parts of a
 /// repository at several commits go by the repository's name.
@@ -33,12 +33,11 @@ pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<String> {
             names.insert(format!("push:{name}"));
         }
         if !at_modal.is_empty() {
-            let suffix = if here.is_empty() { "" } else { "@modal" };
-            names.insert(format!("image:{name}{suffix}"));
+            names.insert(format!("image:{}", name_at_modal(name, &here)));
         }
     }
     let is_layer = |id: &&StepId| {
-        id.kind() == "wheels"
+        id.is(StepKind::Wheels)
             && id
                 .name()
                 .split_once('/')

@@ -1,9 +1,13 @@
 //! `python:<image>`: a standalone Python in one layer, for a base that is pulled.
 
+use std::path::Path;
+
 use async_trait::async_trait;
 
 use super::base::{has_layer, layer_facts};
+use super::downloads::were_damaged;
 use crate::blocking::blocking;
+use crate::fetch::Expected;
 use crate::fingerprint::Fingerprint;
 use crate::lock::LockedPython;
 use crate::platform::Architecture;
@@ -39,6 +43,29 @@ impl Python {
             locked,
         })
     }
+
+    /// Fetches the archive, and writes the layer.
+    async fn make(&self, into: &Path, task: &Task) -> Result<Outcome, StepError> {
+        task.reporter.message(format!("fetching Python {}", self.locked.version));
+        let archive = python::fetch_standalone(
+            &self.workspace.fetcher.telling(&task.reporter),
+            &self.locked,
+            self.architecture,
+            into,
+            &task.reporter,
+        )
+        .await?;
+        task.reporter.message("writing the layer");
+        let (layout, epoch) = (self.workspace.layout()?, self.workspace.settings.epoch);
+        let reporter = task.reporter.clone();
+        blocking(move || {
+            let mut blob = layout.blobs().layer_writer()?;
+            let layer = wheel::interpreter_layer(&archive, epoch, &mut blob, &reporter)?;
+            blob.commit(&layer)?;
+            Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
+        })
+        .await
+    }
 }
 
 #[async_trait]
@@ -62,24 +89,17 @@ impl Step for Python {
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let into = self.workspace.root.join("cache/pythons");
-        task.reporter.message(format!("fetching Python {}", self.locked.version));
-        let archive = python::fetch_standalone(
-            &self.workspace.fetcher.telling(&task.reporter),
-            &self.locked,
-            self.architecture,
-            &into,
-            &task.reporter,
-        )
-        .await?;
-        task.reporter.message("writing the layer");
-        let (layout, epoch) = (self.workspace.layout()?, self.workspace.settings.epoch);
-        let reporter = task.reporter.clone();
-        blocking(move || {
-            let mut blob = layout.blobs().layer_writer()?;
-            let layer = wheel::interpreter_layer(&archive, epoch, &mut blob, &reporter)?;
-            blob.commit(&layer)?;
-            Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
-        })
-        .await
+        let failed = match self.make(&into, task).await {
+            Err(error) => error,
+            made => return made,
+        };
+        let expected = Expected { size: None, sha256: self.locked.sha256.clone() };
+        let archive = python::archive_of(&self.locked, &into);
+        if failed.downcast_ref::<wheel::WheelError>().is_some()
+            && were_damaged(vec![(archive, expected)], task).await?
+        {
+            return self.make(&into, task).await;
+        }
+        Err(failed)
     }
 }

@@ -5,13 +5,15 @@ use std::path::PathBuf;
 use async_trait::async_trait;
 
 use super::base::{has_layer, layer_facts};
+use super::downloads;
 use crate::blocking::blocking;
+use crate::fetch::Expected;
 use crate::fingerprint::Fingerprint;
 use crate::lock::pylock::LockedWheel;
 use crate::python;
 use crate::spec::ImageName;
 use crate::step::{Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepId, Task};
-use crate::wheel::{self, Scheme, WheelFile};
+use crate::wheel::{self, Scheme, WheelError, WheelFile};
 use crate::workspace::SharedWorkspace;
 
 /// An image may have so many layers.
@@ -88,6 +90,43 @@ pub(super) async fn fetch(
     Ok(named.map(|(path, wheel)| WheelFile { path, filename: wheel.filename.clone() }).collect())
 }
 
+impl Wheels {
+    /// Fetches the wheels, and splices them.
+    async fn make(&self, task: &Task) -> Result<Outcome, StepError> {
+        task.reporter.message("fetching");
+        task.reporter.reused(python::wheels_there(&self.locked, &directory(&self.workspace)));
+        let files = fetch(&self.workspace, &self.locked, task).await?;
+        task.reporter.message("splicing");
+        let (layout, scheme) = (self.workspace.layout()?, self.scheme);
+        let reporter = task.reporter.clone();
+        blocking(move || {
+            let mut blob = layout.blobs().layer_writer()?;
+            let layer = wheel::build_layer(&files, &scheme, &mut blob, &reporter)?;
+            blob.commit(&layer)?;
+            Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
+        })
+        .await
+    }
+}
+
+/// Whether what was to be made of wheels failed since some of them are damaged; they are gone now.
+pub(super) async fn were_damaged(
+    workspace: &SharedWorkspace,
+    wheels: &[LockedWheel],
+    error: &StepError,
+    task: &Task,
+) -> Result<bool, StepError> {
+    if error.downcast_ref::<WheelError>().is_none() {
+        return Ok(false);
+    }
+    let into = directory(workspace);
+    let files = wheels.iter().map(|wheel| {
+        let expected = Expected { size: wheel.size, sha256: wheel.sha256.clone() };
+        (python::path_of(wheel, &into), expected)
+    });
+    downloads::were_damaged(files.collect(), task).await
+}
+
 #[async_trait]
 impl Step for Wheels {
     fn head(&self) -> &Head {
@@ -114,18 +153,11 @@ impl Step for Wheels {
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
-        task.reporter.message("fetching");
-        task.reporter.reused(python::wheels_there(&self.locked, &directory(&self.workspace)));
-        let files = fetch(&self.workspace, &self.locked, task).await?;
-        task.reporter.message("splicing");
-        let (layout, scheme) = (self.workspace.layout()?, self.scheme);
-        let reporter = task.reporter.clone();
-        blocking(move || {
-            let mut blob = layout.blobs().layer_writer()?;
-            let layer = wheel::build_layer(&files, &scheme, &mut blob, &reporter)?;
-            blob.commit(&layer)?;
-            Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
-        })
-        .await
+        match self.make(task).await {
+            Err(error) if were_damaged(&self.workspace, &self.locked, &error, task).await? => {
+                self.make(task).await
+            }
+            made => made,
+        }
     }
 }

@@ -6,7 +6,7 @@ use super::plan::reason;
 use super::words::count;
 use crate::draw::{Diagram, Edge, Node, Tone};
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
-use crate::step::StepId;
+use crate::step::{StepId, StepKind};
 
 /// What is drawn of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,7 @@ fn groups<'a>(
     let mut groups: Vec<Vec<&PlannedStep>> = Vec::new();
     let mut known: HashMap<&[&StepId], usize> = HashMap::new();
     for step in steps {
-        if all || step.kind != "wheels" {
+        if all || !step.id.is(StepKind::Wheels) {
             groups.push(vec![step]);
             continue;
         }

@@ -13,6 +13,7 @@ use crate::plan::saved::SavedPlan;
 use crate::plan::{
     Action, Plan, PlannedModel, PlannedStep, Reason, ReasonKind, UsdPerHour, Warning,
 };
+use crate::step::StepKind;
 
 /// So many steps that share action and reason are told one by one; more on one line.
 const LISTED: usize = 6;
@@ -215,7 +216,7 @@ enum Group<'a> {
 impl Group<'_> {
     fn of(step: &PlannedStep) -> Option<Group<'_>> {
         let kinds = || step.reasons.iter().map(|reason| reason.kind);
-        if step.kind == "wheels" && !kinds().any(|kind| kind == ReasonKind::Changed) {
+        if step.id.is(StepKind::Wheels) && !kinds().any(|kind| kind == ReasonKind::Changed) {
             let image = step.id.name().split('/').next().unwrap_or_default();
             return Some(Group::Layers(image, step.action, kinds().collect()));
         }

@@ -39,15 +39,18 @@ impl Workspace {
 
     /// Refuses what the locked engines would not take; tells what they would take and not mean, and
     /// what clients would not.
-    pub fn check_engines(&self) -> Result<Vec<Warning>, SpecErrors> {
+    pub fn check_engines(&self, asked: &[String]) -> Result<Vec<Warning>, SpecErrors> {
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
         for model in self.project.models.values() {
             let engine = engines::engine(model.engine.name);
             let checked = engine.check_locked(model, &self.engine_of(model));
-            errors.extend(flag_errors(model, checked.problems));
+            if super::is_asked(model, asked) {
+                errors.extend(flag_errors(model, checked.problems));
+            }
             let alias = unknown_alias(model);
             let unlike = model.hub_sources().filter_map(unlike_a_commit);
-            let others = alias.into_iter().chain(open_to_all(model)).chain(unlike);
+            let extra = engines::extra_args::warning(model);
+            let others = alias.into_iter().chain(extra).chain(open_to_all(model)).chain(unlike);
             warnings.extend(checked.warnings.into_iter().chain(others).map(|warning| Warning {
                 model: model.name.to_string(),
                 message: warning.message,

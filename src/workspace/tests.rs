@@ -72,7 +72,7 @@ fn warnings_on(
     write("images/i.toml", &format!("base = {base}\n"));
     let workspace = open(directory.path());
     settle(&workspace);
-    let warnings = workspace.check_engines().expect("no mistakes");
+    let warnings = workspace.check_engines(&[]).expect("no mistakes");
     warnings.into_iter().map(|it| format!("{}: {} ({})", it.model, it.message, it.help)).collect()
 }
 
@@ -101,6 +101,16 @@ fn what_clients_go_by_is_the_projects_to_say() {
     let none = "[gateway]\nalias-suffix = \"\"\n";
     assert_eq!(warnings(none, ""), [""; 0]);
     assert_eq!(warnings(none, "[gateway]\nalias = \"small\"\n"), [""; 0]);
+}
+
+#[test]
+fn extra_arguments_are_told_as_not_checked() {
+    let spec = format!("{TOOLS}extra-args = [\"--new\", \"1\"]\n");
+    let found = warnings("", &spec);
+    assert!(
+        found.len() == 1 && found[0].starts_with("m: `engine.extra-args` isn't checked: --new 1"),
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -64,7 +64,7 @@ fn without_its_daemon_docker_is_refused_before_anything_is_done_and_auto_goes_on
         "help: does `docker info` work for this user?",
     ];
     project.run("apply").exits(1).says(&words);
-    assert!(project.served("tiny").is_none() && !project.root().join("cache/volumes").exists());
+    assert!(project.served("tiny").is_none() && !project.volumes().exists());
     project.run("check").exits(1).says(&["✗ local runtime", "Docker does not answer"]);
     project.run("apply --only image:tiny").exits(0);
     project.run("plan").exits(0).says(&["Docker does not answer", "deploy:tiny"]);

@@ -220,3 +220,27 @@ fn the_old_server_comes_back_with_the_runtime_that_it_had() {
         assert_eq!(project.served("tiny").expect("served")["recipe"]["runtime"], "embedded");
     }
 }
+
+#[test]
+fn a_container_is_bound_to_a_path_and_missed_once_its_volume_is_elsewhere() {
+    for engine in Engine::all() {
+        let Some(project) = applied(engine) else { return };
+        let volume = project.volumes().join("table-4c19d2-model-cache");
+        let aside = volume.with_file_name("aside");
+        let why = |project: &Project| project.plan("").why("deploy:tiny");
+        std::fs::rename(&volume, &aside).unwrap();
+        assert_eq!(why(&project), ["drift volume model-cache"], "{}", engine.name);
+        project.run("status").says(&["volume model-cache deleted"]);
+        // Back in its place, it is the one that is mounted.
+        std::fs::rename(&aside, &volume).unwrap();
+        assert_eq!(project.apply("").ran(), Vec::<String>::new(), "{}", engine.name);
+        let copied = std::process::Command::new("cp").arg("-a").args([&volume, &aside]).status();
+        assert!(copied.unwrap().success());
+        std::fs::remove_dir_all(&volume).unwrap();
+        std::fs::rename(&aside, &volume).unwrap();
+        assert_eq!(why(&project), ["drift volume model-cache"], "{}", engine.name);
+        assert_eq!(project.apply("").ran(), ["deploy:tiny", "smoke:tiny"], "{}", engine.name);
+        assert_serves(&project, engine, "hello");
+        assert_eq!(project.apply("").ran(), Vec::<String>::new(), "{}", engine.name);
+    }
+}

@@ -106,7 +106,7 @@ fn what_killed_applies_left_behind_is_removed_by_the_next() {
     project.run(&["apply"]).succeeds();
     project.write("cache/oci/blobs/sha256/.part-abc", "half a layer");
     project.write("cache/oci/.part-def", "half an index");
-    project.write("cache/volumes/faults-000001-model-cache/hub/models--a/blobs/.incoming-1", "x");
+    project.write("../state/faults-000001/default/volumes/faults-000001-model-cache/hub/models--a/blobs/.incoming-1", "x");
     let unpacking = project.state().join("roots/.unpacking-1/usr");
     std::fs::create_dir_all(unpacking).expect("a directory");
     project.write(".goatbuild-part-old", "half a lock");

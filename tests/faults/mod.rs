@@ -4,6 +4,7 @@
 //! then on everything is on loopback.
 #![cfg(target_os = "linux")]
 
+mod broken;
 mod interrupts;
 mod kills;
 mod machine;
@@ -11,6 +12,7 @@ mod network;
 mod project;
 mod restored;
 mod server;
+mod shared;
 mod specs;
 mod uv;
 mod wheels;

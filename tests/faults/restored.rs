@@ -7,7 +7,7 @@ use nix::unistd::Pid;
 
 use super::project::{Output, Project, eventually};
 
-const BAD: &str = "cache/volumes/faults-000001-model-cache/bad";
+const BAD: &str = "../state/faults-000001/default/volumes/faults-000001-model-cache/bad";
 
 /// A project that serves, with this startup timeout.
 fn serving(timeout: &str) -> Project {

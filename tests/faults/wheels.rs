@@ -104,6 +104,31 @@ fn a_right_wheel_is_built_in() {
 }
 
 #[test]
+fn a_wheel_that_was_damaged_since_is_fetched_anew() {
+    let server = Server::start();
+    let mut project = Project::built();
+    project.variable("UV_DEFAULT_INDEX", &server.url("/simple"));
+    let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
+    lock(&project, &server, &[("good", &good)]);
+    let path = "/good-1.0-py3-none-any.whl";
+    server.on(path, whole(&good));
+    let build = ["apply", "--only", "image:small"];
+    project.run(&build).succeeds();
+    let locked = project.read("goatbuild.lock");
+    let file = format!("cache/wheels/{}.whl", sha256_of(&mut &*good).expect("a digest"));
+    for at in [40, good.len() / 2, good.len() - 10] {
+        std::fs::remove_dir_all(project.path("cache/oci")).expect("removes");
+        let mut damaged = good.clone();
+        damaged[at] ^= 1;
+        project.write(&file, damaged);
+        project.run(&build).succeeds().says(&["is damaged; it is fetched anew"]);
+        assert_eq!(std::fs::read(project.path(&file)).expect("reads"), good);
+        assert_eq!(project.read("goatbuild.lock"), locked);
+    }
+    assert_eq!(server.requests(path).len(), 4);
+}
+
+#[test]
 fn wrong_bytes_are_named_and_not_kept() {
     let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
     let (project, output) = build(&[("good", &good)], |bytes| {

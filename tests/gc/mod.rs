@@ -15,7 +15,8 @@ use serde_json::{Value, json};
 use support::project::Project;
 
 const SPEC: &str = "specs/tiny.toml";
-const VOLUME: &str = "cache/volumes/table-4c19d2";
+/// From the project's directory.
+const VOLUME: &str = "../state/table-4c19d2/default/volumes/table-4c19d2";
 
 /// A served project whose unpacked images are its own, so that removing some disturbs no other test.
 fn served() -> Option<Project> {
@@ -71,7 +72,7 @@ fn garbage_is_told_with_its_size_and_removed_only_when_asked_to() {
         (format!("cache/wheels/{nothing}.whl"), "download", 200),
         (format!("cache/debs/{nothing}"), "download", 30),
         (format!("{VOLUME}-vllm-cache/gb1-{}/graph", &nothing[..40]), "compile-cache", 4),
-        ("cache/volumes/forgotten/weights".to_owned(), "volume", 50_000),
+        ("../state/table-4c19d2/default/volumes/forgotten/weights".to_owned(), "volume", 50_000),
     ];
     for (path, _, bytes) in &garbage {
         let path = project.root().join(path);

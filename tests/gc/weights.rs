@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use super::support::double::Fault;
 use super::support::hub::COMMIT;
 use super::support::hubbed::{Hubbed, LARGE, NEXT, SPEC, WEIGHTS};
 use super::{found, gc};
 
-const MODEL: &str = "cache/volumes/table-4c19d2-model-cache/hub/models--acme--tiny";
+/// The weights in the volume.
+fn model(hubbed: &Hubbed) -> PathBuf {
+    hubbed.volume().join("hub/models--acme--tiny")
+}
 
 /// What is on disk below a directory that removing it would free.
 fn freeable(directory: &Path) -> u64 {
@@ -61,16 +64,19 @@ fn a_revision_that_two_models_share_stays_until_neither_wants_it() {
     // The last run put it there.
     assert_eq!(weights(&hubbed, ""), [""; 0]);
     let gone = weights(&hubbed, "--keep-runs 0");
-    assert!(gone.len() == 2 && gone[1] == format!("weights {MODEL}"), "{gone:?}");
+    assert!(
+        gone.len() == 2 && gone[1] == format!("weights {}", model(&hubbed).display()),
+        "{gone:?}"
+    );
     let (cache, before) =
         (hubbed.project.root().join("cache"), gc(&hubbed.project, "-n --keep-runs 0"));
-    let there = freeable(&cache.join("volumes")) + freeable(&cache.join("logs"));
+    let there = freeable(&hubbed.project.volumes()) + freeable(&cache.join("logs"));
     let report = gc(&hubbed.project, "--keep-runs 0");
-    let here = freeable(&cache.join("volumes")) + freeable(&cache.join("logs"));
+    let here = freeable(&hubbed.project.volumes()) + freeable(&cache.join("logs"));
     assert_eq!(report["bytes"], there - here);
     assert_eq!(before["bytes"], report["bytes"]);
     assert!(there - here > LARGE as u64);
-    assert!(!hubbed.project.root().join(MODEL).exists());
+    assert!(!model(&hubbed).exists());
     assert_eq!(gc(&hubbed.project, "--keep-runs 0")["bytes"], 0);
 }
 
@@ -80,7 +86,7 @@ fn a_fetch_that_broke_off_is_taken_up_after_a_clean_up() {
     hubbed.hub.fault("cdn/", 1, Fault::Truncate(2 << 20));
     hubbed.hub.fault("cdn/", usize::MAX, Fault::Status(500, ""));
     hubbed.place().exits(1);
-    let blobs = hubbed.project.root().join(MODEL).join("blobs");
+    let blobs = model(&hubbed).join("blobs");
     // Of another revision: begun, and whole.
     let (partial, whole) = (format!(".partial-{}", "1".repeat(64)), "2".repeat(64));
     fs::write(blobs.join(&whole), "whole").unwrap();
@@ -93,7 +99,7 @@ fn a_fetch_that_broke_off_is_taken_up_after_a_clean_up() {
     let before = freeable(&blobs);
     let gone = weights(&hubbed, "");
     let names = [&partial, &format!("{partial}.blocks"), &whole];
-    assert_eq!(gone, names.map(|name| format!("weights {MODEL}/blobs/{name}")));
+    assert_eq!(gone, names.map(|name| format!("weights {}/{name}", blobs.display())));
     let report = gc(&hubbed.project, "");
     assert_eq!(report["bytes"], before - freeable(&blobs));
     assert!((8192..65536).contains(&report["bytes"].as_u64().unwrap()), "{report}");
@@ -110,7 +116,7 @@ fn the_name_of_a_pull_request_stays_with_its_commit() {
     let Some(hubbed) = hubbed() else { return };
     hubbed.revision(Some("refs/pr/1"));
     hubbed.place().exits(0);
-    let refs = hubbed.project.root().join(MODEL).join("refs");
+    let refs = model(&hubbed).join("refs");
     assert_eq!(fs::read_to_string(refs.join("refs/pr/1")).unwrap(), COMMIT);
     fs::write(refs.join("refs/pr/2"), NEXT).unwrap();
     gc(&hubbed.project, "--keep-runs 0");

@@ -6,7 +6,6 @@ mod fetch;
 mod kill;
 mod revision;
 mod volume;
-mod xet;
 
 use std::time::Duration;
 
@@ -32,7 +31,6 @@ fn settings(endpoint: &str, token: Option<&str>) -> HubSettings {
         endpoint: endpoint.to_owned(),
         token: token.and_then(|token| Token::new(token, "HF_TOKEN")),
         caches: Vec::new(),
-        xet: true,
     }
 }
 

@@ -2,11 +2,9 @@
 
 use std::fs;
 
-use super::faults::told_nobody;
-use super::support::double::{Content, Fault};
-use super::support::hub::{COMMIT, XET_TOKEN};
-use super::support::xet::real;
-use super::{Hubbed, LARGE, NEXT, SERVER, TOKEN, WEIGHTS};
+use super::support::double::Content;
+use super::support::hub::COMMIT;
+use super::{Hubbed, LARGE, NEXT, SERVER, WEIGHTS};
 
 const NOTES: u64 = super::NOTES.len() as u64;
 const CONFIG: u64 = super::CONFIG.len() as u64;
@@ -152,33 +150,4 @@ fn two_applies_at_once_fetch_once() {
         assert!(apply.wait().unwrap().success());
     }
     assert_eq!(hubbed.hub.sent("cdn/"), LARGE as u64);
-}
-
-#[test]
-fn what_xet_keeps_is_locked_with_its_hash_and_comes_through_it() {
-    let Some(mut hubbed) = Hubbed::new() else { return };
-    hubbed.hub.restrict(TOKEN, false);
-    hubbed.project.variable("HF_TOKEN", TOKEN);
-    let (content, xet) = real();
-    hubbed.hub.large("acme/tiny", "model.safetensors", &content);
-    hubbed.hub.xet("acme/tiny", "model.safetensors", xet.clone());
-    hubbed.run("lock").exits(0);
-    let lock = hubbed.project.read("goatbuild.lock");
-    assert!(lock.contains(&format!(" xet:{}\"", xet.hash)), "{lock}");
-    let applied = hubbed.project.apply(&format!("--only {WEIGHTS} --trace trace.json"));
-    assert_eq!(applied.ran(), [WEIGHTS]);
-    assert!(fs::read(hubbed.file(COMMIT, "model.safetensors")).unwrap() == content.bytes());
-    assert_eq!(hubbed.hub.sent("cdn/acme/"), 0, "not plainly");
-    assert!(hubbed.hub.sent("cdn/xorbs/") * 4 < content.size);
-    let said = format!("{:?}{}", applied.events, applied.stderr);
-    for secret in [TOKEN, XET_TOKEN] {
-        assert!(!said.contains(secret), "{said}");
-        told_nobody(&hubbed, secret);
-    }
-    // Whoever can't use it gets the same bytes.
-    fs::remove_dir_all(hubbed.volume()).unwrap();
-    hubbed.hub.fault("store/", usize::MAX, Fault::Status(500, ""));
-    hubbed.place().exits(0);
-    assert_eq!(hubbed.hub.sent("cdn/acme/"), content.size);
-    assert!(fs::read(hubbed.file(COMMIT, "model.safetensors")).unwrap() == content.bytes());
 }

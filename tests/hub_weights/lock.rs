@@ -2,9 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::support::double::Fault;
+use super::support::double::{Content, Fault};
 use super::support::hub::COMMIT;
-use super::{Hubbed, NEXT, SPEC, TOKEN, WEIGHTS};
+use super::{Hubbed, LARGE, NEXT, SPEC, TOKEN, WEIGHTS};
 
 #[test]
 fn a_pinned_commit_is_planned_without_asking_anybody() {
@@ -64,6 +64,32 @@ fn a_branch_is_locked_once_and_moves_when_it_is_told_to() {
     assert_ne!(hubbed.project.plan("").step(WEIGHTS)["key"], key);
     let unknown = hubbed.run("lock --upgrade acme/tinny").exits(64);
     unknown.says(&["no image, locked package, model or repository `acme/tinny`", "`acme/tiny`"]);
+}
+
+/// As locks of 24 to 30 November 2026 have it.
+#[test]
+fn a_lock_that_says_where_xet_keeps_files_stays_as_it_is_until_something_is_locked_anew() {
+    let Some(hubbed) = Hubbed::new() else { return };
+    hubbed.revision(None);
+    hubbed.run("lock").exits(0);
+    let lock = hubbed.project.read("goatbuild.lock");
+    let sha256 = Content::noise(1, LARGE).sha256();
+    let old = lock.replace(&sha256, &format!("{sha256} xet:{}", "ef".repeat(32)));
+    assert_ne!(old, lock);
+    let plan = hubbed.project.plan("--locked --offline");
+    hubbed.project.write("goatbuild.lock", &old);
+    assert_eq!(hubbed.project.plan("--locked --offline").0, plan.0);
+    for arguments in ["lock", "lock --locked"] {
+        hubbed.run(arguments).exits(0).says(&["everything is locked"]);
+    }
+    hubbed.run("plan -o kept.plan").exits(0);
+    hubbed.run(&format!("apply --locked --only {WEIGHTS}")).exits(0).says(&["1 step ran"]);
+    assert_eq!(hubbed.project.read("goatbuild.lock"), old);
+    // A newer commit takes the place of the old entry.
+    hubbed.hub.advance("acme/tiny", NEXT);
+    hubbed.run("lock --upgrade acme/tiny").exits(0).says(&["01234567 → 89abcdef"]);
+    let new = hubbed.project.read("goatbuild.lock");
+    assert!(new.contains(&sha256) && !new.contains("xet:"), "{new}");
 }
 
 /// What a plan says of a source that is left open.

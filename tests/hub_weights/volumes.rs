@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::os::unix::fs::MetadataExt as _;
+use std::path::PathBuf;
 
 use super::support::hub::COMMIT;
 use super::{Hubbed, LARGE, SPEC, WEIGHTS};
@@ -10,6 +11,10 @@ const STAGING: &str = "
 [environment.staging.volumes]
 model-cache = { name = \"staging-cache\", mount = \"/root/.cache/huggingface\" }
 ";
+
+fn staging(hubbed: &Hubbed) -> PathBuf {
+    hubbed.project.state().join("table-4c19d2/staging/volumes/staging-cache")
+}
 
 /// `fresh` or `run`, as an environment's plan has it.
 fn weights(hubbed: &Hubbed, arguments: &str) -> String {
@@ -33,7 +38,7 @@ fn each_volume_has_its_own_weights_and_takes_what_another_one_has() {
     hubbed.run(&format!("{place} --env staging")).exits(0).says(&["1 step ran"]);
     assert_eq!(hubbed.hub.requests().len(), 0);
     assert_eq!(hubbed.project.read("goatbuild.lock"), lock);
-    let (ours, theirs) = (hubbed.volume(), hubbed.volume().with_file_name("staging-cache"));
+    let (ours, theirs) = (hubbed.volume(), staging(&hubbed));
     let file = format!("hub/models--acme--tiny/snapshots/{COMMIT}/model.safetensors");
     let bytes = fs::read(theirs.join(&file)).unwrap();
     assert!(bytes.len() == LARGE && bytes == fs::read(ours.join(&file)).unwrap());
@@ -69,7 +74,7 @@ fn what_is_damaged_in_another_volume_or_in_the_users_cache_is_fetched_and_not_ta
     let sent = hubbed.hub.sent("cdn/");
     hubbed.run(&place).exits(0);
     assert_eq!(hubbed.hub.sent("cdn/") - sent, LARGE as u64);
-    let staging = hubbed.volume().with_file_name("staging-cache/hub/models--acme--tiny");
+    let staging = staging(&hubbed).join("hub/models--acme--tiny");
     let there = staging.join("blobs").join(blob.file_name().unwrap());
     assert_eq!(fs::read(&there).unwrap(), right);
 

@@ -84,6 +84,7 @@ fn what_reaches_the_compiler_warms_up_redeploys_and_is_tested_again() {
         ("max-model-len = 1024", "max-model-len = 2048"),
         ("max-num-seqs = 4", "max-num-seqs = 2"),
         ("dtype = \"float32\"", "dtype = \"float32\"\nenable-prefix-caching = false"),
+        ("[engine]", "[engine]\nextra-args = [\"--new-flag\"]"),
         ("[engine]", "[env]\nVLLM_LOGGING_LEVEL = \"DEBUG\"\n[engine]"),
         ("[engine]", "[hardware]\ngpu = \"H100\"\ncount = 1\n[engine]"),
     ] {

@@ -86,8 +86,8 @@ fn a_draft_has_weights_of_its_own_which_deploy_consumes() {
     let served = hubbed.project.served("tiny").unwrap();
     let path = format!("/hub/models--acme--draft/snapshots/{COMMIT}");
     assert!(served.to_string().contains(&format!("/root/.cache/huggingface{path}")), "{served}");
-    let snapshot = format!("cache/volumes/table-4c19d2-model-cache{path}/model.safetensors");
-    assert_eq!(std::fs::read(hubbed.project.root().join(snapshot)).unwrap().len(), 1000);
+    let snapshot = format!("table-4c19d2-model-cache{path}/model.safetensors");
+    assert_eq!(std::fs::read(hubbed.project.volumes().join(snapshot)).unwrap().len(), 1000);
 
     hubbed.hub.advance("acme/draft", NEXT);
     let spec = hubbed.project.read(SPEC);

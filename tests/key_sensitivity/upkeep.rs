@@ -9,11 +9,8 @@ fn an_empty_cache_recognises_what_is_deployed() {
     let (instance, gateway) = (project.instance("tiny"), project.read("litellm.yaml"));
     std::fs::remove_dir_all(project.root().join("cache")).unwrap();
     let plan = project.plan("");
-    assert_eq!(plan.ids("run"), ["weights:model"]);
-    assert_eq!(plan.ids("pending"), [""; 0]);
-    assert_eq!(plan.ids("fresh").len(), 6, "{}", plan.0);
-    let only = &["weights:model"];
-    expect(&project, &Expected { run: only, pending: &[], ran: only });
+    assert_eq!(plan.ids("fresh").len(), 7, "{}", plan.0);
+    expect_nothing(&project);
     assert_eq!(project.instance("tiny"), instance);
     assert_eq!(project.read("litellm.yaml"), gateway);
     assert_eq!(project.ask("tiny").as_deref(), Some("hello"));
@@ -139,7 +136,7 @@ fn an_instance_that_fails_its_smoke_test_is_not_wired() {
 fn damaged_weights_are_placed_again_and_nothing_restarts() {
     let Some(project) = Project::applied() else { return };
     let instance = project.instance("tiny");
-    let volume = project.root().join("cache/volumes/table-4c19d2-model-cache");
+    let volume = project.volumes().join("table-4c19d2-model-cache");
     let files = walkdir::WalkDir::new(volume).into_iter().flatten();
     let server = files.into_iter().find(|file| file.file_name() == "server.py").expect("weights");
     let file = std::fs::canonicalize(server.path()).expect("a file");
@@ -264,10 +261,17 @@ fn what_somebody_else_deployed_is_told_against_that() {
 }
 
 #[test]
-fn a_deleted_volume_is_drift_of_its_weights_alone() {
+fn a_deleted_volume_is_drift_of_its_weights_and_of_who_has_it_mounted() {
     let Some(project) = Project::applied() else { return };
-    std::fs::remove_dir_all(project.root().join("cache/volumes")).unwrap();
-    assert_eq!(project.plan("").why("weights:model"), ["drift weights"]);
-    let only = &["weights:model"];
-    expect(&project, &Expected { run: only, pending: &[], ran: only });
+    std::fs::remove_dir_all(project.volumes()).unwrap();
+    let plan = project.plan("");
+    assert_eq!(plan.why("weights:model"), ["drift weights"]);
+    let gone =
+        ["model-cache", "vllm-cache", "flashinfer-cache"].map(|it| format!("drift volume {it}"));
+    assert_eq!(plan.why("deploy:tiny"), gone[..1]);
+    let all = &["deploy:tiny", "smoke:tiny", "weights:model"];
+    expect(
+        &project,
+        &Expected { run: &["deploy:tiny", "weights:model"], pending: &["smoke:tiny"], ran: all },
+    );
 }

@@ -17,7 +17,7 @@ fn compiling() -> Option<Project> {
     Some(project)
 }
 
-const VOLUME: &str = "cache/volumes/table-4c19d2-vllm-cache";
+const VOLUME: &str = "../state/table-4c19d2/default/volumes/table-4c19d2-vllm-cache";
 
 fn key(project: &Project) -> String {
     project.plan("").step("warmup:tiny")["key"].as_str().unwrap().to_owned()
@@ -44,8 +44,7 @@ fn own_caches(project: &Project) -> Vec<(String, PathBuf)> {
 /// What the server wrote of its key's factors into the compile cache, and its deployment into its copy
 /// of that, values and all.
 fn told(project: &Project) -> Vec<(PathBuf, Value)> {
-    let mut files = files_below(&project.root().join(VOLUME));
-    files.extend(files_below(&project.state()));
+    let mut files = files_below(&project.state());
     files.retain(|file| file.ends_with("cache_key_factors.json"));
     let read = |file: PathBuf| {
         let text = std::fs::read(&file).unwrap();
@@ -106,9 +105,8 @@ fn a_deployment_writes_into_a_copy_of_its_own() {
     let starts = |directory: &Path| {
         std::fs::read_to_string(directory.join("starts.log")).unwrap().lines().count()
     };
-    let warmed = ["vllm", "flashinfer"].map(|cache| {
-        project.root().join(format!("cache/volumes/table-4c19d2-{cache}-cache/{key}"))
-    });
+    let warmed = ["vllm", "flashinfer"]
+        .map(|cache| project.volumes().join(format!("table-4c19d2-{cache}-cache/{key}")));
     let own = |project: &Project| {
         let [(_, own)] = &own_caches(project)[..] else { panic!("{:?}", own_caches(project)) };
         ["vllm", "flashinfer"].map(|cache| own.join(format!("table-4c19d2-{cache}-cache")))

@@ -5,6 +5,7 @@
 
 mod absent;
 mod apply;
+mod builders;
 mod client;
 mod drift;
 mod engine;

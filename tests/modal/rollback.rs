@@ -191,3 +191,27 @@ fn what_is_served_on_this_machine_has_no_versions() {
     project.run("release tiny").exits(64).says(&["served on this machine"]);
     project.run("rollback other --yes").exits(64).says(&["there is no model `other`"]);
 }
+
+#[test]
+fn a_spec_with_mistakes_keeps_nobody_from_going_back_or_stopping() {
+    let Some(mut remote) = twice() else { return };
+    let project = &remote.hubbed.project;
+    let spec = project.read(SPEC);
+    project.write(SPEC, &format!("imagee = 1\n{spec}"));
+    project.run("plan tiny").exits(65).says(&["unknown field `imagee`"]);
+    let left_out = ["which `goatbuild check` shows", "model tiny"];
+    project.run("unlock").exits(0).says(&left_out).says(&["nobody has the lease"]);
+    assert_eq!(verdict(&remote), "unknown");
+    project.run("rollback tiny --yes").exits(0).says(&left_out).says(&["v1 stands again, as v3"]);
+    project.run("release tiny").exits(0).says(&left_out).says(&["not held at v3 any more"]);
+    project.run("logs tiny").exits(0);
+    assert_eq!(remote.modal.changes(), ["AppRollback"]);
+
+    // Whoever can't look doesn't say that there is nothing.
+    remote.hubbed.project.variable("MODAL_TOKEN_ID", "");
+    remote.hubbed.project.run("destroy tiny --yes").exits(1).says(&["tiny can't be destroyed"]);
+    remote.hubbed.project.variable("MODAL_TOKEN_ID", "ak-test");
+    let project = &remote.hubbed.project;
+    project.run("destroy tiny --yes").exits(0).says(&["tiny: stopped"]);
+    assert_eq!(remote.modal.changes(), ["AppStop"]);
+}

@@ -1,8 +1,7 @@
-//! A double of a Hugging Face hub, of the other host that its files come from, and of a store of Xet's.
+//! A double of a Hugging Face hub, and of the other host that its files come from.
 //!
 //! It is strict: it knows few kinds of API calls and of files, counts every byte that it sends, and
-//! refuses the hub's token anywhere but at the hub's own host, and the store's anywhere but there. It
-//! fails as it is told to.
+//! refuses the hub's token anywhere but at the hub's own host. It fails as it is told to.
 
 use std::collections::BTreeMap;
 use std::ops::Deref;
@@ -12,26 +11,9 @@ use serde_json::json;
 
 use super::double::{Answer, Asked, Content, Server};
 
-/// A file as Xet keeps it.
-#[derive(Clone)]
-pub(crate) struct XetFile {
-    pub(crate) hash: String,
-    /// What the store says that it consists of, without the addresses.
-    pub(crate) reconstruction: serde_json::Value,
-    /// By their hashes.
-    pub(crate) xorbs: BTreeMap<String, Content>,
-}
-
-/// What the hub gives for the store.
-pub(crate) const XET_TOKEN: &str = "xet_thisIsTheStoresOwnSecret";
-
-/// Until then, in seconds since 1970.
-const XET_END: u32 = 4_000_000_000;
-
 /// A file as the hub lists it.
 #[derive(Clone)]
 struct File {
-    xet: Option<XetFile>,
     content: Content,
     /// Large ones are served by the other host, by their SHA-256.
     sha256: Option<String>,
@@ -50,8 +32,6 @@ struct State {
     /// Who may read; anybody without.
     token: Option<String>,
     gated: bool,
-    /// The store, if it is not the double's own.
-    store: Option<String>,
 }
 
 /// The running double; its threads end with the process.
@@ -61,7 +41,6 @@ pub(crate) struct HubDouble {
     pub(crate) url: String,
     /// Of the host with the large files.
     cdn: String,
-    store: String,
     state: Arc<Mutex<State>>,
     server: Server,
 }
@@ -83,14 +62,11 @@ impl HubDouble {
         // Another host, not another port of the same one.
         let (other, cdn) = Server::listen("127.0.0.2");
         let state = Arc::new(Mutex::new(State { page: 1000, ..State::default() }));
-        let (third, store) = Server::listen("127.0.0.3");
-        let double = Self { url, cdn, store, state, server: Server::default() };
+        let double = Self { url, cdn, state, server: Server::default() };
         let here = double.clone();
         double.server.serve("hub", hub, move |asked| here.hub_answer(asked));
         let there = double.clone();
         double.server.serve("cdn", other, move |asked| there.cdn_answer(asked));
-        let yonder = double.clone();
-        double.server.serve("store", third, move |asked| yonder.store_answer(asked));
         double
     }
 
@@ -110,21 +86,8 @@ impl HubDouble {
         self.put(repository, path, content, true);
     }
 
-    /// Lets Xet keep a large file, too.
-    pub(crate) fn xet(&self, repository: &str, path: &str, xet: XetFile) {
-        let mut state = self.state();
-        let files = state.repositories.get_mut(repository).unwrap();
-        files.get_mut(path).unwrap().xet = Some(xet);
-    }
-
-    /// Lets the hub name another store.
-    pub(crate) fn store_at(&self, url: &str) {
-        self.state().store = Some(url.to_owned());
-    }
-
     fn put(&self, repository: &str, path: &str, content: &Content, large: bool) {
         let file = File {
-            xet: None,
             content: content.clone(),
             sha256: large.then(|| content.sha256()),
             // Of a large one git keeps a pointer.
@@ -202,16 +165,6 @@ impl HubDouble {
                     files.keys().map(|path| json!({ "rfilename": path })).collect();
                 Answer::json(&json!({ "id": repository, "sha": commit, "siblings": siblings }))
             }
-            ["xet-read-token", commit] if api && at(commit).is_some() => {
-                let store = state.store.as_ref().unwrap_or(&self.store);
-                let given = json!({ "accessToken": XET_TOKEN, "exp": XET_END, "casUrl": store });
-                let mut answer = Answer::json(&given);
-                // Hugging Face's own client reads these.
-                answer.headers.push(format!("x-xet-cas-url: {store}"));
-                answer.headers.push(format!("x-xet-access-token: {XET_TOKEN}"));
-                answer.headers.push(format!("x-xet-token-expiration: {XET_END}"));
-                answer
-            }
             ["tree", commit] if api && at(commit).is_some() => {
                 tree(at(commit).unwrap(), state.page, path, query)
             }
@@ -231,68 +184,10 @@ impl HubDouble {
                     answer.headers.push(format!("etag: \"{}\"", file.git_blob));
                     answer
                 };
-                if let Some(xet) = &file.xet {
-                    let at =
-                        format!("{}/api/models/{repository}/xet-read-token/{commit}", self.url);
-                    answer.headers.push(format!("x-xet-hash: {}", xet.hash));
-                    answer.headers.push(format!("link: <{at}>; rel=\"xet-auth\""));
-                }
                 answer.headers.push(format!("x-repo-commit: {commit}"));
                 answer
             }
             _ => Answer::status(404, "x-error-code: RevisionNotFound"),
-        }
-    }
-
-    fn xet_files(&self) -> Vec<XetFile> {
-        let state = self.state();
-        let files = state.repositories.values().flat_map(BTreeMap::values);
-        files.filter_map(|file| file.xet.clone()).collect()
-    }
-
-    /// What a whole file consists of.
-    fn store_answer(&self, asked: &Asked) -> Answer {
-        let token = asked.header("authorization").and_then(|token| token.strip_prefix("Bearer "));
-        if token != Some(XET_TOKEN) {
-            return Answer::status(401, "");
-        }
-        let hash = asked.target.strip_prefix("/v1/reconstructions/");
-        let mut files = self.xet_files().into_iter();
-        let file = files.find(|file| asked.method == "GET" && Some(&*file.hash) == hash);
-        let Some(XetFile { mut reconstruction, .. }) = file else { return Answer::status(404, "") };
-        let terms = reconstruction["terms"].as_array().unwrap().iter();
-        let size: u64 = terms.map(|term| term["unpacked_length"].as_u64().unwrap()).sum();
-        let range = asked.header("range").map(|range| {
-            let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-            (from.parse::<u64>().unwrap(), to.parse::<u64>().unwrap())
-        });
-        match range {
-            Some((from, _)) if from >= size => return Answer::status(416, ""),
-            Some((from, to)) if from > 0 || to + 1 < size => {
-                return Answer::status(400, "x-double: of whole files only");
-            }
-            _ => {}
-        }
-        for (xorb, sources) in reconstruction["fetch_info"].as_object_mut().unwrap() {
-            for source in sources.as_array_mut().unwrap() {
-                source["url"] = format!("{}/xorbs/{xorb}?signature=secret", self.cdn).into();
-            }
-        }
-        Answer::json(&reconstruction).whole()
-    }
-
-    /// A part of a xorb, as it was signed.
-    fn xorb_answer(&self, hash: &str, range: &str) -> Answer {
-        let signed = |file: &XetFile| {
-            let sources = file.reconstruction["fetch_info"][hash].as_array().cloned();
-            sources.into_iter().flatten().any(|source| {
-                let (from, to) = (&source["url_range"]["start"], &source["url_range"]["end"]);
-                range == format!("bytes={from}-{to}")
-            })
-        };
-        match self.xet_files().into_iter().find(signed) {
-            Some(file) => Answer::of(file.xorbs[hash].clone()),
-            None => Answer::status(403, ""),
         }
     }
 
@@ -307,9 +202,6 @@ impl HubDouble {
         let Some((path, "signature=secret")) = asked.target.split_once('?') else {
             return Answer::status(403, "");
         };
-        if let Some(hash) = path.strip_prefix("/xorbs/") {
-            return self.xorb_answer(hash, asked.header("range").unwrap_or_default());
-        }
         let state = self.state();
         let wanted = path.rsplit('/').next();
         let all = state.repositories.values().chain(state.past.values());
@@ -333,10 +225,9 @@ fn tree(files: &BTreeMap<String, File>, page: usize, path: &str, query: &str) ->
         let mut entry = json!({
             "type": "file", "oid": file.git_blob, "size": file.content.size, "path": path,
         });
-        if let Some(xet) = &file.xet {
-            entry["xetHash"] = json!(xet.hash);
-        }
         if let Some(sha256) = &file.sha256 {
+            // Another hash, of another way to the same bytes.
+            entry["xetHash"] = json!("e".repeat(64));
             entry["lfs"] = json!({ "oid": sha256, "size": file.content.size, "pointerSize": 134 });
         }
         entry

@@ -82,7 +82,7 @@ impl Hubbed {
     }
 
     pub(crate) fn volume(&self) -> PathBuf {
-        self.project.root().join("cache/volumes/table-4c19d2-model-cache")
+        self.project.volumes().join("table-4c19d2-model-cache")
     }
 
     /// A file as an engine sees it.

@@ -19,4 +19,3 @@ pub(crate) mod project;
 pub(crate) mod quickstart;
 pub(crate) mod registry;
 pub(crate) mod registry_double;
-pub(crate) mod xet;

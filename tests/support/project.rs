@@ -265,7 +265,21 @@ impl Project {
 
     /// The local target's state directory.
     pub(crate) fn state(&self) -> PathBuf {
-        self.root().with_file_name("state")
+        let named = self.variables.iter().find(|(name, _)| name == "GOATBUILD_STATE_DIR");
+        named.map_or_else(|| self.root().with_file_name("state"), |(_, value)| value.into())
+    }
+
+    /// Has the state directory, in which nothing is, elsewhere.
+    pub(crate) fn state_at(&mut self, path: &Path) {
+        fs::create_dir_all(path).expect("a state directory");
+        let roots = fs::read_link(self.state().join("roots")).expect("a link");
+        std::os::unix::fs::symlink(roots, path.join("roots")).expect("a link");
+        self.variable("GOATBUILD_STATE_DIR", path.to_str().expect("UTF-8"));
+    }
+
+    /// The volumes of the default environment.
+    pub(crate) fn volumes(&self) -> PathBuf {
+        self.state().join("table-4c19d2/default/volumes")
     }
 
     /// Gives the project a directory of its own for unpacked images, in place of the link to what all
@@ -411,10 +425,21 @@ fn signal(which: &str, pid: &Value) {
 impl Drop for Project {
     fn drop(&mut self) {
         let Place::Temporary(_) = self.directory else { return };
-        let state = fs::read(self.state().join("table-4c19d2/default/deployments.json"));
-        let Ok(state) = state.map(|text| serde_json::from_slice::<Value>(&text)) else { return };
-        let state = state.unwrap_or_default();
-        let Some(served) = state["served"].as_object() else { return };
+        let deployed = |environment: &Path| {
+            let state = fs::read(environment.join("deployments.json")).ok()?;
+            serde_json::from_slice::<Value>(&state).ok()?["served"].as_object().cloned()
+        };
+        let ours = self.state().join("table-4c19d2");
+        // What a test that failed left in other environments, which the files below don't have.
+        let environments = fs::read_dir(&ours).into_iter().flatten().flatten();
+        for environment in environments.filter(|entry| entry.file_name() != "default") {
+            for served in deployed(&environment.path()).into_iter().flatten() {
+                if served.1["instance"]["pid"].is_i64() {
+                    signal("-KILL", &served.1["instance"]["pid"]);
+                }
+            }
+        }
+        let Some(served) = deployed(&ours.join("default")) else { return };
         // Whatever the test wrote, these can be read.
         for (path, text) in FILES {
             let _ = fs::write(self.root().join(path), text);

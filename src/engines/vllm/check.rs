@@ -1,21 +1,28 @@
 //! What in a spec vLLM would not take, and what it would take and not mean.
 
-use std::collections::BTreeMap;
-
-use super::super::{Checked, FlagProblem, Locked, Warning, json};
-use super::command::{since, takes_json};
+use super::super::{Checked, FlagProblem, Locked, Warning, extra_args};
+use super::command::since;
 use super::history::{instead, versions_with};
-use super::is_on;
-use crate::lock::{Flag, Kind, LockedEngine, Many};
-use crate::spec::{FlagValue, GatewayEntry, Model, Value, nearest};
+use super::{is_on, snapshot};
+use crate::lock::{Kind, LockedEngine};
+use crate::spec::{GatewayEntry, Model, Value, nearest};
 
-fn problem(flag: &str, message: String, help: impl Into<String>) -> FlagProblem {
+pub(super) fn problem(flag: &str, message: String, help: impl Into<String>) -> FlagProblem {
     FlagProblem { flag: Some(flag.to_owned()), message, help: help.into() }
 }
 
+/// The reading that follows a parser through all that fill it; those before knew one module.
+const FOLLOWED: u32 = 2;
+/// The first version that earlier readings saw too little of.
+const MOVED: [u64; 2] = [0, 16];
+
 /// Flags that goatbuild sets itself, and what to write instead.
 const OURS: [(&str, &str); 12] = [
-    ("api-key", "a key on a command line is for everybody on the machine to read, and in the log"),
+    (
+        "api-key",
+        "write `[serve] auth = \"api-key\"`: a key on a command line is for everybody on the machine \
+         to read, and in the log",
+    ),
     ("config", "write the flags here, where a plan sees them"),
     ("host", "the target decides where it listens"),
     ("hf-token", "weights are fetched beforehand; the server needs no token"),
@@ -46,6 +53,7 @@ pub(super) fn ours(model: &Model) -> Vec<FlagProblem> {
             problems.push(problem(flag, format!("goatbuild sets `{flag}` itself"), instead));
         }
     }
+    problems.extend(extra(model));
     let eager = model.engine.flags.get("enforce-eager").map(|flag| &flag.value);
     if model.serve.fast_boot && eager == Some(&Value::Boolean(false)) {
         problems.push(problem(
@@ -57,20 +65,40 @@ pub(super) fn ours(model: &Model) -> Vec<FlagProblem> {
     problems
 }
 
+/// What of `extra-args` goatbuild sets itself.
+fn extra(model: &Model) -> Vec<FlagProblem> {
+    let mut ours = OURS.to_vec();
+    let also = [
+        ("tensor-parallel-size", model.hardware.is_some(), "write `[hardware] count`"),
+        ("-tp", model.hardware.is_some(), "write `[hardware] count`"),
+        ("speculative-config", model.draft.is_some(), "write all of it in `[draft]`"),
+        ("-sc", model.draft.is_some(), "write all of it in `[draft]`"),
+        ("enforce-eager", model.serve.fast_boot, "`fast-boot = true` sets it"),
+        (snapshot::FLAG, model.serve.snapshot, "`[serve] snapshot = true` sets it"),
+    ];
+    ours.extend(also.into_iter().filter(|(_, set, _)| *set).map(|(flag, _, why)| (flag, why)));
+    extra_args::problems(model, &ours)
+}
+
 /// What the locked version says.
 pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
     let mut checked = Checked::default();
-    if let Some(engine) = &locked.taken {
+    if let Some(engine) = locked.taken.as_ref().filter(|it| !reads_too_little(it)) {
         let check = Check { engine, model };
-        checked.problems = check.problems();
+        check.flags(&mut checked);
         checked.problems.extend(check.unsupported(locked));
         checked.warnings.extend(check.environment(locked));
         checked.warnings.extend(check.fallback(locked));
     } else if !locked.distribution.is_empty() {
         checked.warnings.push(Warning {
             message: format!(
-                "the flags of {} {} can't be checked: its wheel could not be read",
-                locked.distribution, locked.version
+                "the flags of {} {} can't be checked: its wheel {}",
+                locked.distribution,
+                locked.version,
+                match locked.taken {
+                    Some(_) => "was read by a goatbuild that saw too little of it",
+                    None => "could not be read",
+                }
             ),
             help: "`goatbuild lock` reads it, where the index gives parts of files".to_owned(),
         });
@@ -121,39 +149,41 @@ fn tools(model: &Model) -> Option<Warning> {
     })
 }
 
-struct Check<'a> {
-    engine: &'a LockedEngine,
+/// Whether it was read by a goatbuild that looked where newer versions have nothing.
+fn reads_too_little(engine: &LockedEngine) -> bool {
+    engine.reading < FOLLOWED && since(&engine.version, MOVED)
+}
+
+/// A model's flags beside what the locked version takes.
+pub(super) struct Check<'a> {
+    pub(super) engine: &'a LockedEngine,
     model: &'a Model,
 }
 
 impl Check<'_> {
-    fn name(&self) -> String {
+    pub(super) fn name(&self) -> String {
         format!("{} {}", self.engine.distribution, self.engine.version)
     }
 
-    fn problems(&self) -> Vec<FlagProblem> {
-        let mut problems = Vec::new();
+    fn flags(&self, found: &mut Checked) {
         for (flag, value) in &self.model.engine.flags {
             // What goatbuild sets itself is told before the lock is asked.
             if OURS.iter().any(|(ours, _)| ours == flag) {
                 continue;
             }
             match self.engine.flags.get(flag) {
-                None => problems.push(self.unknown(flag)),
-                Some(takes) => self.value(flag, &value.value, takes, &mut problems),
+                None if self.is_partial() => found.warnings.push(self.unseen(flag)),
+                None => found.problems.push(self.unknown(flag)),
+                Some(takes) => self.value(flag, &value.value, takes, found),
             }
         }
-        self.parser(
-            "tool-call-parser",
-            "tool-parser-plugin",
-            &self.engine.tool_parsers,
-            &mut problems,
-        );
+        let problems = &mut found.problems;
+        self.parser("tool-call-parser", "tool-parser-plugin", &self.engine.tool_parsers, problems);
         self.parser(
             "reasoning-parser",
             "reasoning-parser-plugin",
             &self.engine.reasoning_parsers,
-            &mut problems,
+            problems,
         );
         if is_on(self.model, "enable-auto-tool-choice")
             && !self.model.engine.flags.contains_key("tool-call-parser")
@@ -164,7 +194,20 @@ impl Check<'_> {
                 "write the one that the model was trained for, such as \"hermes\"",
             ));
         }
-        problems
+    }
+
+    /// Whether the engine may take flags that nobody saw.
+    fn is_partial(&self) -> bool {
+        !self.engine.unread.is_empty()
+    }
+
+    fn unseen(&self, flag: &str) -> Warning {
+        let near = nearest(flag, self.engine.flags.keys());
+        let near = near.map(|near| format!("did you mean `{near}`? ")).unwrap_or_default();
+        Warning {
+            message: format!("`{flag}` is none of the flags of {} that could be read", self.name()),
+            help: format!("{near}it is passed on as written, and checked by the engine alone"),
+        }
     }
 
     fn unknown(&self, flag: &str) -> FlagProblem {
@@ -187,95 +230,6 @@ impl Check<'_> {
             }
         };
         problem(flag, format!("{} has no flag `{flag}`", self.name()), help)
-    }
-
-    fn value(&self, path: &str, value: &Value, takes: &Flag, problems: &mut Vec<FlagProblem>) {
-        if let Value::Array(items) = value
-            && !takes_json(&takes.kind)
-        {
-            if !matches!(takes.many, Many::Several | Many::Repeated) {
-                let message = format!("`{path}` takes one value, not a list");
-                problems.push(problem(path, message, "write a single value"));
-                return;
-            }
-            for item in items {
-                self.one(path, item, &takes.kind, problems);
-            }
-            return;
-        }
-        if takes.many == Many::Optional && *value == Value::Boolean(true) {
-            return;
-        }
-        self.one(path, value, &takes.kind, problems);
-    }
-
-    fn one(&self, path: &str, value: &Value, kind: &Kind, problems: &mut Vec<FlagProblem>) {
-        let fits = match (kind, value) {
-            (Kind::Switch | Kind::Toggle, value) => matches!(value, Value::Boolean(_)),
-            (Kind::Size, Value::String(text)) => is_size(text),
-            (Kind::OneOf(words), Value::String(_) | Value::Integer(_)) => {
-                let word = super::super::argument(value);
-                if !words.contains(&word) {
-                    problems.push(self.choice(path, &word, words));
-                }
-                true
-            }
-            (Kind::Object(object) | Kind::Python(object), Value::Table(fields)) => {
-                self.fields(path, fields, object, problems);
-                true
-            }
-            // Whoever writes JSON as text is left alone; compilation levels are plain numbers.
-            (Kind::Json | Kind::JsonOrText, _)
-            | (Kind::Object(_) | Kind::Python(_), Value::String(_))
-            | (Kind::Python(_) | Kind::Integer | Kind::Size | Kind::Number, Value::Integer(_))
-            | (Kind::Number, Value::Float(_))
-            | (Kind::Text, Value::String(_) | Value::Integer(_) | Value::Float(_)) => true,
-            // In an object, types are only known roughly.
-            (Kind::Text, _) => path.contains('.'),
-            _ => false,
-        };
-        if !fits {
-            let message = format!("`{path}` takes {}, not {}", words_of(kind), shown(value));
-            problems.push(problem(path, message, format!("so says {}", self.name())));
-        }
-    }
-
-    fn choice(&self, path: &str, word: &str, words: &[String]) -> FlagProblem {
-        let list: Vec<&str> =
-            words.iter().map(String::as_str).filter(|word| *word != "None").collect();
-        let mut help = format!("{} takes {}", self.name(), list.join(", "));
-        if let Some(near) = nearest(word, list) {
-            help = format!("did you mean \"{near}\"? {help}");
-        }
-        problem(path, format!("`{path}` can't be \"{word}\""), help)
-    }
-
-    fn fields(
-        &self,
-        path: &str,
-        fields: &BTreeMap<String, FlagValue>,
-        object: &str,
-        problems: &mut Vec<FlagProblem>,
-    ) {
-        let Some(known) = self.engine.objects.get(object).filter(|known| !known.is_empty()) else {
-            return;
-        };
-        for (name, value) in fields {
-            let inner = format!("{path}.{name}");
-            if let Some(takes) = known.get(name) {
-                self.value(&inner, &value.value, takes, problems);
-                continue;
-            }
-            let message = format!("{} has no field `{inner}`", self.name());
-            let help = match (instead(&inner), nearest(name, known.keys())) {
-                (Some(instead), _) => instead.to_owned(),
-                (None, Some(near)) => format!("did you mean `{near}`?"),
-                (None, None) => {
-                    format!("it has: {}", known.keys().cloned().collect::<Vec<_>>().join(", "))
-                }
-            };
-            problems.push(problem(&inner, message, help));
-        }
     }
 
     fn parser(
@@ -357,42 +311,5 @@ impl Check<'_> {
             },
         };
         if known.is_empty() { Vec::new() } else { names.filter(ours).map(warning).collect() }
-    }
-}
-
-/// A number with a unit: decimal ones in lower case, which may have a fraction, and binary ones.
-fn is_size(text: &str) -> bool {
-    let unit = text.chars().last().filter(char::is_ascii_alphabetic);
-    let number = unit.map_or(text, |unit| &text[..text.len() - unit.len_utf8()]);
-    let whole = !number.is_empty() && number.bytes().all(|byte| byte.is_ascii_digit());
-    let parts = number.split_once('.').map(|(whole, part)| [whole, part]);
-    let fraction = parts.is_some_and(|parts| {
-        parts.iter().all(|part| !part.is_empty() && part.bytes().all(|byte| byte.is_ascii_digit()))
-    });
-    match unit {
-        Some('k' | 'm' | 'g' | 't') => whole || fraction,
-        None | Some('K' | 'M' | 'G' | 'T') => whole,
-        Some(_) => false,
-    }
-}
-
-fn words_of(kind: &Kind) -> String {
-    match kind {
-        Kind::Switch | Kind::Toggle => "true or false".to_owned(),
-        Kind::Integer => "a whole number".to_owned(),
-        Kind::Size => "a whole number, or one with a unit like \"16k\"".to_owned(),
-        Kind::Number => "a number".to_owned(),
-        Kind::Text => "a text".to_owned(),
-        Kind::OneOf(words) => format!("one of {}", words.join(", ")),
-        Kind::Json | Kind::Object(_) | Kind::Python(_) => "a table".to_owned(),
-        Kind::JsonOrText => "a table or a text".to_owned(),
-    }
-}
-
-fn shown(value: &Value) -> String {
-    match value {
-        Value::Table(_) => "a table".to_owned(),
-        Value::Array(_) => "a list".to_owned(),
-        other => json(other).to_string(),
     }
 }

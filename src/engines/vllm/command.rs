@@ -4,16 +4,24 @@ use std::str::FromStr as _;
 
 use pep440_rs::Version;
 
-use super::super::{Locked, Serving, argument, json};
+use super::super::{Locked, Serving, argument, extra_args, json};
 use super::{is_on, snapshot};
 use crate::lock::{Flag, Kind, Many};
 use crate::spec::{Model, Value};
 
 /// From this version on it is `vllm serve`, before it `python -m vllm.entrypoints.openai.api_server`.
 ///
-/// Both versions that were tried, 0.8.5.post1 and 0.13.0, have both; this is the first release
-/// after the older one.
+/// All versions that were looked into, from 0.8.5.post1 to 0.33.0, have both, and 0.33.0 calls the
+/// module deprecated; this is the first release after the oldest one.
 const SERVE_SINCE: [u64; 2] = [0, 9];
+
+/// The module that older versions are started by.
+pub(super) const PROGRAM: &str = "vllm.entrypoints.openai.api_server";
+
+/// Whether a version is started by its script `vllm`.
+pub(super) fn starts_script(version: &str) -> bool {
+    since(version, SERVE_SINCE)
+}
 
 /// Whether a version is at least this one; what can't be read is new.
 pub(super) fn since(version: &str, first: [u64; 2]) -> bool {
@@ -22,12 +30,10 @@ pub(super) fn since(version: &str, first: [u64; 2]) -> bool {
 
 pub(super) fn line(model: &Model, serving: &Serving<'_>) -> Vec<String> {
     let locked = serving.locked;
-    let mut line: Vec<String> = if since(&locked.version, SERVE_SINCE) {
+    let mut line: Vec<String> = if starts_script(&locked.version) {
         ["vllm", "serve", serving.weights].map(str::to_owned).into()
     } else {
-        ["python", "-m", "vllm.entrypoints.openai.api_server", "--model", serving.weights]
-            .map(str::to_owned)
-            .into()
+        ["python", "-m", PROGRAM, "--model", serving.weights].map(str::to_owned).into()
     };
     line.extend(["--host", serving.host, "--port", &serving.port.to_string()].map(str::to_owned));
     line.push("--served-model-name".to_owned());
@@ -55,6 +61,7 @@ pub(super) fn line(model: &Model, serving: &Serving<'_>) -> Vec<String> {
     for (flag, value) in &model.engine.flags {
         add(&mut line, flag, &value.value, locked);
     }
+    line.extend(extra_args::of(model));
     line
 }
 
@@ -65,7 +72,7 @@ fn taken<'a>(locked: &'a Locked, flag: &str) -> Option<&'a Flag> {
 
 fn add(line: &mut Vec<String>, flag: &str, value: &Value, locked: &Locked) {
     let taken = taken(locked, flag);
-    let kind = taken.map(|taken| &taken.kind);
+    let kind = taken.map(|taken| &taken.kind).filter(|kind| **kind != Kind::Unread);
     let name = format!("--{flag}");
     match value {
         Value::Boolean(true) if kind.is_none_or(|kind| !takes_json(kind)) => line.push(name),

@@ -1,4 +1,5 @@
-//! vLLM, from 0.8.5.post1 to 0.13.0 as tried; others by what their own wheel says.
+//! vLLM: 0.8.5.post1 and 0.13.0 as tried, command lines also against the parsers of versions up to
+//! 0.33.0; others by what their own wheel says.
 
 mod check;
 mod command;
@@ -7,6 +8,7 @@ pub mod read;
 mod snapshot;
 #[cfg(test)]
 mod tests;
+mod values;
 
 use std::collections::BTreeMap;
 

@@ -250,6 +250,30 @@ mod tests {
     }
 
     #[tokio::test]
+    async fn an_entry_without_a_secret_is_none() {
+        for entry in ["{}", r#"{"auth": ""}"#, r#"{"identitytoken": ""}"#, r#"{"username": "u"}"#] {
+            let config = format!(r#"{{"auths": {{"r.io": {entry}}}}}"#);
+            assert_eq!(found(&config, "r.io", "x").await, None, "{entry}");
+        }
+    }
+
+    #[tokio::test]
+    async fn a_helper_that_cannot_be_asked_is_named_and_is_no_path() {
+        for (config, said) in [
+            (r#"{"credsStore": "no-such-helper"}"#, "docker-credential-no-such-helper failed"),
+            (r#"{"credHelpers": {"r.io/team": "../run"}}"#, "that is no program's name"),
+            (r#"{"credsStore": "a b"}"#, "that is no program's name"),
+        ] {
+            let error = in_file(Path::new("c"), config.as_bytes(), "r.io", "team/x").await;
+            let error = error.expect_err("no such helper").to_string();
+            assert!(error.contains(said), "{error}");
+        }
+        // One that is there for others only is not asked.
+        let config = r#"{"credHelpers": {"other.io": "../run"}}"#;
+        assert_eq!(found(config, "r.io", "team/x").await, None);
+    }
+
+    #[tokio::test]
     async fn no_message_shows_what_a_file_holds() {
         for broken in [r#"{"auths": {"r.io": {"auth": 17, "password": "hush"}}}"#, "hush"] {
             let error = in_file(Path::new("c"), broken.as_bytes(), "r.io", "x").await;

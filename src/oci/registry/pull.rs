@@ -1,10 +1,8 @@
 //! Bases: from a registry, or from a layout on disk, into the project's own layout.
 
 use std::collections::BTreeSet;
-use std::fs::{self, File, TryLockError};
-use std::os::unix::fs::MetadataExt as _;
+use std::fs;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use futures_util::{StreamExt as _, TryStreamExt as _, stream};
 
@@ -13,7 +11,7 @@ use super::layout;
 use super::manifest::{self, BaseConfig, BaseManifest, BlobRef, Document};
 use super::{RegistryError, RegistrySettings};
 use crate::event::Reporter;
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, Held};
 use crate::oci::content::{Content, LayerFile, examine};
 use crate::oci::error::at;
 use crate::oci::{Compression, Layout, OciError, blob};
@@ -233,7 +231,9 @@ impl Puller {
                 let target = blobs.path(&blob.digest)?;
                 let name = target.file_name().unwrap_or_default();
                 let file = self.work.join(name);
-                let _held = Held::wait(self.work.join(name).with_extension("lock")).await?;
+                // Nobody else may fetch it between its two names.
+                let lock = file.with_extension("lock");
+                let _held = Held::wait(&lock, reporter).await?;
                 // Another command may have brought it while this one waited.
                 if !blobs.has(&blob.digest)? {
                     registry.blob(&blob, &file, reporter).await?;
@@ -315,37 +315,5 @@ impl std::fmt::Display for Origin {
             Self::Registry(reference) => reference.fmt(formatter),
             Self::Layout { reference, .. } => reference.fmt(formatter),
         }
-    }
-}
-
-/// Keeps other commands from fetching the same blob; they would write into one file.
-struct Held {
-    path: PathBuf,
-    /// Locked until it is closed.
-    _file: File,
-}
-
-impl Held {
-    async fn wait(path: PathBuf) -> Result<Self, OciError> {
-        loop {
-            let file = File::create(&path).map_err(at(&path, "created"))?;
-            match file.try_lock() {
-                // Who had it may have removed it meanwhile, and another one made it anew.
-                Ok(()) if file.metadata().is_ok_and(|found| found.nlink() > 0) => {
-                    return Ok(Self { path, _file: file });
-                }
-                Ok(()) => {}
-                Err(TryLockError::WouldBlock) => {
-                    tokio::time::sleep(Duration::from_millis(100)).await;
-                }
-                Err(TryLockError::Error(error)) => return Err(at(&path, "locked")(error)),
-            }
-        }
-    }
-}
-
-impl Drop for Held {
-    fn drop(&mut self) {
-        let _ = fs::remove_file(&self.path);
     }
 }

@@ -175,7 +175,13 @@ pub(super) fn engine() -> Value {
                         `max-model-len = 8192` is `--max-model-len 8192`. Tables become JSON. \
                         `goatbuild check` checks flags against the engine.",
         "type": "object",
-        "properties": { "name": name },
+        "properties": {
+            "name": name,
+            "extra-args": strings(
+                "Arguments for the end of the engine's command line, which nothing checks but the \
+                 engine. Not with the engine `command`.",
+            ),
+        },
         "additionalProperties": flag(),
         "if": { "properties": { "name": { "const": "command" } }, "required": ["name"] },
         "then": command,

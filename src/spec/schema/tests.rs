@@ -81,6 +81,7 @@ fn sources([project, spec, image]: &[String; 3]) -> Sources {
         project: file("goatbuild.toml", project),
         specs: vec![file("specs/tiny.toml", spec)],
         images: vec![file("images/one.toml", image)],
+        mistakes: Vec::new(),
     }
 }
 

@@ -5,11 +5,15 @@ mod caches;
 mod compiled;
 mod environments;
 mod log;
+mod mounts;
+mod moving;
 mod place;
 mod runner;
 mod serve;
 mod server;
 mod state;
+mod tree;
+mod volumes;
 mod warm;
 mod weights;
 
@@ -26,12 +30,12 @@ use super::{Deployment, Live, Measured, Snapshot, Target, Weights, deploy_id};
 use crate::container::{Condition, Container, probe};
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Fingerprint, Key};
-use crate::hub::{HashCache, ModelCache};
+use crate::hub::HashCache;
 use crate::leftovers::{Age, sweep};
 use crate::oci::Layout;
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::{self, Check};
-use crate::spec::{LocalRuntime, Model};
+use crate::spec::{LocalRuntime, Model, Volume};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
 pub use environments::{deployed, environments};
@@ -39,6 +43,7 @@ use log::{end_of, length};
 use runner::{Chosen, Runner};
 use server::{Life, Running};
 use state::{Served, State};
+pub use volumes::{Move, Way};
 
 /// Why something could not be done on this machine.
 #[derive(Debug, Error, Diagnostic)]
@@ -181,10 +186,19 @@ pub struct Places {
 /// A volume, as the target needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Mount {
-    /// The directory's name under `cache/volumes/`.
+    /// What the project's file calls it.
+    pub called: String,
+    /// The directory's name among the environment's volumes.
     pub name: String,
     /// The absolute path inside the image.
     pub path: String,
+}
+
+impl Mount {
+    /// A volume of a project's file, by its name there.
+    pub fn of(called: &str, Volume { name, mount }: &Volume) -> Self {
+        Self { called: called.to_owned(), name: name.clone(), path: mount.clone() }
+    }
 }
 
 /// This machine.
@@ -262,14 +276,6 @@ impl Local {
 
     fn layout(&self) -> Result<Layout, StepError> {
         Ok(Layout::open(&self.places.cache.join("oci"))?)
-    }
-
-    fn volume(&self, mount: &Mount) -> PathBuf {
-        self.places.cache.join("volumes").join(&mount.name)
-    }
-
-    fn cache(&self) -> ModelCache {
-        ModelCache::new(self.volume(&self.model_cache))
     }
 
     fn seen<T>(&self, look: impl FnOnce(&State) -> T) -> T {
@@ -391,7 +397,12 @@ impl Target for Local {
         let Some(served) = self.served(model) else { return Observation::Absent };
         let kind = served.instance.as_ref().map_or("process", Running::kind);
         match (served.healthy, self.life(&served)) {
-            (true, Life::Runs) => Observation::Present { key: served.key, facts: served.facts },
+            (true, Life::Runs) => match self.amiss(&served) {
+                changes if changes.is_empty() => {
+                    Observation::Present { key: served.key, facts: served.facts }
+                }
+                changes => Observation::Drifted { changes },
+            },
             (true, Life::Ended(how)) => drift(kind, "running", &how),
             (false, _) => drift("start", "finished", "not finished"),
         }
@@ -493,7 +504,7 @@ impl Target for Local {
                 auth: None,
                 measured: None,
                 detail: match (&served.instance, life) {
-                    (Some(instance), Life::Runs) => instance.describe(),
+                    (Some(instance), Life::Runs) => self.with_amiss(served, instance.describe()),
                     (Some(Running::Container(_)), Life::Ended(how)) => {
                         format!("{how}; `goatbuild apply` starts it again")
                     }
@@ -519,8 +530,9 @@ impl Local {
         if let Ok(_unpacking) = place::unpacking(&roots, false, &Reporter::silent()) {
             sweep(&roots, ".unpacking-", Age::Any);
         }
-        let volumes = self.places.cache.join("volumes");
-        for volume in std::fs::read_dir(volumes).into_iter().flatten().flatten() {
+        self.sweep_moves();
+        let both = [self.volumes(), self.old_volumes()].map(std::fs::read_dir);
+        for volume in both.into_iter().flatten().flatten().flatten() {
             let volume = volume.path();
             sweep(&volume.join(".goatbuild"), ".tmp", Age::Any);
             for model in std::fs::read_dir(volume.join("hub")).into_iter().flatten().flatten() {

@@ -5,6 +5,7 @@ use std::time::{Duration, Instant};
 
 use super::caches::Writer;
 use super::log::{end_of, length, quoted};
+use super::mounts::written_down;
 use super::server::{Recipe, Started, Stay};
 use super::state::Served;
 use super::{Deployment, Local, LocalError};
@@ -77,6 +78,7 @@ impl Local {
             since: now(),
             smoke: None,
             tested: None,
+            mounted: Vec::new(),
             previous: old.clone().map(Box::new),
         };
         self.keep(model, &served).await?;
@@ -135,6 +137,7 @@ impl Local {
 
     /// Starts a server, and writes it down before and after.
     async fn make_and_start(&self, model: &str, served: &mut Served) -> Result<Started, StepError> {
+        served.mounted = written_down(&served.recipe);
         self.make(model, served).await?;
         if served.instance.is_some() {
             self.keep(model, served).await?;

@@ -12,6 +12,7 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::mounts::Mounted;
 use super::server::{Recipe, Running};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::runtime;
@@ -80,6 +81,9 @@ pub(super) struct Served {
     /// The instance that passed it, when that is another one by now.
     #[serde(default)]
     pub tested: Option<String>,
+    /// What it was started with; empty where an earlier version wrote this.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub mounted: Vec<Mounted>,
     /// What served before, kept until this one is healthy.
     pub previous: Option<Box<Served>>,
 }

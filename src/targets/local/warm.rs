@@ -140,6 +140,7 @@ impl Local {
             since: now(),
             smoke: None,
             tested: None,
+            mounted: Vec::new(),
             previous: None,
         };
         self.make(&deployment.model, &mut served).await?;

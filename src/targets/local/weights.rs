@@ -1,7 +1,5 @@
 //! Weights in the model cache of this machine.
 
-use std::path::PathBuf;
-
 use super::super::{Origin, Snapshot, Weights};
 use super::{Local, drift};
 use crate::blocking::blocking;
@@ -20,20 +18,6 @@ impl Local {
                 Observation::Present { key: *key, facts: snapshot.facts() }
             }
         }
-    }
-
-    /// The model caches in other volumes of this project, whatever environment has them.
-    fn other_volumes(&self) -> Vec<PathBuf> {
-        let own = &self.model_cache.name;
-        let volumes = std::fs::read_dir(self.places.cache.join("volumes"));
-        let volumes = volumes.into_iter().flatten().flatten();
-        let mut others: Vec<PathBuf> = volumes
-            .filter(|volume| volume.file_name().as_os_str() != own.as_str())
-            .map(|volume| volume.path().join("hub"))
-            .filter(|cache| cache.is_dir())
-            .collect();
-        others.sort();
-        others
     }
 
     pub(super) async fn place(

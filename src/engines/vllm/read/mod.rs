@@ -1,26 +1,37 @@
 //! Reads what a vLLM takes out of its own source, without running it.
 //!
-//! Read in vLLM 0.8.5.post1 and 0.13.0, and compared with what their parsers say themselves
-//! (`tests/data/vllm-*.json`). What is written in some other way is not seen, and then not checked.
+//! The parser is followed from the program that is started, wherever its flags are defined. Compared
+//! with what the parsers of versions from 0.8.5.post1 to 0.33.0 say themselves
+//! (`tests/data/vllm-*.json`). What is written in some other way is noted as not seen, and then not
+//! checked.
 
-mod arguments;
+mod calls;
+mod expressions;
+mod follow;
+mod keywords;
 mod modules;
+mod program;
+mod registered;
+mod rules;
 mod syntax;
 #[cfg(test)]
 mod tests;
 mod tokens;
+mod tree;
 mod types;
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use self::arguments::{registered, walk};
 use self::modules::Modules;
-use self::syntax::{Expression, Statement};
+use self::registered::registered;
+use self::tree::{Expression, Statement};
 use crate::lock::{Kind, LockedEngine};
 
 /// Raise when more, or something else, is read out of the same wheel.
-pub const READING: u32 = 1;
+pub const READING: u32 = 2;
 
+/// Among the files, what the wheel's scripts start.
+pub const ENTRY_POINTS: &str = "entry_points.txt";
 const ENVIRONMENT: &str = "vllm.envs";
 const REGISTRY: &str = "vllm.model_executor.models.registry";
 /// Where parsers of tool calls are, newer first.
@@ -42,7 +53,7 @@ pub struct Reading {
 /// with.
 pub fn read(files: &BTreeMap<String, String>, distribution: &str, version: &str) -> Reading {
     let modules = Modules::of(files);
-    let arguments = arguments::read(&modules);
+    let arguments = program::arguments(&modules, files, version);
     let mut engine = LockedEngine {
         reading: READING,
         distribution: distribution.to_owned(),
@@ -50,11 +61,13 @@ pub fn read(files: &BTreeMap<String, String>, distribution: &str, version: &str)
         environment: keys(&modules, ENVIRONMENT, |name| name == "environment_variables"),
         reasoning_parsers: registered(&modules, REASONING),
         architectures: keys(&modules, REGISTRY, |name| {
-            name.ends_with("_MODELS") && !name.starts_with("_PREVIOUSLY")
+            let other = ["_PREVIOUSLY", "_OOT"];
+            name.ends_with("_MODELS") && !other.iter().any(|start| name.starts_with(start))
         }),
         eagle3_targets: eagle3_targets(&modules),
         flags: arguments.flags,
         objects: arguments.objects,
+        unread: arguments.unread,
         ..LockedEngine::default()
     };
     for package in TOOL_PARSERS {
@@ -115,4 +128,17 @@ fn eagle3_targets(modules: &Modules) -> BTreeSet<String> {
         });
     }
     found
+}
+
+/// Calls `visit` for all statements, inner ones too.
+fn walk<'a>(statements: &'a [Statement], visit: &mut dyn FnMut(&'a Statement)) {
+    for statement in statements {
+        visit(statement);
+        match statement {
+            Statement::Function(function) => walk(&function.body, visit),
+            Statement::Block { body, .. } => walk(body, visit),
+            Statement::Class(class) => walk(&class.body, visit),
+            _ => {}
+        }
+    }
 }

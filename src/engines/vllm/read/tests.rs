@@ -3,8 +3,21 @@
 
 use super::*;
 
+/// A program whose parser `add_cli_args` in `vllm.engine.arg_utils` fills.
+const PROGRAM: [(&str, &str); 3] = [
+    (ENTRY_POINTS, "[other]\nvllm = x:y\n[console_scripts]\nvllm = vllm.main:main\n"),
+    ("vllm/main.py", "def main():\n    import vllm.serve\n    import vllm.bench\n"),
+    (
+        "vllm/serve.py",
+        "from vllm.engine.arg_utils import add_cli_args\n\
+         class Serve:\n    name = 'serve'\n    def subparser_init(self, subparsers):\n        \
+         parser = subparsers.add_parser(self.name)\n        return add_cli_args(parser)\n",
+    ),
+];
+
 fn engine(files: &[(&str, &str)]) -> LockedEngine {
-    let files = files.iter().map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
+    let files = PROGRAM.iter().chain(files);
+    let files = files.map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
     read(&files.collect(), "vllm", "1.0").engine
 }
 
@@ -37,6 +50,8 @@ class EngineArgs:
             parser.add_argument("--overrides", type=json.loads)
         parser.add_argument("positional")
         return parser
+def add_cli_args(parser):
+    return EngineArgs.add_cli_args(parser)
 "#,
         &[
             ("dtype", "one-of auto|half"),
@@ -54,25 +69,28 @@ class EngineArgs:
 fn flags_of_classes_follow_the_fields_types() {
     assert_flags(
         r#"
-from typing import TYPE_CHECKING, Literal
+from typing import TYPE_CHECKING, Any, Literal
 if TYPE_CHECKING:
     Loose = Literal["seen", "by", "checkers"]
 else:
     Loose = Any
 Size = Literal[1, 8]
 def union_dict_and_str(val): ...
+def get_kwargs(cls): ...
+@dataclass_transform(field_specifiers=(Field,))
+def config(cls): ...
 def _compute_kwargs(cls):
     for field in fields(cls):
         human_readable_ints = {"tokens", "other"}
+        if name in human_readable_ints:
+            kwargs[name]["type"] = human_readable_int
 
 @config
-@dataclass
 class Inner:
     deep: bool = False
     """Said about it."""
 
-@config
-@dataclass(config=ConfigDict(extra="forbid"))
+@config(config=ConfigDict(extra="forbid"))
 class Config:
     on: bool | None = None
     size: SkipValidation[Size] = None  # type: ignore
@@ -120,8 +138,10 @@ fn names_are_followed_through_modules_and_missing_ones_are_asked_for() {
         ("vllm/config/__init__.py", "from .cache import Config\n"),
         ("vllm/config/cache.py", "from ..types import Kind\nclass Config:\n    kind: Kind = 'a'\n"),
     ]
+    .into_iter()
+    .chain(PROGRAM)
     .map(|(path, text)| (path.to_owned(), text.to_owned()))
-    .into();
+    .collect();
     let reading = read(&files, "vllm", "1.0");
     assert!(reading.wanted.contains("vllm.types"), "{:?}", reading.wanted);
     let mut files = files;
@@ -171,4 +191,135 @@ fn what_is_no_python_is_passed_over() {
     {
         assert!(flags(text).is_empty(), "{text}");
     }
+}
+
+#[test]
+fn base_classes_and_their_methods_are_followed() {
+    assert_flags(
+        r#"
+from vllm.frontend import FrontendArgs
+def human_readable_int_or_auto(value): ...
+def get_kwargs(cls):
+    for field in fields(cls):
+        if name == "length":
+            kwargs[name]["type"] = human_readable_int_or_auto
+        elif type_hints == {bool, str, type(None)}:
+            pass
+class Base:
+    shared: str = ""
+    many: list[str] = field(default_factory=list)
+    @classmethod
+    def customize(cls, kwargs):
+        kwargs["shared"]["type"] = json.loads
+        return kwargs
+    @classmethod
+    def add_cli_args(cls, parser):
+        kwargs = get_kwargs(cls)
+        kwargs = cls.customize(kwargs)
+        group = parser.add_argument_group(title=cls.__name__)
+        for key, value in kwargs.items():
+            extra = value.pop("flags", [])
+            group.add_argument(*extra, f"--{key.replace('_', '-')}", **value)
+        return parser
+class Args(Base):
+    own: bool = False
+    length: int | None = None
+    token: bool | str | None = None
+    words: Literal["a", "b", "c"] = "a"
+    loose: Literal["a", "b"] = "a"
+    @classmethod
+    def customize(cls, kwargs):
+        kwargs = super().customize(kwargs)
+        del kwargs["many"]["nargs"]
+        kwargs["words"]["choices"].remove(GONE)
+        alias = kwargs["loose"]
+        alias["type"] = lambda word: word.lower()
+        return kwargs
+GONE = "c"
+def add_cli_args(parser):
+    parser.add_argument("--name", "--other-name", "-n")
+    return Args.add_cli_args(parser)
+"#,
+        &[
+            ("length", "size-or-auto"),
+            ("loose", "text"),
+            ("many", "text"),
+            ("name", "text"),
+            ("other-name", "text"),
+            ("own", "toggle"),
+            ("shared", "json"),
+            ("token", "text ?"),
+            ("words", "one-of a|b"),
+        ],
+    );
+}
+
+#[test]
+fn what_can_not_be_followed_is_noted() {
+    let unread = |text: &str| engine(&[("vllm/engine/arg_utils.py", text)]).unread;
+    for text in [
+        "from vllm.gone import more\ndef add_cli_args(parser):\n    more(parser)\n",
+        "def add_cli_args(parser):\n    for name in names():\n        parser.add_argument(name)\n",
+        "class A(Gone):\n    a: int = 1\ndef add_cli_args(parser):\n    all = get_kwargs(A)\n    \
+         parser.add_argument('--a', **all['a'])\n",
+        "def add_cli_args(parser):\n    add_cli_args(parser)\n",
+    ] {
+        assert_eq!(unread(text).len(), 1, "{text}");
+    }
+    let hook = "def add_cli_args(parser):\n    platform.pre_register_and_update(parser)\n";
+    assert!(unread(hook).is_empty());
+    let unknown = "class A:\n    a: Gone = 1\n    b: Gone | str = 1\n\
+        def add_cli_args(parser):\n    all = get_kwargs(A)\n    \
+        parser.add_argument('--a', **all['a'])\n    parser.add_argument('--b', **all['b'])\n    \
+        parser.add_argument('--c', **gone())\n";
+    assert_flags(unknown, &[("a", "unread"), ("b", "text"), ("c", "unread")]);
+}
+
+#[test]
+fn names_are_followed_through_imports_of_all_names_and_of_modules() {
+    let files = [
+        (
+            "vllm/engine/arg_utils.py",
+            "from vllm.kinds import Kind\nimport vllm.other as other\nclass A:\n    a: Kind = 1\n    \
+             b: other.Kind = 1\ndef add_cli_args(parser):\n    all = get_kwargs(A)\n    \
+             parser.add_argument('--a', **all['a'])\n    parser.add_argument('--b', **all['b'])\n",
+        ),
+        ("vllm/kinds/__init__.py", "from .inner import *\n"),
+        ("vllm/kinds/inner.py", "from . import *\nKind = Literal['x', 'y']\n"),
+        ("vllm/other.py", "Kind = Literal['z']\n"),
+    ];
+    let flags = engine(&files).flags;
+    assert_eq!(flags["a"].to_string(), "one-of x|y");
+    assert_eq!(flags["b"].to_string(), "one-of z");
+}
+
+#[test]
+fn a_parser_may_add_flags_that_say_no() {
+    let parser = "class OneArgumentParser:\n    _inverse_prefixes = {'--enable-': '--disable-'}\n";
+    let text = "class A:\n    enable_x: bool = True\n    enable_y: str = ''\n\
+        def add_cli_args(parser):\n    all = get_kwargs(A)\n    \
+        parser.add_argument('--enable-x', **all['enable_x'])\n    \
+        parser.add_argument('--enable-y', **all['enable_y'])\n";
+    let serve = format!("from vllm.parse import OneArgumentParser\n{}", PROGRAM[2].1);
+    let flags = engine(&[
+        ("vllm/engine/arg_utils.py", text),
+        ("vllm/parse.py", parser),
+        ("vllm/serve.py", &serve),
+    ])
+    .flags;
+    let flags: Vec<String> = flags.iter().map(|(name, flag)| format!("{name} {flag}")).collect();
+    assert_eq!(flags, ["disable-x switch", "enable-x toggle", "enable-y text"]);
+}
+
+#[test]
+fn old_versions_are_followed_from_the_module_that_is_run() {
+    let files: BTreeMap<String, String> = [(
+        "vllm/entrypoints/openai/api_server.py",
+        "def fill(parser):\n    parser.add_argument('--a')\n\
+         if __name__ == \"__main__\":\n    parser = FlexibleArgumentParser()\n    fill(parser)\n",
+    )]
+    .map(|(path, text)| (path.to_owned(), text.to_owned()))
+    .into();
+    assert!(read(&files, "vllm", "0.8.5").engine.flags.contains_key("a"));
+    assert!(read(&files, "vllm", "0.9.0").engine.flags.is_empty());
 }

@@ -1,9 +1,10 @@
 //! What a field's type makes of its flag: vLLM's `get_kwargs`, done on definitions.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeMap;
 
 use super::modules::{Meaning, Modules};
-use super::syntax::{Class, Expression, Statement};
+use super::rules::Rules;
+use super::tree::{Class, Expression, Statement};
 use crate::lock::{Flag, Kind, Many};
 
 /// What a type says, as far as flags go by it.
@@ -24,15 +25,8 @@ pub(super) enum Hint<'a> {
     Model(&'a str, &'a str),
     /// Anything that isn't built in.
     Other,
-}
-
-/// How flags are made of fields in this version.
-#[derive(Debug, Default)]
-pub(super) struct Rules {
-    /// Fields whose numbers take units.
-    pub(super) sizes: BTreeSet<String>,
-    /// Whether a dict may be given as a text that isn't JSON.
-    pub(super) text_for_dict: bool,
+    /// A name that can't be followed to what it stands for.
+    Unknown,
 }
 
 /// Flattened: a union's parts, each once.
@@ -96,21 +90,50 @@ fn collect<'a>(
             "float" => found.push(Hint::Float),
             "str" => found.push(Hint::Text),
             "dict" | "Dict" => found.push(Hint::Dict),
-            name => match modules.meaning(module, name) {
-                Some(Meaning::Value(module, value)) => {
-                    collect(modules, module, value, found, depth + 1);
-                }
-                Some(Meaning::Class(module, class)) => {
-                    found.push(match sort(modules, module, class) {
-                        Sort::Dataclass => Hint::Dataclass(module, &class.name),
-                        Sort::Model => Hint::Model(module, &class.name),
-                        Sort::Plain => Hint::Other,
-                    });
-                }
-                None => found.push(Hint::Other),
-            },
+            _ => named(modules, module, of, found, depth),
         },
+        Expression::Attribute(..) => named(modules, module, of, found, depth),
         _ => found.push(Hint::Other),
+    }
+}
+
+/// Modules of which no class is written as JSON.
+const PLAIN: [&str; 8] = [
+    "collections",
+    "enum",
+    "pathlib",
+    "torch",
+    "transformers",
+    "types",
+    "typing",
+    "typing_extensions",
+];
+
+fn named<'a>(
+    modules: &'a Modules,
+    module: &'a str,
+    of: &'a Expression,
+    found: &mut Vec<Hint<'a>>,
+    depth: usize,
+) {
+    match modules.named(module, of) {
+        Some(Meaning::Value(module, value)) => collect(modules, module, value, found, depth + 1),
+        Some(Meaning::Class(module, class)) => found.push(match sort(modules, module, class) {
+            Sort::Dataclass => Hint::Dataclass(module, &class.name),
+            Sort::Model => Hint::Model(module, &class.name),
+            Sort::Dict => Hint::Dict,
+            Sort::Plain => Hint::Other,
+            Sort::Unknown => Hint::Unknown,
+        }),
+        Some(Meaning::Foreign(of)) if PLAIN.contains(&of.split('.').next().unwrap_or(of)) => {
+            found.push(Hint::Other);
+        }
+        Some(Meaning::Function(..)) => found.push(Hint::Other),
+        // Built in, such as `object`.
+        None if of.last_name().is_some_and(|name| name.starts_with(char::is_lowercase)) => {
+            found.push(Hint::Other);
+        }
+        Some(Meaning::Foreign(_)) | None => found.push(Hint::Unknown),
     }
 }
 
@@ -142,45 +165,90 @@ pub(super) fn literals(
 enum Sort {
     Dataclass,
     Model,
+    Dict,
     Plain,
+    /// A base or a decorator can't be followed.
+    Unknown,
 }
 
 fn sort(modules: &Modules, module: &str, class: &Class) -> Sort {
-    let called = |expression: &Expression, name: &str| match expression {
-        Expression::Call(function, _) => function.last_name() == Some(name),
-        other => other.last_name() == Some(name),
+    let mut sorts =
+        class.decorators.iter().map(|it| decorated(modules, module, it)).collect::<Vec<_>>();
+    let unindexed = |base: &'_ Expression| match base {
+        Expression::Index(base, _) => base.last_name().map(str::to_owned),
+        base => base.last_name().map(str::to_owned),
     };
-    if class.decorators.iter().any(|decorator| called(decorator, "dataclass")) {
-        return Sort::Dataclass;
+    sorts.extend(class.bases.iter().map(|base| match unindexed(base).as_deref() {
+        Some("BaseModel") => Sort::Model,
+        Some("dict") => Sort::Dict,
+        _ => match modules.named(module, base) {
+            Some(Meaning::Class(of, base)) => sort(modules, of, base),
+            Some(_) => Sort::Plain,
+            // `object`, `Generic[T]`
+            None if !matches!(base, Expression::Name(name) if !is_built_in(name)) => Sort::Plain,
+            None => Sort::Unknown,
+        },
+    }));
+    let plain = |sort: &Sort| matches!(sort, Sort::Plain);
+    let known = |sort: &Sort| !matches!(sort, Sort::Plain | Sort::Unknown);
+    match sorts.iter().position(known).or_else(|| sorts.iter().position(|sort| !plain(sort))) {
+        Some(at) => sorts.swap_remove(at),
+        None => Sort::Plain,
     }
-    for base in &class.bases {
-        if base.last_name() == Some("BaseModel") {
-            return Sort::Model;
-        }
-        if let Some(name) = base.last_name()
-            && let Some(Meaning::Class(module, base)) = modules.meaning(module, name)
-            && matches!(sort(modules, module, base), Sort::Model)
-        {
-            return Sort::Model;
-        }
-    }
-    Sort::Plain
 }
 
-/// The fields of a class, those of its bases first: name, module and type.
-pub(super) fn fields<'a>(
-    modules: &'a Modules,
-    module: &'a str,
-    class: &'a Class,
-) -> Vec<(&'a str, &'a str, &'a Expression)> {
-    let mut all = Vec::new();
+fn is_built_in(name: &str) -> bool {
+    name.starts_with(char::is_lowercase) || name.ends_with("Exception") || name.ends_with("Error")
+}
+
+/// What a decorator makes of a class: vLLM has one of its own that makes dataclasses.
+fn decorated(modules: &Modules, module: &str, decorator: &Expression) -> Sort {
+    let called = match decorator {
+        Expression::Call(function, _) => function,
+        other => other,
+    };
+    if called.last_name() == Some("dataclass") {
+        return Sort::Dataclass;
+    }
+    match modules.named(module, called) {
+        Some(Meaning::Function(_, function)) => {
+            let makes = function.decorators.iter().any(|decorator| {
+                matches!(decorator, Expression::Call(function, _)
+                    if function.last_name() == Some("dataclass_transform"))
+            });
+            if makes { Sort::Dataclass } else { Sort::Plain }
+        }
+        Some(_) => Sort::Plain,
+        None => Sort::Unknown,
+    }
+}
+
+/// The fields of a class.
+#[derive(Debug, Default)]
+pub(super) struct Fields<'a> {
+    /// Those of its bases first: name, module and type.
+    pub(super) all: Vec<(&'a str, &'a str, &'a Expression)>,
+    /// A base that can't be followed, and may have more.
+    pub(super) unread: Option<String>,
+}
+
+/// The fields of a class and of its bases.
+pub(super) fn fields<'a>(modules: &'a Modules, module: &'a str, class: &'a Class) -> Fields<'a> {
+    let mut found = Fields::default();
     for base in &class.bases {
-        if let Some(name) = base.last_name()
-            && let Some(Meaning::Class(module, base)) = modules.meaning(module, name)
-        {
-            all.extend(fields(modules, module, base));
+        match modules.named(module, base) {
+            Some(Meaning::Class(module, base)) => {
+                let inherited = fields(modules, module, base);
+                found.all.extend(inherited.all);
+                found.unread = found.unread.or(inherited.unread);
+            }
+            None if matches!(base, Expression::Name(name) if !is_built_in(name)) => {
+                found.unread = base.last_name().map(|base| format!("{module}.{base}"));
+            }
+            _ => {}
         }
     }
+    let all = &mut found.all;
     for statement in &class.body {
         let Statement::Assign { target: Expression::Name(name), annotation: Some(kind), value } =
             statement
@@ -197,7 +265,7 @@ pub(super) fn fields<'a>(
         all.retain(|(known, ..)| known != name);
         all.push((name.as_str(), module, kind));
     }
-    all
+    found
 }
 
 /// Whether a field's value says that nobody may give it.
@@ -216,6 +284,9 @@ pub(super) fn flag(name: &str, hints: &[Hint<'_>], rules: &Rules) -> Flag {
         if let Hint::Dataclass(_, name) = hint {
             return Flag::one(Kind::Object((*name).to_owned()));
         }
+    }
+    if rules.text_or_yes && optional && has(&Hint::Boolean) && has(&Hint::Text) {
+        return Flag { kind: Kind::Text, many: Many::Optional };
     }
     if has(&Hint::Boolean) {
         return Flag::one(Kind::Toggle);
@@ -242,12 +313,14 @@ pub(super) fn flag(name: &str, hints: &[Hint<'_>], rules: &Rules) -> Flag {
         }
     }
     Flag::one(if has(&Hint::Integer) {
-        if rules.sizes.contains(name) { Kind::Size } else { Kind::Integer }
+        rules.whole(name)
     } else if has(&Hint::Float) {
         Kind::Number
     } else if has(&Hint::Dict) {
         let also_text = has(&Hint::Text) || has(&Hint::Other);
         if rules.text_for_dict && also_text { Kind::JsonOrText } else { Kind::Json }
+    } else if has(&Hint::Unknown) && !has(&Hint::Text) {
+        Kind::Unread
     } else {
         Kind::Text
     })
@@ -276,7 +349,12 @@ pub(super) fn objects(
     }
     into.insert(class.name.clone(), BTreeMap::new());
     let mut known = BTreeMap::new();
-    for (field, module, kind) in fields(modules, module, class) {
+    let fields = fields(modules, module, class);
+    // Of an object that is known in part, no field is known to be wrong.
+    if fields.unread.is_some() {
+        return;
+    }
+    for (field, module, kind) in fields.all {
         if field.starts_with('_') {
             continue;
         }

@@ -1,0 +1,55 @@
+//! `[engine] extra-args`: arguments that goatbuild hands to an engine without reading them.
+
+use super::{FlagProblem, Warning};
+use crate::spec::Model;
+
+/// Where one of them is written, as [`FlagProblem::flag`] names it.
+pub const PLACE: &str = "extra-args.";
+
+/// Those that say what goatbuild says itself, with what to write instead.
+///
+/// Engines read them with Python's `argparse`: `--port 1`, `--port=1` and, where nothing else begins
+/// so, `--po 1` are the same, and vLLM reads `_` for `-`. What is short for several flags they refuse.
+pub(super) fn problems(model: &Model, ours: &[(&str, &str)]) -> Vec<FlagProblem> {
+    let flags = &model.engine.flags;
+    let find = |(at, text): (usize, &str)| {
+        let name = name(text)?;
+        let positive = name.strip_prefix("no-").unwrap_or(&name);
+        let set = ours.iter().find(|(flag, _)| *flag == positive);
+        let short = ours.iter().find(|(flag, _)| flag.starts_with(&name));
+        let (message, help) = if let Some((flag, instead)) = set.or(short) {
+            (format!("goatbuild sets `{flag}` itself"), (*instead).to_owned())
+        } else if flags.contains_key(positive) {
+            let help = "write it in one place".to_owned();
+            (format!("`{positive}` is among the flags of [engine] as well"), help)
+        } else {
+            return None;
+        };
+        Some(FlagProblem { flag: Some(format!("{PLACE}{at}")), message, help })
+    };
+    let texts = model.engine.extra_args.iter().map(|argument| argument.text.as_str());
+    texts.enumerate().filter_map(find).collect()
+}
+
+/// The flag that an argument names, without its value; a short one keeps its dash.
+fn name(argument: &str) -> Option<String> {
+    let name = argument.strip_prefix("--").or(argument.starts_with('-').then_some(argument))?;
+    let name = name.split(['=', '.']).next().unwrap_or(name).replace('_', "-");
+    (!["", "-"].contains(&name.as_str())).then_some(name)
+}
+
+/// That nobody looks at them before the engine does.
+pub fn warning(model: &Model) -> Option<Warning> {
+    let arguments: Vec<&str> =
+        model.engine.extra_args.iter().map(|argument| argument.text.as_str()).collect();
+    (!arguments.is_empty()).then(|| Warning {
+        message: format!("`engine.extra-args` isn't checked: {}", arguments.join(" ")),
+        help: "what the engine doesn't take ends its start; flags in [engine] are checked"
+            .to_owned(),
+    })
+}
+
+/// The arguments, for the end of a command line.
+pub(super) fn of(model: &Model) -> impl Iterator<Item = String> {
+    model.engine.extra_args.iter().map(|argument| argument.text.clone())
+}

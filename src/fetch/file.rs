@@ -1,0 +1,313 @@
+//! One file: fetched in parts if need be, verified, and then given its name.
+
+use std::fs::{File, Metadata};
+use std::io::{ErrorKind, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use reqwest::StatusCode;
+use reqwest::header::{CONTENT_RANGE, RANGE};
+
+use super::held::{Held, Waiting};
+use super::{Expected, Failure, FetchError, Fetcher, sha256_of, without_credentials};
+use crate::event::{Cancelled, Reporter};
+
+/// So many new bytes show that a bad connection still leads somewhere.
+const PROGRESS: u64 = 1 << 20;
+
+impl Fetcher {
+    /// Fetches one file into `to`, from the first source that has it, and verifies it.
+    ///
+    /// The bytes go to `to` with `.part` appended; an interrupted download goes on from there.
+    /// `to` appears only when size and SHA-256 are right. Returns the source that served it, or none
+    /// where a file of this size is there: it got its name once it was verified.
+    ///
+    /// Whoever fetches holds the unfinished file. All others wait for that, whatever step or command
+    /// they are of, and fetch only what didn't come of it.
+    pub async fn file<'a>(
+        &self,
+        sources: &'a [String],
+        expected: &Expected,
+        to: &Path,
+        reporter: &Reporter,
+    ) -> Result<Option<&'a str>, FetchError> {
+        // The most bytes that were ever there: what is fetched twice is counted once.
+        let mut counted = 0;
+        loop {
+            let Some(held) = self.hold(sources, expected, to, &mut counted, reporter).await? else {
+                return Ok(None);
+            };
+            match self.any(sources, expected, to, &held, &mut counted, reporter).await? {
+                Fetched::Named(url) => return Ok(Some(url)),
+                Fetched::Lost => {
+                    reporter.log(format!("{} was removed while it was written", to.display()));
+                }
+            }
+        }
+    }
+
+    /// Waits until nobody else fetches the file; none once it is there.
+    async fn hold(
+        &self,
+        sources: &[String],
+        expected: &Expected,
+        to: &Path,
+        counted: &mut u64,
+        reporter: &Reporter,
+    ) -> Result<Option<Held>, FetchError> {
+        let part = part_name(to);
+        let mut waiting = Waiting::new(&part, reporter);
+        loop {
+            // Nobody else can write it while it is held.
+            let mine = if self.offline {
+                None
+            } else {
+                let failed = |source| FetchError::Write { path: to.to_owned(), source };
+                Held::attempt(&part).map_err(failed)?
+            };
+            if let Some(size) = size_there(to, expected) {
+                advance_to(size, counted, reporter)?;
+                reporter.reused(size);
+                return Ok(None);
+            }
+            if mine.is_some() {
+                return Ok(mine);
+            }
+            if self.offline {
+                let url = sources.first().map_or("", String::as_str);
+                return Err(FetchError::Offline { url: without_credentials(url) });
+            }
+            // What another one fetches is on its way here as well.
+            advance_to(length(&part).unwrap_or(0), counted, reporter)?;
+            waiting.pause().await?;
+        }
+    }
+
+    async fn any<'a>(
+        &self,
+        sources: &'a [String],
+        expected: &Expected,
+        to: &Path,
+        held: &Held,
+        counted: &mut u64,
+        reporter: &Reporter,
+    ) -> Result<Fetched<'a>, FetchError> {
+        let mut last = None;
+        for url in sources {
+            match self.one(url, expected, to, held, counted, reporter).await {
+                Ok(true) => return Ok(Fetched::Named(url)),
+                Ok(false) => return Ok(Fetched::Lost),
+                Err(
+                    error @ (FetchError::Cancelled(_)
+                    | FetchError::Offline { .. }
+                    | FetchError::Write { .. }),
+                ) => return Err(error),
+                Err(error) => {
+                    reporter.log(format!("{error}"));
+                    // A source that lacks the file says less than one that failed otherwise.
+                    if !(matches!(error, FetchError::Gone { .. }) && last.is_some()) {
+                        last = Some(error);
+                    }
+                }
+            }
+        }
+        Err(last.unwrap_or_else(|| panic!("BUG: a file without a source")))
+    }
+
+    /// Fetches from one source once. Says whether the file has its name: somebody who keeps to no
+    /// lock may have taken the unfinished one away.
+    async fn attempt(
+        &self,
+        url: &str,
+        expected: &Expected,
+        to: &Path,
+        held: &Held,
+        counted: &mut u64,
+        reporter: &Reporter,
+    ) -> Result<bool, Failure> {
+        let written = |source| Failure::Final(FetchError::Write { path: to.to_owned(), source });
+        let mut file: &File = held.file();
+        let mut have = file.metadata().map_err(written)?.len();
+        if expected.size.is_some_and(|size| have > size) {
+            have = 0;
+        }
+        let mut resumed = have > 0;
+        if expected.size != Some(have) || have == 0 {
+            let mut request = self.get(url)?;
+            if have > 0 {
+                request = request.header(RANGE, format!("bytes={have}-"));
+            }
+            let sent = request.send().await;
+            if let Ok(response) = &sent
+                && response.status() == StatusCode::RANGE_NOT_SATISFIABLE
+            {
+                file.set_len(0).map_err(written)?;
+            }
+            let mut response = self.answered(url, sent)?;
+            resumed = response.status() == StatusCode::PARTIAL_CONTENT
+                && response
+                    .headers()
+                    .get(CONTENT_RANGE)
+                    .and_then(|value| value.to_str().ok())
+                    .is_some_and(|value| value.starts_with(&format!("bytes {have}-")));
+            if !resumed {
+                have = 0;
+            }
+            file.set_len(have).map_err(written)?;
+            file.seek(std::io::SeekFrom::End(0)).map_err(written)?;
+            advance_to(have, counted, reporter).map_err(stopped)?;
+            let before = *counted;
+            loop {
+                let chunk = match response.chunk().await {
+                    Ok(Some(chunk)) => chunk,
+                    Ok(None) => break,
+                    Err(_) if *counted >= before + PROGRESS => return Err(Failure::Progressed),
+                    Err(error) => return Err(self.broken(url, &error)),
+                };
+                have += chunk.len() as u64;
+                if let Some(size) = expected.size
+                    && have > size
+                {
+                    let found = format!("more than {size}");
+                    let error = mismatch(url, "size", &size.to_string(), &found);
+                    return Err(discarded(error, file, resumed));
+                }
+                if let Err(error) = file.write_all(&chunk) {
+                    make_room(file, &error);
+                    return Err(written(error));
+                }
+                reporter.fetched(chunk.len() as u64);
+                advance_to(have, counted, reporter).map_err(stopped)?;
+            }
+            if let Some(size) = expected.size
+                && have < size
+            {
+                if *counted >= before + PROGRESS {
+                    return Err(Failure::Progressed);
+                }
+                let reason = format!("the body ended after {have} of {size} bytes");
+                return Err(Failure::Transient(self.network(url, reason), None));
+            }
+        } else {
+            advance_to(have, counted, reporter).map_err(stopped)?;
+        }
+        file.seek(std::io::SeekFrom::Start(0)).map_err(written)?;
+        // Gigabytes take seconds to hash: not on a thread that others wait for.
+        let hashed = Arc::clone(held.file());
+        let found = tokio::task::spawn_blocking(move || sha256_of(&mut &*hashed))
+            .await
+            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
+        let found = found.map_err(written)?;
+        if found != expected.sha256 {
+            let error = mismatch(url, "SHA-256", &expected.sha256, &found);
+            return Err(discarded(error, file, resumed));
+        }
+        file.sync_data().map_err(written)?;
+        // The very file that was hashed gets the name, or none does.
+        if !held.has_name().map_err(written)? {
+            return Ok(false);
+        }
+        std::fs::rename(part_name(to), to).map_err(written)?;
+        Ok(true)
+    }
+
+    /// Fetches from one source until it succeeds, fails for good, or patience ends.
+    async fn one(
+        &self,
+        url: &str,
+        expected: &Expected,
+        to: &Path,
+        held: &Held,
+        counted: &mut u64,
+        reporter: &Reporter,
+    ) -> Result<bool, FetchError> {
+        let fetcher = self.telling(reporter);
+        let mut retry = fetcher.retry(url)?;
+        loop {
+            match self.attempt(url, expected, to, held, counted, reporter).await {
+                Ok(named) => return Ok(named),
+                Err(failure) => retry.pause(failure).await?,
+            }
+        }
+    }
+}
+
+/// What holding an unfinished file came to.
+enum Fetched<'a> {
+    /// The file is there, from this source.
+    Named(&'a str),
+    /// The unfinished file lost its name.
+    Lost,
+}
+
+/// Removes a file that is not what it is called, so that it is fetched anew. Says whether it did, or
+/// somebody else does.
+///
+/// Versions before this one could name a file that two had written into.
+pub fn discard_damaged(path: &Path, expected: &Expected) -> std::io::Result<bool> {
+    let mut file = match File::open(path) {
+        Ok(file) => file,
+        Err(error) if error.kind() == ErrorKind::NotFound => return Ok(true),
+        Err(error) => return Err(error),
+    };
+    if sha256_of(&mut file)? == expected.sha256 {
+        return Ok(false);
+    }
+    let (ours, named) = (file.metadata()?, std::fs::metadata(path));
+    let is_named = named.is_ok_and(|named| (named.dev(), named.ino()) == (ours.dev(), ours.ino()));
+    if is_named {
+        std::fs::remove_file(path)?;
+    }
+    Ok(true)
+}
+
+/// The bytes of a finished file, if it is there.
+fn size_there(to: &Path, expected: &Expected) -> Option<u64> {
+    length(to).filter(|found| expected.size.is_none_or(|size| size == *found))
+}
+
+fn length(path: &Path) -> Option<u64> {
+    std::fs::metadata(path).ok().filter(Metadata::is_file).map(|found| found.len())
+}
+
+/// Reports what is new of `have` bytes.
+fn advance_to(have: u64, counted: &mut u64, reporter: &Reporter) -> Result<(), Cancelled> {
+    let new = have.saturating_sub(*counted);
+    *counted += new;
+    reporter.advance(new)
+}
+
+fn stopped(stop: Cancelled) -> Failure {
+    Failure::Final(stop.into())
+}
+
+/// Throws wrong bytes away. If part of them was from before, a fresh download may be right.
+fn discarded(error: FetchError, part: &File, resumed: bool) -> Failure {
+    let _ = part.set_len(0);
+    if resumed { Failure::Transient(error, None) } else { Failure::Final(error) }
+}
+
+/// Gives back some of a disk that is full, so that what went wrong can be written down.
+fn make_room(part: &File, error: &std::io::Error) {
+    if error.kind() == std::io::ErrorKind::StorageFull
+        && let Ok(found) = part.metadata()
+    {
+        let _ = part.set_len(found.len().saturating_sub(PROGRESS));
+    }
+}
+
+fn mismatch(url: &str, what: &'static str, expected: &str, found: &str) -> FetchError {
+    FetchError::Mismatch {
+        url: without_credentials(url),
+        what,
+        expected: expected.to_owned(),
+        found: found.to_owned(),
+    }
+}
+
+pub(super) fn part_name(to: &Path) -> PathBuf {
+    let mut name = to.as_os_str().to_owned();
+    name.push(".part");
+    PathBuf::from(name)
+}
