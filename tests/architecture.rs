@@ -316,6 +316,36 @@ fn files_are_small_and_named_after_what_is_in_them() {
     }
 }
 
+/// A file that no module names is not compiled, and its tests say nothing.
+#[test]
+fn every_file_of_tests_is_part_of_them() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests");
+    let mut left = Vec::new();
+    for entry in walkdir::WalkDir::new(&root).into_iter().flatten() {
+        let path = entry.path();
+        let (Some(name), Some("rs")) = (
+            path.file_stem().and_then(|name| name.to_str()),
+            path.extension().and_then(|extension| extension.to_str()),
+        ) else {
+            continue;
+        };
+        if path == root.join("main.rs") {
+            continue;
+        }
+        let (name, directory) = match name {
+            "mod" => (path.parent().unwrap().file_name().unwrap().to_str().unwrap(), path.parent()),
+            _ => (name, Some(path)),
+        };
+        let parent = directory.and_then(Path::parent).unwrap();
+        let parent = parent.join(if parent == root { "main.rs" } else { "mod.rs" });
+        let lines = fs::read_to_string(&parent).unwrap_or_default();
+        if !lines.lines().any(|line| line.ends_with(&format!("mod {name};"))) {
+            left.push(format!("{} in {}", path.display(), parent.display()));
+        }
+    }
+    assert!(left.is_empty(), "no `mod` names\n{}", left.join("\n"));
+}
+
 /// So that no test finds a uv or a Docker that happens to be installed.
 #[test]
 fn tests_take_the_binary_and_the_path_from_one_place() {

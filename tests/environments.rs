@@ -2,7 +2,7 @@
 //! environment does leaves the others alone.
 #![cfg(target_os = "linux")]
 
-mod support;
+use crate::support;
 
 use support::project::{Plan, Project};
 

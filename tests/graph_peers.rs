@@ -1,6 +1,6 @@
 //! What `graph` draws: by the real binary, read by programs that nobody here wrote.
 
-mod support;
+use crate::support;
 
 use std::fs;
 use std::path::{Path, PathBuf};

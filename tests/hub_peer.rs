@@ -1,7 +1,7 @@
 //! A volume that goatbuild wrote, read by Hugging Face's own client; and a hub that nobody here
 //! wrote.
 
-mod support;
+use crate::support;
 
 use std::fs;
 use std::path::{Path, PathBuf};

@@ -1,7 +1,7 @@
 //! Our image, read by skopeo and umoci: programs that nobody here wrote.
 #![cfg(target_os = "linux")]
 
-mod support;
+use crate::support;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -1,6 +1,6 @@
 //! The files we write, read by the real `LiteLLM`.
 
-mod support;
+use crate::support;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};

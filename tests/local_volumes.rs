@@ -2,7 +2,7 @@
 //! earlier versions had in `cache/volumes`, until an apply moves them.
 #![cfg(target_os = "linux")]
 
-mod support;
+use crate::support;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, symlink};

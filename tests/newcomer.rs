@@ -1,6 +1,6 @@
 //! What somebody meets first: `init`, `add`, `completions`, `schema`.
 
-mod support;
+use crate::support;
 
 use std::fs;
 use std::path::{Path, PathBuf};

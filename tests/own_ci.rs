@@ -32,8 +32,8 @@ test plan::tests::three ... ignored, it measures
 
 test result: ok. 2 passed; 0 failed; 1 ignored; 0 measured; 8 filtered out; finished in 0.27s
 
-     Running tests/gc/main.rs (target/debug/deps/gc-6d927c2b4a604157)
-test slow ... FAILED <12.500s>
+     Running tests/main.rs (target/debug/deps/all-6d927c2b4a604157)
+test gc::slow ... FAILED <12.500s>
 
 test result: FAILED. 40 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out; finished in 12.61s
 ";
@@ -42,7 +42,7 @@ test result: FAILED. 40 passed; 1 failed; 0 ignored; 0 measured; 0 filtered out;
 fn a_log_is_counted_and_its_slowest_tests_are_named() {
     let expected = "\
 the slowest tests:
-    12.5 s  tests/gc/main.rs slow
+    12.5 s  tests/main.rs gc::slow
      0.2 s  src/lib.rs plan::tests::one
      0.0 s  src/lib.rs plan::tests::two
 skipped for want of: podman (1)
@@ -66,10 +66,10 @@ skipped for want of: podman (1)
 fn a_test_says_how_long_it_took() {
     let this = std::env::current_exe().unwrap();
     let mut command = Command::new(script("timed"));
-    let output = command.arg(this).args(["--exact", "nothing_at_all"]).output().unwrap();
+    let output = command.arg(this).args(["--exact", "own_ci::nothing_at_all"]).output().unwrap();
     let said = String::from_utf8(output.stdout).unwrap();
     assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-    assert!(said.contains("test nothing_at_all ... ok <0.0"), "{said}");
+    assert!(said.contains("test own_ci::nothing_at_all ... ok <0.0"), "{said}");
     assert!(report(&said, &[]).ends_with("1 passed, 0 failed, 0 skipped\n"), "{said}");
 }
 

@@ -2,8 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
-#[path = "support/mod.rs"]
-mod support;
+use crate::support;
 
 use std::fmt::Write as _;
 use std::io::Write as _;

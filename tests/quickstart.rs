@@ -2,7 +2,7 @@
 //! that goatbuild built, and the real `LiteLLM` proxy in front.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-mod support;
+use crate::support;
 
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;

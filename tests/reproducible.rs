@@ -1,7 +1,7 @@
 //! Same inputs, same bytes: on any machine, in any directory, for any user.
 #![cfg(target_os = "linux")]
 
-mod support;
+use crate::support;
 
 use std::collections::BTreeMap;
 use std::process::Command;

@@ -2,8 +2,7 @@
 
 #![cfg(target_os = "linux")]
 
-#[path = "support/mod.rs"]
-mod support;
+use crate::support;
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};

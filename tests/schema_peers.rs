@@ -1,6 +1,6 @@
 //! The published schemas, by validators that nobody here wrote, beside what the reader says.
 
-mod support;
+use crate::support;
 
 use std::fs;
 use std::path::{Path, PathBuf};

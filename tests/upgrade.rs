@@ -8,12 +8,7 @@
 
 #![cfg(target_os = "linux")]
 
-#[path = "support/installed.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod installed;
-#[path = "support/peers.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod peers;
+use crate::support::installed;
 
 use std::collections::BTreeMap;
 use std::fs;

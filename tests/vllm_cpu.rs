@@ -1,15 +1,10 @@
 //! The committed `examples/vllm-cpu`: real vLLM 0.13.0 on the CPU, in the image that goatbuild built.
 //!
 //! Fetches 4.3 GB and needs some 13 GB of disk, so it runs by name only:
-//! `cargo test --test vllm_cpu -- --ignored`.
+//! `cargo test --test all vllm_cpu -- --ignored`.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-#[path = "support/installed.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod installed;
-#[path = "support/peers.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod peers;
+use crate::support::installed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

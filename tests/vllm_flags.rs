@@ -9,12 +9,7 @@
 //!
 //! The commands of the models that this repository ships are held against the same, without a network.
 
-#[path = "support/installed.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod installed;
-#[path = "support/peers.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod peers;
+use crate::support::installed;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;

@@ -10,9 +10,7 @@ use super::out::{err, out};
 use super::words::count;
 use super::{BAD, BOLD, FAINT, GOOD, WARN};
 use crate::plan::saved::SavedPlan;
-use crate::plan::{
-    Action, Plan, PlannedModel, PlannedStep, Reason, ReasonKind, UsdPerHour, Warning,
-};
+use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind, UsdPerHour, Warning};
 use crate::step::StepKind;
 
 /// So many steps that share action and reason are told one by one; more on one line.

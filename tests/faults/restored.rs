@@ -100,3 +100,44 @@ fn a_kill_while_the_old_server_comes_back_leads_to_a_deployment() {
     apply.kill();
     assert_deploys_again(&project);
 }
+
+/// What the server of the model says in a chat.
+fn said(project: &Project) -> String {
+    let (_, port) = project.served().expect("it serves");
+    let url = format!("http://127.0.0.1:{port}/v1/chat/completions");
+    let asked = std::process::Command::new("curl")
+        .args(["-sS", "--noproxy", "*", &url, "-d", "{}"])
+        .output()
+        .expect("curl");
+    let answer: serde_json::Value = serde_json::from_slice(&asked.stdout).expect("an answer");
+    answer["choices"][0]["message"]["content"].as_str().expect("text").to_owned()
+}
+
+#[test]
+fn the_old_server_comes_back_with_the_weights_that_it_had() {
+    let project = serving("60s");
+    assert_eq!(said(&project), "hello");
+    let spec = project.read("specs/tiny.toml");
+    // A new version of the weights that doesn't start, or starts only with another command line.
+    for (program, flag) in [("raise SystemExit('no')", "{port}"), ("", "no-port")] {
+        let weights = project.read("model/serve.py");
+        let changed = weights.replace("\"hello\"", "\"new\"");
+        project.write("model/serve.py", format!("{program}\n{changed}"));
+        project.write("specs/tiny.toml", spec.replace("\"{port}\"", &format!("\"{flag}\"")));
+        project.run(&["apply"]).fails(1, &["the old server runs again"]);
+        assert_eq!(said(&project), "hello", "{flag}");
+        // Back to what was: it is served, and only has to be tested once more.
+        project.write("model/serve.py", &weights);
+        project.write("specs/tiny.toml", &spec);
+        project.run(&["apply"]).succeeds();
+        assert_eq!(said(&project), "hello");
+        project.run(&["apply"]).ran_nothing();
+    }
+    // What works replaces it, and leaves one directory to work in.
+    let weights = project.read("model/serve.py");
+    project.write("model/serve.py", weights.replace("\"hello\"", "\"new\""));
+    project.run(&["apply"]).succeeds();
+    assert_eq!(said(&project), "new");
+    let works = std::fs::read_dir(project.state().join("faults-000001/default/work/tiny"));
+    assert_eq!(works.expect("a directory").count(), 1);
+}

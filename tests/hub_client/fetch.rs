@@ -8,10 +8,10 @@ use std::time::{Duration, Instant};
 
 use goatbuild::hub::{Fetched, Hub, RemoteFile};
 
+use super::volume::{Known, Volume};
+use super::{REPOSITORY, code, hub, hub_with, patience, said, settings};
 use crate::support::double::{Content, Fault};
 use crate::support::hub::{COMMIT, HubDouble};
-use crate::volume::{Known, Volume};
-use crate::{REPOSITORY, code, hub, hub_with, patience, said, settings};
 
 const MIB: usize = 1 << 20;
 

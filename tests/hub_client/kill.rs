@@ -8,11 +8,11 @@ use std::time::{Duration, Instant};
 use goatbuild::event::Reporter;
 use goatbuild::hub::ModelCache;
 
+use super::volume::Known;
+use super::{REPOSITORY, code, hub, hub_at};
 use crate::support::double::{Content, Fault};
 use crate::support::hub::{COMMIT, HubDouble};
 use crate::support::peers::lacking;
-use crate::volume::Known;
-use crate::{REPOSITORY, code, hub, hub_at};
 
 const MIB: u64 = 1 << 20;
 
@@ -47,7 +47,7 @@ fn command(program: &str, arguments: &[&str], double: &HubDouble, volume: &Path)
 
 fn start(double: &HubDouble, volume: &Path) -> Child {
     let this = std::env::current_exe().unwrap();
-    let arguments = ["--exact", "kill::child", "--nocapture"];
+    let arguments = ["--exact", "hub_client::kill::child", "--nocapture"];
     command(this.to_str().unwrap(), &arguments, double, volume).spawn().unwrap()
 }
 
@@ -137,7 +137,7 @@ async fn what_has_to_be_copied_from_the_user_s_cache_needs_room() {
     std::fs::write(blobs.join(content.sha256()), content.bytes()).unwrap();
     // Too small on another file system; large enough there; too small, and shared.
     let script = r#"
-        child() { "$0" --exact kill::child --nocapture | grep -E '^(fetched|failed)'; }
+        child() { "$0" --exact hub_client::kill::child --nocapture | grep -E '^(fetched|failed)'; }
         volume="$GOATBUILD_TEST_VOLUME"
         mount -t tmpfs -o size=20m tmpfs "$volume"
         child
@@ -168,7 +168,7 @@ async fn a_disk_that_fills_up_is_named_and_what_was_fetched_is_kept() {
     let mount = tempfile::tempdir().unwrap();
     // Full from the beginning, then filled up in the middle, then with room enough.
     let script = r#"
-        child() { "$0" --exact kill::child --nocapture | grep -E '^(fetched|failed)'; }
+        child() { "$0" --exact hub_client::kill::child --nocapture | grep -E '^(fetched|failed)'; }
         mount -t tmpfs -o size=20m tmpfs "$GOATBUILD_TEST_VOLUME"
         child
         ls -A "$GOATBUILD_TEST_VOLUME/hub/models--acme--tiny/blobs"

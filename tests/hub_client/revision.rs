@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use goatbuild::hub::DigestKind;
 
+use super::{REPOSITORY, code, hub, hub_with, said};
 use crate::support::double::{Content, Fault};
 use crate::support::hub::{COMMIT, HubDouble};
-use crate::{REPOSITORY, code, hub, hub_with, said};
 
 fn double() -> HubDouble {
     let double = HubDouble::start();

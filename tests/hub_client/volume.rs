@@ -8,7 +8,7 @@ use std::sync::{Arc, Mutex};
 use goatbuild::event::{Progress, Reporter};
 use goatbuild::hub::{Fetched, HashCache, Hub, HubError, ModelCache, RemoteFile};
 
-use crate::REPOSITORY;
+use super::REPOSITORY;
 use crate::support::hub::COMMIT;
 
 /// Remembers hashes in memory.

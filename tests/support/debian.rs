@@ -16,8 +16,6 @@ use super::peers;
 #[derive(Debug)]
 pub(crate) struct DebianRoot {
     root: PathBuf,
-    /// The package's version.
-    pub(crate) version: String,
 }
 
 impl DebianRoot {
@@ -73,8 +71,8 @@ fn try_root(package: &str) -> Result<DebianRoot, String> {
     lock.lock().map_err(word)?;
     let root = directory.join(format!("{package}-root"));
     let stamp = directory.join(format!("{package}.version"));
-    if let Ok(version) = fs::read_to_string(&stamp) {
-        return Ok(DebianRoot { root, version });
+    if stamp.exists() {
+        return Ok(DebianRoot { root });
     }
     let request = DebianRequest {
         suite: "bookworm".to_owned(),
@@ -100,7 +98,7 @@ fn try_root(package: &str) -> Result<DebianRoot, String> {
     let found = locked.packages.iter().find(|locked| locked.name == package);
     let version = found.map(|locked| locked.version.clone()).unwrap_or_default();
     fs::write(&stamp, &version).map_err(word)?;
-    Ok(DebianRoot { root, version })
+    Ok(DebianRoot { root })
 }
 
 /// Unpacks the data of one package plainly: no merging, no scripts.

@@ -287,7 +287,6 @@ pub(crate) struct Answer {
     body: Content,
     ranges: bool,
     /// A range that is asked for is not one of the body.
-    whole: bool,
     flip: Option<u64>,
     stall: bool,
     slow: Option<(usize, Duration)>,
@@ -296,13 +295,8 @@ pub(crate) struct Answer {
 impl Answer {
     pub(crate) fn of(body: Content) -> Self {
         let headers = Vec::new();
-        let (ranges, whole, flip, stall, slow) = (true, false, None, false, None);
-        Self { status: 200, headers, body, ranges, whole, flip, stall, slow }
-    }
-
-    /// The same, whatever range is asked for.
-    pub(crate) fn whole(self) -> Self {
-        Self { whole: true, ..self }
+        let (ranges, flip, stall, slow) = (true, None, false, None);
+        Self { status: 200, headers, body, ranges, flip, stall, slow }
     }
 
     pub(crate) fn json(value: &serde_json::Value) -> Self {
@@ -334,11 +328,10 @@ impl Exchange<'_> {
         head_only: bool,
     ) -> std::io::Result<()> {
         let size = answer.body.size;
-        let asked =
-            range.filter(|_| answer.ranges && !answer.whole && answer.status == 200).map(|range| {
-                let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
-                (from.parse::<u64>().unwrap(), to.parse().map_or(size, |to: u64| size.min(to + 1)))
-            });
+        let asked = range.filter(|_| answer.ranges && answer.status == 200).map(|range| {
+            let (from, to) = range.strip_prefix("bytes=").unwrap().split_once('-').unwrap();
+            (from.parse::<u64>().unwrap(), to.parse().map_or(size, |to: u64| size.min(to + 1)))
+        });
         let (first, from, to) = match asked {
             Some((from, to)) if from < to => {
                 let range = format!("content-range: bytes {from}-{}/{size}", to - 1);

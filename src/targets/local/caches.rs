@@ -70,16 +70,26 @@ impl Local {
         Ok(())
     }
 
-    /// Removes the copies of a model's deployments, but for those of a server that is kept.
-    pub(super) fn forget_copies(&self, model: &str, kept: Option<&Served>) {
-        let caches = self.caches_of(model);
+    /// Removes what a model's deployments have of their own, copies of caches and directories to work
+    /// in, but for those of a server that is kept.
+    pub(super) fn forget_own(&self, model: &str, kept: Option<&Served>) {
         let binds = kept.map_or(&[][..], |served| served.recipe.binds());
-        for entry in std::fs::read_dir(&caches).into_iter().flatten().flatten() {
+        let places = [self.caches_of(model), self.works_of(model)];
+        for entry in
+            places.iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten().flatten()
+        {
             let path = std::path::absolute(entry.path()).unwrap_or_else(|_| entry.path());
-            let is_used = binds.iter().any(|bind| bind.source.starts_with(&path));
+            // A server of November 2026 works in the place itself.
+            let is_used = binds
+                .iter()
+                .any(|bind| bind.source.starts_with(&path) || path.starts_with(&bind.source));
             if !is_used && entry.file_name() != LASTING {
                 // The next deployment tries again.
-                let _ = std::fs::remove_dir_all(path);
+                let _ = if path.is_dir() && !path.is_symlink() {
+                    std::fs::remove_dir_all(path)
+                } else {
+                    std::fs::remove_file(path)
+                };
             }
         }
     }

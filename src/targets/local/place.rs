@@ -173,25 +173,32 @@ impl Local {
 
     /// A directory in which the served name is a link to the weights, so that one name serves on
     /// the command line, in requests and as a path.
+    ///
+    /// One for each link: a server that is started again finds the weights that it had.
     fn work(&self, deployment: &Deployment) -> Result<PathBuf, StepError> {
-        let work = self.places.ours.join("work").join(&deployment.model);
         let Snapshot { repository, commit } = &deployment.weights;
         let target = format!(
             "{}/{}",
             self.model_cache.path.trim_end_matches('/'),
             ModelCache::snapshot(repository, commit)
         );
+        let leads = format!("{}\n{target}", deployment.served_name);
+        let name = blake3::hash(leads.as_bytes()).to_hex();
+        let work = self.works_of(&deployment.model).join(&name[..32]);
         let link = work.join(&deployment.served_name);
         let unusable = |source| LocalError::File { path: link.clone(), source };
         std::fs::create_dir_all(link.parent().unwrap_or(&work)).map_err(unusable)?;
-        if std::fs::read_link(&link).is_ok_and(|found| found.as_os_str() == target.as_str()) {
-            return Ok(work);
+        match std::os::unix::fs::symlink(&target, &link) {
+            Err(error) if error.kind() != std::io::ErrorKind::AlreadyExists => {
+                Err(unusable(error).into())
+            }
+            _ => Ok(work),
         }
-        let next = work.join(".next");
-        let _ = std::fs::remove_file(&next);
-        std::os::unix::fs::symlink(&target, &next).map_err(unusable)?;
-        std::fs::rename(&next, &link).map_err(unusable)?;
-        Ok(work)
+    }
+
+    /// Where the directories of [`Self::work`] are.
+    pub(super) fn works_of(&self, model: &str) -> PathBuf {
+        self.places.ours.join("work").join(model)
     }
 }
 

@@ -55,7 +55,7 @@ impl Local {
             None => free_port()?,
         };
         // Of starts that failed or were cut short.
-        self.forget_copies(model, old.as_ref());
+        self.forget_own(model, old.as_ref());
         let instance = random_id();
         let writer = Writer::Deployment(&instance);
         let recipe = self.recipe(deployment, writer, port, &task.reporter).await?;
@@ -119,7 +119,7 @@ impl Local {
         served.healthy = true;
         served.previous = None;
         self.keep(model, &served).await?;
-        self.forget_copies(model, Some(&served));
+        self.forget_own(model, Some(&served));
         let seconds = format!("{:.1}", began.elapsed().as_secs_f64());
         Ok(Outcome { facts, evidence: [("seconds".to_owned(), seconds)].into() })
     }

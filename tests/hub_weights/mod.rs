@@ -9,7 +9,6 @@ mod lock;
 mod peer;
 mod volumes;
 
-#[path = "../support/mod.rs"]
-mod support;
+use crate::support;
 
 use support::hubbed::{CONFIG, Hubbed, LARGE, NEXT, NOTES, SERVER, SPEC, TOKEN, WEIGHTS};

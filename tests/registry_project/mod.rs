@@ -1,12 +1,7 @@
 //! The project that this repository ships, planned in a clean copy: no cache, no credentials, no
 //! network, and as in CI.
 
-#[path = "../support/installed.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod installed;
-#[path = "../support/peers.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod peers;
+use crate::support::installed;
 mod protection;
 
 use std::collections::{BTreeMap, BTreeSet};

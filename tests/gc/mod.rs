@@ -4,8 +4,7 @@
 
 mod weights;
 
-#[path = "../support/mod.rs"]
-mod support;
+use crate::support;
 
 use std::fs;
 use std::os::unix::fs::symlink;

@@ -6,6 +6,7 @@
 mod absent;
 mod apply;
 mod builders;
+mod client;
 mod drift;
 mod engine;
 mod expected;
@@ -26,7 +27,6 @@ mod taken_back;
 mod warmup;
 mod weights;
 
-#[path = "../support/mod.rs"]
-mod support;
+use crate::support;
 
 use support::modal::Remote;

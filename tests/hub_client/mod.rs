@@ -1,7 +1,6 @@
 //! The hub client, against a strict double that fails as it is told to.
 
-#[path = "../support/mod.rs"]
-mod support;
+use crate::support;
 
 mod fetch;
 mod kill;

@@ -13,8 +13,7 @@ mod table;
 mod upkeep;
 mod warmup;
 
-#[path = "../support/mod.rs"]
-mod support;
+use crate::support;
 
 use support::project::Project;
 

@@ -195,7 +195,7 @@ fn the_instance_outlives_the_process_that_spawned_it_and_keeps_nothing_of_its_en
     let id = fresh_id();
     let sandbox = serde_json::to_string(&fixture.sandbox(&["tool", "stubborn"])).expect("JSON");
     let status = Command::new(std::env::current_exe().expect("this binary"))
-        .args(["--exact", "spawn_for_another_test", "--ignored"])
+        .args(["--exact", "runtime::spawn_for_another_test", "--ignored"])
         .env("GOATBUILD_TEST_SPAWN", sandbox)
         .env("GOATBUILD_TEST_ID", &id)
         .env("HF_TOKEN", "hf_of_the_user")
@@ -262,7 +262,7 @@ fn again(environment: Again) {
     let mut command = Command::new("unshare");
     command
         .args(["--mount", "sh", "-c"])
-        .arg(format!("{mask}exec setpriv {identity} \"$0\" --test-threads=2"))
+        .arg(format!("{mask}exec setpriv {identity} \"$0\" --test-threads=2 runtime::"))
         .arg(&tests)
         .current_dir(place)
         .env("TMPDIR", place)
@@ -275,6 +275,7 @@ fn again(environment: Again) {
     let text = String::from_utf8_lossy(&output.stdout);
     let errors = String::from_utf8_lossy(&output.stderr);
     assert!(output.status.success(), "{text}\n{errors}");
+    assert!(!text.contains("running 0 tests"), "{text}");
 }
 
 #[test]

@@ -13,8 +13,7 @@ mod push;
 mod python;
 mod secrets;
 
-#[path = "../support/mod.rs"]
-mod support;
+use crate::support;
 
 use std::collections::BTreeMap;
 use std::fs;

@@ -8,8 +8,7 @@ mod doubles;
 mod images;
 mod serving;
 
-#[path = "../support/mod.rs"]
-mod support;
+use crate::support;
 
 use support::engines::Engine;
 use support::project::Project;

@@ -5,16 +5,10 @@
 #![cfg(target_os = "linux")]
 
 mod broken;
-#[path = "../support/installed.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod installed;
 mod interrupts;
 mod kills;
 mod machine;
 mod network;
-#[path = "../support/peers.rs"]
-#[allow(dead_code, reason = "other tests use the rest")]
-mod peers;
 mod project;
 mod restored;
 mod server;
@@ -22,3 +16,5 @@ mod shared;
 mod specs;
 mod uv;
 mod wheels;
+
+use crate::support::{installed, peers};
