@@ -22,6 +22,7 @@ use crate::python::PythonError;
 use crate::spec::{Model, ModelName, TargetKind};
 use crate::step::{Class, StepId, StepKind};
 use crate::steps::NotPassed;
+use crate::store::WriterLock;
 use crate::targets::local::Move;
 use crate::targets::modal::{Lease, Modal};
 use crate::targets::{Live, deploy_id};
@@ -75,6 +76,35 @@ async fn give_back(lease: Option<Lease>) {
     }
 }
 
+/// What an apply has to itself.
+struct Begun {
+    workspace: SharedWorkspace,
+    selection: Selection,
+    saved: Option<saved::Saved>,
+    lock: [WriterLock; 2],
+}
+
+/// Waits for the lock. Everything is read again once it is held: a waiter plans what is true now.
+async fn begin(global: &Global, arguments: &ApplyArgs) -> Result<Begun, Report> {
+    let waiting = part::open_part(global, &arguments.models)?;
+    let given = Selection { models: arguments.models.clone(), wishes: arguments.wishes.clone() };
+    let saved = match saved::named(&waiting.workspace, &given)? {
+        Some(path) => Some(saved::read(&waiting.workspace, &path)?),
+        None => None,
+    };
+    let selection = saved.as_ref().map_or(given, saved::Saved::selection);
+    waiting.check(&selection)?;
+    reach::check_targets(&waiting.workspace, &selection).await?;
+    let lock = session::lock(&waiting.workspace, global, "apply").await?;
+    let told = waiting.workspace.project.left_out.clone();
+    drop(waiting);
+    let part = part::open_part(global, &selection.models)?;
+    if part.workspace.project.left_out != told {
+        part.check(&selection)?;
+    }
+    Ok(Begun { workspace: part.workspace, selection, saved, lock })
+}
+
 async fn apply(
     global: &Global,
     arguments: &ApplyArgs,
@@ -86,24 +116,7 @@ async fn apply(
     if let Some(path) = &arguments.trace {
         out_file::may_write(path, "trace of an apply", ui::Trace::begins)?;
     }
-    // Everything is read only once the lock is held: a waiter plans what is true now.
-    let waiting = part::open_part(global, &arguments.models)?;
-    let given = Selection { models: arguments.models.clone(), wishes: arguments.wishes.clone() };
-    let saved = match saved::named(&waiting.workspace, &given)? {
-        Some(path) => Some(saved::read(&waiting.workspace, &path)?),
-        None => None,
-    };
-    let selection = saved.as_ref().map_or(given, saved::Saved::selection);
-    waiting.check(&selection)?;
-    reach::check_targets(&waiting.workspace, &selection).await?;
-    let _lock = session::lock(&waiting.workspace, global, "apply").await?;
-    let told = waiting.workspace.project.left_out.clone();
-    drop(waiting);
-    let part = part::open_part(global, &selection.models)?;
-    if part.workspace.project.left_out != told {
-        part.check(&selection)?;
-    }
-    let workspace = part.workspace;
+    let Begun { workspace, selection, saved, lock: _lock } = begin(global, arguments).await?;
     let trace = match &arguments.trace {
         Some(path) => Some(Arc::new(ui::Trace::begin(path)?)),
         None => None,

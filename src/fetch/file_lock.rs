@@ -2,11 +2,12 @@
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io;
-use std::os::unix::fs::MetadataExt as _;
+use std::os::unix::fs::{MetadataExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
+use rustix::fs::OFlags;
 use tokio::time::Instant;
 
 use super::FetchError;
@@ -31,6 +32,8 @@ impl FileLock {
                 .write(true)
                 .create(true)
                 .truncate(false)
+                // What a link leads to is somebody else's, and has another name.
+                .custom_flags(OFlags::NOFOLLOW.bits().cast_signed())
                 .open(path)?;
             match file.try_lock() {
                 Ok(()) => {}

@@ -280,3 +280,17 @@ async fn a_long_wait_is_told_once_and_by_the_name_of_what_is_made() {
         );
     }
 }
+
+#[tokio::test]
+async fn an_unfinished_file_that_is_a_link_is_an_error_and_no_wait() {
+    let directory = tempfile::tempdir().unwrap();
+    let (to, elsewhere) = (directory.path().join("file"), directory.path().join("elsewhere"));
+    std::fs::write(&elsewhere, "precious").unwrap();
+    std::os::unix::fs::symlink(&elsewhere, part_name(&to)).unwrap();
+    let sources = ["http://127.0.0.1:1/f".to_owned()];
+    let (fetcher, expected, reporter) = (fetcher(), expected(b"x"), Reporter::silent());
+    let fetching = fetcher.file("file", &sources, &expected, &to, &reporter);
+    let outcome = tokio::time::timeout(Duration::from_secs(20), fetching).await.expect("an end");
+    assert!(matches!(outcome, Err(FetchError::Write { .. })), "{outcome:?}");
+    assert_eq!(std::fs::read_to_string(elsewhere).unwrap(), "precious");
+}

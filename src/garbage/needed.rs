@@ -169,6 +169,15 @@ impl Needed {
         let mut in_use = self.deployed.match_indices(named);
         let ends = |at: usize| self.deployed[at..].starts_with(['"', '/']);
         in_use.any(|(at, _)| ends(at + named.len()))
+            || self.is_deployed_under_another_name(directory)
+    }
+
+    /// Whether a path that is written down leads there by links.
+    fn is_deployed_under_another_name(&self, directory: &Path) -> bool {
+        let Ok(directory) = directory.canonicalize() else { return false };
+        let written = self.deployed.split('"').filter(|text| text.starts_with('/'));
+        let paths = written.filter_map(|path| Path::new(path).canonicalize().ok());
+        paths.into_iter().any(|path| path.starts_with(&directory))
     }
 
     /// Whether any of a repository is needed.

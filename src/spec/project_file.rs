@@ -207,7 +207,13 @@ fn read_volumes(mut table: Table<'_, '_>, id: &str) -> BTreeMap<VolumeName, Volu
         };
         let built_in = VOLUMES.iter().find(|(name, _)| *name == key).map(|(_, mount)| *mount);
         let mut volume = table.table(key);
-        let own = volume.string("name").map(|text| text.value.to_owned());
+        let own = volume.string("name");
+        if let Some(Text { value, spot }) = &own
+            && !is_volume_name(value)
+        {
+            volume.bad("name", &quoted(value), VOLUME_NAME, spot);
+        }
+        let own = own.map(|text| text.value.to_owned());
         let own = own.unwrap_or_else(|| {
             let made = format!("{id}-{key}");
             volume.built_in("name", || quoted(&made));
@@ -308,4 +314,14 @@ fn project_path(table: &Table<'_, '_>, key: &str, text: &Text<'_>) -> Option<Pat
         table.bad(key, &quoted(text.value), expected, &text.spot);
     }
     path.map(PathBuf::from)
+}
+
+/// What a target can call a volume: a directory here, and what Modal's client takes.
+const VOLUME_NAME: &str =
+    "letters, digits, `-`, `_` and `.`, not starting with `.`, at most 63 characters";
+
+/// Says whether `name` is as [`VOLUME_NAME`] says.
+fn is_volume_name(name: &str) -> bool {
+    let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
+    (1..=63).contains(&name.len()) && !name.starts_with('.') && name.bytes().all(inner)
 }

@@ -281,6 +281,20 @@ fn bad_values_say_what_can_be_written() {
 }
 
 #[test]
+fn a_volume_has_a_name_that_is_one_directory() {
+    let long = "a".repeat(64);
+    for name in [".moving-x", "a/b", "/abs/path", "..", "../../specs", "", "a b", &long] {
+        let project = format!("project.id = \"a\"\nvolumes.model-cache.name = \"{name}\"\n");
+        let told = mistakes(&sources(&project, &[("tiny", LOCAL)]));
+        assert!(told.contains("`volumes.model-cache.name` can't be"), "{name}: {told}");
+    }
+    for name in ["goat-model-cache", "A_1.b", &long[1..]] {
+        let project = format!("project.id = \"a\"\nvolumes.model-cache.name = \"{name}\"\n");
+        read(&sources(&project, &[("tiny", LOCAL)]), None).expect("no mistakes");
+    }
+}
+
+#[test]
 fn sources_stay_in_the_project_or_on_the_hub() {
     let spec = |source: &str| format!("image = \"gpt-oss\"\nmodel.source = \"{source}\"\n");
     let (one, two, three) = (spec("path:../up"), spec("hf:gpt-oss"), spec("openai/gpt-oss"));

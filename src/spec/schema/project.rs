@@ -177,7 +177,10 @@ fn volumes(whole: bool) -> Value {
             [
                 (
                     "name",
-                    string("What the target calls it. Default: the project's id, `-`, its key."),
+                    pattern(
+                        "^[A-Za-z0-9_-][A-Za-z0-9._-]{0,62}$",
+                        "What the target calls it. Default: the project's id, `-`, its key.",
+                    ),
                 ),
                 (
                     "mount",

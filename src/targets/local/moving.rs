@@ -113,7 +113,9 @@ impl Local {
     /// Fails when what has to be copied has no room, before anything is touched.
     fn check_room(&self, moves: &[Move]) -> Result<(), MoveError> {
         // What another environment goes on using is on the same disk, for the most part shared.
-        let copies = moves.iter().filter(|it| it.way == Way::Copied && !it.from.is_symlink());
+        let ours = canonical(&self.places.state);
+        let is_shared = |it: &&Move| it.from.is_symlink() && canonical(&it.from).starts_with(&ours);
+        let copies = moves.iter().filter(|it| it.way == Way::Copied && !is_shared(it));
         let needed: u64 = copies.map(|it| it.bytes).sum();
         if moves.is_empty() {
             return Ok(());
@@ -136,7 +138,10 @@ impl Local {
                     return Ok(Way::Renamed);
                 }
                 // Parts of one file system may be mounted apart.
-                Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
+                Err(error)
+                    if [io::ErrorKind::CrossesDevices, io::ErrorKind::ResourceBusy]
+                        .contains(&error.kind()) =>
+                {
                     self.check_room(&[Move { way: Way::Copied, ..it.clone() }])?;
                 }
                 Err(error) => return Err(failed(from)(error).into()),
@@ -166,18 +171,22 @@ impl Local {
     /// Whether another environment goes on using volumes at the old place, and has no other in the place
     /// of this one yet.
     pub(super) fn others_wait(&self, name: &str) -> bool {
+        let lacks = |environment: &PathBuf| !volumes_of(environment).join(name).exists();
+        self.users_of_old().is_none_or(|others| others.iter().any(lacks))
+    }
+
+    /// The other environments of which a server has anything at the old place, whatever it is given when
+    /// it is started again; none where that can't be told.
+    fn users_of_old(&self) -> Option<Vec<PathBuf>> {
         let old = self.old_volumes();
-        // What can't be read may need them.
-        let Ok(environments) = environments_of(&self.places.state, &self.project) else {
-            return true;
-        };
-        let mut others =
-            environments.iter().filter(|environment| **environment != self.places.ours);
-        others.any(|environment| {
+        let mut others = environments_of(&self.places.state, &self.project).ok()?;
+        others.retain(|environment| {
             let uses = |state: State| state.served.values().any(|served| has_any_of(served, &old));
-            !volumes_of(environment).join(name).exists()
+            *environment != self.places.ours
+                // What can't be read may need them.
                 && State::load(&State::file(environment)).map_or(true, uses)
-        })
+        });
+        Some(others)
     }
 
     /// Has servers that are started again find their volumes where they are now.
@@ -211,7 +220,10 @@ impl Local {
         for mount in self.mounts() {
             let (from, to) =
                 (self.old_volumes().join(&mount.name), self.volumes().join(&mount.name));
-            if !is_origin(&to, &from) || self.others_wait(&mount.name) || self.is_in_use(&from) {
+            if !is_origin(&to, &from)
+                || self.users_of_old().is_none_or(|others| !others.is_empty())
+                || self.is_in_use(&from)
+            {
                 continue;
             }
             let gone = if from.is_symlink() {
@@ -273,9 +285,17 @@ pub(super) fn is_origin(volume: &Path, old: &Path) -> bool {
     fs::read(volume.join(ORIGIN)).is_ok_and(|text| text == old.as_os_str().as_encoded_bytes())
 }
 
+/// The path without links; as it is where it leads nowhere.
+fn canonical(path: &Path) -> PathBuf {
+    path.canonicalize().unwrap_or_else(|_| path.to_owned())
+}
+
 /// Whether a server, or the one before it, has a directory below this one.
 fn has_any_of(served: &Served, directory: &Path) -> bool {
-    mounted(served).iter().any(|mounted| mounted.source.starts_with(directory))
+    // One place may be written down in several ways.
+    let real = canonical(directory);
+    let is_below = |path: &Path| path.starts_with(directory) || canonical(path).starts_with(&real);
+    mounted(served).iter().any(|mounted| is_below(&mounted.source))
         || served.previous.as_ref().is_some_and(|previous| has_any_of(previous, directory))
 }
 
