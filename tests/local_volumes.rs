@@ -163,7 +163,8 @@ fn where_a_volume_can_not_go_it_stays() {
     fs::write(project.volumes(), "in the way").unwrap();
     let old = project.root().join("cache/volumes");
     let before = files(&old);
-    let words = ["goatbuild::local::move_volume", "volumes: ", "the next apply tries again"];
+    let words =
+        ["goatbuild::local::move_volume", "volumes: ", "no data is lost, and the next apply"];
     project.run("apply").exits(1).says(&words);
     assert_eq!(files(&old), before);
     assert!(project.ask("tiny").is_some());

@@ -126,15 +126,8 @@ async fn apply(
     // A saved plan is of locks that stand.
     let settled = Global { locked: global.locked || saved.is_some(), ..global.clone() };
     let (planned, report, attended) = loop {
-        let planned = session::plan(&workspace, &settled, &selection, renew.clone()).await;
-        let planned = match &saved {
-            Some(saved) => {
-                let planned = planned.map_err(|error| saved.explain(error))?;
-                saved.holds(&workspace, &planned)?;
-                planned
-            }
-            None => planned?,
-        };
+        let renewed = renew.clone();
+        let planned = replan(&workspace, &settled, &selection, saved.as_ref(), renewed).await?;
         if mode != Mode::Json {
             ui::print_plan_before_apply(&planned.plan, arguments.verbose);
         }
@@ -204,6 +197,21 @@ async fn apply(
         return Ok(Exit::Failed);
     }
     Ok(exit_of(&report))
+}
+
+/// Plans what is true now; a saved plan has to be the same still.
+async fn replan(
+    workspace: &SharedWorkspace,
+    settled: &Global,
+    selection: &Selection,
+    saved: Option<&saved::Saved>,
+    renew: Renew,
+) -> Result<Planned, Report> {
+    let planned = session::plan(workspace, settled, selection, renew).await;
+    let Some(saved) = saved else { return planned };
+    let planned = planned.map_err(|error| saved.explain(error))?;
+    saved.holds(workspace, &planned)?;
+    Ok(planned)
 }
 
 /// Moves volumes of this machine to where they belong; says whether that came otherwise than planned.
