@@ -265,15 +265,18 @@ fn takes_the_shipped_flags(taken: LockedEngine) {
             Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("specs/{name}.toml")),
         );
         let spec = spec.unwrap();
-        for more in ["max-num-seqs = \"none\"", "max-model-length = 1"] {
-            let model = model(&spec);
-            let checked = engine_of(EngineName::Vllm).check_locked(&model, &locked);
-            assert_eq!(checked.problems, [], "{version} {name}");
-            assert_eq!(checked.warnings, [], "{version} {name}");
-            // It is not as if anything were taken.
-            let wrong = spec.replace("[engine]\n", &format!("[engine]\n{more}\n"));
-            let checked = engine_of(EngineName::Vllm).check_locked(&self::model(&wrong), &locked);
-            assert_eq!(checked.problems.len(), 1, "{version} {name} {more}");
+        let checked = engine_of(EngineName::Vllm).check_locked(&model(&spec), &locked);
+        assert_eq!(checked.problems, [], "{version} {name}");
+        assert_eq!(checked.warnings, [], "{version} {name}");
+        // It is not as if anything were taken.
+        for (from, to) in [
+            ("max-num-seqs = 32", "max-num-seqs = \"none\""),
+            ("[engine]\n", "[engine]\nmax-model-length = 1\n"),
+        ] {
+            assert_eq!(spec.matches(from).count(), 1, "{name}");
+            let wrong = model(&spec.replace(from, to));
+            let checked = engine_of(EngineName::Vllm).check_locked(&wrong, &locked);
+            assert_eq!(checked.problems.len(), 1, "{version} {name} {to}");
         }
     }
 }
@@ -378,6 +381,10 @@ fn refused(flag: &str, values: &[String], real: &Value) -> Option<String> {
     let wrong = |why: &str| Some(format!("--{flag} {values:?}: {why}"));
     if is(known, "switch") {
         return if values.is_empty() { None } else { wrong("takes no value") };
+    }
+    if values.len() > 1 && known["nargs"] == "+" {
+        let each = values.iter().map(|value| refused(flag, std::slice::from_ref(value), real));
+        return each.flatten().next();
     }
     let [value] = values else { return wrong("takes one value") };
     let choices = words(&known["choices"]);
