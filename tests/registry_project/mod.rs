@@ -413,6 +413,11 @@ fn every_shipped_spec_answers_tool_calls_behind_a_local_alias() {
         let alias = &model.gateway.as_ref().expect("an entry").alias.value;
         assert_eq!(*alias, format!("{name}-local"));
         assert_eq!((model.serve.max_inputs, model.serve.scaledown_window.as_secs()), (32, 300));
+        // The engine takes as many requests at once as reach it, and has graphs for all of their tokens.
+        assert_eq!(flag(&model, "max-num-seqs"), model.serve.max_inputs, "{name}");
+        let tokens = model.draft.as_ref().map(|draft| 1 + draft.num_speculative_tokens);
+        let captured = tokens.map_or(Value::Null, |tokens| (32 * tokens).into());
+        assert_eq!(flag(&model, "max-cudagraph-capture-size"), captured, "{name}");
         assert_eq!(model.serve.timeout.as_secs(), 3600);
         let standard = model.image.value.as_str() == "standard";
         let minutes = match name.as_str() {
@@ -423,4 +428,21 @@ fn every_shipped_spec_answers_tool_calls_behind_a_local_alias() {
         assert_eq!(model.serve.startup_timeout.as_secs(), minutes * 60, "{name}");
         assert_eq!(flag(&model, "enforce-eager"), if standard { true.into() } else { Value::Null });
     }
+}
+
+/// `triton/runtime/build.py` of 3.2.0 imports setuptools, and no wheel of that closure asks for it.
+#[test]
+fn what_triton_imports_without_asking_for_it_is_locked() {
+    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
+    let lock = fs::read_to_string(root.join("images/standard.pylock.toml")).unwrap();
+    let lock: toml::Table = lock.parse().unwrap();
+    let version = |name: &str| {
+        let mut packages = lock["packages"].as_array().unwrap().iter();
+        let package = packages.find(|package| package["name"].as_str() == Some(name))?;
+        package["version"].as_str().map(str::to_owned)
+    };
+    assert_eq!(version("triton").as_deref(), Some("3.2.0"));
+    let setuptools = version("setuptools").expect("it is locked");
+    let major: u32 = setuptools.split('.').next().unwrap().parse().unwrap();
+    assert!(major < 80, "{setuptools}");
 }
