@@ -26,9 +26,9 @@
 //! |---|---|
 //! | command line | [`cli`] |
 //! | what people see | [`ui`] |
-//! | one project at work | [`workspace`], [`project`], [`locking`], [`gateway`], [`steps`], [`garbage`] |
-//! | parts and effects | [`targets`], [`engines`], [`exec`], [`store`] |
-//! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`container`], [`litellm`], [`hub`], [`openai`], [`fetch`], [`draw`], [`disk`] |
+//! | one project at work | [`workspace`], [`project`], [`locking`], [`steps`], [`garbage`] |
+//! | parts and effects | [`targets`], [`engines`], [`gateways`], [`exec`], [`store`] |
+//! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`container`], [`hub`], [`openai`], [`fetch`], [`draw`], [`disk`] |
 //! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`platform`] |
 
 mod blocking;
@@ -44,11 +44,10 @@ pub mod exec;
 pub mod fetch;
 pub mod fingerprint;
 pub mod garbage;
-pub mod gateway;
+pub mod gateways;
 pub mod graph;
 pub mod hub;
 pub mod leftovers;
-pub mod litellm;
 pub mod lock;
 pub mod locking;
 pub mod oci;

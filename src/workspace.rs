@@ -14,7 +14,7 @@ use thiserror::Error;
 use crate::debian::Mirrors;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, Patience};
-use crate::gateway::Gateway;
+use crate::gateways::litellm::gateway::Gateway;
 use crate::hub::{HashCache, Hub, HubError, HubSettings, Manifest, ModelCache, scan};
 use crate::leftovers::{Age, TEMPORARY, sweep};
 use crate::lock::LockFile;

@@ -17,7 +17,6 @@ const ROOMS: &[(&str, &[&str])] = &[
             "python",
             "runtime",
             "container",
-            "litellm",
             "hub",
             "openai",
             "draw",
@@ -34,7 +33,7 @@ const ROOMS: &[(&str, &[&str])] = &[
             "targets",
             "store",
             "exec",
-            "gateway",
+            "gateways",
             "project",
             "workspace",
             "locking",
@@ -58,8 +57,6 @@ const WITHIN: &[(&str, &[&str])] = &[
     ("openai", &["fetch"]),
     ("debian", &["fetch"]),
     ("python", &["fetch"]),
-    // Temporary files beside the user's own are named so that they can be swept.
-    ("litellm", &["leftovers"]),
     // An image is handed over as an archive; a volume is bound like in a sandbox.
     ("container", &["oci", "runtime"]),
     // A wheel becomes a layer.
@@ -69,9 +66,9 @@ const WITHIN: &[(&str, &[&str])] = &[
     // Engines know which flags they take.
     ("project", &["engines"]),
     // What the lock says of an engine, and what the engine says to that.
-    ("workspace", &["store", "targets", "gateway", "engines", "project"]),
+    ("workspace", &["store", "targets", "gateways", "engines", "project"]),
     ("locking", &["workspace", "engines"]),
-    ("steps", &["workspace", "targets", "engines", "gateway"]),
+    ("steps", &["workspace", "targets", "engines", "gateways"]),
     // What is needed is asked of everything that keeps something.
     ("garbage", &["workspace", "store", "targets"]),
     // Values to show, no behaviour: a report, attempts, what is live, what locking changed.

@@ -9,8 +9,8 @@ use std::process::Command;
 use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
-use goatbuild::litellm::file::File;
-use goatbuild::litellm::{Access, Change, Document, Entry, edit, upsert};
+use goatbuild::gateways::litellm::file::File;
+use goatbuild::gateways::litellm::{Access, Change, Document, Entry, edit, upsert};
 use goatbuild::spec::Header;
 use serde_json::{Value, json};
 use support::litellm::{Proxy, validate};

@@ -6,7 +6,7 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::{Exit, Global, apply, completions, consent, part, session};
-use crate::gateway::gateway_id;
+use crate::gateways::litellm::gateway::gateway_id;
 use crate::spec::{Model, TargetKind};
 use crate::step::{Observation, StepId, StepKind};
 use crate::targets::deploy_id;

@@ -5,8 +5,8 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::{Exit, Global, session};
-use crate::gateway::Gateway;
-use crate::litellm::{Access, Entry, Severity};
+use crate::gateways::litellm::gateway::Gateway;
+use crate::gateways::litellm::{Access, Entry, Severity};
 use crate::ui;
 
 #[derive(Debug, Subcommand)]

@@ -3,8 +3,8 @@
 use async_trait::async_trait;
 
 use crate::fingerprint::{Fingerprint, Key};
-use crate::gateway::{Gateway, facts, gateway_id};
-use crate::litellm::{Access, Entry};
+use crate::gateways::litellm::gateway::{Gateway, facts, gateway_id};
+use crate::gateways::litellm::{Access, Entry};
 use crate::spec::Model;
 use crate::step::{
     Edge, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,

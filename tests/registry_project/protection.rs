@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use goatbuild::litellm::{Access, Change, Document, Entry, edit, mirror_upsert};
+use goatbuild::gateways::litellm::{Access, Change, Document, Entry, edit, mirror_upsert};
 use goatbuild::spec::Auth;
 
 use super::shipped;

@@ -1,6 +1,6 @@
 use super::*;
 use crate::fingerprint::Fingerprint;
-use crate::litellm::Access;
+use crate::gateways::litellm::Access;
 
 fn key(value: u32) -> Key {
     Fingerprint::new("gateway", value).key()

@@ -13,6 +13,7 @@ mod document;
 mod edit;
 mod error;
 pub mod file;
+pub mod gateway;
 mod keys;
 mod mirror;
 mod place;

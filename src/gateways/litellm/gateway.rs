@@ -8,9 +8,9 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::fingerprint::{Change, Key};
+use crate::gateways::litellm::file::File;
+use crate::gateways::litellm::{self, Document, Entry, GatewayError, Own};
 use crate::leftovers::{Age, TEMPORARY, sweep};
-use crate::litellm::file::File;
-use crate::litellm::{self, Document, Entry, GatewayError, Own};
 use crate::plan::Unwanted;
 use crate::spec::LiteLlm;
 use crate::step::{Facts, Observation, StepError, StepId};

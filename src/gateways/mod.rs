@@ -1,0 +1,3 @@
+//! The gateways: where clients find the models.
+
+pub mod litellm;
