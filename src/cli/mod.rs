@@ -14,8 +14,8 @@ mod image_built;
 mod image_export;
 mod image_push;
 mod init;
-mod inspect;
 mod lock;
+mod logs;
 mod out_file;
 mod part;
 mod plan;
@@ -23,12 +23,15 @@ mod pushed;
 mod reach;
 mod render;
 mod rollback;
-mod runbook;
 mod saved;
 mod schema;
 mod session;
 mod settings;
+mod show;
+mod status;
+mod test;
 mod unlock;
+mod why;
 
 use std::ffi::OsString;
 use std::path::PathBuf;
@@ -160,7 +163,7 @@ enum Command {
     /// Check specs, lock and gateway file, and whether this machine can serve
     Check,
     /// Print every effective value of a model and where it came from
-    Show(inspect::ShowArgs),
+    Show(show::ShowArgs),
     /// Print the program that serves a model on Modal
     Render(render::RenderArgs),
     /// Show what would run, and why
@@ -168,15 +171,15 @@ enum Command {
     /// Run what is stale, and nothing else
     Apply(apply::ApplyArgs),
     /// Explain one step: its action, its reasons, its inputs
-    Why(inspect::WhyArgs),
+    Why(why::WhyArgs),
     /// Draw the steps and what they take from each other, coloured by what the plan says
     Graph(graph::GraphArgs),
     /// Show what is served right now
-    Status(inspect::StatusArgs),
+    Status(status::StatusArgs),
     /// Ask what is deployed as its clients would: list, chat, stream, and call a tool
-    Test(runbook::TestArgs),
+    Test(test::TestArgs),
     /// Print the log of a model's server, or of a step's last run
-    Logs(inspect::LogsArgs),
+    Logs(logs::LogsArgs),
     /// Take a model on Modal back to an earlier version, and hold it there
     Rollback(rollback::RollbackArgs),
     /// Let a model that was rolled back follow its spec again
@@ -315,16 +318,16 @@ async fn dispatch(
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Lock(arguments) => lock::run(global, &arguments).await,
         Command::Check => check::run(global).await,
-        Command::Show(arguments) => inspect::show(global, &arguments).await,
+        Command::Show(arguments) => show::run(global, &arguments).await,
         Command::Render(arguments) => render::run(global, &arguments).await,
         Command::Unlock(arguments) => unlock::run(global, &arguments).await,
         Command::Plan(arguments) => plan::run(global, &arguments).await,
         Command::Apply(arguments) => apply::run(global, &arguments, interrupt).await,
-        Command::Why(arguments) => inspect::why(global, &arguments).await,
+        Command::Why(arguments) => why::run(global, &arguments).await,
         Command::Graph(arguments) => graph::run(global, &arguments).await,
-        Command::Status(arguments) => inspect::status(global, &arguments).await,
-        Command::Test(arguments) => runbook::run(global, &arguments).await,
-        Command::Logs(arguments) => inspect::logs(global, &arguments, interrupt).await,
+        Command::Status(arguments) => status::run(global, &arguments).await,
+        Command::Test(arguments) => test::run(global, &arguments).await,
+        Command::Logs(arguments) => logs::run(global, &arguments, interrupt).await,
         Command::Rollback(arguments) => rollback::roll_back(global, &arguments).await,
         Command::Release(arguments) => rollback::release(global, &arguments).await,
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,
