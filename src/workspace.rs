@@ -31,7 +31,7 @@ use crate::step::{StepError, StepId, StepKind};
 use crate::store::{Remembered, Store};
 use crate::targets::local::{self, Local, Mount, Places};
 use crate::targets::modal::{Credentials, Modal};
-use crate::targets::{Snapshot, Target};
+use crate::targets::{Snapshot, Targets};
 
 use files::read_lock;
 pub use files::{FileError, make_directory, unreadable, write};
@@ -107,8 +107,8 @@ pub struct Workspace {
     pub fetcher: Fetcher,
     /// The gateway's files, when the project has a gateway.
     pub gateway: Option<Gateway>,
-    local: Local,
-    modal: Option<Modal>,
+    /// Where its models are served.
+    pub targets: Targets,
     hub: OnceLock<Hub>,
     lock: RwLock<LockFile>,
     parts: RwLock<BTreeMap<ImageName, LockedParts>>,
@@ -188,8 +188,7 @@ impl Workspace {
             store,
             fetcher,
             gateway,
-            local,
-            modal,
+            targets: Targets::new(local, modal),
             hub: OnceLock::new(),
             lock: RwLock::new(lock),
             parts: RwLock::default(),
@@ -300,48 +299,13 @@ impl Workspace {
         format!("{mount}/{}", ModelCache::snapshot(&snapshot.repository, &snapshot.commit))
     }
 
-    /// Where a model is served.
-    pub fn target(&self, model: &Model) -> &dyn Target {
-        self.target_of(model.target)
-    }
-
-    /// The target of this kind; only asked for by what is served there.
-    pub fn target_of(&self, kind: TargetKind) -> &dyn Target {
-        match kind {
-            TargetKind::Local => &self.local,
-            TargetKind::Modal => self.modal(),
-        }
-    }
-
-    /// This machine.
-    pub fn local(&self) -> &Local {
-        &self.local
-    }
-
-    /// Modal; only asked for by what is served there.
-    pub fn modal(&self) -> &Modal {
-        self.modal
-            .as_ref()
-            .unwrap_or_else(|| panic!("BUG: a model on Modal without [target.modal]"))
-    }
-
     /// Modal, when a model is or was served there.
     pub fn modal_of(&self, model: &str) -> Option<&Modal> {
         let models = [&self.project.models, &self.project.absent];
         let spec = models.into_iter().find_map(|models| models.get(model));
         let here = spec.map(|model| model.target == TargetKind::Modal);
-        self.modal.as_ref().filter(|modal| here.unwrap_or_else(|| modal.has_app(model)))
-    }
-
-    /// Modal, in a project that has it.
-    pub fn modal_if_there(&self) -> Option<&Modal> {
-        self.modal.as_ref()
-    }
-
-    /// All targets of this project.
-    pub fn targets(&self) -> Vec<&dyn Target> {
-        let modal = self.modal.as_ref().map(|modal| modal as &dyn Target);
-        std::iter::once(&self.local as &dyn Target).chain(modal).collect()
+        let there = self.targets.modal_if_there();
+        there.filter(|modal| here.unwrap_or_else(|| modal.has_app(model)))
     }
 
     /// The layout that images are built in.
@@ -420,12 +384,12 @@ impl Workspace {
         if let Some(gateway) = &self.gateway {
             gateway.sweep();
         }
-        self.local.sweep();
+        self.targets.local().sweep();
     }
 
     /// Looks at everything outside the cache.
     pub async fn look(&self) -> Result<(), StepError> {
-        for target in self.targets() {
+        for target in self.targets.all() {
             target.look().await?;
         }
         if let Some(gateway) = &self.gateway {
@@ -441,7 +405,7 @@ impl Workspace {
             Some(gateway) => gateway.unwanted(&wanted),
             None => Vec::new(),
         };
-        unwanted.extend(self.targets().iter().flat_map(|target| target.unwanted(&wanted)));
+        unwanted.extend(self.targets.all().flat_map(|target| target.unwanted(&wanted)));
         self.tell_absent(unwanted)
     }
 

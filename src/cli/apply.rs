@@ -25,7 +25,7 @@ use crate::steps::NotPassed;
 use crate::store::WriterLock;
 use crate::targets::local::Move;
 use crate::targets::modal::{Lease, Modal};
-use crate::targets::{Live, deploy_id};
+use crate::targets::{Live, Target, deploy_id};
 use crate::ui::{self, Mode};
 use crate::workspace::{SharedWorkspace, Workspace};
 
@@ -136,7 +136,7 @@ async fn apply(
             continue;
         }
         session::tell_place(&workspace, &planned).await;
-        ui::note_moves("this apply moves", &workspace.local().moves(), &workspace.root);
+        ui::note_moves("this apply moves", &workspace.targets.local().moves(), &workspace.root);
         let agreed = arguments.yes || saved.is_some();
         consent::agree(&workspace, &planned, agreed, arguments.max_cost)?;
         if lease.is_none()
@@ -159,7 +159,7 @@ async fn apply(
         }
         let attended = interrupt.attend();
         let report = execute(&workspace, &planned, mode, trace.as_ref(), interrupt).await?;
-        workspace.local().remove_moved_originals();
+        workspace.targets.local().remove_moved_originals();
         keep_built(&workspace, &planned, &report, locked)?;
         tag_images(&workspace, &planned, &report)?;
         let gone = report.failed.iter().find_map(withdrawn);
@@ -216,9 +216,9 @@ async fn replan(
 
 /// Moves volumes of this machine to where they belong; says whether that came otherwise than planned.
 async fn move_volumes(workspace: &Workspace) -> Result<bool, Report> {
-    let planned = workspace.local().moves();
+    let planned = workspace.targets.local().moves();
     let (reporter, finish) = ui::transferring();
-    let moved = workspace.local().move_volumes(&workspace.store, &reporter).await;
+    let moved = workspace.targets.local().move_volumes(&workspace.store, &reporter).await;
     finish();
     let moved = moved?;
     ui::note_moves("moved", &moved, &workspace.root);
@@ -278,7 +278,7 @@ async fn take_lease(
     global: &Global,
     planned: &Planned,
 ) -> Result<Option<(Lease, bool)>, Report> {
-    let Some(modal) = workspace.modal_if_there() else { return Ok(None) };
+    let Some(modal) = workspace.targets.modal_if_there() else { return Ok(None) };
     let at_modal = |name: &String| match workspace.project.models.get(name.as_str()) {
         Some(served) => served.target == TargetKind::Modal,
         None => modal.has(name),
@@ -310,7 +310,7 @@ pub(crate) async fn lease(
 
 /// What answers after this apply.
 fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<ui::Endpoint> {
-    let live: Vec<Live> = workspace.targets().iter().flat_map(|target| target.live()).collect();
+    let live: Vec<Live> = workspace.targets.all().flat_map(Target::live).collect();
     let answers = |(name, model): (&ModelName, &Arc<Model>)| {
         let facts = report.facts.get(&deploy_id(name.as_str()))?;
         let alias = match (&workspace.gateway, &model.gateway) {
@@ -320,7 +320,7 @@ fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<ui::Endp
         Some(ui::Endpoint {
             model: name.to_string(),
             url: facts.get("url")?.clone(),
-            headers: workspace.target(model).headers(model),
+            headers: workspace.targets.of(model).headers(model),
             served_name: model.serve.served_names.first().to_owned(),
             alias,
             measured: live.iter().find(|it| it.model == name.as_str()).and_then(|it| it.measured),
@@ -462,7 +462,7 @@ async fn remove(
                 gateway.remove(model)?;
             }
             (_, Some(StepKind::Deploy)) if !planned.plan.keeps(step) => {
-                for target in workspace.targets() {
+                for target in workspace.targets.all() {
                     target.remove(model).await?;
                 }
             }

@@ -45,7 +45,7 @@ pub(crate) async fn run(global: &Global) -> Result<Exit, Report> {
         ui::checked(true, "engines", "take what the specs say", None);
         ui::print_warnings(&warnings);
     }
-    for target in workspace.targets() {
+    for target in workspace.targets.all() {
         for check in target.survey().await? {
             fine &= check.ok;
             ui::checked(check.ok, check.name, &check.detail, check.help.as_deref());

@@ -120,7 +120,7 @@ impl Spending {
                 (Action::Remove, _)
                     if step.id.is(StepKind::Deploy) && !planned.plan.keeps(step) =>
                 {
-                    let target = workspace.modal_if_there();
+                    let target = workspace.targets.modal_if_there();
                     let there = |name: &&String| target.is_some_and(|it| it.has(name));
                     spending.stops.extend(step.models.first().filter(there).cloned());
                 }
@@ -165,5 +165,5 @@ fn longest(step: &PlannedStep, model: &Model) -> Option<Duration> {
 }
 
 fn price(workspace: &Workspace, model: &Model) -> Option<UsdPerHour> {
-    workspace.target(model).plan_model(model).usd_per_hour
+    workspace.targets.of(model).plan_model(model).usd_per_hour
 }

@@ -9,8 +9,8 @@ use super::{Exit, Global, apply, completions, consent, part, session};
 use crate::gateways::litellm::gateway::gateway_id;
 use crate::spec::{Model, TargetKind};
 use crate::step::{Observation, StepId, StepKind};
-use crate::targets::deploy_id;
 use crate::targets::modal::{Belongings, Lease, Modal};
+use crate::targets::{Target, deploy_id};
 use crate::ui;
 use crate::workspace::{SharedWorkspace, Workspace};
 
@@ -68,25 +68,21 @@ pub(crate) async fn run(global: &Global, arguments: &DestroyArgs) -> Result<Exit
     let name = arguments.model.as_str();
     if let Some(model) = present.get(name).or_else(|| absent.get(name))
         && let Observation::Unobserved(Some(why)) =
-            workspace.target(model).observe_deployment(model.name.as_str())
+            workspace.targets.of(model).observe_deployment(model.name.as_str())
     {
         return Err(Unobserved { model: model.name.to_string(), why }.into());
     }
     let model = arguments.model.as_str();
     let volumes =
         if arguments.volumes { Some(belongings(&workspace, readable, model).await?) } else { None };
-    let live: Vec<_> = workspace
-        .targets()
-        .iter()
-        .flat_map(|target| target.live())
-        .filter(|live| live.model == model)
-        .collect();
+    let live: Vec<_> =
+        workspace.targets.all().flat_map(Target::live).filter(|live| live.model == model).collect();
     let wired = workspace.gateway.as_ref().is_some_and(|gateway| gateway.has(model));
-    let left = workspace.modal_if_there().and_then(|modal| modal.left_candidate(model));
+    let left = workspace.targets.modal_if_there().and_then(|modal| modal.left_candidate(model));
     let is_read = readable || present.contains_key(model) || absent.contains_key(model);
     if live.is_empty()
         && !is_read
-        && let Some(why) = workspace.modal_if_there().and_then(Modal::unseen)
+        && let Some(why) = workspace.targets.modal_if_there().and_then(Modal::unseen)
     {
         // It may be there, whatever its spec says.
         return Err(Unobserved { model: model.to_owned(), why }.into());
@@ -159,7 +155,7 @@ async fn remove(workspace: &Workspace, model: &str) -> Result<(), Report> {
             ui::note(&format!("ran {command}"));
         }
     }
-    for target in workspace.targets() {
+    for target in workspace.targets.all() {
         target.remove(model).await?;
     }
     let smoke = StepId::new("smoke", model);
@@ -209,7 +205,7 @@ async fn discard(
     model: &str,
     belongings: &Belongings,
 ) -> Result<(), Report> {
-    let discarded = workspace.modal().discard(model, belongings).await?;
+    let discarded = workspace.targets.modal().discard(model, belongings).await?;
     for kept in &discarded.kept {
         ui::note(&format!("{model}: kept {kept}"));
     }

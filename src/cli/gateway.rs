@@ -7,6 +7,7 @@ use thiserror::Error;
 use super::{Exit, Global, session};
 use crate::gateways::litellm::gateway::Gateway;
 use crate::gateways::litellm::{Access, Entry, Severity};
+use crate::targets::Target;
 use crate::ui;
 
 #[derive(Debug, Subcommand)]
@@ -33,16 +34,16 @@ pub(crate) async fn run(global: &Global, command: &GatewayCommand) -> Result<Exi
             workspace.look().await?;
             let project = &workspace.project;
             let entries: Vec<Entry> = workspace
-                .targets()
-                .iter()
-                .flat_map(|target| target.live())
+                .targets
+                .all()
+                .flat_map(Target::live)
                 .filter_map(|live| {
                     let model = project.models.get(live.model.as_str())?;
                     Some(Entry {
                         alias: model.gateway.as_ref()?.alias.value.clone(),
                         served_name: model.serve.served_names.first().to_owned(),
                         api_base: live.url,
-                        access: Access::with(&workspace.target(model).headers(model)),
+                        access: Access::with(&workspace.targets.of(model).headers(model)),
                         project: project.owner(),
                         key: gateway.key(&live.model).unwrap_or_default(),
                         model: live.model,

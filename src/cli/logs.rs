@@ -70,7 +70,7 @@ pub(crate) async fn run(
             modal.print_logs(name, lines, follow, &ui::print_bytes, stop).await?;
             return Ok(Exit::Done);
         }
-        let found = workspace.targets().iter().find_map(|target| target.log(name));
+        let found = workspace.targets.all().find_map(|target| target.log(name));
         if found.is_none() && !workspace.project.left_out.models.contains(name) {
             session::known(&workspace, name)?;
         }

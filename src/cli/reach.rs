@@ -25,7 +25,7 @@ pub(crate) async fn check_targets(
     }
     // The farthest target first: it is the one that most likely can't be reached.
     for (kind, what) in needed.into_iter().rev() {
-        workspace.target_of(kind).check(&what).await?;
+        workspace.targets.named(kind).check(&what).await?;
     }
     Ok(())
 }
@@ -65,7 +65,7 @@ pub(crate) fn check_keys(workspace: &Workspace, plan: &Plan) -> Result<(), NoKey
             _ => false,
         };
         if tries {
-            Credentials::of_environment(name, workspace.target(model).headers(model))?;
+            Credentials::of_environment(name, workspace.targets.of(model).headers(model))?;
         }
     }
     Ok(())
@@ -91,7 +91,9 @@ pub(crate) fn check_weights(workspace: &Workspace, plan: &Plan) -> Result<(), Mo
 /// The models that specs keep away from Modal, where nobody could look whether they are: no step of
 /// theirs would tell.
 pub(crate) fn unseen_absent(workspace: &Workspace, selection: &Selection) -> Vec<Warning> {
-    let Some(why) = workspace.modal_if_there().and_then(Modal::unseen) else { return Vec::new() };
+    let Some(why) = workspace.targets.modal_if_there().and_then(Modal::unseen) else {
+        return Vec::new();
+    };
     let all = selection.models.is_empty() && selection.wishes.only.is_empty();
     let absent = workspace.project.absent.values();
     let here = absent.filter(|model| model.target == TargetKind::Modal);

@@ -87,8 +87,8 @@ pub(crate) async fn run(global: &Global, arguments: &RenderArgs) -> Result<Exit,
             }
             ui::note(&format!(
                 "`modal deploy --env {} --name {} {}` deploys it, once its weights are in the volume",
-                workspace.modal().environment(),
-                workspace.target(model).plan_model(model).app.unwrap_or_default(),
+                workspace.targets.modal().environment(),
+                workspace.targets.of(model).plan_model(model).app.unwrap_or_default(),
                 directory.join(name).join("serve.py").display(),
             ));
         }

@@ -55,9 +55,9 @@ pub(crate) async fn roll_back(global: &Global, arguments: &RollbackArgs) -> Resu
     let (workspace, _) = part::open_anyway(global)?;
     let model = arguments.model.as_str();
     check(&workspace, model)?;
-    workspace.target_of(TargetKind::Modal).check(&[format!("rollback of {model}")]).await?;
+    workspace.targets.named(TargetKind::Modal).check(&[format!("rollback of {model}")]).await?;
     let _lock = session::lock(&workspace, global, "rollback").await?;
-    let (lease, _) = apply::lease(workspace.modal(), global, "rollback").await?;
+    let (lease, _) = apply::lease(workspace.targets.modal(), global, "rollback").await?;
     let ended = go_back(&workspace, global, arguments).await;
     let freed = lease.end().await;
     let exit = ended?;
@@ -72,7 +72,7 @@ async fn go_back(
 ) -> Result<Exit, Report> {
     let model = arguments.model.as_str();
     workspace.look().await?;
-    let target = workspace.modal();
+    let target = workspace.targets.modal();
     let earlier = target.earlier(model, arguments.version)?;
     let other = match workspace.project.models.get(model) {
         Some(spec) => target.other_auth(spec, &earlier, &Reporter::silent()).await?,
@@ -130,9 +130,9 @@ pub(crate) async fn release(global: &Global, arguments: &ReleaseArgs) -> Result<
     let (workspace, _) = part::open_anyway(global)?;
     let model = arguments.model.as_str();
     check(&workspace, model)?;
-    workspace.target_of(TargetKind::Modal).check(&[format!("hold of {model}")]).await?;
+    workspace.targets.named(TargetKind::Modal).check(&[format!("hold of {model}")]).await?;
     let _lock = session::lock(&workspace, global, "release").await?;
-    let target = workspace.modal();
+    let target = workspace.targets.modal();
     let (lease, _) = apply::lease(target, global, "release").await?;
     let released = async {
         workspace.look().await?;
@@ -155,7 +155,7 @@ pub(crate) async fn release(global: &Global, arguments: &ReleaseArgs) -> Result<
 fn check(workspace: &Workspace, model: &str) -> Result<(), Report> {
     let project = &workspace.project;
     // Its spec may have mistakes; Modal tells what there is of it.
-    if project.left_out.models.contains(model) && workspace.modal_if_there().is_some() {
+    if project.left_out.models.contains(model) && workspace.targets.modal_if_there().is_some() {
         return Ok(());
     }
     session::model(workspace, model)?;

@@ -234,7 +234,7 @@ fn scope(workspace: &Workspace, selection: &Selection) -> Scope {
 fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
     let deployed = |model: &&Arc<Model>| plan.get(&deploy_id(model.name.as_str())).is_some();
     let models = workspace.project.models.values().filter(deployed);
-    models.map(|model| workspace.target(model).plan_model(model)).collect()
+    models.map(|model| workspace.targets.of(model).plan_model(model)).collect()
 }
 
 /// Locks what the plan left open, or tells why that can't be. Says whether there was anything.
@@ -265,8 +265,8 @@ pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
     };
     let models = planned.plan.steps.iter().filter(starts).flat_map(|step| &step.models);
     let models = models.filter_map(|name| workspace.project.models.get(name.as_str()));
-    let used: BTreeSet<&str> = models.map(|model| workspace.target(model).name()).collect();
-    for target in workspace.targets().into_iter().filter(|target| used.contains(target.name())) {
+    let used: BTreeSet<&str> = models.map(|model| workspace.targets.of(model).name()).collect();
+    for target in workspace.targets.all().filter(|target| used.contains(target.name())) {
         if let Some(place) = target.place().await {
             ui::note(&place);
         }
@@ -275,9 +275,9 @@ pub(crate) async fn tell_place(workspace: &Workspace, planned: &Planned) {
 
 /// Says which volumes of this machine the next apply moves, and what it leaves.
 pub(crate) fn tell_moves(workspace: &Workspace) {
-    let moves = workspace.local().moves();
+    let moves = workspace.targets.local().moves();
     ui::note_moves("the next apply moves", &moves, &workspace.root);
-    for left in workspace.local().left_over() {
+    for left in workspace.targets.local().left_over() {
         let left = left.strip_prefix(&workspace.root).unwrap_or(&left).display();
         ui::note(&format!("{left} is no longer used: `goatbuild gc` removes it"));
     }

@@ -9,6 +9,7 @@ use crate::gateways::litellm::{Access, Entry};
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::spec::{Model, TargetKind};
 use crate::step::{Observation, StepId};
+use crate::targets::Target;
 use crate::ui;
 use crate::workspace::Workspace;
 
@@ -22,7 +23,7 @@ pub(crate) struct StatusArgs {
 pub(crate) async fn run(global: &Global, arguments: &StatusArgs) -> Result<Exit, Report> {
     let (workspace, _) = part::open_anyway(global)?;
     workspace.look().await?;
-    let live: Vec<_> = workspace.targets().iter().flat_map(|target| target.live()).collect();
+    let live: Vec<_> = workspace.targets.all().flat_map(Target::live).collect();
     // What is served is known without a lock; whether it is what the specs want is not.
     let planned = session::plan_quietly(&workspace).await.ok();
     let left_out = &workspace.project.left_out;
@@ -59,7 +60,7 @@ pub(crate) async fn run(global: &Global, arguments: &StatusArgs) -> Result<Exit,
         if rows.iter().any(|row| row.live.model == name) {
             continue;
         }
-        rows.push(match workspace.target(model).observe_deployment(name) {
+        rows.push(match workspace.targets.of(model).observe_deployment(name) {
             Observation::Unobserved(Some(why)) => ui::StatusRow::unobserved(name, why),
             Observation::Foreign { owner, .. } => ui::StatusRow::foreign(name, owner),
             _ => ui::StatusRow::absent(name),
@@ -101,7 +102,7 @@ fn entry_of(
     model: &Model,
     alias: &str,
 ) -> Option<ui::Part> {
-    let (name, target) = (model.name.as_str(), workspace.target(model));
+    let (name, target) = (model.name.as_str(), workspace.targets.of(model));
     let (Observation::Present { facts, .. } | Observation::Held { facts, .. }) =
         target.observe_deployment(name)
     else {

@@ -44,7 +44,7 @@ pub(crate) async fn run(global: &Global, arguments: &TestArgs) -> Result<Exit, R
     session::model(&workspace, name)?;
     let model = &workspace.project.models[name];
     workspace.look().await?;
-    let facts = facts(name, workspace.target(model).observe_deployment(name))?;
+    let facts = facts(name, workspace.targets.of(model).observe_deployment(name))?;
     let fact = |name: &str| facts.get(name).map_or("", String::as_str);
     let (url, id) = (fact("url"), fact("served-name"));
     let server = server(&workspace, model, url)?;
@@ -111,7 +111,7 @@ fn server(workspace: &Workspace, model: &Model, url: &str) -> Result<Server, Rep
         TargetKind::Local => Ok(Server::local(url, name, patience)?),
         // The first request starts a replica.
         TargetKind::Modal => {
-            let headers = workspace.target(model).headers_of_deployed(model);
+            let headers = workspace.targets.of(model).headers_of_deployed(model);
             let credentials = Credentials::of_environment(name, headers)?;
             let patience = patience + model.serve.startup_timeout;
             Ok(Server::remote(url, name, patience, credentials)?)

@@ -15,7 +15,7 @@ pub(crate) struct UnlockArgs {
 
 pub(crate) async fn run(global: &Global, arguments: &UnlockArgs) -> Result<Exit, Report> {
     let (workspace, _) = part::open_anyway(global)?;
-    let Some(modal) = workspace.modal_if_there() else {
+    let Some(modal) = workspace.targets.modal_if_there() else {
         ui::note(
             "nothing is served on Modal; a lock on this machine is free once its process ends",
         );

@@ -42,7 +42,7 @@ pub(super) fn server(workspace: &Workspace, model: &Model, url: &str) -> Result<
         TargetKind::Local => Server::local(url, name, patience)?,
         // The first request starts a replica.
         TargetKind::Modal => {
-            let headers = workspace.target(model).headers(model);
+            let headers = workspace.targets.of(model).headers(model);
             let credentials = Credentials::of_environment(name, headers)?;
             Server::remote(url, name, patience + serve.startup_timeout, credentials)?
         }

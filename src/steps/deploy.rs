@@ -83,7 +83,7 @@ const WEIGHTS_FACTS: &[&str] = &["commit"];
 
 impl Serving {
     pub(super) fn target(&self) -> &dyn Target {
-        self.workspace.target(&self.model)
+        self.workspace.targets.of(&self.model)
     }
 
     pub(super) fn inputs(&self) -> Vec<Input> {
@@ -282,7 +282,7 @@ impl Step for Deploy {
         self.serving.target().describe(&self.serving.model, &mut fingerprint);
         if let ImageInput::Pushed { .. } = &self.serving.image {
             // The same image from elsewhere is another program.
-            let modal = self.serving.workspace.modal();
+            let modal = self.serving.workspace.targets.modal();
             modal.describe_registry(self.serving.model.image.value.as_str(), &mut fingerprint);
         }
         fingerprint

@@ -47,7 +47,7 @@ impl Wire {
             )
             .taking(inputs),
             alias: alias.to_owned(),
-            access: Access::with(&workspace.target(model).headers(model)),
+            access: Access::with(&workspace.targets.of(model).headers(model)),
         }
     }
 

@@ -129,7 +129,7 @@ impl Step for ModalImage {
         let mut fingerprint = Fingerprint::new("modal-image", VERSION);
         fingerprint
             .field("target", "modal")
-            .field("modal.environment", self.workspace.modal().environment())
+            .field("modal.environment", self.workspace.targets.modal().environment())
             .field("modal.image-builder", image_builder(&self.described))
             .field("architecture", self.described.architecture.name())
             .field("python", self.parts.runtime.python);
@@ -145,11 +145,11 @@ impl Step for ModalImage {
     }
 
     fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
-        self.workspace.modal().observe_image(wanted.map(|wanted| wanted.key))
+        self.workspace.targets.modal().observe_image(wanted.map(|wanted| wanted.key))
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
-        self.workspace.modal().build_image(&self.description(), task).await
+        self.workspace.targets.modal().build_image(&self.description(), task).await
     }
 }
 

@@ -65,7 +65,7 @@ pub fn programs(
         }
         _ => None,
     };
-    Ok(workspace.modal().programs(&deployment, described.as_ref()))
+    Ok(workspace.targets.modal().programs(&deployment, described.as_ref()))
 }
 
 /// The facts that a model's steps would take, as far as they are known; empty where they are not.

@@ -145,7 +145,7 @@ impl Step for Smoke {
     }
 
     fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
-        self.workspace.target(&self.model).observe_smoke(self.model.name.as_str())
+        self.workspace.targets.of(&self.model).observe_smoke(self.model.name.as_str())
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
@@ -158,7 +158,7 @@ impl Step for Smoke {
             Ok(answered) => answered,
             Err(error) => return Err(self.failed(error, instance, &task.reporter).await),
         };
-        let (target, model) = (self.workspace.target(&self.model), self.model.name.as_str());
+        let (target, model) = (self.workspace.targets.of(&self.model), self.model.name.as_str());
         target.passed_smoke(model, instance, task.key, answered.measured).await?;
         let facts = [("instance".to_owned(), instance.to_owned())].into();
         Ok(Outcome { facts, evidence: answered.evidence() })
@@ -183,7 +183,7 @@ impl Smoke {
         }
         // Whoever interrupts now waits until it is in order.
         let reporter = reporter.unstoppable();
-        let target = self.workspace.target(&self.model);
+        let target = self.workspace.targets.of(&self.model);
         match target.failed_smoke(&model, instance, &smoke_key, &reporter).await {
             Ok(TakenBack::WentBack { version, stands }) => {
                 NotPassed::WentBack { model, version, stands, cause }

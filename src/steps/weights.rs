@@ -298,7 +298,7 @@ impl Step for Weigh {
     fn describe(&self, _: &Inputs) -> Fingerprint {
         let mut fingerprint = Fingerprint::new("weights", VERSION);
         fingerprint
-            .field("target", self.workspace.target(self.model()).name())
+            .field("target", self.workspace.targets.of(self.model()).name())
             .field("repository", &self.snapshot.repository)
             .field("model.revision", &self.snapshot.commit);
         if let Source::Hub { files, .. } = &self.source {
@@ -325,7 +325,7 @@ impl Step for Weigh {
     }
 
     fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
-        let target = self.workspace.target(self.model());
+        let target = self.workspace.targets.of(self.model());
         target.observe_weights(&self.snapshot, wanted.map(|wanted| wanted.key))
     }
 
@@ -344,7 +344,7 @@ impl Step for Weigh {
             }
         };
         let weights = Weights { snapshot: self.snapshot.clone(), origin };
-        let target = self.workspace.target(self.model());
+        let target = self.workspace.targets.of(self.model());
         target.place_weights(&weights, &self.workspace.store, task).await
     }
 }

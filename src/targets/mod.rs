@@ -5,6 +5,7 @@
 mod factors;
 pub mod local;
 pub mod modal;
+mod registry;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -19,6 +20,8 @@ use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::Check;
 use crate::spec::{Auth, Header, Model};
 use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
+
+pub use registry::Targets;
 
 /// Gives the program and its arguments for what names the model, for an address and for a port.
 pub type CommandLine = dyn Fn(&str, &str, u16) -> Vec<String> + Send + Sync;
