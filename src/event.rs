@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
-use crate::step::StepId;
+use crate::step_id::StepId;
 
 /// One thing that running work tells whoever watches.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -29,7 +29,7 @@
 //! | one project at work | [`workspace`], [`project`], [`locking`], [`steps`], [`garbage`] |
 //! | parts and effects | [`targets`], [`engines`], [`gateways`], [`exec`], [`store`] |
 //! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`container`], [`hub`], [`openai`], [`fetch`], [`draw`], [`disk`] |
-//! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`platform`] |
+//! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`step_id`], [`platform`] |
 
 mod blocking;
 pub mod cli;
@@ -59,6 +59,7 @@ pub mod python;
 pub mod runtime;
 pub mod spec;
 pub mod step;
+pub mod step_id;
 pub mod steps;
 pub mod store;
 pub mod targets;

@@ -10,7 +10,10 @@ use sources::{Source, code, named, sources};
 
 /// The rooms, lowest first. A module imports freely from the rooms below its own.
 const ROOMS: &[(&str, &[&str])] = &[
-    ("core", &["spec", "lock", "fingerprint", "graph", "plan", "event", "step", "platform"]),
+    (
+        "core",
+        &["spec", "lock", "fingerprint", "graph", "plan", "event", "step", "step_id", "platform"],
+    ),
     (
         "protocols and formats",
         &[
