@@ -103,6 +103,13 @@ pub enum Event {
 #[diagnostic(code(goatbuild::interrupted))]
 pub struct Cancelled;
 
+impl Cancelled {
+    /// Whether an error is this one, or was caused by it.
+    pub fn caused(error: &miette::Report) -> bool {
+        error.chain().any(<dyn std::error::Error>::is::<Self>)
+    }
+}
+
 /// The one handle through which work reports, and learns that it should stop.
 ///
 /// Long synchronous loops call [`Reporter::advance`] or [`Reporter::check`] at least every few

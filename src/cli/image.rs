@@ -64,7 +64,7 @@ async fn verify(global: &Global, arguments: &VerifyArgs) -> Result<Exit, Report>
     reporter.message(format!("reading {name}"));
     let verified = {
         let (layout, digest) = (found.layout.clone(), found.digest.clone());
-        blocking(move || Ok(layout.verify(&digest, &reporter)?)).await
+        blocking(move || layout.verify(&digest, &reporter)).await
     };
     finish();
     verified?;

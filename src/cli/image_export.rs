@@ -101,7 +101,7 @@ pub(crate) async fn export(global: &Global, arguments: &ExportArgs) -> Result<Ex
     let size = archive_size(&layout, &image)?;
     reporter.expect(size);
     let (path, called) = (file.clone(), name.clone());
-    let written = blocking(move || {
+    let written = blocking(move || -> Result<(), Report> {
         if is_stdout {
             let out = std::io::stdout().lock();
             return match write_archive(&layout, &image, &called, out, &reporter) {

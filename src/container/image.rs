@@ -7,7 +7,8 @@ use serde::Serialize;
 
 use super::program::{DEED, QUESTION, ask, command, last_words, told, unstarted};
 use super::{ContainerError, Kind};
-use crate::event::{Cancelled, Reporter};
+use crate::blocking::blocking;
+use crate::event::Reporter;
 use crate::oci::{Image, Layout, OciError, archive_size, write_archive};
 
 /// What an image of a project is called there: `localhost` is no registry, so nobody pushes or pulls
@@ -93,13 +94,8 @@ pub async fn hand_over(
     }
     let (layout, whole, called, reporter) =
         (layout.clone(), image.clone(), name.clone(), reporter.clone());
-    let loading =
-        tokio::task::spawn_blocking(move || load(kind, &layout, &whole, &called, &reporter));
-    match loading.await {
-        Ok(loaded) => loaded?,
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => return Err(OciError::from(Cancelled).into()),
-    }
+    let loaded = move || Ok::<_, OciError>(load(kind, &layout, &whole, &called, &reporter));
+    blocking(loaded).await??;
     match id_of(kind, &name).await? {
         Some(id) if is_ours(&id, image) => Ok((id, true)),
         found => Err(ContainerError::OtherImage {

@@ -204,7 +204,7 @@ pub enum DebianError {
         source: std::io::Error,
     },
     /// The work was asked to stop.
-    #[error(transparent)]
+    #[error("interrupted")]
     #[diagnostic(code(goatbuild::interrupted))]
     Cancelled(#[from] Cancelled),
 }

@@ -11,6 +11,7 @@ use sha2::{Digest as _, Sha256};
 use super::index::Suite;
 use super::release::{self, ARCHIVE_KEYS, Release};
 use super::{DebianError, DebianRequest, LockedDebian, LockedPackage, Mirrors, solve, version};
+use crate::blocking::blocking;
 use crate::event::Reporter;
 use crate::fetch::{Expected, FetchError, Fetcher, hex, without_credentials};
 use crate::platform::MajorMinor;
@@ -165,20 +166,17 @@ async fn index_of(
         let shown = without_credentials(&by_name);
         return Err(unusable(format!("{shown} is not the file that the release file names")));
     }
-    let inflated = tokio::task::spawn_blocking(move || {
+    let inflated = blocking(move || {
         let mut text = String::new();
-        liblzma::read::XzDecoder::new_multi_decoder(packed.as_slice())
+        let inflated = liblzma::read::XzDecoder::new_multi_decoder(packed.as_slice())
             .take(INDEX_LIMIT)
-            .read_to_string(&mut text)
-            .map(|_| text)
+            .read_to_string(&mut text);
+        Ok::<_, DebianError>(inflated.map(|_| text))
     });
-    let text = inflated
-        .await
-        .unwrap_or_else(|error| panic!("BUG: inflating an index panicked: {error}"))
-        .map_err(|error| {
-            let shown = without_credentials(&by_name);
-            unusable(format!("{shown} cannot be inflated: {error}"))
-        })?;
+    let text = inflated.await?.map_err(|error| {
+        let shown = without_credentials(&by_name);
+        unusable(format!("{shown} cannot be inflated: {error}"))
+    })?;
     Ok((release, text))
 }
 

@@ -351,13 +351,17 @@ impl Executor<'_> {
         let (ending, error, ended) = match &outcome {
             Ok(outcome) => (Ending::Done, None, Ok(outcome)),
             Err(error) => {
-                let (ending, word) = if is_cancelled(error) {
+                let (ending, word) = if Cancelled::caused(error) {
                     (Ending::Interrupted, "interrupted")
                 } else {
                     (Ending::Failed, "failed")
                 };
                 let log = self.store.root().join(Store::log_name(self.run, id));
-                append(&log, &format!("{word}: {error:?}"));
+                let line = match ending {
+                    Ending::Failed => format!("{word}: {error:?}"),
+                    _ => error.to_string(),
+                };
+                append(&log, &line);
                 (ending, Some(error.to_string()), Err(word))
             }
         };
@@ -411,10 +415,6 @@ fn with_traffic(mut outcome: Outcome, traffic: Traffic) -> Outcome {
         outcome.evidence.insert(name.to_owned(), bytes.to_string());
     }
     outcome
-}
-
-fn is_cancelled(error: &StepError) -> bool {
-    error.code().is_some_and(|code| code.to_string() == "goatbuild::interrupted")
 }
 
 async fn sleep_until(deadline: Option<tokio::time::Instant>) {

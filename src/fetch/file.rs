@@ -11,6 +11,7 @@ use reqwest::{Response, StatusCode};
 
 use super::file_lock::{FileLock, Waiting};
 use super::{Expected, Failure, FetchError, Fetcher, sha256_of, without_credentials};
+use crate::blocking::blocking;
 use crate::event::{Cancelled, Reporter};
 
 /// So many new bytes show that a bad connection still leads somewhere.
@@ -235,10 +236,8 @@ impl<'a> Download<'a> {
         file.seek(std::io::SeekFrom::Start(0)).map_err(written)?;
         // Gigabytes take seconds to hash: not on a thread that others wait for.
         let hashed = Arc::clone(self.part.file());
-        let found = tokio::task::spawn_blocking(move || sha256_of(&mut &*hashed))
-            .await
-            .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
-        let found = found.map_err(written)?;
+        let found = blocking(move || Ok::<_, FetchError>(sha256_of(&mut &*hashed)));
+        let found = found.await.map_err(Failure::Final)?.map_err(written)?;
         if found != self.expected.sha256 {
             let error = mismatch(url, "SHA-256", &self.expected.sha256, &found);
             return Err(discarded(error, file, resumed));

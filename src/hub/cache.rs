@@ -7,92 +7,14 @@ use std::fs::File;
 use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
-use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
-use thiserror::Error;
 
 use super::digest::Hasher;
-use super::{Manifest, WeightFile};
-use crate::event::{Cancelled, Reporter};
+use super::{Manifest, WeightFile, WeightsError};
+use crate::event::Reporter;
 use crate::fetch::hex;
 use crate::fingerprint::Key;
 use crate::lock::hub::{FileDigest, RemoteFile};
-
-/// Why weights could not be read or put into a volume.
-#[derive(Debug, Error, Diagnostic)]
-pub enum WeightsError {
-    /// The directory that the spec names is not there.
-    #[error("{} is not a directory", path.display())]
-    #[diagnostic(
-        code(goatbuild::weights::no_directory),
-        help("`model.source = \"path:…\"` is relative to the project's directory")
-    )]
-    NoDirectory {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// The directory holds nothing to serve.
-    #[error("{} has no files", path.display())]
-    #[diagnostic(
-        code(goatbuild::weights::empty),
-        help("put the model's files there; hidden files don't count")
-    )]
-    Empty {
-        /// The directory.
-        path: PathBuf,
-    },
-    /// A name that no manifest can hold.
-    #[error("{} has a name that is not UTF-8", path.display())]
-    #[diagnostic(code(goatbuild::weights::name))]
-    NotUtf8 {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A file can't be read.
-    #[error("{} can't be read: {source}", path.display())]
-    #[diagnostic(code(goatbuild::weights::read))]
-    Read {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The volume can't be written.
-    #[error("{} can't be written: {source}", path.display())]
-    #[diagnostic(
-        code(goatbuild::weights::write),
-        help("is the disk full? what is complete is kept")
-    )]
-    Write {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// A branch or tag whose name would lead out of its directory.
-    #[error("`{reference}` of {repository} can't be the name of a branch or tag")]
-    #[diagnostic(
-        code(goatbuild::weights::reference),
-        help("write a branch, a tag or a commit as `model.revision`")
-    )]
-    Reference {
-        /// The repository.
-        repository: String,
-        /// The name.
-        reference: String,
-    },
-    /// The source changed while it was copied.
-    #[error("{} changed while it was copied", path.display())]
-    #[diagnostic(code(goatbuild::weights::changed), help("run the command again once it is still"))]
-    Changed {
-        /// The file.
-        path: PathBuf,
-    },
-    /// The work was asked to stop.
-    #[error(transparent)]
-    #[diagnostic(transparent)]
-    Cancelled(#[from] Cancelled),
-}
 
 /// A model cache on this machine.
 #[derive(Debug, Clone)]

@@ -12,9 +12,9 @@ use tokio::task::JoinSet;
 use super::cache::failed;
 use super::client::{About, Answer};
 use super::digest::name;
-use super::fetch::offload;
 use super::part::{Part, Run};
 use super::{Hub, HubError, WeightsError};
+use crate::blocking::blocking;
 use crate::disk::available;
 use crate::event::Reporter;
 use crate::fetch::Failure;
@@ -84,20 +84,22 @@ impl Download {
     pub(super) async fn complete(self: &Arc<Self>, blob: &Path) -> Result<(), HubError> {
         let hashing = Hashing(&self.part);
         let (part, kind) = (Arc::clone(&self.part), self.file.digest.kind());
-        let hashed = tokio::spawn(offload(move || part.hash(kind)));
+        let hashed = tokio::spawn(blocking(move || {
+            let unreadable = |source| WeightsError::Read { path: part.path().to_owned(), source };
+            part.hash(kind).map_err(unreadable)
+        }));
         self.arrive().await?;
         let hashed = hashed.await;
         let hashed = hashed.unwrap_or_else(|lost| std::panic::resume_unwind(lost.into_panic()));
-        let unreadable = |source| WeightsError::Read { path: self.part.path().to_owned(), source };
-        let found = hashed?.map_err(unreadable)?.unwrap_or_default();
+        let found = hashed?.unwrap_or_default();
         drop(hashing);
         let part = Arc::clone(&self.part);
         if found == self.file.digest.hex() {
             let to = blob.to_owned();
-            let named = offload(move || part.finish(&to)).await?;
-            return named.map_err(|error| full_or(error, blob, 0));
+            let named = move || part.finish(&to).map_err(|error| full_or(error, &to, 0));
+            return blocking(named).await;
         }
-        offload(move || part.discard()).await?.map_err(failed(self.part.path()))?;
+        blocking(move || part.discard().map_err(failed(part.path()))).await?;
         Err(HubError::Damaged {
             repository: self.repository.clone(),
             path: self.file.path.clone(),

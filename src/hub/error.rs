@@ -6,7 +6,6 @@ use std::time::Duration;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::WeightsError;
 use crate::event::Cancelled;
 use crate::fetch::until;
 
@@ -270,11 +269,87 @@ pub enum HubError {
         reason: String,
     },
     /// The work was asked to stop.
-    #[error(transparent)]
+    #[error("interrupted")]
     #[diagnostic(code(goatbuild::interrupted))]
     Cancelled(#[from] Cancelled),
 }
 
 fn in_seconds(after: Option<&Duration>) -> String {
     after.map_or(String::new(), |after| format!(", and answers again in {} s", after.as_secs()))
+}
+
+/// Why weights could not be read or put into a volume.
+#[derive(Debug, Error, Diagnostic)]
+pub enum WeightsError {
+    /// The directory that the spec names is not there.
+    #[error("{} is not a directory", path.display())]
+    #[diagnostic(
+        code(goatbuild::weights::no_directory),
+        help("`model.source = \"path:…\"` is relative to the project's directory")
+    )]
+    NoDirectory {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// The directory holds nothing to serve.
+    #[error("{} has no files", path.display())]
+    #[diagnostic(
+        code(goatbuild::weights::empty),
+        help("put the model's files there; hidden files don't count")
+    )]
+    Empty {
+        /// The directory.
+        path: PathBuf,
+    },
+    /// A name that no manifest can hold.
+    #[error("{} has a name that is not UTF-8", path.display())]
+    #[diagnostic(code(goatbuild::weights::name))]
+    NotUtf8 {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A file can't be read.
+    #[error("{} can't be read: {source}", path.display())]
+    #[diagnostic(code(goatbuild::weights::read))]
+    Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// The volume can't be written.
+    #[error("{} can't be written: {source}", path.display())]
+    #[diagnostic(
+        code(goatbuild::weights::write),
+        help("is the disk full? what is complete is kept")
+    )]
+    Write {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A branch or tag whose name would lead out of its directory.
+    #[error("`{reference}` of {repository} can't be the name of a branch or tag")]
+    #[diagnostic(
+        code(goatbuild::weights::reference),
+        help("write a branch, a tag or a commit as `model.revision`")
+    )]
+    Reference {
+        /// The repository.
+        repository: String,
+        /// The name.
+        reference: String,
+    },
+    /// The source changed while it was copied.
+    #[error("{} changed while it was copied", path.display())]
+    #[diagnostic(code(goatbuild::weights::changed), help("run the command again once it is still"))]
+    Changed {
+        /// The file.
+        path: PathBuf,
+    },
+    /// The work was asked to stop.
+    #[error("interrupted")]
+    #[diagnostic(code(goatbuild::interrupted))]
+    Cancelled(#[from] Cancelled),
 }

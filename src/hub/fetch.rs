@@ -11,8 +11,9 @@ use super::download::{CONNECTIONS, Download, full_or_other};
 use super::part::Part;
 use super::reuse::{find, is_known, remember, room_for_theirs};
 use super::{HashCache, Hub, HubError, ModelCache};
+use crate::blocking::blocking;
 use crate::disk::available;
-use crate::event::{Cancelled, Reporter};
+use crate::event::Reporter;
 use crate::lock::hub::RemoteFile;
 
 /// So many files are looked at, or fetched, at once.
@@ -115,9 +116,9 @@ impl Fetch<'_> {
             let (file, reporter) = (file.clone(), self.reporter.clone());
             let settings = Arc::clone(&self.hub.settings);
             let size = file.size;
-            offload(move || find(&blob, &repository, &file, &settings.caches, &reporter))
-                .await?
-                .map_err(|error| full_or_other(error, size))?
+            let found =
+                blocking(move || find(&blob, &repository, &file, &settings.caches, &reporter));
+            found.await.map_err(|error| full_or_other(error, size))?
         };
         let fetched = if is_here { 0 } else { self.download(file, &blob).await? };
         remember(&blob, file, self.known);
@@ -150,16 +151,5 @@ impl Fetch<'_> {
                 Err(error) => return Err(error),
             }
         }
-    }
-}
-
-/// Runs work that hashes or writes on a thread of its own. A panic in it goes on here.
-pub(super) async fn offload<T: Send + 'static>(
-    work: impl FnOnce() -> T + Send + 'static,
-) -> Result<T, Cancelled> {
-    match tokio::task::spawn_blocking(work).await {
-        Ok(outcome) => Ok(outcome),
-        Err(error) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-        Err(_) => Err(Cancelled),
     }
 }

@@ -14,9 +14,9 @@ mod revision;
 mod settings;
 
 pub use crate::lock::hub::{DigestKind, FileDigest, RemoteFile, Revision};
-pub use cache::{ModelCache, WeightsError};
+pub use cache::ModelCache;
 pub use client::Hub;
-pub use error::HubError;
+pub use error::{HubError, WeightsError};
 pub use fetch::Fetched;
 pub use listing::CONFIG_FILE;
 pub use manifest::{HashCache, Manifest, WeightFile, scan};

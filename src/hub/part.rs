@@ -15,8 +15,8 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use bytes::Bytes;
 
 use super::digest::Hasher;
-use super::fetch::offload;
-use crate::event::Reporter;
+use crate::blocking::blocking;
+use crate::event::{Cancelled, Reporter};
 use crate::lock::hub::{DigestKind, RemoteFile};
 
 /// Bytes that are written, and promised by the journal, at once.
@@ -272,7 +272,8 @@ impl Run {
         let is_new = self.part.blocks().states[index] == Block::Claimed;
         if is_new {
             let (part, reporter) = (Arc::clone(&self.part), reporter.clone());
-            let kept = offload(move || part.keep(index, &pieces, &reporter)).await;
+            let kept = blocking(move || Ok::<_, Cancelled>(part.keep(index, &pieces, &reporter)));
+            let kept = kept.await;
             kept.map_err(std::io::Error::other)??;
         }
         self.next += 1;

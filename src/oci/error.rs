@@ -100,7 +100,7 @@ pub enum OciError {
         source: io::Error,
     },
     /// The work was asked to stop.
-    #[error(transparent)]
+    #[error("interrupted")]
     #[diagnostic(code(goatbuild::interrupted))]
     Cancelled(#[from] Cancelled),
 }

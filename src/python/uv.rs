@@ -9,8 +9,9 @@ use tokio::process::Command;
 
 use super::PythonError;
 use super::index::Index;
+use crate::blocking::blocking;
 use crate::event::Reporter;
-use crate::fetch::{Expected, Fetcher, FileLock};
+use crate::fetch::{Expected, FetchError, Fetcher, FileLock};
 
 /// The first uv whose `pylock.toml` was seen to keep the pins of an existing one.
 const OLDEST: (u64, u64, u64) = (0, 8, 0);
@@ -122,14 +123,9 @@ pub(super) async fn pinned(
     let expected = Expected { size: Some(wheel.size), sha256: wheel.sha256.to_owned() };
     reporter.expect(wheel.size);
     fetcher.file(wheel.filename, &[source], &expected, &file, reporter).await?;
-    let extracted = {
-        let (file, program) = (file.clone(), program.clone());
-        tokio::task::spawn_blocking(move || extract(&file, &program)).await
-    };
-    match extracted {
-        Ok(outcome) => outcome.map_err(PythonError::io(&program))?,
-        Err(panicked) => std::panic::resume_unwind(panicked.into_panic()),
-    }
+    let (packed, to) = (file.clone(), program.clone());
+    let extracted = blocking(move || Ok::<_, FetchError>(extract(&packed, &to))).await?;
+    extracted.map_err(PythonError::io(&program))?;
     let _ = tokio::fs::remove_file(&file).await;
     ask(&program).await.map_err(|_| PythonError::Io {
         path: program,

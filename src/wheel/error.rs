@@ -230,7 +230,7 @@ pub enum WheelError {
         difference: &'static str,
     },
     /// The work was asked to stop.
-    #[error(transparent)]
+    #[error("interrupted")]
     #[diagnostic(code(goatbuild::interrupted))]
     Cancelled(#[from] Cancelled),
 }

@@ -251,7 +251,7 @@ pub enum RegistryError {
     #[diagnostic(transparent)]
     Oci(#[from] OciError),
     /// The work was asked to stop.
-    #[error(transparent)]
+    #[error("interrupted")]
     #[diagnostic(code(goatbuild::interrupted))]
     Cancelled(#[from] Cancelled),
 }

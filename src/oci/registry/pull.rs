@@ -10,6 +10,7 @@ use super::client::{Access, Registry, blob_name};
 use super::layout;
 use super::manifest::{self, BaseConfig, BaseManifest, BlobRef, Document};
 use super::{RegistryError, RegistrySettings};
+use crate::blocking::blocking;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, FileLock};
 use crate::oci::content::{Content, LayerFile, examine};
@@ -217,11 +218,7 @@ impl Puller {
         let layers = layers.map(open).collect::<Result<Vec<_>, OciError>>()?;
         let (env, architecture) = (resolved.config.env.clone(), self.architecture);
         let reporter = reporter.clone();
-        let work = move || examine(layers, &env, architecture, &reporter);
-        let examined = tokio::task::spawn_blocking(work).await;
-        let examined =
-            examined.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()));
-        Ok(examined?)
+        Ok(blocking(move || examine(layers, &env, architecture, &reporter)).await?)
     }
 
     async fn blob(&self, blob: BlobRef, reporter: &Reporter) -> Result<(), RegistryError> {
@@ -245,12 +242,7 @@ impl Puller {
             (None, Origin::Layout { root, reference }) => {
                 let from = layout::blob_path(&root.join(&reference.path), &blob.digest)?;
                 let (into, reporter) = (self.into.clone(), reporter.clone());
-                let copied = tokio::task::spawn_blocking(move || {
-                    layout::copy(&from, &into, &blob, &reporter)
-                });
-                copied
-                    .await
-                    .unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))
+                blocking(move || layout::copy(&from, &into, &blob, &reporter)).await
             }
             (None, Origin::Registry(_)) => panic!("BUG: a registry was not opened"),
         }

@@ -18,6 +18,7 @@ use tokio::sync::mpsc;
 use super::client::{Access, Registry};
 use super::manifest::BlobRef;
 use super::{RegistryError, RegistrySettings};
+use crate::blocking::{begin, blocking};
 use crate::event::Reporter;
 use crate::fetch::{Failure, FetchError, Fetcher, client_builder, innermost};
 use crate::oci::{Image, Layout};
@@ -257,8 +258,7 @@ impl Push<'_> {
     async fn undamaged(&self, blob: &BlobRef) -> Result<(), RegistryError> {
         let (layout, digest) = (self.layout.clone(), blob.digest.clone());
         let verify = move || layout.blobs().verify(&digest, &Reporter::silent());
-        let verified = tokio::task::spawn_blocking(verify).await;
-        Ok(verified.unwrap_or_else(|panicked| std::panic::resume_unwind(panicked.into_panic()))?)
+        Ok(blocking(verify).await?)
     }
 
     async fn manifest(&self, image: &Image) -> Result<(), RegistryError> {
@@ -323,7 +323,7 @@ impl Streamed {
     fn start(file: File, size: u64, sent: Arc<Sent>, reporter: Reporter) -> Self {
         let (sender, chunks) = mpsc::channel(2);
         // Ends when it has sent all, or when nobody receives any more.
-        tokio::task::spawn_blocking(move || read(file, &sender));
+        begin(move || read(file, &sender));
         Self { chunks, left: size, sent, reporter }
     }
 }

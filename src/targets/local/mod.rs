@@ -28,7 +28,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::{Deployment, Live, Measured, Snapshot, Target, Weights, deploy_id};
 use crate::container::{Condition, Container, probe};
-use crate::event::Reporter;
+use crate::event::{Cancelled, Reporter};
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::hub::HashCache;
 use crate::leftovers::{Age, sweep};
@@ -146,6 +146,8 @@ pub enum LocalError {
     Interrupted {
         /// What became of the one before.
         outcome: String,
+        /// Who asked for it.
+        source: Cancelled,
     },
     /// A file or directory can't be used.
     #[error("{} can't be used: {source}", path.display())]

@@ -151,7 +151,7 @@ impl Local {
         reporter.expect(it.bytes);
         reporter.message(format!("copying the volume {}", it.name));
         let (from, to, reporter) = (from.clone(), to.clone(), reporter.clone());
-        blocking(move || {
+        blocking(move || -> Result<(), StepError> {
             let _ = fs::remove_dir_all(&incoming);
             tree::copy(&from, &incoming, &reporter)?;
             let origin = incoming.join(ORIGIN);

@@ -10,7 +10,7 @@ use super::server::{Recipe, Started, Stay};
 use super::state::Served;
 use super::{Deployment, Local, LocalError};
 use crate::clock::now;
-use crate::event::Reporter;
+use crate::event::{Cancelled, Reporter};
 use crate::fetch::hex;
 use crate::openai::Server;
 use crate::step::{Facts, Outcome, StepError, Task};
@@ -282,7 +282,7 @@ pub(super) fn explain(
             let help = format!("{help}; `goatbuild logs {model}` shows the whole log");
             LocalError::Unhealthy { model, seconds, heard, outcome, log, help }.into()
         }
-        Unserved::Interrupted => LocalError::Interrupted { outcome }.into(),
+        Unserved::Interrupted => LocalError::Interrupted { outcome, source: Cancelled }.into(),
         Unserved::Other(error) => error,
     }
 }

@@ -32,10 +32,9 @@ impl Local {
         let evidence = match origin {
             Origin::Directory { manifest, from } => {
                 let size = manifest.size();
-                let copied = blocking(move || {
-                    Ok(cache.install(key, &snapshot.repository, &manifest, &from, &reporter)?)
-                })
-                .await?;
+                let install =
+                    move || cache.install(key, &snapshot.repository, &manifest, &from, &reporter);
+                let copied = blocking(install).await?;
                 [("bytes", size), ("copied", copied), ("bytes-reused", size - copied)]
             }
             Origin::Hub { hub, branches, files } => {

@@ -74,8 +74,11 @@ impl Client {
         std::fs::create_dir_all(&self.tools).map_err(write(&self.tools))?;
         let path = directory.with_extension("lock");
         let alone = std::fs::File::create(&path).map_err(write(&path))?;
-        let alone =
-            blocking(move || Ok(alone.lock().map(|()| alone).map_err(write(&path))?)).await?;
+        let lock = move || -> Result<_, StepError> {
+            alone.lock().map_err(write(&path))?;
+            Ok(alone)
+        };
+        let alone = blocking(lock).await?;
         // Whoever was at it has just done it.
         if whole.exists() {
             return Ok(python);
