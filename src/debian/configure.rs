@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
-use super::layer::Unpacked;
+use super::deb::Unpacked;
 use super::scripts::{self, Alternative, Reviewed};
 use super::tree::{Node, Tree};
 use super::{DebianError, certificates, loader_cache};

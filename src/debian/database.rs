@@ -6,8 +6,7 @@ use std::fmt::Write as _;
 use md5::{Digest as _, Md5};
 
 use super::DebianError;
-use super::deb::Control;
-use super::layer::Unpacked;
+use super::deb::{Control, Unpacked};
 use super::tree::Tree;
 use crate::fetch::hex;
 

@@ -46,6 +46,14 @@ pub(super) struct Deb<'a> {
     pub(super) control: Control,
 }
 
+/// A package after its data went into the tree.
+pub(super) struct Unpacked<'a> {
+    pub(super) locked: &'a LockedPackage,
+    pub(super) control: Control,
+    /// Its paths as dpkg lists them: absolute, `/usr` not merged, in its own order.
+    pub(super) list: Vec<u8>,
+}
+
 /// Checks that a file is the locked package.
 pub(super) fn verify(path: &Path, package: &LockedPackage) -> Result<(), DebianError> {
     let reading = || DebianError::io(format!("reading {}", path.display()));

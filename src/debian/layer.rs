@@ -4,19 +4,11 @@ use std::collections::BTreeSet;
 use std::io::Write;
 use std::path::{Path, PathBuf};
 
-use super::deb::{self, Control, Deb};
+use super::deb::{self, Control, Deb, Unpacked};
 use super::index::clauses;
 use super::tree::Tree;
 use super::{DebianError, LockedDebian, LockedPackage, archive, configure, database, scripts};
 use crate::event::Reporter;
-
-/// A package after its data went into the tree.
-pub(super) struct Unpacked<'a> {
-    pub(super) locked: &'a LockedPackage,
-    pub(super) control: Control,
-    /// Its paths as dpkg lists them: absolute, `/usr` not merged, in its own order.
-    pub(super) list: Vec<u8>,
-}
 
 /// Streams the uncompressed tar of the base layer into `out`, the same bytes for the same lock.
 ///

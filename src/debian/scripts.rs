@@ -6,7 +6,7 @@ use std::sync::LazyLock;
 use serde::Deserialize;
 
 use super::DebianError;
-use super::layer::Unpacked;
+use super::deb::Unpacked;
 use crate::platform::Architecture;
 
 /// What a reviewed package's scripts would do on a first installation, as data.

@@ -2,10 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Changes, LockOptions, LockingError, Renew};
+use super::{Changes, LockOptions, LockingError, Renew, digest};
 use crate::debian::{self, DebianRequest};
 use crate::event::Reporter;
-use crate::fetch::hex;
 use crate::lock::LockedImage;
 use crate::platform::Runtime;
 use crate::spec::{Base, Image, Located};
@@ -100,14 +99,4 @@ fn base_request(image: &Image, suite: &str, packages: &[Located<String>]) -> Str
     let python = image.python.map(|python| python.to_string()).unwrap_or_default();
     let parts = ["debian", suite, image.architecture.name(), &python];
     digest(parts.iter().chain(&names))
-}
-
-/// Digest of a request's parts.
-pub(super) fn digest<'a>(parts: impl IntoIterator<Item = &'a &'a str>) -> String {
-    let mut hasher = blake3::Hasher::new();
-    for part in parts {
-        hasher.update(&(part.len() as u64).to_le_bytes());
-        hasher.update(part.as_bytes());
-    }
-    hex(&hasher.finalize().as_bytes()[..16])
 }

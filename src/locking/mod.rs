@@ -13,7 +13,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::event::Reporter;
-use crate::fetch::FetchError;
+use crate::fetch::{FetchError, hex};
 use crate::lock::LockFile;
 use crate::lock::pylock::PylockError;
 use crate::spec::{Image, ImageName, nearest};
@@ -292,6 +292,16 @@ async fn settle_image(
     let base = base::settle(workspace, image, options, reporter, changes).await?;
     wheels::settle(workspace, image, base.runtime, options, reporter, changes).await?;
     engine::settle(workspace, image, options, reporter, changes).await
+}
+
+/// Digest of a request's parts.
+fn digest<'a>(parts: impl IntoIterator<Item = &'a &'a str>) -> String {
+    let mut hasher = blake3::Hasher::new();
+    for part in parts {
+        hasher.update(&(part.len() as u64).to_le_bytes());
+        hasher.update(part.as_bytes());
+    }
+    hex(&hasher.finalize().as_bytes()[..16])
 }
 
 impl Changes {

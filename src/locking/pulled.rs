@@ -5,9 +5,8 @@
 //! from the wheels' lock, if there is one, and is otherwise looked for in the base's lowest layers.
 //! A base's own Python can be anywhere in it, so the whole base is pulled to look for it.
 
-use super::base::digest;
 use super::wheels::read_pylock;
-use super::{Changes, LockOptions, LockingError, Renew};
+use super::{Changes, LockOptions, LockingError, Renew, digest};
 use crate::event::Reporter;
 use crate::lock::{LockedBase, LockedImage, LockedLayer};
 use crate::oci::Content;

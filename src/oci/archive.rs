@@ -11,8 +11,8 @@ use oci_spec::image::{ANNOTATION_REF_NAME, MediaType};
 use serde_json::json;
 use sha2::{Digest as _, Sha256};
 
+use super::document::canonical;
 use super::error::OciError;
-use super::image::canonical;
 use super::layout::{Image, Layout};
 use crate::event::{Cancelled, Reporter};
 use crate::fetch::hex;

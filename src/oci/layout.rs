@@ -9,8 +9,8 @@ use oci_spec::image::{
 };
 
 use super::blob::{self, Blobs};
+use super::document::{canonical, parse};
 use super::error::{OciError, at};
-use super::image::{canonical, parse};
 use crate::event::Reporter;
 
 /// One OCI image layout.

@@ -7,6 +7,7 @@ mod archive;
 mod blob;
 mod compression;
 mod content;
+mod document;
 mod error;
 mod gzip;
 mod image;

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::supervise::{Failure, Processes};
+use super::error::user_namespaces_help;
+use super::messages::{Failure, Processes};
 use super::{Check, Report, launch};
 
 /// Tries out what a sandbox needs, in a directory of its own under `scratch`.
@@ -73,24 +74,4 @@ fn devices() -> Check {
         help: (!missing.is_empty())
             .then(|| "mount a complete /dev into this container or chroot".to_owned()),
     }
-}
-
-/// What to change so that user namespaces are allowed, from this machine's own settings.
-pub(super) fn user_namespaces_help() -> String {
-    let setting = |name: &str| {
-        let text = std::fs::read_to_string(Path::new("/proc/sys").join(name.replace('.', "/")));
-        text.ok().and_then(|text| text.trim().parse::<i64>().ok())
-    };
-    for (name, refusing, allowing) in [
-        ("kernel.unprivileged_userns_clone", 0, "1"),
-        ("kernel.apparmor_restrict_unprivileged_userns", 1, "0"),
-        ("user.max_user_namespaces", 0, "15000"),
-    ] {
-        if setting(name) == Some(refusing) {
-            return format!(
-                "allow them with `sudo sysctl -w {name}={allowing}` (for good: in /etc/sysctl.d/), or start Docker or Podman"
-            );
-        }
-    }
-    "a container or security policy refuses them: start Docker or Podman, or run this container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`; they are also refused inside a chroot, and to a container's root without CAP_SETFCAP".to_owned()
 }

@@ -9,13 +9,15 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use nix::errno::Errno;
 use nix::mount::{MntFlags, MsFlags, mount, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
+use nix::sys::signal::Signal;
 use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd;
 
-use super::supervise::{Failure, Launch, Processes, Purpose, die_with_parent, new_user_namespace};
+use super::messages::{Failure, Launch, Processes, Purpose};
 use super::{INSTANCE_VARIABLE, root};
 
 /// Where the host's root is seen while the sandbox is made.
@@ -211,6 +213,34 @@ fn bind_into(source: &Source) -> Result<(), Failure> {
     made.map_err(Failure::setup(format!("creating the mount point {}", target.display())))?;
     bind(&seen, target)?;
     if source.read_only { read_only(target) } else { Ok(()) }
+}
+
+/// This process is killed when the one that started it ends.
+pub(super) fn die_with_parent() -> Result<(), Failure> {
+    prctl::set_pdeathsig(Signal::SIGKILL).map_err(Failure::setup("binding to the supervisor"))
+}
+
+/// Enters a user namespace in which the caller is root, and nobody else exists.
+pub(super) fn new_user_namespace() -> Result<(), Failure> {
+    let refused = |action: &str, error: &dyn std::fmt::Display| Failure::UserNamespaces {
+        reason: format!("{action}: {error}"),
+    };
+    let (user, group) = (unistd::geteuid(), unistd::getegid());
+    unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| match error {
+        // The system's words for it are "no space left on device".
+        Errno::ENOSPC => refused("unshare", &"their limit, user.max_user_namespaces, is reached"),
+        error => refused("unshare", &error),
+    })?;
+    let write = |file: &str, text: String| {
+        std::fs::write(Path::new("/proc/self").join(file), text)
+            .map_err(|error| refused(&format!("writing {file}"), &error))
+    };
+    // Without this the kernel refuses the group map of a plain user; not every kernel has it.
+    if Path::new("/proc/self/setgroups").exists() {
+        write("setgroups", "deny".to_owned())?;
+    }
+    write("uid_map", format!("0 {user} 1"))?;
+    write("gid_map", format!("0 {group} 1"))
 }
 
 /// Gives up every right over what was made above.

@@ -103,7 +103,29 @@ pub enum RuntimeError {
         tail: String,
     },
     /// The work was asked to stop.
-    #[error(transparent)]
+    #[error("interrupted")]
     #[diagnostic(code(goatbuild::interrupted))]
     Cancelled(#[from] Cancelled),
+}
+
+/// What to change so that user namespaces are allowed, from this machine's own settings.
+#[cfg(target_os = "linux")]
+pub(super) fn user_namespaces_help() -> String {
+    let setting = |name: &str| {
+        let text =
+            std::fs::read_to_string(std::path::Path::new("/proc/sys").join(name.replace('.', "/")));
+        text.ok().and_then(|text| text.trim().parse::<i64>().ok())
+    };
+    for (name, refusing, allowing) in [
+        ("kernel.unprivileged_userns_clone", 0, "1"),
+        ("kernel.apparmor_restrict_unprivileged_userns", 1, "0"),
+        ("user.max_user_namespaces", 0, "15000"),
+    ] {
+        if setting(name) == Some(refusing) {
+            return format!(
+                "allow them with `sudo sysctl -w {name}={allowing}` (for good: in /etc/sysctl.d/), or start Docker or Podman"
+            );
+        }
+    }
+    "a container or security policy refuses them: start Docker or Podman, or run this container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`; they are also refused inside a chroot, and to a container's root without CAP_SETFCAP".to_owned()
 }

@@ -9,7 +9,7 @@ use nix::sys::wait::{WaitPidFlag, waitpid};
 use nix::unistd::Pid;
 use tokio::time::{Instant, sleep};
 
-use super::supervise::SUBCOMMAND;
+use super::messages::SUBCOMMAND;
 use super::{INSTANCE_VARIABLE, Instance, RuntimeError};
 
 /// How long a process may take to vanish after a signal that leaves it no choice.

@@ -8,8 +8,9 @@ use std::time::Duration;
 
 use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
-use super::supervise::{Failure, Launch, Processes, Purpose, SUBCOMMAND, send_launch};
-use super::{Instance, Output, RuntimeError, Sandbox, check, instance};
+use super::error::user_namespaces_help;
+use super::messages::{Failure, Launch, Processes, Purpose, SUBCOMMAND, send_launch};
+use super::{Instance, Output, RuntimeError, Sandbox, instance};
 use crate::event::Reporter;
 
 /// How much of a command's output an error shows, in characters.
@@ -244,7 +245,7 @@ fn parse(told: &[u8]) -> Result<Option<Failure>, RuntimeError> {
 pub(super) fn explain(failure: Failure, sandbox: &Sandbox) -> RuntimeError {
     match failure {
         Failure::UserNamespaces { reason } => {
-            RuntimeError::UserNamespaces { reason, help: check::user_namespaces_help() }
+            RuntimeError::UserNamespaces { reason, help: user_namespaces_help() }
         }
         Failure::Procfs { reason } => {
             RuntimeError::Setup { action: "mounting a procfs".to_owned(), reason }

@@ -2,10 +2,9 @@
 //! threads can't enter a user namespace.
 
 use std::ffi::OsString;
-use std::io::{BufRead as _, Write as _};
+use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
-use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -15,74 +14,16 @@ use nix::sys::prctl;
 use nix::sys::signal::{Signal, kill};
 use nix::sys::wait::{WaitPidFlag, WaitStatus, waitpid};
 use nix::unistd::{self, Pid};
-use serde::{Deserialize, Serialize};
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::Instant;
 
-use super::{Sandbox, enter, instance};
-
-/// The hidden subcommand.
-pub(super) const SUBCOMMAND: &str = "__supervise";
+use super::enter::{die_with_parent, enter, new_user_namespace};
+use super::instance;
+use super::messages::{Failure, Launch, Processes, Purpose, SUBCOMMAND, read_launch, send_launch};
 
 /// How long a server may take to end after SIGTERM before it is killed.
 const GRACE: Duration = Duration::from_secs(10);
-
-/// What the caller hands to the supervisor, as one line of JSON on standard input.
-#[derive(Debug, Serialize, Deserialize)]
-pub(super) struct Launch {
-    pub(super) sandbox: Sandbox,
-    pub(super) id: String,
-    pub(super) processes: Processes,
-    pub(super) purpose: Purpose,
-}
-
-/// Which processes a sandbox sees.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Processes {
-    /// Its own: a pid namespace with a fresh procfs.
-    Isolated,
-    /// All of the host's, because the kernel refuses a fresh procfs where parts of the existing one
-    /// are masked, as they are in unprivileged containers. With a pid namespace, process ids in
-    /// that procfs would not match, so there is none.
-    Shared,
-}
-
-/// Why a sandbox is started.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) enum Purpose {
-    /// To serve, after the caller is gone too.
-    Serve,
-    /// For one command, which ends when the caller closes the supervisor's standard input.
-    Once,
-    /// To find out whether a sandbox can be made; nothing is executed in it.
-    Probe,
-}
-
-/// Why a sandbox could not be made, as one line of JSON on standard output.
-#[derive(Debug, Serialize, Deserialize, thiserror::Error)]
-pub(super) enum Failure {
-    /// The user namespace was refused.
-    #[error("{reason}")]
-    UserNamespaces { reason: String },
-    /// The procfs was refused; everything else may still work.
-    #[error("mounting a procfs: {reason}")]
-    Procfs { reason: String },
-    /// Something else was refused.
-    #[error("{action}: {reason}")]
-    Setup { action: String, reason: String },
-    /// Everything is there but the command.
-    #[error("`{command}` could not be started: {reason}")]
-    Command { command: String, reason: String },
-}
-
-impl Failure {
-    /// A [`Failure::Setup`], for `map_err`.
-    pub(super) fn setup<E: ToString>(action: impl Into<String>) -> impl FnOnce(E) -> Self {
-        let action = action.into();
-        move |error| Self::Setup { action, reason: error.to_string() }
-    }
-}
 
 /// Handles the hidden subcommand; `None` when the arguments are not its own.
 ///
@@ -98,7 +39,7 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCo
     let outcome = match role.to_str() {
         Some("start") => start(),
         Some("init") => init(),
-        Some("enter") => read_launch().and_then(|launch| enter::enter(&launch)),
+        Some("enter") => read_launch().and_then(|launch| enter(&launch)),
         _ => {
             Err(Failure::Setup { action: "reading the role".to_owned(), reason: "unknown".into() })
         }
@@ -149,43 +90,6 @@ fn init() -> Result<i32, Failure> {
         let _ = writeln!(std::io::stderr(), "goatbuild: the server ended with status {status}");
     }
     Ok(status)
-}
-
-/// This process is killed when the one that started it ends.
-pub(super) fn die_with_parent() -> Result<(), Failure> {
-    prctl::set_pdeathsig(Signal::SIGKILL).map_err(Failure::setup("binding to the supervisor"))
-}
-
-/// Enters a user namespace in which the caller is root, and nobody else exists.
-pub(super) fn new_user_namespace() -> Result<(), Failure> {
-    let refused = |action: &str, error: &dyn std::fmt::Display| Failure::UserNamespaces {
-        reason: format!("{action}: {error}"),
-    };
-    let (user, group) = (unistd::geteuid(), unistd::getegid());
-    unshare(CloneFlags::CLONE_NEWUSER).map_err(|error| match error {
-        // The system's words for it are "no space left on device".
-        Errno::ENOSPC => refused("unshare", &"their limit, user.max_user_namespaces, is reached"),
-        error => refused("unshare", &error),
-    })?;
-    let write = |file: &str, text: String| {
-        std::fs::write(Path::new("/proc/self").join(file), text)
-            .map_err(|error| refused(&format!("writing {file}"), &error))
-    };
-    // Without this the kernel refuses the group map of a plain user; not every kernel has it.
-    if Path::new("/proc/self/setgroups").exists() {
-        write("setgroups", "deny".to_owned())?;
-    }
-    write("uid_map", format!("0 {user} 1"))?;
-    write("gid_map", format!("0 {group} 1"))
-}
-
-fn read_launch() -> Result<Launch, Failure> {
-    let mut line = String::new();
-    std::io::stdin()
-        .lock()
-        .read_line(&mut line)
-        .map_err(Failure::setup("reading what to start"))?;
-    serde_json::from_str(&line).map_err(Failure::setup("reading what to start"))
 }
 
 /// Closes what the caller's other threads may have left open across the start.
@@ -239,18 +143,6 @@ fn start_next(
         let caller = attached.then(caller).transpose().map_err(Failure::setup("watching"))?;
         Ok(signals.watch(pid, patience, caller).await)
     })
-}
-
-/// Writes the launch to a process's standard input, which closes when it is dropped.
-pub(super) fn send_launch(
-    child: &mut std::process::Child,
-    launch: &Launch,
-) -> std::io::Result<Option<std::process::ChildStdin>> {
-    let mut line = serde_json::to_vec(launch)?;
-    line.push(b'\n');
-    let mut stdin = child.stdin.take();
-    stdin.as_mut().map_or(Ok(()), |stdin| stdin.write_all(&line))?;
-    Ok(stdin)
 }
 
 /// Standard input, which ends when the caller does.

@@ -7,7 +7,7 @@ use std::sync::Arc;
 
 use toml::de::DeTable;
 
-use super::effective::Effective;
+use super::effective::{Effective, Origin};
 use super::problem::{Problem, SpecError};
 use super::source::{Place, SourceFile};
 
@@ -20,6 +20,16 @@ pub(super) enum Rank {
     Own,
     /// `[defaults]`.
     Defaults,
+}
+
+impl Origin {
+    pub(super) fn of(rank: Rank, place: &Place) -> Self {
+        match rank {
+            Rank::Own => Self::Spec(place.clone()),
+            Rank::Defaults => Self::Defaults(place.clone()),
+            Rank::Environment => Self::Environment(place.clone()),
+        }
+    }
 }
 
 /// One of several tables that are read as if they were one.

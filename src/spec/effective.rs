@@ -2,7 +2,6 @@
 
 use std::fmt;
 
-use super::context::Rank;
 use super::source::Place;
 
 /// One value that counts.
@@ -28,16 +27,6 @@ pub enum Origin {
     Environment(Place),
     /// goatbuild itself.
     BuiltIn,
-}
-
-impl Origin {
-    pub(super) fn of(rank: Rank, place: &Place) -> Self {
-        match rank {
-            Rank::Own => Self::Spec(place.clone()),
-            Rank::Defaults => Self::Defaults(place.clone()),
-            Rank::Environment => Self::Environment(place.clone()),
-        }
-    }
 }
 
 impl fmt::Display for Origin {

@@ -7,7 +7,7 @@ use super::context::Text;
 use super::problem::Problem;
 use super::source::Place;
 use super::table::Table;
-use super::value::quoted;
+use super::value::{FlagValue, quoted};
 
 /// `[engine]`: what serves the model.
 #[derive(Debug, Clone, PartialEq)]
@@ -77,40 +77,6 @@ pub struct CommandEngine {
     pub health: String,
     /// Whether it compiles at start, so that a warm-up pays.
     pub compiles: bool,
-}
-
-/// A flag of an engine with where it is written. Equal to another when the values are.
-#[derive(Debug, Clone)]
-pub struct FlagValue {
-    /// The key's place.
-    pub key: Place,
-    /// The value's place.
-    pub place: Place,
-    /// The value.
-    pub value: Value,
-}
-
-impl PartialEq for FlagValue {
-    fn eq(&self, other: &Self) -> bool {
-        self.value == other.value
-    }
-}
-
-/// A TOML value without dates, which no engine takes.
-#[derive(Debug, Clone, PartialEq)]
-pub enum Value {
-    /// A string.
-    String(String),
-    /// A whole number.
-    Integer(i64),
-    /// A finite number.
-    Float(f64),
-    /// `true` or `false`.
-    Boolean(bool),
-    /// A list.
-    Array(Vec<Value>),
-    /// A table, merged leaf by leaf.
-    Table(BTreeMap<String, FlagValue>),
 }
 
 /// Reads `[engine]`.

@@ -3,9 +3,8 @@
 use std::collections::BTreeMap;
 
 use super::context::Layer;
-use super::engine::{FlagValue, Value};
 use super::table::{Found, Table};
-use super::value;
+use super::value::{self, FlagValue, Value};
 
 impl<'a> Table<'a, '_> {
     /// All keys that weren't asked for, with values of any type, merged leaf by leaf.

@@ -49,6 +49,7 @@ pub use schema::Document;
 pub use serve::*;
 pub use served_name::*;
 pub use source::*;
+pub use value::{FlagValue, Value};
 
 #[cfg(test)]
 mod tests;

@@ -8,8 +8,41 @@ use serde_json::Value as Json;
 use toml::Spanned;
 use toml::de::{DeInteger, DeValue};
 
-use super::engine::{FlagValue, Value};
 use super::source::{Place, SourceFile};
+
+/// A flag of an engine with where it is written. Equal to another when the values are.
+#[derive(Debug, Clone)]
+pub struct FlagValue {
+    /// The key's place.
+    pub key: Place,
+    /// The value's place.
+    pub place: Place,
+    /// The value.
+    pub value: Value,
+}
+
+impl PartialEq for FlagValue {
+    fn eq(&self, other: &Self) -> bool {
+        self.value == other.value
+    }
+}
+
+/// A TOML value without dates, which no engine takes.
+#[derive(Debug, Clone, PartialEq)]
+pub enum Value {
+    /// A string.
+    String(String),
+    /// A whole number.
+    Integer(i64),
+    /// A finite number.
+    Float(f64),
+    /// `true` or `false`.
+    Boolean(bool),
+    /// A list.
+    Array(Vec<Value>),
+    /// A table, merged leaf by leaf.
+    Table(BTreeMap<String, FlagValue>),
+}
 
 /// The type of a value, in words.
 pub(super) fn type_name(value: &DeValue<'_>) -> &'static str {
