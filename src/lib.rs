@@ -19,16 +19,21 @@
 //!
 //! # Rooms
 //!
-//! A room imports from the rooms below it, never from above; `tests/architecture.rs` holds it to
-//! that.
+//! A room imports from the floors below its own, never from its own or from above;
+//! `tests/architecture` holds it to that, and to this table.
 //!
-//! | room | modules |
+//! | floor | rooms |
 //! |---|---|
 //! | command line | [`cli`] |
 //! | what people see | [`ui`] |
-//! | one project at work | [`workspace`], [`project`], [`locking`], [`steps`], [`garbage`] |
-//! | parts and effects | [`targets`], [`engines`], [`gateways`], [`exec`], [`store`] |
-//! | protocols and formats | [`oci`], [`wheel`], [`debian`], [`python`], [`runtime`], [`container`], [`hub`], [`openai`], [`fetch`], [`draw`], [`disk`] |
+//! | what is done with it | [`locking`], [`steps`], [`garbage`] |
+//! | what its steps work with | [`workspace`] |
+//! | a project, and a run of it | [`project`], [`exec`] |
+//! | parts | [`engines`], [`targets`], [`gateways`], [`store`] |
+//! | images | [`wheel`], [`container`] |
+//! | protocols and formats | [`oci`], [`debian`], [`python`], [`runtime`], [`hub`], [`openai`], [`draw`] |
+//! | downloads | [`fetch`] |
+//! | this machine | `blocking`, [`clock`], [`disk`], [`leftovers`] |
 //! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`step_id`], [`platform`] |
 
 mod blocking;
