@@ -7,9 +7,6 @@ use std::fs::{File, TryLockError};
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-/// What temporary files in directories of the user's begin with.
-pub const TEMPORARY: &str = ".goatbuild-part-";
-
 /// `plan` and `check` take no lock: what is younger than this may be theirs.
 const OLD: Duration = Duration::from_secs(3600);
 

@@ -33,7 +33,7 @@
 //! | images | [`wheel`], [`container`] |
 //! | protocols and formats | [`oci`], [`debian`], [`python`], [`runtime`], [`hub`], [`openai`], [`draw`] |
 //! | downloads | [`fetch`] |
-//! | this machine | `blocking`, [`clock`], [`disk`], [`leftovers`] |
+//! | this machine | `blocking`, [`clock`], [`disk`], [`durable`], [`leftovers`] |
 //! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`step_id`], [`platform`] |
 
 mod blocking;
@@ -43,6 +43,7 @@ pub mod container;
 pub mod debian;
 pub mod disk;
 pub mod draw;
+pub mod durable;
 pub mod engines;
 pub mod event;
 pub mod exec;

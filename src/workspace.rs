@@ -12,11 +12,12 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::debian::Mirrors;
+use crate::durable::TEMPORARY;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, Patience};
 use crate::gateways::litellm::gateway::Gateway;
 use crate::hub::{HashCache, Hub, HubError, HubSettings, Manifest, ModelCache, scan};
-use crate::leftovers::{Age, TEMPORARY, sweep};
+use crate::leftovers::{Age, sweep};
 use crate::lock::LockFile;
 use crate::lock::pylock::LockedWheel;
 use crate::oci::Layout;
@@ -376,7 +377,7 @@ impl Workspace {
         sweep(&cache.join("oci"), ".part-", Age::Any);
         sweep(&cache.join("tmp"), "resolve-", Age::Old);
         for tool in std::fs::read_dir(cache.join("tools")).into_iter().flatten().flatten() {
-            sweep(&tool.path(), ".tmp", Age::Old);
+            sweep(&tool.path(), TEMPORARY, Age::Any);
         }
         for directory in [self.root.clone(), self.root.join("images")] {
             sweep(&directory, TEMPORARY, Age::Old);

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::{Exit, Global, image_built, part};
 use crate::blocking::blocking;
 use crate::container::{self, Kind, image_name};
+use crate::durable::{TEMPORARY, Unfinished};
 use crate::oci::{OciError, archive_size, write_archive};
 use crate::ui;
 
@@ -118,15 +119,9 @@ pub(crate) async fn export(global: &Global, arguments: &ExportArgs) -> Result<Ex
             Some(parent) if parent != Path::new("") => parent,
             _ => Path::new("."),
         };
-        let temporary = tempfile::Builder::new()
-            .prefix(crate::leftovers::TEMPORARY)
-            .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-            .tempfile_in(parent)
-            .map_err(failed)?;
-        let temporary = write_archive(&layout, &image, &called, temporary, &reporter)?;
-        temporary.as_file().sync_all().map_err(failed)?;
-        temporary.persist(&path).map_err(|error| failed(error.error))?;
-        Ok(())
+        let archive = Unfinished::begin(parent, TEMPORARY, 0o644).map_err(failed)?;
+        let archive = write_archive(&layout, &image, &called, archive, &reporter)?;
+        Ok(archive.finish(&path).map_err(failed)?)
     })
     .await;
     finish();

@@ -12,6 +12,7 @@ use reqwest::{Response, StatusCode};
 use super::file_lock::{FileLock, Waiting};
 use super::{Expected, Failure, FetchError, Fetcher, sha256_of, without_credentials};
 use crate::blocking::blocking;
+use crate::durable;
 use crate::event::{Cancelled, Reporter};
 
 /// So many new bytes show that a bad connection still leads somewhere.
@@ -247,7 +248,7 @@ impl<'a> Download<'a> {
         if !self.part.has_name().map_err(written)? {
             return Ok(false);
         }
-        std::fs::rename(part_name(self.to), self.to).map_err(written)?;
+        durable::rename(&part_name(self.to), self.to).map_err(written)?;
         Ok(true)
     }
 

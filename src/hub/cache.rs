@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::Hasher;
 use super::{Manifest, WeightFile, WeightsError};
+use crate::durable::{self, Unfinished};
 use crate::event::Reporter;
-use crate::fetch::hex;
 use crate::fingerprint::Key;
 use crate::lock::hub::{FileDigest, RemoteFile};
 
@@ -240,11 +240,7 @@ pub(super) fn copy(
     let unreadable = |source| WeightsError::Read { path: from.to_owned(), source };
     let mut source = File::open(from).map_err(unreadable)?;
     // A container may read the volume as another user.
-    let mut temporary = tempfile::Builder::new()
-        .prefix(INCOMING)
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(parent(to))
-        .map_err(failed(to))?;
+    let mut incoming = Unfinished::begin(parent(to), INCOMING, 0o644).map_err(failed(to))?;
     let mut hasher = Hasher::new(file.digest.kind(), file.size);
     let mut buffer = vec![0; 1 << 20];
     loop {
@@ -253,15 +249,13 @@ pub(super) fn copy(
             break;
         }
         hasher.update(&buffer[..read]);
-        temporary.write_all(&buffer[..read]).map_err(failed(to))?;
+        incoming.write_all(&buffer[..read]).map_err(failed(to))?;
         reporter.advance(read as u64)?;
     }
     if hasher.finish() != file.digest.hex() {
         return Err(WeightsError::Changed { path: from.to_owned() });
     }
-    temporary.as_file().sync_data().map_err(failed(to))?;
-    temporary.persist(to).map_err(|error| failed(to)(error.error))?;
-    Ok(())
+    incoming.finish(to).map_err(failed(to))
 }
 
 fn symlink(target: &str, link: &Path) -> Result<(), WeightsError> {
@@ -269,20 +263,10 @@ fn symlink(target: &str, link: &Path) -> Result<(), WeightsError> {
         return Ok(());
     }
     create(parent(link))?;
-    let digest = hex(&blake3::hash(link.as_os_str().as_encoded_bytes()).as_bytes()[..8]);
-    let temporary = parent(link).join(format!(".link-{digest}"));
-    let _ = std::fs::remove_file(&temporary);
-    std::os::unix::fs::symlink(target, &temporary).map_err(failed(link))?;
-    std::fs::rename(&temporary, link).map_err(failed(link))
+    durable::link(target, link).map_err(failed(link))
 }
 
 fn write(path: &Path, bytes: &[u8]) -> Result<(), WeightsError> {
     create(parent(path))?;
-    let mut temporary = tempfile::Builder::new()
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(parent(path))
-        .map_err(failed(path))?;
-    temporary.write_all(bytes).map_err(failed(path))?;
-    temporary.as_file().sync_data().map_err(failed(path))?;
-    temporary.persist(path).map(drop).map_err(|error| failed(path)(error.error))
+    durable::write(path, bytes, 0o644).map_err(failed(path))
 }

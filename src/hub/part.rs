@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::digest::Hasher;
 use crate::blocking::blocking;
+use crate::durable;
 use crate::event::{Cancelled, Reporter};
 use crate::lock::hub::{DigestKind, RemoteFile};
 
@@ -189,7 +190,7 @@ impl Part {
     /// Gives the verified file its name, once its bytes are on disk.
     pub(super) fn finish(&self, blob: &Path) -> std::io::Result<()> {
         self.file.sync_data()?;
-        std::fs::rename(&self.path, blob)?;
+        durable::rename(&self.path, blob)?;
         remove(&self.journal_path)
     }
 

@@ -6,6 +6,7 @@ use super::cache::{INCOMING, copy, failed, folder, holds};
 use super::manifest::stamp;
 use super::{HashCache, WeightsError};
 use crate::disk::shared;
+use crate::durable;
 use crate::event::Reporter;
 use crate::lock::hub::RemoteFile;
 
@@ -124,7 +125,7 @@ fn taken(
         };
     };
     if holds(&incoming, file, reporter)? {
-        std::fs::rename(&incoming, blob).map_err(failed(blob))?;
+        durable::rename(&incoming, blob).map_err(failed(blob))?;
         reporter.log(format!("{} {how} {}", file.path, theirs.display()));
         return Ok(true);
     }

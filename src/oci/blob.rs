@@ -6,10 +6,10 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
-use tempfile::NamedTempFile;
 
 use super::error::{OciError, at};
 use super::gzip::Layer;
+use crate::durable::{self, Unfinished};
 use crate::event::Reporter;
 use crate::fetch::hex;
 
@@ -82,8 +82,7 @@ impl Blobs {
         let target = self.path(digest)?;
         let readable = fs::Permissions::from_mode(0o644);
         fs::set_permissions(file, readable).map_err(at(file, "written"))?;
-        fs::rename(file, &target).map_err(at(&target, "written"))?;
-        sync_directory(&self.directory)
+        durable::rename(file, &target).map_err(at(&target, "written"))
     }
 
     /// Begins a blob whose digest is computed while it is written.
@@ -93,7 +92,7 @@ impl Blobs {
 
     /// Begins a blob whose writer computes the digest itself, as [`super::GzipBlocks`] does.
     pub fn layer_writer(&self) -> Result<LayerWriter, OciError> {
-        let file = temporary(&self.directory)?;
+        let file = unfinished(&self.directory).map_err(at(&self.directory, "written"))?;
         Ok(LayerWriter { file: BufWriter::with_capacity(1 << 18, file), blobs: self.clone() })
     }
 
@@ -156,7 +155,7 @@ impl Write for BlobWriter {
 
 /// A layer being written. Dropping it removes it.
 pub struct LayerWriter {
-    file: BufWriter<NamedTempFile>,
+    file: BufWriter<Unfinished>,
     blobs: Blobs,
 }
 
@@ -170,12 +169,8 @@ impl LayerWriter {
 
     fn commit_as(self, digest: &str) -> Result<u64, OciError> {
         let target = self.blobs.path(digest)?;
-        let mut file =
-            self.file.into_inner().map_err(|error| at(&target, "written")(error.into_error()))?;
-        let size = sync(&mut file).map_err(at(&target, "written"))?;
-        file.persist(&target).map_err(|error| at(&target, "written")(error.error))?;
-        sync_directory(&self.blobs.directory)?;
-        Ok(size)
+        let file = self.file.into_inner().map_err(io::IntoInnerError::into_error);
+        file.and_then(|file| finish(file, &target)).map_err(at(&target, "written"))
     }
 }
 
@@ -189,34 +184,24 @@ impl Write for LayerWriter {
     }
 }
 
-/// Writes `bytes` to `target` so that a reader sees the old file or the new one, even after a kill.
+/// Writes a document of the layout.
 pub(super) fn replace(target: &Path, bytes: &[u8]) -> Result<(), OciError> {
-    let directory = target.parent().unwrap_or(Path::new("."));
-    let mut file = temporary(directory)?;
-    file.write_all(bytes).map_err(at(target, "written"))?;
-    sync(&mut file).map_err(at(target, "written"))?;
-    file.persist(target).map_err(|error| at(target, "written")(error.error))?;
-    sync_directory(directory)
+    let written = unfinished(target.parent().unwrap_or(Path::new("."))).and_then(|mut file| {
+        file.write_all(bytes)?;
+        finish(file, target)
+    });
+    written.map(drop).map_err(at(target, "written"))
 }
 
-/// A file that becomes a blob or a document. It is locked, since other commands remove what those
-/// that were killed left.
-fn temporary(directory: &Path) -> Result<NamedTempFile, OciError> {
-    let file = tempfile::Builder::new().prefix(".part-").tempfile_in(directory);
-    let file = file.map_err(at(directory, "written"))?;
-    // Where nothing can be locked, no other command works either.
-    let _ = file.as_file().try_lock();
-    Ok(file)
+/// A file that becomes a blob or a document.
+fn unfinished(directory: &Path) -> io::Result<Unfinished> {
+    Unfinished::begin(directory, ".part-", 0o644)
 }
 
-/// Makes the content durable and readable for others, as blobs in shared caches have to be.
-fn sync(file: &mut NamedTempFile) -> io::Result<u64> {
-    let file = file.as_file_mut();
-    file.set_permissions(fs::Permissions::from_mode(0o644))?;
-    file.sync_all()?;
-    Ok(file.metadata()?.len())
-}
-
-fn sync_directory(directory: &Path) -> Result<(), OciError> {
-    File::open(directory).and_then(|file| file.sync_all()).map_err(at(directory, "written"))
+/// Gives it its name, readable for others whatever the mask, as blobs in shared caches have to be.
+fn finish(file: Unfinished, target: &Path) -> io::Result<u64> {
+    file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?;
+    let size = file.as_file().metadata()?.len();
+    file.finish(target)?;
+    Ok(size)
 }

@@ -10,6 +10,7 @@ use tokio::process::Command;
 use super::PythonError;
 use super::index::Index;
 use crate::blocking::blocking;
+use crate::durable::{TEMPORARY, Unfinished};
 use crate::event::Reporter;
 use crate::fetch::{Expected, FetchError, Fetcher, FileLock};
 
@@ -138,16 +139,9 @@ fn extract(wheel: &Path, program: &Path) -> std::io::Result<()> {
     let mut archive = zip::ZipArchive::new(std::fs::File::open(wheel)?)?;
     let mut member = archive.by_name(&format!("uv-{PINNED}.data/scripts/uv"))?;
     let directory = program.parent().unwrap_or(Path::new("."));
-    let mut file = tempfile::NamedTempFile::new_in(directory)?;
+    let mut file = Unfinished::begin(directory, TEMPORARY, 0o755)?;
     std::io::copy(&mut member, &mut file)?;
-    #[cfg(unix)]
-    {
-        use std::os::unix::fs::PermissionsExt as _;
-        file.as_file().set_permissions(std::fs::Permissions::from_mode(0o755))?;
-    }
-    file.as_file().sync_data()?;
-    file.persist(program)?;
-    Ok(())
+    file.finish(program)
 }
 
 /// Runs a command to its end.

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::leftovers::TEMPORARY;
+use crate::durable;
 use crate::lock::LockFile;
 use crate::step::StepError;
 
@@ -43,15 +43,5 @@ pub fn make_directory(path: &Path) -> Result<(), StepError> {
 /// Writes a file of the project as a whole.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
     let failed = |source| FileError { path: path.to_owned(), verb: "written", source };
-    let parent = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(parent).map_err(failed)?;
-    let mut file = tempfile::Builder::new()
-        .prefix(TEMPORARY)
-        .permissions(std::os::unix::fs::PermissionsExt::from_mode(0o644))
-        .tempfile_in(parent)
-        .map_err(failed)?;
-    std::io::Write::write_all(&mut file, bytes).map_err(failed)?;
-    file.as_file().sync_data().map_err(failed)?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    Ok(durable::write(path, bytes, 0o644).map_err(failed)?)
 }

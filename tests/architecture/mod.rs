@@ -17,7 +17,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         "core",
         &["spec", "lock", "fingerprint", "graph", "plan", "event", "step", "step_id", "platform"],
     ),
-    ("this machine", &["blocking", "clock", "disk", "leftovers"]),
+    ("this machine", &["blocking", "clock", "disk", "durable", "leftovers"]),
     ("downloads", &["fetch"]),
     ("protocols and formats", &["oci", "debian", "python", "runtime", "hub", "openai", "draw"]),
     ("images", &["wheel", "container"]),

@@ -3,12 +3,12 @@
 use std::collections::{BTreeSet, VecDeque};
 use std::fs;
 use std::io::{self, Write as _};
-use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, chown};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _, fchown};
 use std::path::{Path, PathBuf};
 
 use super::document::Document;
 use super::error::GatewayError;
-use crate::leftovers::TEMPORARY;
+use crate::durable::{TEMPORARY, Unfinished};
 
 /// A gateway file as it was when it was read.
 #[derive(Debug)]
@@ -92,21 +92,19 @@ fn replace(path: &Path, text: &str) -> io::Result<()> {
     let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty());
     let parent = parent.unwrap_or(Path::new("."));
     fs::create_dir_all(parent)?;
-    let mut file = tempfile::Builder::new().prefix(TEMPORARY).tempfile_in(parent)?;
+    let mut file = Unfinished::begin(parent, TEMPORARY, 0o600)?;
     file.write_all(text.as_bytes())?;
     match fs::metadata(&path) {
         Ok(old) => {
             let new = file.as_file().metadata()?;
             if (old.uid(), old.gid()) != (new.uid(), new.gid()) {
-                chown(file.path(), Some(old.uid()), Some(old.gid()))?;
+                fchown(file.as_file(), Some(old.uid()), Some(old.gid()))?;
             }
-            fs::set_permissions(file.path(), old.permissions())?;
+            file.as_file().set_permissions(old.permissions())?;
         }
-        Err(_) => fs::set_permissions(file.path(), fs::Permissions::from_mode(0o644))?,
+        Err(_) => file.as_file().set_permissions(fs::Permissions::from_mode(0o644))?,
     }
-    file.as_file().sync_all()?;
-    file.persist(&path).map_err(|error| error.error)?;
-    fs::File::open(parent)?.sync_all()
+    file.finish(&path)
 }
 
 /// Follows symbolic links, also to a file that does not exist yet.

@@ -7,10 +7,11 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::durable::TEMPORARY;
 use crate::fingerprint::{Change, Key};
 use crate::gateways::litellm::file::File;
 use crate::gateways::litellm::{self, Document, Entry, GatewayError, Own};
-use crate::leftovers::{Age, TEMPORARY, sweep};
+use crate::leftovers::{Age, sweep};
 use crate::plan::Unwanted;
 use crate::spec::LiteLlm;
 use crate::step::{Facts, Observation, StepError, StepId};

@@ -28,6 +28,7 @@ use tokio::sync::{Mutex, OnceCell};
 
 use super::{Deployment, Live, Measured, Snapshot, Target, Weights, deploy_id};
 use crate::container::{Condition, Container, probe};
+use crate::durable::TEMPORARY;
 use crate::event::{Cancelled, Reporter};
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::hub::HashCache;
@@ -530,7 +531,9 @@ impl Target for Local {
 impl Local {
     /// Removes what commands that were killed left half-made. The caller holds the locks.
     pub fn sweep(&self) {
+        // The embedded runtime is tried out there by whoever plans.
         sweep(&self.places.ours, ".tmp", Age::Old);
+        sweep(&self.places.ours, TEMPORARY, Age::Any);
         let roots = self.places.state.join("roots");
         // Other projects unpack there too; who does, holds the lock.
         if let Ok(_unpacking) = place::unpacking(&roots, false, &Reporter::silent()) {
@@ -540,10 +543,10 @@ impl Local {
         let both = [self.volumes(), self.old_volumes()].map(std::fs::read_dir);
         for volume in both.into_iter().flatten().flatten().flatten() {
             let volume = volume.path();
-            sweep(&volume.join(".goatbuild"), ".tmp", Age::Any);
+            sweep(&volume.join(".goatbuild"), TEMPORARY, Age::Any);
             for model in std::fs::read_dir(volume.join("hub")).into_iter().flatten().flatten() {
                 sweep(&model.path().join("blobs"), ".incoming-", Age::Any);
-                sweep(&model.path().join("refs"), ".tmp", Age::Any);
+                sweep(&model.path().join("refs"), TEMPORARY, Age::Any);
             }
         }
     }

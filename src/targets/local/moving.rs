@@ -4,7 +4,7 @@
 //! copied beside its place and verified, gets its name only then, and notes where it came from; the old
 //! one is removed once no server has it. Killed anywhere, the next apply goes on from there.
 
-use std::fs::{self, File};
+use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
@@ -18,6 +18,7 @@ use super::volumes::{Move, Way};
 use super::{Local, environments_of, tree, volumes_of};
 use crate::blocking::blocking;
 use crate::disk::available;
+use crate::durable;
 use crate::event::Reporter;
 use crate::hub::{self, HashCache};
 use crate::leftovers::{Age, sweep};
@@ -128,9 +129,8 @@ impl Local {
     async fn move_one(&self, it: &Move, reporter: &Reporter) -> Result<Way, StepError> {
         let (from, to) = (&it.from, &it.to);
         if it.way == Way::Renamed {
-            match fs::rename(from, to) {
+            match durable::rename(from, to) {
                 Ok(()) => {
-                    sync_parent(from).and_then(|()| sync_parent(to)).map_err(failed(to))?;
                     if self.others_wait(&it.name) {
                         // Best effort: without it they have to make theirs anew.
                         let _ = std::os::unix::fs::symlink(to, from);
@@ -155,13 +155,9 @@ impl Local {
             let _ = fs::remove_dir_all(&incoming);
             tree::copy(&from, &incoming, &reporter)?;
             let origin = incoming.join(ORIGIN);
-            let made = incoming.join(".goatbuild");
-            fs::create_dir_all(&made)
-                .and_then(|()| fs::write(&origin, from.as_os_str().as_encoded_bytes()))
-                .and_then(|()| File::open(&origin)?.sync_all())
-                .and_then(|()| File::open(&made)?.sync_all())
+            durable::write(&origin, from.as_os_str().as_encoded_bytes(), 0o644)
                 .map_err(failed(&origin))?;
-            fs::rename(&incoming, &to).and_then(|()| sync_parent(&to)).map_err(failed(&to))?;
+            durable::rename(&incoming, &to).map_err(failed(&to))?;
             Ok(())
         })
         .await?;
@@ -230,7 +226,7 @@ impl Local {
                 fs::remove_file(&from).is_ok()
             } else if from.exists() {
                 let outgoing = from.with_file_name(format!("{OUTGOING}{}", mount.name));
-                fs::rename(&from, &outgoing).is_ok_and(|()| {
+                durable::rename(&from, &outgoing).is_ok_and(|()| {
                     let _ = fs::remove_dir_all(outgoing);
                     true
                 })
@@ -273,11 +269,6 @@ fn room(path: &Path, needed: u64, available: Option<u64>) -> Result<(), MoveErro
         }
         _ => Ok(()),
     }
-}
-
-/// Has what was renamed in a directory on disk.
-fn sync_parent(path: &Path) -> io::Result<()> {
-    File::open(path.parent().unwrap_or(path))?.sync_all()
 }
 
 /// Whether a volume was copied from this one, which is still to be removed.

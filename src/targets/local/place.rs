@@ -11,6 +11,7 @@ use super::server::Recipe;
 use super::{Deployment, Local, LocalError};
 use crate::blocking::blocking;
 use crate::container::{self, Engine};
+use crate::durable;
 use crate::event::Reporter;
 use crate::hub::ModelCache;
 use crate::oci;
@@ -82,8 +83,9 @@ impl Local {
             runtime::prepare_root(unpacked.path())?;
             std::fs::create_dir_all(unpacked.path().join(WORK.trim_start_matches('/')))
                 .map_err(unusable)?;
+            // Not synced file by file, which would take longer than unpacking it.
             let made = unpacked.keep();
-            if let Err(source) = std::fs::rename(&made, &root) {
+            if let Err(source) = durable::rename(&made, &root) {
                 let _ = std::fs::remove_dir_all(&made);
                 if !root.is_dir() {
                     return Err(LocalError::File { path: root, source }.into());

@@ -4,7 +4,6 @@
 //! checkouts of the project see the same deployments.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -14,6 +13,7 @@ use thiserror::Error;
 
 use super::mounts::Mounted;
 use super::server::{Recipe, Running};
+use crate::durable;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::runtime;
 use crate::step::Facts;
@@ -136,13 +136,8 @@ impl State {
 
     pub(super) fn save(&self, path: &Path) -> Result<(), StateError> {
         let unusable = |source| StateError::Unusable { path: path.to_owned(), source };
-        let parent = path.parent().unwrap_or(path);
-        std::fs::create_dir_all(parent).map_err(unusable)?;
-        let mut file = tempfile::NamedTempFile::new_in(parent).map_err(unusable)?;
-        serde_json::to_writer(&mut file, self).map_err(|error| unusable(error.into()))?;
-        file.flush().map_err(unusable)?;
-        file.as_file().sync_data().map_err(unusable)?;
-        file.persist(path).map(drop).map_err(|error| unusable(error.error))
+        let bytes = serde_json::to_vec(self).map_err(|error| unusable(error.into()))?;
+        durable::write(path, &bytes, 0o600).map_err(unusable)
     }
 }
 

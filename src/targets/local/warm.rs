@@ -14,6 +14,7 @@ use super::state::Served;
 use super::{Deployment, Local, LocalError, end_of, length};
 use crate::blocking::blocking;
 use crate::clock::now;
+use crate::durable;
 use crate::fingerprint::Key;
 use crate::openai::Server;
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
@@ -189,10 +190,6 @@ fn gone(path: &Path, removed: std::io::Result<()>) -> Result<(), StepError> {
 
 fn write(path: &Path, receipt: &Receipt) -> Result<(), StepError> {
     let failed = |source| LocalError::File { path: path.to_owned(), source };
-    let parent = path.parent().unwrap_or(path);
-    std::fs::create_dir_all(parent).map_err(failed)?;
-    let mut file = tempfile::NamedTempFile::new_in(parent).map_err(failed)?;
-    serde_json::to_writer(&mut file, receipt).map_err(|error| failed(error.into()))?;
-    file.persist(path).map_err(|error| failed(error.error))?;
-    Ok(())
+    let bytes = serde_json::to_vec(receipt).map_err(|error| failed(error.into()))?;
+    Ok(durable::write(path, &bytes, 0o600).map_err(failed)?)
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::error::ModalError;
 use super::literal::literal;
+use crate::durable;
 use crate::step::StepError;
 
 /// Raise when a program comes to do something else with the same data.
@@ -158,10 +159,7 @@ impl Program {
             return Ok(path);
         }
         let failed = |source| ModalError::Write { path: path.clone(), source };
-        std::fs::create_dir_all(directory).map_err(failed)?;
-        let mut file = tempfile::NamedTempFile::new_in(directory).map_err(failed)?;
-        std::io::Write::write_all(&mut file, text.as_bytes()).map_err(failed)?;
-        file.persist(&path).map_err(|error| failed(error.error))?;
+        durable::write(&path, text.as_bytes(), 0o600).map_err(failed)?;
         Ok(path)
     }
 }

@@ -13,6 +13,7 @@ use tokio::sync::OnceCell;
 use super::driver::{self, Driver};
 use super::error::{ModalError, logs_of};
 use crate::blocking::blocking;
+use crate::durable;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, hex};
 use crate::python::{ensure_uv, isolate};
@@ -95,7 +96,7 @@ impl Client {
         finish(sync, reporter).await?;
         std::fs::write(directory.join("driver.py"), DRIVER)
             .map_err(write(&directory.join("driver.py")))?;
-        std::fs::write(&whole, b"{}\n").map_err(write(&whole))?;
+        durable::write(&whole, b"{}\n", 0o644).map_err(write(&whole))?;
         drop(alone);
         Ok(python)
     }
