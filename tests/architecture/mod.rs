@@ -125,6 +125,28 @@ fn the_core_is_silent_and_pure() {
     assert!(wrong.is_empty(), "the core must not touch:\n{}", wrong.join("\n"));
 }
 
+/// What is done in one file, so that it is done in one way; where else it may be written, and why.
+const ONE_WAY: &[(&str, &str, &[&str])] = &[
+    ("spawn_blocking", "blocking.rs", &[]),
+    ("NamedTempFile", "durable.rs", &[]),
+    (".persist(", "durable.rs", &[]),
+    ("fs::rename(", "durable.rs", &[]),
+    // A spool without a name, which nobody else ever reads.
+    ("tempfile_in(", "durable.rs", &["debian/tree.rs"]),
+];
+
+#[test]
+fn what_is_done_in_one_way_is_done_in_one_file() {
+    let sources = sources();
+    for (word, home, others) in ONE_WAY {
+        let all = sources.iter().filter(|source| source.code.contains(word));
+        let found: Vec<_> = all.map(|source| source.path.to_str().unwrap()).collect();
+        let mut allowed = [&[*home], *others].concat();
+        allowed.sort_unstable();
+        assert_eq!(found, allowed, "`{word}` belongs into {home}");
+    }
+}
+
 #[test]
 fn steps_know_each_other_only_where_they_share_something() {
     let sources = sources();
