@@ -9,7 +9,7 @@ use std::process::{Command, Stdio};
 use goatbuild::draw::{Diagram, Edge, Node, Tone};
 use serde_json::Value;
 use support::debian::DebianRoot;
-use support::quickstart::{Ended, copy_all, ended};
+use support::project::{Ran, copy_all, ran};
 use support::{installed, peers};
 
 /// The committed quickstart, never applied. Its locks are committed, so nothing is fetched.
@@ -30,12 +30,12 @@ impl Project {
         self.directory.path().join(name)
     }
 
-    fn graph(&self, arguments: &[&str]) -> Ended {
+    fn graph(&self, arguments: &[&str]) -> Ran {
         let mut command = installed::goatbuild();
         command.args(["--offline", "-C", "project", "graph"]).args(arguments);
         command.current_dir(self.directory.path()).stdin(Stdio::null());
         command.env("GOATBUILD_STATE_DIR", self.path("state")).env("CI", "1");
-        ended(command.env_remove("GOATBUILD_ENV"))
+        ran(command.env_remove("GOATBUILD_ENV"))
     }
 }
 
@@ -76,12 +76,12 @@ fn by_graphviz(dot: &str) -> Option<Value> {
     let plugins = peers::directory().join("graphviz-root/usr/lib").join(triplet).join("graphviz");
     let run = |arguments: &[&str]| {
         let mut command = root.command("usr/bin/dot");
-        ended(command.env("GVBINDIR", &plugins).args(arguments))
+        ran(command.env("GVBINDIR", &plugins).args(arguments))
     };
     run(&["-c"]).done();
     // Text is measured by tables of Graphviz's own: the root has no fonts.
     let read = run(&["-Tjson", file.to_str().unwrap()]);
-    assert_eq!(read.code, Some(0), "{}\n{dot}", read.stderr);
+    assert_eq!(read.code, 0, "{}\n{dot}", read.stderr);
     assert!(!read.stderr.contains("syntax"), "{}\n{dot}", read.stderr);
     Some(serde_json::from_str(&read.stdout).unwrap())
 }
@@ -97,8 +97,8 @@ fn by_mermaid(text: &str) -> Option<Value> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("graph.mmd");
     fs::write(&file, text).unwrap();
-    let read = ended(Command::new("node").current_dir(&peer).arg("read.js").arg(&file));
-    assert_eq!(read.code, Some(0), "{}\n{text}", read.stderr);
+    let read = ran(Command::new("node").current_dir(&peer).arg("read.js").arg(&file));
+    assert_eq!(read.code, 0, "{}\n{text}", read.stderr);
     Some(serde_json::from_str(&read.stdout).unwrap())
 }
 
@@ -128,7 +128,7 @@ fn the_file_says_which_format_is_wanted() {
         assert!(text.starts_with(begin), "{file}: {text}");
     }
     let refused = project.graph(&["-o", "graph.png"]);
-    assert_eq!(refused.code, Some(64), "{}", refused.stderr);
+    assert_eq!(refused.code, 64, "{}", refused.stderr);
     assert!(refused.stderr.contains("goatbuild::usage::graph_format"), "{}", refused.stderr);
     assert!(!project.path("graph.png").exists());
 }
@@ -158,7 +158,7 @@ fn layers_share_a_box_unless_all_are_wanted() {
 #[test]
 fn a_model_that_is_not_there_is_wrong_usage() {
     let refused = Project::new().graph(&["tiny-qwen4"]);
-    assert_eq!(refused.code, Some(64));
+    assert_eq!(refused.code, 64);
     assert!(refused.stderr.contains("did you mean `tiny-qwen3`?"), "{}", refused.stderr);
 }
 

@@ -13,10 +13,11 @@ use goatbuild::oci::{Layout, unpack_layers};
 use serde_json::Value;
 use sha2::{Digest as _, Sha256};
 use support::debian::DebianRoot;
-use support::quickstart::{Quickstart, built, ended};
+use support::project::{Project, ran};
+use support::quickstart::built;
 
-fn layout(quickstart: &Quickstart) -> Layout {
-    Layout::open(&quickstart.root.join("cache/oci")).unwrap()
+fn layout(quickstart: &Project) -> Layout {
+    Layout::open(&quickstart.path("cache/oci")).unwrap()
 }
 
 #[test]
@@ -25,7 +26,7 @@ fn skopeo_inspects_and_copies_the_image_as_it_is() {
     let skopeo = |arguments: &[&str]| {
         let mut command = skopeo.command("usr/bin/skopeo");
         command.arg("--insecure-policy").args(arguments).env("HOME", quickstart.directory());
-        ended(command.current_dir(&quickstart.root)).done()
+        ran(command.current_dir(quickstart.root())).done()
     };
     let ours = layout(&quickstart).read_image("mlx").unwrap();
     let seen: Value = serde_json::from_str(&skopeo(&["inspect", "oci:cache/oci:mlx"])).unwrap();
@@ -68,7 +69,7 @@ fn umoci_unpacks_the_same_tree_as_we_do() {
     let bundle = quickstart.directory().join("bundle");
     let mut command = umoci.command("usr/bin/umoci");
     command.args(["unpack", "--rootless", "--image", "cache/oci:mlx"]).arg(&bundle);
-    ended(command.current_dir(&quickstart.root)).done();
+    ran(command.current_dir(quickstart.root())).done();
     let layout = layout(&quickstart);
     let ours = quickstart.directory().join("rootfs");
     let image = layout.read_image("mlx").unwrap();

@@ -7,8 +7,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use support::hub::{COMMIT, HubDouble};
-use support::project::wants_network;
-use support::quickstart::{Ended, ended};
+use support::project::{Ran, ran, wants_network};
 use support::{installed, peers};
 
 /// An empty directory and the real binary in it, with a hub or without.
@@ -34,7 +33,7 @@ impl Place {
         fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
     }
 
-    fn run(&self, arguments: &[&str]) -> Ended {
+    fn run(&self, arguments: &[&str]) -> Ran {
         fs::create_dir_all(self.path("")).unwrap();
         let mut command = installed::goatbuild();
         command.args(arguments).current_dir(self.path("")).stdin(Stdio::null());
@@ -46,7 +45,7 @@ impl Place {
         let hub = self.1.as_ref().map_or("http://127.0.0.1:9", |hub| &hub.url);
         command.env("HF_ENDPOINT", hub).env("HF_HOME", self.0.path());
         command.env("GOATBUILD_HTTP_ATTEMPTS", "1");
-        ended(command.env("NO_COLOR", "1"))
+        ran(command.env("NO_COLOR", "1"))
     }
 
     /// Every file with its bytes.
@@ -75,7 +74,7 @@ fn a_new_project_can_be_checked_and_planned() {
     assert!(specs.contains("specs: 1 model, 1 image"), "{specs}");
     assert_eq!(place.read("cache/.gitignore"), "*\n!.gitignore\n");
     let planned = place.run(&["plan"]);
-    if planned.code != Some(0) && wants_network(&planned.stderr) {
+    if planned.code != 0 && wants_network(&planned.stderr) {
         peers::skipped("the package index", &planned.stderr);
         return;
     }
@@ -114,7 +113,7 @@ fn nothing_that_is_there_is_written_over() {
     let place = Place::begun();
     let before = place.files();
     let refused = place.run(&["init"]);
-    assert_eq!(refused.code, Some(64));
+    assert_eq!(refused.code, 64);
     assert!(refused.stderr.contains("goatbuild::usage::exists"), "{}", refused.stderr);
     assert_eq!(place.files(), before);
     // A file that an example would have: nothing else is written either.
@@ -124,7 +123,7 @@ fn nothing_that_is_there_is_written_over() {
     fs::write(place.path("images/mlx.toml"), "# mine\n").unwrap();
     let before = place.files();
     let refused = place.run(&["init"]);
-    assert_eq!(refused.code, Some(64));
+    assert_eq!(refused.code, 64);
     assert!(refused.stderr.contains("images/mlx.toml is there already"), "{}", refused.stderr);
     assert_eq!(place.files(), before);
 }
@@ -159,7 +158,7 @@ fn a_model_is_added_beside_the_others() {
         (vec!["hf:org/name", "--revision", "a b"], 65, "`model.revision` can't be \"a b\""),
     ] {
         let refused = place.run(&[&["add"], &*arguments].concat());
-        assert_eq!(refused.code, Some(code), "{arguments:?}: {}", refused.stderr);
+        assert_eq!(refused.code, code, "{arguments:?}: {}", refused.stderr);
         assert!(refused.stderr.contains(said), "{arguments:?}: {}", refused.stderr);
     }
     assert_eq!(place.files(), all);
@@ -192,7 +191,7 @@ fn a_model_on_the_hub_is_added_at_the_commit_that_the_hub_names() {
         (vec!["hf:acme/tiny", "--as", "other", "--revision", "nope"], "has no revision nope"),
     ] {
         let refused = place.run(&[&["add"], &*arguments].concat());
-        assert_eq!(refused.code, Some(1), "{arguments:?}: {}", refused.stderr);
+        assert_eq!(refused.code, 1, "{arguments:?}: {}", refused.stderr);
         assert!(refused.stderr.contains(said), "{arguments:?}: {}", refused.stderr);
     }
     let specs = |files: &[(PathBuf, Vec<u8>)]| {
@@ -229,8 +228,8 @@ fn bash(place: &Place, line: &str) -> Vec<String> {
     let mut command = Command::new("bash");
     command.args(["--norc", "-c", program, "bash", line]).current_dir(place.path(""));
     command.env("GOATBUILD", installed::GOATBUILD).env_remove("GOATBUILD_COMPLETE");
-    let said = ended(command.stdin(Stdio::null()));
-    assert_eq!(said.code, Some(0), "{}", said.stderr);
+    let said = ran(command.stdin(Stdio::null()));
+    assert_eq!(said.code, 0, "{}", said.stderr);
     said.stdout.lines().map(str::to_owned).collect()
 }
 

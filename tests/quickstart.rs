@@ -12,7 +12,8 @@ use std::time::Duration;
 
 use serde_json::{Value, json};
 use support::litellm::{self, Proxy};
-use support::quickstart::{Quickstart, built, ended};
+use support::project::{Project, ran};
+use support::quickstart::{built, copy, quickstart, url};
 use support::{installed, peers};
 
 const MODEL: &str = "tiny-qwen3";
@@ -57,18 +58,18 @@ fn assert_answers(url: &str) {
 
 #[test]
 fn the_quickstart_serves_answers_and_goes_without_a_trace() {
-    let Some(quickstart) = Quickstart::new() else { return };
+    let Some(quickstart) = quickstart("project") else { return };
     let locks = ["goatbuild.lock", "images/mlx.pylock.toml"].map(|lock| quickstart.read(lock));
 
-    let printed = quickstart.done(&["apply"]);
-    let url = quickstart.url();
+    let printed = quickstart.run(&["apply"]).done();
+    let url = url(&quickstart);
     assert!(printed.contains(&format!("{MODEL}  {url}  ({MODEL}-local in litellm.yaml)")));
     assert_answers(&url);
 
     let line = printed.lines().find(|line| line.starts_with("  curl ")).unwrap();
     if Command::new("curl").arg("--version").output().is_ok() {
         let answer =
-            ended(Command::new("sh").args(["-c", line]).env_clear().env("PATH", installed::path()));
+            ran(Command::new("sh").args(["-c", line]).env_clear().env("PATH", installed::path()));
         let answer: Value = serde_json::from_str(&answer.done()).unwrap();
         assert_eq!(answer["choices"][0]["message"]["role"], "assistant", "{answer}");
     } else {
@@ -79,34 +80,35 @@ fn the_quickstart_serves_answers_and_goes_without_a_trace() {
     for list in ["ran", "cut_off", "failed", "blocked", "removed"] {
         assert_eq!(again[list], json!([]), "{again}");
     }
-    assert!(quickstart.done(&["apply"]).contains(&url), "it says again where it is");
+    assert!(quickstart.run(&["apply"]).done().contains(&url), "it says again where it is");
     let kept = ["goatbuild.lock", "images/mlx.pylock.toml"].map(|lock| quickstart.read(lock));
     assert_eq!(kept, locks, "the committed locks are what the quickstart builds");
 
-    let status = quickstart.done(&["status"]);
+    let status = quickstart.run(&["status"]).done();
     assert!(status.contains("running") && status.contains("as specified"), "{status}");
-    assert!(quickstart.done(&["logs", MODEL]).contains("POST /v1/chat/completions"));
-    quickstart.done(&["logs", "image:mlx"]);
+    assert!(quickstart.run(&["logs", MODEL]).done().contains("POST /v1/chat/completions"));
+    quickstart.run(&["logs", "image:mlx"]).done();
     in_front_of_it_is_litellm(&quickstart, &url);
 
-    let status: Value = serde_json::from_str(&quickstart.done(&["status", "--json"])).unwrap();
+    let status: Value =
+        serde_json::from_str(&quickstart.run(&["status", "--json"]).done()).unwrap();
     // Nothing in it names the place: it has no environment.
     let supervisor = format!("/proc/{}/cmdline", status["models"][0]["pid"]);
     // What nobody has waited for yet has no words left.
     let supervises = || std::fs::read(&supervisor).is_ok_and(|words| !words.is_empty());
     assert!(supervises() && quickstart.processes() >= 1, "supervisor and server: {status}");
-    quickstart.done(&["destroy", MODEL, "--yes"]);
+    quickstart.run(&["destroy", MODEL, "--yes"]).done();
     assert_eq!((supervises(), quickstart.processes()), (false, 0));
     assert!(TcpStream::connect(url.split('/').nth(2).unwrap()).is_err());
     assert!(!quickstart.read("litellm.yaml").contains(MODEL), "the entry went too");
-    let status = quickstart.done(&["status"]);
+    let status = quickstart.run(&["status"]).done();
     assert!(status.contains("absent"), "{status}");
-    quickstart.done(&["destroy", MODEL, "--yes"]);
+    quickstart.run(&["destroy", MODEL, "--yes"]).done();
 }
 
 /// The file that `apply` wrote, as the proxy reads it, and a chat all the way through.
-fn in_front_of_it_is_litellm(quickstart: &Quickstart, url: &str) {
-    let config = quickstart.root.join("litellm.yaml");
+fn in_front_of_it_is_litellm(quickstart: &Project, url: &str) {
+    let config = quickstart.path("litellm.yaml");
     let Some(said) = litellm::validate(&config) else { return };
     assert!(said.contains("config OK (1 models)"), "{said}");
     // As its README says.
@@ -116,7 +118,7 @@ fn in_front_of_it_is_litellm(quickstart: &Quickstart, url: &str) {
         peers::lacking("curl", "it is not installed");
         return;
     }
-    let Some((proxy, answer)) = Proxy::start_by(instructions.unwrap(), &quickstart.root) else {
+    let Some((proxy, answer)) = Proxy::start_by(instructions.unwrap(), &quickstart.root()) else {
         return;
     };
     let answer: Value = serde_json::from_str(&answer).unwrap();
@@ -152,7 +154,7 @@ fn in_front_of_it_is_litellm(quickstart: &Quickstart, url: &str) {
     let Some(venv) = litellm::venv() else { return };
     let mut client = Command::new(venv.join("bin/python"));
     client.args(["-c", code, url, MODEL]).env("NO_PROXY", "127.0.0.1");
-    let said = ended(&mut client).done();
+    let said = ran(&mut client).done();
     let (role, pieces) = said.trim().split_once('\n').unwrap();
     assert!(role == "assistant" && pieces.parse::<u32>().unwrap() > 1, "{said}");
 }
@@ -176,7 +178,7 @@ fn served_for(who: Who) {
         peers::lacking("another user", "only root can become one");
         return;
     }
-    let Some(mut quickstart) = built().map(|built| built.copy()) else { return };
+    let Some(mut quickstart) = built().map(|built| copy(&built)) else { return };
     let program = quickstart.directory().join("goatbuild");
     std::fs::copy(installed::GOATBUILD, &program).unwrap();
     if who != Who::Container {
@@ -200,11 +202,11 @@ fn served_for(who: Who) {
         .chain([program.to_str().unwrap().to_owned()])
         .collect();
     let ran = quickstart.run(&["apply", "--json"]);
-    assert_eq!(ran.code, Some(0), "{}\n{}", ran.stdout, ran.stderr);
+    assert_eq!(ran.code, 0, "{}\n{}", ran.stdout, ran.stderr);
     let ran = ran.finished()["ran"].to_string();
     assert!(ran.contains("deploy:") && !ran.contains("wheels:"), "{ran}");
-    assert_answers(&quickstart.url());
-    quickstart.done(&["destroy", MODEL, "--yes"]);
+    assert_answers(&url(&quickstart));
+    quickstart.run(&["destroy", MODEL, "--yes"]).done();
     assert_eq!(quickstart.processes(), 0);
 }
 
@@ -242,7 +244,7 @@ fn the_tiny_model_is_what_its_script_makes() {
     let directory = tempfile::tempdir().unwrap();
     let mut python = Command::new(venv.join("bin/python"));
     python.arg(example.join("make_tiny_model.py")).arg(directory.path());
-    ended(&mut python).done();
+    ran(&mut python).done();
     let files = |directory: &Path| {
         let mut files: Vec<_> = std::fs::read_dir(directory)
             .unwrap()

@@ -7,19 +7,20 @@ use std::collections::BTreeMap;
 use std::process::Command;
 
 use serde_json::{Value, json};
-use support::quickstart::{Ended, Quickstart, ended};
+use support::project::{Project, Ran, ran};
+use support::quickstart::quickstart;
 
 const BUILD: [&str; 5] = ["apply", "--json", "--locked", "--only", "image:mlx"];
 
 /// The lock's `[built]`: step → facts.
-fn golden(quickstart: &Quickstart) -> BTreeMap<String, Value> {
+fn golden(quickstart: &Project) -> BTreeMap<String, Value> {
     let lock: Value = toml::from_str(&quickstart.read("goatbuild.lock")).unwrap();
     let built = lock["built"].as_object().unwrap();
     built.iter().map(|(step, built)| (step.clone(), built["facts"].clone())).collect()
 }
 
 #[track_caller]
-fn assert_built(quickstart: &Quickstart, ended: &Ended) {
+fn assert_built(quickstart: &Project, ended: &Ran) {
     let finished = ended.finished();
     assert_eq!(finished["errors"], json!([]), "the quickstart's digests are golden values");
     let golden = golden(quickstart);
@@ -28,7 +29,7 @@ fn assert_built(quickstart: &Quickstart, ended: &Ended) {
     ran.sort_unstable();
     assert_eq!(ran, golden.keys().collect::<Vec<_>>(), "all was built, and nothing else");
     // Steps are compared with the lock as they end. What they stored has to be that, too.
-    let layout = goatbuild::oci::Layout::open(&quickstart.root.join("cache/oci")).unwrap();
+    let layout = goatbuild::oci::Layout::open(&quickstart.path("cache/oci")).unwrap();
     let image = layout.read_image("mlx").unwrap();
     assert_eq!(golden["image:mlx"]["digest"], image.digest);
     layout.verify("mlx", &goatbuild::event::Reporter::silent()).unwrap();
@@ -36,10 +37,10 @@ fn assert_built(quickstart: &Quickstart, ended: &Ended) {
 
 #[test]
 fn whoever_builds_wherever_makes_the_golden_digests() {
-    let Some(plain) = Quickstart::new() else { return };
+    let Some(plain) = quickstart("project") else { return };
     assert_built(&plain, &plain.run(&BUILD));
 
-    let Some(other) = Quickstart::at("a path with spaces/süß/deep/er/and/deeper/still") else {
+    let Some(other) = quickstart("a path with spaces/süß/deep/er/and/deeper/still") else {
         return;
     };
     let mut command = other.command(&BUILD);
@@ -68,7 +69,7 @@ fn masked(command: &Command) -> Command {
 }
 
 /// Runs a command that sees one core; it inherits that from a thread that has no more.
-fn on_one_core(mut command: Command) -> Ended {
+fn on_one_core(mut command: Command) -> Ran {
     use nix::sched::{CpuSet, sched_getaffinity, sched_setaffinity};
     let thread = std::thread::spawn(move || {
         let mine = nix::unistd::Pid::from_raw(0);
@@ -77,23 +78,23 @@ fn on_one_core(mut command: Command) -> Ended {
         let mut one = CpuSet::new();
         one.set(first).unwrap();
         sched_setaffinity(mine, &one).unwrap();
-        ended(&mut command)
+        ran(&mut command)
     });
     thread.join().unwrap()
 }
 
 #[test]
 fn a_build_that_differs_from_the_lock_fails_and_names_the_step() {
-    let Some(quickstart) = Quickstart::new() else { return };
+    let Some(quickstart) = quickstart("project") else { return };
     let step = "wheels:mlx/tokenizers";
     let fact = golden(&quickstart)[step]["diff-id"].as_str().unwrap().to_owned();
     let last = if fact.ends_with('0') { "1" } else { "0" };
     let wrong = format!("{}{last}", &fact[..fact.len() - 1]);
     let lock = quickstart.read("goatbuild.lock").replace(&fact, &wrong);
-    std::fs::write(quickstart.root.join("goatbuild.lock"), &lock).unwrap();
+    std::fs::write(quickstart.path("goatbuild.lock"), &lock).unwrap();
 
     let ended = quickstart.run(&["apply", "--json"]);
-    assert_eq!(ended.code, Some(1), "{}", ended.stderr);
+    assert_eq!(ended.code, 1, "{}", ended.stderr);
     let finished = ended.finished();
     assert_eq!(finished["failed"], json!([step]), "{finished}");
     let code = &finished["errors"][0]["code"];
@@ -105,7 +106,7 @@ fn a_build_that_differs_from_the_lock_fails_and_names_the_step() {
 
     // A second try does not take what the first one made.
     let again = quickstart.run(&["apply", "--json"]);
-    assert_eq!(again.code, Some(1), "{}", again.stderr);
+    assert_eq!(again.code, 1, "{}", again.stderr);
     let code = &again.finished()["errors"][0]["code"];
     assert_eq!(code, "goatbuild::build::not_reproducible", "{}", again.stdout);
     assert_eq!(quickstart.read("goatbuild.lock"), lock);

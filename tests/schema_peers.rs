@@ -8,7 +8,7 @@ use std::process::Command;
 
 use goatbuild::spec::{Document, EnvironmentName, Problem, SourceFile, Sources, read};
 use serde_json::{Value as Json, json};
-use support::quickstart::ended;
+use support::project::ran;
 use support::{installed, peers};
 use toml::{Table, Value as Toml};
 
@@ -147,7 +147,7 @@ fn accepted(documents: &[(usize, Json)]) -> Option<Vec<bool>> {
                      jsonschema.Draft7Validator.check_schema(schema)\n \
                      checks.append(jsonschema.Draft7Validator(schema))\n\
                    print(json.dumps([checks[at].is_valid(it) for at, it in given['documents']]))";
-    let said = ended(Command::new(venv.join("bin/python")).args(["-c", program]).arg(&file)).done();
+    let said = ran(Command::new(venv.join("bin/python")).args(["-c", program]).arg(&file)).done();
     Some(serde_json::from_str(&said).unwrap())
 }
 
@@ -249,14 +249,14 @@ fn editors_find_the_schemas_of_a_new_project() {
     let Some(venv) = peers::venv("taplo", &["taplo==0.9.3"]) else { return };
     let directory = tempfile::tempdir().unwrap();
     let mut init = installed::goatbuild();
-    ended(init.arg("init").arg(directory.path().join("new"))).done();
+    ran(init.arg("init").arg(directory.path().join("new"))).done();
     let check = || {
         let mut taplo = Command::new(venv.join("bin/taplo"));
         taplo.args(["check", "--no-auto-config"]).current_dir(directory.path().join("new"));
-        ended(taplo.args(["goatbuild.toml", "specs/tiny-qwen3.toml", "images/mlx.toml"]))
+        ran(taplo.args(["goatbuild.toml", "specs/tiny-qwen3.toml", "images/mlx.toml"]))
     };
     let fine = check();
-    assert_eq!(fine.code, Some(0), "{}", fine.stderr);
+    assert_eq!(fine.code, 0, "{}", fine.stderr);
     let spec = directory.path().join("new/specs/tiny-qwen3.toml");
     let text = fs::read_to_string(&spec).unwrap();
     for (from, to, said) in [
@@ -266,7 +266,7 @@ fn editors_find_the_schemas_of_a_new_project() {
     ] {
         fs::write(&spec, text.replace(from, to)).unwrap();
         let refused = check();
-        assert_eq!(refused.code, Some(1), "{to} is fine: {}", refused.stderr);
+        assert_eq!(refused.code, 1, "{to} is fine: {}", refused.stderr);
         assert!(refused.stderr.contains(said), "{to}: {}", refused.stderr);
     }
 }

@@ -2,28 +2,29 @@
 
 use std::process::Command;
 
-use super::installed;
-use super::project::{Output, Project, eventually, finish};
+use super::{built, downloaded};
+use crate::support::project::{Project, Ran, eventually, ran};
+use crate::support::{installed, peers};
 
 /// Runs a script as root of a namespace of its own; `$goatbuild` is the binary.
 ///
 /// `None`, said aloud, where the machine does not allow that.
-fn unshared(project: &Project, flags: &[&str], script: &str) -> Option<Output> {
+fn unshared(project: &Project, flags: &[&str], script: &str) -> Option<Ran> {
     let probe = Command::new("unshare").args(flags).arg("true").status();
     if !probe.is_ok_and(|status| status.success()) {
-        eprintln!("SKIPPED: `unshare {}` is refused here", flags.join(" "));
+        peers::lacking("unshare", &format!("`unshare {}` is refused here", flags.join(" ")));
         return None;
     }
     let mut command = Command::new("unshare");
     command.args(flags).args(["sh", "-ec", script]);
     project.prepare(&mut command);
     command.env("goatbuild", installed::GOATBUILD);
-    Some(finish(command))
+    Some(ran(&mut command))
 }
 
 #[test]
 fn a_full_disk_is_named_and_the_next_apply_completes() {
-    let project = Project::downloaded();
+    let Some(project) = downloaded() else { return };
     let Some(output) = unshared(
         &project,
         &["--mount"],
@@ -31,29 +32,29 @@ fn a_full_disk_is_named_and_the_next_apply_completes() {
         mkdir ../downloads && cp -r cache/wheels ../downloads
         mount -t tmpfs -o size=3m tmpfs cache
         cp -r ../downloads/wheels cache
-        status=0; "$goatbuild" apply --only wheels:small/pip || status=$?
+        status=0; "$goatbuild" apply --only wheels:tiny/pip || status=$?
         echo "first $status"
         find cache -name '.part-*' | sed 's/^/left /'
         mount -o remount,size=300m cache
-        "$goatbuild" apply --only wheels:small/pip
-        "$goatbuild" apply --only wheels:small/pip
+        "$goatbuild" apply --only wheels:tiny/pip
+        "$goatbuild" apply --only wheels:tiny/pip
         "#,
     ) else {
         return;
     };
-    output.succeeds().says(&[
+    let output = output.exits(0).tells(&[
         "No space left on device",
         "is the disk full?",
-        "wheels:small/pip failed",
+        "wheels:tiny/pip failed",
     ]);
-    output.ran_nothing();
+    let output = output.ran_nothing();
     assert!(output.stdout.contains("first 1"), "{output:?}");
     assert!(!output.stdout.contains("left"), "{output:?}");
 }
 
 #[test]
 fn a_cache_that_is_read_only_is_named() {
-    let project = Project::built();
+    let Some(project) = built() else { return };
     let script = r#"
         mount --bind cache cache && mount -o remount,bind,ro cache
         "$goatbuild" apply
@@ -65,7 +66,7 @@ fn a_cache_that_is_read_only_is_named() {
 
 #[test]
 fn without_user_namespaces_check_and_apply_say_so_before_any_download() {
-    let project = Project::bare();
+    let project = Project::written();
     let refuse = "echo 0 > /proc/sys/user/max_user_namespaces";
     let flags = ["--user", "--map-root-user"];
     let script = format!("{refuse}; \"$goatbuild\" apply");
@@ -74,43 +75,47 @@ fn without_user_namespaces_check_and_apply_say_so_before_any_download() {
     assert!(!project.path("goatbuild.lock").exists() && !project.path("cache/debs").exists());
     let output = unshared(&project, &flags, &format!("{refuse}; \"$goatbuild\" check"));
     let output = output.expect("it worked before");
-    assert_eq!(output.code, Some(1), "{output:?}");
+    assert_eq!(output.code, 1, "{output:?}");
     assert!(output.stdout.contains("✗ user namespaces"), "{output:?}");
 }
 
 #[test]
 fn a_port_of_another_program_is_left_alone_and_nothing_is_stopped() {
-    let project = Project::built();
-    project.run(&["apply"]).succeeds();
-    let before = (project.served(), project.read("litellm.yaml"));
+    let Some(project) = built() else { return };
+    project.run(&["apply"]).exits(0);
+    let before = (project.serving(), project.read("litellm.yaml"));
     let taken = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
     let port = taken.local_addr().expect("an address").port();
     project.append("specs/tiny.toml", &format!("\n[serve]\nport = {port}\n"));
-    let output = project.run(&["apply"]);
-    output.fails(1, &[&format!("port {port} is in use by another program"), "nothing was stopped"]);
-    assert_eq!((project.served(), project.read("litellm.yaml")), before);
+    project
+        .run(&["apply"])
+        .fails(1, &[&format!("port {port} is in use by another program"), "nothing was stopped"]);
+    assert_eq!((project.serving(), project.read("litellm.yaml")), before);
     assert_eq!(project.servers(), 1);
     drop(taken);
-    project.run(&["apply"]).succeeds();
-    assert_eq!(project.served().expect("it serves").1, port);
+    project.run(&["apply"]).exits(0);
+    assert_eq!(project.serving().expect("it serves").1, port);
 }
 
 #[test]
 fn a_server_that_does_not_start_leaves_the_old_one_running() {
-    let project = Project::built();
-    project.run(&["apply"]).succeeds();
-    let (_, port) = project.served().expect("it serves");
+    let Some(project) = built() else { return };
+    project.run(&["apply"]).exits(0);
+    let (_, port) = project.serving().expect("it serves");
     let entry = project.read("litellm.yaml");
-    project.serve_env(&[("FAIL", "1")]);
+    project.serve_env(&[("MODE", "crash")]);
     let output = project.run(&["apply"]);
-    output.fails(1, &["refusing to start", "the old server runs again", "goatbuild logs tiny"]);
-    assert_eq!(project.served().expect("it serves").1, port);
+    output.fails(
+        1,
+        &["no kernel image is available", "the old server runs again", "goatbuild logs tiny"],
+    );
+    assert_eq!(project.serving().expect("it serves").1, port);
     assert_eq!((project.servers(), project.read("litellm.yaml")), (1, entry));
 }
 
 #[test]
 fn of_two_applies_the_second_waits_says_for_whom_and_finds_nothing_to_do() {
-    let project = Project::built();
+    let Some(project) = built() else { return };
     project.serve_env(&[("START_SECONDS", "2")]);
     let mut first = project.start(&["apply", "--json"]);
     assert!(first.until_started("deploy:tiny"));
@@ -118,7 +123,7 @@ fn of_two_applies_the_second_waits_says_for_whom_and_finds_nothing_to_do() {
     let output = project.run(&["apply", "--lock-timeout", "0"]);
     output.fails(75, &["another goatbuild is at work here", &holder, "--lock-timeout"]);
     let output = project.run(&["apply"]);
-    output.ran_nothing().says(&["waiting for another goatbuild", &holder]);
-    first.finish().succeeds();
+    output.ran_nothing().tells(&["waiting for another goatbuild", &holder]);
+    first.finish().exits(0);
     eventually("one server", || project.servers() == 1);
 }

@@ -1,7 +1,6 @@
 //! What bad input, bad networks, full disks and kills get: the real binary, in projects of their own.
 //!
-//! Debian's mirror and PyPI are asked once per checkout, for a base with Python and one wheel; from
-//! then on everything is on loopback.
+//! Debian's mirror is asked for what the fixture lacks; everything else is on loopback.
 #![cfg(target_os = "linux")]
 
 mod broken;
@@ -9,7 +8,6 @@ mod interrupts;
 mod kills;
 mod machine;
 mod network;
-mod project;
 mod restored;
 mod server;
 mod shared;
@@ -17,4 +15,20 @@ mod specs;
 mod uv;
 mod wheels;
 
-use crate::support::{installed, peers};
+use crate::support::project::Project;
+
+/// The fixture with its image built; what it serves is found by a mark.
+fn built() -> Option<Project> {
+    Project::new().map(marked)
+}
+
+/// The same, and nothing is built yet.
+fn downloaded() -> Option<Project> {
+    Project::downloaded().map(marked)
+}
+
+fn marked(mut project: Project) -> Project {
+    project.variable("GOATBUILD_HTTP_ATTEMPTS", "2");
+    project.serve_env(&[]);
+    project
+}

@@ -5,28 +5,29 @@ use std::path::PathBuf;
 
 use goatbuild::lock::LockFile;
 
-use super::project::{Project, finish};
+use super::downloaded;
 use super::server::{Answer, Server};
+use crate::support::project::{Project, ran};
 
 /// What Debian has in every one of these images, and what each has of its own.
 const OTHERS: [(&str, &str); 3] = [("two", "bzip2"), ("three", "gzip"), ("four", "zip")];
 
 /// A project with so many images of Debian packages, locked with Debian's real index; nothing of
 /// theirs is downloaded.
-fn with_images(count: usize) -> Project {
-    let project = Project::downloaded();
+fn with_images(count: usize) -> Option<Project> {
+    let project = downloaded()?;
     for (image, package) in &OTHERS[..count - 1] {
         let base = format!(
             "base = {{ debian = \"bookworm\", packages = [\"python3\", \"{package}\"] }}\nrequirements = []\n"
         );
-        project.write(&format!("images/{image}.toml"), base);
+        project.write(&format!("images/{image}.toml"), &base);
         let spec = project.read("specs/tiny.toml");
-        let spec = spec.replace("image = \"small\"", &format!("image = \"{image}\""));
-        project.write(&format!("specs/{image}.toml"), spec);
+        let spec = spec.replace("image = \"tiny\"", &format!("image = \"{image}\""));
+        project.write(&format!("specs/{image}.toml"), &spec);
     }
-    project.run(&["lock"]).succeeds();
+    project.run(&["lock"]).exits(0);
     forget(&project);
-    project
+    Some(project)
 }
 
 /// Forgets all that was downloaded or built.
@@ -37,7 +38,7 @@ fn forget(project: &Project) {
     }
     let mut lock = locked(project);
     lock.built.clear();
-    project.write("goatbuild.lock", lock.render());
+    project.write("goatbuild.lock", &lock.render());
 }
 
 fn locked(project: &Project) -> LockFile {
@@ -66,7 +67,7 @@ fn mirrored(project: &mut Project) -> Server {
 }
 
 fn bases(count: usize) -> Vec<String> {
-    let images = std::iter::once("small").chain(OTHERS.iter().map(|(image, _)| *image));
+    let images = std::iter::once("tiny").chain(OTHERS.iter().map(|(image, _)| *image));
     let mut arguments = vec!["apply".to_owned()];
     for image in images.take(count) {
         arguments.extend(["--only".to_owned(), format!("base:{image}")]);
@@ -92,17 +93,17 @@ fn is_whole(project: &Project) {
 #[test]
 fn images_that_share_packages_are_built_at_once_from_cold() {
     for (count, attempts) in [(2, 3), (4, 1)] {
-        let mut project = with_images(count);
+        let Some(mut project) = with_images(count) else { return };
         let arguments = bases(count);
         let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
         // Once from Debian itself.
-        project.run(&arguments).succeeds();
+        project.run(&arguments).exits(0);
         is_whole(&project);
         let built = locked(&project).built;
         let server = mirrored(&mut project);
         for attempt in 1..=attempts {
             forget(&project);
-            project.run(&arguments).succeeds();
+            project.run(&arguments).exits(0);
             is_whole(&project);
             assert_eq!(locked(&project).built, built, "the same bytes");
             for path in packages(&project).values() {
@@ -114,12 +115,12 @@ fn images_that_share_packages_are_built_at_once_from_cold() {
 
 #[test]
 fn two_checkouts_that_share_downloads_fetch_each_once() {
-    let mut one = with_images(1);
+    let Some(mut one) = with_images(1) else { return };
     let arguments = bases(1);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    one.run(&arguments).succeeds();
+    one.run(&arguments).exits(0);
     let server = mirrored(&mut one);
-    let mut two = with_images(1);
+    let Some(mut two) = with_images(1) else { return };
     for variable in ["GOATBUILD_DEBIAN_POOL", "GOATBUILD_DEBIAN_SNAPSHOT"] {
         two.variable(variable, &server.url(""));
     }
@@ -127,10 +128,10 @@ fn two_checkouts_that_share_downloads_fetch_each_once() {
     // One directory under two names: each checkout has a lock of its own.
     std::fs::create_dir_all(one.path("cache/debs")).expect("makes");
     std::os::unix::fs::symlink(one.path("cache/debs"), two.path("cache/debs")).expect("links");
-    let other = one.command(&arguments);
-    let other = std::thread::spawn(move || finish(other));
-    two.run(&arguments).succeeds();
-    other.join().expect("ends").succeeds();
+    let mut other = one.command(&arguments);
+    let other = std::thread::spawn(move || ran(&mut other));
+    two.run(&arguments).exits(0);
+    other.join().expect("ends").exits(0);
     is_whole(&one);
     for path in packages(&one).values() {
         assert_eq!(server.requests(path).len(), 1, "{path} is asked for once");
@@ -139,10 +140,10 @@ fn two_checkouts_that_share_downloads_fetch_each_once() {
 
 #[test]
 fn a_command_goes_on_with_what_a_killed_one_had_begun() {
-    let mut one = with_images(1);
+    let Some(mut one) = with_images(1) else { return };
     let arguments = bases(1);
     let mut arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    one.run(&arguments).succeeds();
+    one.run(&arguments).exits(0);
     let server = mirrored(&mut one);
     let (digest, path) = packages(&one).into_iter().next().expect("a package");
     let bytes = std::fs::read(one.path("cache/debs").join(&digest)).expect("downloaded");
@@ -150,22 +151,22 @@ fn a_command_goes_on_with_what_a_killed_one_had_begun() {
     server.on(&path, [Answer::Silent, Answer::Body(bytes)]);
     arguments.push("--json");
     let mut first = one.start(&arguments);
-    assert!(first.until_started("base:small"));
+    assert!(first.until_started("base:tiny"));
     // It holds this package, and waits for bytes.
     while server.requests(&path).is_empty() {
         std::thread::sleep(std::time::Duration::from_millis(20));
     }
     first.kill();
-    one.run(&arguments[..3]).succeeds();
+    one.run(&arguments[..3]).exits(0);
     is_whole(&one);
 }
 
 #[test]
 fn damaged_downloads_are_fetched_anew_and_the_step_succeeds() {
-    let mut project = with_images(1);
+    let Some(mut project) = with_images(1) else { return };
     let arguments = bases(1);
     let arguments: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    project.run(&arguments).succeeds();
+    project.run(&arguments).exits(0);
     let server = mirrored(&mut project);
     let built = locked(&project).built;
     let kept: BTreeMap<_, _> = packages(&project);
@@ -187,9 +188,9 @@ fn damaged_downloads_are_fetched_anew_and_the_step_succeeds() {
         } else {
             bytes.truncate(100);
         }
-        project.write(&format!("cache/debs/{digest}"), bytes);
+        project.write(&format!("cache/debs/{digest}"), &bytes);
         let output = project.run(&arguments);
-        output.succeeds().says(&[digest.as_str(), "is damaged; it is fetched anew"]);
+        output.exits(0).tells(&[digest.as_str(), "is damaged; it is fetched anew"]);
         is_whole(&project);
         assert_eq!(locked(&project).built, built);
     }

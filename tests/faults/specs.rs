@@ -1,6 +1,7 @@
 //! Mistakes in the project's files: exit 65, the place, what was expected, nothing written.
 
-use super::project::Project;
+use super::{built, downloaded};
+use crate::support::project::Project;
 
 /// Applies and checks that nothing at all was downloaded, changed or started.
 #[track_caller]
@@ -13,13 +14,13 @@ fn refused(project: &Project, code: i32, words: &[&str]) {
 
 #[test]
 fn mistakes_in_specs_point_at_the_place_and_exit_65() {
-    let project = Project::downloaded();
+    let Some(project) = downloaded() else { return };
     let spec = project.read("specs/tiny.toml");
     let cases: [(&str, &str, &[&str]); 5] = [
         ("image =", "imagee =", &["unknown field `imagee`", "specs/tiny.toml:", "did you mean"]),
-        ("image = \"small\"", "image = 3", &["should be a string, but is an integer"]),
-        ("\"small\"", "\"smal\"", &["there is no image `smal`", "did you mean `small`"]),
-        ("target = \"local\"", "target = \"modal\"", &["target.modal"]),
+        ("image = \"tiny\"", "image = 3", &["should be a string, but is an integer"]),
+        ("\"tiny\"", "\"tin\"", &["there is no image `tin`", "did you mean `tiny`"]),
+        ("image =", "target = \"modal\"\nimage =", &["target.modal"]),
         ("path:model", "path:modell", &["the directory `modell` does not exist", "tiny.toml:"]),
     ];
     for (from, to, words) in cases {
@@ -31,19 +32,19 @@ fn mistakes_in_specs_point_at_the_place_and_exit_65() {
     project.append("specs/two.toml", "\n[gateway]\nalias = \"tiny-local\"\n");
     refused(&project, 65, &["two models have the gateway alias `tiny-local`", "the first one"]);
     for name in ["specs/two.toml", "specs/tiny.toml"] {
-        project.write(name, format!("{spec}\n[serve]\nport = 8123\n"));
+        project.write(name, &format!("{spec}\n[serve]\nport = 8123\n"));
     }
     refused(&project, 65, &["two local models have the port 8123", "the first one"]);
 }
 
 #[test]
 fn what_cannot_be_done_here_is_said_before_any_download() {
-    let project = Project::downloaded();
+    let Some(project) = downloaded() else { return };
     let spec = project.read("specs/tiny.toml");
     let vllm = spec.split("[engine]").next().expect("a spec").to_owned();
     project.write("specs/tiny.toml", &vllm);
-    refused(&project, 65, &["has no vllm", "images/small.toml"]);
-    project.write("specs/tiny.toml", spec.replace("\"local\"", "\"modal\""));
+    refused(&project, 65, &["has no vllm", "images/tiny.toml"]);
+    project.write("specs/tiny.toml", &format!("target = \"modal\"\n{spec}"));
     project.append("specs/tiny.toml", "[hardware]\ngpu = \"H100\"\n");
     project.append("goatbuild.toml", "[target.modal]\nworkspace = \"acme\"\n");
     refused(&project, 1, &["there are no credentials for Modal: tiny", "`modal token new`"]);
@@ -51,20 +52,20 @@ fn what_cannot_be_done_here_is_said_before_any_download() {
 
 #[test]
 fn files_that_are_no_text_and_locks_that_are_no_locks_are_left_as_they_are() {
-    let project = Project::downloaded();
+    let Some(project) = downloaded() else { return };
     let bytes = |text: String| [text.as_bytes(), b"# \xff\xfe\n"].concat();
     for (name, words) in [
         ("specs/tiny.toml", ["the file is not UTF-8 text", "save the file as UTF-8"]),
         ("goatbuild.lock", ["goatbuild.lock can't be read: it is not UTF-8", "resolve the merge"]),
-        ("images/small.pylock.toml", ["images/small.pylock.toml: ", "resolve the merge"]),
+        ("images/tiny.pylock.toml", ["images/tiny.pylock.toml: ", "resolve the merge"]),
     ] {
         let text = project.read(name);
-        project.write(name, bytes(text.clone()));
+        project.write(name, &bytes(text.clone()));
         refused(&project, 65, &words);
         assert_eq!(std::fs::read(project.path(name)).expect("reads"), bytes(text.clone()));
         project.write(name, &text);
     }
-    for name in ["goatbuild.lock", "images/small.pylock.toml"] {
+    for name in ["goatbuild.lock", "images/tiny.pylock.toml"] {
         let text = project.read(name);
         let merged = format!("<<<<<<< HEAD\n{text}=======\n{text}>>>>>>> other\n");
         project.write(name, &merged);
@@ -78,10 +79,8 @@ fn files_that_are_no_text_and_locks_that_are_no_locks_are_left_as_they_are() {
 
 #[test]
 fn an_empty_directory_of_weights_and_a_cache_of_a_newer_goatbuild_are_refused() {
-    let project = Project::downloaded();
-    for name in ["model/config.json", "model/serve.py"] {
-        std::fs::remove_file(project.path(name)).expect("removes");
-    }
+    let Some(project) = downloaded() else { return };
+    std::fs::remove_file(project.path("model/server.py")).expect("removes");
     refused(&project, 65, &["the directory `model` has no files"]);
     project.write("model/config.json", "{}\n");
     let database = rusqlite::Connection::open(project.path("cache/state.db")).expect("opens");
@@ -95,14 +94,14 @@ fn an_empty_directory_of_weights_and_a_cache_of_a_newer_goatbuild_are_refused() 
 
 #[test]
 fn a_broken_gateway_file_is_pointed_at_before_anything_else() {
-    let project = Project::built();
-    project.run(&["apply"]).succeeds();
-    let served = project.served();
+    let Some(project) = built() else { return };
+    project.run(&["apply"]).exits(0);
+    let served = project.serving();
     let lock = project.read("goatbuild.lock");
     let broken = "model_list:\n  - model_name: x\n   bad: [\n";
     project.write("litellm.yaml", broken);
     project.append("specs/tiny.toml", "\n[serve]\nmax-inputs = 7\n");
     project.run(&["apply"]).fails(1, &["litellm.yaml:3:4 is not valid YAML", "left as it is"]);
-    assert_eq!((project.read("litellm.yaml").as_str(), project.served()), (broken, served));
+    assert_eq!((project.read("litellm.yaml").as_str(), project.serving()), (broken, served));
     assert_eq!(project.read("goatbuild.lock"), lock);
 }

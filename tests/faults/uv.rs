@@ -7,10 +7,11 @@ use std::path::Path;
 
 use goatbuild::fetch::sha256_of;
 
-use super::project::{Output, Project};
+use super::downloaded;
 use super::server::{Answer, Server};
 use super::wheels::wheel_of;
-use super::{installed, peers};
+use crate::support::project::{Project, Ran};
+use crate::support::{installed, peers};
 
 /// The oldest that goatbuild takes, and the one that it fetches where there is none.
 const VERSIONS: [&str; 2] = ["0.8.0", "0.13.9"];
@@ -37,7 +38,7 @@ fn offer(server: &Server, versions: &[&str]) {
 }
 
 /// Locks with the uv of this `PATH` alone, and asks the index for everything.
-fn lock(project: &mut Project, server: &Server, path: &str) -> Output {
+fn lock(project: &mut Project, server: &Server, path: &str) -> Ran {
     project.variable("PATH", path);
     project.variable("UV_DEFAULT_INDEX", &server.url("/simple"));
     project.variable("UV_NO_CACHE", "1");
@@ -48,28 +49,28 @@ fn requires(project: &Project, requirements: &str) {
     let image = format!(
         "base = {{ debian = \"bookworm\", packages = [\"python3\"] }}\nrequirements = [{requirements}]\n"
     );
-    project.write("images/small.toml", image);
+    project.write("images/tiny.toml", &image);
 }
 
 /// A project that has no lock of its wheels.
-fn unlocked() -> Project {
-    let project = Project::downloaded();
-    fs::remove_file(project.path("images/small.pylock.toml")).expect("removes");
+fn unlocked() -> Option<Project> {
+    let project = downloaded()?;
+    fs::remove_file(project.path("images/tiny.pylock.toml")).expect("removes");
     requires(&project, "\"good\"");
-    project
+    Some(project)
 }
 
 /// What the fetched one locks.
-fn expected(server: &Server) -> String {
-    let mut project = unlocked();
-    lock(&mut project, server, installed::bare_path()).succeeds();
-    project.read("images/small.pylock.toml")
+fn expected(server: &Server) -> Option<String> {
+    let mut project = unlocked()?;
+    lock(&mut project, server, installed::bare_path()).exits(0);
+    Some(project.read("images/tiny.pylock.toml"))
 }
 
 #[test]
 fn whichever_uv_is_installed_locks_the_same_and_none_is_fetched() {
     let server = index(&["1.0"]);
-    let expected = expected(&server);
+    let Some(expected) = expected(&server) else { return };
     assert!(expected.contains("good-1.0-py3-none-any.whl"), "{expected}");
     for version in VERSIONS {
         let requirement = format!("uv=={version}");
@@ -77,25 +78,25 @@ fn whichever_uv_is_installed_locks_the_same_and_none_is_fetched() {
             continue;
         };
         let path = installed::path_with_uv(&venv.join("bin/uv"));
-        let mut project = unlocked();
+        let Some(mut project) = unlocked() else { return };
         fs::remove_dir_all(project.path("cache/tools")).expect("removes");
         let output = lock(&mut project, &server, &path);
-        output.succeeds();
+        let output = output.exits(0);
         assert!(!output.stderr.contains("uv"), "{output:?}");
-        assert_eq!(project.read("images/small.pylock.toml"), expected, "{version}");
+        assert_eq!(project.read("images/tiny.pylock.toml"), expected, "{version}");
         assert!(!project.path("cache/tools").exists());
         assert_eq!(server.requests("/simple/uv/").len(), 0);
 
         // Another one keeps what this one locked.
         offer(&server, &["1.0", "2.0"]);
         requires(&project, "\"good\", \"other\"");
-        lock(&mut project, &server, &path).succeeds();
-        let kept = project.read("images/small.pylock.toml");
-        let mut project = unlocked();
-        project.write("images/small.pylock.toml", &expected);
+        lock(&mut project, &server, &path).exits(0);
+        let kept = project.read("images/tiny.pylock.toml");
+        let Some(mut project) = unlocked() else { return };
+        project.write("images/tiny.pylock.toml", &expected);
         requires(&project, "\"good\", \"other\"");
-        lock(&mut project, &server, installed::bare_path()).succeeds();
-        assert_eq!(project.read("images/small.pylock.toml"), kept, "{version}");
+        lock(&mut project, &server, installed::bare_path()).exits(0);
+        assert_eq!(project.read("images/tiny.pylock.toml"), kept, "{version}");
         for file in ["good-1.0-py3", "pip-1.0-py3", "other-2.0-py3"] {
             assert!(kept.contains(file), "no {file} in {kept}");
         }
@@ -114,7 +115,7 @@ fn double(directory: &Path, script: &str, mode: u32) -> String {
 #[test]
 fn a_uv_that_is_no_use_is_named_and_done_without() {
     let server = index(&["1.0"]);
-    let expected = expected(&server);
+    let Some(expected) = expected(&server) else { return };
     let cases = [
         ("echo 'uv 0.7.22 (3fa7b08a7 2025-07-16)'", 0o755, "0.7.22 is older than 0.8.0"),
         ("exit 1", 0o755, "`uv --version` failed (exit status: 1)"),
@@ -127,9 +128,9 @@ fn a_uv_that_is_no_use_is_named_and_done_without() {
     ];
     for (script, mode, reason) in cases {
         let directory = tempfile::tempdir().expect("a directory");
-        let mut project = unlocked();
+        let Some(mut project) = unlocked() else { return };
         let output = lock(&mut project, &server, &double(directory.path(), script, mode));
-        output.succeeds().says(&["the uv on PATH is not used: ", reason]);
-        assert_eq!(project.read("images/small.pylock.toml"), expected, "{script}");
+        output.exits(0).tells(&["the uv on PATH is not used: ", reason]);
+        assert_eq!(project.read("images/tiny.pylock.toml"), expected, "{script}");
     }
 }

@@ -10,9 +10,10 @@ use goatbuild::lock::LockFile;
 use goatbuild::lock::pylock::{LockedWheel, Pylock, PythonRequest};
 use zip::write::SimpleFileOptions;
 
-use super::installed;
-use super::project::{Output, Project};
 use super::server::{Answer, Server};
+use super::{built, downloaded};
+use crate::support::installed;
+use crate::support::project::{Project, Ran};
 
 pub(crate) enum Member {
     File(&'static str, &'static str),
@@ -48,8 +49,8 @@ pub(crate) fn wheel_of(name: &str, version: &str, members: &[Member]) -> Vec<u8>
 /// Locks these wheels besides those of the image, as if an index on loopback had them.
 fn lock(project: &Project, server: &Server, wheels: &[(&str, &[u8])]) {
     let text = project.read("goatbuild.lock");
-    let runtime = LockFile::parse("", &text).expect("a lock").images["small"].runtime;
-    let pylock = Pylock::parse(&project.read("images/small.pylock.toml")).expect("a lock");
+    let runtime = LockFile::parse("", &text).expect("a lock").images["tiny"].runtime;
+    let pylock = Pylock::parse(&project.read("images/tiny.pylock.toml")).expect("a lock");
     let mut locked = pylock.choose(&runtime).expect("wheels");
     let mut requirements = Vec::new();
     for (name, bytes) in wheels {
@@ -65,19 +66,22 @@ fn lock(project: &Project, server: &Server, wheels: &[(&str, &[u8])]) {
         requirements.push(format!("{name}==1.0"));
     }
     project.write(
-        "images/small.toml",
-        format!(
+        "images/tiny.toml",
+        &format!(
             "base = {{ debian = \"bookworm\", packages = [\"python3\"] }}\nrequirements = {requirements:?}\n"
         ),
     );
     let request =
-        PythonRequest { image: "small".to_owned(), requirements, overrides: Vec::new(), runtime };
-    project.write("images/small.pylock.toml", Pylock::of(&locked, &request).render());
+        PythonRequest { image: "tiny".to_owned(), requirements, overrides: Vec::new(), runtime };
+    project.write("images/tiny.pylock.toml", &Pylock::of(&locked, &request).render());
 }
 
 /// Builds the image from such wheels, with the answers that the server gives.
-fn build(wheels: &[(&str, &[u8])], answer: impl Fn(&[u8]) -> Vec<Answer>) -> (Project, Output) {
-    let (mut project, server) = (Project::built(), Server::start());
+fn build(
+    wheels: &[(&str, &[u8])],
+    answer: impl Fn(&[u8]) -> Vec<Answer>,
+) -> Option<(Project, Ran)> {
+    let (mut project, server) = (built()?, Server::start());
     project.variable("UV_DEFAULT_INDEX", &server.url("/simple"));
     lock(&project, &server, wheels);
     for (name, bytes) in wheels {
@@ -85,12 +89,12 @@ fn build(wheels: &[(&str, &[u8])], answer: impl Fn(&[u8]) -> Vec<Answer>) -> (Pr
     }
     let bases = || LockFile::parse("", &project.read("goatbuild.lock")).expect("a lock").images;
     let before = bases();
-    let output = project.run(&["apply", "--only", "image:small"]);
-    if output.code != Some(0) {
+    let output = project.run(&["apply", "--only", "image:tiny"]);
+    if output.code != 0 {
         assert_eq!(project.leftovers(), Vec::<std::path::PathBuf>::new());
         assert_eq!(bases(), before);
     }
-    (project, output)
+    Some((project, output))
 }
 
 fn whole(bytes: &[u8]) -> Vec<Answer> {
@@ -100,28 +104,29 @@ fn whole(bytes: &[u8]) -> Vec<Answer> {
 #[test]
 fn a_right_wheel_is_built_in() {
     let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
-    build(&[("good", &good)], whole).1.succeeds();
+    let Some((_, output)) = build(&[("good", &good)], whole) else { return };
+    output.exits(0);
 }
 
 #[test]
 fn a_wheel_that_was_damaged_since_is_fetched_anew() {
     let server = Server::start();
-    let mut project = Project::built();
+    let Some(mut project) = built() else { return };
     project.variable("UV_DEFAULT_INDEX", &server.url("/simple"));
     let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
     lock(&project, &server, &[("good", &good)]);
     let path = "/good-1.0-py3-none-any.whl";
     server.on(path, whole(&good));
-    let build = ["apply", "--only", "image:small"];
-    project.run(&build).succeeds();
+    let build = ["apply", "--only", "image:tiny"];
+    project.run(&build).exits(0);
     let locked = project.read("goatbuild.lock");
     let file = format!("cache/wheels/{}.whl", sha256_of(&mut &*good).expect("a digest"));
     for at in [40, good.len() / 2, good.len() - 10] {
         std::fs::remove_dir_all(project.path("cache/oci")).expect("removes");
         let mut damaged = good.clone();
         damaged[at] ^= 1;
-        project.write(&file, damaged);
-        project.run(&build).succeeds().says(&["is damaged; it is fetched anew"]);
+        project.write(&file, &damaged);
+        project.run(&build).exits(0).tells(&["is damaged; it is fetched anew"]);
         assert_eq!(std::fs::read(project.path(&file)).expect("reads"), good);
         assert_eq!(project.read("goatbuild.lock"), locked);
     }
@@ -131,23 +136,30 @@ fn a_wheel_that_was_damaged_since_is_fetched_anew() {
 #[test]
 fn wrong_bytes_are_named_and_not_kept() {
     let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
-    let (project, output) = build(&[("good", &good)], |bytes| {
+    let Some((project, output)) = build(&[("good", &good)], |bytes| {
         let mut wrong = bytes.to_vec();
         wrong[40] ^= 1;
         whole(&wrong)
-    });
+    }) else {
+        return;
+    };
     output.fails(1, &["has the wrong SHA-256: expected", "found", "lock --upgrade"]);
     let kept = std::fs::read_dir(project.path("cache/wheels")).expect("lists").count();
     assert_eq!(kept, 1, "only pip");
 
-    let (_, output) =
-        build(&[("good", &good)], |bytes| vec![Answer::Truncated(bytes.to_vec(), 100)]);
+    let Some((_, output)) =
+        build(&[("good", &good)], |bytes| vec![Answer::Truncated(bytes.to_vec(), 100)])
+    else {
+        return;
+    };
     output.fails(1, &["could not be fetched, tried 2 time(s)", "what was fetched is kept"]);
 
-    let (_, output) = build(&[("good", &good)], |bytes| {
+    let Some((_, output)) = build(&[("good", &good)], |bytes| {
         vec![Answer::Truncated(bytes.to_vec(), 100), Answer::Body(bytes.to_vec())]
-    });
-    output.succeeds();
+    }) else {
+        return;
+    };
+    output.exits(0);
 }
 
 #[test]
@@ -155,18 +167,22 @@ fn a_server_that_asks_for_patience_gets_it_and_one_that_fails_is_named() {
     let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
     let began = Instant::now();
     let busy = |bytes: &[u8]| vec![Answer::Status(429, Some(2)), Answer::Body(bytes.to_vec())];
-    let (_, output) = build(&[("good", &good)], busy);
-    output.succeeds();
+    let Some((_, output)) = build(&[("good", &good)], busy) else { return };
+    let output = output.exits(0);
     let told = output.stderr.matches(" asks for 2 s of patience; waiting until ").count();
     assert_eq!(told, 1, "{output:?}");
     assert!(began.elapsed() >= Duration::from_secs(2), "{:?}", began.elapsed());
-    let (_, output) = build(&[("good", &good)], |_| vec![Answer::Status(500, None)]);
+    let Some((_, output)) = build(&[("good", &good)], |_| vec![Answer::Status(500, None)]) else {
+        return;
+    };
     output.fails(1, &["answered HTTP 500 2 time(s)", "run the command again later"]);
-    let (_, output) = build(&[("good", &good)], |_| vec![Answer::Status(404, None)]);
+    let Some((_, output)) = build(&[("good", &good)], |_| vec![Answer::Status(404, None)]) else {
+        return;
+    };
     // It is locked anew, and then there is nothing to lock.
     output.fails(
         65,
-        &["whl, locked for good 1.0, is gone", "locking image small anew", "No solution"],
+        &["whl, locked for good 1.0, is gone", "locking image tiny anew", "No solution"],
     );
 }
 
@@ -178,7 +194,7 @@ fn a_wheel_that_climbs_out_is_refused_and_nothing_is_written() {
         (Member::Link("evil.py", "/etc/passwd"), "evil.py"),
     ] {
         let bad = wheel("bad", &[member]);
-        let (_, output) = build(&[("bad", &bad)], whole);
+        let Some((_, output)) = build(&[("bad", &bad)], whole) else { return };
         output.fails(1, &["bad-1.0-py3-none-any.whl", word, "help:"]);
     }
 }
@@ -187,9 +203,10 @@ fn a_wheel_that_climbs_out_is_refused_and_nothing_is_written() {
 fn two_wheels_that_own_one_path_differently_are_both_named() {
     let one = wheel("one", &[Member::File("shared/x.py", "x = 1\n")]);
     let two = wheel("two", &[Member::File("shared/x.py", "x = 2\n")]);
-    let (_, output) = build(&[("one", &one), ("two", &two)], whole);
+    let Some((_, output)) = build(&[("one", &one), ("two", &two)], whole) else { return };
     output.fails(1, &["one-1.0", "two-1.0", "shared/x.py", "help:"]);
-    build(&[("one", &one)], whole).1.succeeds();
+    let Some((_, output)) = build(&[("one", &one)], whole) else { return };
+    output.exits(0);
 }
 
 /// An index page, as the simple API has it.
@@ -201,28 +218,28 @@ fn page(files: &[&str]) -> Vec<Answer> {
 
 #[test]
 fn requirements_that_nothing_satisfies_come_with_the_words_of_uv_and_a_way_out() {
-    let (mut project, server) = (Project::downloaded(), Server::start());
+    let (Some(mut project), server) = (downloaded(), Server::start()) else { return };
     project.variable("UV_DEFAULT_INDEX", &server.url("/simple"));
     project.variable("UV_NO_CACHE", "1");
     server.on("/simple/source/", page(&["source-1.0.tar.gz"]));
     server.on("/simple/newer/", page(&["newer-1.0-cp311-cp311-manylinux_2_39_x86_64.whl"]));
     server.on("/simple/other/", page(&["other-1.0-cp38-cp38-manylinux2014_x86_64.whl"]));
-    let locks = (project.read("goatbuild.lock"), project.read("images/small.pylock.toml"));
-    let image = project.read("images/small.toml");
+    let locks = (project.read("goatbuild.lock"), project.read("images/tiny.pylock.toml"));
+    let image = project.read("images/tiny.toml");
     let cases: [(&str, &[&str]); 5] = [
         ("\"newer==1\", \"newer==2\"", &["No solution found", "unsatisfiable", "help:"]),
         ("\"source==1.0\"", &["No solution found", "builds from source", "help:"]),
         ("\"newer==1.0\"", &["No solution found", "newer-1.0-cp311", "help:"]),
         ("\"other==1.0\"", &["No solution found", "another Python", "help:"]),
-        ("\"six=1\"", &["image small cannot require `six=1`", "name[extra]==VERSION"]),
+        ("\"six=1\"", &["image tiny cannot require `six=1`", "name[extra]==VERSION"]),
     ];
     for (requirements, words) in cases {
         let requirements = format!("requirements = [{requirements}]");
-        project.write("images/small.toml", image.replace("requirements = []", &requirements));
+        project.write("images/tiny.toml", &image.replace("requirements = []", &requirements));
         project.run(&["apply"]).fails(65, words);
         assert_eq!(
             locks,
-            (project.read("goatbuild.lock"), project.read("images/small.pylock.toml"))
+            (project.read("goatbuild.lock"), project.read("images/tiny.pylock.toml"))
         );
     }
     project.run(&["apply", "--locked"]).fails(65, &["is not locked", "without --locked"]);
@@ -230,7 +247,7 @@ fn requirements_that_nothing_satisfies_come_with_the_words_of_uv_and_a_way_out()
 
 #[test]
 fn credentials_of_an_index_are_nowhere_to_be_read() {
-    let (mut project, server) = (Project::built(), Server::start());
+    let (Some(mut project), server) = (built(), Server::start()) else { return };
     let secret = "hunter2-very-secret";
     let port = server.port;
     project.variable("UV_DEFAULT_INDEX", &format!("http://user:{secret}@127.0.0.1:{port}/simple"));
@@ -242,16 +259,16 @@ fn credentials_of_an_index_are_nowhere_to_be_read() {
     server.on("/simple/good/", [Answer::Body(link.into_bytes())]);
     server.on("/simple/pip/", [Answer::Status(401, None)]);
     server.on(&format!("/files/{file}"), [Answer::Status(403, None)]);
-    project.edit("images/small.toml", "[]", "[\"good==1.0\"]");
-    let output = project.run(&["apply", "--only", "image:small"]);
-    assert_ne!(output.code, Some(0));
+    project.edit("images/tiny.toml", "[]", "[\"good==1.0\"]");
+    let output = project.run(&["apply", "--only", "image:tiny"]);
+    assert_ne!(output.code, 0);
     assert!(!(output.stdout + &output.stderr).contains(secret));
 
     // And once it is locked.
     lock(&project, &server, &[("good", &good)]);
     server.on("/good-1.0-py3-none-any.whl", [Answer::Status(403, None)]);
-    let output = project.run(&["apply", "--only", "image:small"]);
-    output.fails(1, &["answered HTTP 403"]);
+    let output = project.run(&["apply", "--only", "image:tiny"]);
+    let output = output.fails(1, &["answered HTTP 403"]);
     assert!(!(output.stdout + &output.stderr).contains(secret));
     assert_eq!(project.files_with(secret), Vec::<std::path::PathBuf>::new());
 }

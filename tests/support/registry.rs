@@ -14,7 +14,7 @@ use tempfile::TempDir;
 
 use super::debian::DebianRoot;
 use super::project::Project;
-use super::quickstart::ended;
+use super::project::ran;
 
 /// Who may use the registry that asks, and the line of its htpasswd (bcrypt, cost 5).
 pub(crate) const USER: &str = "goat";
@@ -115,7 +115,7 @@ pub(crate) fn skopeo(arguments: &[&str]) -> Option<String> {
     let mut command: Command = skopeo.command("usr/bin/skopeo");
     command.arg("--insecure-policy").args(arguments);
     command.env("HOME", home.path()).env("REGISTRY_AUTH_FILE", home.path().join("auth.json"));
-    Some(ended(&mut command).done())
+    Some(ran(&mut command).done())
 }
 
 /// A layout with images for bases, made of layers that are there.
