@@ -20,7 +20,7 @@ use goatbuild::engines::vllm::read::{ENTRY_POINTS, read};
 use goatbuild::engines::{Locked, engine as engine_of};
 use goatbuild::fetch::{Fetcher, Patience};
 use goatbuild::lock::pylock::LockedWheel;
-use goatbuild::lock::{Kind, LockedEngine, Many};
+use goatbuild::lock::{LockedEngine, Many, ValueKind};
 use goatbuild::python::WheelReader;
 use goatbuild::spec::{EngineName, Model, SourceFile, Sources};
 use serde_json::Value;
@@ -95,8 +95,8 @@ fn differences(engine: &LockedEngine, real: &Value) -> Vec<String> {
             found.push(format!("{name}: not in both"));
             continue;
         };
-        let switch = matches!(flag.kind, Kind::Switch | Kind::Toggle);
-        let negative = flag.kind == Kind::Toggle;
+        let switch = matches!(flag.kind, ValueKind::Switch | ValueKind::Toggle);
+        let negative = flag.kind == ValueKind::Toggle;
         if is(real, "switch") != switch || is(real, "negative") != negative {
             found.push(format!("{name}: {flag}, and whether it is a switch"));
             continue;
@@ -112,7 +112,7 @@ fn differences(engine: &LockedEngine, real: &Value) -> Vec<String> {
         }
         let mut choices = words(&real["choices"]);
         let mut ours: BTreeSet<String> = match &flag.kind {
-            Kind::OneOf(words) => words.iter().cloned().collect(),
+            ValueKind::OneOf(words) => words.iter().cloned().collect(),
             _ => BTreeSet::new(),
         };
         choices.remove("None");
@@ -122,15 +122,15 @@ fn differences(engine: &LockedEngine, real: &Value) -> Vec<String> {
         }
         let reads = |text: &str| reads(real, text);
         let fits = match flag.kind {
-            Kind::Integer => reads("7") && !reads("0.5") && !reads("7k") && !reads("word"),
-            Kind::Size => reads("7") && reads("7k") && !reads("word") && !reads("auto"),
-            Kind::SizeOrAuto => reads("7") && reads("7k") && !reads("word") && reads("auto"),
-            Kind::Number => reads("0.5") && !reads("word"),
-            Kind::Json => reads("{\"x\": 1}") && !reads("word"),
-            Kind::Text | Kind::JsonOrText => reads("word"),
+            ValueKind::Integer => reads("7") && !reads("0.5") && !reads("7k") && !reads("word"),
+            ValueKind::Size => reads("7") && reads("7k") && !reads("word") && !reads("auto"),
+            ValueKind::SizeOrAuto => reads("7") && reads("7k") && !reads("word") && reads("auto"),
+            ValueKind::Number => reads("0.5") && !reads("word"),
+            ValueKind::Json => reads("{\"x\": 1}") && !reads("word"),
+            ValueKind::Text | ValueKind::JsonOrText => reads("word"),
             // A class of its own has other fields than `x`; a text before JSON is for none of them.
-            Kind::Object(_) => !reads("word") && !reads("7"),
-            Kind::Unread => false,
+            ValueKind::Object(_) => !reads("word") && !reads("7"),
+            ValueKind::Unread => false,
             _ => true,
         };
         if !fits {

@@ -8,7 +8,7 @@ use clap::Args;
 use miette::Report;
 
 use super::{Exit, Global, image_built, session};
-use crate::container::{self, ContainerError, Kind, Loaded};
+use crate::container::{self, ContainerEngine, ContainerError, Loaded};
 use crate::garbage::{self, Needed};
 use crate::plan::{Action, Plan};
 use crate::spec::EnvironmentName;
@@ -108,7 +108,7 @@ async fn unload(
     dry_run: bool,
 ) -> Result<Vec<Loaded>, Report> {
     let mut gone = Vec::new();
-    for kind in [Kind::Docker, Kind::Podman] {
+    for kind in [ContainerEngine::Docker, ContainerEngine::Podman] {
         let images = match container::loaded(kind, workspace.project.id.as_str()).await {
             Ok(images) => images,
             Err(ContainerError::Missing { .. }) => continue,

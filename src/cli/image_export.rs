@@ -9,7 +9,7 @@ use thiserror::Error;
 
 use super::{Exit, Global, image_built, part};
 use crate::blocking::blocking;
-use crate::container::{self, Kind, image_name};
+use crate::container::{self, ContainerEngine, image_name};
 use crate::durable::{TEMPORARY, Unfinished};
 use crate::oci::{OciError, archive_size, write_archive};
 use crate::ui;
@@ -59,8 +59,8 @@ pub(crate) async fn load(global: &Global, arguments: &LoadArgs) -> Result<Exit, 
     let found = image_built::find(global, &workspace, readable, &arguments.image).await?;
     let (layout, image) = found.complete(global, &arguments.image)?;
     let kind = match arguments.into {
-        Some(Into::Docker) => Kind::Docker,
-        Some(Into::Podman) => Kind::Podman,
+        Some(Into::Docker) => ContainerEngine::Docker,
+        Some(Into::Podman) => ContainerEngine::Podman,
         None => whoever_answers().await?,
     };
     let (reporter, finish) = ui::preparing();
@@ -76,13 +76,13 @@ pub(crate) async fn load(global: &Global, arguments: &LoadArgs) -> Result<Exit, 
 }
 
 /// Docker, or else Podman, or else what Docker has to say.
-async fn whoever_answers() -> Result<Kind, Report> {
+async fn whoever_answers() -> Result<ContainerEngine, Report> {
     let linux = std::env::consts::OS == "linux";
-    let refused = match container::probe(Kind::Docker, linux).await {
+    let refused = match container::probe(ContainerEngine::Docker, linux).await {
         Ok(engine) => return Ok(engine.kind),
         Err(refused) => refused,
     };
-    match container::probe(Kind::Podman, linux).await {
+    match container::probe(ContainerEngine::Podman, linux).await {
         Ok(engine) => Ok(engine.kind),
         Err(_) => Err(refused.into()),
     }

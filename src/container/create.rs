@@ -6,7 +6,9 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 
 use super::program::{DEED, Said, ask};
-use super::{Container, ContainerError, INSTANCE, KEY, Kind, Labels, MODEL, PROJECT, STATE};
+use super::{
+    Container, ContainerEngine, ContainerError, INSTANCE, KEY, Labels, MODEL, PROJECT, STATE,
+};
 use crate::runtime::Bind;
 
 /// How much shared memory a container may use: a limit, nothing is set aside. What the engines
@@ -38,7 +40,7 @@ impl Network {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Recipe {
     /// Who runs it.
-    pub engine: Kind,
+    pub engine: ContainerEngine,
     /// The image's id there.
     pub image: String,
     /// The image's name in the project.
@@ -98,10 +100,12 @@ pub(super) fn explain(recipe: &Recipe, error: ContainerError) -> ContainerError 
     match error {
         ContainerError::Refused { kind, deed, said, .. } if recipe.gpus => {
             let toolkit = match kind {
-                Kind::Docker => {
+                ContainerEngine::Docker => {
                     "`nvidia-ctk runtime configure --runtime=docker`, then restart Docker"
                 }
-                Kind::Podman => "`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`",
+                ContainerEngine::Podman => {
+                    "`nvidia-ctk cdi generate --output=/etc/cdi/nvidia.yaml`"
+                }
             };
             let help = format!(
                 "the model asks for a GPU: {kind} needs NVIDIA's container toolkit to hand it on, set up with {toolkit}"
@@ -136,7 +140,7 @@ pub(super) fn arguments(recipe: &Recipe, labels: &Labels, name: &str, init: bool
     // Where the engine's own default may be a journal, or nothing at all.
     arguments.words(&[
         "--log-driver",
-        if recipe.engine == Kind::Docker { "json-file" } else { "k8s-file" },
+        if recipe.engine == ContainerEngine::Docker { "json-file" } else { "k8s-file" },
     ]);
     if init {
         arguments.words(&["--init"]);
@@ -160,8 +164,8 @@ pub(super) fn arguments(recipe: &Recipe, labels: &Labels, name: &str, init: bool
     }
     if recipe.gpus {
         arguments.words(match recipe.engine {
-            Kind::Docker => &["--gpus", "all"],
-            Kind::Podman => &["--device", "nvidia.com/gpu=all"],
+            ContainerEngine::Docker => &["--gpus", "all"],
+            ContainerEngine::Podman => &["--device", "nvidia.com/gpu=all"],
         });
     }
     arguments.pair("--env", "HOME", "/root");

@@ -3,7 +3,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::Kind;
+use super::ContainerEngine;
 use crate::oci::OciError;
 
 /// Why Docker or Podman could not do something.
@@ -14,7 +14,7 @@ pub enum ContainerError {
     #[diagnostic(code(goatbuild::container::missing), help("`{}` is not on PATH", kind.program()))]
     Missing {
         /// Which of the two.
-        kind: Kind,
+        kind: ContainerEngine,
     },
     /// The program is there, and what it talks to is not.
     #[error("{kind} does not answer: {reason}")]
@@ -24,7 +24,7 @@ pub enum ContainerError {
     )]
     Unreachable {
         /// Which of the two.
-        kind: Kind,
+        kind: ContainerEngine,
         /// What it said, or how long it was silent.
         reason: String,
     },
@@ -33,7 +33,7 @@ pub enum ContainerError {
     #[diagnostic(code(goatbuild::container::unsuitable))]
     Unsuitable {
         /// Which of the two.
-        kind: Kind,
+        kind: ContainerEngine,
         /// What is in the way.
         reason: String,
         /// What to do.
@@ -45,7 +45,7 @@ pub enum ContainerError {
     #[diagnostic(code(goatbuild::container::refused))]
     Refused {
         /// Which of the two.
-        kind: Kind,
+        kind: ContainerEngine,
         /// What was asked.
         deed: String,
         /// The end of what it said.
@@ -62,7 +62,7 @@ pub enum ContainerError {
     )]
     OtherImage {
         /// Which of the two.
-        kind: Kind,
+        kind: ContainerEngine,
         /// What the image is called there.
         name: String,
         /// The digest of the configuration that was handed over.

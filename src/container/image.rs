@@ -6,7 +6,7 @@ use oci_spec::image::MediaType;
 use serde::Serialize;
 
 use super::program::{DEED, QUESTION, ask, command, last_words, told, unstarted};
-use super::{ContainerError, Kind};
+use super::{ContainerEngine, ContainerError};
 use crate::blocking::blocking;
 use crate::event::Reporter;
 use crate::oci::{Image, Layout, OciError, archive_size, write_archive};
@@ -33,7 +33,7 @@ fn digits(digest: &str) -> &str {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Loaded {
     /// Which of the two.
-    pub engine: Kind,
+    pub engine: ContainerEngine,
     /// What it is called there.
     pub name: String,
     /// Its size as the engine says it, with layers that other images may have too.
@@ -48,7 +48,7 @@ impl Loaded {
 }
 
 /// The images of a project that an engine has.
-pub async fn loaded(kind: Kind, project: &str) -> Result<Vec<Loaded>, ContainerError> {
+pub async fn loaded(kind: ContainerEngine, project: &str) -> Result<Vec<Loaded>, ContainerError> {
     let format = ["image", "ls", "--format", "{{.Repository}}:{{.Tag}}"];
     let listed = told(kind, "list its images", &format, QUESTION).await?;
     let (mut images, names) = (Vec::new(), names_of(project));
@@ -80,7 +80,7 @@ pub async fn unload(image: &Loaded) -> Result<bool, ContainerError> {
 /// Makes the engine have the image under a name of [`image_name`], unless it has it; gives its id
 /// there, and whether it was handed over.
 pub async fn hand_over(
-    kind: Kind,
+    kind: ContainerEngine,
     layout: &Layout,
     image: &Image,
     name: &str,
@@ -108,7 +108,7 @@ pub async fn hand_over(
 }
 
 /// The id of what the engine has under a name.
-async fn id_of(kind: Kind, name: &str) -> Result<Option<String>, ContainerError> {
+async fn id_of(kind: ContainerEngine, name: &str) -> Result<Option<String>, ContainerError> {
     let said = ask(kind, &["image", "inspect", "--format", "{{.Id}}", name], QUESTION).await?;
     match said.done {
         true => Ok(Some(said.stdout.trim().to_owned())),
@@ -127,7 +127,7 @@ fn is_ours(id: &str, image: &Image) -> bool {
 
 /// Streams the image into the engine's `load`; blocks meanwhile.
 fn load(
-    kind: Kind,
+    kind: ContainerEngine,
     layout: &Layout,
     image: &Image,
     name: &str,

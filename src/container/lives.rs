@@ -10,7 +10,7 @@ use serde_json::Value;
 
 use super::create::explain;
 use super::program::{DEED, QUESTION, ask, command, told, unstarted};
-use super::{Container, ContainerError, INSTANCE, Kind, MODEL, Recipe, STATE};
+use super::{Container, ContainerEngine, ContainerError, INSTANCE, MODEL, Recipe, STATE};
 
 /// How a container is.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -53,7 +53,7 @@ pub async fn stop(container: &Container, grace: Duration) -> Result<(), Containe
 }
 
 /// Removes a container at once, whether it runs or not.
-pub async fn remove(kind: Kind, id: &str) -> Result<(), ContainerError> {
+pub async fn remove(kind: ContainerEngine, id: &str) -> Result<(), ContainerError> {
     let said = ask(kind, &["container", "rm", "--force", "--volumes", id], DEED).await?;
     if said.done || said.is_missing() {
         return Ok(());
@@ -63,7 +63,7 @@ pub async fn remove(kind: Kind, id: &str) -> Result<(), ContainerError> {
 
 /// The ids of containers that carry our labels: of one model, or of one instance.
 pub async fn find(
-    kind: Kind,
+    kind: ContainerEngine,
     state: &str,
     model: Option<&str>,
     instance: Option<&str>,
@@ -87,7 +87,7 @@ pub async fn condition(container: &Container) -> Result<Condition, ContainerErro
 
 /// How containers are, by id.
 pub async fn conditions(
-    kind: Kind,
+    kind: ContainerEngine,
     containers: &[&Container],
 ) -> Result<BTreeMap<String, Condition>, ContainerError> {
     let ids: Vec<&str> = containers.iter().map(|container| container.id.as_str()).collect();
@@ -120,7 +120,7 @@ pub(super) fn judge(container: &Container, found: Option<&Value>) -> Condition {
 }
 
 /// What the engine has of these ids; those that are not there are left out.
-async fn inspect(kind: Kind, ids: &[&str]) -> Result<Vec<Value>, ContainerError> {
+async fn inspect(kind: ContainerEngine, ids: &[&str]) -> Result<Vec<Value>, ContainerError> {
     if ids.is_empty() {
         return Ok(Vec::new());
     }

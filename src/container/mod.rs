@@ -32,14 +32,14 @@ use serde::{Deserialize, Serialize};
 /// Which of the two.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum ContainerEngine {
     /// Docker, which has a daemon.
     Docker,
     /// Podman, which has none.
     Podman,
 }
 
-impl Kind {
+impl ContainerEngine {
     /// The program's name.
     pub fn program(self) -> &'static str {
         match self {
@@ -49,7 +49,7 @@ impl Kind {
     }
 }
 
-impl fmt::Display for Kind {
+impl fmt::Display for ContainerEngine {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(match self {
             Self::Docker => "Docker",
@@ -63,7 +63,7 @@ impl fmt::Display for Kind {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct Container {
     /// Who runs it.
-    pub engine: Kind,
+    pub engine: ContainerEngine,
     /// 64 hexadecimal digits.
     pub id: String,
     /// Its name, for people.

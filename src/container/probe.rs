@@ -5,7 +5,7 @@ use std::time::Duration;
 use serde_json::Value;
 
 use super::program::{ask, last_words};
-use super::{ContainerError, Kind, Network};
+use super::{ContainerEngine, ContainerError, Network};
 
 /// How long both may take to answer: a daemon that hangs must not hang `plan`.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -14,7 +14,7 @@ const PATIENCE: Duration = Duration::from_secs(5);
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Engine {
     /// Which of the two.
-    pub kind: Kind,
+    pub kind: ContainerEngine,
     /// The daemon's version, or the program's.
     pub version: String,
     /// How its containers are reached from here.
@@ -24,9 +24,9 @@ pub struct Engine {
 }
 
 /// Asks one of the two; `linux` says whether this machine's files are Linux's own.
-pub async fn probe(kind: Kind, linux: bool) -> Result<Engine, ContainerError> {
+pub async fn probe(kind: ContainerEngine, linux: bool) -> Result<Engine, ContainerError> {
     match kind {
-        Kind::Docker => {
+        ContainerEngine::Docker => {
             let (info, context) = tokio::join!(
                 ask(kind, &["info", "--format", "{{json .}}"], PATIENCE),
                 ask(
@@ -44,7 +44,7 @@ pub async fn probe(kind: Kind, linux: bool) -> Result<Engine, ContainerError> {
             }
             docker(&parsed, &info.stderr, &endpoint, linux)
         }
-        Kind::Podman => {
+        ContainerEngine::Podman => {
             let info = ask(kind, &["info", "--format", "json"], PATIENCE).await?;
             match serde_json::from_str(&info.stdout) {
                 Ok(parsed) if info.done => podman(&parsed, linux),
@@ -63,7 +63,7 @@ pub(super) fn docker(
     endpoint: &str,
     linux: bool,
 ) -> Result<Engine, ContainerError> {
-    let kind = Kind::Docker;
+    let kind = ContainerEngine::Docker;
     let text = |field: &str| info[field].as_str().unwrap_or_default().to_owned();
     let unsuitable = |reason: String, help: &str| ContainerError::Unsuitable {
         kind,
@@ -108,7 +108,7 @@ pub(super) fn docker(
 
 /// Reads what `podman info` said.
 pub(super) fn podman(info: &Value, linux: bool) -> Result<Engine, ContainerError> {
-    let kind = Kind::Podman;
+    let kind = ContainerEngine::Podman;
     let remote = info["host"]["serviceIsRemote"].as_bool().unwrap_or(false);
     if remote && linux {
         return Err(ContainerError::Unsuitable {

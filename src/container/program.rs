@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tokio::process::Command;
 
-use super::{ContainerError, Kind};
+use super::{ContainerEngine, ContainerError};
 
 /// How long a question may take.
 pub(super) const QUESTION: Duration = Duration::from_secs(15);
@@ -56,7 +56,7 @@ impl Said {
     }
 
     /// The error that it stands for.
-    pub(super) fn refused(&self, kind: Kind, deed: &str) -> ContainerError {
+    pub(super) fn refused(&self, kind: ContainerEngine, deed: &str) -> ContainerError {
         let said = last_words(&self.stderr);
         if self.is_unreachable() {
             return ContainerError::Unreachable { kind, reason: said };
@@ -81,7 +81,7 @@ pub(super) fn last_words(stderr: &str) -> String {
 
 /// The program, ready for arguments, without what is for a hub alone: Podman's monitor keeps its
 /// environment for as long as a container runs.
-pub(super) fn command(kind: Kind) -> std::process::Command {
+pub(super) fn command(kind: ContainerEngine) -> std::process::Command {
     let mut command = std::process::Command::new(kind.program());
     command.stdin(Stdio::null()).env("DOCKER_CLI_HINTS", "false");
     for token in TOKENS {
@@ -91,7 +91,7 @@ pub(super) fn command(kind: Kind) -> std::process::Command {
 }
 
 /// The error of a program that can't be started.
-pub(super) fn unstarted(kind: Kind, error: &std::io::Error) -> ContainerError {
+pub(super) fn unstarted(kind: ContainerEngine, error: &std::io::Error) -> ContainerError {
     match error.kind() {
         std::io::ErrorKind::NotFound => ContainerError::Missing { kind },
         _ => ContainerError::Unreachable { kind, reason: error.to_string() },
@@ -100,7 +100,7 @@ pub(super) fn unstarted(kind: Kind, error: &std::io::Error) -> ContainerError {
 
 /// Runs the program to its end, however that is; it is killed when it takes too long.
 pub(super) async fn ask(
-    kind: Kind,
+    kind: ContainerEngine,
     arguments: &[&str],
     patience: Duration,
 ) -> Result<Said, ContainerError> {
@@ -132,7 +132,7 @@ pub(super) async fn ask(
 
 /// Runs the program, which has to succeed; gives what it printed.
 pub(super) async fn told(
-    kind: Kind,
+    kind: ContainerEngine,
     deed: &str,
     arguments: &[&str],
     patience: Duration,
@@ -147,7 +147,7 @@ mod tests {
 
     #[test]
     fn the_programs_get_no_token_of_a_hub() {
-        for kind in [Kind::Docker, Kind::Podman] {
+        for kind in [ContainerEngine::Docker, ContainerEngine::Podman] {
             let command = command(kind);
             let removed = |token: &&str| command.get_envs().any(|it| it == (token.as_ref(), None));
             assert!(TOKENS.iter().all(removed), "{command:?}");

@@ -7,7 +7,9 @@ use serde_json::{Value, json};
 use super::create::{arguments, explain};
 use super::lives::judge;
 use super::probe::{docker, podman};
-use super::{Condition, Container, ContainerError, Engine, Kind, Labels, Network, Recipe};
+use super::{
+    Condition, Container, ContainerEngine, ContainerError, Engine, Labels, Network, Recipe,
+};
 use crate::runtime::Bind;
 
 fn recipe() -> Recipe {
@@ -17,7 +19,7 @@ fn recipe() -> Recipe {
         read_only,
     };
     Recipe {
-        engine: Kind::Docker,
+        engine: ContainerEngine::Docker,
         image: "sha256:abc".to_owned(),
         image_name: "tiny".to_owned(),
         digest: "sha256:def".to_owned(),
@@ -92,10 +94,10 @@ fn behind_a_virtual_machine_the_port_is_published_on_loopback_and_the_server_lis
 #[test]
 fn graphics_processors_are_asked_for_in_each_one_s_own_words() {
     assert_has(&line(&Recipe { gpus: true, ..recipe() }), "--gpus all ");
-    let podman = Recipe { gpus: true, engine: Kind::Podman, ..recipe() };
+    let podman = Recipe { gpus: true, engine: ContainerEngine::Podman, ..recipe() };
     assert_has(&line(&podman), "--device nvidia.com/gpu=all ");
     let refused = |said: &str| ContainerError::Refused {
-        kind: Kind::Podman,
+        kind: ContainerEngine::Podman,
         deed: "create the container".to_owned(),
         said: said.to_owned(),
         help: None,
@@ -129,7 +131,7 @@ const SOCKET: &str = "unix:///var/run/docker.sock";
 #[test]
 fn docker_on_linux_shares_the_network_and_docker_in_a_machine_publishes_ports() {
     let engine = |network, rootful| Engine {
-        kind: Kind::Docker,
+        kind: ContainerEngine::Docker,
         version: "28.2.2".to_owned(),
         network,
         rootful,
@@ -186,7 +188,7 @@ fn podman_without_root_leaves_users_as_they_are() {
 #[test]
 fn another_start_of_the_same_container_is_not_the_one_that_was_made() {
     let container = Container {
-        engine: Kind::Docker,
+        engine: ContainerEngine::Docker,
         id: "1".to_owned(),
         name: "n".to_owned(),
         started_at: Some("2026-01-01T00:00:00.5Z".to_owned()),

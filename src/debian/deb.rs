@@ -15,7 +15,7 @@ const AR_MAGIC: &[u8] = b"!<arch>\n";
 
 /// What a member of the data tar is; paths are as the package spells them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub(super) enum Kind {
+pub(super) enum MemberKind {
     /// A directory.
     Directory,
     /// A file with content.
@@ -30,7 +30,7 @@ pub(super) enum Kind {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) struct Member {
     pub(super) path: Vec<u8>,
-    pub(super) kind: Kind,
+    pub(super) kind: MemberKind,
     pub(super) mode: u32,
 }
 
@@ -218,10 +218,10 @@ fn data(
         let path = entry.path_bytes().into_owned();
         let link = || entry.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default();
         let kind = match header.entry_type() {
-            tar::EntryType::Directory => Kind::Directory,
-            tar::EntryType::Regular | tar::EntryType::Continuous => Kind::File,
-            tar::EntryType::Symlink => Kind::Symlink(link()),
-            tar::EntryType::Link => Kind::Hardlink(link()),
+            tar::EntryType::Directory => MemberKind::Directory,
+            tar::EntryType::Regular | tar::EntryType::Continuous => MemberKind::File,
+            tar::EntryType::Symlink => MemberKind::Symlink(link()),
+            tar::EntryType::Link => MemberKind::Hardlink(link()),
             other => {
                 return Ok(Err(DebianError::UnsafePath {
                     package: package.name.clone(),

@@ -6,7 +6,7 @@ use std::io::{self, Read, Seek as _, SeekFrom, Write as _};
 use std::path::Path;
 
 use super::DebianError;
-use super::deb::{Kind, Member};
+use super::deb::{Member, MemberKind};
 
 /// Top-level directories that are links into `usr` on every current Debian.
 const MERGED: [&str; 6] = ["bin", "sbin", "lib", "lib32", "lib64", "libx32"];
@@ -71,13 +71,13 @@ impl Tree {
             return Ok(());
         }
         let node = match &member.kind {
-            Kind::Directory => Node::Directory,
-            Kind::Symlink(target) if is_merge_link(&member.path, target) => return Ok(()),
-            Kind::Symlink(target) if target.is_empty() || target.contains(&0) => {
+            MemberKind::Directory => Node::Directory,
+            MemberKind::Symlink(target) if is_merge_link(&member.path, target) => return Ok(()),
+            MemberKind::Symlink(target) if target.is_empty() || target.contains(&0) => {
                 return Err(unsafe_path("its target is empty or holds a zero byte".into()));
             }
-            Kind::Symlink(target) => Node::Symlink(target.clone()),
-            Kind::Hardlink(target) => {
+            MemberKind::Symlink(target) => Node::Symlink(target.clone()),
+            MemberKind::Hardlink(target) => {
                 let target = placed(target).map_err(unsafe_path)?;
                 match self.entries.get_mut(&target) {
                     Some(Entry { node: Node::File { content, linked }, owner, .. })
@@ -93,7 +93,7 @@ impl Tree {
                     }
                 }
             }
-            Kind::File => Node::File {
+            MemberKind::File => Node::File {
                 content: self.spool(content).map_err(DebianError::io(format!(
                     "unpacking {} of {package}",
                     String::from_utf8_lossy(&member.path)

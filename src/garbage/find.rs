@@ -5,13 +5,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use super::{Garbage, GarbageError, Kind, Needed};
+use super::{Garbage, GarbageError, GarbageKind, Needed};
 use crate::oci::Layout;
 
 /// Blobs that no needed image has.
 pub fn blobs(layout: &Layout, needed: &Needed) -> Result<Vec<Garbage>, GarbageError> {
     let unneeded = |name: &str| is_sha256(name) && !needed.needs_digest(&format!("sha256:{name}"));
-    pieces(Kind::Blob, &layout.root().join("blobs/sha256"), unneeded)
+    pieces(GarbageKind::Blob, &layout.root().join("blobs/sha256"), unneeded)
 }
 
 /// Wheels, packages and Pythons that no lock names, and parts of bases that nothing is built on.
@@ -24,7 +24,7 @@ pub fn downloads(cache: &Path, needed: &Needed) -> Result<Vec<Garbage>, GarbageE
     };
     let mut found = Vec::new();
     for directory in ["wheels", "debs", "pythons"] {
-        found.extend(pieces(Kind::Download, &cache.join(directory), unneeded)?);
+        found.extend(pieces(GarbageKind::Download, &cache.join(directory), unneeded)?);
     }
     // Blobs on their way into the layout, the locks of those who bring them, and what was found in
     // bases that are whole.
@@ -32,7 +32,7 @@ pub fn downloads(cache: &Path, needed: &Needed) -> Result<Vec<Garbage>, GarbageE
         let digits = name.split('.').next().unwrap_or(name);
         is_sha256(digits) && !needed.needs_digest(&format!("sha256:{digits}"))
     };
-    found.extend(pieces(Kind::Download, &cache.join("bases"), unneeded)?);
+    found.extend(pieces(GarbageKind::Download, &cache.join("bases"), unneeded)?);
     Ok(found)
 }
 
@@ -42,13 +42,13 @@ pub fn roots(state: &Path, needed: &Needed) -> Result<Vec<Garbage>, GarbageError
         let digits = name.strip_prefix("sha256-");
         digits.is_some_and(|digits| !needed.needs_digest(&format!("sha256:{digits}")))
     };
-    pieces(Kind::Root, &state.join("roots"), unneeded)
+    pieces(GarbageKind::Root, &state.join("roots"), unneeded)
 }
 
 /// Logs of runs before the last ones.
 pub fn logs(cache: &Path, runs: &BTreeSet<i64>) -> Result<Vec<Garbage>, GarbageError> {
     let past = |name: &str| name.parse().is_ok_and(|run: i64| !runs.contains(&run));
-    pieces(Kind::Log, &cache.join("logs"), past)
+    pieces(GarbageKind::Log, &cache.join("logs"), past)
 }
 
 fn is_sha256(name: &str) -> bool {
@@ -57,7 +57,7 @@ fn is_sha256(name: &str) -> bool {
 
 /// The entries of a directory that are garbage, in order; none when there is no such directory.
 pub(super) fn pieces(
-    kind: Kind,
+    kind: GarbageKind,
     directory: &Path,
     unneeded: impl Fn(&str) -> bool,
 ) -> Result<Vec<Garbage>, GarbageError> {
@@ -65,7 +65,7 @@ pub(super) fn pieces(
     Ok(unneeded.map(|name| piece(kind, directory.join(name))).collect())
 }
 
-pub(super) fn piece(kind: Kind, path: PathBuf) -> Garbage {
+pub(super) fn piece(kind: GarbageKind, path: PathBuf) -> Garbage {
     Garbage { kind, path, bytes: 0 }
 }
 

@@ -26,7 +26,7 @@ pub use volumes::all_volumes;
 /// What a piece of garbage was for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Kind {
+pub enum GarbageKind {
     /// Layers and documents of images, in `cache/oci`.
     Blob,
     /// Wheels, Debian packages, Pythons and parts of bases, whole or not: what layers are made of.
@@ -43,7 +43,7 @@ pub enum Kind {
     Log,
 }
 
-impl Kind {
+impl GarbageKind {
     /// What people call it.
     pub fn name(self) -> &'static str {
         match self {
@@ -62,7 +62,7 @@ impl Kind {
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct Garbage {
     /// What it was for.
-    pub kind: Kind,
+    pub kind: GarbageKind,
     /// Where it is.
     pub path: PathBuf,
     /// What removing it frees, in bytes, once it is measured.

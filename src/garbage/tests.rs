@@ -287,7 +287,7 @@ fn a_size_is_what_removing_frees() {
     fs::hard_link(at("elsewhere/c"), at("one/c")).unwrap();
     // Reserved and never filled, like a download that has just begun.
     fs::File::create(at("two/sparse")).unwrap().set_len(1 << 40).unwrap();
-    let piece = |path: &str| Garbage { kind: Kind::Weights, path: at(path), bytes: 0 };
+    let piece = |path: &str| Garbage { kind: GarbageKind::Weights, path: at(path), bytes: 0 };
     let mut garbage = [piece("one"), piece("two")];
     measure(&mut garbage).unwrap();
     assert_eq!([garbage[0].bytes, garbage[1].bytes], [0, 20_000]);

@@ -8,7 +8,7 @@ use serde_json::Value;
 use walkdir::WalkDir;
 
 use super::find::{names, piece, pieces};
-use super::{Garbage, GarbageError, Kind, Needed};
+use super::{Garbage, GarbageError, GarbageKind, Needed};
 use crate::fingerprint::Key;
 use crate::step::StepError;
 use crate::targets::local;
@@ -66,14 +66,14 @@ pub(super) fn volumes(
         let is_deployed = needed.is_deployed(&volume);
         if standing == Standing::Superseded && !is_deployed || volume.is_symlink() {
             let stays = is_deployed || standing == Standing::Wanted;
-            found.extend((!stays).then(|| piece(Kind::Volume, volume)));
+            found.extend((!stays).then(|| piece(GarbageKind::Volume, volume)));
             continue;
         }
         let receipts = Receipt::all(&volume)?;
         // An environment that is gone may have been the last one that was worked on.
         let is_recent = || receipts.iter().any(|receipt| needed.is_past(&receipt.key));
         if standing == Standing::Unwanted && !is_deployed && !is_recent() {
-            found.push(piece(Kind::Volume, volume));
+            found.push(piece(GarbageKind::Volume, volume));
             continue;
         }
         let mut needed = needed.clone();
@@ -97,14 +97,14 @@ pub(super) fn volumes(
         }
         let is_cache = |name: &str| name.parse::<Key>().is_ok();
         let unneeded = |name: &str| is_cache(name) && !needed.needs_key(name);
-        found.extend(pieces(Kind::CompileCache, &volume, unneeded)?);
+        found.extend(pieces(GarbageKind::CompileCache, &volume, unneeded)?);
     }
     Ok(found)
 }
 
 /// What a step wrote into a volume once it was done.
 struct Receipt {
-    kind: Kind,
+    kind: GarbageKind,
     path: PathBuf,
     key: String,
     /// The repository and commit, if it is one for weights.
@@ -126,8 +126,8 @@ impl Receipt {
     fn read(path: PathBuf, name: &str) -> Option<Self> {
         let (word, key) = name.strip_suffix(".json")?.split_once('-')?;
         let kind = match word {
-            "weights" => Kind::Weights,
-            "warmup" => Kind::CompileCache,
+            "weights" => GarbageKind::Weights,
+            "warmup" => GarbageKind::CompileCache,
             _ => return None,
         };
         let text = fs::read(&path).ok();
@@ -147,9 +147,11 @@ impl Receipt {
 
     fn is_needed(&self, needed: &Needed) -> bool {
         match (self.kind, &self.weights) {
-            (Kind::Weights, Some((repository, commit))) => needed.needs_weights(repository, commit),
+            (GarbageKind::Weights, Some((repository, commit))) => {
+                needed.needs_weights(repository, commit)
+            }
             // What it is can't be read: nothing is known of what it speaks for.
-            (Kind::Weights, None) => true,
+            (GarbageKind::Weights, None) => true,
             _ => needed.needs_key(&self.key),
         }
     }
@@ -170,9 +172,10 @@ fn repository(
         .filter(|commit| needed.needs_weights(&repository, commit))
         .collect();
     if kept.is_empty() && !needed.needs_repository(&repository) {
-        return Ok(vec![piece(Kind::Weights, directory.to_owned())]);
+        return Ok(vec![piece(GarbageKind::Weights, directory.to_owned())]);
     }
-    let mut found = pieces(Kind::Weights, &snapshots, |name| !kept.iter().any(|it| it == name))?;
+    let mut found =
+        pieces(GarbageKind::Weights, &snapshots, |name| !kept.iter().any(|it| it == name))?;
     found.extend(dangling(&directory.join("refs"), &repository, needed)?);
     let mut files = BTreeSet::new();
     for commit in &kept {
@@ -190,7 +193,7 @@ fn repository(
         files.extend(more);
     }
     let unneeded = |name: &str| digest_of(name).is_some_and(|digest| !files.contains(digest));
-    found.extend(pieces(Kind::Weights, &directory.join("blobs"), unneeded)?);
+    found.extend(pieces(GarbageKind::Weights, &directory.join("blobs"), unneeded)?);
     Ok(found)
 }
 
@@ -235,7 +238,7 @@ fn dangling(refs: &Path, repository: &str, needed: &Needed) -> Result<Vec<Garbag
         if entry.file_type().is_file() {
             let commit = fs::read_to_string(entry.path()).unwrap_or_default();
             if !needed.needs_weights(repository, commit.trim()) {
-                found.push(piece(Kind::Weights, entry.into_path()));
+                found.push(piece(GarbageKind::Weights, entry.into_path()));
             }
         }
     }

@@ -47,14 +47,14 @@ pub struct LockedEngine {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Flag {
     /// One value.
-    pub kind: Kind,
+    pub kind: ValueKind,
     /// How many values.
     pub many: Many,
 }
 
 /// What one value of a flag is.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Kind {
+pub enum ValueKind {
     /// Nothing: the flag alone says yes.
     Switch,
     /// Nothing: the flag says yes, and with `no-` in front no.
@@ -98,7 +98,7 @@ pub enum Many {
 
 impl Flag {
     /// A flag that takes one value of this kind.
-    pub fn one(kind: Kind) -> Self {
+    pub fn one(kind: ValueKind) -> Self {
         Self { kind, many: Many::One }
     }
 }
@@ -106,19 +106,19 @@ impl Flag {
 impl fmt::Display for Flag {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.kind {
-            Kind::Switch => formatter.write_str("switch"),
-            Kind::Toggle => formatter.write_str("toggle"),
-            Kind::Integer => formatter.write_str("integer"),
-            Kind::Size => formatter.write_str("size"),
-            Kind::SizeOrAuto => formatter.write_str("size-or-auto"),
-            Kind::Unread => formatter.write_str("unread"),
-            Kind::Number => formatter.write_str("number"),
-            Kind::Text => formatter.write_str("text"),
-            Kind::OneOf(words) => write!(formatter, "one-of {}", words.join("|")),
-            Kind::Json => formatter.write_str("json"),
-            Kind::JsonOrText => formatter.write_str("json-or-text"),
-            Kind::Object(name) => write!(formatter, "object {name}"),
-            Kind::Python(name) => write!(formatter, "python {name}"),
+            ValueKind::Switch => formatter.write_str("switch"),
+            ValueKind::Toggle => formatter.write_str("toggle"),
+            ValueKind::Integer => formatter.write_str("integer"),
+            ValueKind::Size => formatter.write_str("size"),
+            ValueKind::SizeOrAuto => formatter.write_str("size-or-auto"),
+            ValueKind::Unread => formatter.write_str("unread"),
+            ValueKind::Number => formatter.write_str("number"),
+            ValueKind::Text => formatter.write_str("text"),
+            ValueKind::OneOf(words) => write!(formatter, "one-of {}", words.join("|")),
+            ValueKind::Json => formatter.write_str("json"),
+            ValueKind::JsonOrText => formatter.write_str("json-or-text"),
+            ValueKind::Object(name) => write!(formatter, "object {name}"),
+            ValueKind::Python(name) => write!(formatter, "python {name}"),
         }?;
         formatter.write_str(match self.many {
             Many::One => "",
@@ -140,19 +140,19 @@ impl FromStr for Flag {
                 .unwrap_or((text, Many::One));
         let (word, of) = rest.split_once(' ').unwrap_or((rest, ""));
         let kind = match word {
-            "switch" => Kind::Switch,
-            "toggle" => Kind::Toggle,
-            "integer" => Kind::Integer,
-            "size" => Kind::Size,
-            "size-or-auto" => Kind::SizeOrAuto,
-            "unread" => Kind::Unread,
-            "number" => Kind::Number,
-            "text" => Kind::Text,
-            "one-of" => Kind::OneOf(of.split('|').map(str::to_owned).collect()),
-            "json" => Kind::Json,
-            "json-or-text" => Kind::JsonOrText,
-            "object" => Kind::Object(of.to_owned()),
-            "python" => Kind::Python(of.to_owned()),
+            "switch" => ValueKind::Switch,
+            "toggle" => ValueKind::Toggle,
+            "integer" => ValueKind::Integer,
+            "size" => ValueKind::Size,
+            "size-or-auto" => ValueKind::SizeOrAuto,
+            "unread" => ValueKind::Unread,
+            "number" => ValueKind::Number,
+            "text" => ValueKind::Text,
+            "one-of" => ValueKind::OneOf(of.split('|').map(str::to_owned).collect()),
+            "json" => ValueKind::Json,
+            "json-or-text" => ValueKind::JsonOrText,
+            "object" => ValueKind::Object(of.to_owned()),
+            "python" => ValueKind::Python(of.to_owned()),
             _ => return Err(format!("`{text}` is no kind of flag")),
         };
         Ok(Self { kind, many })

@@ -12,6 +12,6 @@ mod repository;
 pub use base::{LockedBase, LockedLayer, LockedPython};
 pub use config::{ConfigFacts, Quantization};
 pub use debian::{LockedDebian, LockedPackage};
-pub use engine::{Flag, Kind, LockedEngine, Many};
+pub use engine::{Flag, LockedEngine, Many, ValueKind};
 pub use file::{Built, LockFile, LockFileError, LockedImage};
 pub use repository::LockedRepository;

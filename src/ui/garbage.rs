@@ -8,7 +8,7 @@ use super::out::outln;
 use super::words::{bytes, count};
 use super::{BOLD, FAINT};
 use crate::container::Loaded;
-use crate::garbage::{Garbage, Kind};
+use crate::garbage::{Garbage, GarbageKind};
 
 /// What a clean-up came to.
 #[derive(Debug)]
@@ -34,7 +34,7 @@ pub fn print_garbage(cleaned: &Cleaned<'_>, verbose: bool, as_json: bool) {
         outln!("{line}");
         return;
     }
-    let mut kinds: BTreeMap<Kind, (usize, u64)> = BTreeMap::new();
+    let mut kinds: BTreeMap<GarbageKind, (usize, u64)> = BTreeMap::new();
     for piece in *found {
         let (number, size) = kinds.entry(piece.kind).or_default();
         *number += 1;

@@ -11,7 +11,7 @@ use ::tar::{Archive, Entry, EntryType};
 use flate2::bufread::MultiGzDecoder;
 
 use super::error::WheelError;
-use super::tar::{self, Kind};
+use super::tar::{self, EntryKind};
 use super::{INTERPRETER, Layer};
 use crate::event::Reporter;
 use crate::oci::GzipBlocks;
@@ -58,7 +58,7 @@ pub fn interpreter_layer(
         let path = format!("{INTERPRETER}/{inner}");
         for directory in directories(&path) {
             if open.insert(directory.to_owned()) {
-                tar::header(&mut layer, directory, Kind::Directory, false, epoch)
+                tar::header(&mut layer, directory, EntryKind::Directory, false, epoch)
                     .map_err(unwritten)?;
             }
         }
@@ -69,21 +69,21 @@ pub fn interpreter_layer(
                 if !stays_inside(target, depth) {
                     return Err(wrong("links out of its directory"));
                 }
-                Kind::Symlink(target)
+                EntryKind::Symlink(target)
             }
             (None, EntryType::Directory) => {
                 if open.insert(path.clone()) {
-                    tar::header(&mut layer, &path, Kind::Directory, false, epoch)
+                    tar::header(&mut layer, &path, EntryKind::Directory, false, epoch)
                         .map_err(unwritten)?;
                 }
                 continue;
             }
-            (None, EntryType::Regular) => Kind::File(size),
+            (None, EntryType::Regular) => EntryKind::File(size),
             (None, _) => return Err(wrong("is neither file, directory nor symbolic link")),
         };
         let executable = entry.header().mode().map_err(unread)? & 0o111 != 0;
         tar::header(&mut layer, &path, kind, executable, epoch).map_err(unwritten)?;
-        if let Kind::File(size) = kind {
+        if let EntryKind::File(size) = kind {
             copy(&mut entry, &mut layer, reporter)
                 .and_then(|()| layer.write_all(tar::padding(size)))
                 .map_err(unwritten)?;

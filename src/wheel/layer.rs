@@ -7,7 +7,7 @@ use super::collision::Owned;
 use super::error::WheelError;
 use super::inflate::{Inflater, Piece};
 use super::install::{Plan, Source};
-use super::tar::{self, Kind};
+use super::tar::{self, EntryKind};
 use super::{PREFIX, SPLICED, Scheme};
 use crate::event::Reporter;
 use crate::oci::{GzipBlocks, Layer};
@@ -25,14 +25,15 @@ pub(super) fn write(
     reporter.expect(files.iter().map(|(path, owner)| to_read(&plans[owner.plan], path)).sum());
     let mut layer = GzipBlocks::new(out);
     let mut open = "";
-    tar::header(&mut layer, PREFIX, Kind::Directory, false, scheme.epoch).map_err(unwritten)?;
+    tar::header(&mut layer, PREFIX, EntryKind::Directory, false, scheme.epoch)
+        .map_err(unwritten)?;
     for (path, owner) in files {
         open_directories(&mut layer, open, path, scheme.epoch).map_err(unwritten)?;
         open = path;
         let plan = &plans[owner.plan];
         match &plan.files[*path].source {
             Source::Bytes(bytes) => {
-                let kind = Kind::File(bytes.len() as u64);
+                let kind = EntryKind::File(bytes.len() as u64);
                 tar::header(&mut layer, path, kind, owner.executable, scheme.epoch)
                     .and_then(|()| layer.write_all(bytes))
                     .and_then(|()| layer.write_all(tar::padding(bytes.len() as u64)))
@@ -40,7 +41,7 @@ pub(super) fn write(
             }
             Source::Member(index) => {
                 let member = &plan.archive.members[*index];
-                let kind = Kind::File(member.size);
+                let kind = EntryKind::File(member.size);
                 tar::header(&mut layer, path, kind, owner.executable, scheme.epoch)
                     .map_err(unwritten)?;
                 let spliced = member.deflated && member.size >= SPLICED;
@@ -81,16 +82,16 @@ pub(super) fn venv(scheme: &Scheme, interpreter: &str, out: &mut impl Write) -> 
     let library = format!("lib/python{python}");
     let site = format!("{library}/site-packages");
     let entries = [
-        ("", Kind::Directory),
-        ("/bin", Kind::Directory),
-        ("/bin/python", Kind::Symlink(interpreter)),
-        ("/bin/python3", Kind::Symlink("python")),
-        (&*format!("/{numbered}"), Kind::Symlink("python")),
-        ("/lib", Kind::Directory),
-        (&*format!("/{library}"), Kind::Directory),
-        (&*format!("/{site}"), Kind::Directory),
-        ("/lib64", Kind::Symlink("lib")),
-        ("/pyvenv.cfg", Kind::File(configuration.len() as u64)),
+        ("", EntryKind::Directory),
+        ("/bin", EntryKind::Directory),
+        ("/bin/python", EntryKind::Symlink(interpreter)),
+        ("/bin/python3", EntryKind::Symlink("python")),
+        (&*format!("/{numbered}"), EntryKind::Symlink("python")),
+        ("/lib", EntryKind::Directory),
+        (&*format!("/{library}"), EntryKind::Directory),
+        (&*format!("/{site}"), EntryKind::Directory),
+        ("/lib64", EntryKind::Symlink("lib")),
+        ("/pyvenv.cfg", EntryKind::File(configuration.len() as u64)),
     ];
     let mut layer = GzipBlocks::new(out);
     for (path, kind) in entries {
@@ -114,7 +115,7 @@ fn open_directories(
 ) -> io::Result<()> {
     for (slash, _) in path.match_indices('/').filter(|(slash, _)| *slash > PREFIX.len()) {
         if !previous.starts_with(&path[..=slash]) {
-            tar::header(out, &path[..slash], Kind::Directory, false, epoch)?;
+            tar::header(out, &path[..slash], EntryKind::Directory, false, epoch)?;
         }
     }
     Ok(())

@@ -8,7 +8,7 @@ const OCTAL_LIMIT: u64 = 1 << 33;
 
 /// What an entry is.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(super) enum Kind<'target> {
+pub(super) enum EntryKind<'target> {
     /// A regular file of so many bytes, which follow, and then [`padding`].
     File(u64),
     /// A directory.
@@ -21,15 +21,15 @@ pub(super) enum Kind<'target> {
 pub(super) fn header(
     out: &mut impl Write,
     path: &str,
-    kind: Kind<'_>,
+    kind: EntryKind<'_>,
     executable: bool,
     epoch: u64,
 ) -> io::Result<()> {
-    let path = if kind == Kind::Directory { format!("{path}/") } else { path.to_owned() };
+    let path = if kind == EntryKind::Directory { format!("{path}/") } else { path.to_owned() };
     let (flag, size, mode, target) = match kind {
-        Kind::File(size) => (b'0', size, if executable { 0o755 } else { 0o644 }, ""),
-        Kind::Directory => (b'5', 0, 0o755, ""),
-        Kind::Symlink(target) => (b'2', 0, 0o777, target),
+        EntryKind::File(size) => (b'0', size, if executable { 0o755 } else { 0o644 }, ""),
+        EntryKind::Directory => (b'5', 0, 0o755, ""),
+        EntryKind::Symlink(target) => (b'2', 0, 0o777, target),
     };
     let mut extended = String::new();
     let split = split(&path);
@@ -144,11 +144,11 @@ mod tests {
         ];
         let mut bytes = Vec::new();
         for name in &names {
-            header(&mut bytes, name, Kind::File(3), true, 7).unwrap();
+            header(&mut bytes, name, EntryKind::File(3), true, 7).unwrap();
             bytes.extend_from_slice(b"abc");
             bytes.extend_from_slice(padding(3));
-            header(&mut bytes, name, Kind::Directory, false, 7).unwrap();
-            header(&mut bytes, "l", Kind::Symlink(name), false, 7).unwrap();
+            header(&mut bytes, name, EntryKind::Directory, false, 7).unwrap();
+            header(&mut bytes, "l", EntryKind::Symlink(name), false, 7).unwrap();
         }
         end(&mut bytes).unwrap();
         let mut archive = ::tar::Archive::new(&bytes[..]);
@@ -171,7 +171,7 @@ mod tests {
     #[test]
     fn sizes_beyond_eight_gibibytes_are_extended() {
         let mut bytes = Vec::new();
-        header(&mut bytes, "big", Kind::File(9 << 30), false, 0).unwrap();
+        header(&mut bytes, "big", EntryKind::File(9 << 30), false, 0).unwrap();
         let mut archive = ::tar::Archive::new(&bytes[..]);
         let entry = archive.entries().unwrap().next().unwrap().unwrap();
         assert_eq!(entry.size(), 9 << 30);

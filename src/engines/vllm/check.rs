@@ -4,7 +4,7 @@ use super::super::{Checked, FlagProblem, Locked, Subject, Warning, extra_args};
 use super::command::since;
 use super::history::{instead, versions_with};
 use super::{is_on, snapshot};
-use crate::lock::{Kind, LockedEngine};
+use crate::lock::{LockedEngine, ValueKind};
 use crate::spec::{GatewayEntry, Model, Value, nearest};
 
 pub(super) fn problem(flag: &str, message: String, help: impl Into<String>) -> FlagProblem {
@@ -242,7 +242,7 @@ impl Check<'_> {
         let flags = &self.model.engine.flags;
         let Some(Value::String(word)) = flags.get(flag).map(|flag| &flag.value) else { return };
         let checked =
-            matches!(self.engine.flags.get(flag).map(|it| &it.kind), Some(Kind::OneOf(_)));
+            matches!(self.engine.flags.get(flag).map(|it| &it.kind), Some(ValueKind::OneOf(_)));
         if known.is_empty() || checked || flags.contains_key(plugin) || known.contains(word) {
             return;
         }

@@ -6,7 +6,7 @@ use pep440_rs::Version;
 
 use super::super::{Locked, Serving, argument, extra_args, json};
 use super::{is_on, snapshot};
-use crate::lock::{Flag, Kind, Many};
+use crate::lock::{Flag, Many, ValueKind};
 use crate::spec::{Model, Value};
 
 /// From this version on it is `vllm serve`, before it `python -m vllm.entrypoints.openai.api_server`.
@@ -72,13 +72,13 @@ fn taken<'a>(locked: &'a Locked, flag: &str) -> Option<&'a Flag> {
 
 fn add(line: &mut Vec<String>, flag: &str, value: &Value, locked: &Locked) {
     let taken = taken(locked, flag);
-    let kind = taken.map(|taken| &taken.kind).filter(|kind| **kind != Kind::Unread);
+    let kind = taken.map(|taken| &taken.kind).filter(|kind| **kind != ValueKind::Unread);
     let name = format!("--{flag}");
     match value {
         Value::Boolean(true) if kind.is_none_or(|kind| !takes_json(kind)) => line.push(name),
         Value::Boolean(false) if kind.is_none_or(|kind| !takes_json(kind)) => {
             let has_no = match kind {
-                Some(kind) => *kind == Kind::Toggle,
+                Some(kind) => *kind == ValueKind::Toggle,
                 // As far as tried: most of the old ones' are switches, all of the new ones' toggles.
                 None => since(&locked.version, SERVE_SINCE),
             };
@@ -108,13 +108,16 @@ fn push(line: &mut Vec<String>, name: &str, value: String) {
     }
 }
 
-pub(super) fn takes_json(kind: &Kind) -> bool {
-    matches!(kind, Kind::Json | Kind::JsonOrText | Kind::Object(_) | Kind::Python(_))
+pub(super) fn takes_json(kind: &ValueKind) -> bool {
+    matches!(
+        kind,
+        ValueKind::Json | ValueKind::JsonOrText | ValueKind::Object(_) | ValueKind::Python(_)
+    )
 }
 
-fn text(flag: &str, value: &Value, kind: Option<&Kind>, locked: &Locked) -> String {
+fn text(flag: &str, value: &Value, kind: Option<&ValueKind>, locked: &Locked) -> String {
     let python = match kind {
-        Some(kind) => matches!(kind, Kind::Python(_)),
+        Some(kind) => matches!(kind, ValueKind::Python(_)),
         // As read in 0.8.5.post1.
         None => flag == "compilation-config" && !since(&locked.version, SERVE_SINCE),
     };

@@ -6,14 +6,14 @@ use super::super::{Checked, FlagProblem, Warning, argument, json};
 use super::check::{Check, problem};
 use super::command::takes_json;
 use super::history::instead;
-use crate::lock::{Flag, Kind, Many};
+use crate::lock::{Flag, Many, ValueKind};
 use crate::spec::{FlagValue, Value, nearest};
 
 impl Check<'_> {
     pub(super) fn value(&self, path: &str, value: &Value, takes: &Flag, found: &mut Checked) {
         if let Value::Array(items) = value
             && !takes_json(&takes.kind)
-            && takes.kind != Kind::Unread
+            && takes.kind != ValueKind::Unread
         {
             if !matches!(takes.many, Many::Several | Many::Repeated) {
                 let message = format!("`{path}` takes one value, not a list");
@@ -31,39 +31,43 @@ impl Check<'_> {
         self.one(path, value, &takes.kind, found);
     }
 
-    fn one(&self, path: &str, value: &Value, kind: &Kind, found: &mut Checked) {
+    fn one(&self, path: &str, value: &Value, kind: &ValueKind, found: &mut Checked) {
         let fits = match (kind, value) {
-            (Kind::Switch | Kind::Toggle, value) => matches!(value, Value::Boolean(_)),
-            (Kind::Unread, _) => {
+            (ValueKind::Switch | ValueKind::Toggle, value) => matches!(value, Value::Boolean(_)),
+            (ValueKind::Unread, _) => {
                 found.warnings.push(self.unread(path));
                 true
             }
-            (Kind::Size, Value::String(text)) => is_size(text),
-            (Kind::SizeOrAuto, Value::String(text)) => {
+            (ValueKind::Size, Value::String(text)) => is_size(text),
+            (ValueKind::SizeOrAuto, Value::String(text)) => {
                 is_size(text) || text.eq_ignore_ascii_case("auto")
             }
-            (Kind::OneOf(words), Value::String(_) | Value::Integer(_)) => {
+            (ValueKind::OneOf(words), Value::String(_) | Value::Integer(_)) => {
                 let word = argument(value);
                 if !words.contains(&word) {
                     found.problems.push(self.choice(path, &word, words));
                 }
                 true
             }
-            (Kind::Object(object) | Kind::Python(object), Value::Table(fields)) => {
+            (ValueKind::Object(object) | ValueKind::Python(object), Value::Table(fields)) => {
                 self.fields(path, fields, object, found);
                 true
             }
             // Whoever writes JSON as text is left alone; compilation levels are plain numbers.
-            (Kind::Json | Kind::JsonOrText, _)
-            | (Kind::Object(_) | Kind::Python(_), Value::String(_))
+            (ValueKind::Json | ValueKind::JsonOrText, _)
+            | (ValueKind::Object(_) | ValueKind::Python(_), Value::String(_))
             | (
-                Kind::Python(_) | Kind::Integer | Kind::Size | Kind::SizeOrAuto | Kind::Number,
+                ValueKind::Python(_)
+                | ValueKind::Integer
+                | ValueKind::Size
+                | ValueKind::SizeOrAuto
+                | ValueKind::Number,
                 Value::Integer(_),
             )
-            | (Kind::Number, Value::Float(_))
-            | (Kind::Text, Value::String(_) | Value::Integer(_) | Value::Float(_)) => true,
+            | (ValueKind::Number, Value::Float(_))
+            | (ValueKind::Text, Value::String(_) | Value::Integer(_) | Value::Float(_)) => true,
             // In an object, types are only known roughly.
-            (Kind::Text, _) => path.contains('.'),
+            (ValueKind::Text, _) => path.contains('.'),
             _ => false,
         };
         if !fits {
@@ -134,17 +138,19 @@ fn is_size(text: &str) -> bool {
     }
 }
 
-fn words_of(kind: &Kind) -> String {
+fn words_of(kind: &ValueKind) -> String {
     match kind {
-        Kind::Switch | Kind::Toggle => "true or false".to_owned(),
-        Kind::Integer => "a whole number".to_owned(),
-        Kind::Size => "a whole number, or one with a unit like \"16k\"".to_owned(),
-        Kind::SizeOrAuto => "a whole number, one with a unit like \"16k\", or \"auto\"".to_owned(),
-        Kind::Number => "a number".to_owned(),
-        Kind::Text | Kind::Unread => "a text".to_owned(),
-        Kind::OneOf(words) => format!("one of {}", words.join(", ")),
-        Kind::Json | Kind::Object(_) | Kind::Python(_) => "a table".to_owned(),
-        Kind::JsonOrText => "a table or a text".to_owned(),
+        ValueKind::Switch | ValueKind::Toggle => "true or false".to_owned(),
+        ValueKind::Integer => "a whole number".to_owned(),
+        ValueKind::Size => "a whole number, or one with a unit like \"16k\"".to_owned(),
+        ValueKind::SizeOrAuto => {
+            "a whole number, one with a unit like \"16k\", or \"auto\"".to_owned()
+        }
+        ValueKind::Number => "a number".to_owned(),
+        ValueKind::Text | ValueKind::Unread => "a text".to_owned(),
+        ValueKind::OneOf(words) => format!("one of {}", words.join(", ")),
+        ValueKind::Json | ValueKind::Object(_) | ValueKind::Python(_) => "a table".to_owned(),
+        ValueKind::JsonOrText => "a table or a text".to_owned(),
     }
 }
 

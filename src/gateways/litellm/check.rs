@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::document::{Document, Listed};
-use super::tree::{Id, Kind};
+use super::tree::{Id, NodeKind};
 
 /// How much a finding matters.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -114,17 +114,17 @@ impl Checker<'_> {
         let tree = &document.tree;
         let Some(node) = tree.resolve(node) else { return };
         match &tree.node(node).kind {
-            Kind::Mapping(pairs) => {
+            NodeKind::Mapping(pairs) => {
                 for (_, value) in pairs {
                     self.environment(document, *value);
                 }
             }
-            Kind::Sequence(items) => {
+            NodeKind::Sequence(items) => {
                 for item in items {
                     self.environment(document, *item);
                 }
             }
-            Kind::Scalar { value, .. } => {
+            NodeKind::Scalar { value, .. } => {
                 if let Some(name) = value.strip_prefix("os.environ/")
                     && !(self.is_set)(name)
                 {
@@ -135,7 +135,7 @@ impl Checker<'_> {
                     self.report(document, line, Severity::Error, message);
                 }
             }
-            Kind::Alias(_) => (),
+            NodeKind::Alias(_) => (),
         }
     }
 }

@@ -7,7 +7,7 @@ use saphyr_parser::ScalarStyle;
 
 use super::access::{is_reference, is_secret};
 use super::error::{GatewayError, Place};
-use super::tree::{Id, Kind, Tree};
+use super::tree::{Id, NodeKind, Tree};
 use super::{Entry, FieldChange, Found, Marker, Own, Owned, Rival, unset, verify};
 
 /// A parsed gateway file and what it includes.
@@ -54,7 +54,7 @@ impl Document {
         };
         let root = tree.root.filter(|root| !tree.is_null(*root));
         if let Some(root) = root
-            && !matches!(tree.node(root).kind, Kind::Mapping(_))
+            && !matches!(tree.node(root).kind, NodeKind::Mapping(_))
         {
             return Err(place.shape(tree.node(root).range.clone(), "a mapping with `model_list`"));
         }
@@ -114,7 +114,7 @@ impl Document {
         let Some(list) = self.list.and_then(|(_, value)| self.tree.resolve(value)) else {
             return Ok(());
         };
-        if !matches!(self.tree.node(list).kind, Kind::Sequence(_)) && !self.tree.is_null(list) {
+        if !matches!(self.tree.node(list).kind, NodeKind::Sequence(_)) && !self.tree.is_null(list) {
             return Err(self.place().shape(self.range(list), "a list of models"));
         }
         let (mut line, mut counted) = (1, 0);
@@ -195,7 +195,7 @@ impl Document {
     /// Whether every YAML reader takes this node for the string `wanted`.
     pub(super) fn reads_as(&self, id: Id, wanted: &str) -> bool {
         let node = self.tree.resolve(id).map(|id| &self.tree.node(id).kind);
-        matches!(node, Some(Kind::Scalar { value, style }) if value == wanted
+        matches!(node, Some(NodeKind::Scalar { value, style }) if value == wanted
             && (*style != ScalarStyle::Plain || plain_is_text(value)))
     }
 

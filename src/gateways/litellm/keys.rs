@@ -3,7 +3,7 @@
 use super::document::{Document, line_break};
 use super::error::GatewayError;
 use super::splice::{Splices, Want, block, flow, line_start, next_line, scalar_like};
-use super::tree::{Id, Kind, skip_properties};
+use super::tree::{Id, NodeKind, skip_properties};
 
 /// Replaces what differs and adds what is missing in a mapping.
 pub(super) fn put(
@@ -15,8 +15,8 @@ pub(super) fn put(
     let tree = &document.tree;
     let refuse = |id: Id, reason| Err(document.place().layout(document.range(id), reason));
     match tree.node(mapping).kind {
-        Kind::Mapping(_) => (),
-        Kind::Alias(_) => return refuse(mapping, "our keys stand behind an alias"),
+        NodeKind::Mapping(_) => (),
+        NodeKind::Alias(_) => return refuse(mapping, "our keys stand behind an alias"),
         _ => return Err(document.place().shape(document.range(mapping), "a mapping")),
     }
     let mut missing = Vec::new();
@@ -73,7 +73,7 @@ fn replace(
     splices: &mut Splices,
 ) -> Result<(), GatewayError> {
     let text = document.text();
-    if !matches!(document.tree.node(value).kind, Kind::Scalar { .. } | Kind::Alias(_)) {
+    if !matches!(document.tree.node(value).kind, NodeKind::Scalar { .. } | NodeKind::Alias(_)) {
         return Err(document.place().shape(document.range(value), "a string"));
     }
     let colon = after_colon(document, key)?;

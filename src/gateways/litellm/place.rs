@@ -7,7 +7,7 @@ use super::edit::wanted;
 use super::error::GatewayError;
 use super::keys;
 use super::splice::{Splices, Want, block, block_item, flow, line_start, next_line};
-use super::tree::{Id, Kind, skip_properties};
+use super::tree::{Id, NodeKind, skip_properties};
 use super::unset;
 use super::verify::Intent;
 
@@ -33,14 +33,14 @@ pub(super) fn plan(
     let node = tree.node(value);
     let items = tree.items(value);
     match &node.kind {
-        Kind::Sequence(_) if node.flow && !items.is_empty() => {
+        NodeKind::Sequence(_) if node.flow && !items.is_empty() => {
             remove_flow(document, items, intent, splices);
             add_flow(document, items, intent, splices);
             Ok(())
         }
-        Kind::Sequence(_) if !node.flow => change_block(document, key, value, intent, splices),
-        Kind::Sequence(_) => fill_empty(document, key, value, intent, splices),
-        Kind::Scalar { .. } if tree.is_null(value) => {
+        NodeKind::Sequence(_) if !node.flow => change_block(document, key, value, intent, splices),
+        NodeKind::Sequence(_) => fill_empty(document, key, value, intent, splices),
+        NodeKind::Scalar { .. } if tree.is_null(value) => {
             fill_empty(document, key, value, intent, splices)
         }
         _ => {

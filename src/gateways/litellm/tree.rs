@@ -18,7 +18,7 @@ const MAX_DEPTH: usize = 100;
 pub(super) type Id = usize;
 
 #[derive(Debug)]
-pub(super) enum Kind {
+pub(super) enum NodeKind {
     Scalar {
         value: String,
         style: ScalarStyle,
@@ -31,7 +31,7 @@ pub(super) enum Kind {
 
 #[derive(Debug)]
 pub(super) struct Node {
-    pub(super) kind: Kind,
+    pub(super) kind: NodeKind,
     /// From the anchor or tag, if any, to the end of the last thing that belongs to the node.
     pub(super) range: Range<usize>,
     /// Written with brackets or braces.
@@ -70,7 +70,7 @@ impl Tree {
     /// Follows an alias to what it stands for.
     pub(super) fn resolve(&self, id: Id) -> Option<Id> {
         match self.nodes[id].kind {
-            Kind::Alias(target) => target.and_then(|target| self.resolve(target)),
+            NodeKind::Alias(target) => target.and_then(|target| self.resolve(target)),
             _ => Some(id),
         }
     }
@@ -78,7 +78,7 @@ impl Tree {
     /// The pairs of a mapping, not looking through aliases.
     pub(super) fn pairs(&self, id: Id) -> &[(Id, Id)] {
         match &self.nodes[id].kind {
-            Kind::Mapping(pairs) => pairs,
+            NodeKind::Mapping(pairs) => pairs,
             _ => &[],
         }
     }
@@ -86,7 +86,7 @@ impl Tree {
     /// The items of a sequence, not looking through aliases.
     pub(super) fn items(&self, id: Id) -> &[Id] {
         match &self.nodes[id].kind {
-            Kind::Sequence(items) => items,
+            NodeKind::Sequence(items) => items,
             _ => &[],
         }
     }
@@ -109,8 +109,8 @@ impl Tree {
         let merged = self.pair(mapping, "<<").filter(|_| depth > 0)?.1;
         let merged = self.resolve(merged)?;
         match &self.nodes[merged].kind {
-            Kind::Mapping(_) => self.get_within(merged, key, depth - 1),
-            Kind::Sequence(items) => {
+            NodeKind::Mapping(_) => self.get_within(merged, key, depth - 1),
+            NodeKind::Sequence(items) => {
                 items.iter().find_map(|item| self.get_within(*item, key, depth - 1))
             }
             _ => None,
@@ -120,13 +120,13 @@ impl Tree {
     /// A scalar's text.
     pub(super) fn text(&self, id: Id) -> Option<&str> {
         match &self.nodes[self.resolve(id)?].kind {
-            Kind::Scalar { value, .. } => Some(value),
+            NodeKind::Scalar { value, .. } => Some(value),
             _ => None,
         }
     }
 
     pub(super) fn is_null(&self, id: Id) -> bool {
-        matches!(&self.nodes[id].kind, Kind::Scalar { value, style: ScalarStyle::Plain }
+        matches!(&self.nodes[id].kind, NodeKind::Scalar { value, style: ScalarStyle::Plain }
             if matches!(value.as_str(), "" | "~" | "null" | "Null" | "NULL"))
     }
 }
@@ -193,11 +193,11 @@ impl<'a> Builder<'a> {
         let (anchor, node) = match event {
             Event::Scalar(value, style, anchor, _) => {
                 let range = scalar_range(self.place.text, &value, style, range);
-                let kind = Kind::Scalar { value: Cow::into_owned(value), style };
+                let kind = NodeKind::Scalar { value: Cow::into_owned(value), style };
                 (anchor, Node { kind, range, flow: false })
             }
             Event::Alias(anchor) => {
-                let kind = Kind::Alias(self.anchors.get(&anchor).copied());
+                let kind = NodeKind::Alias(self.anchors.get(&anchor).copied());
                 (0, Node { kind, range, flow: false })
             }
             Event::SequenceStart(anchor, _) => {
@@ -211,7 +211,7 @@ impl<'a> Builder<'a> {
                 }
                 let last = items.last().map(|id| self.tree.nodes[*id].range.end);
                 let range = range.start..self.collection_end(&range, last, flow);
-                (anchor, Node { kind: Kind::Sequence(items), range, flow })
+                (anchor, Node { kind: NodeKind::Sequence(items), range, flow })
             }
             Event::MappingStart(anchor, _) => {
                 let flow = opened.ends_with('{');
@@ -228,7 +228,7 @@ impl<'a> Builder<'a> {
                     self.tree.nodes[*value].range.end.max(self.tree.nodes[*key].range.end)
                 });
                 let range = range.start..self.collection_end(&range, last, flow);
-                (anchor, Node { kind: Kind::Mapping(pairs), range, flow })
+                (anchor, Node { kind: NodeKind::Mapping(pairs), range, flow })
             }
             _ => panic!("BUG: a YAML node starts with {event:?}"),
         };

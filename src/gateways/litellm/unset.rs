@@ -5,7 +5,7 @@ use super::access::is_reference;
 use super::document::Document;
 use super::error::GatewayError;
 use super::splice::{Splices, line_start, next_line};
-use super::tree::{Id, Kind};
+use super::tree::{Id, NodeKind};
 
 /// Those of the paths that an entry has, as far as they are ours: what is no reference to a variable
 /// somebody typed in, for reasons of their own.
@@ -35,7 +35,7 @@ pub(super) fn take(
         };
         (above, mapping) = (mapping, value);
     }
-    if !matches!(tree.node(mapping).kind, Kind::Mapping(_)) {
+    if !matches!(tree.node(mapping).kind, NodeKind::Mapping(_)) {
         return refuse(document, mapping);
     }
     let names: Vec<&str> = paths.iter().filter_map(|path| path.last().copied()).collect();

@@ -51,7 +51,7 @@ impl Local {
     /// Makes Docker or Podman have an image; gives its id there.
     pub(super) async fn hand_over(
         &self,
-        kind: container::Kind,
+        kind: container::ContainerEngine,
         image: &oci::Image,
         name: &str,
         reporter: &Reporter,

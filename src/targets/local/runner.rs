@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::LocalError;
-use crate::container::{ContainerError, Engine, Kind, Network};
+use crate::container::{ContainerEngine, ContainerError, Engine, Network};
 use crate::spec::LocalRuntime;
 
 /// What runs images.
@@ -78,15 +78,15 @@ impl fmt::Display for Chosen {
 pub(super) async fn choose<Asked>(
     wish: LocalRuntime,
     system: &str,
-    ask: impl Fn(Kind) -> Asked,
+    ask: impl Fn(ContainerEngine) -> Asked,
 ) -> Result<Chosen, LocalError>
 where
     Asked: Future<Output = Result<Engine, ContainerError>>,
 {
-    let engines: &[Kind] = match wish {
-        LocalRuntime::Auto => &[Kind::Docker, Kind::Podman],
-        LocalRuntime::Docker => &[Kind::Docker],
-        LocalRuntime::Podman => &[Kind::Podman],
+    let engines: &[ContainerEngine] = match wish {
+        LocalRuntime::Auto => &[ContainerEngine::Docker, ContainerEngine::Podman],
+        LocalRuntime::Docker => &[ContainerEngine::Docker],
+        LocalRuntime::Podman => &[ContainerEngine::Podman],
         LocalRuntime::Embedded => &[],
     };
     let mut refused = Vec::new();
@@ -121,12 +121,16 @@ fn name(system: &str) -> String {
 mod tests {
     use super::*;
 
-    fn engine(kind: Kind) -> Engine {
+    fn engine(kind: ContainerEngine) -> Engine {
         Engine { kind, version: "1.2".to_owned(), network: Network::Host, rootful: true }
     }
 
     /// What is chosen, in words, when only these answer.
-    fn chosen(wish: LocalRuntime, system: &str, answering: &[Kind]) -> Result<String, String> {
+    fn chosen(
+        wish: LocalRuntime,
+        system: &str,
+        answering: &[ContainerEngine],
+    ) -> Result<String, String> {
         let asked = |kind| {
             let answers = answering.contains(&kind);
             let answer =
@@ -140,7 +144,7 @@ mod tests {
 
     #[test]
     fn what_is_chosen_depends_on_the_system_on_what_answers_and_on_the_setting() {
-        use Kind::{Docker, Podman};
+        use ContainerEngine::{Docker, Podman};
         use LocalRuntime::{Auto, Embedded};
         let docker = || Ok("Docker 1.2".to_owned());
         let podman = || Ok("Podman 1.2".to_owned());

@@ -9,7 +9,7 @@ use super::runner::Runner;
 use super::serve::is_taken;
 use super::state::Served;
 use super::{Local, LocalError};
-use crate::container::{self, Condition, Container, ContainerError, Kind, Labels};
+use crate::container::{self, Condition, Container, ContainerEngine, ContainerError, Labels};
 use crate::runtime::{self, Bind, Instance, Sandbox};
 use crate::step::StepError;
 
@@ -101,7 +101,7 @@ impl Running {
 
 impl Served {
     /// Who runs it, when that is Docker or Podman.
-    fn engine(&self) -> Option<Kind> {
+    fn engine(&self) -> Option<ContainerEngine> {
         match &self.recipe {
             Recipe::Embedded(_) => None,
             Recipe::Container(recipe) => Some(recipe.engine),
@@ -275,7 +275,7 @@ impl Local {
             let running = state.served.values().filter_map(|served| served.instance.as_ref());
             running.filter_map(|running| running.container().cloned()).collect()
         });
-        for kind in [Kind::Docker, Kind::Podman] {
+        for kind in [ContainerEngine::Docker, ContainerEngine::Podman] {
             let of_kind: Vec<&Container> =
                 containers.iter().filter(|container| container.engine == kind).collect();
             match container::conditions(kind, &of_kind).await {

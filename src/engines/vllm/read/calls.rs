@@ -4,7 +4,7 @@ use super::follow::{Follower, Owner, Scope, Value};
 use super::keywords::Keywords;
 use super::modules::Meaning;
 use super::tree::{Argument, Expression, Function, Statement};
-use crate::lock::{Flag, Kind};
+use crate::lock::{Flag, ValueKind};
 
 /// What a method's call came to.
 pub(super) enum MethodCall<'a> {
@@ -186,7 +186,7 @@ impl<'a> Follower<'a> {
         match self.value(scope, value) {
             Some(Value::Entry(entry)) => keywords.clone_from(&entry.borrow()),
             // What it takes can't be seen.
-            _ => *keywords = Keywords::of(Flag::one(Kind::Unread)),
+            _ => *keywords = Keywords::of(Flag::one(ValueKind::Unread)),
         }
     }
 }

@@ -14,7 +14,7 @@ use super::modules::{Binding, Meaning, Module, Modules};
 use super::rules::{self, Rules};
 use super::tree::{Argument, Class, Expression, Function, Statement};
 use super::types;
-use crate::lock::{Flag, Kind};
+use crate::lock::{Flag, ValueKind};
 
 /// Flags by name, and the objects that they take.
 #[derive(Debug, Default)]
@@ -115,11 +115,11 @@ impl<'a> Follower<'a> {
         let mut more = BTreeMap::new();
         for (name, flag) in &self.found.flags {
             for (prefix, inverse) in &self.inverses {
-                if flag.kind == Kind::Toggle
+                if flag.kind == ValueKind::Toggle
                     && let Some(rest) = format!("--{name}").strip_prefix(prefix)
                 {
                     let name = format!("{inverse}{rest}").trim_start_matches('-').to_owned();
-                    more.insert(name, Flag::one(Kind::Switch));
+                    more.insert(name, Flag::one(ValueKind::Switch));
                 }
             }
         }

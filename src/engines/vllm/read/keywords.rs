@@ -6,7 +6,7 @@ use super::modules::{Meaning, Modules};
 use super::rules::{self, Rules};
 use super::tree::{Expression, Statement};
 use super::{types, walk};
-use crate::lock::{Flag, Kind, Many};
+use crate::lock::{Flag, Many, ValueKind};
 
 /// Objects by name, each with its fields.
 pub(super) type Objects = BTreeMap<String, BTreeMap<String, Flag>>;
@@ -15,7 +15,7 @@ pub(super) type Objects = BTreeMap<String, BTreeMap<String, Flag>>;
 #[derive(Debug, Clone)]
 pub(super) struct Keywords {
     /// What the type reads, or the action makes of it.
-    kind: Kind,
+    kind: ValueKind,
     choices: Choices,
     many: Many,
 }
@@ -43,15 +43,15 @@ pub(super) struct Reading<'a, 'r> {
 
 impl Default for Keywords {
     fn default() -> Self {
-        Self::of(Flag::one(Kind::Text))
+        Self::of(Flag::one(ValueKind::Text))
     }
 }
 
 impl Keywords {
     pub(super) fn of(flag: Flag) -> Self {
         match flag.kind {
-            Kind::OneOf(words) => {
-                Self { kind: Kind::Text, choices: Choices::Words(words), many: flag.many }
+            ValueKind::OneOf(words) => {
+                Self { kind: ValueKind::Text, choices: Choices::Words(words), many: flag.many }
             }
             kind => Self { kind, choices: Choices::Any, many: flag.many },
         }
@@ -60,8 +60,10 @@ impl Keywords {
     /// The flag that they make.
     pub(super) fn flag(self) -> Flag {
         let kind = match self.choices {
-            Choices::Words(words) if !matches!(self.kind, Kind::Switch | Kind::Toggle) => {
-                Kind::OneOf(words)
+            Choices::Words(words)
+                if !matches!(self.kind, ValueKind::Switch | ValueKind::Toggle) =>
+            {
+                ValueKind::OneOf(words)
             }
             _ => self.kind,
         };
@@ -79,9 +81,9 @@ impl Keywords {
                 }
             }
             "action" => match (value.text(), value.last_name()) {
-                (Some("store_true" | "store_false"), _) => self.kind = Kind::Switch,
+                (Some("store_true" | "store_false"), _) => self.kind = ValueKind::Switch,
                 (Some("append"), _) => self.many = Many::Repeated,
-                (_, Some("BooleanOptionalAction")) => self.kind = Kind::Toggle,
+                (_, Some("BooleanOptionalAction")) => self.kind = ValueKind::Toggle,
                 _ => {}
             },
             "nargs" => {
@@ -114,7 +116,7 @@ impl Keywords {
         match word {
             "nargs" if self.many == Many::Several => self.many = Many::One,
             "choices" => self.choices = Choices::Any,
-            "type" => self.kind = Kind::Text,
+            "type" => self.kind = ValueKind::Text,
             _ => {}
         }
     }
@@ -139,45 +141,45 @@ fn is_own(value: &Expression) -> bool {
 
 impl Reading<'_, '_> {
     /// What a `type=` argument reads.
-    fn kind(&mut self, value: &Expression) -> Kind {
+    fn kind(&mut self, value: &Expression) -> ValueKind {
         match value {
             Expression::Call(function, arguments)
                 if matches!(function.last_name(), Some("optional_type" | "parse_type")) =>
             {
-                arguments.first().map_or(Kind::Text, |inner| self.kind(&inner.value))
+                arguments.first().map_or(ValueKind::Text, |inner| self.kind(&inner.value))
             }
             Expression::Attribute(class, function)
                 if function == "from_cli" || function == "from_json" =>
             {
                 let Some(Meaning::Class(of, class)) = self.modules.named(self.module, class) else {
-                    return Kind::Json;
+                    return ValueKind::Json;
                 };
                 let name = class.name.clone();
                 types::objects(self.modules, of, &name, self.rules, self.objects);
                 if reads(&class.body, function, "literal_eval") {
-                    Kind::Python(name)
+                    ValueKind::Python(name)
                 } else {
-                    Kind::Object(name)
+                    ValueKind::Object(name)
                 }
             }
             Expression::Lambda(body) => match &**body {
-                Expression::Call(function, _) if is_json(function) => Kind::Json,
-                _ => Kind::Text,
+                Expression::Call(function, _) if is_json(function) => ValueKind::Json,
+                _ => ValueKind::Text,
             },
             other => match other.last_name() {
-                Some("str") => Kind::Text,
-                Some("int") => Kind::Integer,
-                Some("float") => Kind::Number,
-                Some("loads") => Kind::Json,
-                Some("union_dict_and_str") => Kind::JsonOrText,
+                Some("str") => ValueKind::Text,
+                Some("int") => ValueKind::Integer,
+                Some("float") => ValueKind::Number,
+                Some("loads") => ValueKind::Json,
+                Some("union_dict_and_str") => ValueKind::JsonOrText,
                 Some(name) => rules::by_name(name).unwrap_or_else(|| self.function(other)),
-                None => Kind::Unread,
+                None => ValueKind::Unread,
             },
         }
     }
 
     /// What a function of vLLM's own reads: a text, as far as can be seen.
-    fn function(&self, name: &Expression) -> Kind {
+    fn function(&self, name: &Expression) -> ValueKind {
         match self.modules.named(self.module, name) {
             Some(Meaning::Function(_, function)) => {
                 let mut json = false;
@@ -190,9 +192,9 @@ impl Reading<'_, '_> {
                         json |= is_json(function);
                     }
                 });
-                if json { Kind::Unread } else { Kind::Text }
+                if json { ValueKind::Unread } else { ValueKind::Text }
             }
-            _ => Kind::Unread,
+            _ => ValueKind::Unread,
         }
     }
 

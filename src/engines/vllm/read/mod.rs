@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::modules::Modules;
 use self::registered::registered;
 use self::tree::{Expression, Statement};
-use crate::lock::{Kind, LockedEngine};
+use crate::lock::{LockedEngine, ValueKind};
 
 /// Raise when more, or something else, is read out of the same wheel.
 pub const READING: u32 = 2;
@@ -77,7 +77,7 @@ pub fn read(files: &BTreeMap<String, String>, distribution: &str, version: &str)
         && let Some(flag) = engine.flags.get_mut("reasoning-parser")
     {
         let words = engine.reasoning_parsers.iter().cloned();
-        flag.kind = Kind::OneOf(words.chain(["None".to_owned()]).collect());
+        flag.kind = ValueKind::OneOf(words.chain(["None".to_owned()]).collect());
     }
     // What no flag leads to is of no use.
     let mut used = BTreeSet::new();
@@ -88,8 +88,8 @@ pub fn read(files: &BTreeMap<String, String>, distribution: &str, version: &str)
     Reading { engine, wanted: modules.wanted() }
 }
 
-fn reach(engine: &LockedEngine, kind: &Kind, used: &mut BTreeSet<String>) {
-    if let Kind::Object(name) | Kind::Python(name) = kind
+fn reach(engine: &LockedEngine, kind: &ValueKind, used: &mut BTreeSet<String>) {
+    if let ValueKind::Object(name) | ValueKind::Python(name) = kind
         && used.insert(name.clone())
     {
         for flag in engine.objects.get(name).into_iter().flat_map(BTreeMap::values) {

@@ -5,13 +5,13 @@ use std::collections::BTreeMap;
 use super::modules::Module;
 use super::tree::{Expression, Function, Statement};
 use super::walk;
-use crate::lock::Kind;
+use crate::lock::ValueKind;
 
 /// How flags are made of fields in this version.
 #[derive(Debug, Default)]
 pub(super) struct Rules {
     /// Fields whose numbers are read in a way of their own, with units for one.
-    pub(super) numbers: BTreeMap<String, Kind>,
+    pub(super) numbers: BTreeMap<String, ValueKind>,
     /// Whether a dict may be given as a text that isn't JSON.
     pub(super) text_for_dict: bool,
     /// Whether a flag that takes a text or a truth may stand alone.
@@ -33,8 +33,8 @@ impl Rules {
     }
 
     /// What a whole number of this field is written as.
-    pub(super) fn whole(&self, field: &str) -> Kind {
-        self.numbers.get(field).cloned().unwrap_or(Kind::Integer)
+    pub(super) fn whole(&self, field: &str) -> ValueKind {
+        self.numbers.get(field).cloned().unwrap_or(ValueKind::Integer)
     }
 
     /// `if name == "max_model_len": kwargs[name]["type"] = human_readable_int_or_auto`, and the like
@@ -79,7 +79,7 @@ fn is_text_or_yes(types: &Expression) -> bool {
 }
 
 /// What the first type that a block gives reads.
-fn number(body: &[Statement]) -> Option<Kind> {
+fn number(body: &[Statement]) -> Option<ValueKind> {
     body.iter().find_map(|statement| match statement {
         Statement::Assign { target: Expression::Index(..), value: Some(value), .. } => {
             by_name(value.last_name()?)
@@ -89,10 +89,10 @@ fn number(body: &[Statement]) -> Option<Kind> {
 }
 
 /// What vLLM's own functions for numbers read.
-pub(super) fn by_name(function: &str) -> Option<Kind> {
+pub(super) fn by_name(function: &str) -> Option<ValueKind> {
     match function {
-        "human_readable_int" => Some(Kind::Size),
-        "human_readable_int_or_auto" => Some(Kind::SizeOrAuto),
+        "human_readable_int" => Some(ValueKind::Size),
+        "human_readable_int_or_auto" => Some(ValueKind::SizeOrAuto),
         _ => None,
     }
 }

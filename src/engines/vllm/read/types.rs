@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::modules::{Meaning, Modules};
 use super::rules::Rules;
 use super::tree::{Class, Expression, Statement};
-use crate::lock::{Flag, Kind, Many};
+use crate::lock::{Flag, Many, ValueKind};
 
 /// What a type says, as far as flags go by it.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -282,20 +282,20 @@ pub(super) fn flag(name: &str, hints: &[Hint<'_>], rules: &Rules) -> Flag {
     let optional = has(&Hint::Nothing);
     for hint in hints {
         if let Hint::Dataclass(_, name) = hint {
-            return Flag::one(Kind::Object((*name).to_owned()));
+            return Flag::one(ValueKind::Object((*name).to_owned()));
         }
     }
     if rules.text_or_yes && optional && has(&Hint::Boolean) && has(&Hint::Text) {
-        return Flag { kind: Kind::Text, many: Many::Optional };
+        return Flag { kind: ValueKind::Text, many: Many::Optional };
     }
     if has(&Hint::Boolean) {
-        return Flag::one(Kind::Toggle);
+        return Flag::one(ValueKind::Toggle);
     }
     for hint in hints {
         if let Hint::Literal(words) = hint {
             // Beside `str`, the words are only a help text.
             return Flag::one(if has(&Hint::Text) {
-                Kind::Text
+                ValueKind::Text
             } else {
                 one_of(words.clone(), optional)
             });
@@ -304,10 +304,10 @@ pub(super) fn flag(name: &str, hints: &[Hint<'_>], rules: &Rules) -> Flag {
     for hint in hints {
         if let Hint::Many(inner) = hint {
             let kind = match inner.as_slice() {
-                [Hint::Integer] => Kind::Integer,
-                [Hint::Float] => Kind::Number,
+                [Hint::Integer] => ValueKind::Integer,
+                [Hint::Float] => ValueKind::Number,
                 [Hint::Literal(words)] => one_of(words.clone(), optional),
-                _ => Kind::Text,
+                _ => ValueKind::Text,
             };
             return Flag { kind, many: Many::Several };
         }
@@ -315,24 +315,24 @@ pub(super) fn flag(name: &str, hints: &[Hint<'_>], rules: &Rules) -> Flag {
     Flag::one(if has(&Hint::Integer) {
         rules.whole(name)
     } else if has(&Hint::Float) {
-        Kind::Number
+        ValueKind::Number
     } else if has(&Hint::Dict) {
         let also_text = has(&Hint::Text) || has(&Hint::Other);
-        if rules.text_for_dict && also_text { Kind::JsonOrText } else { Kind::Json }
+        if rules.text_for_dict && also_text { ValueKind::JsonOrText } else { ValueKind::Json }
     } else if has(&Hint::Unknown) && !has(&Hint::Text) {
-        Kind::Unread
+        ValueKind::Unread
     } else {
-        Kind::Text
+        ValueKind::Text
     })
 }
 
-fn one_of(mut words: Vec<String>, optional: bool) -> Kind {
+fn one_of(mut words: Vec<String>, optional: bool) -> ValueKind {
     words.sort();
     words.dedup();
     if optional {
         words.push("None".to_owned());
     }
-    Kind::OneOf(words)
+    ValueKind::OneOf(words)
 }
 
 /// The fields of a class and of every class that they hold.
@@ -363,7 +363,7 @@ pub(super) fn objects(
         for hint in &hints {
             if let Hint::Dataclass(of, class) | Hint::Model(of, class) = hint {
                 objects(modules, of, class, rules, into);
-                flag = Flag::one(Kind::Object((*class).to_owned()));
+                flag = Flag::one(ValueKind::Object((*class).to_owned()));
             }
         }
         known.insert(field.to_owned(), flag);
