@@ -44,13 +44,13 @@ impl fmt::Display for Arrows<'_> {
 }
 
 /// Where a step stands in its graph.
-pub type Place = NodeIndex<u32>;
+pub type Position = NodeIndex<u32>;
 
 /// All steps of a project, and who needs whom. Immutable once made.
 pub struct Graph {
     steps: DiGraph<Arc<dyn Step>, ()>,
-    places: HashMap<StepId, Place>,
-    order: Vec<Place>,
+    positions: HashMap<StepId, Position>,
+    order: Vec<Position>,
 }
 
 impl fmt::Debug for Graph {
@@ -63,37 +63,40 @@ impl Graph {
     /// Joins steps by their declared inputs. Two steps of one id are a bug.
     pub fn new(steps: Vec<Arc<dyn Step>>) -> Result<Self, GraphError> {
         let mut graph = DiGraph::with_capacity(steps.len(), steps.len() * 2);
-        let mut places = HashMap::with_capacity(steps.len());
+        let mut positions = HashMap::with_capacity(steps.len());
         for step in steps {
             let id = step.id().clone();
-            let place = graph.add_node(step);
-            assert!(places.insert(id.clone(), place).is_none(), "BUG: two steps are called {id}");
+            let position = graph.add_node(step);
+            assert!(
+                positions.insert(id.clone(), position).is_none(),
+                "BUG: two steps are called {id}"
+            );
         }
-        for place in graph.node_indices() {
-            let step = Arc::clone(&graph[place]);
+        for position in graph.node_indices() {
+            let step = Arc::clone(&graph[position]);
             for input in step.inputs() {
-                let Some(&from) = places.get(&input.step) else {
+                let Some(&from) = positions.get(&input.step) else {
                     return Err(GraphError::MissingInput {
                         step: step.id().clone(),
                         input: input.step.clone(),
                     });
                 };
-                graph.add_edge(from, place, ());
+                graph.add_edge(from, position, ());
             }
         }
         let order = petgraph::algo::toposort(&graph, None)
             .map_err(|_| GraphError::Cycle(circle(&graph)))?;
-        Ok(Self { steps: graph, places, order })
+        Ok(Self { steps: graph, positions, order })
     }
 
     /// The steps, each after all its inputs.
     pub fn in_order(&self) -> impl DoubleEndedIterator<Item = &Arc<dyn Step>> + ExactSizeIterator {
-        self.order.iter().map(|place| &self.steps[*place])
+        self.order.iter().map(|position| &self.steps[*position])
     }
 
     /// The step of this id.
     pub fn get(&self, id: &StepId) -> Option<&Arc<dyn Step>> {
-        self.places.get(id).map(|place| &self.steps[*place])
+        self.positions.get(id).map(|position| &self.steps[*position])
     }
 
     /// How many steps there are.
@@ -108,10 +111,10 @@ impl Graph {
 
     /// The steps that take something from this one.
     pub fn dependents(&self, id: &StepId) -> impl Iterator<Item = &Arc<dyn Step>> {
-        self.places.get(id).into_iter().flat_map(|place| {
+        self.positions.get(id).into_iter().flat_map(|position| {
             self.steps
-                .neighbors_directed(*place, Direction::Outgoing)
-                .map(|place| &self.steps[place])
+                .neighbors_directed(*position, Direction::Outgoing)
+                .map(|position| &self.steps[position])
         })
     }
 
@@ -119,10 +122,10 @@ impl Graph {
     #[must_use]
     pub fn needed_by(&self, wanted: impl Fn(&dyn Step) -> bool) -> Self {
         let mut needed = vec![false; self.steps.node_count()];
-        for place in self.order.iter().rev() {
-            if needed[place.index()] || wanted(&*self.steps[*place]) {
-                needed[place.index()] = true;
-                for input in self.steps.neighbors_directed(*place, Direction::Incoming) {
+        for position in self.order.iter().rev() {
+            if needed[position.index()] || wanted(&*self.steps[*position]) {
+                needed[position.index()] = true;
+                for input in self.steps.neighbors_directed(*position, Direction::Incoming) {
                     needed[input.index()] = true;
                 }
             }
@@ -130,8 +133,8 @@ impl Graph {
         let kept = self
             .order
             .iter()
-            .filter(|place| needed[place.index()])
-            .map(|place| Arc::clone(&self.steps[*place]))
+            .filter(|position| needed[position.index()])
+            .map(|position| Arc::clone(&self.steps[*position]))
             .collect();
         Self::new(kept).unwrap_or_else(|error| panic!("BUG: a part of a DAG is none: {error}"))
     }
@@ -141,21 +144,21 @@ impl Graph {
 ///
 /// Depends on ids alone, not on the order in which steps were added.
 fn circle(graph: &DiGraph<Arc<dyn Step>, ()>) -> Vec<StepId> {
-    let mut places: Vec<Place> = graph.node_indices().collect();
-    places.sort_by_key(|place| graph[*place].id().clone());
-    places
+    let mut positions: Vec<Position> = graph.node_indices().collect();
+    positions.sort_by_key(|position| graph[*position].id().clone());
+    positions
         .into_iter()
         .find_map(|start| circle_through(graph, start))
         .unwrap_or_else(|| panic!("BUG: no order of the steps, and no circle either"))
 }
 
 /// Searches breadth first from `start` until an edge leads back to it.
-fn circle_through(graph: &DiGraph<Arc<dyn Step>, ()>, start: Place) -> Option<Vec<StepId>> {
+fn circle_through(graph: &DiGraph<Arc<dyn Step>, ()>, start: Position) -> Option<Vec<StepId>> {
     let mut came_from = BTreeMap::from([(start, start)]);
     let mut border = VecDeque::from([start]);
     while let Some(here) = border.pop_front() {
-        let mut next: Vec<Place> = graph.neighbors_directed(here, Direction::Outgoing).collect();
-        next.sort_by_key(|place| graph[*place].id().clone());
+        let mut next: Vec<Position> = graph.neighbors_directed(here, Direction::Outgoing).collect();
+        next.sort_by_key(|position| graph[*position].id().clone());
         for next in next {
             if next == start {
                 let mut path = vec![start];
@@ -166,7 +169,9 @@ fn circle_through(graph: &DiGraph<Arc<dyn Step>, ()>, start: Place) -> Option<Ve
                 }
                 path.push(start);
                 path.reverse();
-                return Some(path.into_iter().map(|place| graph[place].id().clone()).collect());
+                return Some(
+                    path.into_iter().map(|position| graph[position].id().clone()).collect(),
+                );
             }
             if let std::collections::btree_map::Entry::Vacant(unseen) = came_from.entry(next) {
                 unseen.insert(here);

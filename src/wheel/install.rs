@@ -113,7 +113,7 @@ const DROPPED: [&str; 6] =
     ["RECORD", "RECORD.jws", "RECORD.p7s", "INSTALLER", "REQUESTED", "direct_url.json"];
 
 /// Where one member goes.
-struct Place {
+struct Landing {
     path: String,
     is_script: bool,
 }
@@ -176,7 +176,11 @@ impl<'archive> Layout<'archive> {
     }
 
     /// Where `member` goes; nowhere if it is not installed.
-    fn place(&self, member: &Member, scripts: &[EntryPoint]) -> Result<Option<Place>, WheelError> {
+    fn place(
+        &self,
+        member: &Member,
+        scripts: &[EntryPoint],
+    ) -> Result<Option<Landing>, WheelError> {
         let name = &*member.name;
         // Bytecode depends on the interpreter and on times. One outside `__pycache__` is a module.
         if name.strip_suffix(".pyc").is_some() && name.split('/').any(|part| part == "__pycache__")
@@ -192,7 +196,7 @@ impl<'archive> Layout<'archive> {
         if top.strip_suffix(".dist-info") == Some(self.stem) && DROPPED.contains(&rest) {
             return Ok(None);
         }
-        let in_site = || Place { path: format!("{}/{name}", self.site), is_script: false };
+        let in_site = || Landing { path: format!("{}/{name}", self.site), is_script: false };
         let Some(data) = top.strip_suffix(".data").filter(|_| !rest.is_empty()) else {
             return Ok(Some(in_site()));
         };
@@ -205,11 +209,11 @@ impl<'archive> Layout<'archive> {
         }
         let place = match scheme {
             "purelib" | "platlib" => {
-                Place { path: format!("{}/{rest}", self.site), is_script: false }
+                Landing { path: format!("{}/{rest}", self.site), is_script: false }
             }
-            "headers" => Place { path: format!("{}/{rest}", self.headers), is_script: false },
+            "headers" => Landing { path: format!("{}/{rest}", self.headers), is_script: false },
             // `lib64` is a link to `lib` in a venv; through it is where an installer writes.
-            "data" => Place {
+            "data" => Landing {
                 path: match rest.strip_prefix("lib64/") {
                     Some(below) => format!("{PREFIX}/lib/{below}"),
                     None => format!("{PREFIX}/{rest}"),
@@ -217,7 +221,7 @@ impl<'archive> Layout<'archive> {
                 is_script: false,
             },
             "scripts" if is_wrapper(rest, scripts) => return Ok(None),
-            "scripts" => Place { path: format!("{PREFIX}/bin/{rest}"), is_script: true },
+            "scripts" => Landing { path: format!("{PREFIX}/bin/{rest}"), is_script: true },
             _ => return Err(wrong("is for an unknown scheme in .data")),
         };
         self.check_free(&place.path, name)?;

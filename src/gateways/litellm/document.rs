@@ -6,7 +6,7 @@ use std::ops::Range;
 use saphyr_parser::ScalarStyle;
 
 use super::access::{is_reference, is_secret};
-use super::error::{GatewayError, Place};
+use super::error::{GatewayError, NamedText};
 use super::tree::{Id, NodeKind, Tree};
 use super::{Entry, FieldChange, Found, Marker, Own, Owned, Rival, unset, verify};
 
@@ -46,7 +46,7 @@ impl Document {
         if unterminated {
             text.push_str(line_break(&text));
         }
-        let place = Place { name, text: &text };
+        let place = NamedText { name, text: &text };
         let tree = match (Tree::parse(place), verify::values(place)) {
             (Ok(tree), Ok(_)) => tree,
             (Ok(_), Err(error)) | (Err(error), Err(_)) => return Err(error),
@@ -98,8 +98,8 @@ impl Document {
         &self.included
     }
 
-    pub(super) fn place(&self) -> Place<'_> {
-        Place { name: &self.name, text: &self.text }
+    pub(super) fn place(&self) -> NamedText<'_> {
+        NamedText { name: &self.name, text: &self.text }
     }
 
     pub(super) fn text(&self) -> &str {

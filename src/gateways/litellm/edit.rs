@@ -51,7 +51,7 @@ pub fn edit(document: &Document, changes: &[Change<'_>]) -> Result<String, Gatew
     let mut splices = Splices::default();
     place::plan(document, &intent, &mut splices)?;
     let mut text = splices.apply(document.text());
-    let after = super::error::Place { name: document.name(), text: &text };
+    let after = super::error::NamedText { name: document.name(), text: &text };
     verify::compare(document.place(), after, &intent)?;
     settled(&Document::parse(document.name(), &text)?, changes)?;
     if document.unterminated && text.ends_with('\n') {

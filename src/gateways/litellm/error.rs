@@ -179,12 +179,12 @@ impl GatewayError {
 
 /// A text that diagnostics can be raised about.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Place<'a> {
+pub(super) struct NamedText<'a> {
     pub(super) name: &'a str,
     pub(super) text: &'a str,
 }
 
-impl Place<'_> {
+impl NamedText<'_> {
     pub(super) fn source(self) -> Source {
         Arc::new(NamedSource::new(self.name, starred(self.text)))
     }

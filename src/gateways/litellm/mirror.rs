@@ -6,7 +6,7 @@ use std::ops::Range;
 
 use super::document::line_break;
 use super::edit::wanted;
-use super::error::{GatewayError, Place};
+use super::error::{GatewayError, NamedText};
 use super::splice::{Splices, block_item, next_line};
 use super::{Entry, Owned};
 
@@ -35,10 +35,10 @@ pub fn mirror_is_current(name: &str, text: &str, entry: &Entry) -> Result<bool, 
 
 /// The blocks that a project has in a mirror; alias and key are not read.
 pub fn mirrored(name: &str, text: &str, project: &str) -> Result<Vec<Owned>, GatewayError> {
-    let blocks = blocks(Place { name, text })?;
+    let blocks = blocks(NamedText { name, text })?;
     let ours = blocks.into_iter().filter_map(|block| {
         let model = block.owner.strip_prefix(project)?.strip_prefix('/')?.to_owned();
-        let line = Place { name, text }.line(block.range.start);
+        let line = NamedText { name, text }.line(block.range.start);
         Some(Owned { model, alias: String::new(), key: String::new(), line })
     });
     Ok(ours.collect())
@@ -50,7 +50,7 @@ struct Block<'a> {
     range: Range<usize>,
 }
 
-fn blocks(place: Place<'_>) -> Result<Vec<Block<'_>>, GatewayError> {
+fn blocks(place: NamedText<'_>) -> Result<Vec<Block<'_>>, GatewayError> {
     let text = place.text;
     let mut blocks = Vec::new();
     let mut open: Option<(&str, usize)> = None;
@@ -91,7 +91,7 @@ fn change(
     let owner = format!("{project}/{model}");
     let mut new = entry.map(|entry| commented(entry, &owner, line_break));
     let mut splices = Splices::default();
-    for block in blocks(Place { name, text: &text })? {
+    for block in blocks(NamedText { name, text: &text })? {
         if block.owner == owner {
             splices.replace(block.range, new.take().unwrap_or_default());
         }

@@ -9,7 +9,7 @@ use std::ops::Range;
 
 use saphyr_parser::{Event, Parser, ScalarStyle, Span, StrInput};
 
-use super::error::{GatewayError, Place};
+use super::error::{GatewayError, NamedText};
 
 /// Deeper nesting is refused: no gateway file needs it, and a hostile one could exhaust the stack.
 const MAX_DEPTH: usize = 100;
@@ -46,7 +46,7 @@ pub(super) struct Tree {
 
 impl Tree {
     /// Parses the one document of a text; `None` as root when it holds nothing but comments.
-    pub(super) fn parse(place: Place<'_>) -> Result<Self, GatewayError> {
+    pub(super) fn parse(place: NamedText<'_>) -> Result<Self, GatewayError> {
         let skip = if place.text.starts_with('\u{feff}') { '\u{feff}'.len_utf8() } else { 0 };
         let body = &place.text[skip..];
         let offsets = (!body.is_ascii())
@@ -132,7 +132,7 @@ impl Tree {
 }
 
 struct Builder<'a> {
-    place: Place<'a>,
+    place: NamedText<'a>,
     parser: Parser<'a, StrInput<'a>>,
     /// Byte of each character; `None` when they are the same.
     offsets: Option<Vec<usize>>,

@@ -6,7 +6,7 @@ use serde_yaml_ng::{Mapping, Value};
 
 use super::Entry;
 use super::access::is_reference;
-use super::error::{GatewayError, Place};
+use super::error::{GatewayError, NamedText};
 
 /// What an edit was meant to do to the list, by index before the edit.
 #[derive(Debug, Default)]
@@ -17,7 +17,7 @@ pub(super) struct Intent<'a> {
 }
 
 /// Reads a text with the second parser, a port of the C library that `PyYAML` descends from.
-pub(super) fn values(place: Place<'_>) -> Result<Value, GatewayError> {
+pub(super) fn values(place: NamedText<'_>) -> Result<Value, GatewayError> {
     let text = place.text.strip_prefix('\u{feff}').unwrap_or(place.text);
     let skipped = place.text.len() - text.len();
     let read = serde_yaml_ng::from_str::<Value>(text).and_then(|mut value| {
@@ -43,8 +43,8 @@ fn floor(text: &str, mut at: usize) -> usize {
 
 /// Refuses an edit unless it did exactly what was intended and changed no other value.
 pub(super) fn compare(
-    before: Place<'_>,
-    after: Place<'_>,
+    before: NamedText<'_>,
+    after: NamedText<'_>,
     intent: &Intent<'_>,
 ) -> Result<(), GatewayError> {
     let mut expected = values(before)?;
