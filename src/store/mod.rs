@@ -2,9 +2,9 @@
 //!
 //! Deleting `cache/` loses time, never truth: what is deployed says so itself.
 
-mod lock_file;
 mod memory;
 mod recent;
+mod writer_lock;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
@@ -18,9 +18,9 @@ use crate::clock::now;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::step::{Class, Facts, Outcome, StepId};
 
-pub use lock_file::{Holder, LockError, WriterLock};
 pub use memory::Remembered;
 pub use recent::Recent;
+pub use writer_lock::{Holder, WriterLock, WriterLockError};
 
 /// The layout of the database that this version reads and writes.
 const SCHEMA: i64 = 1;

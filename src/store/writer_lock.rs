@@ -22,7 +22,7 @@ pub struct Holder {
 
 /// Why the lock was not taken.
 #[derive(Debug, Error, Diagnostic)]
-pub enum LockError {
+pub enum WriterLockError {
     /// Another goatbuild holds it.
     #[error("another goatbuild is at work here: {holder}")]
     #[diagnostic(
@@ -64,8 +64,8 @@ impl WriterLock {
         command: &str,
         timeout: Duration,
         waiting: impl FnOnce(&str),
-    ) -> Result<(Self, bool), LockError> {
-        let unusable = |source| LockError::Unusable { path: path.to_owned(), source };
+    ) -> Result<(Self, bool), WriterLockError> {
+        let unusable = |source| WriterLockError::Unusable { path: path.to_owned(), source };
         let mut file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -81,7 +81,7 @@ impl WriterLock {
                 Ok(()) => break,
                 Err(TryLockError::Error(source)) => return Err(unusable(source)),
                 Err(TryLockError::WouldBlock) if left.is_zero() => {
-                    return Err(LockError::Timeout { holder: holder(&mut file) });
+                    return Err(WriterLockError::Timeout { holder: holder(&mut file) });
                 }
                 Err(TryLockError::WouldBlock) => {
                     if let Some(tell) = waiting.take() {
