@@ -2,17 +2,17 @@
 //!
 //! It knows `dyn Step`, never a step's kind.
 
+mod interrupt;
 mod schedule;
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use miette::Diagnostic;
 use thiserror::Error;
-use tokio::sync::Notify;
 use tokio::task::{Id, JoinSet};
 
 use crate::event::{Cancelled, Ending, Event, Progress, Reporter, Traffic};
@@ -22,67 +22,11 @@ use crate::plan::{Memory, Plan, Wishes};
 use crate::step::{Class, Facts, Outcome, Resource, Step, StepError, StepId, Task};
 use crate::store::{Store, StoreError};
 
+pub use interrupt::{Attended, Interrupt};
 use schedule::{Ready, Schedule};
 
 /// How long an effect step may take to put things in order after an interruption.
 const GRACE: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(30) };
-
-/// Asks running work to stop. Cheap to clone.
-#[derive(Debug, Clone, Default)]
-pub struct Interrupt {
-    stop: Arc<AtomicBool>,
-    now: Arc<AtomicBool>,
-    attended: Arc<AtomicUsize>,
-    changed: Arc<Notify>,
-}
-
-/// While it lives, its holder answers an interruption itself, and puts things in order.
-#[derive(Debug)]
-pub struct Attended(Interrupt);
-
-impl Drop for Attended {
-    fn drop(&mut self) {
-        self.0.attended.fetch_sub(1, Ordering::SeqCst);
-        self.0.changed.notify_waiters();
-    }
-}
-
-impl Interrupt {
-    /// Asks to stop; asked a second time, does not wait for effects to be put in order.
-    pub fn ask(&self) {
-        if self.stop.swap(true, Ordering::SeqCst) {
-            self.now.store(true, Ordering::SeqCst);
-        }
-        self.changed.notify_waiters();
-    }
-
-    /// Whether a stop was asked for.
-    pub fn asked(&self) -> bool {
-        self.stop.load(Ordering::SeqCst)
-    }
-
-    /// Promises that the caller looks after interruptions until the returned value is dropped.
-    pub fn attend(&self) -> Attended {
-        self.attended.fetch_add(1, Ordering::SeqCst);
-        Attended(self.clone())
-    }
-
-    /// Resolves once a stop was asked for and nobody attends to it.
-    pub async fn unattended(&self) {
-        loop {
-            let changed = self.changed.notified();
-            if self.asked() && self.attended.load(Ordering::SeqCst) == 0 {
-                return;
-            }
-            changed.await;
-        }
-    }
-
-    /// The flag that [`Reporter`]s look at.
-    pub fn flag(&self) -> Arc<AtomicBool> {
-        Arc::clone(&self.stop)
-    }
-}
 
 /// A step that failed.
 #[derive(Debug)]

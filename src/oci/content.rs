@@ -1,6 +1,7 @@
 //! What is in a base: its C library and its Python, read from its layers without unpacking them.
 
-use std::collections::BTreeMap;
+mod tree;
+
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::sync::Mutex;
@@ -16,6 +17,8 @@ use crate::event::Reporter;
 use crate::fetch::hex;
 use crate::platform::{Architecture, MajorMinor};
 
+use tree::{Change, Node, Tree, joined, plain};
+
 /// Where programs are looked for when the configuration doesn't say.
 const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -24,9 +27,6 @@ const OURS: [&str; 2] = ["opt/goatbuild", "opt/goatbuild-python"];
 
 /// A C library is smaller; a larger file of that name is none.
 const LARGEST_LIBRARY: u64 = 64 << 20;
-
-/// As many links as Linux follows in one path.
-const LINKS: usize = 40;
 
 /// What is in a base, as far as wheels and servers depend on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -61,23 +61,6 @@ pub(super) struct LayerFile {
     pub(super) compression: Compression,
     /// The blob.
     pub(super) file: File,
-}
-
-#[derive(Debug, Clone, PartialEq, Eq)]
-enum Node {
-    Directory,
-    /// With the version of glibc that it says it is.
-    File(Option<MajorMinor>),
-    Link(String),
-}
-
-/// What one entry of a layer does to the tree.
-enum Change {
-    Put(String, Node),
-    Hardlink(String, String),
-    Hide(String),
-    /// Of a directory's older content.
-    HideAll(String),
 }
 
 /// Reads layers from the bottom up, verifies them against their diff ids, and says what they hold.
@@ -208,17 +191,6 @@ fn change(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Option<Change>> {
     })
 }
 
-/// The path without what says nothing; none for the root, and for what climbs out of it.
-fn plain(path: &str) -> Option<String> {
-    let parts: Vec<&str> =
-        path.split('/').filter(|part| !part.is_empty() && *part != ".").collect();
-    (!parts.is_empty() && !parts.contains(&"..")).then(|| parts.join("/"))
-}
-
-fn joined(parent: &str, name: &str) -> String {
-    if parent.is_empty() { name.to_owned() } else { format!("{parent}/{name}") }
-}
-
 fn is_libc(name: &str) -> bool {
     name == "libc.so.6" || (name.starts_with("libc-2.") && name.strip_suffix(".so").is_some())
 }
@@ -235,172 +207,6 @@ fn glibc_version(library: &[u8]) -> Option<MajorMinor> {
     let numbers = version[..end.unwrap_or(version.len())].trim_end_matches('.');
     let mut parts = numbers.split('.');
     format!("{}.{}", parts.next()?, parts.next()?).parse().ok()
-}
-
-/// The paths of all layers together.
-#[derive(Default)]
-struct Tree {
-    nodes: BTreeMap<String, Node>,
-}
-
-impl Tree {
-    /// Lays a layer over what is there.
-    fn apply(&mut self, changes: Vec<Change>) {
-        // What a layer hides is below it, wherever in the archive it says so.
-        for change in &changes {
-            match change {
-                Change::Hide(path) => {
-                    let path = self.real(path);
-                    self.nodes.remove(&path);
-                    self.clear(&path);
-                }
-                Change::HideAll(path) => {
-                    let path = self.real(path);
-                    self.clear(&path);
-                }
-                _ => {}
-            }
-        }
-        for change in changes {
-            match change {
-                Change::Put(path, node) => self.put(&path, node),
-                Change::Hardlink(path, target) => {
-                    let target = self.real(&target);
-                    let node = self.nodes.get(&target).cloned();
-                    self.put(&path, node.unwrap_or(Node::File(None)));
-                }
-                Change::Hide(_) | Change::HideAll(_) => {}
-            }
-        }
-    }
-
-    fn put(&mut self, path: &str, node: Node) {
-        let path = self.real(path);
-        if node != Node::Directory {
-            self.clear(&path);
-        }
-        self.nodes.insert(path, node);
-    }
-
-    fn clear(&mut self, directory: &str) {
-        let prefix = if directory.is_empty() { String::new() } else { format!("{directory}/") };
-        let below = self.nodes.range(prefix.clone()..);
-        let below: Vec<String> = below
-            .take_while(|(path, _)| path.starts_with(&prefix))
-            .map(|(path, _)| path.clone())
-            .collect();
-        for path in below {
-            self.nodes.remove(&path);
-        }
-    }
-
-    /// The path with the links in its parents followed, its own name left alone.
-    fn real(&self, path: &str) -> String {
-        match path.rsplit_once('/') {
-            Some((parent, name)) => {
-                let parent = self.follow(parent).unwrap_or_else(|| parent.to_owned());
-                joined(&parent, name)
-            }
-            None => path.to_owned(),
-        }
-    }
-
-    /// The path with all links followed; none when they go round in circles.
-    fn follow(&self, path: &str) -> Option<String> {
-        let mut todo: Vec<String> = path.rsplit('/').map(str::to_owned).collect();
-        let mut found = String::new();
-        let mut links = 0;
-        while let Some(name) = todo.pop() {
-            match name.as_str() {
-                "" | "." => continue,
-                ".." => {
-                    found.truncate(found.rfind('/').unwrap_or(0));
-                    continue;
-                }
-                _ => {}
-            }
-            let next = joined(&found, &name);
-            if let Some(Node::Link(target)) = self.nodes.get(&next) {
-                links += 1;
-                if links > LINKS {
-                    return None;
-                }
-                if target.starts_with('/') {
-                    found.clear();
-                }
-                todo.extend(target.rsplit('/').map(str::to_owned));
-            } else {
-                found = next;
-            }
-        }
-        Some(found)
-    }
-
-    /// What stands at a path once all links are followed.
-    fn at(&self, path: &str) -> Option<(String, &Node)> {
-        let real = self.follow(path)?;
-        let node = self.nodes.get(&real)?;
-        Some((real, node))
-    }
-
-    fn content(&self, env: &[String], architecture: Architecture) -> Content {
-        let triplet = architecture.multiarch();
-        let directories = [
-            format!("lib/{triplet}"),
-            format!("usr/lib/{triplet}"),
-            "lib64".to_owned(),
-            "usr/lib64".to_owned(),
-            "lib".to_owned(),
-            "usr/lib".to_owned(),
-        ];
-        let mut libraries = directories.iter().map(|place| self.at(&format!("{place}/libc.so.6")));
-        let glibc = libraries.find_map(|found| match found?.1 {
-            Node::File(version) => *version,
-            _ => None,
-        });
-        let is_musl = |path: &String| path.starts_with("lib/ld-musl-");
-        let variables = env.iter().filter_map(|line| line.split_once('='));
-        let path = variables.filter(|(name, _)| *name == "PATH").map(|(_, path)| path).next_back();
-        let places = path.unwrap_or(USUAL_PATH).split(':');
-        let mut pythons = places.filter_map(|place| self.python(place));
-        let link = matches!(self.nodes.get("opt"), Some(Node::Link(_) | Node::File(_)));
-        let taken = OURS.into_iter().find(|path| {
-            let below = format!("{path}/");
-            let mut below = self.nodes.range(below.clone()..).take(1);
-            self.nodes.contains_key(*path)
-                || below.any(|(it, _)| it.starts_with(&format!("{path}/")))
-        });
-        Content {
-            glibc,
-            musl: glibc.is_none() && self.nodes.keys().any(is_musl),
-            python: pythons.next(),
-            taken: if link { Some("opt") } else { taken }.map(|path| format!("/{path}")),
-        }
-    }
-
-    /// The interpreter in one directory of the PATH.
-    fn python(&self, place: &str) -> Option<Interpreter> {
-        let (path, node) = self.at(&format!("{place}/python3"))?;
-        if !matches!(node, Node::File(_)) {
-            return None;
-        }
-        let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
-        let version = name.strip_prefix("python").and_then(|version| version.parse().ok());
-        let version = version.or_else(|| {
-            // Its library says it where the program's name doesn't.
-            let libraries =
-                joined(directory.rsplit_once('/').map_or("", |(above, _)| above), "lib");
-            let prefix = format!("{libraries}/python3.");
-            let below = self.nodes.range(prefix.clone()..);
-            let mut names = below
-                .take_while(|(path, _)| path.starts_with(&prefix))
-                .filter_map(|(path, _)| path[libraries.len() + 1..].split('/').next())
-                .filter_map(|name| name.strip_prefix("python")?.parse::<MajorMinor>().ok());
-            let first = names.next()?;
-            names.all(|other| other == first).then_some(first)
-        });
-        Some(Interpreter { path: format!("/{path}"), version: version? })
-    }
 }
 
 #[cfg(test)]

@@ -1,17 +1,19 @@
 //! One repository of a registry, spoken to over HTTP (the distribution specification's API).
 
+mod refusal;
+
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
-use reqwest::{Method, RequestBuilder, Response, StatusCode, Url};
+use reqwest::{Method, RequestBuilder, Response, Url};
 use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
 use super::RegistryError;
 use super::manifest::{ACCEPT as MANIFESTS, BlobRef};
 use crate::event::Reporter;
-use crate::fetch::{Expected, Failure, FetchError, Fetcher, Retry, hex, innermost, retry_after};
+use crate::fetch::{Expected, Failure, FetchError, Fetcher, Retry, hex};
 use crate::spec::{ImageReference, is_digest};
 
 /// No manifest or token is larger.
@@ -282,117 +284,6 @@ impl Registry {
     /// The header to send now.
     pub(super) async fn header(&self) -> Option<HeaderValue> {
         self.authorization.lock().await.clone()
-    }
-
-    /// Sorts an answer into well, worth another try, and failed for good.
-    pub(super) fn judged(
-        &self,
-        response: Response,
-        path: &str,
-    ) -> Result<Response, Failure<RegistryError>> {
-        let status = response.status();
-        if status.is_success() {
-            return Ok(response);
-        }
-        let wait = retry_after(&response);
-        let too_long = wait.filter(|wait| *wait > self.fetcher.patience().longest_wait);
-        let failed = |attempts| RegistryError::Status {
-            registry: self.reference.registry.clone(),
-            status: status.as_u16(),
-            attempts,
-            what: self.what(path),
-            after: too_long,
-        };
-        Err(match status {
-            _ if too_long.is_some() => Failure::Final(failed(1)),
-            StatusCode::UNAUTHORIZED if self.owns(response.url()) => {
-                Failure::Final(self.unauthorized())
-            }
-            StatusCode::FORBIDDEN => Failure::Final(self.denied()),
-            StatusCode::NOT_FOUND | StatusCode::GONE => Failure::Final(self.not_found(path)),
-            StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
-                Failure::Transient(failed(self.fetcher.patience().attempts), wait)
-            }
-            _ if status.is_server_error() => {
-                Failure::Transient(failed(self.fetcher.patience().attempts), wait)
-            }
-            _ => Failure::Final(failed(1)),
-        })
-    }
-
-    /// A connection that broke, or never ended, when asked for a path.
-    pub(super) fn broken(&self, error: &reqwest::Error, path: &str) -> Failure<RegistryError> {
-        let registry = self.reference.registry.clone();
-        if error.is_redirect() {
-            let what = self.what(path);
-            return Failure::Final(RegistryError::Redirects { registry, what });
-        }
-        let error = RegistryError::Network {
-            registry,
-            reason: innermost(error),
-            attempts: self.fetcher.patience().attempts,
-        };
-        Failure::Transient(error, None)
-    }
-
-    /// What a path below the repository stands for, in messages.
-    fn what(&self, path: &str) -> String {
-        format!("{}{}", self.reference.repository, name(path))
-    }
-
-    pub(super) fn unauthorized(&self) -> RegistryError {
-        let known = self.known.load(Ordering::Relaxed);
-        let ImageReference { registry, repository, .. } = self.reference.clone();
-        RegistryError::Unauthorized { registry, repository, known }
-    }
-
-    fn denied(&self) -> RegistryError {
-        let ImageReference { registry, repository, .. } = self.reference.clone();
-        RegistryError::Denied { registry, repository, deed: self.access.deed() }
-    }
-
-    fn not_found(&self, path: &str) -> RegistryError {
-        let ImageReference { registry, repository, .. } = self.reference.clone();
-        RegistryError::NotFound { registry, repository, name: name(path) }
-    }
-
-    /// A download's error, in a registry's words.
-    fn explained(&self, error: FetchError, digest: &str) -> RegistryError {
-        let registry = self.reference.registry.clone();
-        match error {
-            FetchError::Gone { .. } => self.not_found(digest),
-            FetchError::Status { status: 401, .. } => self.unauthorized(),
-            FetchError::Status { status: 403, .. } => self.denied(),
-            FetchError::Status { status, attempts, after, .. } => {
-                let what = self.what(digest);
-                RegistryError::Status { registry, status, attempts, what, after }
-            }
-            FetchError::Redirects { .. } => {
-                RegistryError::Redirects { registry, what: self.what(digest) }
-            }
-            FetchError::Mismatch { what: "SHA-256", found, .. } => RegistryError::Digest {
-                what: format!("a blob of {}", self.reference),
-                expected: digest.to_owned(),
-                found: format!("sha256:{found}"),
-            },
-            FetchError::Network { reason, attempts, .. } => {
-                RegistryError::Network { registry, reason, attempts }
-            }
-            FetchError::Offline { .. } => {
-                RegistryError::Offline { reference: self.reference.to_string() }
-            }
-            other => other.into(),
-        }
-    }
-}
-
-/// The end of a path as an image's reference has it: `:tag` or `@digest`; nothing for an upload.
-fn name(path: &str) -> String {
-    match path.rsplit('/').next().unwrap_or_default() {
-        digest if digest.starts_with("sha256:") => format!("@{digest}"),
-        "" => String::new(),
-        what if what.starts_with(' ') => what.to_owned(),
-        tag => format!(":{tag}"),
     }
 }
 
