@@ -136,10 +136,7 @@ fn names_are_followed_through_modules_and_missing_ones_are_asked_for() {
     let files: BTreeMap<String, String> = [
         ("vllm/engine/arg_utils.py", arguments),
         ("vllm/config/__init__.py", "from .cache import Config\n"),
-        (
-            "vllm/config/cache.py",
-            "from ..types import ValueKind\nclass Config:\n    kind: ValueKind = 'a'\n",
-        ),
+        ("vllm/config/cache.py", "from ..types import Kind\nclass Config:\n    kind: Kind = 'a'\n"),
     ]
     .into_iter()
     .chain(PROGRAM)
@@ -148,7 +145,7 @@ fn names_are_followed_through_modules_and_missing_ones_are_asked_for() {
     let reading = read(&files, "vllm", "1.0");
     assert!(reading.wanted.contains("vllm.types"), "{:?}", reading.wanted);
     let mut files = files;
-    files.insert("vllm/types.py".to_owned(), "ValueKind = Literal['a', 'b']\n".to_owned());
+    files.insert("vllm/types.py".to_owned(), "Kind = Literal['a', 'b']\n".to_owned());
     let reading = read(&files, "vllm", "1.0");
     assert_eq!(reading.engine.flags["kind"].to_string(), "one-of a|b");
 }
@@ -294,13 +291,13 @@ fn names_are_followed_through_imports_of_all_names_and_of_modules() {
     let files = [
         (
             "vllm/engine/arg_utils.py",
-            "from vllm.kinds import ValueKind\nimport vllm.other as other\nclass A:\n    a: ValueKind = 1\n    \
-             b: other.ValueKind = 1\ndef add_cli_args(parser):\n    all = get_kwargs(A)\n    \
+            "from vllm.kinds import Kind\nimport vllm.other as other\nclass A:\n    a: Kind = 1\n    \
+             b: other.Kind = 1\ndef add_cli_args(parser):\n    all = get_kwargs(A)\n    \
              parser.add_argument('--a', **all['a'])\n    parser.add_argument('--b', **all['b'])\n",
         ),
         ("vllm/kinds/__init__.py", "from .inner import *\n"),
         ("vllm/kinds/inner.py", "from . import *\nKind = Literal['x', 'y']\n"),
-        ("vllm/other.py", "ValueKind = Literal['z']\n"),
+        ("vllm/other.py", "Kind = Literal['z']\n"),
     ];
     let flags = engine(&files).flags;
     assert_eq!(flags["a"].to_string(), "one-of x|y");
