@@ -14,7 +14,8 @@
 //! - [`exec`] never knows a step's kind, and [`ui`] never knows a step.
 //! - Nothing is recorded as done before it is, and nothing half-made ever has its final name.
 //! - No key depends on a host, an absolute path, a mirror, a clock or a secret's value.
-//! - Nothing below [`cli`] knows that there is a command line.
+//! - Nothing below [`cli`] knows that there is a command line, and [`ops`] prints nothing: it tells and
+//!   asks through a [`ops::Frontend`].
 //! - No image is made by running what is in it.
 //!
 //! # Rooms
@@ -25,16 +26,16 @@
 //! | floor | rooms |
 //! |---|---|
 //! | command line | [`cli`] |
-//! | what people see | [`ui`] |
+//! | what commands do, what people see | [`ops`], [`ui`] |
 //! | what is done with it | [`locking`], [`steps`], [`garbage`] |
 //! | what its steps work with | [`workspace`] |
-//! | a project, and a run of it | [`project`], [`exec`] |
+//! | a project, and a run of it | [`project`], [`exec`], [`served`] |
 //! | parts | [`engines`], [`targets`], [`gateways`], [`store`] |
 //! | images | [`wheel`], [`container`] |
 //! | protocols and formats | [`oci`], [`debian`], [`python`], [`runtime`], [`hub`], [`openai`], [`draw`] |
 //! | downloads | [`fetch`] |
 //! | this machine | `blocking`, [`clock`], [`disk`], [`durable`], [`leftovers`] |
-//! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`step_id`], [`platform`] |
+//! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`step_id`], [`platform`], [`words`] |
 
 mod blocking;
 pub mod cli;
@@ -58,11 +59,13 @@ pub mod lock;
 pub mod locking;
 pub mod oci;
 pub mod openai;
+pub mod ops;
 pub mod plan;
 pub mod platform;
 pub mod project;
 pub mod python;
 pub mod runtime;
+pub mod served;
 pub mod spec;
 pub mod step;
 pub mod step_id;
@@ -73,4 +76,5 @@ pub mod targets;
 mod testing;
 pub mod ui;
 pub mod wheel;
+pub mod words;
 pub mod workspace;

@@ -16,6 +16,9 @@ use crate::spec::{
 /// The file that makes a directory a project.
 pub const PROJECT_FILE: &str = "goatbuild.toml";
 
+/// Where editors find what to complete and check its files with.
+pub const SCHEMAS: &str = ".schemas";
+
 /// Why a project can't be read.
 #[derive(Debug, Error, Diagnostic)]
 pub enum ProjectError {

@@ -6,8 +6,9 @@ use clap::{Args, ValueEnum};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::{Exit, Global, Selection, out_file, part, session};
-use crate::locking::Renew;
+use super::frontend::Terminal;
+use super::{Exit, Global, Selection, out_file};
+use crate::ops::{open, plan};
 use crate::step::{Edge, StepId};
 use crate::{ui, workspace};
 
@@ -81,10 +82,11 @@ pub(crate) async fn run(global: &Global, arguments: &GraphArgs) -> Result<Exit, 
     if let Some(file) = &arguments.output {
         out_file::may_write(file, format.words(), |head| format.begins(head))?;
     }
-    let part = part::open_part(global, &arguments.selection.models)?;
-    part.check(&arguments.selection)?;
-    let workspace = part.workspace;
-    let planned = session::plan(&workspace, global, &arguments.selection, Renew::Nothing).await?;
+    let (site, terminal) = (global.site()?, Terminal::default());
+    let request = arguments.selection.request();
+    let workspace = open::part(&site, &request.models)?.check(&terminal, &request)?;
+    let options = plan::settling(&workspace, &request);
+    let planned = plan::plan(&workspace, &terminal, &request, options).await?;
     let orders = |from: &StepId, to: &StepId| {
         let inputs = planned.graph.get(to).map(|step| &*step.head().inputs).unwrap_or_default();
         let mut between = inputs.iter().filter(|input| input.step == *from);

@@ -1,12 +1,17 @@
 //! `goatbuild image …`: what was built, for a look and for handing on.
 
-use clap::{Args, Subcommand};
-use miette::Report;
+use std::io::IsTerminal as _;
+use std::path::{Path, PathBuf};
 
-use super::image_export::{self, ExportArgs, LoadArgs};
-use super::image_push::{self, PushArgs};
-use super::{Exit, Global, image_built, part};
-use crate::blocking::blocking;
+use clap::{Args, Subcommand, ValueEnum};
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::frontend::Terminal;
+use super::{Exit, Global};
+use crate::container::ContainerEngine;
+use crate::ops::handing::{self, Archive};
+use crate::ops::images;
 use crate::ui;
 
 #[derive(Debug, Subcommand)]
@@ -38,38 +43,74 @@ pub(crate) struct VerifyArgs {
     image: String,
 }
 
+#[derive(Debug, Args)]
+pub(crate) struct LoadArgs {
+    /// The image
+    image: String,
+    /// Who takes it; the one that answers, Docker first, without it
+    into: Option<Engine>,
+}
+
+#[derive(Debug, Clone, Copy, ValueEnum)]
+enum Engine {
+    Docker,
+    Podman,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct ExportArgs {
+    /// The image
+    image: String,
+    /// The archive to write; `-` is standard output
+    file: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct PushArgs {
+    /// The image
+    image: String,
+    /// Where to, as HOST/PATH:TAG; below `[target.modal] registry` without it
+    reference: Option<String>,
+}
+
+/// An archive is nothing for a terminal.
+#[derive(Debug, Error, Diagnostic)]
+#[error("an archive on a terminal is of no use")]
+#[diagnostic(code(goatbuild::usage::terminal), help("name a file, or pipe it to a program"))]
+struct OnTerminal;
+
 pub(crate) async fn run(global: &Global, command: &ImageCommand) -> Result<Exit, Report> {
+    let (site, terminal) = (global.site()?, Terminal::default());
     match command {
-        ImageCommand::Inspect(arguments) => inspect(global, arguments).await,
-        ImageCommand::Verify(arguments) => verify(global, arguments).await,
-        ImageCommand::Load(arguments) => image_export::load(global, arguments).await,
-        ImageCommand::Push(arguments) => image_push::push(global, arguments).await,
-        ImageCommand::Export(arguments) => image_export::export(global, arguments).await,
+        ImageCommand::Inspect(InspectArgs { image, json }) => {
+            let (_, found) = images::find(&site, &terminal, image).await?;
+            ui::print_image(image, &found.layout.read_image(&found.digest)?, *json);
+        }
+        ImageCommand::Verify(VerifyArgs { image }) => {
+            let found = handing::verify(&site, &terminal, image).await?;
+            let known = if found.is_locked { "as locked" } else { "the lock does not know it" };
+            ui::checked(true, image, &format!("{}, {known}", found.digest), None);
+        }
+        ImageCommand::Load(LoadArgs { image, into }) => {
+            let kind = into.map(|engine| match engine {
+                Engine::Docker => ContainerEngine::Docker,
+                Engine::Podman => ContainerEngine::Podman,
+            });
+            ui::print_line(&handing::load(&site, &terminal, image, kind).await?);
+        }
+        ImageCommand::Push(PushArgs { image, reference }) => {
+            let pushed = handing::push(&site, &terminal, image, reference.as_deref()).await?;
+            ui::print_line(&pushed.to_string());
+        }
+        ImageCommand::Export(ExportArgs { image, file }) => {
+            let out = std::io::stdout();
+            let to = match file == Path::new("-") {
+                true if out.is_terminal() => return Err(OnTerminal.into()),
+                true => Archive::Stream(Box::new(out)),
+                false => Archive::File(file.clone()),
+            };
+            handing::export(&site, &terminal, image, to).await?;
+        }
     }
-}
-
-async fn inspect(global: &Global, arguments: &InspectArgs) -> Result<Exit, Report> {
-    let (workspace, readable) = part::open_anyway(global)?;
-    let found = image_built::find(global, &workspace, readable, &arguments.image).await?;
-    let image = found.layout.read_image(&found.digest)?;
-    ui::print_image(&arguments.image, &image, arguments.json);
-    Ok(Exit::Done)
-}
-
-async fn verify(global: &Global, arguments: &VerifyArgs) -> Result<Exit, Report> {
-    let (workspace, readable) = part::open_anyway(global)?;
-    let name = &arguments.image;
-    let found = image_built::find(global, &workspace, readable, name).await?;
-    let (reporter, finish) = ui::preparing();
-    reporter.message(format!("reading {name}"));
-    let verified = {
-        let (layout, digest) = (found.layout.clone(), found.digest.clone());
-        blocking(move || layout.verify(&digest, &reporter)).await
-    };
-    finish();
-    verified?;
-    found.check_tag(global, name)?;
-    let known = if found.is_locked { "as locked" } else { "the lock does not know it" };
-    ui::checked(true, name, &format!("{}, {known}", found.digest), None);
     Ok(Exit::Done)
 }

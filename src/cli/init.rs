@@ -8,7 +8,7 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::{Exit, Global, schema};
-use crate::project::PROJECT_FILE;
+use crate::project::{PROJECT_FILE, SCHEMAS};
 use crate::{ui, workspace};
 
 #[derive(Debug, Args)]
@@ -31,9 +31,6 @@ pub(crate) struct InitArgs {
 struct Exists {
     path: PathBuf,
 }
-
-/// Where editors find what to complete and check with.
-pub(super) const SCHEMAS: &str = ".schemas";
 
 const PROJECT: &str = include_str!("template/goatbuild.toml");
 const IGNORE: (&str, &[u8]) = ("cache/.gitignore", b"*\n!.gitignore\n");

@@ -3,9 +3,10 @@
 use clap::Args;
 use miette::Report;
 
-use super::{Exit, Global, session};
-use crate::locking::{self, Changes, LockOptions, Renew, Scope};
-use crate::ui;
+use super::frontend::Terminal;
+use super::{Exit, Global};
+use crate::locking::Renew;
+use crate::ops::lock;
 
 #[derive(Debug, Args)]
 pub(crate) struct LockArgs {
@@ -14,33 +15,12 @@ pub(crate) struct LockArgs {
     upgrade: Option<Vec<String>>,
 }
 
-pub(crate) async fn run(global: &Global, arguments: &LockArgs) -> Result<Exit, Report> {
-    let workspace = session::open(global)?;
-    let _lock = session::lock(&workspace, global, "lock").await?;
-    let workspace = session::open(global)?;
-    let upgrade = match &arguments.upgrade {
+pub(crate) async fn run(global: &Global, arguments: LockArgs) -> Result<Exit, Report> {
+    let upgrade = match arguments.upgrade {
         None => Renew::Nothing,
         Some(names) if names.is_empty() => Renew::Everything,
-        Some(names) => Renew::Named(names.clone()),
+        Some(names) => Renew::Named(names),
     };
-    let scope = Scope::of_renewal(&workspace, &upgrade)?;
-    let is_part = scope != Scope::Project;
-    let options =
-        LockOptions { locked: global.locked, upgrade, complete: true, lenient: false, scope };
-    let (reporter, finish) = ui::preparing();
-    let mut changes = Changes::default();
-    let settled = locking::settle_into(&mut changes, &workspace, &options, &reporter).await;
-    finish();
-    for warning in &changes.warnings {
-        ui::note(warning);
-    }
-    ui::print_lock_changes(&changes);
-    settled?;
-    match (changes.lines.is_empty(), changes.warnings.is_empty()) {
-        (true, _) if is_part => ui::note("nothing that was named has moved"),
-        (true, true) => ui::note("everything is locked"),
-        (true, false) => ui::note("what a plan needs is locked"),
-        (false, _) => {}
-    }
+    lock::lock(&global.site()?, &Terminal::default(), upgrade, global.locked).await?;
     Ok(Exit::Done)
 }

@@ -4,28 +4,21 @@ mod add;
 mod apply;
 mod check;
 mod completions;
-mod consent;
 mod destroy;
+mod frontend;
 mod gateway;
 mod gc;
 mod graph;
 mod image;
-mod image_built;
-mod image_export;
-mod image_push;
 mod init;
 mod lock;
 mod logs;
 mod out_file;
-mod part;
 mod plan;
-mod pushed;
-mod reach;
+mod release;
 mod render;
 mod rollback;
-mod saved;
 mod schema;
-mod session;
 mod settings;
 mod show;
 mod status;
@@ -43,6 +36,7 @@ use thiserror::Error;
 
 use crate::event::Cancelled;
 use crate::exec::Interrupt;
+use crate::plan::saved::Request;
 
 /// Why the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -138,20 +132,6 @@ pub(crate) struct Global {
     lock_timeout: u64,
 }
 
-impl Global {
-    /// A command to suggest, about the project and environment that this one was about.
-    fn command(&self, rest: &str) -> String {
-        let mut words = String::from("goatbuild");
-        if let Some(directory) = &self.directory {
-            words = format!("{words} -C {}", directory.display());
-        }
-        if let Some(environment) = &self.environment {
-            words = format!("{words} --env {environment}");
-        }
-        format!("{words} {rest}")
-    }
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Begin a project with an example that works on this machine
@@ -183,7 +163,7 @@ enum Command {
     /// Take a model on Modal back to an earlier version, and hold it there
     Rollback(rollback::RollbackArgs),
     /// Let a model that was rolled back follow its spec again
-    Release(rollback::ReleaseArgs),
+    Release(release::ReleaseArgs),
     /// Stop a model's server and remove its gateway entry
     Destroy(destroy::DestroyArgs),
     /// Break the lease of another machine that changes things at Modal
@@ -228,7 +208,7 @@ pub(crate) struct Selection {
 }
 
 /// What the user asks for besides the specs.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Args)]
+#[derive(Debug, Clone, Default, Args)]
 pub(crate) struct WishArgs {
     /// Only this step and what it needs
     #[arg(long, value_name = "STEP", add = ArgValueCandidates::new(completions::steps))]
@@ -248,6 +228,19 @@ pub(crate) struct WishArgs {
     /// Look at the world even so (the default)
     #[arg(long, conflicts_with = "no_refresh")]
     refresh: bool,
+}
+
+impl Selection {
+    fn request(&self) -> Request {
+        self.wishes.clone().request(self.models.clone())
+    }
+}
+
+impl WishArgs {
+    fn request(self, models: Vec<String>) -> Request {
+        let Self { only, replace, adopt, prune, no_refresh, refresh: _ } = self;
+        Request { models, only, replace, adopt, prune, no_refresh }
+    }
 }
 
 /// What was to be printed could not be.
@@ -313,23 +306,23 @@ async fn dispatch(
 ) -> Result<Exit, Report> {
     match command {
         Command::Init(arguments) => init::run(global, &arguments),
-        Command::Add(arguments) => add::run(global, &arguments).await,
+        Command::Add(arguments) => add::run(global, arguments).await,
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
         Command::Schema(arguments) => schema::run(&arguments),
-        Command::Lock(arguments) => lock::run(global, &arguments).await,
+        Command::Lock(arguments) => lock::run(global, arguments).await,
         Command::Check => check::run(global).await,
         Command::Show(arguments) => show::run(global, &arguments).await,
         Command::Render(arguments) => render::run(global, &arguments).await,
         Command::Unlock(arguments) => unlock::run(global, &arguments).await,
         Command::Plan(arguments) => plan::run(global, &arguments).await,
-        Command::Apply(arguments) => apply::run(global, &arguments, interrupt).await,
+        Command::Apply(arguments) => apply::run(global, arguments, interrupt).await,
         Command::Why(arguments) => why::run(global, &arguments).await,
         Command::Graph(arguments) => graph::run(global, &arguments).await,
         Command::Status(arguments) => status::run(global, &arguments).await,
         Command::Test(arguments) => test::run(global, &arguments).await,
-        Command::Logs(arguments) => logs::run(global, &arguments, interrupt).await,
-        Command::Rollback(arguments) => rollback::roll_back(global, &arguments).await,
-        Command::Release(arguments) => rollback::release(global, &arguments).await,
+        Command::Logs(arguments) => logs::run(global, arguments, interrupt).await,
+        Command::Rollback(arguments) => rollback::run(global, arguments).await,
+        Command::Release(arguments) => release::run(global, &arguments).await,
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,
         Command::Gateway(command) => gateway::run(global, &command).await,
         Command::Image(command) => image::run(global, &command).await,

@@ -3,18 +3,42 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use miette::Report;
+use miette::Diagnostic;
+use thiserror::Error;
 
 use super::Global;
-use super::session::UsageError;
 use crate::debian::Mirrors;
 use crate::fetch::Patience;
 use crate::hub::HubSettings;
+use crate::ops::open::Site;
 use crate::targets::modal::Credentials;
 use crate::workspace::Settings;
 
+/// A variable holds something else than it should.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{variable} is `{value}`, expected {expected}")]
+#[diagnostic(code(goatbuild::usage::variable))]
+pub(crate) struct WrongVariable {
+    variable: &'static str,
+    value: String,
+    expected: &'static str,
+}
+
+impl Global {
+    /// Which project the command is about, and how it works there.
+    pub(super) fn site(&self) -> Result<Site, WrongVariable> {
+        Ok(Site {
+            directory: self.directory.clone(),
+            environment: self.environment.clone(),
+            settings: settings(self)?,
+            patience: Duration::from_secs(self.lock_timeout),
+            ci_run: ci_run(),
+        })
+    }
+}
+
 /// How a command was started.
-pub(crate) fn settings(global: &Global) -> Result<Settings, Report> {
+fn settings(global: &Global) -> Result<Settings, WrongVariable> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let directory = |name: &str| variable(name).map(PathBuf::from);
     let state = directory("GOATBUILD_STATE_DIR")
@@ -65,19 +89,20 @@ pub(crate) fn settings(global: &Global) -> Result<Settings, Report> {
     })
 }
 
-fn number(variable: &'static str) -> Result<Option<u64>, UsageError> {
+fn number(variable: &'static str) -> Result<Option<u64>, WrongVariable> {
     match std::env::var(variable) {
-        Ok(value) if !value.is_empty() => value
-            .parse()
-            .map(Some)
-            .map_err(|_| UsageError::Variable { variable, value, expected: "a whole number" }),
+        Ok(value) if !value.is_empty() => value.parse().map(Some).map_err(|_| WrongVariable {
+            variable,
+            value,
+            expected: "a whole number",
+        }),
         _ => Ok(None),
     }
 }
 
 /// The address of the CI run that this is, where its variables tell: those of GitHub Actions and of
 /// GitLab.
-pub(crate) fn ci_run() -> Option<String> {
+fn ci_run() -> Option<String> {
     let variable = |name: &str| std::env::var(name).ok().filter(|value| !value.is_empty());
     let github = || {
         let (server, repository) = (variable("GITHUB_SERVER_URL")?, variable("GITHUB_REPOSITORY")?);
@@ -87,7 +112,7 @@ pub(crate) fn ci_run() -> Option<String> {
 }
 
 /// Whether the lock must stay as it is.
-pub(crate) fn is_locked(global: &Global) -> bool {
+fn is_locked(global: &Global) -> bool {
     let ci = std::env::var("CI").is_ok_and(|value| !["", "0", "false"].contains(&value.as_str()));
     global.locked || ci
 }

@@ -29,6 +29,7 @@ mod served_name;
 mod source;
 mod table;
 mod unique;
+mod unknown;
 mod value;
 
 pub use assemble::assemble_part;
@@ -49,6 +50,7 @@ pub use schema::Document;
 pub use serve::*;
 pub use served_name::*;
 pub use source::*;
+pub use unknown::{Unknown, some_of, unknown};
 pub use value::{FlagValue, Value};
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod names;
 mod programs;
 mod pulled;
 mod push;
+mod pushed;
 mod python;
 mod smoke;
 mod started;
@@ -35,6 +36,7 @@ use crate::workspace::SharedWorkspace;
 use deploy::ImageInput;
 pub use names::names;
 pub use programs::programs;
+pub use pushed::{check_pushes, foreseen_pushes, look_at_pushed};
 pub use smoke::{NotPassed, smoke_key};
 pub use started::Started;
 

@@ -10,26 +10,9 @@ use super::words::{bytes, count, duration, milliseconds_to_token, seconds};
 use super::{BAD, BOLD, FAINT, GOOD, Mode, WARN, note};
 use crate::exec::Report;
 use crate::plan::{Action, Plan};
+use crate::served::Endpoint;
 use crate::spec::Header;
 use crate::step::StepId;
-use crate::targets::Measured;
-
-/// A model that answers, and how it is asked.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Endpoint {
-    /// The model.
-    pub model: String,
-    /// Where it answers: the base of an OpenAI-compatible API.
-    pub url: String,
-    /// The headers that requests have to have.
-    pub headers: Vec<Header>,
-    /// What requests call it.
-    pub served_name: String,
-    /// The gateway's name for it and the gateway's file, when it has an entry there.
-    pub alias: Option<(String, String)>,
-    /// How quickly it answered in its smoke test, where its target keeps that.
-    pub measured: Option<Measured>,
-}
 
 /// All that the closing words are made of.
 #[derive(Debug)]

@@ -9,7 +9,6 @@ mod graph;
 mod image;
 mod markdown;
 mod models;
-mod moves;
 mod out;
 mod plan;
 mod shell;
@@ -28,22 +27,20 @@ use indicatif::ProgressBar;
 use miette::Report;
 
 use crate::event::{Progress, Reporter, Wait};
-use crate::locking::Changes;
+use crate::runtime::Check;
 
-pub use applied::{Applied, Endpoint};
+pub use applied::Applied;
 pub use garbage::{Cleaned, print_garbage};
 pub use graph::{Drawn, diagram};
 pub use image::print_image;
 pub use markdown::print_markdown;
-pub use moves::note_moves;
 pub use out::{is_unread, print_bytes, write_error};
 pub use plan::{note_saved, print_plan, print_plan_before_apply, print_warnings};
 pub use shell::{command_text, for_shell};
-pub use status::{Part, Parts, StatusRow, Verdict, print_status, print_why};
+pub use status::{print_status, print_why};
 pub use trace::{Trace, TraceError};
-pub use tried::Tried;
+pub use tried::Calls;
 pub use watch::{Mode, Watcher};
-pub use words::{bytes, count};
 
 use out::{err, errln, out, outln};
 
@@ -120,7 +117,7 @@ pub fn print_text(text: &str) {
 }
 
 /// Shows what is done before a plan can be made. The returned function ends the display.
-pub fn preparing() -> (Reporter, impl FnOnce()) {
+pub fn preparing() -> (Reporter, Box<dyn FnOnce()>) {
     let line = watch::spinner();
     let shown = line.clone();
     let waits = Mutex::default();
@@ -132,15 +129,11 @@ pub fn preparing() -> (Reporter, impl FnOnce()) {
         _ => {}
     };
     let reporter = Reporter::new(Arc::new(emit), Arc::new(AtomicBool::new(false)));
-    (reporter, move || {
-        if let Some(line) = line {
-            line.finish_and_clear();
-        }
-    })
+    (reporter, taking_away(line))
 }
 
 /// Like [`preparing`], for work that announces its bytes: shows how far it is and how fast.
-pub fn transferring() -> (Reporter, impl FnOnce()) {
+pub fn transferring() -> (Reporter, Box<dyn FnOnce()>) {
     let line = watch::transfer();
     let shown = line.clone();
     let waits = Mutex::default();
@@ -154,7 +147,12 @@ pub fn transferring() -> (Reporter, impl FnOnce()) {
         _ => {}
     };
     let reporter = Reporter::new(Arc::new(emit), Arc::new(AtomicBool::new(false)));
-    (reporter, move || {
+    (reporter, taking_away(line))
+}
+
+/// Ends the display of a line.
+fn taking_away(line: Option<ProgressBar>) -> Box<dyn FnOnce()> {
+    Box::new(move || {
         if let Some(line) = line {
             line.finish_and_clear();
         }
@@ -176,13 +174,6 @@ fn beside(line: Option<&ProgressBar>, tell: impl FnOnce()) {
     }
 }
 
-/// Tells what locking changed.
-pub fn print_lock_changes(changes: &Changes) {
-    for line in &changes.lines {
-        note(&format!("lock: {line}"));
-    }
-}
-
 /// One line of a check.
 pub fn checked(fine: bool, name: &str, detail: &str, help: Option<&str>) {
     let (style, mark) = if fine { (GOOD, "✓") } else { (BAD, "✗") };
@@ -190,4 +181,9 @@ pub fn checked(fine: bool, name: &str, detail: &str, help: Option<&str>) {
     if let Some(help) = help {
         outln!("  {FAINT}help:{FAINT:#} {help}");
     }
+}
+
+/// The same, of a check that was made.
+pub fn print_check(check: &Check) {
+    checked(check.ok, check.name, &check.detail, check.help.as_deref());
 }

@@ -78,6 +78,12 @@ impl Trace {
         self.state.lock().unwrap_or_else(PoisonError::into_inner).tell(event, now);
     }
 
+    /// Whether nothing was told to it.
+    pub fn is_empty(&self) -> bool {
+        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
+        state.events.is_empty() && state.running.is_empty()
+    }
+
     /// Writes what was collected.
     pub fn write(&self) -> Result<(), TraceError> {
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);

@@ -1,63 +1,59 @@
 //! What a deployment answered, call by call.
 
-use std::time::Duration;
-
 use serde_json::json;
 
 use super::out::outln;
-use super::words::duration;
 use super::{BAD, FAINT, GOOD};
-use crate::openai::ApiError;
+use crate::served::Tried;
+use crate::words::duration;
 
 /// Tells of calls as they are answered.
 #[derive(Debug)]
-pub struct Tried {
+pub struct Calls {
     json: bool,
-    calls: usize,
+    answered: usize,
 }
 
-impl Tried {
-    /// Says what is asked.
-    pub fn begin(model: &str, url: &str, json: bool) -> Self {
-        if json {
-            let event = "test_started";
-            outln!(
-                "{}",
+impl Calls {
+    /// None yet.
+    pub fn new(json: bool) -> Self {
+        Self { json, answered: 0 }
+    }
+
+    /// Tells what happens.
+    pub fn tell(&mut self, tried: &Tried<'_>) {
+        if let Tried::Answered { .. } = tried {
+            self.answered += 1;
+        }
+        if self.json { self.tell_programs(tried) } else { tell_people(tried) }
+    }
+
+    fn tell_programs(&self, tried: &Tried<'_>) {
+        let line = match tried {
+            Tried::Begins { model, url } => {
+                let event = "test_started";
                 json!({ "event": event, "format_version": 1, "model": model, "url": url })
-            );
-        } else {
-            outln!("{model}  {FAINT}{url}{FAINT:#}");
-        }
-        Self { json, calls: 0 }
-    }
-
-    /// A call came to what it should.
-    pub fn answered(&mut self, call: &str, took: Duration, detail: &str) {
-        self.calls += 1;
-        if self.json {
-            let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
-            let event = "call_answered";
-            outln!(
-                "{}",
+            }
+            Tried::Answered { call, took, detail } => {
+                let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
+                let event = "call_answered";
                 json!({ "event": event, "call": call, "seconds": seconds, "detail": detail })
-            );
-        } else {
-            outln!("{GOOD}✓{GOOD:#} {call:<7} {:>9}  {detail}", duration(took));
-        }
+            }
+            // The error says so.
+            Tried::Failed { .. } => return,
+            Tried::Ends => json!({ "event": "test_finished", "calls": self.answered }),
+        };
+        outln!("{line}");
     }
+}
 
-    /// A call came to something else; the error is told by whoever ends the command.
-    pub fn failed(&self, call: &str, error: ApiError) -> ApiError {
-        if !self.json {
-            outln!("{BAD}✗{BAD:#} {call}");
+fn tell_people(tried: &Tried<'_>) {
+    match tried {
+        Tried::Begins { model, url } => outln!("{model}  {FAINT}{url}{FAINT:#}"),
+        Tried::Answered { call, took, detail } => {
+            outln!("{GOOD}✓{GOOD:#} {call:<7} {:>9}  {detail}", duration(*took));
         }
-        error
-    }
-
-    /// All of them were answered.
-    pub fn finish(self) {
-        if self.json {
-            outln!("{}", json!({ "event": "test_finished", "calls": self.calls }));
-        }
+        Tried::Failed { call } => outln!("{BAD}✗{BAD:#} {call}"),
+        Tried::Ends => {}
     }
 }

@@ -33,7 +33,6 @@ const KNOWN: &[(&str, &[&str])] = &[
             "unique",
         ],
     ),
-    ("cli", &["session", "settings"]),
     // Both serve the same thing: one for good, one to fill its caches or to go first.
     ("steps", &["candidate", "deploy", "warmup"]),
     (

@@ -1,28 +1,30 @@
 //! What an apply would spend or replace elsewhere, and whether somebody agreed to that.
 
-use std::io::{BufRead as _, IsTerminal as _};
 use std::time::Duration;
 
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::session::Planned;
+use super::frontend::Frontend;
+use super::plan::Planned;
 use crate::plan::{Action, PlannedStep, UsdPerHour};
 use crate::spec::{Model, Rollout, TargetKind};
 use crate::step::StepKind;
-use crate::ui;
 use crate::workspace::Workspace;
 
 /// Why an apply was not begun.
 #[derive(Debug, Error, Diagnostic)]
-pub(crate) enum NotAgreed {
+pub enum NotAgreed {
     /// It was asked for where nobody can answer.
     #[error("{what}, and nobody is there to ask")]
     #[diagnostic(
         code(goatbuild::usage::unconfirmed),
         help("say it with `--yes`, or apply a saved plan. Nothing was changed")
     )]
-    Nobody { what: String },
+    Nobody {
+        /// What would be done.
+        what: String,
+    },
     /// More money than was allowed.
     #[error("this may cost up to ${most:.2}, and --max-cost allows ${allowed:.2}: {}", steps.join(", "))]
     #[diagnostic(
@@ -31,7 +33,14 @@ pub(crate) enum NotAgreed {
             "that is if every start takes as long as its `startup-timeout` allows. Apply fewer models at once, shorten the time-outs, or allow more. Nothing was changed"
         )
     )]
-    Cost { most: f64, allowed: f64, steps: Vec<String> },
+    Cost {
+        /// The most that it can cost.
+        most: f64,
+        /// The most that may be spent.
+        allowed: f64,
+        /// What each step can cost at most.
+        steps: Vec<String>,
+    },
     /// Somebody said no.
     #[error("nothing was changed")]
     #[diagnostic(code(goatbuild::plan::declined))]
@@ -42,25 +51,34 @@ pub(crate) enum NotAgreed {
 #[derive(Debug, Error, Diagnostic)]
 #[error("{what}, and nobody is there to ask")]
 #[diagnostic(code(goatbuild::usage::unconfirmed), help("say it with `--yes`. Nothing was changed"))]
-pub(crate) struct Unconfirmed {
+pub struct Unconfirmed {
     what: String,
 }
 
-/// Asks, where somebody can answer: `what` would be done. Says whether it may be.
-pub(crate) fn confirm(what: &str, question: &str) -> Result<bool, Unconfirmed> {
-    says_yes(question).ok_or_else(|| Unconfirmed { what: what.to_owned() })
+/// Asks, unless somebody agreed already: `what` would be done. Tells of a no; says whether it may be.
+pub fn confirm(
+    frontend: &dyn Frontend,
+    agreed: bool,
+    what: &str,
+    question: &str,
+) -> Result<bool, Unconfirmed> {
+    if agreed {
+        return Ok(true);
+    }
+    let says = frontend.confirm(question).ok_or_else(|| Unconfirmed { what: what.to_owned() })?;
+    if !says {
+        frontend.note("nothing was changed");
+    }
+    Ok(says)
 }
 
-/// Asks somebody; nothing where nobody can answer.
-fn says_yes(question: &str) -> Option<bool> {
-    let input = std::io::stdin();
-    if !input.is_terminal() {
-        return None;
-    }
-    ui::ask(&format!("{question} [y/N]"));
-    let mut answer = String::new();
-    let read = input.lock().read_line(&mut answer);
-    Some(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+/// What somebody agreed to before an apply plans.
+#[derive(Debug, Clone, Copy, Default)]
+pub struct Agreed {
+    /// All that the plan says.
+    pub all: bool,
+    /// But no more than this, in US dollars.
+    pub max_cost: Option<f64>,
 }
 
 /// What an apply would do on machines that cost money.
@@ -74,26 +92,26 @@ struct Spending {
 }
 
 /// Asks once, unless somebody agreed already.
-pub(crate) fn agree(
+pub fn agree(
     workspace: &Workspace,
+    frontend: &dyn Frontend,
     planned: &Planned,
-    agreed: bool,
-    max_cost: Option<f64>,
+    agreed: Agreed,
 ) -> Result<(), Report> {
     let spending = Spending::of(workspace, planned);
     let most: f64 = spending.steps.iter().map(|(_, dollars)| dollars).sum();
-    if let Some(allowed) = max_cost
+    if let Some(allowed) = agreed.max_cost
         && most > allowed
     {
         let steps = spending.steps.iter().map(|(step, it)| format!("{step} ${it:.2}")).collect();
         return Err(NotAgreed::Cost { most, allowed, steps }.into());
     }
     let Some(what) = spending.describe(most) else { return Ok(()) };
-    if agreed {
-        ui::note(&what);
+    if agreed.all {
+        frontend.note(&what);
         return Ok(());
     }
-    match says_yes(&format!("{what}. Go on?")) {
+    match frontend.confirm(&format!("{what}. Go on?")) {
         None => Err(NotAgreed::Nobody { what }.into()),
         Some(true) => Ok(()),
         Some(false) => Err(NotAgreed::Declined.into()),

@@ -1,23 +1,52 @@
 //! Saved plans: which argument is one, reading and writing them, and whether one still holds.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::session::{self, Planned, UsageError};
-use super::{Selection, WishArgs};
+use super::plan::{Planned, remember};
+use super::preflight;
 use crate::plan::saved::{Moved, Request, SavedPlan};
-use crate::spec::{EnvironmentName, Rollout};
+use crate::spec::{EnvironmentName, Rollout, Unknown};
 use crate::workspace::{self, SharedWorkspace, Workspace};
 
 /// So many differences are told one by one.
 const TOLD: usize = 12;
 
+/// Why nothing is read.
+#[derive(Debug, Error, Diagnostic)]
+pub enum UnreadPlan {
+    /// Something that it would have to say itself was said beside it.
+    #[error("the saved plan {file} says itself what it covers")]
+    #[diagnostic(
+        code(goatbuild::usage::plan_and_more),
+        help(
+            "apply it alone; models, --only, --replace, --adopt, --prune and --no-refresh belong to `goatbuild plan -o`"
+        )
+    )]
+    AndMore {
+        /// As it was named.
+        file: String,
+    },
+    /// It isn't there.
+    #[error("there is no saved plan {file}")]
+    #[diagnostic(
+        code(goatbuild::usage::no_plan),
+        help(
+            "`goatbuild plan -o {file}` saves one; a word with `/` or `.plan` at its end is taken for a plan, any other for a model"
+        )
+    )]
+    Missing {
+        /// As it was named.
+        file: String,
+    },
+}
+
 /// Why a saved plan is not applied.
 #[derive(Debug, Error, Diagnostic)]
-pub(crate) enum Stale {
+enum Stale {
     /// It was made for another project.
     #[error("{file} is a plan of project {found}; this is {wanted}")]
     #[diagnostic(
@@ -71,18 +100,19 @@ fn lines(moved: &[Moved]) -> String {
 }
 
 /// A plan that was read from a file.
-pub(crate) struct Saved {
+pub struct Saved {
     file: String,
     plan: SavedPlan,
 }
 
-/// The one argument that names a saved plan, if one does.
+/// The saved plan that a request names, if it does; refuses one that was made for something else.
 ///
 /// A model's name is a model; else what ends in `.plan`, holds a `/` or is a file is a plan.
-pub(crate) fn named(
+pub(super) fn named(
     workspace: &Workspace,
-    selection: &Selection,
-) -> Result<Option<PathBuf>, UsageError> {
+    request: &Request,
+    refresh: bool,
+) -> Result<Option<Saved>, Report> {
     let models = &workspace.project.models;
     let is_plan = |word: &&String| {
         !models.contains_key(word.as_str())
@@ -91,18 +121,21 @@ pub(crate) fn named(
                 || Path::new(word).extension().is_some_and(|extension| extension == "plan")
                 || Path::new(word).is_file())
     };
-    let Some(file) = selection.models.iter().find(is_plan) else { return Ok(None) };
-    let asks = selection.models.len() > 1 || selection.wishes != WishArgs::default();
-    if asks { Err(UsageError::PlanAndMore { file: file.clone() }) } else { Ok(Some(file.into())) }
+    let Some(file) = request.models.iter().find(is_plan) else { return Ok(None) };
+    let alone = Request { models: vec![file.clone()], ..Request::default() };
+    if refresh || *request != alone {
+        return Err(UnreadPlan::AndMore { file: file.clone() }.into());
+    }
+    read(workspace, Path::new(file)).map(Some)
 }
 
 /// Reads a saved plan, and refuses one that was made for something else.
-pub(crate) fn read(workspace: &Workspace, path: &Path) -> Result<Saved, Report> {
+fn read(workspace: &Workspace, path: &Path) -> Result<Saved, Report> {
     let file = path.display().to_string();
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
-            return Err(UsageError::NoPlan { file }.into());
+            return Err(UnreadPlan::Missing { file }.into());
         }
         Err(source) => return Err(workspace::unreadable(path.to_owned(), source)),
     };
@@ -126,14 +159,15 @@ pub(crate) fn read(workspace: &Workspace, path: &Path) -> Result<Saved, Report> 
     Ok(Saved { file, plan })
 }
 
-/// Writes a plan with what it was made of.
-pub(crate) fn write(
+/// Writes a plan with what it was made of, unless no apply would run it.
+pub fn write(
     workspace: &SharedWorkspace,
     planned: &Planned,
-    selection: &Selection,
+    request: &Request,
     path: &Path,
 ) -> Result<SavedPlan, Report> {
-    let plan = keep(workspace, planned, selection)?;
+    preflight::refuse_conflicts(workspace, &planned.plan)?;
+    let plan = keep(workspace, planned, request)?;
     workspace::write(path, plan.render().as_bytes())?;
     Ok(plan)
 }
@@ -141,50 +175,28 @@ pub(crate) fn write(
 fn keep(
     workspace: &SharedWorkspace,
     planned: &Planned,
-    selection: &Selection,
+    request: &Request,
 ) -> Result<SavedPlan, Report> {
-    let wishes = &selection.wishes;
-    let request = Request {
-        models: selection.models.clone(),
-        only: wishes.only.clone(),
-        replace: wishes.replace.clone(),
-        adopt: wishes.adopt.clone(),
-        prune: wishes.prune,
-        no_refresh: wishes.no_refresh,
-    };
     Ok(SavedPlan::new(
         workspace.project.id.as_str(),
         environment(workspace),
-        request,
+        request.clone(),
         bound(workspace)?,
         &planned.graph,
         &planned.plan,
-        &session::remember(workspace)?,
+        &remember(workspace)?,
     ))
 }
 
 impl Saved {
     /// What it was asked to cover.
-    pub(crate) fn selection(&self) -> Selection {
-        let request = self.plan.request.clone();
-        let wishes = WishArgs {
-            only: request.only,
-            replace: request.replace,
-            adopt: request.adopt,
-            prune: request.prune,
-            no_refresh: request.no_refresh,
-            refresh: false,
-        };
-        Selection { models: request.models, wishes }
+    pub fn request(&self) -> &Request {
+        &self.plan.request
     }
 
     /// Refuses unless a plan made now is the one that was saved.
-    pub(crate) fn holds(
-        &self,
-        workspace: &SharedWorkspace,
-        planned: &Planned,
-    ) -> Result<(), Report> {
-        let now = keep(workspace, planned, &self.selection())?;
+    pub fn holds(&self, workspace: &SharedWorkspace, planned: &Planned) -> Result<(), Report> {
+        let now = keep(workspace, planned, self.request())?;
         let moved = self.plan.moved(&now);
         if moved.is_empty() {
             return Ok(());
@@ -198,13 +210,14 @@ impl Saved {
     }
 
     /// What it means when planning again fails: what it names is gone, or asks for other locks.
-    pub(crate) fn explain(&self, error: Report) -> Report {
-        let code = error.code().map(|code| code.to_string()).unwrap_or_default();
-        match code.as_str() {
-            "goatbuild::usage::unknown_name" | "goatbuild::lock::out_of_date" => {
-                Stale::Unplannable { file: self.file.clone(), reason: error.to_string() }.into()
-            }
-            _ => error,
+    pub fn explain(&self, error: Report) -> Report {
+        let code = error.code().map(|code| code.to_string());
+        let is_stale = error.downcast_ref::<Unknown>().is_some()
+            || code.as_deref() == Some("goatbuild::lock::out_of_date");
+        if is_stale {
+            Stale::Unplannable { file: self.file.clone(), reason: error.to_string() }.into()
+        } else {
+            error
         }
     }
 }

@@ -3,22 +3,22 @@
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::Global;
-use super::session::{self, unknown};
+use super::open::{self, Site};
+use super::{Frontend, plan};
 use crate::event::Reporter;
 use crate::graph::Graph;
 use crate::locking::{self, LockOptions, Scope};
 use crate::oci::{Image, Layout, OciError};
-use crate::plan::{self, Action, PlannedStep, Wishes};
+use crate::plan::{Action, PlannedStep, Wishes};
 use crate::project;
-use crate::spec::{Builder, EnvironmentName, ImageName, TargetKind};
+use crate::spec::{Builder, EnvironmentName, ImageName, TargetKind, unknown};
 use crate::step::{Class, StepId, StepKind};
 use crate::steps;
 use crate::workspace::{SharedWorkspace, Workspace};
 
 /// Why an image can't be looked at or handed on.
 #[derive(Debug, Error, Diagnostic)]
-pub(super) enum ImageError {
+pub enum ImageError {
     /// It was never built here, or `cache/` was deleted.
     #[error("image {image} is not built")]
     #[diagnostic(code(goatbuild::image::not_built), help("run `{command}`"))]
@@ -76,19 +76,30 @@ pub(super) enum ImageError {
 }
 
 /// The image of a name.
-pub(super) struct Built {
-    pub(super) layout: Layout,
+pub struct Built {
+    /// Where it is.
+    pub layout: Layout,
     /// Of its manifest, which the layout has.
-    pub(super) digest: String,
+    pub digest: String,
     /// Whether the lock, and not only this cache, says that this is what its key makes.
-    pub(super) is_locked: bool,
+    pub is_locked: bool,
 }
 
 /// Finds what was built for an image as it is described now.
 ///
 /// A tag is no answer: an edit that was taken back leaves it at what the edit made.
-pub(super) async fn find(
-    global: &Global,
+pub async fn find(
+    site: &Site,
+    frontend: &dyn Frontend,
+    name: &str,
+) -> Result<(SharedWorkspace, Built), Report> {
+    let (workspace, readable) = open::anyway(site, frontend)?;
+    let built = find_in(site, &workspace, readable, name).await?;
+    Ok((workspace, built))
+}
+
+async fn find_in(
+    site: &Site,
     workspace: &SharedWorkspace,
     readable: bool,
     name: &str,
@@ -96,8 +107,7 @@ pub(super) async fn find(
     let layout = workspace.layout()?;
     let id = StepId::new("image", name);
     let locked = workspace.lock(|lock| lock.built.get(&id).cloned());
-    let not_built =
-        || ImageError::NotBuilt { image: name.to_owned(), command: builds(global, name) };
+    let not_built = || ImageError::NotBuilt { image: name.to_owned(), command: builds(site, name) };
     if !readable {
         // Nobody can tell what is wanted; this was the last that was.
         let built = locked.ok_or_else(not_built)?;
@@ -111,8 +121,7 @@ pub(super) async fn find(
     let Some(image) = images.get(name) else {
         return Err(unknown("image", name, images.keys().map(ImageName::as_str)).into());
     };
-    let outdated =
-        || ImageError::Outdated { image: name.to_owned(), command: builds(global, name) };
+    let outdated = || ImageError::Outdated { image: name.to_owned(), command: builds(site, name) };
     let scope = Scope::of_image(&image.name);
     let options = LockOptions { locked: true, lenient: true, scope, ..LockOptions::default() };
     if let Err(error) = locking::settle(workspace, &options, &Reporter::silent()).await {
@@ -125,7 +134,7 @@ pub(super) async fn find(
         return Err(ImageError::Unused { image: name.to_owned() }.into());
     };
     if step.class() == Class::Effect {
-        return Err(elsewhere(global, workspace, name).into());
+        return Err(elsewhere(site, workspace, name).into());
     }
     let planned = plan_images(workspace, &graph)?;
     let planned = planned.iter().find(|step| step.id == id);
@@ -144,16 +153,16 @@ pub(super) async fn find(
 
 fn plan_images(workspace: &Workspace, graph: &Graph) -> Result<Vec<PlannedStep>, Report> {
     let wishes = Wishes { no_refresh: true, ..Wishes::default() };
-    Ok(plan::plan(graph, &session::remember(workspace)?, &[], &wishes).steps)
+    Ok(crate::plan::plan(graph, &plan::remember(workspace)?, &[], &wishes).steps)
 }
 
 impl Built {
     /// The image with all of its layers.
-    pub(super) fn complete(self, global: &Global, name: &str) -> Result<(Layout, Image), Report> {
+    pub fn complete(self, site: &Site, name: &str) -> Result<(Layout, Image), Report> {
         match self.layout.read_image(&self.digest) {
             Ok(image) if image.is_complete(&self.layout) => Ok((self.layout, image)),
             Ok(_) | Err(OciError::Missing { .. }) => {
-                Err(ImageError::NotBuilt { image: name.to_owned(), command: builds(global, name) }
+                Err(ImageError::NotBuilt { image: name.to_owned(), command: builds(site, name) }
                     .into())
             }
             Err(error) => Err(error.into()),
@@ -161,7 +170,7 @@ impl Built {
     }
 
     /// Fails when the layout calls another image by this name, as others would take it.
-    pub(super) fn check_tag(&self, global: &Global, name: &str) -> Result<(), Report> {
+    pub fn check_tag(&self, site: &Site, name: &str) -> Result<(), Report> {
         let tags = self.layout.tags()?;
         let Some((_, found)) = tags.into_iter().find(|(tag, _)| tag == name) else { return Ok(()) };
         if found == self.digest {
@@ -171,7 +180,7 @@ impl Built {
             image: name.to_owned(),
             found,
             locked: self.digest.clone(),
-            command: builds(global, name),
+            command: builds(site, name),
         }
         .into())
     }
@@ -194,15 +203,14 @@ pub(super) fn tag<'a>(
     Ok(())
 }
 
-fn builds(global: &Global, name: &str) -> String {
-    global.command(&format!("apply --only image:{name}"))
+fn builds(site: &Site, name: &str) -> String {
+    site.command(&format!("apply --only image:{name}"))
 }
 
 /// Says in which environment goatbuild builds the image, or how it would.
-fn elsewhere(global: &Global, workspace: &Workspace, name: &str) -> ImageError {
+fn elsewhere(site: &Site, workspace: &Workspace, name: &str) -> ImageError {
     let builds_here = |environment: &&EnvironmentName| {
-        let global = Global { environment: Some(environment.to_string()), ..global.clone() };
-        let Ok(files) = session::files(&global) else { return false };
+        let Ok(files) = site.in_environment(Some(environment)).files() else { return false };
         let project = project::read(&files.sources, Some(environment));
         project.is_ok_and(|project| {
             let image = &project.images[name];
@@ -214,11 +222,8 @@ fn elsewhere(global: &Global, workspace: &Workspace, name: &str) -> ImageError {
     };
     let help = match workspace.project.environments.iter().find(builds_here) {
         Some(environment) => {
-            let global = Global { environment: Some(environment.to_string()), ..global.clone() };
-            format!(
-                "with `--env {environment}` goatbuild builds it itself: `{}`",
-                builds(&global, name)
-            )
+            let command = builds(&site.in_environment(Some(environment)), name);
+            format!("with `--env {environment}` goatbuild builds it itself: `{command}`")
         }
         None => format!(
             "write `builder = \"oci\"` in images/{name}.toml to have goatbuild build it itself"

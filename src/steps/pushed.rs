@@ -9,7 +9,7 @@ use crate::step::{Step, StepKind};
 use crate::workspace::Workspace;
 
 /// What images come to that are to be pushed, as far as that is known without building them.
-pub(super) fn foreseen(graph: &Graph, memory: &dyn Memory) -> (Graph, Plan) {
+pub fn foreseen_pushes(graph: &Graph, memory: &dyn Memory) -> (Graph, Plan) {
     let part = graph.needed_by(is_push);
     // Nothing that makes an image is anywhere but in the cache and the lock.
     let wishes = Wishes { no_refresh: true, ..Wishes::default() };
@@ -18,8 +18,8 @@ pub(super) fn foreseen(graph: &Graph, memory: &dyn Memory) -> (Graph, Plan) {
 }
 
 /// Asks the registry for the images that are to be there, as far as it is known which those are.
-pub(super) async fn look(workspace: &Workspace, graph: &Graph, memory: &dyn Memory) {
-    let (part, plan) = foreseen(graph, memory);
+pub async fn look_at_pushed(workspace: &Workspace, graph: &Graph, memory: &dyn Memory) {
+    let (part, plan) = foreseen_pushes(graph, memory);
     if part.is_empty() {
         return;
     }
@@ -34,7 +34,7 @@ pub(super) async fn look(workspace: &Workspace, graph: &Graph, memory: &dyn Memo
 }
 
 /// Fails where an image would be built, and could then not be pushed.
-pub(super) async fn check(workspace: &Workspace, plan: &Plan) -> Result<(), Report> {
+pub async fn check_pushes(workspace: &Workspace, plan: &Plan) -> Result<(), Report> {
     let pushed = plan.steps.iter().filter(|step| {
         step.id.is(StepKind::Push) && matches!(step.action, Action::Run | Action::Pending)
     });

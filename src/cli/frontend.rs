@@ -1,0 +1,88 @@
+//! Tells, shows and asks at a terminal.
+
+use std::io::{BufRead as _, IsTerminal as _};
+use std::path::Path;
+use std::sync::Arc;
+
+use crate::event::Reporter;
+use crate::ops::{End, Events, Frontend, Work};
+use crate::plan::Plan;
+use crate::ui::{self, Mode, Trace, TraceError};
+
+/// Whoever typed the command, or reads what it writes.
+#[derive(Default)]
+pub(super) struct Terminal {
+    /// Whether programs read the events.
+    json: bool,
+    /// Whether a plan shows its fresh steps, too.
+    verbose: bool,
+    trace: Option<Arc<Trace>>,
+}
+
+impl Terminal {
+    pub(super) fn of_apply(json: bool, verbose: bool) -> Self {
+        Self { json, verbose, trace: None }
+    }
+
+    /// How events and what comes of them are shown.
+    pub(super) fn mode(&self) -> Mode {
+        if self.json { Mode::Json } else { Mode::for_terminal() }
+    }
+
+    /// Has what runs from now on be traced.
+    pub(super) fn begin_trace(&mut self, path: &Path) -> Result<(), TraceError> {
+        self.trace = Some(Arc::new(Trace::begin(path)?));
+        Ok(())
+    }
+
+    /// Writes the trace, if there is one; of an apply that failed, if anything ran.
+    pub(super) fn end_trace(&self, failed: bool) -> Result<(), TraceError> {
+        if let Some(trace) = self.trace.as_ref().filter(|trace| !(failed && trace.is_empty())) {
+            trace.write()?;
+            self.note(&format!("{} opens in https://ui.perfetto.dev", trace.path().display()));
+        }
+        Ok(())
+    }
+}
+
+impl Frontend for Terminal {
+    fn note(&self, text: &str) {
+        ui::note(text);
+    }
+
+    fn confirm(&self, question: &str) -> Option<bool> {
+        let input = std::io::stdin();
+        if !input.is_terminal() {
+            return None;
+        }
+        ui::ask(&format!("{question} [y/N]"));
+        let mut answer = String::new();
+        let read = input.lock().read_line(&mut answer);
+        Some(read.is_ok() && matches!(answer.trim(), "y" | "Y" | "yes"))
+    }
+
+    fn progress(&self, work: Work) -> (Reporter, End) {
+        match work {
+            Work::Prepares => ui::preparing(),
+            Work::Transfers => ui::transferring(),
+        }
+    }
+
+    fn planned(&self, plan: &Plan) {
+        if !self.json {
+            ui::print_plan_before_apply(plan, self.verbose);
+        }
+    }
+
+    fn events(&self, steps: usize) -> (Events, End) {
+        let watcher = Arc::new(ui::Watcher::new(self.mode(), steps));
+        let (told, traced) = (Arc::clone(&watcher), self.trace.clone());
+        let events = move |event| {
+            if let Some(trace) = &traced {
+                trace.tell(&event);
+            }
+            told.tell(&event);
+        };
+        (Arc::new(events), Box::new(move || watcher.finish()))
+    }
+}

@@ -1,0 +1,68 @@
+//! Whether specs, lock and gateway file are in order, and whether this machine can serve.
+
+use miette::Report;
+
+use super::open::{self, Site};
+use super::{Frontend, Work, frontend, gateway};
+use crate::event::Reporter;
+use crate::locking::{self, LockOptions};
+use crate::plan::Warning;
+use crate::runtime::Check;
+use crate::words::count;
+
+/// One thing that a check finds.
+#[derive(Debug)]
+pub enum Finding {
+    /// Whether something is in order.
+    Checked(Check),
+    /// What will run, and perhaps not as it was meant.
+    Warned(Vec<Warning>),
+}
+
+/// Checks everything, as far as that can go; `tell` hears of each finding at once. Says whether all
+/// is in order.
+pub async fn check(
+    site: &Site,
+    frontend: &dyn Frontend,
+    tell: &dyn Fn(Finding),
+) -> Result<bool, Report> {
+    let workspace = open::whole(site)?;
+    let mut fine = true;
+    let mut found = |check: Check| {
+        fine &= check.ok;
+        tell(Finding::Checked(check));
+    };
+    let passed = |name, detail| Check { name, ok: true, detail, help: None };
+    let project = &workspace.project;
+    let [models, images] =
+        [count(project.models.len(), "model"), count(project.images.len(), "image")];
+    found(passed("specs", format!("{models}, {images}")));
+    let options = LockOptions { locked: true, ..LockOptions::default() };
+    let settled = frontend::showing(frontend, Work::Prepares, async |reporter| {
+        locking::settle(&workspace, &options, reporter).await
+    });
+    match settled.await {
+        Ok(_) => found(passed("lock", "answers all images".to_owned())),
+        Err(error) if workspace.settings.locked => {
+            let help = error.help().map(|help| help.to_string());
+            found(Check { name: "lock", ok: false, detail: error.to_string(), help });
+        }
+        Err(error) => {
+            frontend.note(&format!("lock: {error}; the next plan or apply settles it"));
+        }
+    }
+    // What a hub would have to tell keeps no image from having an engine.
+    let lenient = LockOptions { lenient: true, ..options };
+    if locking::settle(&workspace, &lenient, &Reporter::silent()).await.is_ok() {
+        let warnings = workspace.check_engines(&[])?;
+        found(passed("engines", "take what the specs say".to_owned()));
+        tell(Finding::Warned(warnings));
+    }
+    for target in workspace.targets.all() {
+        target.survey().await?.into_iter().for_each(&mut found);
+    }
+    if let Some(gateway) = &workspace.gateway {
+        gateway::problems(gateway)?.into_iter().for_each(&mut found);
+    }
+    Ok(fine)
+}

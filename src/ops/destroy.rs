@@ -1,0 +1,195 @@
+//! Stopping what is served, and taking away what is left of it.
+
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::open::{self, Site};
+use super::{Frontend, consent, lease, plan};
+use crate::gateways::litellm::gateway::gateway_id;
+use crate::spec::{Model, TargetKind};
+use crate::step::{Observation, StepId, StepKind};
+use crate::targets::modal::{Belongings, Modal};
+use crate::targets::{Target, deploy_id};
+use crate::workspace::{SharedWorkspace, Workspace};
+
+/// What is in volumes on this machine is not removed model by model.
+#[derive(Debug, Error, Diagnostic)]
+#[error("--volumes is about volumes on Modal, and {model} is not served there")]
+#[diagnostic(
+    code(goatbuild::usage::not_on_modal),
+    help("once its spec is gone, `goatbuild gc` removes what nothing needs on this machine")
+)]
+struct NotOnModal {
+    model: String,
+}
+
+/// Nobody can tell what would be destroyed.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{model} can't be destroyed: {why}")]
+#[diagnostic(
+    code(goatbuild::destroy::unobserved),
+    help("nothing was changed; stop it with its target's own tools, and remove its spec")
+)]
+struct Unobserved {
+    model: String,
+    why: String,
+}
+
+/// Nobody knows what the other models use.
+#[derive(Debug, Error, Diagnostic)]
+#[error("--volumes has to know what the other models use, and their specs have mistakes")]
+#[diagnostic(
+    code(goatbuild::destroy::unreadable),
+    help("correct them (`goatbuild check`), or leave --volumes out. Nothing was changed")
+)]
+struct Unreadable;
+
+/// Stops a model, whose spec need not exist any more, and removes its gateway entry; with `volumes`,
+/// also what only it has in volumes at its target. Asks first, unless somebody `agreed`.
+pub async fn destroy(
+    site: &Site,
+    frontend: &dyn Frontend,
+    model: &str,
+    volumes: bool,
+    agreed: bool,
+) -> Result<(), Report> {
+    let (workspace, readable) = open::anyway(site, frontend)?;
+    let _lock = open::lock(&workspace, site, frontend, "destroy").await?;
+    workspace.look().await?;
+    let [present, absent] = [&workspace.project.models, &workspace.project.absent];
+    if let Some(spec) = present.get(model).or_else(|| absent.get(model))
+        && let Observation::Unobserved(Some(why)) =
+            workspace.targets.of(spec).observe_deployment(model)
+    {
+        return Err(Unobserved { model: model.to_owned(), why }.into());
+    }
+    let volumes = if volumes { Some(belongings(&workspace, readable, model).await?) } else { None };
+    let live: Vec<_> =
+        workspace.targets.all().flat_map(Target::live).filter(|live| live.model == model).collect();
+    let wired = workspace.gateway.as_ref().is_some_and(|gateway| gateway.has(model));
+    let left = workspace.targets.modal_if_there().and_then(|modal| modal.left_candidate(model));
+    let is_read = readable || present.contains_key(model) || absent.contains_key(model);
+    if live.is_empty()
+        && !is_read
+        && let Some(why) = workspace.targets.modal_if_there().and_then(Modal::unseen)
+    {
+        // It may be there, whatever its spec says.
+        return Err(Unobserved { model: model.to_owned(), why }.into());
+    }
+    if live.is_empty() && !wired && volumes.is_none() && left.is_none() {
+        if readable {
+            workspace.project.known(model)?;
+        }
+        frontend.note(&format!("{model} is not deployed: nothing to destroy"));
+        return Ok(());
+    }
+    for live in &live {
+        frontend.note(&format!("{model}: {} at {}", live.state, live.url));
+    }
+    if let Some(left) = &left {
+        frontend.note(&format!("{model}: {left} is up, left of an apply that was cut short"));
+    }
+    let (would, also) = match volumes {
+        Some(_) => {
+            (", and what only it has in volumes removed", ", and what only it has in volumes")
+        }
+        None => ("", ""),
+    };
+    let question = format!("stop {model} and remove its gateway entry{also}?");
+    let what = format!("{model} would be stopped{would}");
+    if !consent::confirm(frontend, agreed, &what, &question)? {
+        return Ok(());
+    }
+    let lease = lease::of_model(&workspace, site, frontend, model).await?;
+    let removed = async {
+        remove(&workspace, frontend, model).await?;
+        match &volumes {
+            Some(belongings) => discard(&workspace, frontend, model, belongings).await,
+            None => Ok(()),
+        }
+    };
+    lease::end(lease, removed.await).await?;
+    if volumes.is_none() && (!live.is_empty() || left.is_some()) {
+        frontend.note(&format!("{model}: stopped; image and weights are kept"));
+    }
+    Ok(())
+}
+
+/// Stops it, takes its entry away, and forgets what the rows say of it.
+async fn remove(workspace: &Workspace, frontend: &dyn Frontend, model: &str) -> Result<(), Report> {
+    if let Some(gateway) = &workspace.gateway {
+        if gateway.remove(model)? {
+            frontend.note(&format!("{model}: entry removed from {}", gateway.name()));
+        }
+        if let Some(command) = gateway.reload().await? {
+            frontend.note(&format!("ran {command}"));
+        }
+    }
+    for target in workspace.targets.all() {
+        target.remove(model).await?;
+    }
+    let smoke = StepId::new("smoke", model);
+    for step in [gateway_id(model), deploy_id(model), smoke] {
+        workspace.store.forget(&step)?;
+    }
+    Ok(())
+}
+
+/// What the model has in volumes on Modal, beside what the project's others have there.
+async fn belongings(
+    workspace: &SharedWorkspace,
+    readable: bool,
+    model: &str,
+) -> Result<Belongings, Report> {
+    if !readable {
+        return Err(Unreadable.into());
+    }
+    let not_there = || NotOnModal { model: model.to_owned() };
+    let target = workspace.modal_of(model).ok_or_else(not_there)?;
+    let project = &workspace.project;
+    let repositories = |model: &Model| -> Vec<String> {
+        model.hub_sources().map(|source| source.repository.clone()).collect()
+    };
+    let mut belongings =
+        Belongings { repositories: target.repositories(model), ..Belongings::default() };
+    // Whoever is away comes back, and is not fetched anew.
+    for (name, other) in project.models.iter().chain(&project.absent) {
+        match name.as_str() == model {
+            true => belongings.repositories.extend(repositories(other)),
+            false if other.target == TargetKind::Modal => {
+                belongings.others.extend(repositories(other));
+            }
+            false => {}
+        }
+    }
+    let planned = plan::quietly(workspace).await?;
+    let warmups = planned.plan.steps.iter().filter(|step| step.id.is(StepKind::Warmup));
+    let (its, others): (Vec<_>, Vec<_>) = warmups.partition(|step| step.id.name() == model);
+    belongings.caches = its.into_iter().filter_map(|step| step.key).collect();
+    belongings.others_caches = others.into_iter().map(|step| step.key).collect();
+    Ok(belongings)
+}
+
+async fn discard(
+    workspace: &Workspace,
+    frontend: &dyn Frontend,
+    model: &str,
+    belongings: &Belongings,
+) -> Result<(), Report> {
+    let discarded = workspace.targets.modal().discard(model, belongings).await?;
+    for kept in &discarded.kept {
+        frontend.note(&format!("{model}: kept {kept}"));
+    }
+    let gone = if discarded.gone.is_empty() {
+        "nothing in volumes was its alone".to_owned()
+    } else {
+        format!("removed {}", discarded.gone.join(", "))
+    };
+    frontend.note(&format!("{model}: {gone}"));
+    let weights = belongings.repositories.difference(&belongings.others);
+    let weights = weights.map(|repository| StepId::new("weights", repository));
+    for step in weights.chain([StepId::new("warmup", model)]) {
+        workspace.store.forget(&step)?;
+    }
+    Ok(())
+}

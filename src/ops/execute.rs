@@ -1,0 +1,196 @@
+//! The steps of an apply: running them, and what is kept, told and taken away after that.
+
+use std::sync::Arc;
+
+use miette::Report;
+
+use super::frontend::Frontend;
+use super::images;
+use super::plan::{Planned, remember};
+use crate::debian::DebianError;
+use crate::exec::{self, Executor, Interrupt};
+use crate::lock::Built;
+use crate::locking::Renew;
+use crate::plan::{Action, PlannedStep, ReasonKind};
+use crate::python::PythonError;
+use crate::served::Endpoint;
+use crate::spec::{Model, ModelName};
+use crate::step::{Class, StepId, StepKind};
+use crate::steps::NotPassed;
+use crate::targets::{Live, Target, deploy_id};
+use crate::workspace::SharedWorkspace;
+
+/// Runs the steps of a plan, and keeps what came of them.
+pub(super) async fn execute(
+    workspace: &SharedWorkspace,
+    frontend: &dyn Frontend,
+    planned: &Planned,
+    interrupt: &Interrupt,
+) -> Result<exec::Report, Report> {
+    let memory = remember(workspace)?;
+    let summary = planned.plan.summary();
+    let (events, end) = frontend.events(summary.run + summary.pending);
+    let run = workspace.store.begin_run("apply")?;
+    let executor = Executor {
+        graph: &planned.graph,
+        plan: &planned.plan,
+        memory: &memory,
+        wishes: &planned.wishes,
+        store: &workspace.store,
+        run,
+        events,
+        interrupt,
+        cores: std::thread::available_parallelism().map_or(1, usize::from),
+    };
+    let report = executor.apply().await?;
+    end();
+    let outcome = match (report.interrupted, report.failed.is_empty()) {
+        (true, _) => "interrupted",
+        (false, true) => "ok",
+        (false, false) => "failed",
+    };
+    workspace.store.end_run(run, outcome)?;
+    forget_taken_back(workspace, &report)?;
+    workspace.targets.local().remove_moved_originals();
+    keep_built(workspace, planned, &report)?;
+    tag_images(workspace, planned, &report)?;
+    Ok(report)
+}
+
+/// Forgets what the rows say of deployments that were taken back: something else stands, or nothing.
+fn forget_taken_back(workspace: &SharedWorkspace, report: &exec::Report) -> Result<(), Report> {
+    let taken_back = |failed: &&exec::FailedStep| {
+        failed.error.downcast_ref::<NotPassed>().is_some_and(NotPassed::is_taken_back)
+    };
+    for failed in report.failed.iter().filter(taken_back) {
+        workspace.store.forget(&deploy_id(failed.id.name()))?;
+        workspace.store.forget(&failed.id)?;
+    }
+    Ok(())
+}
+
+/// Puts what was built into the lock.
+fn keep_built(
+    workspace: &SharedWorkspace,
+    planned: &Planned,
+    report: &exec::Report,
+) -> Result<(), Report> {
+    if workspace.settings.locked {
+        return Ok(());
+    }
+    let graph = &planned.graph;
+    let pure = |id: &StepId| graph.get(id).is_some_and(|step| step.class() == Class::Pure);
+    let whole = planned.plan.steps.iter().any(|step| step.id.is(StepKind::Image));
+    workspace.change_lock(|lock| {
+        // What an apply that was cut short has built is fresh now, and still not in the lock.
+        let fresh = planned.plan.steps.iter().filter(|step| step.action == Action::Fresh);
+        let fresh = fresh.filter_map(|step| Some((&step.id, step.key?, &step.facts)));
+        let ran = report.built.iter().map(|(id, key, facts)| (id, *key, facts));
+        for (id, key, facts) in fresh.filter(|(id, ..)| pure(id)).chain(ran) {
+            lock.built.insert(id.clone(), Built { key, facts: facts.clone() });
+        }
+        // Older versions also put what Modal had built here, in place of what was built by us.
+        lock.built.retain(|_, built| built.facts.contains_key("digest"));
+        // What cannot be asked for any more; a part of the project says nothing of the rest.
+        let all_read = workspace.project.left_out.is_empty();
+        if whole && all_read && graph.len() == planned.plan.steps.len() {
+            let images = &workspace.project.images;
+            lock.built.retain(|id, _| {
+                let image = id.name().split('/').next().unwrap_or_default();
+                images.contains_key(image)
+            });
+        }
+    })
+}
+
+/// Has the layout call each image by its name that stands now, though it was built long ago.
+fn tag_images(
+    workspace: &SharedWorkspace,
+    planned: &Planned,
+    report: &exec::Report,
+) -> Result<(), Report> {
+    let fresh = planned.plan.steps.iter().filter(|step| step.action == Action::Fresh);
+    let fresh = fresh.map(|step| (&step.id, step.facts.get("digest")));
+    let cut_off = report.cut_off.iter();
+    let cut_off =
+        cut_off.map(|id| (id, report.facts.get(id).and_then(|facts| facts.get("digest"))));
+    Ok(images::tag(&workspace.layout()?, fresh.chain(cut_off))?)
+}
+
+/// What to lock anew when a step failed because a locked package was withdrawn.
+pub(super) fn withdrawn(failed: &exec::FailedStep) -> Option<(Renew, String)> {
+    let package = match failed.error.downcast_ref::<DebianError>() {
+        Some(
+            DebianError::Gone { package, .. }
+            | DebianError::Unavailable { package, superseded: true, .. },
+        ) => package.clone(),
+        _ => match failed.error.downcast_ref::<PythonError>() {
+            Some(PythonError::Gone { package, .. }) => package.clone(),
+            _ => return None,
+        },
+    };
+    let image = failed.id.name().split('/').next().unwrap_or_default().to_owned();
+    let word = format!("{}; locking image {image} anew, and planning again", failed.error);
+    Some((Renew::Gone { image, package }, word))
+}
+
+/// Takes away what is ours and no spec wants: entries always, deployments when asked to, by a spec or
+/// on the command line.
+pub(super) async fn remove(
+    workspace: &SharedWorkspace,
+    frontend: &dyn Frontend,
+    planned: &Planned,
+    report: &exec::Report,
+) -> Result<Vec<StepId>, Report> {
+    let mut removed = Vec::new();
+    if report.interrupted {
+        return Ok(removed);
+    }
+    let is_unwanted = |step: &PlannedStep| {
+        step.id.is(StepKind::Deploy)
+            && step.reasons.iter().all(|it| it.kind == ReasonKind::Unwanted)
+    };
+    for step in planned.plan.steps.iter().filter(|step| step.action == Action::Remove) {
+        let Some(model) = step.models.first() else { continue };
+        // It may be what was to be replaced, under another name, by what failed.
+        if !report.failed.is_empty() && is_unwanted(step) && !planned.plan.keeps(step) {
+            frontend.note(&format!("{} is left as it is, since not all went well", step.id));
+            continue;
+        }
+        match (&workspace.gateway, step.id.known_kind()) {
+            (Some(gateway), Some(StepKind::Gateway)) => {
+                gateway.remove(model)?;
+            }
+            (_, Some(StepKind::Deploy)) if !planned.plan.keeps(step) => {
+                for target in workspace.targets.all() {
+                    target.remove(model).await?;
+                }
+            }
+            _ => continue,
+        }
+        workspace.store.forget(&step.id)?;
+        removed.push(step.id.clone());
+    }
+    Ok(removed)
+}
+
+/// What answers after this apply.
+pub(super) fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<Endpoint> {
+    let live: Vec<Live> = workspace.targets.all().flat_map(Target::live).collect();
+    let answers = |(name, model): (&ModelName, &Arc<Model>)| {
+        let facts = report.facts.get(&deploy_id(name.as_str()))?;
+        let alias = match (&workspace.gateway, &model.gateway) {
+            (Some(gateway), Some(entry)) => Some((entry.alias.value.clone(), gateway.name())),
+            _ => None,
+        };
+        Some(Endpoint {
+            model: name.to_string(),
+            url: facts.get("url")?.clone(),
+            headers: workspace.targets.of(model).headers(model),
+            served_name: model.serve.served_names.first().to_owned(),
+            alias,
+            measured: live.iter().find(|it| it.model == name.as_str()).and_then(|it| it.measured),
+        })
+    };
+    workspace.project.models.iter().filter_map(answers).collect()
+}

@@ -1,0 +1,33 @@
+//! What each command does: values in, values out.
+//!
+//! It knows no argument and no terminal. What is to be told, shown or asked on the way goes through
+//! a [`Frontend`]; what came of it is returned.
+
+pub mod add;
+pub mod apply;
+pub mod check;
+pub mod consent;
+pub mod destroy;
+mod execute;
+mod frontend;
+pub mod gateway;
+pub mod gc;
+pub mod handing;
+pub mod images;
+pub mod lease;
+pub mod lock;
+pub mod logs;
+pub mod moves;
+pub mod open;
+pub mod plan;
+pub mod preflight;
+mod reach;
+pub mod render;
+pub mod rollback;
+pub mod saved;
+pub mod show;
+pub mod status;
+pub mod test;
+pub mod why;
+
+pub use frontend::{End, Events, Frontend, Work};

@@ -1,0 +1,291 @@
+//! What would run: locks what is missing, looks at the world, compiles and judges.
+
+use std::collections::{BTreeSet, HashMap};
+use std::sync::Arc;
+
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::frontend::{Frontend, Work, showing};
+use crate::event::Reporter;
+use crate::fingerprint::Key;
+use crate::graph::Graph;
+use crate::locking::{self, Changes, LockOptions, Scope};
+use crate::plan::saved::Request;
+use crate::plan::{self, Action, Plan, PlannedModel, PlannedStep, ReasonKind, Warning, Wishes};
+use crate::spec::{Model, TargetKind, Unknown, unknown};
+use crate::step::{Facts, StepId, StepKind};
+use crate::steps;
+use crate::store::Remembered;
+use crate::targets::deploy_id;
+use crate::targets::modal::Modal;
+use crate::workspace::{SharedWorkspace, Workspace};
+
+/// What was asked for does not go together.
+#[derive(Debug, Error, Diagnostic)]
+pub enum RequestError {
+    /// Two things that say different things about what is covered.
+    #[error("{one} and {other} can't be had together")]
+    #[diagnostic(
+        code(goatbuild::usage::contrary),
+        help(
+            "models and --only name a part of the project, and not both; --prune is about all of it"
+        )
+    )]
+    Contrary {
+        /// The one.
+        one: &'static str,
+        /// The other.
+        other: &'static str,
+    },
+    /// A step to replace that is not covered.
+    #[error("{step} is no part of what was asked for")]
+    #[diagnostic(
+        code(goatbuild::usage::outside),
+        help("name a model or step that needs it, or leave --replace out")
+    )]
+    Outside {
+        /// The step.
+        step: String,
+    },
+}
+
+/// A plan and all it was made of.
+pub struct Planned {
+    /// The steps.
+    pub graph: Graph,
+    /// What was asked for.
+    pub wishes: Wishes,
+    /// What happens to each step.
+    pub plan: Plan,
+}
+
+/// How locks are settled for what was asked for: what can wait for an answer is left open.
+pub fn settling(workspace: &Workspace, request: &Request) -> LockOptions {
+    let (locked, scope) = (workspace.settings.locked, scope(workspace, request));
+    LockOptions { locked, lenient: true, scope, ..LockOptions::default() }
+}
+
+/// Locks what is missing, looks at the world unless that is not wished, and plans.
+pub async fn plan(
+    workspace: &SharedWorkspace,
+    frontend: &dyn Frontend,
+    request: &Request,
+    options: LockOptions,
+) -> Result<Planned, Report> {
+    // What is wrong here needs no download to be found.
+    workspace.check_sources(&request.models)?;
+    if serves(request) {
+        workspace.check_platforms(&request.models)?;
+    }
+    let refresh = !request.no_refresh;
+    if refresh {
+        workspace.look().await?;
+    }
+    let mut changes = Changes::default();
+    let settled = showing(frontend, Work::Prepares, async |reporter| {
+        locking::settle_into(&mut changes, workspace, &options, reporter).await
+    });
+    let settled = settled.await;
+    tell_changes(frontend, &changes);
+    settled?;
+    for warning in &changes.warnings {
+        frontend.note(warning);
+    }
+    if refresh && !changes.resolved.is_empty() {
+        // Resolving took its time, in which the world may have moved.
+        workspace.look().await?;
+    }
+    let warnings = workspace.check_engines(&request.models)?;
+    let whole = steps::compile(workspace, &Reporter::silent())?;
+    let wishes = wishes(&whole, workspace, request)?;
+    let (graph, all) = select(workspace, whole, request)?;
+    let memory = remember(workspace)?;
+    if refresh {
+        steps::look_at_pushed(workspace, &graph, &memory).await;
+    }
+    let mut unwanted =
+        if wishes.no_refresh { workspace.unwanted_by(&memory) } else { workspace.unwanted() };
+    unwanted.retain(|it| all || it.absent && request.models.contains(&it.model));
+    let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
+    plan.models = planned_models(workspace, &plan);
+    let planned = |model: &String| plan.steps.iter().any(|step| step.models.contains(model));
+    plan.warnings = warnings.into_iter().filter(|warning| planned(&warning.model)).collect();
+    if refresh {
+        plan.warnings.extend(unseen_absent(workspace, request));
+    }
+    Ok(Planned { graph, wishes, plan })
+}
+
+/// A plan of everything as it is locked; changes and tells nothing.
+pub async fn quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
+    let options = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
+    locking::settle(workspace, &options, &Reporter::silent()).await?;
+    let graph = steps::compile(workspace, &Reporter::silent())?;
+    let wishes = Wishes::default();
+    let plan = plan::plan(&graph, &remember(workspace)?, &workspace.unwanted(), &wishes);
+    Ok(Planned { graph, wishes, plan })
+}
+
+/// Tells what locking changed.
+pub(super) fn tell_changes(frontend: &dyn Frontend, changes: &Changes) {
+    for line in &changes.lines {
+        frontend.note(&format!("lock: {line}"));
+    }
+}
+
+/// Locks what the plan left open, or tells why that can't be. Says whether there was anything.
+pub(super) async fn settle_open(
+    workspace: &SharedWorkspace,
+    frontend: &dyn Frontend,
+    plan: &Plan,
+    request: &Request,
+    locked: bool,
+) -> Result<bool, Report> {
+    let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
+    if !reasons.any(|reason| reason.kind == ReasonKind::Unlocked) {
+        return Ok(false);
+    }
+    let options =
+        LockOptions { locked, scope: scope(workspace, request), ..LockOptions::default() };
+    let settled = showing(frontend, Work::Prepares, async |reporter| {
+        locking::settle(workspace, &options, reporter).await
+    });
+    tell_changes(frontend, &settled.await?);
+    Ok(true)
+}
+
+/// What has to be locked for what was asked for.
+fn scope(workspace: &Workspace, request: &Request) -> Scope {
+    if request.models.is_empty() {
+        Scope::of_steps(workspace, &request.only)
+    } else {
+        Scope::of_models(workspace, &request.models)
+    }
+}
+
+/// Whether what was asked for can include serving a model, which this machine must be able to do.
+fn serves(request: &Request) -> bool {
+    let serves = |name: &String| match StepId::from(name.as_str()).known_kind() {
+        Some(
+            StepKind::Base
+            | StepKind::Python
+            | StepKind::Wheels
+            | StepKind::Image
+            | StepKind::Weights,
+        ) => false,
+        Some(
+            StepKind::Push
+            | StepKind::Warmup
+            | StepKind::Deploy
+            | StepKind::Smoke
+            | StepKind::Gateway,
+        )
+        | None => true,
+    };
+    request.only.is_empty() || request.only.iter().any(serves)
+}
+
+/// The models that specs keep away from Modal, where nobody could look whether they are: no step of
+/// theirs would tell.
+pub fn unseen_absent(workspace: &Workspace, request: &Request) -> Vec<Warning> {
+    let Some(why) = workspace.targets.modal_if_there().and_then(Modal::unseen) else {
+        return Vec::new();
+    };
+    let all = request.models.is_empty() && request.only.is_empty();
+    let absent = workspace.project.absent.values();
+    let here = absent.filter(|model| model.target == TargetKind::Modal);
+    let asked =
+        here.filter(|model| all || request.models.iter().any(|it| it == model.name.as_str()));
+    let warning = |model: &Arc<Model>| Warning {
+        model: model.name.to_string(),
+        message: "its spec says absent, and nobody looked whether it is deployed".to_owned(),
+        help: why.clone(),
+    };
+    asked.map(warning).collect()
+}
+
+/// How each model will be served that a deployment of the plan is for.
+fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
+    let deployed = |model: &&Arc<Model>| plan.get(&deploy_id(model.name.as_str())).is_some();
+    let models = workspace.project.models.values().filter(deployed);
+    models.map(|model| workspace.targets.of(model).plan_model(model)).collect()
+}
+
+/// Says where models are going to be served, when any is.
+pub async fn tell_place(workspace: &Workspace, frontend: &dyn Frontend, plan: &Plan) {
+    let starts = |step: &&PlannedStep| {
+        (step.id.is(StepKind::Warmup) || step.id.is(StepKind::Deploy))
+            && matches!(step.action, Action::Run | Action::Pending)
+    };
+    let models = plan.steps.iter().filter(starts).flat_map(|step| &step.models);
+    let models = models.filter_map(|name| workspace.project.models.get(name.as_str()));
+    let used: BTreeSet<&str> = models.map(|model| workspace.targets.of(model).name()).collect();
+    for target in workspace.targets.all().filter(|target| used.contains(target.name())) {
+        if let Some(place) = target.place().await {
+            frontend.note(&place);
+        }
+    }
+}
+
+/// The memory of the cache and the lock together.
+pub fn remember(workspace: &Workspace) -> Result<Remembered<'_>, Report> {
+    let locked: HashMap<StepId, (Key, Facts)> = workspace.lock(|lock| {
+        let built = lock.built.iter();
+        built.map(|(id, built)| (id.clone(), (built.key, built.facts.clone()))).collect()
+    });
+    Ok(workspace.store.remember(locked)?)
+}
+
+fn wishes(graph: &Graph, workspace: &Workspace, asked: &Request) -> Result<Wishes, Unknown> {
+    let replace = steps_named(graph, &asked.replace)?;
+    for name in &asked.adopt {
+        workspace.project.model(name)?;
+    }
+    Ok(Wishes {
+        replace,
+        only: steps_named(graph, &asked.only)?,
+        adopt: asked.adopt.iter().cloned().collect(),
+        no_refresh: asked.no_refresh,
+        prune: asked.prune,
+    })
+}
+
+/// The ids of steps that the graph has.
+fn steps_named(graph: &Graph, names: &[String]) -> Result<BTreeSet<StepId>, Unknown> {
+    let known = || graph.in_order().map(|step| step.id().as_str());
+    let ids = names.iter().map(|name| {
+        let id = StepId::from(name.as_str());
+        graph.get(&id).is_some().then_some(id).ok_or_else(|| unknown("step", name, known()))
+    });
+    ids.collect()
+}
+
+/// The part of the graph that was asked for, and whether that is all of it.
+fn select(workspace: &Workspace, graph: Graph, request: &Request) -> Result<(Graph, bool), Report> {
+    if request.models.is_empty() && request.only.is_empty() {
+        return Ok((graph, true));
+    }
+    for name in &request.models {
+        workspace.project.known(name)?;
+    }
+    let only = steps_named(&graph, &request.only)?;
+    let contrary = |one, other| Err(RequestError::Contrary { one, other }.into());
+    match (request.models.is_empty(), only.is_empty(), request.prune) {
+        (false, false, _) => return contrary("models", "--only"),
+        (false, _, true) => return contrary("models", "--prune"),
+        (_, false, true) => return contrary("--only", "--prune"),
+        _ => {}
+    }
+    let part = graph.needed_by(|step| {
+        if only.is_empty() {
+            step.models().iter().any(|model| request.models.contains(model))
+        } else {
+            only.contains(step.id())
+        }
+    });
+    match request.replace.iter().find(|id| part.get(&StepId::from(&***id)).is_none()) {
+        Some(step) => Err(RequestError::Outside { step: step.clone() }.into()),
+        None => Ok((part, false)),
+    }
+}

@@ -1,0 +1,187 @@
+//! What keeps a plan from being carried out to its end, found before any of it is.
+
+use std::collections::BTreeMap;
+
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::frontend::Frontend;
+use super::plan::unseen_absent;
+use super::reach;
+use crate::openai::{Credentials, NoKey};
+use crate::plan::saved::Request;
+use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
+use crate::spec::{EnvironmentName, ModelSource, Rollout, TargetKind};
+use crate::step::StepKind;
+use crate::steps;
+use crate::targets::deploy_id;
+use crate::targets::modal::ModalError;
+use crate::workspace::Workspace;
+
+/// Why a plan is refused.
+#[derive(Debug, Error, Diagnostic)]
+enum Refused {
+    /// Somebody else's things are in the way.
+    #[error("{} in the way: {}", if steps.len() == 1 { "somebody else's thing is" } else { "somebody else's things are" }, steps.join("; "))]
+    #[diagnostic(
+        code(goatbuild::plan::conflict),
+        help(
+            "remove it or rename the alias; a single entry in the project's own file is taken over with `--adopt MODEL`. Nothing was changed"
+        )
+    )]
+    Conflict { steps: Vec<String> },
+    /// Nothing but deployments of somebody else are in the way.
+    #[error("somebody else's deployment is in the way: {}", steps.join("; "))]
+    #[diagnostic(
+        code(goatbuild::plan::conflict),
+        help(
+            "`goatbuild apply --adopt MODEL` deploys over it, without stopping it first; another `app-prefix` or model name leaves it alone. Nothing was changed"
+        )
+    )]
+    Deployed { steps: Vec<String> },
+    /// Nothing but things of this project's other environments are in the way.
+    #[error("another environment of this project is in the way: {}", steps.join("; "))]
+    #[diagnostic(
+        code(goatbuild::plan::conflict),
+        help(
+            "give environment {environment} a gateway file of its own, `[environment.{environment}.gateway.litellm] config = \"FILE\"`, or other aliases, `[environment.{environment}.gateway] alias-suffix = \"-{environment}-local\"`. Nothing was changed"
+        )
+    )]
+    Environments { steps: Vec<String>, environment: String },
+    /// Something could not be looked at.
+    #[error("could not be looked at: {}", steps.join(", "))]
+    #[diagnostic(code(goatbuild::plan::unobserved))]
+    Unobserved {
+        steps: Vec<String>,
+        #[help]
+        help: String,
+    },
+}
+
+/// Fails when a target that the apply needs can't be used from here.
+pub(super) async fn check_targets(workspace: &Workspace, request: &Request) -> Result<(), Report> {
+    let mut needed: BTreeMap<TargetKind, Vec<String>> = BTreeMap::new();
+    for (target, what) in reach::wanted(workspace, request) {
+        needed.entry(target).or_default().push(what);
+    }
+    // The farthest target first: it is the one that most likely can't be reached.
+    for (kind, what) in needed.into_iter().rev() {
+        workspace.targets.named(kind).check(&what).await?;
+    }
+    Ok(())
+}
+
+/// Refuses a plan that could not be carried out to its end.
+pub(super) async fn refuse(
+    workspace: &Workspace,
+    frontend: &dyn Frontend,
+    plan: &Plan,
+    request: &Request,
+) -> Result<(), Report> {
+    if plan.is_empty() {
+        // Nothing to do is no news, unless nobody knows that.
+        for warning in unseen_absent(workspace, request) {
+            frontend.note(&format!("{}: {}: {}", warning.model, warning.message, warning.help));
+        }
+    }
+    refuse_conflicts(workspace, plan)?;
+    refuse_unobserved(plan)?;
+    check_weights(workspace, plan)?;
+    check_keys(workspace, plan)?;
+    steps::check_pushes(workspace, plan).await
+}
+
+/// Refuses a plan where something was not looked at, for whoever requires that.
+pub fn require_observed(
+    workspace: &Workspace,
+    plan: &Plan,
+    request: &Request,
+) -> Result<(), Report> {
+    let unobserved = plan.steps.iter().filter(|step| !step.observed);
+    let mut steps: Vec<String> = unobserved.map(|step| step.id.to_string()).collect();
+    let absent = unseen_absent(workspace, request);
+    steps.extend(absent.iter().map(|it| deploy_id(&it.model).to_string()));
+    if steps.is_empty() {
+        return Ok(());
+    }
+    let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
+    let reason = reasons.find(|reason| reason.kind == ReasonKind::Unobserved);
+    let why = reason.and_then(|reason| reason.field.as_deref());
+    let help = match why.or(absent.first().map(|it| it.help.as_str())) {
+        Some(why) => format!("{why}; or plan without --require-observed"),
+        None => "plan without --no-refresh, or without --require-observed".to_owned(),
+    };
+    Err(Refused::Unobserved { steps, help }.into())
+}
+
+/// Refuses to apply where something could not be looked at: what runs has to know what it replaces.
+fn refuse_unobserved(plan: &Plan) -> Result<(), Refused> {
+    let unobserved = |step: &&PlannedStep| {
+        step.reasons.iter().any(|reason| reason.kind == ReasonKind::Unobserved)
+    };
+    let steps: Vec<&PlannedStep> = plan.steps.iter().filter(unobserved).collect();
+    let Some(first) = steps.first() else { return Ok(()) };
+    let why = first.reasons.iter().find(|reason| reason.kind == ReasonKind::Unobserved);
+    let why = why.and_then(|reason| reason.field.clone()).unwrap_or_default();
+    let help = format!("{why}. Nothing was changed");
+    Err(Refused::Unobserved { steps: steps.iter().map(|it| it.id.to_string()).collect(), help })
+}
+
+/// Refuses a plan with conflicts.
+pub fn refuse_conflicts(workspace: &Workspace, plan: &Plan) -> Result<(), Report> {
+    let conflicts = plan.steps.iter().filter(|step| step.action == Action::Conflict);
+    let told = |step: &PlannedStep| {
+        let owner = step.reasons.iter().find_map(|reason| reason.field.as_deref());
+        format!("{} ({})", step.id, owner.unwrap_or("unknown"))
+    };
+    let steps: Vec<String> = conflicts.clone().map(told).collect();
+    let ours = |step: &PlannedStep| {
+        step.reasons.iter().any(|reason| reason.kind == ReasonKind::OtherEnvironment)
+    };
+    if steps.is_empty() {
+        Ok(())
+    } else if conflicts.clone().all(ours) {
+        let environment = workspace.project.environment.as_ref();
+        let environment = environment.map_or("NAME", EnvironmentName::as_str).to_owned();
+        Err(Refused::Environments { steps, environment }.into())
+    } else if conflicts.into_iter().all(|step| step.id.is(StepKind::Deploy)) {
+        Err(Refused::Deployed { steps }.into())
+    } else {
+        Err(Refused::Conflict { steps }.into())
+    }
+}
+
+/// Fails when weights would be brought to Modal that can't be.
+fn check_weights(workspace: &Workspace, plan: &Plan) -> Result<(), ModalError> {
+    let brings = |step: &&PlannedStep| {
+        step.id.is(StepKind::Weights) && matches!(step.action, Action::Run | Action::Pending)
+    };
+    let models = plan.steps.iter().filter(brings).flat_map(|step| &step.models);
+    let models = models.filter_map(|name| workspace.project.models.get(name.as_str()));
+    for model in models.filter(|model| model.target == TargetKind::Modal) {
+        for source in model.sources() {
+            if let ModelSource::Path(path) = source {
+                return Err(ModalError::Path { path: path.into() });
+            }
+        }
+    }
+    Ok(())
+}
+
+/// Fails when a model would be tried out that turns away whoever asks from here.
+fn check_keys(workspace: &Workspace, plan: &Plan) -> Result<(), NoKey> {
+    let runs = |step: &&PlannedStep| matches!(step.action, Action::Run | Action::Pending);
+    for step in plan.steps.iter().filter(runs) {
+        let name = step.id.name();
+        let Some(model) = workspace.project.models.get(name) else { continue };
+        let tries = match step.id.known_kind() {
+            Some(StepKind::Smoke) => true,
+            Some(StepKind::Deploy) => model.serve.rollout == Rollout::Candidate,
+            _ => false,
+        };
+        if tries {
+            Credentials::of_environment(name, workspace.targets.of(model).headers(model))?;
+        }
+    }
+    Ok(())
+}

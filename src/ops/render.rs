@@ -1,0 +1,97 @@
+//! The programs that serve a model elsewhere, to look at or to take away.
+
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::open::{self, Site};
+use super::{Frontend, plan};
+use crate::event::Reporter;
+use crate::locking::{self, LockOptions, Scope};
+use crate::spec::TargetKind;
+use crate::step::StepId;
+use crate::steps;
+use crate::workspace;
+
+/// Why there is nothing to print.
+#[derive(Debug, Error, Diagnostic)]
+enum RenderError {
+    #[error("{model} is served on this machine, without a program of goatbuild's")]
+    #[diagnostic(
+        code(goatbuild::usage::not_on_modal),
+        help("`goatbuild show {model} --command` prints what is started")
+    )]
+    Local { model: String },
+    #[error("{} is there, and goatbuild did not write it", path.display())]
+    #[diagnostic(
+        code(goatbuild::usage::not_ours),
+        help("choose another directory, or move the file away")
+    )]
+    NotOurs { path: PathBuf },
+    #[error("hf:{weights} is not locked, and the programs name its commit")]
+    #[diagnostic(
+        code(goatbuild::lock::out_of_date),
+        help("`goatbuild lock` asks the hub which commit that is")
+    )]
+    Unlocked { weights: String },
+}
+
+/// What every program of ours has in its first lines.
+const OURS: &str = "Written by goatbuild; edit the project's specs instead.";
+
+/// Renders the programs that serve a model, for any workspace below `out`; gives the one that it runs
+/// by here, without an `out`.
+pub async fn render(
+    site: &Site,
+    frontend: &dyn Frontend,
+    name: &str,
+    out: Option<&Path>,
+) -> Result<Option<String>, Report> {
+    let (workspace, model) = open::model(site, frontend, name)?;
+    if model.target != TargetKind::Modal {
+        return Err(RenderError::Local { model: name.to_owned() }.into());
+    }
+    let scope = Scope::of_models(&workspace, &[name.to_owned()]);
+    let options = LockOptions { locked: true, lenient: true, scope, ..LockOptions::default() };
+    locking::settle(&workspace, &options, &Reporter::silent()).await?;
+    let sources = model.sources().filter_map(|source| source.hub());
+    if let Some(source) = sources.into_iter().find(|it| workspace.commit(it).is_none()) {
+        return Err(RenderError::Unlocked { weights: source.to_string() }.into());
+    }
+    let anywhere = out.is_some();
+    if !anywhere {
+        workspace.look().await?;
+    }
+    let images = steps::images(&workspace)?;
+    let (_, planned) = steps::foreseen_pushes(&images, &plan::remember(&workspace)?);
+    let made = |id: &StepId| planned.get(id).map(|step| step.facts.clone());
+    let programs = steps::programs(&workspace, &model, anywhere, &made, &Reporter::silent())?;
+    let Some(directory) = out else { return Ok(programs.into_iter().next().map(|it| it.1)) };
+    for (path, text) in programs {
+        write(frontend, &directory.join(path), &text)?;
+    }
+    frontend.note(&format!(
+        "`modal deploy --env {} --name {} {}` deploys it, once its weights are in the volume",
+        workspace.targets.modal().environment(),
+        workspace.targets.of(&model).plan_model(&model).app.unwrap_or_default(),
+        directory.join(name).join("serve.py").display(),
+    ));
+    Ok(None)
+}
+
+/// Writes over nothing but what was rendered before.
+fn write(frontend: &dyn Frontend, path: &Path, text: &str) -> Result<(), Report> {
+    match std::fs::read_to_string(path) {
+        Ok(found) if !found.contains(OURS) => {
+            return Err(RenderError::NotOurs { path: path.to_owned() }.into());
+        }
+        _ => {}
+    }
+    if let Some(parent) = path.parent() {
+        workspace::make_directory(parent)?;
+    }
+    workspace::write(path, text.as_bytes())?;
+    frontend.note(&format!("wrote {}", path.display()));
+    Ok(())
+}

@@ -1,0 +1,59 @@
+//! What a model's spec comes to: its values, and what is started.
+
+use std::collections::BTreeMap;
+
+use miette::Report;
+
+use super::Frontend;
+use super::open::{self, Files, Site};
+use crate::event::Reporter;
+use crate::locking::{self, LockOptions, Scope};
+use crate::spec::{self, ModelName, TargetKind, unknown};
+use crate::steps;
+
+/// Every effective value of a model, as text, and where it came from.
+pub fn values(files: &Files, name: &str) -> Result<String, Report> {
+    let known: Vec<String> = files
+        .sources
+        .specs
+        .iter()
+        .filter_map(|file| file.path.file_stem().map(|stem| stem.to_string_lossy().into_owned()))
+        .collect();
+    let missing = || unknown("model", name, known.iter().map(String::as_str));
+    let model: ModelName = name.parse().map_err(|_| missing())?;
+    let environment = files.environment.as_ref();
+    let values = spec::effective(&files.sources, environment, &model)?.ok_or_else(missing)?;
+    Ok(spec::render_effective(&values))
+}
+
+/// What is started to serve a model.
+#[derive(Debug)]
+pub struct Started {
+    /// Environment variables.
+    pub environment: BTreeMap<String, String>,
+    /// The program and its arguments.
+    pub command: Vec<String>,
+}
+
+/// What is started in the image, as far as the lock says: what it leaves open is told.
+pub async fn command(site: &Site, frontend: &dyn Frontend, name: &str) -> Result<Started, Report> {
+    /// Where the target chooses another.
+    const PORT: u16 = 8000;
+    let (workspace, model) = open::model(site, frontend, name)?;
+    let scope = Scope::of_models(&workspace, &[name.to_owned()]);
+    let options = LockOptions { locked: true, lenient: true, scope, ..LockOptions::default() };
+    locking::settle(&workspace, &options, &Reporter::silent()).await?;
+    let started = steps::foreseen(&workspace, &model, &Reporter::silent())?;
+    for source in model.sources().filter_map(|source| source.hub()) {
+        if workspace.commit(source).is_none() {
+            frontend.note(&format!("hf:{source} is not locked: a commit will stand for it"));
+        }
+    }
+    let host = match model.target {
+        TargetKind::Local => "127.0.0.1",
+        TargetKind::Modal => "0.0.0.0",
+    };
+    let port = model.serve.port.as_ref().map_or(PORT, |port| port.value);
+    let command = (started.command)(model.serve.served_names.first(), host, port);
+    Ok(Started { environment: started.environment, command })
+}

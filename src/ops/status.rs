@@ -1,0 +1,131 @@
+//! What is served right now, beside what the specs want.
+
+use miette::Report;
+
+use super::open::{self, Site};
+use super::{Frontend, plan};
+use crate::gateways::litellm::gateway::Gateway;
+use crate::gateways::litellm::{Access, Entry};
+use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
+use crate::served::{Part, Parts, StatusRow, Verdict};
+use crate::spec::{Model, TargetKind};
+use crate::step::{Observation, StepId};
+use crate::targets::{Target, deploy_id};
+use crate::workspace::Workspace;
+
+/// How everything that is deployed or wanted is.
+pub async fn status(site: &Site, frontend: &dyn Frontend) -> Result<Vec<StatusRow>, Report> {
+    let (workspace, _) = open::anyway(site, frontend)?;
+    workspace.look().await?;
+    let live: Vec<_> = workspace.targets.all().flat_map(Target::live).collect();
+    // What is served is known without a lock; whether it is what the specs want is not.
+    let planned = plan::quietly(&workspace).await.ok();
+    let left_out = &workspace.project.left_out;
+    let step = |id: StepId| planned.as_ref().and_then(|planned| planned.plan.get(&id));
+    let mut rows: Vec<StatusRow> = live
+        .into_iter()
+        .map(|live| {
+            let deploy = step(deploy_id(&live.model));
+            let smoke = step(StepId::new("smoke", &live.model));
+            let wanted = deploy.and_then(|step| step.key);
+            let known = workspace.project.models.contains_key(live.model.as_str());
+            let verdict = match (deploy, smoke) {
+                _ if workspace.project.absent.contains_key(live.model.as_str()) => Verdict::Leaving,
+                _ if left_out.models.contains(&live.model) => Verdict::Unknown,
+                _ if !known => Verdict::Unwanted,
+                (None, _) => Verdict::Unknown,
+                (Some(deploy), _) if deploy.held.is_some() => Verdict::Held,
+                _ if live.state == "starting" => Verdict::Starting,
+                (Some(_), _) if live.state == "stopped" && wanted == live.key => Verdict::Stopped,
+                (Some(deploy), _) if deploy.action != Action::Fresh => Verdict::Differs,
+                (_, Some(smoke)) if smoke.action != Action::Fresh => Verdict::Untested,
+                _ => Verdict::AsSpecified,
+            };
+            let (alias, auth, parts) = (None, None, Parts::default());
+            StatusRow { live, alias, wanted, auth, parts, verdict }
+        })
+        .collect();
+    for model in workspace.project.models.values() {
+        let name = model.name.as_str();
+        if rows.iter().any(|row| row.live.model == name) {
+            continue;
+        }
+        rows.push(match workspace.targets.of(model).observe_deployment(name) {
+            Observation::Unobserved(Some(why)) => StatusRow::unobserved(name, why),
+            Observation::Foreign { owner, .. } => StatusRow::foreign(name, owner),
+            _ => StatusRow::absent(name),
+        });
+    }
+    for model in workspace.project.absent.keys() {
+        if !rows.iter().any(|row| row.live.model == model.as_str()) {
+            let row = StatusRow::absent(model.as_str());
+            rows.push(StatusRow { verdict: Verdict::AsSpecified, ..row });
+        }
+    }
+    for model in &left_out.models {
+        if !rows.iter().any(|row| row.live.model == *model) {
+            let why = "its spec or its image has mistakes: `goatbuild check` shows them".to_owned();
+            rows.push(StatusRow::unobserved(model, why));
+        }
+    }
+    for row in &mut rows {
+        if let Some(planned) = &planned {
+            row.parts = parts(&planned.plan, &row.live.model);
+        }
+        let Some(model) = workspace.project.models.get(row.live.model.as_str()) else { continue };
+        row.auth = Some(model.serve.auth).filter(|_| model.target == TargetKind::Modal);
+        if let (Some(gateway), Some(entry)) = (&workspace.gateway, &model.gateway) {
+            row.alias = Some(entry.alias.value.clone());
+            row.parts.gateway = entry_of(&workspace, gateway, model, &entry.alias.value);
+        }
+    }
+    rows.sort_by(|one, other| one.live.model.cmp(&other.live.model));
+    Ok(rows)
+}
+
+/// Whether the gateway leads to what is deployed, under the name that the spec gives it; none where
+/// nothing is known to be deployed.
+fn entry_of(workspace: &Workspace, gateway: &Gateway, model: &Model, alias: &str) -> Option<Part> {
+    let (name, target) = (model.name.as_str(), workspace.targets.of(model));
+    let (Observation::Present { facts, .. } | Observation::Held { facts, .. }) =
+        target.observe_deployment(name)
+    else {
+        return None;
+    };
+    let Some(key) = gateway.key(name) else { return Some(Part::Missing) };
+    let fact = |name: &str| facts.get(name).cloned().unwrap_or_default();
+    let wanted = Entry {
+        alias: alias.to_owned(),
+        served_name: fact("served-name"),
+        api_base: fact("url"),
+        access: Access::with(&target.headers_of_deployed(model)),
+        project: workspace.project.owner(),
+        model: name.to_owned(),
+        key,
+    };
+    let is_wanted = gateway.found(&wanted).is_some_and(|found| found == wanted);
+    Some(if is_wanted { Part::AsWanted } else { Part::Drifted })
+}
+
+/// What stands around a model, as far as a plan tells.
+fn parts(plan: &Plan, model: &str) -> Parts {
+    let part = |kind: &str| {
+        let mut steps = plan.steps.iter().filter(|step| {
+            step.kind == kind
+                && step.action != Action::Remove
+                && step.models.iter().any(|it| it == model)
+        });
+        let first = steps.next()?;
+        let unseen = |step: &PlannedStep| {
+            step.reasons.iter().any(|reason| reason.kind == ReasonKind::Unobserved)
+        };
+        let fine = |step: &PlannedStep| step.action == Action::Fresh && step.held.is_none();
+        let all: Vec<&PlannedStep> = std::iter::once(first).chain(steps).collect();
+        match all.iter().any(|step| unseen(step)) {
+            true => None,
+            false if all.iter().all(|step| fine(step)) => Some(Part::AsWanted),
+            false => Some(Part::Missing),
+        }
+    };
+    Parts { weights: part("weights"), warmup: part("warmup"), gateway: None }
+}

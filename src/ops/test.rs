@@ -1,0 +1,139 @@
+//! What is deployed, asked as its clients would ask it.
+
+use std::time::{Duration, Instant};
+
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use super::Frontend;
+use super::open::{self, Site};
+use crate::engines::engine;
+use crate::openai::{ApiError, Credentials, Server};
+use crate::served::Tried;
+use crate::spec::{Model, TargetKind, Value};
+use crate::step::{Facts, Observation};
+use crate::words::count;
+use crate::workspace::Workspace;
+
+/// There is nothing to ask.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{model} can't be tested: {why}")]
+#[diagnostic(
+    code(goatbuild::test::not_deployed),
+    help("`goatbuild status` shows what is deployed, `goatbuild apply {model}` deploys it")
+)]
+struct NotDeployed {
+    model: String,
+    why: String,
+}
+
+/// Asks a deployment as its clients would; `tell` hears of each call as it is answered.
+pub async fn test(
+    site: &Site,
+    frontend: &dyn Frontend,
+    name: &str,
+    tell: &mut dyn FnMut(Tried<'_>),
+) -> Result<(), Report> {
+    let (workspace, model) = open::model(site, frontend, name)?;
+    let model = &*model;
+    workspace.look().await?;
+    let facts = facts(name, workspace.targets.of(model).observe_deployment(name))?;
+    let fact = |name: &str| facts.get(name).map_or("", String::as_str);
+    let (url, id) = (fact("url"), fact("served-name"));
+    let server = server(&workspace, model, url)?;
+    tell(Tried::Begins { model: name, url });
+    let answered = |call, began: Instant, detail: String| Tried::Answered {
+        call,
+        took: began.elapsed(),
+        detail,
+    };
+
+    let began = Instant::now();
+    let listed = told(tell, "models", server.models().await)?;
+    if engine(model.engine.name).lists_served_name() && !listed.iter().any(|it| it == id) {
+        let (url, listed) = (format!("{url}/models"), listed.join(", "));
+        let error = server.unexpected(&url, "a list with the served name", &listed);
+        return Ok(told(tell, "models", Err(error))?);
+    }
+    tell(answered("models", began, listed.join(", ")));
+
+    let began = Instant::now();
+    let answer = told(tell, "chat", server.chat(id).await)?;
+    tell(answered("chat", began, format!("{answer:?}")));
+
+    let began = Instant::now();
+    let streamed = told(tell, "stream", server.stream(id).await)?;
+    let detail = format!(
+        "the first of {} after {} ms",
+        count(streamed.pieces, "piece"),
+        streamed.first.as_millis()
+    );
+    tell(answered("stream", began, detail));
+
+    if calls_tools(model) {
+        let began = Instant::now();
+        let called = told(tell, "tool", server.call_tool(id).await)?;
+        let detail = match called {
+            Some(name) => format!("called {name}"),
+            None => "answered, and called none".to_owned(),
+        };
+        tell(answered("tool", began, detail));
+    }
+    tell(Tried::Ends);
+    Ok(())
+}
+
+/// What a call came to, told at once where it failed; the error is told by whoever ends the command.
+fn told<T>(
+    tell: &mut dyn FnMut(Tried<'_>),
+    call: &'static str,
+    answer: Result<T, ApiError>,
+) -> Result<T, ApiError> {
+    answer.inspect_err(|_| tell(Tried::Failed { call }))
+}
+
+/// What is known of a deployment that stands.
+fn facts(model: &str, seen: Observation) -> Result<Facts, NotDeployed> {
+    let why = match seen {
+        Observation::Present { facts, .. } | Observation::Held { facts, .. } => return Ok(facts),
+        Observation::Unobserved(why) => why.unwrap_or_else(|| "nobody looked".to_owned()),
+        Observation::Absent => "it is not deployed".to_owned(),
+        Observation::Drifted { changes } => match changes.first() {
+            Some(change) => format!(
+                "it is not as it was deployed: {} is {}",
+                change.field,
+                change.new.as_deref().unwrap_or("gone")
+            ),
+            None => "it is not as it was deployed".to_owned(),
+        },
+        Observation::Foreign { owner, .. } => format!("{owner} is in its place"),
+    };
+    Err(NotDeployed { model: model.to_owned(), why })
+}
+
+fn server(workspace: &Workspace, model: &Model, url: &str) -> Result<Server, Report> {
+    let name = model.name.as_str();
+    let patience = model.serve.timeout.min(Duration::from_secs(600));
+    match model.target {
+        TargetKind::Local => Ok(Server::local(url, name, patience)?),
+        // The first request starts a replica.
+        TargetKind::Modal => {
+            let headers = workspace.targets.of(model).headers_of_deployed(model);
+            let credentials = Credentials::of_environment(name, headers)?;
+            let patience = patience + model.serve.startup_timeout;
+            Ok(Server::remote(url, name, patience, credentials)?)
+        }
+    }
+}
+
+/// Whether the spec says how tool calls are read out of what the model writes.
+fn calls_tools(model: &Model) -> bool {
+    /// vLLM's flag.
+    const PARSER: &str = "tool-call-parser";
+    let flag = model.engine.flags.get(PARSER);
+    let words = model.engine.command.iter().flat_map(|command| &command.command);
+    flag.is_some_and(|flag| matches!(&flag.value, Value::String(_)))
+        || words.filter_map(|word| word.strip_prefix("--")).any(|word| {
+            word.strip_prefix(PARSER).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
+        })
+}
