@@ -35,7 +35,7 @@
 //! | protocols and formats | [`oci`], [`debian`], [`python`], [`runtime`], [`hub`], [`openai`], [`draw`] |
 //! | downloads | [`fetch`] |
 //! | this machine | `blocking`, [`clock`], [`disk`], [`durable`], [`leftovers`] |
-//! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`step_id`], [`platform`], [`words`] |
+//! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`step_id`], [`engine`], [`platform`], [`words`] |
 
 mod blocking;
 pub mod cli;
@@ -45,6 +45,7 @@ pub mod debian;
 pub mod disk;
 pub mod draw;
 pub mod durable;
+pub mod engine;
 pub mod engines;
 pub mod event;
 pub mod exec;

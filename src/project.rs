@@ -7,7 +7,8 @@ use std::sync::Arc;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::engines::{self, Subject};
+use crate::engine::{FlagProblem, Subject};
+use crate::engines;
 use crate::spec::{
     self, EnvironmentName, FileMistakes, Image, Model, Place, Problem, Project, Shared, SourceFile,
     Sources, SpecError, SpecErrors, Value,
@@ -74,7 +75,7 @@ pub fn load(root: &Path) -> Result<Sources, ProjectError> {
     let specs = in_parallel(&specs, |path| text(root, path))?.into_iter().map(&mut kept).collect();
     let images = images.iter().map(|path| text(root, path)).collect::<Result<Vec<_>, _>>()?;
     let images = images.into_iter().map(&mut kept).collect();
-    Ok(Sources { project, specs, images, mistakes })
+    Ok(Sources { project, specs, images, mistakes, engines: engines::built_in() })
 }
 
 /// Reads and checks a project, its engines' flags included.
@@ -96,7 +97,7 @@ pub fn read_part(
     let read_model = |file: &SourceFile| {
         found(sources.mistakes_of(file))?;
         let model = spec::read_model(file, &shared)?;
-        found(flag_errors(&model, engines::engine(model.engine.name).check(&model)))?;
+        found(flag_errors(&model, model.engine.kind.check(&model)))?;
         Ok(model)
     };
     let read_image = |file: &SourceFile| {
@@ -136,8 +137,8 @@ fn keep<T>(
 }
 
 /// What a model's engine would not take, as mistakes in the spec.
-pub fn flag_errors(model: &Model, problems: Vec<engines::FlagProblem>) -> Vec<SpecError> {
-    let error = |problem: engines::FlagProblem| {
+pub fn flag_errors(model: &Model, problems: Vec<FlagProblem>) -> Vec<SpecError> {
+    let error = |problem: FlagProblem| {
         let place = place_of(model, &problem.subject);
         let place = place.unwrap_or_else(|| model.file.place.clone());
         SpecError::new(Problem::Flag { message: problem.message, help: problem.help }, place)

@@ -159,11 +159,13 @@ impl Workspace {
                 .unwrap_or_else(|| panic!("BUG: the volume {name} is not built in"));
             Mount::of(name, volume)
         };
+        let engine_caches = project.engines.caches();
         let others = project
             .volumes
             .iter()
             .filter(|(name, _)| {
-                !["model-cache", "vllm-cache", "flashinfer-cache"].contains(&name.as_str())
+                let name = name.as_str();
+                name != "model-cache" && !engine_caches.iter().any(|it| it.volume == name)
             })
             .map(|(name, volume)| Mount::of(name.as_str(), volume))
             .collect();
@@ -176,7 +178,7 @@ impl Workspace {
         };
         let id = project.id.to_string();
         let wish = project.targets.local.runtime;
-        let caches = [mount("vllm-cache"), mount("flashinfer-cache")];
+        let caches = engine_caches.iter().map(|cache| mount(cache.volume)).collect();
         let local = Local::new(id, wish, places, mount("model-cache"), caches, others);
         let gateway =
             project.gateway.as_ref().map(|gateway| Gateway::new(&root, &project.owner(), gateway));

@@ -16,13 +16,15 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use goatbuild::engines::vllm::read::{ENTRY_POINTS, read};
-use goatbuild::engines::{Locked, engine as engine_of};
+use goatbuild::engine::{ENTRY_POINTS, Engine as _, Locked};
+use goatbuild::engines;
+use goatbuild::engines::vllm::Vllm;
+use goatbuild::engines::vllm::read::read;
 use goatbuild::fetch::{Fetcher, Patience};
 use goatbuild::lock::pylock::LockedWheel;
 use goatbuild::lock::{LockedEngine, Many, ValueKind};
 use goatbuild::python::WheelReader;
-use goatbuild::spec::{EngineName, Model, SourceFile, Sources};
+use goatbuild::spec::{Model, SourceFile, Sources};
 use serde_json::Value;
 
 /// A wheel as the index lists it.
@@ -265,7 +267,7 @@ fn takes_the_shipped_flags(taken: LockedEngine) {
             Path::new(env!("CARGO_MANIFEST_DIR")).join(format!("specs/{name}.toml")),
         );
         let spec = spec.unwrap();
-        let checked = engine_of(EngineName::Vllm).check_locked(&model(&spec), &locked);
+        let checked = Vllm.check_locked(&model(&spec), &locked);
         assert_eq!(checked.problems, [], "{version} {name}");
         assert_eq!(checked.warnings, [], "{version} {name}");
         // It is not as if anything were taken.
@@ -275,7 +277,7 @@ fn takes_the_shipped_flags(taken: LockedEngine) {
         ] {
             assert_eq!(spec.matches(from).count(), 1, "{name}");
             let wrong = model(&spec.replace(from, to));
-            let checked = engine_of(EngineName::Vllm).check_locked(&wrong, &locked);
+            let checked = Vllm.check_locked(&wrong, &locked);
             assert_eq!(checked.problems.len(), 1, "{version} {name} {to}");
         }
     }
@@ -295,6 +297,7 @@ fn model(spec: &str) -> Model {
         specs: vec![file("specs/m.toml", spec)],
         images: images.into(),
         mistakes: Vec::new(),
+        engines: engines::built_in(),
     };
     let project = goatbuild::spec::read(&sources, None).unwrap();
     (**project.models.values().next().unwrap()).clone()

@@ -6,6 +6,7 @@ use clap::{Args, ValueEnum};
 use miette::Report;
 
 use super::Exit;
+use crate::engines;
 use crate::spec::Document;
 use crate::{ui, workspace};
 
@@ -40,7 +41,7 @@ pub(crate) fn run(arguments: &SchemaArgs) -> Result<Exit, Report> {
             Which::Spec => Document::Spec,
             Which::Image => Document::Image,
         };
-        ui::print_text(&document.schema());
+        ui::print_text(&document.schema(engines::built_in()));
     }
     Ok(Exit::Done)
 }
@@ -48,7 +49,10 @@ pub(crate) fn run(arguments: &SchemaArgs) -> Result<Exit, Report> {
 /// Writes all schemas into a directory.
 pub(crate) fn write(directory: &Path) -> Result<(), Report> {
     for document in Document::ALL {
-        workspace::write(&directory.join(document.file_name()), document.schema().as_bytes())?;
+        workspace::write(
+            &directory.join(document.file_name()),
+            document.schema(engines::built_in()).as_bytes(),
+        )?;
     }
     Ok(())
 }

@@ -2,7 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use super::{Caches, Engine, FlagProblem, Serving, Subject, offline};
+use super::vllm::TOOL_PARSER;
+use super::{CACHES, offline};
+use crate::engine::{Cache, Engine, FlagProblem, Serving, Subject};
 use crate::spec::{CommandEngine, Model, nearest};
 
 pub(super) struct Command;
@@ -26,6 +28,26 @@ fn spec(model: &Model) -> &CommandEngine {
 }
 
 impl Engine for Command {
+    fn name(&self) -> &'static str {
+        "command"
+    }
+
+    fn title(&self) -> &'static str {
+        "`command`"
+    }
+
+    fn about(&self) -> &'static str {
+        "a command line of your own"
+    }
+
+    fn is_written_out(&self) -> bool {
+        true
+    }
+
+    fn caches(&self) -> &'static [Cache] {
+        &CACHES
+    }
+
     fn check(&self, model: &Model) -> Vec<FlagProblem> {
         let unknown = |part: &String| {
             let names: Vec<&str> = part.split('{').skip(1).filter_map(name).collect();
@@ -63,7 +85,7 @@ impl Engine for Command {
             .collect()
     }
 
-    fn environment(&self, _: &Caches<'_>) -> BTreeMap<String, String> {
+    fn environment(&self, _: &[&str]) -> BTreeMap<String, String> {
         offline()
     }
 
@@ -78,5 +100,13 @@ impl Engine for Command {
 
     fn lists_served_name(&self) -> bool {
         false
+    }
+
+    /// As far as its command line has vLLM's flag.
+    fn calls_tools(&self, model: &Model) -> bool {
+        let flags = spec(model).command.iter().filter_map(|word| word.strip_prefix("--"));
+        flags
+            .filter_map(|flag| flag.strip_prefix(TOOL_PARSER))
+            .any(|rest| rest.is_empty() || rest.starts_with('='))
     }
 }

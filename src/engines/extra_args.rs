@@ -1,6 +1,6 @@
 //! `[engine] extra-args`: arguments that goatbuild hands to an engine without reading them.
 
-use super::{FlagProblem, Subject, Warning};
+use crate::engine::{FlagProblem, Subject, Warning};
 use crate::spec::Model;
 
 /// Those that say what goatbuild says itself, with what to write instead.

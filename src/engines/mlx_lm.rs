@@ -5,7 +5,8 @@
 
 use std::collections::BTreeMap;
 
-use super::{Caches, Engine, FlagProblem, Serving, Subject, argument, extra_args, offline};
+use super::{CACHES, argument, extra_args, offline};
+use crate::engine::{Cache, Engine, FlagProblem, Serving, Subject};
 use crate::spec::{Model, Value, nearest};
 
 pub(super) struct MlxLm;
@@ -44,6 +45,30 @@ const OURS: [(&str, &str); 3] = [
 ];
 
 impl Engine for MlxLm {
+    fn name(&self) -> &'static str {
+        "mlx-lm"
+    }
+
+    fn title(&self) -> &'static str {
+        "mlx-lm"
+    }
+
+    fn about(&self) -> &'static str {
+        "mlx-lm (small, on a CPU)"
+    }
+
+    fn caches(&self) -> &'static [Cache] {
+        &CACHES
+    }
+
+    fn package(&self) -> Option<&'static str> {
+        Some("mlx-lm")
+    }
+
+    fn example_flag(&self) -> Option<&'static str> {
+        Some("max-tokens = 512")
+    }
+
     fn check(&self, model: &Model) -> Vec<FlagProblem> {
         let mut problems = extra_args::problems(model, &OURS);
         for (flag, value) in &model.engine.flags {
@@ -110,7 +135,7 @@ impl Engine for MlxLm {
         command
     }
 
-    fn environment(&self, _: &Caches<'_>) -> BTreeMap<String, String> {
+    fn environment(&self, _: &[&str]) -> BTreeMap<String, String> {
         offline()
     }
 

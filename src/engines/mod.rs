@@ -1,6 +1,6 @@
 //! The engines: what serves a model, and how it is started.
 //!
-//! Adding one is one file and one line in [`engine`].
+//! Adding one is one file and one line in [`built_in`].
 
 mod command;
 pub mod extra_args;
@@ -9,154 +9,19 @@ pub mod vllm;
 
 use std::collections::BTreeMap;
 
-use crate::lock::LockedEngine;
-use crate::spec::{EngineName, Model, Value};
+use crate::engine::{Cache, Engines};
+use crate::spec::Value;
 
-/// Where and what an engine is to serve, as seen from inside the image.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Serving<'a> {
-    /// The address to listen on.
-    pub host: &'a str,
-    /// The port to listen on.
-    pub port: u16,
-    /// What names the model both on the command line and in requests: a path relative to the
-    /// working directory.
-    pub model: &'a str,
-    /// The absolute path of the weights.
-    pub weights: &'a str,
-    /// Their commit.
-    pub revision: &'a str,
-    /// The absolute path of the draft model's weights, when the model has a draft.
-    pub draft: Option<&'a str>,
-    /// Their commit.
-    pub draft_revision: Option<&'a str>,
-    /// The engine in the image.
-    pub locked: &'a Locked,
-}
+/// Where vLLM keeps what it compiles, and `FlashInfer`'s kernels. Every engine has both: a server
+/// with a command line of its own may be vLLM, and what is mounted into servers is part of keys.
+const CACHES: [Cache; 2] = [
+    Cache { volume: "vllm-cache", mount: "/root/.cache/vllm" },
+    Cache { volume: "flashinfer-cache", mount: "/root/.cache/flashinfer" },
+];
 
-/// Where an image sees the directories that outlive a deployment.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Caches<'a> {
-    /// The one of the model's warm-up, for what the engine compiles.
-    pub compile: &'a str,
-    /// The one for `FlashInfer`'s kernels.
-    pub flashinfer: &'a str,
-}
-
-/// What the lock says of the engine in a model's image, and of the model.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Locked {
-    /// The distribution that is the engine; empty when the image has none that is known.
-    pub distribution: String,
-    /// Whether the image is known to have no engine: its base brings none, and no wheel is one.
-    pub is_missing: bool,
-    /// Whether the image has one only if its base, which nobody looked into, brings it.
-    pub is_up_to_base: bool,
-    /// Its version.
-    pub version: String,
-    /// What it takes, when its wheel could be read.
-    pub taken: Option<LockedEngine>,
-    /// Names of the image's environment variables.
-    pub image_environment: Vec<String>,
-    /// What the model's configuration calls its architecture.
-    pub architectures: Vec<String>,
-    /// The model's family, such as `gpt_oss`.
-    pub model_type: Option<String>,
-}
-
-/// Something that will run, and perhaps not as it was meant.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Warning {
-    /// What is odd.
-    pub message: String,
-    /// What to do.
-    pub help: String,
-}
-
-/// What checking against the lock found.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Checked {
-    /// What the engine would refuse, or silently leave out.
-    pub problems: Vec<FlagProblem>,
-    /// What it would take.
-    pub warnings: Vec<Warning>,
-}
-
-/// What of a model a problem is about.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Subject {
-    /// The model as a whole.
-    Model,
-    /// A flag, dots leading into it, or another field of `[engine]`.
-    Flag(String),
-    /// One of the `extra-args`, counted from 0.
-    ExtraArg(usize),
-    /// A field of `[serve]`.
-    Serve(&'static str),
-}
-
-/// A flag that the engine would not take.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct FlagProblem {
-    /// What it is about.
-    pub subject: Subject,
-    /// What is wrong.
-    pub message: String,
-    /// What to do.
-    pub help: String,
-}
-
-/// A program that serves models through the `OpenAI` API.
-pub trait Engine: Send + Sync {
-    /// What in the spec it would not take, known before anything runs.
-    fn check(&self, model: &Model) -> Vec<FlagProblem>;
-
-    /// What the locked version would not take, or take and not mean.
-    fn check_locked(&self, model: &Model, locked: &Locked) -> Checked {
-        let _ = (model, locked);
-        Checked::default()
-    }
-
-    /// Whether starting compiles something worth keeping.
-    fn compiles(&self, model: &Model) -> bool;
-
-    /// Whether a flag can change what is compiled. Unknown flags can.
-    fn reaches_compile_key(&self, flag: &str) -> bool {
-        let _ = flag;
-        true
-    }
-
-    /// The program and its arguments.
-    fn command(&self, model: &Model, serving: &Serving<'_>) -> Vec<String>;
-
-    /// Environment variables that it needs, under the image's and the spec's own.
-    fn environment(&self, caches: &Caches<'_>) -> BTreeMap<String, String>;
-
-    /// The path, from the server's root, that answers 200 once it is up.
-    fn health(&self, model: &Model) -> String;
-
-    /// The name of the files in the compile cache that tell what went into its key, each a JSON
-    /// object: read after a warm-up, wherever below the cache's directory they are.
-    fn cache_factors(&self) -> Option<&'static str> {
-        None
-    }
-
-    /// Variables without which a snapshot of it can't be taken.
-    fn snapshot_environment(&self) -> BTreeMap<String, String> {
-        BTreeMap::new()
-    }
-
-    /// Whether `GET /v1/models` lists the name that requests use.
-    fn lists_served_name(&self) -> bool;
-}
-
-/// The engine of this name.
-pub fn engine(name: EngineName) -> &'static dyn Engine {
-    match name {
-        EngineName::Vllm => &vllm::Vllm,
-        EngineName::MlxLm => &mlx_lm::MlxLm,
-        EngineName::Command => &command::Command,
-    }
+/// All of them, the default one first.
+pub fn built_in() -> Engines {
+    Engines::new(&[&vllm::Vllm, &mlx_lm::MlxLm, &command::Command])
 }
 
 /// What every engine gets: nothing is fetched or reported behind the user's back.

@@ -1,10 +1,9 @@
-//! Settles what the engine in an image takes: read out of its wheel, without fetching it.
+//! Settles what the engines in an image take: read out of its wheel, without fetching it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Changes, LockOptions, LockingError};
-use crate::engines::vllm;
-use crate::engines::vllm::read::ENTRY_POINTS;
+use crate::engine::{ENTRY_POINTS, Engine};
 use crate::event::Reporter;
 use crate::fetch::FetchError;
 use crate::lock::LockedEngine;
@@ -17,7 +16,7 @@ use crate::workspace::Workspace;
 /// Each round reads what the one before asked for: imports of imports.
 const ROUNDS: usize = 32;
 
-/// Reads the engine of an image, unless the lock has it.
+/// Reads the engines of an image's models, unless the lock has them.
 ///
 /// A wheel that can't be had is an error that names it, where the network may be used: what follows
 /// would go without checks. A plan goes on without a network, and says what it lacks.
@@ -28,24 +27,40 @@ pub(super) async fn settle(
     reporter: &Reporter,
     changes: &mut Changes,
 ) -> Result<(), StepError> {
-    let mut models = workspace.project.models.values();
-    if !models.any(|model| model.image.value == image.name && vllm::serves(model)) {
-        return Ok(());
+    let models = workspace.project.models.values();
+    let serving: Vec<&dyn Engine> = models
+        .filter(|model| model.image.value == image.name)
+        .map(|model| model.engine.kind)
+        .collect();
+    for wheel in workspace.parts(&image.name).wheels {
+        if let Some(engine) = serving.iter().find(|engine| engine.is_in_wheel(&wheel.name)) {
+            settle_one(workspace, image, *engine, &wheel, options, reporter, changes).await?;
+        }
     }
-    let wheels = workspace.parts(&image.name).wheels;
-    let Some(wheel) = vllm::wheel(&wheels) else { return Ok(()) };
-    let known = |engine: &LockedEngine| engine.reading == vllm::read::READING;
+    Ok(())
+}
+
+async fn settle_one(
+    workspace: &Workspace,
+    image: &Image,
+    engine: &dyn Engine,
+    wheel: &LockedWheel,
+    options: &LockOptions,
+    reporter: &Reporter,
+    changes: &mut Changes,
+) -> Result<(), StepError> {
+    let known = |locked: &LockedEngine| engine.has_read(locked);
     if workspace.lock(|lock| lock.engines.get(&wheel.filename).is_some_and(known)) || options.locked
     {
         return Ok(());
     }
     reporter
         .message(format!("{}: reading what {} {} takes", image.name, wheel.name, wheel.version));
-    match read(workspace, wheel, reporter).await {
+    match read(workspace, engine, wheel, reporter).await {
         Ok(Some(engine)) => workspace.change_lock(|lock| {
             lock.engines.insert(wheel.filename.clone(), engine);
         }),
-        // It may be no vLLM as goatbuild knows it, or a server that gives whole files only: the
+        // It may be no engine as goatbuild knows it, or a server that gives whole files only: the
         // check of the specs tells that nothing was checked.
         Ok(None) => Ok(()),
         Err(_) if workspace.settings.offline => Ok(()),
@@ -62,6 +77,7 @@ pub(super) async fn settle(
 
 async fn read(
     workspace: &Workspace,
+    engine: &dyn Engine,
     wheel: &LockedWheel,
     reporter: &Reporter,
 ) -> Result<Option<LockedEngine>, FetchError> {
@@ -77,7 +93,7 @@ async fn read(
     }
     let mut asked = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let reading = vllm::read::read(&files, &wheel.name, &wheel.version);
+        let reading = engine.read(&files, wheel);
         let paths: Vec<String> = reading
             .wanted
             .into_iter()
@@ -89,7 +105,7 @@ async fn read(
             })
             .collect();
         if paths.is_empty() {
-            return Ok(Some(reading.engine).filter(|engine| !engine.flags.is_empty()));
+            return Ok(reading.engine);
         }
         files.extend(reader.texts(&paths).await?);
     }

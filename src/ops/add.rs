@@ -9,6 +9,7 @@ use thiserror::Error;
 
 use super::open::{Files, Site};
 use super::{Frontend, Work, frontend};
+use crate::engine::{Engine, Engines};
 use crate::hub::HubError;
 use crate::lock::LockedRepository;
 use crate::project::ProjectError;
@@ -94,15 +95,16 @@ pub async fn add(
     // The specs that are there may have mistakes of their own: only what is new is looked at.
     let mut sources = Sources { specs: Vec::new(), ..files.sources };
     let image = image(&sources, addition.image.as_deref())?;
+    let engine = engine_of(&image, sources.engines);
     let has_schemas = files.root.join(project::SCHEMAS).is_dir();
-    let mut text = spec_text(addition, &image, target, has_schemas, None)?;
+    let mut text = spec_text(addition, &image, engine, target, has_schemas, None)?;
     sources.specs.push(SourceFile { path: path.clone().into(), text: text.as_str().into() });
     let project = project::read(&sources, files.environment.as_ref()).map_err(needs_gpu)?;
     let source = project.models.values().find_map(|model| model.source.hub()).cloned();
     if let Some(source) = source {
         let workspace = Workspace::open(files.root.clone(), project, site.settings.clone())?;
         if let Some(found) = ask(&workspace, frontend, &source).await? {
-            text = spec_text(addition, &image, target, has_schemas, Some(&found.commit))?;
+            text = spec_text(addition, &image, engine, target, has_schemas, Some(&found.commit))?;
             keep(&workspace, frontend, &source, addition.revision.is_none(), found)?;
         }
     }
@@ -258,6 +260,7 @@ fn image(sources: &Sources, asked: Option<&str>) -> Result<Image, Report> {
 fn spec_text(
     addition: &Addition,
     image: &Image,
+    engine: &dyn Engine,
     target: Option<TargetKind>,
     has_schemas: bool,
     commit: Option<&str>,
@@ -296,24 +299,24 @@ fn spec_text(
         };
         let _ = writeln!(text, "\n[hardware]\ngpu = {}\ncount = {count}", quoted(name));
     }
-    let engine = engine_of(image);
-    let _ = writeln!(text, "\n[engine]\nname = {}", quoted(engine));
-    match engine {
-        "vllm" => text
-            .push_str("# max-model-len = 8192          # vLLM's own flags, by their own names\n"),
-        _ => text
-            .push_str("# max-tokens = 512              # mlx-lm's own flags, by their own names\n"),
+    let _ = writeln!(text, "\n[engine]\nname = {}", quoted(engine.name()));
+    if let Some(flag) = engine.example_flag() {
+        let (flag, title) = (format!("# {flag}"), engine.title());
+        let _ = writeln!(text, "{flag:<32}# {title}'s own flags, by their own names");
     }
     Ok(text)
 }
 
 /// The engine whose package the image asks for.
-fn engine_of(image: &Image) -> &'static str {
+fn engine_of(image: &Image, engines: Engines) -> &'static dyn Engine {
     let asks = |package: &str| {
         image
             .requirements
             .iter()
             .any(|requirement| requirement.value.trim_start().starts_with(package))
     };
-    if asks("mlx-lm") { "mlx-lm" } else { "vllm" }
+    // Where nothing says another, the default one may come with the base.
+    let others = engines.iter().skip(1);
+    let asked = others.into_iter().find(|engine| engine.package().is_some_and(asks));
+    asked.unwrap_or_else(|| engines.default_one())
 }

@@ -7,10 +7,9 @@ use thiserror::Error;
 
 use super::Frontend;
 use super::open::{self, Site};
-use crate::engines::engine;
 use crate::openai::{ApiError, Credentials, Server};
 use crate::served::Tried;
-use crate::spec::{Model, TargetKind, Value};
+use crate::spec::{Model, TargetKind};
 use crate::step::{Facts, Observation};
 use crate::words::count;
 use crate::workspace::Workspace;
@@ -50,7 +49,7 @@ pub async fn test(
 
     let began = Instant::now();
     let listed = told(tell, "models", server.models().await)?;
-    if engine(model.engine.name).lists_served_name() && !listed.iter().any(|it| it == id) {
+    if model.engine.kind.lists_served_name() && !listed.iter().any(|it| it == id) {
         let (url, listed) = (format!("{url}/models"), listed.join(", "));
         let error = server.unexpected(&url, "a list with the served name", &listed);
         return Ok(told(tell, "models", Err(error))?);
@@ -70,7 +69,7 @@ pub async fn test(
     );
     tell(answered("stream", began, detail));
 
-    if calls_tools(model) {
+    if model.engine.kind.calls_tools(model) {
         let began = Instant::now();
         let called = told(tell, "tool", server.call_tool(id).await)?;
         let detail = match called {
@@ -124,16 +123,4 @@ fn server(workspace: &Workspace, model: &Model, url: &str) -> Result<Server, Rep
             Ok(Server::remote(url, name, patience, credentials)?)
         }
     }
-}
-
-/// Whether the spec says how tool calls are read out of what the model writes.
-fn calls_tools(model: &Model) -> bool {
-    /// vLLM's flag.
-    const PARSER: &str = "tool-call-parser";
-    let flag = model.engine.flags.get(PARSER);
-    let words = model.engine.command.iter().flat_map(|command| &command.command);
-    flag.is_some_and(|flag| matches!(&flag.value, Value::String(_)))
-        || words.filter_map(|word| word.strip_prefix("--")).any(|word| {
-            word.strip_prefix(PARSER).is_some_and(|rest| rest.is_empty() || rest.starts_with('='))
-        })
 }

@@ -67,6 +67,7 @@ pub fn assemble_part(
         environment: shared.environment,
         environments: shared.environments,
         targets,
+        engines: shared.engines,
         volumes,
         gpus,
         secrets,

@@ -1,24 +1,24 @@
 //! What serves a model: `[engine]`.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
 use super::context::Text;
 use super::problem::Problem;
 use super::source::Place;
 use super::table::Table;
 use super::value::{FlagValue, quoted};
+use crate::engine::Engines;
 
 /// `[engine]`: what serves the model.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Engine {
     /// Which engine.
-    pub name: EngineName,
-    /// The engine's own flags, as written; not checked yet. Empty for [`EngineName::Command`].
+    pub kind: &'static dyn crate::engine::Engine,
+    /// The engine's own flags, as written; not checked yet. Empty for one that is written out.
     pub flags: BTreeMap<String, FlagValue>,
-    /// What is put at the end of its command line as it is. Empty for [`EngineName::Command`].
+    /// What is put at the end of its command line as it is. Empty for one that is written out.
     pub extra_args: Vec<ExtraArg>,
-    /// There exactly when `name` is [`EngineName::Command`].
+    /// There exactly when the engine is written out.
     pub command: Option<CommandEngine>,
 }
 
@@ -37,38 +37,7 @@ impl PartialEq for ExtraArg {
     }
 }
 
-/// Which engine serves a model.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum EngineName {
-    /// vLLM.
-    #[default]
-    Vllm,
-    /// mlx-lm: small, runs on a CPU.
-    MlxLm,
-    /// Any program that speaks the `OpenAI` API.
-    Command,
-}
-
-impl EngineName {
-    /// Whether a server of it answers to several names. The others load what a request names, or
-    /// are told one name.
-    pub(super) fn takes_several_names(self) -> bool {
-        self == Self::Vllm
-    }
-}
-
-impl fmt::Display for EngineName {
-    /// As specs write it.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Vllm => "vllm",
-            Self::MlxLm => "mlx-lm",
-            Self::Command => "command",
-        })
-    }
-}
-
-/// What `[engine]` says when its name is `command`.
+/// What `[engine]` says when the engine is written out.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct CommandEngine {
     /// The program and its arguments; `{host}`, `{port}` and `{model}` stand for what they say.
@@ -80,24 +49,20 @@ pub struct CommandEngine {
 }
 
 /// Reads `[engine]`.
-pub(super) fn engine(mut table: Table<'_, '_>) -> Option<Engine> {
-    let names = [
-        ("vllm", EngineName::Vllm),
-        ("mlx-lm", EngineName::MlxLm),
-        ("command", EngineName::Command),
-    ];
-    let name = table.choice("name", &names);
-    if name != EngineName::Command {
+pub(super) fn engine(mut table: Table<'_, '_>, engines: Engines) -> Option<Engine> {
+    let names: Vec<_> = engines.iter().map(|engine| (engine.name(), engine)).collect();
+    let kind = table.choice("name", &names);
+    if !kind.is_written_out() {
         let texts = table.strings("extra-args").map(|(texts, _)| texts).unwrap_or_default();
         let extra_arg =
             |text: Text<'_>| ExtraArg { text: text.value.to_owned(), place: text.spot.place() };
         let extra_args = texts.into_iter().map(extra_arg).collect();
         let flags = table.flags();
-        return Some(Engine { name, flags, extra_args, command: None });
+        return Some(Engine { kind, flags, extra_args, command: None });
     }
     if table.has("extra-args") {
         table.strings("extra-args");
-        let message = "the engine `command` has no `extra-args`".to_owned();
+        let message = format!("the engine `{}` has no `extra-args`", kind.name());
         let help = "write them into `command`: it is the whole command line".to_owned();
         let spot = table.spot_of("extra-args");
         table.report(Problem::Flag { message, help }, &spot);
@@ -128,5 +93,5 @@ pub(super) fn engine(mut table: Table<'_, '_>) -> Option<Engine> {
     let compiles = table.boolean("compiles", false);
     table.finish();
     let command = Some(CommandEngine { command: command?, health, compiles });
-    Some(Engine { name, flags: BTreeMap::new(), extra_args: Vec::new(), command })
+    Some(Engine { kind, flags: BTreeMap::new(), extra_args: Vec::new(), command })
 }

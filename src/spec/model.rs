@@ -14,6 +14,7 @@ use super::problem::SpecError;
 use super::reference::{ImageReference, LayoutReference};
 use super::serve::Serve;
 use super::source::{Located, SourceFile};
+use crate::engine::{Cache, Engines};
 use crate::platform::{Architecture, MajorMinor};
 
 /// A project as its files describe it, for one environment.
@@ -29,8 +30,9 @@ pub struct Project {
     pub environments: Vec<EnvironmentName>,
     /// Settings of the places where models are served.
     pub targets: Targets,
-    /// Volumes by their name in the project; `model-cache`, `vllm-cache` and `flashinfer-cache`
-    /// are always there.
+    /// What can serve.
+    pub engines: Engines,
+    /// Volumes by their name in the project; `model-cache` and the engines' own are always there.
     pub volumes: BTreeMap<VolumeName, Volume>,
     /// Every GPU that may be asked for: the built-in ones and the project's own.
     pub gpus: BTreeMap<String, Gpu>,
@@ -53,6 +55,16 @@ pub struct Project {
 }
 
 impl Project {
+    /// The volumes that a model's servers see: all but those that other engines alone have.
+    pub fn volumes_of(&self, model: &Model) -> impl Iterator<Item = (&VolumeName, &Volume)> {
+        let own = model.engine.kind.caches();
+        let others: Vec<Cache> =
+            self.engines.caches().into_iter().filter(|cache| !own.contains(cache)).collect();
+        self.volumes
+            .iter()
+            .filter(move |(name, _)| !others.iter().any(|it| it.volume == name.as_str()))
+    }
+
     /// The image of `model`; reading has made sure that it exists.
     pub fn image_of(&self, model: &Model) -> &Image {
         self.images
@@ -189,7 +201,7 @@ pub struct Model {
     pub source: ModelSource,
     /// The draft model for speculative decoding.
     pub draft: Option<Draft>,
-    /// The GPUs to serve on; always there for vLLM on Modal, otherwise optional.
+    /// The GPUs to serve on; always there for engines that need them on Modal, otherwise optional.
     pub hardware: Option<Hardware>,
     /// What serves it.
     pub engine: Engine,
@@ -367,6 +379,8 @@ pub struct Sources {
     pub images: Vec<SourceFile>,
     /// What of these is no text, or could not be read at all.
     pub mistakes: Vec<SpecError>,
+    /// What can serve.
+    pub engines: Engines,
 }
 
 impl Sources {

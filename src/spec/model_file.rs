@@ -1,7 +1,7 @@
 //! Reads a model's spec.
 
 use super::context::{Spot, Text};
-use super::engine::{EngineName, engine};
+use super::engine::engine;
 use super::model::{
     Draft, GatewayEntry, Hardware, HubSource, Model, ModelSource, State, TargetKind, is_commit,
 };
@@ -14,6 +14,7 @@ use super::serve::serve;
 use super::source::Located;
 use super::table::Table;
 use super::value::quoted;
+use crate::engine::Engine;
 
 /// What an environment variable's name looks like.
 pub(super) const VARIABLE: &str = "letters, digits and `_`, not starting with a digit";
@@ -49,9 +50,11 @@ pub(super) fn model(
     let source = source(root.table("model"));
     let draft = draft(root.table("draft"));
     let hardware = hardware(root.table("hardware"), shared);
-    let engine = engine(root.table("engine"));
-    if let (TargetKind::Modal, None, Some(EngineName::Vllm)) =
-        (target, &hardware, engine.as_ref().map(|engine| engine.name))
+    let engine = engine(root.table("engine"), shared.engines);
+    let kind = engine.as_ref().map(|engine| engine.kind);
+    if target == TargetKind::Modal
+        && hardware.is_none()
+        && kind.is_some_and(Engine::needs_gpu)
         && !root.has("hardware")
     {
         let example = "[hardware] with gpu = \"H100\"".to_owned();
@@ -59,7 +62,7 @@ pub(super) fn model(
         root.context.report(problem, &root.spot);
     }
     let fallback = name.as_ref().map_or("", ModelName::as_str);
-    let place = (target, engine.as_ref().map(|engine| engine.name));
+    let place = (target, kind);
     let repository = source.as_ref().and_then(ModelSource::hub);
     let repository = repository.map(|hub| hub.repository.as_str());
     let serve = serve(root.table("serve"), fallback, repository, place, shared);
@@ -105,7 +108,7 @@ fn unset(root: &mut Table<'_, '_>, shared: &Shared<'_>) {
 }
 
 fn image(root: &mut Table<'_, '_>, shared: &Shared<'_>) -> Option<Located<ImageName>> {
-    let text = root.required("image", "image = \"vllm\", for images/vllm.toml")?;
+    let text = root.required("image", &shared.image_example())?;
     match ImageName::new(text.value) {
         Ok(value) if shared.has_image(text.value) => {
             Some(Located { value, place: text.spot.place() })

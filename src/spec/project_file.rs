@@ -16,6 +16,7 @@ use super::registry::registry;
 use super::source::Place;
 use super::table::Table;
 use super::value::quoted;
+use crate::engine::{Cache, Engines};
 
 /// Modal's GPUs with memory in GiB and dollars per hour (list prices as
 /// remembered from 2025, not looked up). A project overrides what has changed.
@@ -41,12 +42,12 @@ pub fn known_gpus() -> Vec<String> {
     GPUS.iter().map(|(name, ..)| (*name).to_owned()).collect()
 }
 
-/// Volumes that every project has, with where an image sees them.
-pub(super) const VOLUMES: [(&str, &str); 3] = [
-    ("model-cache", "/root/.cache/huggingface"),
-    ("vllm-cache", "/root/.cache/vllm"),
-    ("flashinfer-cache", "/root/.cache/flashinfer"),
-];
+/// Volumes that every project has: the weights', and those of its engines.
+pub(super) fn built_in_volumes(engines: Engines) -> Vec<Cache> {
+    let mut volumes = vec![Cache { volume: "model-cache", mount: "/root/.cache/huggingface" }];
+    volumes.extend(engines.caches());
+    volumes
+}
 
 /// What the project's own file says, for one environment.
 #[derive(Debug, Clone)]
@@ -64,6 +65,7 @@ pub(super) struct Settings {
 /// Reads the whole file, with the overrides of one environment over it.
 pub(super) fn settings<'a>(
     root: &mut Table<'a, '_>,
+    engines: Engines,
     environment: Option<&mut Table<'a, '_>>,
 ) -> Settings {
     let mut target = root.table("target");
@@ -94,7 +96,7 @@ pub(super) fn settings<'a>(
         (None, None) => String::new(),
     };
     project.finish();
-    let volumes = read_volumes(volumes, id.as_ref().map_or("", ProjectId::as_str));
+    let volumes = read_volumes(volumes, engines, id.as_ref().map_or("", ProjectId::as_str));
     let (targets, named) = targets(target);
     let secrets = generations(secrets, &named);
     let gateway = read_gateway(gateway);
@@ -185,14 +187,19 @@ fn targets(mut table: Table<'_, '_>) -> (Targets, Vec<String>) {
     (Targets { modal: is_present.then_some(target), local: LocalTarget { runtime } }, named)
 }
 
-fn read_volumes(mut table: Table<'_, '_>, id: &str) -> BTreeMap<VolumeName, Volume> {
+fn read_volumes(
+    mut table: Table<'_, '_>,
+    engines: Engines,
+    id: &str,
+) -> BTreeMap<VolumeName, Volume> {
+    let built_in = built_in_volumes(engines);
     let mut volumes = BTreeMap::new();
     let mut mounts: BTreeMap<String, (&str, Place)> = BTreeMap::new();
     let mut names: Vec<(&str, Place)> =
         table.other_keys().into_iter().map(|key| (key.value, key.spot.place())).collect();
-    for (name, _) in VOLUMES {
-        if !names.iter().any(|(other, _)| *other == name) {
-            names.push((name, table.spot.place()));
+    for Cache { volume, .. } in &built_in {
+        if !names.iter().any(|(other, _)| other == volume) {
+            names.push((volume, table.spot.place()));
         }
     }
     for (key, place) in names {
@@ -205,7 +212,7 @@ fn read_volumes(mut table: Table<'_, '_>, id: &str) -> BTreeMap<VolumeName, Volu
                 continue;
             }
         };
-        let built_in = VOLUMES.iter().find(|(name, _)| *name == key).map(|(_, mount)| *mount);
+        let built_in = built_in.iter().find(|it| it.volume == key).map(|it| it.mount);
         let mut volume = table.table(key);
         let own = volume.string("name");
         if let Some(Text { value, spot }) = &own

@@ -17,6 +17,7 @@ use super::project_file::{Settings, settings};
 use super::source::{Place, SourceFile};
 use super::table::Table;
 use super::{image_file, model_file, value};
+use crate::engine::Engines;
 
 /// Reads a project for `environment`; fails with every mistake in every file.
 pub fn read(
@@ -42,6 +43,7 @@ pub struct Shared<'a> {
     pub(super) file: Arc<SourceFile>,
     /// Nothing when the file isn't TOML.
     tree: Option<Spanned<DeTable<'a>>>,
+    pub(super) engines: Engines,
     pub(super) environment: Option<EnvironmentName>,
     pub(super) environments: Vec<EnvironmentName>,
     pub(super) settings: Settings,
@@ -72,7 +74,8 @@ impl<'a> Shared<'a> {
         let tree = parse(source, &file, &context);
         let empty = DeTable::new();
         let table = tree.as_ref().map_or(&empty, Spanned::get_ref);
-        let settings = project_file(table, &file, &context, environment);
+        let engines = sources.engines;
+        let settings = project_file(table, &file, &context, engines, environment);
         let mut default_paths = BTreeSet::new();
         if let Some(defaults) = table.get("defaults").and_then(|found| found.get_ref().as_table()) {
             collect_paths(defaults, "", &mut default_paths);
@@ -85,8 +88,17 @@ impl<'a> Shared<'a> {
         errors.extend(sources.mistakes_of(source));
         let environment = environment.cloned();
         let images = sources.images.iter().filter_map(stem).collect();
-        let mut shared =
-            Self { file, tree, environment, environments, settings, default_paths, images, errors };
+        let mut shared = Self {
+            file,
+            tree,
+            engines,
+            environment,
+            environments,
+            settings,
+            default_paths,
+            images,
+            errors,
+        };
         let mut mistakes = shared.check_defaults();
         shared.errors.append(&mut mistakes);
         let mut mistakes = shared.check_overrides(sources);
@@ -101,6 +113,12 @@ impl<'a> Shared<'a> {
 
     pub(super) fn image_names(&self) -> impl Iterator<Item = &str> {
         self.images.iter().copied()
+    }
+
+    /// What a spec may say of its image.
+    pub(super) fn image_example(&self) -> String {
+        let name = self.engines.default_one().name();
+        format!("image = {}, for images/{name}.toml", value::quoted(name))
     }
 
     pub(super) fn has_modal(&self) -> bool {
@@ -268,7 +286,7 @@ fn of_project(shared: &Shared<'_>, model: &Model) -> Vec<Effective> {
     let chosen = shared.environment.as_ref().map(EnvironmentName::as_str);
     let name = environments.other_keys().into_iter().find(|name| Some(name.value) == chosen);
     let mut environment = name.map(|name| environments.table(name.value));
-    let settings = settings(&mut root, environment.as_mut());
+    let settings = settings(&mut root, shared.engines, environment.as_mut());
     let (_, values) = context.finish();
     let gpu = model.hardware.as_ref().map(|hardware| hardware.gpu.as_str());
     let mut wanted = vec![format!("target.{}.", model.target), "volumes.".to_owned()];
@@ -318,18 +336,19 @@ fn project_file(
     tree: &DeTable<'_>,
     file: &Arc<SourceFile>,
     context: &Context,
+    engines: Engines,
     chosen: Option<&EnvironmentName>,
 ) -> Settings {
     let own = Layer { table: tree, file, rank: Rank::Own };
     let spot = Spot { file, span: 0..0 };
     let mut root = Table::new(context, "", vec![own], spot);
-    let mut kept = settings(&mut root, None);
+    let mut kept = settings(&mut root, engines, None);
     let _ = root.table("defaults");
     let mut environments = root.table("environment");
     let names = environments.other_keys();
     for name in &names {
         let mut environment = environments.table(name.value);
-        let settings = settings(&mut root, Some(&mut environment));
+        let settings = settings(&mut root, engines, Some(&mut environment));
         let mut models = environment.table("model");
         for model in models.other_keys() {
             // Says so when it is no table.

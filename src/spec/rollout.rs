@@ -66,6 +66,7 @@ mod tests {
             specs: specs.collect(),
             images: vec![file("images/one.toml".to_owned(), image)],
             mistakes: Vec::new(),
+            engines: crate::engines::built_in(),
         };
         read(&sources, None)
     }

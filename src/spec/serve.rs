@@ -5,7 +5,6 @@ use std::time::Duration;
 
 use super::auth::{Auth, auth};
 use super::context::Rank;
-use super::engine::EngineName;
 use super::model::TargetKind;
 use super::read::Shared;
 use super::rollout::{Rollout, rollout};
@@ -13,6 +12,7 @@ use super::served_name::{ServedNames, served_names};
 use super::source::Located;
 use super::table::Table;
 use super::value::{duration_text, quoted};
+use crate::engine::Engine;
 
 /// `[serve]`: how a model is served.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -35,7 +35,7 @@ pub struct Serve {
     pub replicas: Replicas,
     /// No compilation: a faster start, slower tokens.
     pub fast_boot: bool,
-    /// Replicas start from a snapshot of the GPU's memory. vLLM on Modal only.
+    /// Replicas start from a snapshot of the GPU's memory. Modal only, and engines that can sleep.
     pub snapshot: bool,
     /// Whether caches are warmed before a deploy.
     pub warmup: When,
@@ -75,7 +75,7 @@ pub(super) fn serve(
     mut table: Table<'_, '_>,
     name: &str,
     repository: Option<&str>,
-    (target, engine): (TargetKind, Option<EngineName>),
+    (target, engine): (TargetKind, Option<&dyn Engine>),
     shared: &Shared<'_>,
 ) -> Option<Serve> {
     /// The longest that Modal lets a request or a start take, in seconds.
@@ -111,7 +111,7 @@ pub(super) fn serve(
     let startup_timeout = duration("startup-timeout", 10 * 60, 1..=DAY);
     let replicas = replicas(&mut table);
     let fast_boot = table.boolean("fast-boot", false);
-    let snapshot = snapshot(&mut table, target, engine);
+    let snapshot = snapshot(&mut table, target, engine, shared);
     let when = [("auto", When::Auto), ("never", When::Never)];
     let warmup = table.choice("warmup", &when);
     let smoke = table.choice("smoke", &when);
@@ -164,22 +164,30 @@ fn replicas(table: &mut Table<'_, '_>) -> Replicas {
 }
 
 /// Reads `snapshot`, which is for an engine that can sleep, at a target that can wake it.
-fn snapshot(table: &mut Table<'_, '_>, target: TargetKind, engine: Option<EngineName>) -> bool {
+fn snapshot(
+    table: &mut Table<'_, '_>,
+    target: TargetKind,
+    engine: Option<&dyn Engine>,
+    shared: &Shared<'_>,
+) -> bool {
     let written = table.every("snapshot").next();
     let wanted = table.boolean("snapshot", false);
     let expected = match (target, engine) {
         // What engine it is couldn't be read, which is told already.
-        (TargetKind::Modal, Some(EngineName::Vllm) | None) => return wanted,
-        (TargetKind::Modal, Some(_)) => {
-            "only false: `name = \"vllm\"` in [engine] alone can be put to sleep"
+        (TargetKind::Modal, engine) if engine.is_none_or(Engine::can_sleep) => return wanted,
+        (TargetKind::Modal, _) => {
+            let can = shared.engines.iter().filter(|engine| engine.can_sleep());
+            let names: Vec<_> = can.map(|can| format!("`name = {}`", quoted(can.name()))).collect();
+            format!("only false: {} in [engine] alone can be put to sleep", names.join(" or "))
         }
         (TargetKind::Local, _) => {
             "only false for a model on this machine; snapshots are for `target = \"modal\"`"
+                .to_owned()
         }
     };
     // What the defaults say is for the models of which it can be said.
     if let Some(found) = written.filter(|it| wanted && it.layer.rank != Rank::Defaults) {
-        table.bad("snapshot", "true", expected, &found.spot());
+        table.bad("snapshot", "true", &expected, &found.spot());
     }
     false
 }

@@ -2,10 +2,10 @@
 
 use std::fmt;
 
-use super::engine::EngineName;
 use super::model_file::{WORD, in_word};
 use super::table::Table;
 use super::value::quoted;
+use crate::engine::Engine;
 
 /// What requests may call a model: one name or more, each once.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -55,11 +55,11 @@ impl fmt::Display for ServedNames {
 pub(super) fn served_names(
     table: &mut Table<'_, '_>,
     model: &str,
-    engine: Option<EngineName>,
+    engine: Option<&dyn Engine>,
     repository: Option<&str>,
 ) -> Option<ServedNames> {
     const KEY: &str = "served-name";
-    let takes_several = engine.is_none_or(EngineName::takes_several_names);
+    let takes_several = engine.is_none_or(Engine::takes_several_names);
     let written = table.string_or_strings(KEY);
     if !table.has(KEY) {
         let repository = repository.filter(|_| takes_several);

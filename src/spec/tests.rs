@@ -86,6 +86,7 @@ fn sources(project: &str, specs: &[(&str, &str)]) -> Sources {
         specs: specs.collect(),
         images,
         mistakes: Vec::new(),
+        engines: crate::engines::built_in(),
     }
 }
 

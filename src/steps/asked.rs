@@ -2,7 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use crate::engines::engine;
 use crate::event::{Cancelled, Reporter};
 use crate::openai::{Credentials, Server};
 use crate::spec::{Model, TargetKind};
@@ -85,7 +84,7 @@ async fn questions(
     let first_answer = began.elapsed();
     let is_listed = |name| listed.iter().any(|id| id == name);
     let are_listed = is_listed(served_name) && model.serve.served_names.iter().all(is_listed);
-    if engine(model.engine.name).lists_served_name() && !are_listed {
+    if model.engine.kind.lists_served_name() && !are_listed {
         let (url, listed) = (format!("{url}/models"), listed.join(", "));
         return Err(server.unexpected(&url, "a list with the served name", &listed).into());
     }

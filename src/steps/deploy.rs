@@ -6,7 +6,8 @@ use async_trait::async_trait;
 
 use super::started::{Started, started};
 use super::{Placed, candidate, modal_image};
-use crate::engines::{self, engine, json};
+use crate::engine::Engine;
+use crate::engines::json;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::spec::{LocalRuntime, Model, Rollout, TargetKind, Value};
 use crate::step::{
@@ -127,7 +128,7 @@ impl Serving {
     }
 
     fn describe_place(&self, inputs: &Inputs, fingerprint: &mut Fingerprint) {
-        let engine = self.model.engine.name;
+        let engine = self.model.engine.kind.name();
         fingerprint
             .field("target", self.target().name())
             .field("image", self.image.identity(inputs))
@@ -156,7 +157,7 @@ impl Serving {
                 .field("engine.command", json(&Value::Array(words)))
                 .field("engine.health", &command.health);
         }
-        for (name, volume) in &self.workspace.project.volumes {
+        for (name, volume) in self.workspace.project.volumes_of(&self.model) {
             let place = format_args!("{} at {}", volume.name, volume.mount);
             fingerprint.field(format_args!("volumes.{name}"), place);
         }
@@ -165,9 +166,9 @@ impl Serving {
     fn describe_flags(
         &self,
         fingerprint: &mut Fingerprint,
-        wanted: impl Fn(&dyn engines::Engine, &str) -> bool,
+        wanted: impl Fn(&dyn Engine, &str) -> bool,
     ) {
-        let engine = engine(self.model.engine.name);
+        let engine = self.model.engine.kind;
         for (flag, value) in &self.model.engine.flags {
             if wanted(engine, flag) {
                 fingerprint.field(format_args!("engine.{flag}"), json(&value.value));
@@ -184,7 +185,7 @@ impl Serving {
 
     pub(super) fn deployment(&self, inputs: &Inputs, warm_cache: Option<Key>) -> Deployment {
         let model = Arc::clone(&self.model);
-        let engine = engine(model.engine.name);
+        let engine = model.engine.kind;
         let placed = |placed: &Placed| {
             let commit = inputs.fact(&placed.step, "commit").to_owned();
             Snapshot { repository: placed.repository.clone(), commit }

@@ -25,7 +25,6 @@ mod wheels;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use crate::engines;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
@@ -223,7 +222,7 @@ fn compile_model(
         weights: weights[&(model.target, &model.source)].clone(),
         draft: model.draft.as_ref().map(|draft| weights[&(model.target, &draft.source)].clone()),
     };
-    let compiles = engines::engine(model.engine.name).compiles(model);
+    let compiles = model.engine.kind.compiles(model);
     let warmup = (compiles && model.serve.warmup == When::Auto).then(|| {
         let step = warmup::Warmup::new(serving.clone());
         let id = step.id().clone();

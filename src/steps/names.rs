@@ -4,7 +4,6 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Users, name_at_modal, users};
-use crate::engines;
 use crate::lock::LockFile;
 use crate::spec::{Base, ImageName, Model, ModelSource, Project, TargetKind, When};
 use crate::step::{StepId, StepKind};
@@ -65,7 +64,7 @@ pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<String> {
 }
 
 fn of_model(project: &Project, model: &Model) -> Vec<&'static str> {
-    let compiles = engines::engine(model.engine.name).compiles(model);
+    let compiles = model.engine.kind.compiles(model);
     let mut kinds = vec!["deploy"];
     kinds.extend((compiles && model.serve.warmup == When::Auto).then_some("warmup"));
     kinds.extend((model.serve.smoke == When::Auto).then_some("smoke"));

@@ -9,7 +9,6 @@ use thiserror::Error;
 use super::deploy::{ImageInput, Serving};
 use super::modal_image::ModalImage;
 use super::{compile_images, warmup, weights};
-use crate::engines;
 use crate::event::Reporter;
 use crate::spec::{Model, When};
 use crate::step::{Edge, Facts, Inputs, Observation, Step, StepError, StepId, Wanted};
@@ -54,8 +53,7 @@ pub fn programs(
     {
         return Err(NotBuilt { image: image.name().to_owned() }.into());
     }
-    let is_warmed =
-        engines::engine(model.engine.name).compiles(model) && model.serve.warmup == When::Auto;
+    let is_warmed = model.engine.kind.compiles(model) && model.serve.warmup == When::Auto;
     let warm = is_warmed.then(|| warmup::describe(&serving, &inputs).key());
     let deployment = serving.deployment(&inputs, warm);
     let described = match &serving.image {

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engines::{self, Caches, engine};
+use crate::engine;
 use crate::spec::Model;
 use crate::targets::{CommandLine, Snapshot};
 use crate::workspace::Workspace;
@@ -24,10 +24,10 @@ pub(super) fn started(
     draft: Option<Snapshot>,
 ) -> Started {
     let model = Arc::clone(model);
-    let engine = engine(model.engine.name);
-    let (compile, flashinfer) =
-        (workspace.mount("vllm-cache"), workspace.mount("flashinfer-cache"));
-    let mut environment = engine.environment(&Caches { compile, flashinfer });
+    let engine = model.engine.kind;
+    let mounts: Vec<&str> =
+        engine.caches().iter().map(|cache| workspace.mount(cache.volume)).collect();
+    let mut environment = engine.environment(&mounts);
     environment.extend(model.env.clone());
     if model.serve.snapshot {
         environment.extend(engine.snapshot_environment());
@@ -37,7 +37,7 @@ pub(super) fn started(
     let revision = weights.commit.clone();
     let locked = workspace.engine_of(&model);
     let command = Arc::new(move |name: &str, host: &str, port: u16| {
-        let serving = engines::Serving {
+        let serving = engine::Serving {
             host,
             port,
             model: name,

@@ -86,8 +86,13 @@ pub(super) async fn fetch(
     let into = directory(workspace);
     let fetcher = workspace.fetcher.telling(&task.reporter);
     let paths = python::fetch_wheels(&fetcher, wheels, &into, &task.reporter).await?;
-    let named = paths.into_iter().zip(wheels);
-    Ok(named.map(|(path, wheel)| WheelFile { path, filename: wheel.filename.clone() }).collect())
+    let engines = workspace.project.engines;
+    let named = paths.into_iter().zip(wheels).map(|(path, wheel)| WheelFile {
+        path,
+        filename: wheel.filename.clone(),
+        adds: engines.first_import(wheel),
+    });
+    Ok(named.collect())
 }
 
 impl Wheels {
@@ -141,7 +146,7 @@ impl Step for Wheels {
         for wheel in &self.locked {
             let version = format!("{} {}", wheel.version, wheel.sha256);
             fingerprint.field(format!("wheel.{}", wheel.name), version);
-            if wheel::adds_on_first_import(&wheel.name) {
+            if !self.workspace.project.engines.first_import(wheel).is_empty() {
                 fingerprint.field(format!("wheel.{}.adds", wheel.name), 1);
             }
         }

@@ -31,7 +31,7 @@ pub(super) fn plans(
     let mut plans = Vec::with_capacity(wheels.len());
     for wheel in wheels {
         reporter.check()?;
-        plans.push(install::plan(&wheel.path, &wheel.filename, scheme, inflater)?);
+        plans.push(install::plan(wheel, scheme, inflater)?);
     }
     Ok(plans)
 }

@@ -1,18 +1,16 @@
 //! Which files a wheel installs, where, and with which content: an installer's work, as data.
 
 use std::collections::{BTreeMap, HashMap};
-use std::path::Path;
 
 use sha2::{Digest as _, Sha256};
 
 use super::error::WheelError;
-use super::first_import;
 use super::inflate::{Inflater, Piece};
 use super::name::{WheelName, normalised, same_version};
 use super::record::{self, Entry};
 use super::scripts::{self, EntryPoint};
 use super::zip::{Archive, Member};
-use super::{PREFIX, Scheme};
+use super::{PREFIX, Scheme, WheelFile};
 use crate::event::Reporter;
 
 /// Where a file's bytes come from.
@@ -39,13 +37,13 @@ pub(super) struct Plan {
     pub(super) files: BTreeMap<String, Installed>,
 }
 
-/// Lays out the wheel at `path`, whose real file name is `filename`.
+/// Lays out a wheel.
 pub(super) fn plan(
-    path: &Path,
-    filename: &str,
+    wheel: &WheelFile,
     scheme: &Scheme,
     inflater: &mut Inflater,
 ) -> Result<Plan, WheelError> {
+    let WheelFile { path, filename, adds } = wheel;
     let name = WheelName::parse(filename)?;
     let archive = Archive::open(path, filename)?;
     let stem = dist_info(&archive, &name)?;
@@ -73,7 +71,7 @@ pub(super) fn plan(
             .insert(place.path.clone(), (Installed { source, executable }, Some(entry)))
             .is_some()
         {
-            return Err(WheelError::Duplicate { wheel: filename.to_owned(), member: place.path });
+            return Err(WheelError::Duplicate { wheel: filename.clone(), member: place.path });
         }
     }
     for script in &scripts {
@@ -83,16 +81,16 @@ pub(super) fn plan(
         let path = format!("{PREFIX}/bin/{}", script.name);
         layout.check_free(&path, &path)?;
         if files.insert(path.clone(), (script_file, entry)).is_some() {
-            return Err(WheelError::Duplicate { wheel: filename.to_owned(), member: path });
+            return Err(WheelError::Duplicate { wheel: filename.clone(), member: path });
         }
     }
-    for (path, text) in first_import::files(&name.distribution, &name.version) {
+    for (path, text) in adds {
         let path = format!("{}/{path}", layout.site);
-        let text = text.into_bytes();
+        let text = text.clone().into_bytes();
         let entry = Some(Entry::of(&text));
         let made = Installed { source: Source::Bytes(text), executable: false };
         if files.insert(path.clone(), (made, entry)).is_some() {
-            return Err(WheelError::Duplicate { wheel: filename.to_owned(), member: path });
+            return Err(WheelError::Duplicate { wheel: filename.clone(), member: path });
         }
     }
     let installer = b"goatbuild\n".to_vec();

@@ -13,7 +13,6 @@
 mod bad_tests;
 mod collision;
 mod error;
-mod first_import;
 mod inflate;
 mod install;
 mod interpreter;
@@ -37,7 +36,6 @@ use std::path::PathBuf;
 use serde::{Deserialize, Serialize};
 
 pub use self::error::WheelError;
-pub use self::first_import::adds as adds_on_first_import;
 pub use self::interpreter::interpreter_layer;
 pub use self::name::normalised;
 pub use self::slot::{Slot, WheelRef, slots};
@@ -74,6 +72,9 @@ pub struct WheelFile {
     pub path: PathBuf,
     /// Its real name: `name-version-python-abi-platform.whl`.
     pub filename: String,
+    /// Files that it writes when it is first imported, by their path in `site-packages`: done as
+    /// data, since an image's environment can't be written to.
+    pub adds: Vec<(&'static str, String)>,
 }
 
 /// Writes the layer of `wheels` to `out`.

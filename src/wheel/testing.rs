@@ -164,7 +164,11 @@ impl Wheel {
 pub(super) fn save_bytes(directory: &Path, filename: &str, bytes: &[u8]) -> WheelFile {
     let path = directory.join(filename);
     std::fs::write(&path, bytes).unwrap();
-    WheelFile { path, filename: filename.to_owned() }
+    let mut words = filename.split('-');
+    let (name, version) = (words.next().unwrap(), words.next().unwrap_or_default());
+    let engines = crate::engines::built_in().iter();
+    let adds = engines.flat_map(|engine| engine.first_import(name, version)).collect();
+    WheelFile { path, filename: filename.to_owned(), adds }
 }
 
 /// Text that compresses, but not to nothing.

@@ -3,7 +3,8 @@
 use std::sync::PoisonError;
 
 use super::Workspace;
-use crate::engines::{self, Locked};
+use crate::engine::{self, Locked};
+use crate::engines::extra_args;
 use crate::lock::ConfigFacts;
 use crate::plan::Warning;
 use crate::project::flag_errors;
@@ -23,7 +24,8 @@ impl Workspace {
             model_type: config.model_type,
             ..Locked::default()
         };
-        if let Some(wheel) = engines::vllm::wheel(wheels) {
+        let kind = model.engine.kind;
+        if let Some(wheel) = wheels.iter().find(|wheel| kind.is_in_wheel(&wheel.name)) {
             locked.distribution.clone_from(&wheel.name);
             locked.version.clone_from(&wheel.version);
             locked.taken = self.lock(|lock| lock.engines.get(&wheel.filename).cloned());
@@ -42,14 +44,14 @@ impl Workspace {
     pub fn check_engines(&self, asked: &[String]) -> Result<Vec<Warning>, SpecErrors> {
         let (mut errors, mut warnings) = (Vec::new(), Vec::new());
         for model in self.project.models.values() {
-            let engine = engines::engine(model.engine.name);
+            let engine = model.engine.kind;
             let checked = engine.check_locked(model, &self.engine_of(model));
             if super::is_asked(model, asked) {
                 errors.extend(flag_errors(model, checked.problems));
             }
             let alias = unknown_alias(model);
             let unlike = model.hub_sources().filter_map(unlike_a_commit);
-            let extra = engines::extra_args::warning(model);
+            let extra = extra_args::warning(model);
             let others = alias.into_iter().chain(extra).chain(open_to_all(model)).chain(unlike);
             warnings.extend(checked.warnings.into_iter().chain(others).map(|warning| Warning {
                 model: model.name.to_string(),
@@ -76,10 +78,10 @@ impl Workspace {
 }
 
 /// A commit that lost a digit is a branch that nobody has.
-fn unlike_a_commit(source: &HubSource) -> Option<engines::Warning> {
+fn unlike_a_commit(source: &HubSource) -> Option<engine::Warning> {
     let (revision, digits) = (&source.revision, source.revision.len());
     let is_hex = revision.bytes().all(|byte| byte.is_ascii_hexdigit());
-    (is_hex && digits >= 7 && source.pinned().is_none()).then(|| engines::Warning {
+    (is_hex && digits >= 7 && source.pinned().is_none()).then(|| engine::Warning {
         message: format!(
             "`{revision}` looks like a commit of {}, but has {digits} hexadecimal digits{}: it is taken for a branch or tag",
             source.repository,
@@ -90,9 +92,9 @@ fn unlike_a_commit(source: &HubSource) -> Option<engines::Warning> {
 }
 
 /// What anyone asks of a model on Modal starts a replica, which is billed.
-fn open_to_all(model: &Model) -> Option<engines::Warning> {
+fn open_to_all(model: &Model) -> Option<engine::Warning> {
     let is_open = model.target == TargetKind::Modal && model.serve.auth == Auth::Open;
-    is_open.then(|| engines::Warning {
+    is_open.then(|| engine::Warning {
         message: "open to anyone who knows the URL, and each request keeps a billed replica up"
             .to_owned(),
         help:
@@ -102,10 +104,10 @@ fn open_to_all(model: &Model) -> Option<engines::Warning> {
 }
 
 /// Clients know by its end that a name is one of our models.
-fn unknown_alias(model: &Model) -> Option<engines::Warning> {
+fn unknown_alias(model: &Model) -> Option<engine::Warning> {
     let entry = model.gateway.as_ref().filter(|entry| !entry.is_sent_tools())?;
     let (alias, suffix) = (&entry.alias.value, &entry.suffix);
-    (!suffix.is_empty()).then(|| engines::Warning {
+    (!suffix.is_empty()).then(|| engine::Warning {
         message: format!(
             "{alias} doesn't end in `{suffix}`: clients won't send it tools, nor their temperature"
         ),

@@ -24,6 +24,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "event",
             "step",
             "step_id",
+            "engine",
             "platform",
             "words",
         ],

@@ -1,9 +1,10 @@
 //! What in a spec vLLM would not take, and what it would take and not mean.
 
-use super::super::{Checked, FlagProblem, Locked, Subject, Warning, extra_args};
+use super::super::extra_args;
 use super::command::since;
 use super::history::{instead, versions_with};
 use super::{is_on, snapshot};
+use crate::engine::{Checked, FlagProblem, Locked, Subject, Warning};
 use crate::lock::{LockedEngine, ValueKind};
 use crate::spec::{GatewayEntry, Model, Value, nearest};
 

@@ -4,8 +4,9 @@ use std::str::FromStr as _;
 
 use pep440_rs::Version;
 
-use super::super::{Locked, Serving, argument, extra_args, json};
+use super::super::{argument, extra_args, json};
 use super::{is_on, snapshot};
+use crate::engine::{Locked, Serving};
 use crate::lock::{Flag, Many, ValueKind};
 use crate::spec::{Model, Value};
 

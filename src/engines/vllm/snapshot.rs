@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{FlagProblem, Locked, Subject};
+use crate::engine::{FlagProblem, Locked, Subject};
 use crate::spec::Model;
 
 /// What has it able to sleep: 0.8.5.post1 and 0.13.0 both take it.

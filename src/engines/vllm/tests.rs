@@ -2,11 +2,12 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Caches, Locked, Serving, Subject, engine};
-use super::NEVER_COMPILED;
+use super::super::mlx_lm::MlxLm;
 use super::history::KNOWN;
+use super::{NEVER_COMPILED, Vllm};
+use crate::engine::{Engine as _, Locked, Serving, Subject};
 use crate::lock::LockedEngine;
-use crate::spec::{EngineName, Model, SourceFile, Sources};
+use crate::spec::{Model, SourceFile, Sources};
 
 const PROJECT: &str = "[project]\nid = \"test-1a2b3c\"\n[gateway.litellm]\nconfig = \"l.yaml\"\n";
 
@@ -18,6 +19,7 @@ fn model(spec: &str) -> Model {
         specs: vec![file("specs/m.toml", &spec)],
         images: vec![file("images/i.toml", "base = { debian = \"bookworm\" }\n")],
         mistakes: Vec::new(),
+        engines: crate::engines::built_in(),
     };
     let project = crate::spec::read(&sources, None).unwrap();
     (**project.models.values().next().unwrap()).clone()
@@ -100,13 +102,13 @@ fn line(spec: &str, locked: &Locked) -> String {
         draft_revision: model.draft.as_ref().map(|_| "beef"),
         locked,
     };
-    engine(EngineName::Vllm).command(&model, &serving).join(" ")
+    Vllm.command(&model, &serving).join(" ")
 }
 
 /// Problems and warnings, each with its flag and help on one line.
 fn findings(spec: &str, locked: &Locked) -> Vec<String> {
     let model = model(spec);
-    let vllm = engine(EngineName::Vllm);
+    let vllm = Vllm;
     let checked = vllm.check_locked(&model, locked);
     let problems = vllm.check(&model).into_iter().chain(checked.problems);
     let subject = |subject| match subject {
@@ -326,7 +328,7 @@ fn mlx_lm_takes_extra_arguments_as_well() {
     let spec = |argument: &str| {
         format!("[engine]\nname = \"mlx-lm\"\ntop-k = 1\nextra-args = [\"{argument}\", \"1\"]\n")
     };
-    let mlx = engine(EngineName::MlxLm);
+    let mlx = MlxLm;
     let (locked, weights) = (Locked::default(), "/w");
     let serving = Serving {
         host: "127.0.0.1",
@@ -429,7 +431,7 @@ fn variables_that_a_version_does_not_know_are_warned_about() {
 
 #[test]
 fn eager_models_do_not_compile() {
-    let vllm = engine(EngineName::Vllm);
+    let vllm = Vllm;
     assert!(vllm.compiles(&model("")));
     assert!(!vllm.compiles(&model("[engine]\nenforce-eager = true\n")));
     assert!(!vllm.compiles(&model("[serve]\nfast-boot = true\n")));
@@ -441,15 +443,15 @@ fn flags_that_never_reach_the_compile_key_are_flags() {
     assert!(NEVER_COMPILED.is_sorted());
     for flag in NEVER_COMPILED {
         assert!(known.contains(&flag), "{flag}");
-        assert!(!engine(EngineName::Vllm).reaches_compile_key(flag));
+        assert!(!Vllm.reaches_compile_key(flag));
     }
-    assert!(engine(EngineName::Vllm).reaches_compile_key("max-model-len"));
+    assert!(Vllm.reaches_compile_key("max-model-len"));
 }
 
 #[test]
 fn caches_lie_in_the_volumes() {
-    let caches = Caches { compile: "/root/.cache/vllm", flashinfer: "/root/.cache/flashinfer" };
-    let environment: BTreeMap<String, String> = engine(EngineName::Vllm).environment(&caches);
+    let caches = ["/root/.cache/vllm", "/root/.cache/flashinfer"];
+    let environment: BTreeMap<String, String> = Vllm.environment(&caches);
     for (name, value) in [
         ("VLLM_CACHE_ROOT", "/root/.cache/vllm"),
         ("TRITON_CACHE_DIR", "/root/.cache/vllm/triton"),
@@ -459,6 +461,6 @@ fn caches_lie_in_the_volumes() {
     ] {
         assert_eq!(environment[name], value);
     }
-    let caches = Caches { compile: "/c", flashinfer: "/f" };
-    assert_eq!(engine(EngineName::Vllm).environment(&caches)["FLASHINFER_WORKSPACE_BASE"], "/f");
+    let caches = ["/c", "/f"];
+    assert_eq!(Vllm.environment(&caches)["FLASHINFER_WORKSPACE_BASE"], "/f");
 }

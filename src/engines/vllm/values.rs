@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 
-use super::super::{Checked, FlagProblem, Warning, argument, json};
+use super::super::{argument, json};
 use super::check::{Check, problem};
 use super::command::takes_json;
 use super::history::instead;
+use crate::engine::{Checked, FlagProblem, Warning};
 use crate::lock::{Flag, Many, ValueKind};
 use crate::spec::{FlagValue, Value, nearest};
 

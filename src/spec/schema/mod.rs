@@ -17,6 +17,8 @@ use parts::{map, string};
 use project::project;
 use spec::spec;
 
+use crate::engine::Engines;
+
 /// A kind of file that a user writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Document {
@@ -42,10 +44,10 @@ impl Document {
     }
 
     /// Its schema: JSON, the same bytes every time, with a line break at its end.
-    pub fn schema(self) -> String {
+    pub fn schema(self, engines: Engines) -> String {
         let (title, mut schema) = match self {
-            Self::Project => ("goatbuild.toml: a project", project()),
-            Self::Spec => ("specs/MODEL.toml: one model", spec()),
+            Self::Project => ("goatbuild.toml: a project", project(engines)),
+            Self::Spec => ("specs/MODEL.toml: one model", spec(engines)),
             Self::Image => ("images/IMAGE.toml: one image", image()),
         };
         // The draft that TOML language servers know best.

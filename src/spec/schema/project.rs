@@ -3,14 +3,16 @@
 use serde_json::{Value, json};
 
 use super::super::auth::{API_KEY, PROXY_TOKEN};
+use super::super::project_file::built_in_volumes;
 use super::parts::{
     choice, closed, filled, integer, map, matching, number, pattern, requiring, string, strings,
     with_default,
 };
 use super::spec::spec;
 use super::{DASHED, FILE_NAME, VARIABLE};
+use crate::engine::{Cache, Engines};
 
-pub(super) fn project() -> Value {
+pub(super) fn project(engines: Engines) -> Value {
     let about = "A goatbuild project: what marks it, where its models are served, and what all of \
                  its specs share.";
     let marks = closed(
@@ -36,7 +38,7 @@ pub(super) fn project() -> Value {
         [
             ("project", apart),
             ("target", targets()),
-            ("volumes", volumes(false)),
+            ("volumes", volumes(engines, false)),
             ("gateway", gateways(false)),
             ("secrets", secrets()),
             (
@@ -44,12 +46,12 @@ pub(super) fn project() -> Value {
                 map(
                     "Overrides of single models, by name; each has the fields of a spec.",
                     FILE_NAME,
-                    &spec(),
+                    &spec(engines),
                 ),
             ),
         ],
     );
-    let mut defaults = spec();
+    let mut defaults = spec(engines);
     defaults["description"] =
         json!("Merged leaf by leaf under every spec, whose own fields win. Fields as in a spec.");
     let mut project = closed(
@@ -58,7 +60,7 @@ pub(super) fn project() -> Value {
             ("project", requiring(marks, &["id"])),
             ("defaults", defaults),
             ("target", targets()),
-            ("volumes", volumes(true)),
+            ("volumes", volumes(engines, true)),
             ("gpu", gpus()),
             ("gateway", gateways(true)),
             ("secrets", secrets()),
@@ -170,7 +172,7 @@ fn targets() -> Value {
 }
 
 /// Volumes; `whole` when this is where they are declared, not overridden.
-fn volumes(whole: bool) -> Value {
+fn volumes(engines: Engines, whole: bool) -> Value {
     let volume = || {
         closed(
             "A directory that outlives deployments.",
@@ -193,16 +195,21 @@ fn volumes(whole: bool) -> Value {
         )
     };
     let own = if whole { requiring(volume(), &["mount"]) } else { volume() };
+    let built_in = built_in_volumes(engines);
+    let names: Vec<String> = built_in.iter().map(|it| format!("`{}`", it.volume)).collect();
+    let names = match &names[..] {
+        [others @ .., last] if !others.is_empty() => format!("{} and {last}", others.join(", ")),
+        names => names.concat(),
+    };
     let mut volumes = map(
-        "Directories that outlive deployments; `model-cache`, `vllm-cache` and `flashinfer-cache` \
-         are always there.",
+        &format!("Directories that outlive deployments; {names} are always there."),
         FILE_NAME,
         &own,
     );
-    for (name, mount) in super::super::project_file::VOLUMES {
-        let mut built_in = volume();
-        built_in["properties"]["mount"]["default"] = json!(mount);
-        volumes["properties"][name] = built_in;
+    for Cache { volume: name, mount } in built_in {
+        let mut known = volume();
+        known["properties"]["mount"]["default"] = json!(mount);
+        volumes["properties"][name] = known;
     }
     volumes
 }

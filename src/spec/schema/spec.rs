@@ -9,8 +9,9 @@ use super::parts::{
     strings, with_default,
 };
 use super::{FILE_NAME, SERVED_NAME, WORD, env};
+use crate::engine::{Engine, Engines};
 
-pub(super) fn spec() -> Value {
+pub(super) fn spec(engines: Engines) -> Value {
     let about = "One model: its image, weights, hardware, engine, and how it is served. The file's \
                  name is the model's name.";
     closed(
@@ -54,8 +55,8 @@ pub(super) fn spec() -> Value {
                 ),
             ),
             ("hardware", hardware()),
-            ("engine", engine()),
-            ("serve", serve()),
+            ("engine", engine(engines)),
+            ("serve", serve(engines)),
             (
                 "gateway",
                 closed(
@@ -135,11 +136,17 @@ fn hardware() -> Value {
     )
 }
 
-pub(super) fn engine() -> Value {
+pub(super) fn engine(engines: Engines) -> Value {
+    let written_out = engines.iter().filter(|engine| engine.is_written_out());
+    let written_out: Vec<&str> = written_out.map(Engine::name).collect();
+    let is_written_out = match written_out[..] {
+        [one] => json!({ "const": one }),
+        _ => json!({ "enum": written_out }),
+    };
     let command = closed(
         "Any server that speaks the OpenAI API.",
         [
-            ("name", json!({ "const": "command" })),
+            ("name", is_written_out.clone()),
             (
                 "command",
                 filled(strings(
@@ -163,13 +170,13 @@ pub(super) fn engine() -> Value {
             ),
         ],
     );
-    let name = with_default(
-        "vllm",
-        choice(
-            &["vllm", "mlx-lm", "command"],
-            "What serves the model: vLLM, mlx-lm (small, on a CPU), or a command line of your own.",
-        ),
-    );
+    let names: Vec<&str> = engines.iter().map(Engine::name).collect();
+    let about: Vec<&str> = engines.iter().map(Engine::about).collect();
+    let about = match &about[..] {
+        [others @ .., last] if !others.is_empty() => format!("{}, or {last}", others.join(", ")),
+        about => about.concat(),
+    };
+    let name = with_default(names[0], choice(&names, &format!("What serves the model: {about}.")));
     json!({
         "description": "What serves the model, and the engine's own flags by their own names: \
                         `max-model-len = 8192` is `--max-model-len 8192`. Tables become JSON. \
@@ -177,18 +184,21 @@ pub(super) fn engine() -> Value {
         "type": "object",
         "properties": {
             "name": name,
-            "extra-args": strings(
+            "extra-args": strings(&format!(
                 "Arguments for the end of the engine's command line, which nothing checks but the \
-                 engine. Not with the engine `command`.",
-            ),
+                 engine. Not with the engine `{}`.",
+                written_out.join("`, `"),
+            )),
         },
         "additionalProperties": flag(),
-        "if": { "properties": { "name": { "const": "command" } }, "required": ["name"] },
+        "if": { "properties": { "name": is_written_out }, "required": ["name"] },
         "then": command,
     })
 }
 
-fn serve() -> Value {
+fn serve(engines: Engines) -> Value {
+    let (several, asleep) =
+        (engines.titles(|it| it.takes_several_names()), engines.titles(|it| it.can_sleep()));
     let when = |about| with_default("auto", choice(&["auto", "never"], about));
     closed(
         "How the model is served.",
@@ -201,9 +211,11 @@ fn serve() -> Value {
                 "served-name",
                 one_or_more(
                     SERVED_NAME,
-                    "What requests call the model: one name or, for vLLM, a list; gateways use the first. \
-                     Default: the model's name; for vLLM with weights from a hub, the hub's id and then \
-                     the model's name.",
+                    &format!(
+                        "What requests call the model: one name or, for {several}, a list; gateways use \
+                         the first. Default: the model's name; for {several} with weights from a hub, the \
+                         hub's id and then the model's name."
+                    ),
                 ),
             ),
             (
@@ -252,10 +264,10 @@ fn serve() -> Value {
                 "snapshot",
                 with_default(
                     false,
-                    boolean(
+                    boolean(&format!(
                         "Start replicas from a snapshot of the GPU's memory, with the engine asleep in \
-                         it: alpha at Modal. For vLLM on Modal only.",
-                    ),
+                         it: alpha at Modal. For {asleep} on Modal only."
+                    )),
                 ),
             ),
             (

@@ -7,6 +7,7 @@ use toml::{Table, Value as Toml};
 
 use super::spec::engine;
 use super::*;
+use crate::engines;
 use crate::spec::{
     EnvironmentName, ModelName, Origin, Problem, SourceFile, Sources, effective, read,
 };
@@ -82,6 +83,7 @@ fn sources([project, spec, image]: &[String; 3]) -> Sources {
         specs: vec![file("specs/tiny.toml", spec)],
         images: vec![file("images/one.toml", image)],
         mistakes: Vec::new(),
+        engines: engines::built_in(),
     }
 }
 
@@ -216,9 +218,11 @@ fn assert_same(wrong: &[String]) {
 #[test]
 fn schemas_know_what_the_reader_knows() {
     let mut wrong = Vec::new();
-    for (document, schema) in
-        [(Document::Project, project()), (Document::Spec, spec()), (Document::Image, image())]
-    {
+    for (document, schema) in [
+        (Document::Project, project(engines::built_in())),
+        (Document::Spec, spec(engines::built_in())),
+        (Document::Image, image()),
+    ] {
         walk(&Files::new(document), &[], &schema, &mut wrong);
     }
     assert_same(&wrong);
@@ -229,7 +233,7 @@ fn schemas_know_the_command_engine_and_all_bases() {
     let mut wrong = Vec::new();
     let mut files = Files::new(Document::Spec);
     files.texts[1].push_str(COMMAND);
-    walk(&files, &["engine"], &engine()["then"], &mut wrong);
+    walk(&files, &["engine"], &engine(engines::built_in())["then"], &mut wrong);
     let image = image();
     let bases = image["properties"]["base"]["anyOf"].as_array().expect("several");
     let mut files = Files::new(Document::Image);
@@ -262,8 +266,8 @@ fn defaults_are_those_of_the_reader() {
         built_in.extend(values.map(|value| (value.field, value.value)));
     }
     let mut said = Vec::new();
-    defaults(&spec(), "", &mut said);
-    defaults(&engine()["then"], "engine.", &mut said);
+    defaults(&spec(engines::built_in()), "", &mut said);
+    defaults(&engine(engines::built_in())["then"], "engine.", &mut said);
     defaults(&image(), "image:", &mut said);
     for default in &said {
         assert!(built_in.contains(default), "{default:?} is not among {built_in:#?}");
@@ -289,7 +293,12 @@ fn every_field_says_what_it_is() {
         }
     }
     let mut found = Vec::new();
-    for schema in [project(), spec(), image(), engine()["then"].clone()] {
+    for schema in [
+        project(engines::built_in()),
+        spec(engines::built_in()),
+        image(),
+        engine(engines::built_in())["then"].clone(),
+    ] {
         silent(&schema, "", &mut found);
     }
     assert!(found.is_empty(), "{found:?}");
@@ -301,7 +310,7 @@ fn what_is_published_is_what_is_printed() {
         let path = format!("{}/schemas/{}", env!("CARGO_MANIFEST_DIR"), document.file_name());
         let published = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
-            published == document.schema(),
+            published == document.schema(engines::built_in()),
             "schemas/{} is out of date: print it anew with `goatbuild schema --write schemas`",
             document.file_name()
         );

@@ -30,6 +30,12 @@ impl Local {
         self.volume(volume).join(key.to_string())
     }
 
+    /// The volumes for what the engine of a deployment makes.
+    pub(super) fn caches_for(&self, deployment: &Deployment) -> impl Iterator<Item = &Mount> {
+        let own = deployment.spec.engine.kind.caches();
+        self.caches.iter().filter(|mount| own.iter().any(|it| it.volume == mount.called))
+    }
+
     /// The caches of one model's deployments.
     fn caches_of(&self, model: &str) -> PathBuf {
         self.places.ours.join("caches").join(model)
@@ -61,7 +67,7 @@ impl Local {
         let (Writer::Deployment(_), Some(key)) = (writer, &deployment.warm_cache) else {
             return Ok(());
         };
-        for volume in &self.caches {
+        for volume in self.caches_for(deployment) {
             let from = self.warmed(volume, key);
             let to = self.cache_for(volume, deployment, writer);
             let reporter = reporter.clone();

@@ -215,8 +215,8 @@ pub struct Local {
     wish: LocalRuntime,
     places: Places,
     model_cache: Mount,
-    /// For what engines compile, and for `FlashInfer`'s kernels: of each, a server sees its own part.
-    caches: [Mount; 2],
+    /// For what engines make: of each of its engine's, a server sees its own part.
+    caches: Vec<Mount>,
     others: Vec<Mount>,
     seen: RwLock<State>,
     /// How containers were when they were looked at, or when they were last started or stopped.
@@ -234,7 +234,7 @@ impl Local {
         wish: LocalRuntime,
         places: Places,
         model_cache: Mount,
-        caches: [Mount; 2],
+        caches: Vec<Mount>,
         others: Vec<Mount>,
     ) -> Self {
         Self {

@@ -199,7 +199,7 @@ mod tests {
             let (called, path) = (called.to_owned(), format!("/v/{called}"));
             Mount { name: format!("p-{called}"), called, path }
         };
-        let caches = ["vllm-cache", "flashinfer-cache"].map(mount);
+        let caches = ["vllm-cache", "flashinfer-cache"].map(mount).into();
         Local::new("p".to_owned(), LocalRuntime::Auto, places, mount("model-cache"), caches, vec![])
     }
 

@@ -152,7 +152,7 @@ impl Local {
     /// What a server sees of this machine: the volumes, and of the caches' ones its own part.
     fn binds(&self, deployment: &Deployment, writer: Writer<'_>) -> Result<Vec<Bind>, StepError> {
         let mut binds = vec![bind(&self.volume(&self.model_cache), &self.model_cache.path, true)?];
-        for volume in &self.caches {
+        for volume in self.caches_for(deployment) {
             let source = self.cache_for(volume, deployment, writer);
             binds.push(bind(&source, &volume.path, false)?);
         }

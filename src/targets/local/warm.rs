@@ -42,8 +42,9 @@ impl Local {
     }
 
     fn receipt_file(&self, key: &Key) -> PathBuf {
-        let [compile_cache, _] = &self.caches;
-        self.volume(compile_cache).join(".goatbuild").join(format!("warmup-{key}.json"))
+        // Wherever it is that there is room for receipts.
+        let volume = self.caches.first().unwrap_or(&self.model_cache);
+        self.volume(volume).join(".goatbuild").join(format!("warmup-{key}.json"))
     }
 
     pub(super) fn warm_receipt(&self, model: &str, key: Option<&Key>) -> Observation {

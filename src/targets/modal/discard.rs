@@ -6,8 +6,9 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::kept::{DIRECTORY, Kept};
-use super::serve::{CACHES, understood};
+use super::serve::understood;
 use super::{Modal, RollbackError};
+use crate::engine::Cache;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::hub::ModelCache;
@@ -65,7 +66,7 @@ impl Modal {
             .map_err(|why| RollbackError::NotDeployed { model: model.to_owned(), why })?;
         let Belongings { repositories, others, caches, others_caches } = belongings;
         let mut discarded = Discarded::default();
-        let [model_cache, first_cache] = ["model-cache", CACHES[0]].map(|it| &self.volume(it).name);
+        let model_cache = &self.volume("model-cache").name;
         let mut paths: BTreeMap<&str, Vec<String>> = BTreeMap::new();
         let programs = format!("/{DIRECTORY}/{}/{model}", Kept::programs(&self.owner));
         paths.entry(model_cache).or_default().push(programs);
@@ -91,7 +92,7 @@ impl Modal {
             for shared in repositories.intersection(others) {
                 discarded.kept.push(format!("weights of {shared}: another model has them too"));
             }
-            for receipt in self.read_receipts(first_cache, "warmup-", &warmups).await? {
+            for (cache, receipt) in self.warmups(&warmups).await? {
                 // Models that compile the same have one cache, and one of them wrote the receipt.
                 if receipt.model.as_deref() != Some(model) && !caches.contains(&receipt.key) {
                     continue;
@@ -105,8 +106,8 @@ impl Modal {
                     continue;
                 }
                 let note = format!("/{DIRECTORY}/warmup-{}.json", receipt.key);
-                paths.entry(first_cache).or_default().push(note);
-                for name in CACHES {
+                paths.entry(cache).or_default().push(note);
+                for Cache { volume: name, .. } in self.engines.caches() {
                     let volume = &self.volume(name).name;
                     paths.entry(volume).or_default().push(format!("/{}", receipt.key));
                 }
@@ -118,6 +119,16 @@ impl Modal {
             self.client.call(volume, "discard", request, &Reporter::silent()).await?;
         }
         Ok(discarded)
+    }
+
+    /// The receipts of warm-ups, each with the volume that it lies in.
+    async fn warmups(&self, names: &BTreeSet<String>) -> Result<Vec<(&str, Receipt)>, StepError> {
+        let mut found = Vec::new();
+        for volume in self.receipts_of_warmups() {
+            let receipts = self.read_receipts(volume, "warmup-", names).await?;
+            found.extend(receipts.into_iter().map(|receipt| (volume, receipt)));
+        }
+        Ok(found)
     }
 
     async fn read_receipts(

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::json;
 
 use super::Modal;
 use super::adoption::Serving;
@@ -22,7 +22,7 @@ pub(super) struct Seen {
     apps: BTreeMap<String, App>,
     /// The names of the receipts in the volume that has the weights.
     weights: BTreeSet<String>,
-    /// Those in the volume that has the compile caches.
+    /// Those in the volumes that have compile caches.
     warmups: BTreeSet<String>,
 }
 
@@ -80,19 +80,20 @@ struct Files {
 #[derive(Deserialize)]
 struct Answer {
     apps: BTreeMap<String, App>,
-    volumes: [Option<Files>; 2],
+    volumes: Vec<Option<Files>>,
 }
 
 impl Modal {
     /// Asks Modal what stands: five calls for the two volumes, one for all apps and one for each.
     pub(super) async fn ask(&self) -> Result<(Seen, Kept), StepError> {
+        let volume = |name: &str, file| json!({"name": name, "directory": DIRECTORY, "file": file});
+        let weights = &self.volume("model-cache").name;
+        let mut volumes = vec![volume(weights, Some(Kept::file(&self.owner)))];
+        volumes.extend(self.receipts_of_warmups().map(|name| volume(name, None)));
         let request = json!({
             "apps": self.specs.keys().map(|model| self.app(model)).collect::<Vec<_>>(),
             "candidate": CANDIDATE,
-            "volumes": [
-                {"name": self.volume("model-cache").name, "directory": DIRECTORY, "file": Kept::file(&self.owner)},
-                {"name": self.volume("vllm-cache").name, "directory": DIRECTORY, "file": Value::Null},
-            ],
+            "volumes": volumes,
         });
         let reporter = Reporter::silent();
         let answer = self.client.call("look", "look", request, &reporter);
@@ -102,11 +103,13 @@ impl Modal {
         let answer: Answer = serde_json::from_value(answer).map_err(|error| {
             super::ModalError::Client { verb: "understood", message: error.to_string() }
         })?;
-        let [weights, warmups] = answer.volumes;
+        let mut volumes = answer.volumes.into_iter();
+        let weights = volumes.next().flatten();
         let text = weights.as_ref().map(|it| it.text.clone()).unwrap_or_default();
         let kept = Kept::read(&text, &self.owner, &self.volume("model-cache").name)?;
-        let names = |files: Option<Files>| files.map(|it| it.files).into_iter().flatten().collect();
-        Ok((Seen { apps: answer.apps, weights: names(weights), warmups: names(warmups) }, kept))
+        let weights = weights.into_iter().flat_map(|it| it.files).collect();
+        let warmups = volumes.flatten().flat_map(|it| it.files).collect();
+        Ok((Seen { apps: answer.apps, weights, warmups }, kept))
     }
 
     /// The versions of an app as they are now, the newest first; none of one that isn't deployed.

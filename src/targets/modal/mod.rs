@@ -27,13 +27,14 @@ mod snapshot;
 mod take_back;
 mod weights;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
 
 use super::{Deployment, Live, Measured, SmokeKey, Snapshot, TakenBack, Target, Weights};
+use crate::engine::Engines;
 use crate::event::Reporter;
 use crate::fetch::Fetcher;
 use crate::fingerprint::{Fingerprint, Key};
@@ -67,6 +68,7 @@ pub struct Modal {
     owner: String,
     /// The models that are to be served there.
     specs: BTreeMap<String, Arc<Model>>,
+    engines: Engines,
     volumes: BTreeMap<String, Volume>,
     /// Where programs are written: `cache/modal`.
     programs: PathBuf,
@@ -95,6 +97,7 @@ impl Modal {
             generations: project.secrets.clone(),
             owner: project.owner(),
             specs: here.map(|model| (model.name.to_string(), Arc::clone(model))).collect(),
+            engines: project.engines,
             volumes: volumes.map(|(name, it)| (name.to_string(), it.clone())).collect(),
             programs: cache.join("modal"),
             client: Arc::new(Client::new(
@@ -122,6 +125,17 @@ impl Modal {
 
     fn volume(&self, name: &str) -> &Volume {
         self.volumes.get(name).unwrap_or_else(|| panic!("BUG: the volume {name} is not built in"))
+    }
+
+    /// The volumes that have the receipts of warm-ups: of what engines compile.
+    fn receipts_of_warmups(&self) -> impl Iterator<Item = &str> {
+        let first: BTreeSet<&str> = self
+            .engines
+            .iter()
+            .filter_map(|engine| engine.caches().first())
+            .map(|cache| cache.volume)
+            .collect();
+        first.into_iter().map(|name| &*self.volume(name).name)
     }
 
     /// Where a model's app answers, by what is known of the account.

@@ -26,8 +26,10 @@ pub(super) const GUARDED_PORT: u16 = 8001;
 /// Where a container sees the volumes that have warmed caches.
 const WARMED: &str = "/root/.cache/goatbuild";
 
-/// The caches that a warm-up fills.
-pub(super) const CACHES: [&str; 2] = ["vllm-cache", "flashinfer-cache"];
+/// The volumes that a warm-up of a model fills.
+fn caches_of(deployment: &Deployment) -> impl Iterator<Item = &'static str> {
+    deployment.spec.engine.kind.caches().iter().map(|cache| cache.volume)
+}
 
 /// An image that Modal is to build.
 #[derive(Debug, Clone)]
@@ -195,13 +197,13 @@ impl Modal {
         let serve = &deployment.spec.serve;
         let mut data = self.data(deployment);
         let caches = deployment.warm_cache.iter().flat_map(|key| {
-            CACHES.map(|name| {
+            caches_of(deployment).map(move |name| {
                 json!({"warmed": format!("{WARMED}/{name}/{key}"), "at": self.volume(name).mount})
             })
         });
         data["caches"] = caches.collect();
         if deployment.warm_cache.is_some() {
-            for name in CACHES {
+            for name in caches_of(deployment) {
                 let mount =
                     json!({"volume": self.volume(name).name, "at": format!("{WARMED}/{name}")});
                 data["volumes"]
@@ -256,11 +258,11 @@ impl Modal {
     /// The program that fills a model's caches, and what it says of itself.
     fn warming(&self, deployment: &Deployment, key: &Key) -> (String, Value) {
         let mut data = self.data(deployment);
-        let caches = CACHES.map(|name| {
+        let caches = caches_of(deployment).map(|name| {
             let volume = self.volume(name);
             json!({"volume": volume.name, "at": volume.mount, "filled": format!("{WARMED}/{name}")})
         });
-        data["caches"] = caches.into_iter().collect();
+        data["caches"] = caches.collect();
         data["app"] = self.helper(&format!("warmup-{}", deployment.model)).into();
         data["key"] = key.to_string().into();
         data["health"] = deployment.health.clone().into();

@@ -31,7 +31,6 @@ use crate::lock::{LockedEngine, ValueKind};
 pub const READING: u32 = 2;
 
 /// Among the files, what the wheel's scripts start.
-pub const ENTRY_POINTS: &str = "entry_points.txt";
 const ENVIRONMENT: &str = "vllm.envs";
 const REGISTRY: &str = "vllm.model_executor.models.registry";
 /// Where parsers of tool calls are, newer first.

