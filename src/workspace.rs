@@ -15,7 +15,7 @@ use crate::debian::Mirrors;
 use crate::durable::TEMPORARY;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, Patience};
-use crate::gateways::litellm::gateway::Gateway;
+use crate::gateways::{self, Gateway};
 use crate::hub::{HashCache, Hub, HubError, HubSettings, Manifest, ModelCache, scan};
 use crate::leftovers::{Age, sweep};
 use crate::lock::LockFile;
@@ -107,7 +107,7 @@ pub struct Workspace {
     /// The network.
     pub fetcher: Fetcher,
     /// The gateway's files, when the project has a gateway.
-    pub gateway: Option<Gateway>,
+    pub gateway: Option<Box<dyn Gateway>>,
     /// Where its models are served.
     pub targets: Targets,
     hub: OnceLock<Hub>,
@@ -180,8 +180,7 @@ impl Workspace {
         let wish = project.targets.local.runtime;
         let caches = engine_caches.iter().map(|cache| mount(cache.volume)).collect();
         let local = Local::new(id, wish, places, mount("model-cache"), caches, others);
-        let gateway =
-            project.gateway.as_ref().map(|gateway| Gateway::new(&root, &project.owner(), gateway));
+        let gateway = gateways::of(&root, &project);
         let credentials = settings.modal.clone();
         let modal = Modal::new(&project, &root.join("cache"), credentials, fetcher.clone());
         Ok(Self {

@@ -10,7 +10,7 @@ use goatbuild::debian::Mirrors;
 use goatbuild::event::Reporter;
 use goatbuild::fetch::Patience;
 use goatbuild::fingerprint::Key;
-use goatbuild::gateways::litellm::{Access, Entry};
+use goatbuild::gateways::Endpoint;
 use goatbuild::hub::{HubSettings, ModelCache, scan};
 use goatbuild::locking::{self, LockOptions};
 use goatbuild::plan::gather;
@@ -207,16 +207,16 @@ fn write_gateway(
     known: &HashMap<StepId, Facts>,
     keys: &HashMap<StepId, Key>,
 ) {
-    let mut entries: Vec<Entry> = keys
+    let mut entries: Vec<Endpoint> = keys
         .iter()
         .filter(|(id, _)| id.kind() == "gateway")
         .map(|(id, key)| {
             let deploy = &known[&StepId::new("deploy", id.name())];
-            Entry {
+            Endpoint {
                 alias: alias(id.name()),
                 served_name: deploy["served-name"].clone(),
-                api_base: deploy["url"].clone(),
-                access: Access::open(),
+                url: deploy["url"].clone(),
+                headers: Vec::new(),
                 project: PROJECT.to_owned(),
                 model: id.name().to_owned(),
                 key: key.to_string(),

@@ -1,3 +1,125 @@
 //! The gateways: where clients find the models.
+//!
+//! Adding one is a file or folder with an `impl Gateway`, and a line in [`of`].
 
 pub mod litellm;
+
+use std::path::Path;
+
+use async_trait::async_trait;
+
+use crate::fingerprint::{Fingerprint, Key};
+use crate::plan::Unwanted;
+use crate::spec::{Header, Project};
+use crate::step::{Facts, Observation, StepError, StepId};
+
+/// How a project's file names one, for messages to who has none.
+pub const EXAMPLE: &str = "`[gateway.litellm]` with `config = \"litellm.yaml\"`";
+
+/// One deployment as clients should find it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Endpoint {
+    /// The name clients ask for.
+    pub alias: String,
+    /// The name the server itself goes by.
+    pub served_name: String,
+    /// The server's OpenAI-compatible base URL, ending in `/v1`.
+    pub url: String,
+    /// What the server wants to see before it answers.
+    pub headers: Vec<Header>,
+    /// The project's committed id.
+    pub project: String,
+    /// The model's name in this project.
+    pub model: String,
+    /// The step's key, `gb1-…`.
+    pub key: String,
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Severity {
+    /// The gateway would drop the entry, or fail.
+    Error,
+    /// The gateway runs, but perhaps not as meant.
+    Warning,
+}
+
+/// Something that a gateway would stumble over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Problem {
+    /// The file.
+    pub path: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// How much it matters.
+    pub severity: Severity,
+    /// Says what is wrong, in a sentence without a full stop.
+    pub message: String,
+}
+
+/// What leads clients to one project's deployments: looked at once per plan, edited entry by entry.
+#[async_trait]
+pub trait Gateway: Send + Sync + std::fmt::Debug {
+    /// What messages call it; part of keys.
+    fn name(&self) -> String;
+
+    /// Looks at what it has.
+    fn look(&self) -> Result<(), StepError>;
+
+    /// Describes all that an entry is made of.
+    fn describe(&self, wanted: &Endpoint, fingerprint: &mut Fingerprint);
+
+    /// Describes our entry of the same model as it stands, when there is exactly one.
+    fn describe_found(&self, wanted: &Endpoint, fingerprint: &mut Fingerprint) -> Option<()>;
+
+    /// Whether our entry of the same model stands as wanted.
+    fn is_as_wanted(&self, wanted: &Endpoint) -> bool;
+
+    /// What it has of one entry. `complete` once all its values are known.
+    fn observe(&self, wanted: &Endpoint, complete: Option<&Key>) -> Observation;
+
+    /// The key that the entry of this model is marked with.
+    fn key(&self, model: &str) -> Option<String>;
+
+    /// Entries of this project that no spec wants.
+    fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted>;
+
+    /// Writes entries, each of another model. Returns whether anything changed.
+    fn upsert(&self, wanted: &[Endpoint], adopt: bool) -> Result<bool, StepError>;
+
+    /// Removes the entries of a model. Returns whether anything changed.
+    fn remove(&self, model: &str) -> Result<bool, StepError>;
+
+    /// Has clients see what changed since this last ran. Returns the command line if one ran.
+    async fn reload(&self) -> Result<Option<String>, StepError>;
+
+    /// What clients would see with these entries, without writing them.
+    fn render(&self, wanted: &[Endpoint]) -> Result<String, StepError>;
+
+    /// What it would stumble over.
+    fn problems(&self) -> Result<Vec<Problem>, StepError>;
+
+    /// What a saved plan is bound to besides, by name: what would run without being in a key.
+    fn bound(&self) -> Option<(&'static str, String)> {
+        None
+    }
+
+    /// Removes what a command that was killed left half-made.
+    fn sweep(&self) {}
+}
+
+/// The gateway of the project at `root`, if it has one.
+pub fn of(root: &Path, project: &Project) -> Option<Box<dyn Gateway>> {
+    let settings = project.gateway.as_ref()?;
+    Some(Box::new(litellm::LiteLlm::new(root, &project.owner(), settings)))
+}
+
+/// What a gateway step makes.
+pub fn facts(wanted: &Endpoint) -> Facts {
+    [("alias".to_owned(), wanted.alias.clone())].into()
+}
+
+/// The id of the gateway step of a model.
+pub fn gateway_id(model: &str) -> StepId {
+    StepId::new("gateway", model)
+}

@@ -61,7 +61,7 @@ pub async fn check(
     for target in workspace.targets.all() {
         target.survey().await?.into_iter().for_each(&mut found);
     }
-    if let Some(gateway) = &workspace.gateway {
+    if let Some(gateway) = workspace.gateway.as_deref() {
         gateway::problems(gateway)?.into_iter().for_each(&mut found);
     }
     Ok(fine)

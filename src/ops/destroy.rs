@@ -5,7 +5,7 @@ use thiserror::Error;
 
 use super::open::{self, Site};
 use super::{Frontend, consent, lease, plan};
-use crate::gateways::litellm::gateway::gateway_id;
+use crate::gateways::gateway_id;
 use crate::spec::{Model, TargetKind};
 use crate::step::{Observation, StepId, StepKind};
 use crate::targets::modal::{Belongings, Modal};
@@ -66,7 +66,7 @@ pub async fn destroy(
     let volumes = if volumes { Some(belongings(&workspace, readable, model).await?) } else { None };
     let live: Vec<_> =
         workspace.targets.all().flat_map(Target::live).filter(|live| live.model == model).collect();
-    let wired = workspace.gateway.as_ref().is_some_and(|gateway| gateway.has(model));
+    let wired = workspace.gateway.as_ref().is_some_and(|gateway| gateway.key(model).is_some());
     let left = workspace.targets.modal_if_there().and_then(|modal| modal.left_candidate(model));
     let is_read = readable || present.contains_key(model) || absent.contains_key(model);
     if live.is_empty()

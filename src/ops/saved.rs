@@ -250,9 +250,8 @@ fn bound(workspace: &Workspace) -> Result<BTreeMap<String, String>, Report> {
             bound.insert(format!("serve.rollout of {name}"), "candidate".to_owned());
         }
     }
-    if let Some(reload) = workspace.project.gateway.as_ref().and_then(|it| it.reload.as_ref()) {
-        let words = reload.join("\0");
-        bound.insert("gateway.litellm.reload".to_owned(), digest(words.as_bytes()));
+    if let Some((name, text)) = workspace.gateway.as_ref().and_then(|it| it.bound()) {
+        bound.insert(name.to_owned(), digest(text.as_bytes()));
     }
     Ok(bound)
 }

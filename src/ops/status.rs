@@ -4,8 +4,7 @@ use miette::Report;
 
 use super::open::{self, Site};
 use super::{Frontend, plan};
-use crate::gateways::litellm::gateway::Gateway;
-use crate::gateways::litellm::{Access, Entry};
+use crate::gateways::{Endpoint, Gateway};
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::served::{Part, Parts, StatusRow, Verdict};
 use crate::spec::{Model, TargetKind};
@@ -74,7 +73,7 @@ pub async fn status(site: &Site, frontend: &dyn Frontend) -> Result<Vec<StatusRo
         }
         let Some(model) = workspace.project.models.get(row.live.model.as_str()) else { continue };
         row.auth = Some(model.serve.auth).filter(|_| model.target == TargetKind::Modal);
-        if let (Some(gateway), Some(entry)) = (&workspace.gateway, &model.gateway) {
+        if let (Some(gateway), Some(entry)) = (workspace.gateway.as_deref(), &model.gateway) {
             row.alias = Some(entry.alias.value.clone());
             row.parts.gateway = entry_of(&workspace, gateway, model, &entry.alias.value);
         }
@@ -85,7 +84,12 @@ pub async fn status(site: &Site, frontend: &dyn Frontend) -> Result<Vec<StatusRo
 
 /// Whether the gateway leads to what is deployed, under the name that the spec gives it; none where
 /// nothing is known to be deployed.
-fn entry_of(workspace: &Workspace, gateway: &Gateway, model: &Model, alias: &str) -> Option<Part> {
+fn entry_of(
+    workspace: &Workspace,
+    gateway: &dyn Gateway,
+    model: &Model,
+    alias: &str,
+) -> Option<Part> {
     let (name, target) = (model.name.as_str(), workspace.targets.of(model));
     let (Observation::Present { facts, .. } | Observation::Held { facts, .. }) =
         target.observe_deployment(name)
@@ -94,17 +98,16 @@ fn entry_of(workspace: &Workspace, gateway: &Gateway, model: &Model, alias: &str
     };
     let Some(key) = gateway.key(name) else { return Some(Part::Missing) };
     let fact = |name: &str| facts.get(name).cloned().unwrap_or_default();
-    let wanted = Entry {
+    let wanted = Endpoint {
         alias: alias.to_owned(),
         served_name: fact("served-name"),
-        api_base: fact("url"),
-        access: Access::with(&target.headers_of_deployed(model)),
+        url: fact("url"),
+        headers: target.headers_of_deployed(model),
         project: workspace.project.owner(),
         model: name.to_owned(),
         key,
     };
-    let is_wanted = gateway.found(&wanted).is_some_and(|found| found == wanted);
-    Some(if is_wanted { Part::AsWanted } else { Part::Drifted })
+    Some(if gateway.is_as_wanted(&wanted) { Part::AsWanted } else { Part::Drifted })
 }
 
 /// What stands around a model, as far as a plan tells.

@@ -42,7 +42,7 @@ pub struct Project {
     /// Registries, as `host:port`, that are spoken to without TLS; loopback always is.
     pub plain_http: Vec<String>,
     /// The gateway, if the project has one.
-    pub gateway: Option<LiteLlm>,
+    pub gateway: Option<GatewaySettings>,
     /// All models that are to be served.
     pub models: BTreeMap<ModelName, Arc<Model>>,
     /// Models whose specs say that they are not: what is served of them goes away.
@@ -171,7 +171,7 @@ pub struct Gpu {
 
 /// `[gateway]`, and the proxy in `[gateway.litellm]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiteLlm {
+pub struct GatewaySettings {
     /// What aliases end in that clients know to be of our models, see [`GatewayEntry`].
     pub alias_suffix: String,
     /// The configuration that holds our entries, relative to the project.

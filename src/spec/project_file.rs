@@ -6,7 +6,7 @@ use std::path::PathBuf;
 use super::auth::{API_KEY, generations, proxy_token, variable};
 use super::context::Text;
 use super::image_file::BUILDERS;
-use super::model::{Gpu, LiteLlm, LocalRuntime, LocalTarget, ModalTarget, Targets, Volume};
+use super::model::{GatewaySettings, Gpu, LocalRuntime, LocalTarget, ModalTarget, Targets, Volume};
 use super::model_file::{WORD, in_word};
 use super::name::{ProjectId, VolumeName};
 use super::path::{inside, is_mount};
@@ -59,7 +59,7 @@ pub(super) struct Settings {
     pub(super) gpus: BTreeMap<String, Gpu>,
     pub(super) secrets: BTreeMap<String, u32>,
     pub(super) plain_http: Vec<String>,
-    pub(super) gateway: Option<LiteLlm>,
+    pub(super) gateway: Option<GatewaySettings>,
 }
 
 /// Reads the whole file, with the overrides of one environment over it.
@@ -278,7 +278,7 @@ fn gpus(mut table: Table<'_, '_>) -> BTreeMap<String, Gpu> {
     gpus
 }
 
-fn read_gateway(mut table: Table<'_, '_>) -> Option<LiteLlm> {
+fn read_gateway(mut table: Table<'_, '_>) -> Option<GatewaySettings> {
     let alias_suffix = alias_suffix(&mut table);
     let mut litellm = table.table("litellm");
     table.finish();
@@ -297,7 +297,7 @@ fn read_gateway(mut table: Table<'_, '_>) -> Option<LiteLlm> {
         Some(texts.into_iter().map(|text| text.value.to_owned()).collect())
     });
     litellm.finish();
-    Some(LiteLlm { alias_suffix, config: config?, mirror, reload })
+    Some(GatewaySettings { alias_suffix, config: config?, mirror, reload })
 }
 
 /// The end of an alias may also be none.

@@ -3,9 +3,8 @@
 use async_trait::async_trait;
 
 use crate::fingerprint::{Fingerprint, Key};
-use crate::gateways::litellm::gateway::{Gateway, facts, gateway_id};
-use crate::gateways::litellm::{Access, Entry};
-use crate::spec::Model;
+use crate::gateways::{Endpoint, Gateway, facts, gateway_id};
+use crate::spec::{Header, Model};
 use crate::step::{
     Edge, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
     Wanted,
@@ -21,7 +20,7 @@ pub(super) struct Wire {
     workspace: SharedWorkspace,
     head: Head,
     alias: String,
-    access: Access,
+    headers: Vec<Header>,
 }
 
 impl Wire {
@@ -47,48 +46,32 @@ impl Wire {
             )
             .taking(inputs),
             alias: alias.to_owned(),
-            access: Access::with(&workspace.targets.of(model).headers(model)),
+            headers: workspace.targets.of(model).headers(model),
         }
     }
 
-    fn gateway(&self) -> &Gateway {
-        let gateway = self.workspace.gateway.as_ref();
+    fn gateway(&self) -> &dyn Gateway {
+        let gateway = self.workspace.gateway.as_deref();
         gateway.unwrap_or_else(|| panic!("BUG: {} without a gateway", self.id()))
     }
 
-    /// All that an entry's key is made of stands in the entry.
-    fn describe_entry(
-        &self,
-        alias: &str,
-        url: &str,
-        served_name: &str,
-        access: &Access,
-    ) -> Fingerprint {
+    fn fingerprint(&self) -> Fingerprint {
         let mut fingerprint = Fingerprint::new("gateway", VERSION);
-        fingerprint
-            .field("project", self.workspace.project.owner())
-            .field("gateway.config", self.gateway().name())
-            .field("gateway.alias", alias)
-            .field("url", url)
-            .field("served-name", served_name);
-        for (label, value) in access.described() {
-            fingerprint.field(label, value);
-        }
+        fingerprint.field("project", self.workspace.project.owner());
         fingerprint
     }
 
-    fn entry(&self, known: Option<(&Key, &Inputs)>) -> Entry {
-        let fact = |name| {
-            known.map_or("", |(_, inputs)| inputs.fact(&self.inputs()[0].step, name)).to_owned()
-        };
-        Entry {
+    fn endpoint(&self, inputs: Option<&Inputs>, key: Option<&Key>) -> Endpoint {
+        let fact =
+            |name| inputs.map_or("", |inputs| inputs.fact(&self.inputs()[0].step, name)).to_owned();
+        Endpoint {
             alias: self.alias.clone(),
             served_name: fact("served-name"),
-            api_base: fact("url"),
-            access: self.access.clone(),
+            url: fact("url"),
+            headers: self.headers.clone(),
             project: self.workspace.project.owner(),
             model: self.models()[0].clone(),
-            key: known.map(|(key, _)| key.to_string()).unwrap_or_default(),
+            key: key.map(ToString::to_string).unwrap_or_default(),
         }
     }
 }
@@ -100,19 +83,16 @@ impl Step for Wire {
     }
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {
-        let deploy = &self.inputs()[0].step;
-        self.describe_entry(
-            &self.alias,
-            inputs.fact(deploy, "url"),
-            inputs.fact(deploy, "served-name"),
-            &self.access,
-        )
+        let mut fingerprint = self.fingerprint();
+        self.gateway().describe(&self.endpoint(Some(inputs), None), &mut fingerprint);
+        fingerprint
     }
 
     fn applied(&self, inputs: &Inputs) -> Option<Fingerprint> {
-        let wanted = self.entry(Some((&self.describe(inputs).key(), inputs)));
-        let found = self.gateway().found(&wanted)?;
-        Some(self.describe_entry(&found.alias, &found.api_base, &found.served_name, &found.access))
+        let wanted = self.endpoint(Some(inputs), Some(&self.describe(inputs).key()));
+        let mut fingerprint = self.fingerprint();
+        self.gateway().describe_found(&wanted, &mut fingerprint)?;
+        Some(fingerprint)
     }
 
     fn exclusive(&self) -> Option<String> {
@@ -120,14 +100,14 @@ impl Step for Wire {
     }
 
     fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
-        let known = wanted.map(|wanted| (wanted.key, wanted.inputs));
-        self.gateway().observe(&self.entry(known), wanted.map(|wanted| wanted.key))
+        let (inputs, key) = (wanted.map(|it| it.inputs), wanted.map(|it| it.key));
+        self.gateway().observe(&self.endpoint(inputs, key), key)
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
-        let entry = self.entry(Some((&task.key, &task.inputs)));
-        let changed = self.gateway().upsert(&entry, task.adopt)?;
+        let wanted = self.endpoint(Some(&task.inputs), Some(&task.key));
+        let changed = self.gateway().upsert(std::slice::from_ref(&wanted), task.adopt)?;
         task.reporter.log(if changed { "the file was changed" } else { "the file was right" });
-        Ok(Outcome { facts: facts(&entry), ..Outcome::default() })
+        Ok(Outcome { facts: facts(&wanted), ..Outcome::default() })
     }
 }

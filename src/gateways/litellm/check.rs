@@ -4,28 +4,7 @@ use std::collections::BTreeMap;
 
 use super::document::{Document, Listed};
 use super::tree::{Id, NodeKind};
-
-/// How much a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Severity {
-    /// The proxy would drop the entry, or fail.
-    Error,
-    /// The proxy runs, but perhaps not as meant.
-    Warning,
-}
-
-/// One finding.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Problem {
-    /// The file.
-    pub path: String,
-    /// Counted from 1.
-    pub line: usize,
-    /// How much it matters.
-    pub severity: Severity,
-    /// Says what is wrong, in a sentence without a full stop.
-    pub message: String,
-}
+use crate::gateways::{Problem, Severity};
 
 /// Checks every entry of a file and of what it includes.
 ///

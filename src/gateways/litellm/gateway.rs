@@ -4,17 +4,19 @@ use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 
+use async_trait::async_trait;
 use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::durable::TEMPORARY;
-use crate::fingerprint::{Change, Key};
+use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::gateways::litellm::file::File;
 use crate::gateways::litellm::{self, Document, Entry, GatewayError, Own};
+use crate::gateways::{Endpoint, Gateway, Problem, gateway_id};
 use crate::leftovers::{Age, sweep};
 use crate::plan::Unwanted;
-use crate::spec::LiteLlm;
-use crate::step::{Facts, Observation, StepError, StepId};
+use crate::spec::GatewaySettings;
+use crate::step::{Facts, Observation, StepError};
 
 /// Why the gateway could not be told.
 #[derive(Debug, Error, Diagnostic)]
@@ -54,7 +56,7 @@ struct Seen {
 
 /// The files that hold a project's entries.
 #[derive(Debug)]
-pub struct Gateway {
+pub struct LiteLlm {
     root: PathBuf,
     project: String,
     config: PathBuf,
@@ -64,9 +66,9 @@ pub struct Gateway {
     writing: Mutex<()>,
 }
 
-impl Gateway {
+impl LiteLlm {
     /// The gateway of the project at `root`.
-    pub fn new(root: &Path, project: &str, settings: &LiteLlm) -> Self {
+    pub fn new(root: &Path, project: &str, settings: &GatewaySettings) -> Self {
         Self {
             root: root.to_owned(),
             project: project.to_owned(),
@@ -76,18 +78,6 @@ impl Gateway {
             seen: RwLock::default(),
             writing: Mutex::default(),
         }
-    }
-
-    /// The file's path, relative to the project.
-    pub fn name(&self) -> String {
-        self.config.display().to_string()
-    }
-
-    /// Reads the files.
-    pub fn look(&self) -> Result<(), StepError> {
-        let seen = self.read()?;
-        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(seen);
-        Ok(())
     }
 
     fn read(&self) -> Result<Seen, GatewayError> {
@@ -108,14 +98,19 @@ impl Gateway {
         self.seen.read().unwrap_or_else(PoisonError::into_inner).as_ref().map(look)
     }
 
-    /// What the files hold of one entry. `complete` once all its values are known.
-    pub fn observe(&self, entry: &Entry, complete: Option<&Key>) -> Observation {
-        self.seen(|seen| seen.observe(&self.root, entry, complete))
-            .unwrap_or(Observation::Unobserved(None))
+    fn describe_entry(&self, entry: &Entry, fingerprint: &mut Fingerprint) {
+        fingerprint
+            .field("gateway.config", self.name())
+            .field("gateway.alias", &entry.alias)
+            .field("url", &entry.api_base)
+            .field("served-name", &entry.served_name);
+        for (label, value) in entry.access.described() {
+            fingerprint.field(label, value);
+        }
     }
 
     /// Our entry of the same model as it stands in the file, when there is exactly one.
-    pub fn found(&self, wanted: &Entry) -> Option<Entry> {
+    fn found(&self, wanted: &Entry) -> Option<Entry> {
         let found = self.seen(|seen| litellm::observe(&seen.document, wanted))?;
         let Own::Present { differs, .. } = found.own else { return None };
         let mut entry = Entry { key: self.key(&wanted.model)?, ..wanted.clone() };
@@ -134,97 +129,6 @@ impl Gateway {
             }
         }
         Some(entry)
-    }
-
-    /// Entries of this project that no spec wants.
-    pub fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
-        let file = self.name();
-        let of = |seen: &Seen| {
-            let mut unwanted: Vec<Unwanted> = litellm::owned(&seen.document, &self.project)
-                .into_iter()
-                .filter(|owned| !wanted(&owned.model))
-                .map(|owned| Unwanted {
-                    id: gateway_id(&owned.model),
-                    detail: format!("{} at {file}:{}", owned.alias, owned.line),
-                    model: owned.model,
-                    absent: false,
-                })
-                .collect();
-            if let Some((name, text)) = &seen.mirror {
-                for block in litellm::mirrored(name, text, &self.project).unwrap_or_default() {
-                    let known = unwanted.iter().any(|unwanted| unwanted.model == block.model);
-                    if !known && !wanted(&block.model) {
-                        unwanted.push(Unwanted {
-                            id: gateway_id(&block.model),
-                            detail: format!("{name}:{}", block.line),
-                            model: block.model,
-                            absent: false,
-                        });
-                    }
-                }
-            }
-            unwanted
-        };
-        self.seen(of).unwrap_or_default()
-    }
-
-    /// Removes what a command that was killed left beside the files.
-    pub fn sweep(&self) {
-        for file in std::iter::once(&self.config).chain(&self.mirror) {
-            let file = self.root.join(file);
-            let beside = std::fs::canonicalize(&file).unwrap_or(file);
-            sweep(beside.parent().unwrap_or(&self.root), TEMPORARY, Age::Any);
-        }
-    }
-
-    /// Whether the files hold an entry of this model.
-    pub fn has(&self, model: &str) -> bool {
-        self.key(model).is_some()
-    }
-
-    /// The key that the entry of this model is marked with.
-    pub fn key(&self, model: &str) -> Option<String> {
-        self.seen(|seen| seen.keys.get(model).cloned()).flatten()
-    }
-
-    /// Writes an entry. Returns whether a file changed.
-    pub fn upsert(&self, entry: &Entry, adopt: bool) -> Result<bool, StepError> {
-        self.edit(
-            |document| {
-                let found = litellm::observe(document, entry);
-                let in_reach = !found.rivals.iter().any(|rival| rival.included);
-                if adopt && in_reach && found.own != Own::Absent && !found.rivals.is_empty() {
-                    // Our entry moves into the adopted one.
-                    let text = litellm::remove(document, &self.project, &entry.model)?;
-                    let without = Document::parse(document.name(), &text)?;
-                    return litellm::upsert(&without, entry, adopt);
-                }
-                litellm::upsert(document, entry, adopt)
-            },
-            |name, text| litellm::mirror_upsert(name, text, entry),
-        )
-    }
-
-    /// Removes the entries of a model. Returns whether a file changed.
-    pub fn remove(&self, model: &str) -> Result<bool, StepError> {
-        self.edit(
-            |document| litellm::remove(document, &self.project, model),
-            |name, text| litellm::mirror_remove(name, text, &self.project, model),
-        )
-    }
-
-    /// The configuration as it would be with these entries, without writing it.
-    pub fn render(&self, entries: &[Entry]) -> Result<String, StepError> {
-        let document = File::read(&self.root.join(&self.config))?.document()?;
-        let changes: Vec<_> =
-            entries.iter().map(|entry| litellm::Change::Upsert { entry, adopt: false }).collect();
-        Ok(litellm::edit(&document, &changes)?)
-    }
-
-    /// What a proxy would stumble over.
-    pub fn problems(&self) -> Result<Vec<litellm::Problem>, StepError> {
-        let document = File::read(&self.root.join(&self.config))?.document()?;
-        Ok(litellm::check(&document, &|name| std::env::var_os(name).is_some()))
     }
 
     fn edit(
@@ -263,11 +167,116 @@ impl Gateway {
             .and_then(|()| std::fs::write(&path, b""));
         written.map_err(|source| ReloadError::Mark { path, source })
     }
+}
+
+#[async_trait]
+impl Gateway for LiteLlm {
+    /// The file's path, relative to the project.
+    fn name(&self) -> String {
+        self.config.display().to_string()
+    }
+
+    fn look(&self) -> Result<(), StepError> {
+        let seen = self.read()?;
+        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(seen);
+        Ok(())
+    }
+
+    fn describe(&self, wanted: &Endpoint, fingerprint: &mut Fingerprint) {
+        self.describe_entry(&Entry::of(wanted), fingerprint);
+    }
+
+    fn describe_found(&self, wanted: &Endpoint, fingerprint: &mut Fingerprint) -> Option<()> {
+        self.describe_entry(&self.found(&Entry::of(wanted))?, fingerprint);
+        Some(())
+    }
+
+    fn is_as_wanted(&self, wanted: &Endpoint) -> bool {
+        let wanted = Entry::of(wanted);
+        self.found(&wanted).is_some_and(|found| found == wanted)
+    }
+
+    fn observe(&self, wanted: &Endpoint, complete: Option<&Key>) -> Observation {
+        self.seen(|seen| seen.observe(&self.root, &Entry::of(wanted), complete))
+            .unwrap_or(Observation::Unobserved(None))
+    }
+
+    fn key(&self, model: &str) -> Option<String> {
+        self.seen(|seen| seen.keys.get(model).cloned()).flatten()
+    }
+
+    fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
+        let file = self.name();
+        let of = |seen: &Seen| {
+            let mut unwanted: Vec<Unwanted> = litellm::owned(&seen.document, &self.project)
+                .into_iter()
+                .filter(|owned| !wanted(&owned.model))
+                .map(|owned| Unwanted {
+                    id: gateway_id(&owned.model),
+                    detail: format!("{} at {file}:{}", owned.alias, owned.line),
+                    model: owned.model,
+                    absent: false,
+                })
+                .collect();
+            if let Some((name, text)) = &seen.mirror {
+                for block in litellm::mirrored(name, text, &self.project).unwrap_or_default() {
+                    let known = unwanted.iter().any(|unwanted| unwanted.model == block.model);
+                    if !known && !wanted(&block.model) {
+                        unwanted.push(Unwanted {
+                            id: gateway_id(&block.model),
+                            detail: format!("{name}:{}", block.line),
+                            model: block.model,
+                            absent: false,
+                        });
+                    }
+                }
+            }
+            unwanted
+        };
+        self.seen(of).unwrap_or_default()
+    }
+
+    fn upsert(&self, wanted: &[Endpoint], adopt: bool) -> Result<bool, StepError> {
+        let entries: Vec<Entry> = wanted.iter().map(Entry::of).collect();
+        let changes: Vec<_> =
+            entries.iter().map(|entry| litellm::Change::Upsert { entry, adopt }).collect();
+        self.edit(
+            |document| {
+                // Ours move into the ones that are adopted.
+                let moves = entries.iter().filter(|entry| {
+                    let found = litellm::observe(document, entry);
+                    let in_reach = !found.rivals.iter().any(|rival| rival.included);
+                    adopt && in_reach && found.own != Own::Absent && !found.rivals.is_empty()
+                });
+                let (project, model) = (&*self.project, |entry: &'_ Entry| entry.model.clone());
+                let moving: Vec<String> = moves.map(model).collect();
+                if moving.is_empty() {
+                    return litellm::edit(document, &changes);
+                }
+                let away: Vec<_> =
+                    moving.iter().map(|model| litellm::Change::Remove { project, model }).collect();
+                let without = Document::parse(document.name(), &litellm::edit(document, &away)?)?;
+                litellm::edit(&without, &changes)
+            },
+            |name, text| {
+                entries.iter().try_fold(text.to_owned(), |text, entry| {
+                    litellm::mirror_upsert(name, &text, entry)
+                })
+            },
+        )
+    }
+
+    fn remove(&self, model: &str) -> Result<bool, StepError> {
+        self.edit(
+            |document| litellm::remove(document, &self.project, model),
+            |name, text| litellm::mirror_remove(name, text, &self.project, model),
+        )
+    }
 
     /// Runs the reload command when the configuration changed since it last ran.
     ///
     /// Returns the command line if it ran.
-    pub async fn reload(&self) -> Result<Option<String>, StepError> {
+    async fn reload(&self) -> Result<Option<String>, StepError> {
         let Some(command) = self.reload.as_ref().filter(|_| self.mark_file().exists()) else {
             return Ok(None);
         };
@@ -295,6 +304,33 @@ impl Gateway {
         let path = self.mark_file();
         std::fs::remove_file(&path).map_err(|source| ReloadError::Mark { path, source })?;
         Ok(Some(line))
+    }
+
+    fn render(&self, wanted: &[Endpoint]) -> Result<String, StepError> {
+        let document = File::read(&self.root.join(&self.config))?.document()?;
+        let entries: Vec<Entry> = wanted.iter().map(Entry::of).collect();
+        let changes: Vec<_> =
+            entries.iter().map(|entry| litellm::Change::Upsert { entry, adopt: false }).collect();
+        Ok(litellm::edit(&document, &changes)?)
+    }
+
+    fn problems(&self) -> Result<Vec<Problem>, StepError> {
+        let document = File::read(&self.root.join(&self.config))?.document()?;
+        Ok(litellm::check(&document, &|name| std::env::var_os(name).is_some()))
+    }
+
+    /// The reload command would run as it is then.
+    fn bound(&self) -> Option<(&'static str, String)> {
+        let command = self.reload.as_ref()?;
+        Some(("gateway.litellm.reload", command.join("\0")))
+    }
+
+    fn sweep(&self) {
+        for file in std::iter::once(&self.config).chain(&self.mirror) {
+            let file = self.root.join(file);
+            let beside = std::fs::canonicalize(&file).unwrap_or(file);
+            sweep(beside.parent().unwrap_or(&self.root), TEMPORARY, Age::Any);
+        }
     }
 }
 
@@ -381,13 +417,8 @@ fn drifted(field: &str, old: &str, new: &str) -> Observation {
 }
 
 /// What a gateway step makes.
-pub fn facts(entry: &Entry) -> Facts {
+fn facts(entry: &Entry) -> Facts {
     [("alias".to_owned(), entry.alias.clone())].into()
-}
-
-/// The id of the gateway step of a model.
-pub fn gateway_id(model: &str) -> StepId {
-    StepId::new("gateway", model)
 }
 
 #[cfg(test)]

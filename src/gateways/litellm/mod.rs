@@ -13,7 +13,7 @@ mod document;
 mod edit;
 mod error;
 pub mod file;
-pub mod gateway;
+mod gateway;
 mod keys;
 mod mirror;
 mod place;
@@ -24,11 +24,13 @@ mod tree;
 mod unset;
 mod verify;
 
+use super::Endpoint;
 pub use access::{Access, is_secret};
-pub use check::{Problem, Severity, check};
+pub use check::check;
 pub use document::{Document, observe, owned};
 pub use edit::{Change, edit, remove, upsert};
 pub use error::{GatewayError, Source};
+pub use gateway::{LiteLlm, ReloadError};
 pub use mirror::{mirror_is_current, mirror_remove, mirror_upsert, mirrored};
 
 /// One endpoint as `LiteLLM` should serve it.
@@ -54,6 +56,13 @@ pub struct Entry {
 type Path = &'static [&'static str];
 
 impl Entry {
+    /// The entry that leads to an endpoint.
+    pub fn of(endpoint: &Endpoint) -> Self {
+        let Endpoint { alias, served_name, url, headers, project, model, key } = endpoint.clone();
+        let access = Access::with(&headers);
+        Self { alias, served_name, api_base: url, access, project, model, key }
+    }
+
     /// Our keys, the only ones that are ever written: path and value.
     pub(crate) fn fields(&self) -> Vec<(Path, String)> {
         let mut fields: Vec<(Path, String)> = vec![

@@ -1,17 +1,16 @@
 use super::*;
 use crate::fingerprint::Fingerprint;
-use crate::gateways::litellm::Access;
 
 fn key(value: u32) -> Key {
     Fingerprint::new("gateway", value).key()
 }
 
-fn entry(model: &str) -> Entry {
-    Entry {
+fn entry(model: &str) -> Endpoint {
+    Endpoint {
         alias: format!("{model}-local"),
         served_name: model.to_owned(),
-        api_base: "http://127.0.0.1:8000/v1".to_owned(),
-        access: Access::open(),
+        url: "http://127.0.0.1:8000/v1".to_owned(),
+        headers: Vec::new(),
         project: "goat-1".to_owned(),
         model: model.to_owned(),
         key: key(1).to_string(),
@@ -19,20 +18,20 @@ fn entry(model: &str) -> Entry {
 }
 
 /// A gateway with a mirror, whose reload command writes a line per run, or fails.
-fn gateway(root: &Path, reload: &str) -> Gateway {
+fn gateway(root: &Path, reload: &str) -> LiteLlm {
     for name in ["config.yaml", "mirror.yaml"] {
         let path = root.join(name);
         if !path.exists() {
             std::fs::write(path, "model_list: []\n").unwrap();
         }
     }
-    let settings = LiteLlm {
+    let settings = GatewaySettings {
         alias_suffix: String::new(),
         config: "config.yaml".into(),
         mirror: Some("mirror.yaml".into()),
         reload: Some(["sh", "-c", reload].map(str::to_owned).to_vec()),
     };
-    Gateway::new(root, "goat-1", &settings)
+    LiteLlm::new(root, "goat-1", &settings)
 }
 
 #[test]
@@ -43,12 +42,12 @@ fn an_entry_is_seen_as_it_was_written() {
     assert_eq!(gateway.observe(&entry, Some(&key)), Observation::Unobserved(None));
     gateway.look().unwrap();
     assert_eq!(gateway.observe(&entry, Some(&key)), Observation::Absent);
-    assert!(gateway.upsert(&entry, false).unwrap());
-    assert!(!gateway.upsert(&entry, false).unwrap());
+    assert!(gateway.upsert(std::slice::from_ref(&entry), false).unwrap());
+    assert!(!gateway.upsert(std::slice::from_ref(&entry), false).unwrap());
     gateway.look().unwrap();
     assert_eq!(
         gateway.observe(&entry, Some(&key)),
-        Observation::Present { key, facts: facts(&entry) }
+        Observation::Present { key, facts: crate::gateways::facts(&entry) }
     );
     assert_eq!(gateway.key("m"), Some(key.to_string()));
     assert_eq!(gateway.unwanted(&|_| false)[0].id.as_str(), "gateway:m");
@@ -57,7 +56,7 @@ fn an_entry_is_seen_as_it_was_written() {
     std::fs::write(root.path().join("mirror.yaml"), "model_list: []\n").unwrap();
     gateway.look().unwrap();
     assert!(matches!(gateway.observe(&entry, Some(&key)), Observation::Drifted { .. }));
-    gateway.upsert(&entry, false).unwrap();
+    gateway.upsert(std::slice::from_ref(&entry), false).unwrap();
     assert!(gateway.remove("m").unwrap());
     gateway.look().unwrap();
     assert_eq!(gateway.observe(&entry, Some(&key)), Observation::Absent);
@@ -69,7 +68,7 @@ async fn a_change_is_reloaded_once_and_again_after_a_failure() {
     let count = || std::fs::read_to_string(root.path().join("runs")).unwrap_or_default().len();
     let broken = gateway(root.path(), "echo no; exit 3");
     assert_eq!(broken.reload().await.unwrap(), None, "nothing changed");
-    broken.upsert(&entry("m"), false).unwrap();
+    broken.upsert(&[entry("m")], false).unwrap();
     let error = broken.reload().await.unwrap_err();
     assert_eq!(error.code().unwrap().to_string(), "goatbuild::gateway::reload");
     // Another process takes it up.
@@ -77,6 +76,6 @@ async fn a_change_is_reloaded_once_and_again_after_a_failure() {
     assert!(mended.reload().await.unwrap().is_some());
     assert_eq!(mended.reload().await.unwrap(), None);
     assert_eq!(count(), 1);
-    mended.upsert(&entry("m"), false).unwrap();
+    mended.upsert(&[entry("m")], false).unwrap();
     assert_eq!(mended.reload().await.unwrap(), None, "nothing changed");
 }
