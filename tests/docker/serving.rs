@@ -2,9 +2,10 @@
 
 use std::io::{BufRead as _, BufReader};
 use std::process::Stdio;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
 use super::support::engines::Engine;
+use super::support::eventually;
 use super::support::project::Project;
 use super::{SPEC, applied, assert_serves, own_image, project, set_env};
 
@@ -12,15 +13,6 @@ use super::{SPEC, applied, assert_serves, own_image, project, set_env};
 fn container(project: &Project) -> String {
     let served = project.served("tiny").expect("it is served");
     served["instance"]["id"].as_str().expect("an id").to_owned()
-}
-
-#[track_caller]
-fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
-    let deadline = Instant::now() + Duration::from_secs(20);
-    while !holds() {
-        assert!(Instant::now() < deadline, "{what}");
-        std::thread::sleep(Duration::from_millis(50));
-    }
 }
 
 #[test]
@@ -146,7 +138,11 @@ fn kill_9_at_any_moment_and_the_next_apply_ends_with_one_server_on_the_same_port
         let port = project.port("tiny");
         for (turn, delay) in [0, 60, 150, 300, 450, 600, 800, 1200].into_iter().enumerate() {
             set_env(&project, &format!("GREETING = \"turn {turn}\""));
-            kill_after(&project, "deploy:tiny", delay);
+            let some_time_later = || {
+                std::thread::sleep(Duration::from_millis(delay));
+                true
+            };
+            kill_once(&project, "deploy:tiny", some_time_later);
             if turn % 2 == 1 {
                 project.apply("");
                 assert_serves(&project, engine, &format!("turn {turn}"));
@@ -157,14 +153,14 @@ fn kill_9_at_any_moment_and_the_next_apply_ends_with_one_server_on_the_same_port
     }
 }
 
-/// Starts an apply, and kills it this many milliseconds after a step began.
-fn kill_after(project: &Project, step: &str, delay: u64) {
+/// Starts an apply, and kills it once a step began and this is so.
+fn kill_once(project: &Project, step: &str, holds: impl FnMut() -> bool) {
     let mut apply = project.command("apply --json").stdout(Stdio::piped()).spawn().expect("starts");
     let lines = BufReader::new(apply.stdout.take().expect("output")).lines();
     let began = format!("\"id\":\"{step}\"");
     let mut lines = lines.map_while(Result::ok);
     assert!(lines.any(|line| line.contains("step_started") && line.contains(&began)), "{step}");
-    std::thread::sleep(Duration::from_millis(delay));
+    eventually(step, holds);
     apply.kill().expect("is killed");
     apply.wait().expect("ends");
 }
@@ -175,8 +171,11 @@ fn caches_are_warmed_in_a_container_that_does_not_outlive_a_killed_apply() {
         let Some(project) = project(engine) else { return };
         project.edit(SPEC, "name = \"command\"", "name = \"command\"\ncompiles = true");
         set_env(&project, "COMPILE = \"once\"\nMODE = \"deaf\"");
-        kill_after(&project, "warmup:tiny", 2500);
         let state = project.state().join("table-4c19d2/default");
+        let log = || std::fs::read_to_string(state.join("logs/tiny.log")).unwrap_or_default();
+        kill_once(&project, "warmup:tiny", || {
+            !engine.containers(&state).is_empty() || log().contains("starting")
+        });
         eventually("no engine is left", || engine.containers(&state).is_empty());
         set_env(&project, "COMPILE = \"once\"");
         let ran = project.apply("").ran();

@@ -1,6 +1,7 @@
 //! `kill -9` in the middle of a download.
 
 use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -52,19 +53,18 @@ fn an_interrupt_ends_a_wait_that_the_hub_asked_for() {
     hubbed.hub.fault("resolve", usize::MAX, Fault::Status(503, "retry-after: 200"));
     let mut command = hubbed.project.command(&format!("apply --only {WEIGHTS}"));
     command.stdout(Stdio::null()).stderr(Stdio::piped());
-    let apply = command.spawn().unwrap();
-    let began = Instant::now();
-    while hubbed.hub.requests().is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(60), "it asks for nothing");
-        std::thread::sleep(Duration::from_millis(5));
+    let mut apply = command.spawn().unwrap();
+    let mut stderr = BufReader::new(apply.stderr.take().unwrap());
+    let (mut said, patience) = (String::new(), "the hub asks for 200 s of patience");
+    while !said.contains(patience) {
+        assert_ne!(stderr.read_line(&mut said).unwrap(), 0, "{said}");
     }
-    std::thread::sleep(Duration::from_millis(300));
     let began = Instant::now();
     let pid = nix::unistd::Pid::from_raw(apply.id().cast_signed());
     nix::sys::signal::kill(pid, nix::sys::signal::Signal::SIGINT).unwrap();
-    let output = apply.wait_with_output().unwrap();
+    stderr.read_to_string(&mut said).unwrap();
+    let status = apply.wait().unwrap();
     assert!(began.elapsed() < Duration::from_secs(2), "{:?}", began.elapsed());
-    let said = String::from_utf8_lossy(&output.stderr);
-    assert_eq!(output.status.code(), Some(130), "{said}");
-    assert_eq!(said.matches("the hub asks for 200 s of patience").count(), 1, "{said}");
+    assert_eq!(status.code(), Some(130), "{said}");
+    assert_eq!(said.matches(patience).count(), 1, "{said}");
 }

@@ -9,9 +9,8 @@ const STATE: &str = "state = \"absent\"\n";
 
 #[test]
 fn a_spec_keeps_a_model_away() {
-    let Some(remote) = Remote::new() else { return };
+    let Some(remote) = Remote::applied() else { return };
     let project = &remote.hubbed.project;
-    project.apply("--yes").ran();
     let lock = project.read("goatbuild.lock");
     let spec = project.read(SPEC);
     project.write(SPEC, &format!("{STATE}{spec}"));

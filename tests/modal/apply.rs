@@ -62,9 +62,8 @@ fn a_model_is_built_fetched_deployed_tried_and_told_to_the_gateway() {
 
 #[test]
 fn an_edit_reaches_modal_only_where_it_has_to() {
-    let Some(remote) = Remote::new() else { return };
+    let Some(remote) = Remote::applied() else { return };
     let project = &remote.hubbed.project;
-    project.apply("--yes").ran();
 
     project.append(SPEC, "\n[gateway]\nalias = \"other-local\"\n");
     assert_eq!(edited(&remote), (vec!["gateway:tiny".to_owned()], vec![]));
@@ -103,9 +102,8 @@ fn an_edit_reaches_modal_only_where_it_has_to() {
 
 #[test]
 fn what_no_spec_wants_is_stopped_when_asked_to() {
-    let Some(remote) = Remote::new() else { return };
+    let Some(remote) = Remote::applied() else { return };
     let project = &remote.hubbed.project;
-    project.apply("--yes").ran();
     let spec = project.read(SPEC);
     fs::remove_file(project.root().join(SPEC)).unwrap();
     project.write("specs/new.toml", &spec);

@@ -26,10 +26,8 @@ pub(super) fn deploy_by_hand(remote: &Remote, app: &str) {
 
 #[test]
 fn what_others_did_to_an_app_of_ours_is_drift() {
-    let Some(remote) = Remote::new() else { return };
+    let Some(remote) = Remote::applied() else { return };
     let project = &remote.hubbed.project;
-    project.apply("--yes").ran();
-
     deploy_by_hand(&remote, APP);
     let plan = project.plan("");
     assert_eq!(plan.why("deploy:tiny"), ["drift version"]);
@@ -78,9 +76,8 @@ fn an_app_of_somebody_else_is_taken_over_only_when_asked_to() {
 
 #[test]
 fn a_deployment_after_the_plan_is_not_replaced() {
-    let Some(remote) = Remote::new() else { return };
+    let Some(remote) = Remote::applied() else { return };
     let project = &remote.hubbed.project;
-    project.apply("--yes").ran();
     project.append(SPEC, "\n[serve]\nscaledown-window = \"7m\"\n");
     project.run("plan -o edit.plan").exits(0);
     deploy_by_hand(&remote, APP);

@@ -6,6 +6,7 @@ use serde_json::json;
 
 use super::Remote;
 use super::support::hubbed::{SPEC, TOKEN};
+use super::support::stages::FETCHED;
 
 const APP: &str = "table-4c19d2-tiny";
 
@@ -74,9 +75,8 @@ fn modal_s_own_refusals_say_what_to_do() {
 
 #[test]
 fn what_is_in_another_workspace_is_neither_seen_nor_touched() {
-    let Some(remote) = Remote::new() else { return };
+    let Some(remote) = Remote::applied() else { return };
     let project = &remote.hubbed.project;
-    project.apply("--yes").ran();
     project.edit("goatbuild.toml", "workspace = \"phare\"", "workspace = \"phara\"");
     let words = "the workspace phare, and the project is for phara";
     project.run("plan --require-observed").exits(3).says(&[words]);
@@ -101,7 +101,7 @@ fn times_that_modal_does_not_take_are_mistakes_in_the_spec() {
 
 #[test]
 fn a_death_in_the_middle_of_a_deployment_is_taken_up() {
-    let Some(mut remote) = Remote::new() else { return };
+    let Some(mut remote) = Remote::at(&FETCHED) else { return };
     for action in ["die_before", "die_after"] {
         remote
             .modal
@@ -152,7 +152,7 @@ fn gated_weights_are_fetched_with_the_secret_that_only_their_function_has() {
 
 #[test]
 fn a_server_that_asks_for_patience_gets_it_and_one_that_only_throttles_is_named() {
-    let Some(remote) = Remote::new() else { return };
+    let Some(remote) = Remote::at(&FETCHED) else { return };
     let project = &remote.hubbed.project;
     let throttle = |rpc: &str| json!({"rpc": rpc, "app": APP, "nth": 1, "action": "resource_exhausted", "retry_after": 1});
     let rules = ["FunctionCreate", "AppPublish"].map(throttle);
@@ -182,7 +182,7 @@ fn versions(remote: &Remote) -> usize {
 
 #[test]
 fn an_address_that_another_app_has_is_told_and_the_real_one_is_used() {
-    let Some(remote) = Remote::new() else { return };
+    let Some(remote) = Remote::at(&FETCHED) else { return };
     let project = &remote.hubbed.project;
     // Its name differs in what no address has.
     let file = remote.hubbed.home.path().join("other.py");
@@ -200,7 +200,7 @@ fn an_address_that_another_app_has_is_told_and_the_real_one_is_used() {
 
 #[test]
 fn an_app_that_somebody_stops_before_it_is_tried_out_is_deployed_again() {
-    let Some(remote) = Remote::new() else { return };
+    let Some(remote) = Remote::at(&FETCHED) else { return };
     let project = &remote.hubbed.project;
     project.apply("--yes --only deploy:tiny").ran();
     remote.client(&["app", "stop", "--env", "goat", APP, "--yes"]);

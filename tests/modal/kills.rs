@@ -3,12 +3,12 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::thread;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use serde_json::{Value, json};
 
 use super::Remote;
+use super::support::eventually;
 
 const APP: &str = "table-4c19d2-tiny";
 
@@ -141,11 +141,7 @@ fn killed_again_and_again(wanted: &BTreeMap<String, Value>, stride: u32, actions
 #[track_caller]
 fn ends_as(remote: &Remote, wanted: &BTreeMap<String, Value>) {
     assert_eq!(world(remote), *wanted);
-    let began = Instant::now();
-    while !running_helpers(remote).is_empty() {
-        assert!(began.elapsed() < Duration::from_secs(20), "{:?}", running_helpers(remote));
-        thread::sleep(Duration::from_millis(500));
-    }
+    eventually("nothing runs", || running_helpers(remote).is_empty());
 }
 
 /// What an apply leaves that nobody disturbed.

@@ -4,9 +4,9 @@ use std::io::{BufRead as _, BufReader};
 use std::os::unix::process::CommandExt as _;
 use std::process::{Command, Stdio};
 use std::thread;
-use std::time::Duration;
 
 use super::Remote;
+use super::support::eventually;
 
 /// What another machine would have put there.
 const HOLDER: &str = "{'id': 'other', 'host': 'elsewhere', 'pid': 7, 'command': 'apply', \
@@ -37,18 +37,13 @@ fn another_machine_s_lease_is_waited_for_and_named() {
 
     // Whoever waits goes on once it is given back, and gives its own back, too.
     remote.modal.calls();
-    thread::scope(|scope| {
-        let waiting = scope.spawn(|| project.run("apply --yes --only image:tiny"));
-        // It has asked once, and been told who has it.
-        let asked = || remote.modal.calls().iter().any(|call| call["rpc"] == "DictGet");
-        while !asked() {
-            assert!(!waiting.is_finished(), "nobody waits");
-            thread::sleep(Duration::from_millis(100));
-        }
-        thread::sleep(Duration::from_secs(1));
-        elsewhere(&remote, "d.pop('lease')");
-        waiting.join().unwrap().exits(0).says(&["waiting for another goatbuild"]);
-    });
+    let mut waiting = project.command("apply --yes --only image:tiny");
+    let mut waiting = waiting.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(waiting.stderr.take().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains("waiting for another goatbuild")));
+    elsewhere(&remote, "d.pop('lease')");
+    lines.for_each(drop);
+    assert_eq!(waiting.wait().unwrap().code(), Some(0));
     project.run("unlock").exits(0).says(&["nobody has the lease"]);
 
     elsewhere(&remote, &format!("d.put('lease', {HOLDER})"));
@@ -108,7 +103,7 @@ fn an_interruption_at_a_terminal_gives_the_lease_back_and_stops_what_runs() {
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("start weights:")));
     thread::spawn(move || lines.for_each(drop));
-    thread::sleep(Duration::from_secs(1));
+    eventually("Modal runs something", || remote.modal.has_been_asked("FunctionMap"));
     // A terminal's Ctrl-C is for all processes of the group.
     let group = nix::unistd::Pid::from_raw(i32::try_from(child.id()).unwrap());
     nix::sys::signal::killpg(group, nix::sys::signal::Signal::SIGINT).unwrap();

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use super::Remote;
 use super::support::hubbed::SPEC;
 use super::support::modal::{PROXY_KEY, PROXY_SECRET};
+use super::support::stages::FETCHED;
 
 const KEY: &str = "gbk-thisIsTheKeyOfTheseTests";
 
@@ -108,7 +109,7 @@ fn modal_turns_strangers_away_unless_a_spec_says_otherwise() {
 
 #[test]
 fn replicas_turn_away_who_has_no_key_and_the_engine_never_sees_it() {
-    let Some(mut remote) = Remote::new() else { return };
+    let Some(mut remote) = Remote::at(&FETCHED) else { return };
     let project = &mut remote.hubbed.project;
     project.append(SPEC, "\n[serve]\nauth = \"api-key\"\n");
     project.run("plan").exits(65).says(&["target.modal.api-key-secret"]);

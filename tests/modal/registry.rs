@@ -11,7 +11,7 @@ use tempfile::TempDir;
 use super::expected::MODELS;
 use super::support::hub::HubDouble;
 use super::support::installed;
-use super::support::modal::{ModalDouble, PROXY_KEY, PROXY_SECRET};
+use super::support::modal::{ModalDouble, PROXY_KEY, PROXY_SECRET, share_client};
 
 /// What a commit has of the project.
 const COMMITTED: [&str; 5] = ["goatbuild.toml", "goatbuild.lock", "specs", "images", "dev"];
@@ -58,6 +58,20 @@ impl Shipped {
             "HF_TOKEN=hf_of_the_test",
         ]);
         Some(shipped)
+    }
+
+    /// The same with goatbuild's own client in place, which takes long to install.
+    pub(super) fn with_client() -> Option<Self> {
+        let shipped = Self::new()?;
+        share_client(shipped.clone.path(), || drop(shipped.run("check")));
+        shipped.modal.calls();
+        Some(shipped)
+    }
+
+    /// Leaves what a fresh clone has, and goatbuild's own client.
+    pub(super) fn forget(&self) {
+        fs::remove_dir_all(self.clone.path().join("cache")).unwrap();
+        share_client(self.clone.path(), || drop(self.run("check")));
     }
 
     pub(super) fn command(&self, program: &str) -> Command {
@@ -187,7 +201,7 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
     assert!(asked <= 2 * MODELS.len(), "{asked}: {calls:?}");
     shipped.compare_with_deployments(ours);
     // And a fresh clone sees the same.
-    fs::remove_dir_all(shipped.clone.path().join("cache")).unwrap();
+    shipped.forget();
     let plan: Value = serde_json::from_str(&shipped.run("plan --json")).unwrap();
     assert_eq!(plan["summary"]["run"], 0, "{plan}");
     assert_eq!(plan["summary"]["pending"], 0, "{plan}");

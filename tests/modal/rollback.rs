@@ -1,23 +1,26 @@
 //! Going back to an earlier version, and holding it.
 
-use std::fs;
-
 use serde_json::{Value, json};
 
 use super::Remote;
 use super::support::hubbed::SPEC;
+use super::support::stages::{APPLIED, Stage};
 
 const APP: &str = "table-4c19d2-tiny";
 
+static TWICE: Stage = Stage {
+    name: "twice",
+    after: Some(&APPLIED),
+    change: |remote| {
+        let project = &remote.hubbed.project;
+        project.append(SPEC, "\n[serve]\nscaledown-window = \"7m\"\n");
+        project.apply("--yes").ran();
+    },
+};
+
 /// A model of which two versions were deployed.
 fn twice() -> Option<Remote> {
-    let remote = Remote::new()?;
-    let project = &remote.hubbed.project;
-    project.apply("--yes").ran();
-    project.append(SPEC, "\n[serve]\nscaledown-window = \"7m\"\n");
-    project.apply("--yes").ran();
-    remote.modal.calls();
-    Some(remote)
+    Remote::at(&TWICE)
 }
 
 fn verdict(remote: &Remote) -> String {
@@ -39,7 +42,7 @@ fn a_model_goes_back_and_stays_there_until_it_is_released() {
     assert_eq!(remote.modal.changes(), ["AppRollback"]);
 
     // On a fresh clone too.
-    fs::remove_dir_all(project.root().join("cache")).unwrap();
+    remote.forget();
     let plan = project.plan("");
     assert_eq!(plan.ids("run"), [] as [&str; 0], "{}", plan.0);
     let held = plan.step("deploy:tiny")["held"].as_str().unwrap();
@@ -68,7 +71,7 @@ fn where_modal_does_not_go_back_the_kept_program_is_deployed() {
     let Some(remote) = twice() else { return };
     let project = &remote.hubbed.project;
     remote.modal.faults(&json!({"rollback_refused": [APP]}));
-    fs::remove_dir_all(project.root().join("cache")).unwrap();
+    remote.forget();
     project.run("rollback tiny v1 --yes").exits(0).says(&["v1 stands again, as v3"]);
     let changes = remote.modal.changes();
     assert!(changes.contains(&"AppPublish".to_owned()), "{changes:?}");
@@ -127,9 +130,8 @@ fn what_was_changed_and_could_not_be_read_is_no_refusal() {
 
 #[test]
 fn what_was_protected_otherwise_is_asked_as_it_was_deployed() {
-    let Some(remote) = Remote::new() else { return };
+    let Some(remote) = Remote::applied() else { return };
     let project = &remote.hubbed.project;
-    project.apply("--yes").ran();
     project.append(SPEC, "\n[serve]\nauth = \"none\"\n");
     project.apply("--yes").ran();
     assert!(!project.read("litellm.yaml").contains("extra_headers"));
@@ -167,7 +169,7 @@ fn a_version_of_a_stopped_app_is_deployed_by_its_kept_program() {
     assert_eq!(remote.modal.changes(), [] as [&str; 0]);
     project.run("rollback tiny v1 --yes").exits(0).says(&["v1 stands", "it is held"]);
     assert_eq!(remote.modal.changes().last().unwrap(), "AppPublish");
-    fs::remove_dir_all(project.root().join("cache")).unwrap();
+    remote.forget();
     project.run("plan").exits(0).says(&["held at v1 by"]);
     assert_eq!(project.apply("--yes").ran(), [] as [&str; 0]);
     project.run("test tiny").exits(0);

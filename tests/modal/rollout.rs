@@ -1,15 +1,15 @@
 //! Candidates, which go before what is deployed.
 
-use std::fs;
 use std::process::{Child, Stdio};
-use std::time::{Duration, Instant};
 
 use nix::sys::signal::Signal;
 use serde_json::Value;
 
 use super::Remote;
 use super::drift::deploy_by_hand;
+use super::support::eventually;
 use super::support::hubbed::SPEC;
+use super::support::stages::FETCHED;
 
 const APP: &str = "table-4c19d2-tiny";
 
@@ -20,13 +20,10 @@ const ALONE: [&str; 3] = ["FunctionCreate", "AppPublish", "AppStop"];
 
 /// A model whose image and weights are there, and whose deployments begin with a candidate.
 fn prepared(mode: &str) -> Option<Remote> {
-    let remote = Remote::new()?;
+    let remote = Remote::at(&FETCHED)?;
     let project = &remote.hubbed.project;
     project.append(SPEC, &format!("\n[env]\nMODE = \"{mode}\"\n"));
     project.append(SPEC, "\n[serve]\nrollout = \"candidate\"\nmin-containers = 1\n");
-    project.apply("--yes --only image:tiny").ran();
-    project.apply("--yes --only weights:acme/tiny").ran();
-    remote.modal.calls();
     Some(remote)
 }
 
@@ -35,18 +32,13 @@ fn mode(remote: &Remote, from: &str, to: &str) {
     remote.hubbed.project.edit(SPEC, &line(from), &line(to));
 }
 
-/// Starts an apply, and waits until its candidate is deployed.
+/// Starts an apply, and waits until it tries out its candidate.
 fn trying(remote: &Remote) -> Child {
+    let before = remote.modal.starts();
     let mut command = remote.hubbed.project.command("apply --yes");
     let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    let began = Instant::now();
-    let journal = remote.modal.kept().join("journal.jsonl");
-    let is_up = || fs::read_to_string(&journal).unwrap().contains("\"AppPublish\"");
-    while !is_up() {
-        assert!(began.elapsed() < Duration::from_secs(120), "no candidate");
-        std::thread::sleep(Duration::from_millis(100));
-    }
-    std::thread::sleep(Duration::from_secs(3));
+    eventually("a candidate", || remote.modal.has_been_asked("AppPublish"));
+    eventually("its engine starts", || remote.modal.starts() > before);
     child
 }
 
@@ -88,7 +80,7 @@ fn a_candidate_goes_first_and_what_it_fails_at_never_reaches_what_stands() {
     ]);
     assert_eq!(remote.modal.changes(), ALONE);
     project.run("logs deploy:tiny").exits(0).says(&["starting mute"]);
-    fs::remove_dir_all(project.root().join("cache")).unwrap();
+    remote.forget();
     assert_eq!(project.plan("").why("deploy:tiny"), ["changed env.MODE", "failed-before"]);
     mode(&remote, "mute", "");
     assert_eq!(project.plan("").ids("run"), [] as [&str; 0]);
@@ -150,7 +142,7 @@ fn a_candidate_that_can_t_be_tried_is_not_deployed() {
     let denied = project.run_with("apply --yes", &[("MODAL_PROXY_SECRET", "ws-wrong")]);
     denied.exits(1).says(&["goatbuild::smoke::denied"]);
     assert_eq!(remote.modal.changes(), ALONE);
-    fs::remove_dir_all(project.root().join("cache")).unwrap();
+    remote.forget();
     assert_eq!(project.plan("").why("deploy:tiny"), ["first"]);
 
     deploy_by_hand(&remote, NEXT);

@@ -47,9 +47,8 @@ fn what_is_deployed_answers_as_clients_ask_it() {
 
 #[test]
 fn status_tells_of_version_receipts_and_gateway_without_asking_more() {
-    let Some(remote) = Remote::new() else { return };
+    let Some(remote) = Remote::applied() else { return };
     let project = &remote.hubbed.project;
-    project.apply("--yes").ran();
     project.plan("");
     remote.modal.calls();
     project.plan("");
@@ -71,7 +70,7 @@ fn status_tells_of_version_receipts_and_gateway_without_asking_more() {
     }
     assert_eq!(model["warmup"], Value::Null, "it compiles nothing");
     // What was measured is kept there, too: a fresh clone knows it.
-    fs::remove_dir_all(project.root().join("cache")).unwrap();
+    remote.forget();
     let model = status();
     assert_eq!((&model["auth"], &model["auth_wanted"]), (&"proxy".into(), &"proxy".into()));
     assert!(model["first_answer_seconds"].as_f64().unwrap() > 0.0, "{model}");

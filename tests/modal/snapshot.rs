@@ -84,7 +84,7 @@ const CLOSED: [(&str, Option<&str>); 7] = [
 
 #[test]
 fn an_engine_sleeps_through_the_snapshot_and_only_clients_reach_it() {
-    let Some(shipped) = Shipped::new() else { return };
+    let Some(shipped) = Shipped::with_client() else { return };
     // From here on, keys are known.
     shipped.applied("--only image:standard");
     let before = step(&plan(&shipped), &format!("deploy:{MODEL}"));
@@ -142,13 +142,13 @@ fn an_engine_sleeps_through_the_snapshot_and_only_clients_reach_it() {
     assert_eq!(ask(&shipped, "/server_info", &token, None), "404");
 
     // A fresh clone sees it.
-    fs::remove_dir_all(shipped.clone.path().join("cache")).unwrap();
+    shipped.forget();
     assert_eq!(step(&plan(&shipped), &format!("deploy:{MODEL}"))["action"], "fresh");
 }
 
 #[test]
 fn a_candidate_that_starts_from_a_snapshot_has_an_address_of_its_own() {
-    let Some(shipped) = Shipped::new() else { return };
+    let Some(shipped) = Shipped::with_client() else { return };
     serve(&shipped, "snapshot = true\nrollout = \"candidate\"");
     shipped.applied(MODEL);
     let state = fs::read_to_string(shipped.modal.kept().join("state.json")).unwrap();
@@ -167,7 +167,7 @@ fn a_candidate_that_starts_from_a_snapshot_has_an_address_of_its_own() {
 #[test]
 fn a_key_is_asked_for_in_front_of_what_can_sleep() {
     const KEY: &str = "gbk-thisIsTheKeyOfTheseTests";
-    let Some(shipped) = Shipped::new() else { return };
+    let Some(shipped) = Shipped::with_client() else { return };
     serve(&shipped, "snapshot = true\nauth = \"api-key\"");
     edit(&shipped, "goatbuild.toml", |text| {
         text.replace("hf-secret =", "api-key-secret = \"goat-key\"\nhf-secret =")
@@ -223,7 +223,7 @@ fn a_key_is_asked_for_in_front_of_what_can_sleep() {
 
 #[test]
 fn a_snapshot_is_for_vllm_on_modal() {
-    let Some(shipped) = Shipped::new() else { return };
+    let Some(shipped) = Shipped::with_client() else { return };
     serve(&shipped, "snapshot = true");
     let refused = |words: &[&str]| {
         let mut command = shipped.command(installed::GOATBUILD);

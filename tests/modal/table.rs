@@ -5,7 +5,6 @@ use std::fs;
 use serde_json::{Value, json};
 
 use super::registry::Shipped;
-use super::support::modal::share_client;
 
 const MODEL: &str = "gpt-oss-20b";
 
@@ -60,9 +59,7 @@ fn ran(calls: &[Value]) -> Vec<&'static str> {
 
 #[test]
 fn each_edit_reaches_modal_only_with_what_it_has_to() {
-    let Some(shipped) = Shipped::new() else { return };
-    share_client(shipped.clone.path(), || drop(shipped.run("check")));
-    shipped.modal.calls();
+    let Some(shipped) = Shipped::with_client() else { return };
     shipped.hub.advance("openai/gpt-oss-20b", NEXT);
     let rotated = ["secret", "create", "--env", "goat", "rotated-hf-token", "HF_TOKEN=hf_other"];
     shipped.client(&rotated);

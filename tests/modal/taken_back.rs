@@ -7,21 +7,28 @@ use std::process::{Child, Stdio};
 use serde_json::{Value, json};
 
 use super::Remote;
+use super::support::eventually;
 use super::support::hubbed::SPEC;
+use super::support::stages::{FETCHED, Stage};
 
 const APP: &str = "table-4c19d2-tiny";
 
 /// A deployment replaced, and what that takes at Modal.
 const DEPLOYED: [&str; 2] = ["FunctionCreate", "AppPublish"];
 
+static PASSED: Stage = Stage {
+    name: "passed",
+    after: Some(&FETCHED),
+    change: |remote| {
+        let project = &remote.hubbed.project;
+        project.append(SPEC, "\n[env]\nMODE = \"\"\n");
+        project.apply("--yes").ran();
+    },
+};
+
 /// A model that was deployed and passed.
 fn passed() -> Option<Remote> {
-    let remote = Remote::new()?;
-    let project = &remote.hubbed.project;
-    project.append(SPEC, "\n[env]\nMODE = \"\"\n");
-    project.apply("--yes").ran();
-    remote.modal.calls();
-    Some(remote)
+    Remote::at(&PASSED)
 }
 
 fn mode(remote: &Remote, from: &str, to: &str) {
@@ -37,13 +44,14 @@ fn status(remote: &Remote) -> Value {
 
 /// Starts an apply, and waits until it tries out what it has deployed.
 fn trying(remote: &Remote) -> Child {
+    let before = remote.modal.starts();
     let mut command = remote.hubbed.project.command("apply --yes");
     let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stderr.take().unwrap()).lines();
     assert!(lines.any(|line| line.unwrap().contains("start smoke:tiny")));
     // Whoever reads no more must not end it.
     std::thread::spawn(move || lines.for_each(drop));
-    std::thread::sleep(std::time::Duration::from_secs(1));
+    eventually("its engine starts", || remote.modal.starts() > before);
     child
 }
 
@@ -71,7 +79,7 @@ fn what_answers_wrongly_makes_way_for_what_had_passed() {
     for _ in 0..2 {
         let plan = project.plan("");
         assert_eq!(plan.why("deploy:tiny"), ["changed env.MODE", "failed-before"], "{}", plan.0);
-        let _ = fs::remove_dir_all(project.root().join("cache"));
+        remote.forget();
     }
     let model = status(&remote);
     assert_eq!((&model["version"], &model["verdict"]), (&3.into(), &"differs".into()), "{model}");
@@ -99,7 +107,7 @@ fn what_answers_wrongly_makes_way_for_what_had_passed() {
 
 #[test]
 fn where_nothing_had_passed_the_app_is_stopped() {
-    let Some(remote) = Remote::new() else { return };
+    let Some(remote) = Remote::at(&FETCHED) else { return };
     let project = &remote.hubbed.project;
     project.append(SPEC, "\n[env]\nMODE = \"stuck\"\n\n[serve]\nstartup-timeout = \"5s\"\n");
     let gateway = project.read("litellm.yaml");
@@ -113,7 +121,7 @@ fn where_nothing_had_passed_the_app_is_stopped() {
     assert_eq!(project.read("litellm.yaml"), gateway);
     project.run("logs tiny").exits(0).says(&["starting stuck"]);
     assert_eq!(project.plan("").why("deploy:tiny"), ["first", "failed-before"]);
-    fs::remove_dir_all(project.root().join("cache")).unwrap();
+    remote.forget();
     assert_eq!(project.plan("").why("deploy:tiny"), ["first", "failed-before"]);
     project.run("status").exits(0).says(&["tiny", "absent"]);
     mode(&remote, "stuck", "");
@@ -128,7 +136,7 @@ fn where_modal_does_not_go_back_the_program_that_had_passed_is_deployed() {
     let project = &remote.hubbed.project;
     remote.modal.faults(&json!({"rollback_refused": [APP]}));
     mode(&remote, "", "mute");
-    fs::remove_dir_all(project.root().join("cache")).unwrap();
+    remote.forget();
     project.run("apply --yes").exits(1).says(&["tiny went back to v1, which stands as v3"]);
     let changes = remote.modal.changes();
     assert_eq!(changes.iter().filter(|it| *it == "AppPublish").count(), 2, "{changes:?}");

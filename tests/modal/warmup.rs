@@ -6,10 +6,11 @@ use serde_json::Value;
 
 use super::Remote;
 use super::support::hubbed::SPEC;
+use super::support::stages::FETCHED;
 
 /// A project whose model compiles, as the fixture's server does in this mode.
 fn compiling(mode: &str) -> Option<Remote> {
-    let remote = Remote::new()?;
+    let remote = Remote::at(&FETCHED)?;
     let project = &remote.hubbed.project;
     project.edit(SPEC, "[engine]", "[hardware]\ngpu = \"H100\"\n\n[engine]");
     project.edit(SPEC, "name = \"command\"", "name = \"command\"\ncompiles = true");

@@ -19,3 +19,16 @@ pub(crate) mod project;
 pub(crate) mod quickstart;
 pub(crate) mod registry;
 pub(crate) mod registry_double;
+pub(crate) mod stages;
+
+use std::time::{Duration, Instant};
+
+/// Waits until this is so; fails the test where it takes longer than anything here may.
+#[track_caller]
+pub(crate) fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + Duration::from_secs(120);
+    while !holds() {
+        assert!(Instant::now() < deadline, "{what}");
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}

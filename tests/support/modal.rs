@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use super::hubbed::{Hubbed, SPEC};
+use super::stages::{Shelf, copy_into};
 use super::{installed, peers};
 
 /// What the double runs with, and what its containers have. The first is the client's own version.
@@ -37,10 +38,25 @@ impl ModalDouble {
 
     /// The same with another Python in its containers.
     pub(crate) fn start_with(inside: &Path) -> Option<Self> {
+        Self::start_on(inside, Self::root())
+    }
+
+    /// Goes on with what another one has kept.
+    pub(super) fn start_from(kept: &Path) -> Option<Self> {
         let python = peers::venv("modal", &REQUIREMENTS)?.join("bin/python");
-        let root = tempfile::Builder::new().prefix("modal-").tempdir().expect("a directory");
+        let root = Self::root();
+        copy_into(kept, root.path(), &[]);
+        Self::start_on(&python, root)
+    }
+
+    fn start_on(inside: &Path, root: TempDir) -> Option<Self> {
+        let python = peers::venv("modal", &REQUIREMENTS)?.join("bin/python");
         let (child, port) = launch(&python, inside, root.path());
         Some(Self { python, inside: inside.to_owned(), root, child, port })
+    }
+
+    fn root() -> TempDir {
+        tempfile::Builder::new().prefix("modal-").tempdir().expect("a directory")
     }
 
     /// Starts it again on what it has kept, after it has ended.
@@ -80,6 +96,19 @@ impl ModalDouble {
         let text = fs::read_to_string(&file).unwrap_or_default();
         fs::write(&file, "").expect("emptied");
         text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect()
+    }
+
+    /// Whether there was such a call since the calls were last asked for.
+    pub(crate) fn has_been_asked(&self, rpc: &str) -> bool {
+        let text = fs::read_to_string(self.root.path().join("journal.jsonl")).unwrap_or_default();
+        text.contains(&format!("\"rpc\": \"{rpc}\""))
+    }
+
+    /// How often the fixture's server was started in a container.
+    pub(crate) fn starts(&self) -> usize {
+        let logs = fs::read_dir(self.root.path().join("logs")).into_iter().flatten().flatten();
+        let texts = logs.map(|entry| fs::read_to_string(entry.path()).unwrap_or_default());
+        texts.map(|text| text.matches("starting").count()).sum()
     }
 
     /// The names of the calls that change something, in order.
@@ -131,8 +160,12 @@ fn launch(python: &Path, inside: &Path, root: &Path) -> (Child, u16) {
     }
 }
 
-impl Drop for ModalDouble {
-    fn drop(&mut self) {
+impl ModalDouble {
+    /// Has it end, and all that it started.
+    pub(super) fn end(&mut self) {
+        if matches!(self.child.try_wait(), Ok(Some(_))) {
+            return;
+        }
         // It ends what it started when it is asked to end.
         if let Ok(id) = i32::try_from(self.child.id()) {
             let _ = nix::sys::signal::kill(
@@ -149,6 +182,12 @@ impl Drop for ModalDouble {
         }
         let _ = self.child.kill();
         let _ = self.child.wait();
+    }
+}
+
+impl Drop for ModalDouble {
+    fn drop(&mut self) {
+        self.end();
     }
 }
 
@@ -192,6 +231,8 @@ pub(crate) fn share_client(root: &Path, install: impl FnOnce()) {
 pub(crate) struct Remote {
     pub(crate) modal: ModalDouble,
     pub(crate) hubbed: Hubbed,
+    /// What it was copied from, which nobody else may use before its double has ended.
+    pub(super) _shelf: Option<Shelf>,
 }
 
 impl Remote {
@@ -202,17 +243,23 @@ impl Remote {
 
     /// The same on a double that runs already.
     pub(crate) fn on(modal: ModalDouble) -> Option<Self> {
-        let mut hubbed = Hubbed::new()?;
-        let project = &mut hubbed.project;
+        let hubbed = Hubbed::new()?;
+        let project = &hubbed.project;
         project.append(
             "goatbuild.toml",
             "\n[target.modal]\nenvironment = \"goat\"\nworkspace = \"phare\"\n",
         );
+        project.edit(SPEC, "image = \"tiny\"\n", "image = \"tiny\"\ntarget = \"modal\"\n");
+        Some(Self::of(modal, hubbed))
+    }
+
+    /// The same of a project that says already that its model is served there.
+    pub(super) fn of(modal: ModalDouble, mut hubbed: Hubbed) -> Self {
+        let project = &mut hubbed.project;
         project.variable("MODAL_SERVER_URL", &modal.url());
         project.variable("MODAL_TOKEN_ID", "ak-test");
         project.variable("MODAL_TOKEN_SECRET", "as-test");
         project.variable("MODAL_CONFIG_PATH", "/nonexistent/modal.toml");
-        project.edit(SPEC, "image = \"tiny\"\n", "image = \"tiny\"\ntarget = \"modal\"\n");
         // A proxy token, which endpoints ask for that nobody said anything else of.
         modal.proxy_tokens(&json!({PROXY_KEY: PROXY_SECRET}));
         project.variable("MODAL_PROXY_KEY", PROXY_KEY);
@@ -220,7 +267,15 @@ impl Remote {
         modal.faults(&json!({}));
         share_client(&project.root(), || drop(project.run("check").exits(0)));
         modal.calls();
-        Some(Self { modal, hubbed })
+        Self { modal, hubbed, _shelf: None }
+    }
+
+    /// Leaves of the project what a fresh clone has, and goatbuild's own client, which takes longer to
+    /// install than most commands take.
+    pub(crate) fn forget(&self) {
+        let root = self.hubbed.project.root();
+        fs::remove_dir_all(root.join("cache")).expect("a cache");
+        share_client(&root, || drop(self.hubbed.run("check").exits(0)));
     }
 
     /// Runs Modal's own command line, as somebody beside goatbuild would; gives its output.
