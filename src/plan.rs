@@ -13,7 +13,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::{Fingerprint, Key};
 use crate::graph::Graph;
-use crate::step::{Class, Edge, Facts, Inputs, Step, StepId, StepKind};
+use crate::step::{
+    At, Class, Edge, EngineUse, Facts, Head, Inputs, Removal, Step, StepId, StepKind,
+};
 
 use judge::judge_early;
 pub use judge::{Verdict, judge};
@@ -42,12 +44,18 @@ pub struct Row {
 }
 
 /// One step of a plan.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
 pub struct PlannedStep {
     /// The step.
     pub id: StepId,
-    /// The part of the id before the colon.
-    pub kind: String,
+    /// Which kind of step it is.
+    pub kind: StepKind,
+    /// Where what it makes is.
+    #[serde(skip)]
+    pub at: At,
+    /// What it does with an engine, if anything.
+    #[serde(skip)]
+    pub engine: Option<EngineUse>,
     /// The models that need it.
     pub models: Vec<String>,
     /// What happens to it.
@@ -61,10 +69,10 @@ pub struct PlannedStep {
     /// The steps it takes something from.
     pub inputs: Vec<StepId>,
     /// What else people should know of it.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
     /// Why it is left as it is, whatever its spec wants; only ever with [`Action::Fresh`].
-    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none")]
     pub held: Option<String>,
     /// What is known of its outcome before the apply.
     #[serde(skip)]
@@ -156,11 +164,11 @@ pub fn gather<'a>(
     }
     let mut inputs = Inputs::default();
     for input in step.inputs() {
-        let Edge::Consumes(names) = input.edge else { continue };
+        let Edge::Consumes(wanted) = input.edge else { continue };
         let all = known(&input.step);
-        for name in names {
-            let value = all.and_then(|facts| facts.get(*name));
-            inputs.insert(&input.step, name, value.ok_or_else(|| input.step.clone())?);
+        for fact in wanted {
+            let value = all.and_then(|facts| fact.of(facts));
+            inputs.insert(&input.step, *fact, value.ok_or_else(|| input.step.clone())?);
         }
     }
     Ok(inputs)
@@ -178,23 +186,29 @@ pub fn plan(graph: &Graph, memory: &dyn Memory, unwanted: &[Unwanted], wishes: &
         steps.push(planned);
     }
     evict(graph, &mut steps, &places, wishes);
-    steps.extend(unwanted.iter().map(|unwanted| PlannedStep {
-        id: unwanted.id.clone(),
-        kind: unwanted.id.kind().to_owned(),
-        models: vec![unwanted.model.clone()],
+    steps.extend(unwanted.iter().map(plan_removal));
+    Plan { steps, prune: wishes.prune, models: Vec::new(), warnings: Vec::new() }
+}
+
+fn plan_removal(unwanted: &Unwanted) -> PlannedStep {
+    let Unwanted { id, model, detail, absent } = unwanted;
+    let kind = id.kind().unwrap_or_else(|| panic!("BUG: {id} is no step's"));
+    let why = if *absent { ReasonKind::Absent } else { ReasonKind::Unwanted };
+    PlannedStep {
+        id: id.clone(),
+        kind,
+        at: if kind.removal() == Removal::Deployment { At::Target } else { At::Here },
+        engine: None,
+        models: vec![model.clone()],
         action: Action::Remove,
         observed: true,
         key: None,
-        reasons: vec![Reason::about(
-            if unwanted.absent { ReasonKind::Absent } else { ReasonKind::Unwanted },
-            &unwanted.detail,
-        )],
+        reasons: vec![Reason::about(why, detail)],
         inputs: Vec::new(),
         note: None,
         held: None,
         facts: Facts::new(),
-    }));
-    Plan { steps, prune: wishes.prune, models: Vec::new(), warnings: Vec::new() }
+    }
 }
 
 fn plan_step<'a>(
@@ -226,16 +240,19 @@ fn plan_step<'a>(
     };
     // What is not locked yet will make something that the lock does not know.
     let facts = if step.unlocked().is_some() && held.is_none() { Facts::new() } else { facts };
+    let &Head { kind, at, engine, note, .. } = step.head();
     PlannedStep {
         id: step.id().clone(),
-        kind: step.id().kind().to_owned(),
+        kind,
+        at,
+        engine,
         models: step.models().to_vec(),
         action,
         observed,
         key,
         reasons,
         inputs: step.inputs().iter().map(|input| input.step.clone()).collect(),
-        note: step.head().note.map(str::to_owned),
+        note: note.map(str::to_owned),
         held,
         facts,
     }
@@ -297,7 +314,7 @@ impl Plan {
     /// and no spec says that it is to go.
     pub fn keeps(&self, step: &PlannedStep) -> bool {
         let asked = || step.reasons.iter().any(|reason| reason.kind == ReasonKind::Absent);
-        step.action == Action::Remove && step.id.is(StepKind::Deploy) && !self.prune && !asked()
+        step.action == Action::Remove && step.kind.serves() && !self.prune && !asked()
     }
 
     /// Counts the actions. What is kept is none.

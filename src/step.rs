@@ -1,6 +1,7 @@
 //! What a step is: the contract between the parts that do work and the core that plans it.
 
-mod kind;
+mod fact;
+mod head;
 
 use std::collections::BTreeMap;
 
@@ -9,8 +10,9 @@ use async_trait::async_trait;
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Fingerprint, Key};
 
-pub use crate::step_id::StepId;
-pub use kind::StepKind;
+pub use crate::step_id::{Removal, StepId, StepKind, Subject};
+pub use fact::Fact;
+pub use head::{At, Class, EngineUse, Head, Resource};
 
 /// What identifies the thing that was made: digests, a URL, an instance. May be hashed.
 pub type Facts = BTreeMap<String, String>;
@@ -27,33 +29,11 @@ pub struct Outcome {
     pub evidence: Evidence,
 }
 
-/// Whether an outcome is true forever, or only while the world stays as it is.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Class {
-    /// Key → outcome, on any machine, on any day.
-    Pure,
-    /// Owns a resource in the world that has one key at a time.
-    Effect,
-}
-
-/// What a running step mostly uses; limits how many run at once.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Resource {
-    /// Waits for downloads.
-    Network,
-    /// Keeps a core busy.
-    Cpu,
-    /// Writes a lot.
-    Disk,
-    /// Occupies the accelerator, or the port, that models are served on.
-    Accelerator,
-}
-
 /// What one step takes from another.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Edge {
     /// These facts enter the key.
-    Consumes(&'static [&'static str]),
+    Consumes(&'static [Fact]),
     /// Only the order matters.
     Order,
     /// Only the order matters, and the input must hold for the instance that stands now.
@@ -73,68 +53,32 @@ pub struct Input {
 
 impl Input {
     /// An input whose facts, and only these, enter the key.
-    pub fn facts(step: StepId, facts: &'static [&'static str]) -> Self {
+    pub fn facts(step: StepId, facts: &'static [Fact]) -> Self {
         Self { step, edge: Edge::Consumes(facts), blobs: false }
     }
 
     /// Like [`Input::facts`], and the files behind those facts are needed to run.
-    pub fn blobs(step: StepId, facts: &'static [&'static str]) -> Self {
+    pub fn blobs(step: StepId, facts: &'static [Fact]) -> Self {
         Self { step, edge: Edge::Consumes(facts), blobs: true }
-    }
-}
-
-/// What every step says of itself, whatever its kind.
-#[derive(Debug, Clone)]
-pub struct Head {
-    /// The unique name.
-    pub id: StepId,
-    /// Whether its outcome depends on the world.
-    pub class: Class,
-    /// What it mostly uses while it runs.
-    pub resource: Resource,
-    /// The models that need it.
-    pub models: Vec<String>,
-    /// What it takes from other steps.
-    pub inputs: Vec<Input>,
-    /// What people should know of it before it runs.
-    pub note: Option<&'static str>,
-}
-
-impl Head {
-    /// A step whose outcome is true forever.
-    pub fn pure(id: StepId, resource: Resource, models: &[String]) -> Self {
-        let (class, models) = (Class::Pure, models.to_vec());
-        Self { id, class, resource, models, inputs: Vec::new(), note: None }
-    }
-
-    /// A step that owns a resource in the world.
-    pub fn effect(id: StepId, resource: Resource, models: &[String]) -> Self {
-        Self { class: Class::Effect, ..Self::pure(id, resource, models) }
-    }
-
-    /// The same step, taking these inputs.
-    #[must_use]
-    pub fn taking(self, inputs: Vec<Input>) -> Self {
-        Self { inputs, ..self }
     }
 }
 
 /// The facts of a step's inputs, limited to those it declared.
 #[derive(Debug, Clone, Default)]
-pub struct Inputs(Vec<(StepId, &'static str, String)>);
+pub struct Inputs(Vec<(StepId, Fact, String)>);
 
 impl Inputs {
     /// Adds one fact of what an input made.
-    pub fn insert(&mut self, step: &StepId, name: &'static str, value: &str) {
-        self.0.push((step.clone(), name, value.to_owned()));
+    pub fn insert(&mut self, step: &StepId, fact: Fact, value: &str) {
+        self.0.push((step.clone(), fact, value.to_owned()));
     }
 
     /// One declared fact of one input.
-    pub fn fact(&self, step: &StepId, name: &str) -> &str {
-        let found = self.0.iter().find(|(by, called, _)| *called == name && by == step);
+    pub fn fact(&self, step: &StepId, fact: Fact) -> &str {
+        let found = self.0.iter().find(|(by, it, _)| *it == fact && by == step);
         match found {
             Some((_, _, value)) => value,
-            None => panic!("BUG: fact `{name}` of {step} was not declared or not made"),
+            None => panic!("BUG: fact `{fact}` of {step} was not declared or not made"),
         }
     }
 }

@@ -1,41 +1,41 @@
-//! A project with everything its steps work with: lock, cache, network, targets, gateway.
+//! A project with everything its steps work with, part by part: lock, cache, network, targets, gateway.
 
+mod cache;
 mod engine;
 mod files;
-mod pushed;
+mod images;
+mod lock_cell;
+mod manifests;
+mod network;
+mod registries;
 
-use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, OnceLock, PoisonError, RwLock};
+use std::sync::Arc;
 
 use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::debian::Mirrors;
 use crate::durable::TEMPORARY;
-use crate::event::Reporter;
-use crate::fetch::{Fetcher, Patience};
+use crate::fetch::Patience;
 use crate::gateways::{self, Gateway};
-use crate::hub::{HashCache, Hub, HubError, HubSettings, Manifest, ModelCache, scan};
+use crate::hub::{HubError, HubSettings};
 use crate::leftovers::{Age, sweep};
-use crate::lock::LockFile;
-use crate::lock::pylock::LockedWheel;
-use crate::oci::Layout;
-use crate::oci::registry::{Origin, Puller, RegistrySettings};
 use crate::plan::Unwanted;
-use crate::platform::{Architecture, Runtime};
-use crate::spec::{
-    Base, HubSource, Image, ImageName, Model, ModelSource, Place, Problem, Project, SpecError,
-    SpecErrors, TargetKind,
-};
-use crate::step::{StepError, StepId, StepKind};
+use crate::spec::{Model, ModelSource, Place, Problem, Project, SpecError, SpecErrors, TargetKind};
+use crate::step::{Removal, StepError, StepId, StepKind};
 use crate::store::{Remembered, Store};
+use crate::targets::Targets;
 use crate::targets::local::{self, Local, Mount, Places};
 use crate::targets::modal::{Credentials, Modal};
-use crate::targets::{Snapshot, Targets};
 
-use files::read_lock;
+pub use cache::Cache;
 pub use files::{FileError, make_directory, unreadable, write};
+pub use images::{LockedImages, LockedParts};
+pub use lock_cell::LockCell;
+pub use manifests::Manifests;
+pub use network::Network;
+pub use registries::Registries;
 
 /// What this version can't do yet, said before anything runs.
 #[derive(Debug, Error, Diagnostic)]
@@ -58,15 +58,6 @@ pub enum Unsupported {
         /// This machine's, as Rust calls it.
         found: &'static str,
     },
-}
-
-/// What an image is made of, all locked.
-#[derive(Debug, Clone)]
-pub struct LockedParts {
-    /// What wheels have to run on.
-    pub runtime: Runtime,
-    /// The wheels.
-    pub wheels: Vec<LockedWheel>,
 }
 
 /// How a command was started.
@@ -94,27 +85,33 @@ pub struct Settings {
     pub hub: fn() -> Result<HubSettings, HubError>,
 }
 
-/// A project, ready to be planned and applied.
+/// A project, ready to be planned and applied: the parts that its steps and commands work with. Who
+/// needs one of them gets that one.
 pub struct Workspace {
     /// The project's directory.
     pub root: PathBuf,
     /// What its files say.
-    pub project: Project,
+    pub project: Arc<Project>,
     /// How the command was started.
     pub settings: Settings,
+    /// Where things lie in the cache.
+    pub cache: Arc<Cache>,
     /// What is remembered.
-    pub store: Store,
-    /// The network.
-    pub fetcher: Fetcher,
+    pub store: Arc<Store>,
+    /// The lock.
+    pub lock: Arc<LockCell>,
+    /// What images are made of, as far as locking has settled it.
+    pub images: Arc<LockedImages>,
+    /// What the directories of weights hold.
+    pub manifests: Arc<Manifests>,
+    /// What is fetched from.
+    pub network: Arc<Network>,
+    /// Where images come from and go to.
+    pub registries: Arc<Registries>,
+    /// Where models are served.
+    pub targets: Arc<Targets>,
     /// The gateway's files, when the project has a gateway.
-    pub gateway: Option<Box<dyn Gateway>>,
-    /// Where its models are served.
-    pub targets: Targets,
-    hub: OnceLock<Hub>,
-    lock: RwLock<LockFile>,
-    parts: RwLock<BTreeMap<ImageName, LockedParts>>,
-    manifests: RwLock<HashMap<String, Manifest>>,
-    seen_pushed: RwLock<pushed::Seen>,
+    pub gateway: Option<Arc<dyn Gateway>>,
 }
 
 impl std::fmt::Debug for Workspace {
@@ -148,9 +145,9 @@ impl Workspace {
     /// Opens the cache and the lock of a project that was read.
     pub fn open(root: PathBuf, project: Project, settings: Settings) -> Result<Self, StepError> {
         let environment = project.environment.as_ref().map_or("", |name| name.as_str());
-        let store = Store::open(&root.join("cache"), environment)?;
-        let lock = read_lock(&root)?;
-        let fetcher = Fetcher::new(settings.offline, settings.patience.clone());
+        let store = Arc::new(Store::open(&root.join("cache"), environment)?);
+        let lock = Arc::new(LockCell::open(&root)?);
+        let (cache, network) = (Arc::new(Cache::new(&root)), Arc::new(Network::new(&settings)));
         let mount = |name: &str| {
             let (_, volume) = project
                 .volumes
@@ -182,20 +179,22 @@ impl Workspace {
         let local = Local::new(id, wish, places, mount("model-cache"), caches, others);
         let gateway = gateways::of(&root, &project);
         let credentials = settings.modal.clone();
-        let modal = Modal::new(&project, &root.join("cache"), credentials, fetcher.clone());
+        let modal = Modal::new(&project, &root.join("cache"), credentials, network.fetcher.clone());
+        let project = Arc::new(project);
+        let credentials = settings.credentials.clone();
         Ok(Self {
+            registries: Arc::new(Registries::new(&root, &project, &network, &cache, credentials)),
+            manifests: Arc::new(Manifests::new(&root, &store)),
+            images: Arc::default(),
+            targets: Arc::new(Targets::new(local, modal)),
+            gateway: gateway.map(Arc::from),
             root,
             project,
             settings,
+            cache,
             store,
-            fetcher,
-            gateway,
-            targets: Targets::new(local, modal),
-            hub: OnceLock::new(),
-            lock: RwLock::new(lock),
-            parts: RwLock::default(),
-            manifests: RwLock::default(),
-            seen_pushed: RwLock::default(),
+            lock,
+            network,
         })
     }
 
@@ -227,80 +226,6 @@ impl Workspace {
         SpecErrors::collect(self.project.models.values().filter(first).filter_map(wrong).collect())
     }
 
-    /// Where Debian packages come from.
-    pub fn mirrors(&self) -> Mirrors {
-        self.settings.mirrors.clone()
-    }
-
-    /// Where an image's base comes from, unless it is made of packages.
-    pub fn origin(&self, image: &Image) -> Option<Origin> {
-        match &image.base {
-            Base::Debian { .. } => None,
-            Base::Registry(reference) => Some(Origin::Registry(reference.clone())),
-            Base::Layout(reference) => {
-                Some(Origin::Layout { root: self.root.clone(), reference: reference.clone() })
-            }
-        }
-    }
-
-    /// Brings an image from `origin` into the layout.
-    pub fn puller(
-        &self,
-        origin: Origin,
-        architecture: Architecture,
-        reporter: &Reporter,
-    ) -> Result<Puller, StepError> {
-        let (layout, settings) = (self.layout()?, self.registries());
-        let fetcher = self.fetcher.telling(reporter);
-        Ok(Puller::new(origin, &fetcher, &settings, layout, self.bases(), architecture))
-    }
-
-    /// How registries are spoken to.
-    pub fn registries(&self) -> RegistrySettings {
-        RegistrySettings {
-            plain_http: self.project.plain_http.clone(),
-            credentials: self.settings.credentials.clone(),
-        }
-    }
-
-    /// Where bases are while they are fetched, and what was found in them.
-    pub fn bases(&self) -> PathBuf {
-        self.root.join("cache/bases")
-    }
-
-    /// The hub that weights come from.
-    pub fn hub(&self) -> Result<Hub, HubError> {
-        if let Some(hub) = self.hub.get() {
-            return Ok(hub.clone());
-        }
-        let Settings { offline, patience, hub, .. } = &self.settings;
-        let made = Hub::new(hub()?, *offline, patience.clone())?;
-        Ok(self.hub.get_or_init(|| made).clone())
-    }
-
-    /// The commit that a source on a hub stands for: pinned, or as it is locked, if it is.
-    pub fn commit(&self, source: &HubSource) -> Option<String> {
-        let locked = || {
-            self.lock(|lock| lock.hub.get(&source.to_string()).map(|entry| entry.commit.clone()))
-        };
-        source.pinned().map(str::to_owned).or_else(locked)
-    }
-
-    /// Where an image sees a volume that every project has.
-    pub fn mount(&self, volume: &str) -> &str {
-        let mut volumes = self.project.volumes.iter();
-        let found = volumes.find(|(name, _)| name.as_str() == volume);
-        let (_, found) =
-            found.unwrap_or_else(|| panic!("BUG: the volume {volume} is not built in"));
-        found.mount.trim_end_matches('/')
-    }
-
-    /// Where an image sees weights, whatever the target is.
-    pub fn path_in_image(&self, snapshot: &Snapshot) -> String {
-        let mount = self.mount("model-cache");
-        format!("{mount}/{}", ModelCache::snapshot(&snapshot.repository, &snapshot.commit))
-    }
-
     /// Modal, when a model is or was served there.
     pub fn modal_of(&self, model: &str) -> Option<&Modal> {
         let models = [&self.project.models, &self.project.absent];
@@ -310,76 +235,9 @@ impl Workspace {
         there.filter(|modal| here.unwrap_or_else(|| modal.has_app(model)))
     }
 
-    /// The layout that images are built in.
-    pub fn layout(&self) -> Result<Layout, StepError> {
-        Ok(Layout::open(&self.root.join("cache/oci"))?)
-    }
-
-    /// Reads the lock.
-    pub fn lock<T>(&self, read: impl FnOnce(&LockFile) -> T) -> T {
-        read(&self.lock.read().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    /// Changes the lock and writes it, if that makes a difference.
-    ///
-    /// A `plan` does so while another command is at work: the change is made to what the file holds
-    /// now, and nobody else changes it meanwhile. So `plan` need not wait, and nothing gets lost.
-    pub fn change_lock(&self, change: impl FnOnce(&mut LockFile)) -> Result<(), StepError> {
-        let mut known = self.lock.write().unwrap_or_else(PoisonError::into_inner);
-        let path = self.root.join("cache/lock-file-writer");
-        let failed = |source| FileError { path: path.clone(), verb: "locked", source };
-        let alone = std::fs::File::create(&path).map_err(failed)?;
-        alone.lock().map_err(failed)?;
-        let before = read_lock(&self.root)?;
-        let mut lock = before.clone();
-        change(&mut lock);
-        if lock != before {
-            write(&self.root.join("goatbuild.lock"), lock.render().as_bytes())?;
-        }
-        *known = lock;
-        Ok(())
-    }
-
-    /// What an image is made of, once locking has settled it.
-    pub fn parts(&self, image: &ImageName) -> LockedParts {
-        let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
-        parts.get(image).cloned().unwrap_or_else(|| panic!("BUG: {image} was not locked"))
-    }
-
-    /// Whether locking has settled what an image is made of.
-    pub fn is_locked(&self, image: &ImageName) -> bool {
-        self.parts.read().unwrap_or_else(PoisonError::into_inner).contains_key(image)
-    }
-
-    /// Settles what an image is made of.
-    pub fn set_parts(&self, image: ImageName, parts: LockedParts) {
-        self.parts.write().unwrap_or_else(PoisonError::into_inner).insert(image, parts);
-    }
-
-    /// The files of a model's weights on this machine; hashed at most once per command.
-    pub fn manifest(&self, path: &str, reporter: &Reporter) -> Result<Manifest, StepError> {
-        let known =
-            self.manifests.read().unwrap_or_else(PoisonError::into_inner).get(path).cloned();
-        if let Some(manifest) = known {
-            return Ok(manifest);
-        }
-        let manifest = scan(&self.root.join(path), &self.store, reporter)?;
-        self.manifests
-            .write()
-            .unwrap_or_else(PoisonError::into_inner)
-            .insert(path.to_owned(), manifest.clone());
-        Ok(manifest)
-    }
-
     /// Removes what commands that were killed left half-made. The caller holds the locks.
     pub fn sweep(&self) {
-        let cache = self.root.join("cache");
-        sweep(&cache.join("oci/blobs/sha256"), ".part-", Age::Any);
-        sweep(&cache.join("oci"), ".part-", Age::Any);
-        sweep(&cache.join("tmp"), "resolve-", Age::Old);
-        for tool in std::fs::read_dir(cache.join("tools")).into_iter().flatten().flatten() {
-            sweep(&tool.path(), TEMPORARY, Age::Any);
-        }
+        self.cache.sweep();
         for directory in [self.root.clone(), self.root.join("images")] {
             sweep(&directory, TEMPORARY, Age::Old);
         }
@@ -418,11 +276,10 @@ impl Workspace {
 
     /// Resources that a run made and no spec wants, for who trusts the rows instead of looking.
     pub fn unwanted_by(&self, memory: &Remembered<'_>) -> Vec<Unwanted> {
-        let gone = |id: &&StepId| {
-            (id.is(StepKind::Gateway) || id.is(StepKind::Deploy)) && !self.may_be_wanted(id.name())
-        };
+        let removal = |id: &StepId| id.kind().map_or(Removal::Never, StepKind::removal);
+        let gone = |id: &&StepId| removal(id) != Removal::Never && !self.may_be_wanted(id.name());
         let mut gone: Vec<&StepId> = memory.made().filter(gone).collect();
-        gone.sort_by_key(|id| (!id.is(StepKind::Gateway), id.name()));
+        gone.sort_by_key(|id| (removal(id), id.name()));
         let unwanted = |id: &StepId| Unwanted {
             id: id.clone(),
             model: id.name().to_owned(),
@@ -437,16 +294,6 @@ impl Workspace {
         let absent = |model: &str| self.project.absent.contains_key(model);
         let tell = |it: Unwanted| Unwanted { absent: absent(&it.model), ..it };
         unwanted.into_iter().map(tell).collect()
-    }
-}
-
-impl HashCache for Store {
-    fn get(&self, path: &str, stamp: &str) -> Option<String> {
-        self.file_hash(path, stamp)
-    }
-
-    fn put(&self, path: &str, stamp: &str, sha256: &str) {
-        self.keep_file_hash(path, stamp, sha256);
     }
 }
 

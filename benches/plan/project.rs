@@ -15,7 +15,7 @@ use goatbuild::hub::{HubSettings, ModelCache, scan};
 use goatbuild::locking::{self, LockOptions};
 use goatbuild::plan::gather;
 use goatbuild::runtime::{Instance, Sandbox};
-use goatbuild::step::{Facts, Outcome, Step, StepId};
+use goatbuild::step::{Facts, Outcome, Step, StepId, StepKind};
 use goatbuild::steps;
 use goatbuild::targets::modal::Credentials;
 use goatbuild::workspace::{Settings, SharedWorkspace, Workspace};
@@ -156,7 +156,7 @@ fn open(directory: &Path, root: &Path) -> SharedWorkspace {
 fn made_up(step: &dyn Step, at: usize, instance: &Instance) -> Facts {
     let digest = format!("sha256:{}", blake3::hash(step.id().as_str().as_bytes()));
     let mut facts = step.predict();
-    let made: &[(&str, String)] = match step.id().kind() {
+    let made: &[(&str, String)] = match step.head().kind.word() {
         "base" | "wheels" => &[
             ("digest", digest.clone()),
             ("diff-id", digest.clone()),
@@ -191,10 +191,10 @@ fn place_weights(workspace: &SharedWorkspace, keys: &HashMap<StepId, Key>) {
     let (_, volume) = volume.expect("the built-in volume");
     let volumes = workspace.settings.state.join(PROJECT).join("default/volumes");
     let cache = ModelCache::new(volumes.join(&volume.name));
-    for (id, key) in keys.iter().filter(|(id, _)| id.kind() == "weights") {
+    for (id, key) in keys.iter().filter(|(id, _)| id.kind() == Some(StepKind::Weights)) {
         let from = workspace.root.join(id.name());
         let manifest =
-            scan(&from, &workspace.store, &Reporter::silent()).expect("a directory of weights");
+            scan(&from, &*workspace.store, &Reporter::silent()).expect("a directory of weights");
         let repository = format!("local/{}", id.name().replace('/', "-"));
         cache
             .install(*key, &repository, &manifest, &from, &Reporter::silent())
@@ -209,9 +209,9 @@ fn write_gateway(
 ) {
     let mut entries: Vec<Endpoint> = keys
         .iter()
-        .filter(|(id, _)| id.kind() == "gateway")
+        .filter(|(id, _)| id.kind() == Some(StepKind::Gateway))
         .map(|(id, key)| {
-            let deploy = &known[&StepId::new("deploy", id.name())];
+            let deploy = &known[&StepId::deploy(id.name())];
             Endpoint {
                 alias: alias(id.name()),
                 served_name: deploy["served-name"].clone(),
@@ -239,7 +239,7 @@ fn write_deployments(
     let ours = workspace.settings.state.join(PROJECT).join("default");
     let served: serde_json::Map<String, Value> = known
         .iter()
-        .filter(|(id, _)| id.kind() == "deploy")
+        .filter(|(id, _)| id.kind() == Some(StepKind::Deploy))
         .map(|(id, facts)| {
             let port = facts["url"].split([':', '/']).nth(4).and_then(|port| port.parse().ok());
             let port: u16 = port.expect("a port");
@@ -265,7 +265,7 @@ fn write_deployments(
                 "recipe": recipe,
                 "health": "/health",
                 "since": SINCE,
-                "smoke": keys[&StepId::new("smoke", id.name())],
+                "smoke": keys[&StepId::smoke(id.name())],
                 "previous": null,
             });
             (id.name().to_owned(), served)

@@ -15,6 +15,7 @@ use super::{Cli, Exit};
 use crate::lock::LockFile;
 use crate::project;
 use crate::spec::{self, Project, SourceFile, Sources};
+use crate::step::StepId;
 use crate::steps;
 use crate::ui;
 
@@ -159,13 +160,17 @@ pub(crate) fn steps() -> Vec<CompletionCandidate> {
     let Some((root, project)) = read() else {
         // In a broken project what every model and image has is offered all the same.
         let Some((_, sources)) = files() else { return Vec::new() };
-        let deploys = stems(&sources.specs).map(|model| format!("deploy:{model}"));
-        let images = stems(&sources.images).map(|image| format!("image:{image}"));
-        return deploys.chain(images).map(CompletionCandidate::new).collect();
+        let deploys = stems(&sources.specs).map(StepId::deploy);
+        let images = stems(&sources.images).map(StepId::image);
+        return deploys.chain(images).map(|step| candidate(&step)).collect();
     };
     let lock = std::fs::read(root.join("goatbuild.lock")).unwrap_or_default();
     let lock = LockFile::read("goatbuild.lock", &lock).unwrap_or_default();
-    steps::names(&project, &lock).into_iter().map(CompletionCandidate::new).collect()
+    steps::names(&project, &lock).iter().map(candidate).collect()
+}
+
+fn candidate(step: &StepId) -> CompletionCandidate {
+    CompletionCandidate::new(step.as_str())
 }
 
 /// The project in the environment of the command line being typed.

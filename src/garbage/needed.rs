@@ -10,7 +10,7 @@ use crate::fingerprint::Key;
 use crate::lock::LockFile;
 use crate::oci::{Layout, OciError};
 use crate::plan::Plan;
-use crate::step::{Facts, StepKind};
+use crate::step::{Fact, Facts, Subject};
 use crate::store::Recent;
 use crate::workspace::Workspace;
 
@@ -48,17 +48,18 @@ impl Needed {
             self.keys.extend(step.key);
             self.planned.extend(step.key);
             self.steps.insert((environment.to_owned(), step.id.to_string()));
-            self.add_facts(&step.facts, step.key.filter(|_| step.id.is(StepKind::Weights)));
+            let is_weights = matches!(step.id.subject(), Subject::Weights(_));
+            self.add_facts(&step.facts, step.key.filter(|_| is_weights));
         }
         for (name, image) in &project.images {
-            let wheels = workspace.parts(name).wheels;
+            let wheels = workspace.images.parts(name).wheels;
             self.downloads.extend(wheels.iter().map(|wheel| format!("{}.whl", wheel.sha256)));
             // One that a killed pull began with is not in the lock.
-            let origin = workspace.origin(image);
+            let origin = workspace.registries.origin(image);
             self.digests
                 .extend(origin.as_ref().and_then(|origin| origin.pinned()).map(str::to_owned));
         }
-        workspace.lock(|lock| self.add_lock(lock));
+        workspace.lock.read(|lock| self.add_lock(lock));
         let volumes = project.volumes.values();
         self.volumes.extend(volumes.map(|volume| (environment.to_owned(), volume.name.clone())));
     }
@@ -107,7 +108,9 @@ impl Needed {
 
     fn add_facts(&mut self, facts: &Facts, puts: Option<Key>) {
         self.digests.extend(facts.values().filter(|value| crate::spec::is_digest(value)).cloned());
-        if let (Some(repository), Some(commit)) = (facts.get("repository"), facts.get("commit")) {
+        if let (Some(repository), Some(commit)) =
+            (Fact::REPOSITORY.of(facts), Fact::COMMIT.of(facts))
+        {
             self.add_weights(repository, commit, puts);
         }
     }

@@ -11,7 +11,7 @@ use async_trait::async_trait;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::plan::Unwanted;
 use crate::spec::{Header, Project};
-use crate::step::{Facts, Observation, StepError, StepId};
+use crate::step::{Fact, Facts, Observation, StepError};
 
 /// How a project's file names one, for messages to who has none.
 pub const EXAMPLE: &str = "`[gateway.litellm]` with `config = \"litellm.yaml\"`";
@@ -116,10 +116,5 @@ pub fn of(root: &Path, project: &Project) -> Option<Box<dyn Gateway>> {
 
 /// What a gateway step makes.
 pub fn facts(wanted: &Endpoint) -> Facts {
-    [("alias".to_owned(), wanted.alias.clone())].into()
-}
-
-/// The id of the gateway step of a model.
-pub fn gateway_id(model: &str) -> StepId {
-    StepId::new("gateway", model)
+    [Fact::ALIAS.is(&wanted.alias)].into()
 }

@@ -22,7 +22,7 @@ pub(super) async fn settle(
         return super::pulled::settle(workspace, image, options, reporter, changes).await;
     };
     let request = base_request(image, suite, packages);
-    let previous = workspace.lock(|lock| lock.images.get(image.name.as_str()).cloned());
+    let previous = workspace.lock.read(|lock| lock.images.get(image.name.as_str()).cloned());
     let renew = match &options.upgrade {
         Renew::Nothing | Renew::Gone { .. } => false,
         Renew::Everything => true,
@@ -52,8 +52,8 @@ pub(super) async fn settle(
     };
     let old = previous.as_ref().and_then(|locked| locked.debian.as_ref());
     let debian = debian::resolve(
-        &workspace.fetcher.telling(reporter),
-        &workspace.mirrors(),
+        &workspace.network.fetcher.telling(reporter),
+        &workspace.network.mirrors,
         &wanted,
         old.filter(|_| !renew),
         reporter,
@@ -85,7 +85,7 @@ pub(super) async fn settle(
         base: None,
         python: None,
     };
-    workspace.change_lock(|lock| {
+    workspace.lock.change(|lock| {
         lock.images.insert(image.name.to_string(), locked.clone());
     })?;
     Ok(locked)

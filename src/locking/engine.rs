@@ -32,7 +32,7 @@ pub(super) async fn settle(
         .filter(|model| model.image.value == image.name)
         .map(|model| model.engine.kind)
         .collect();
-    for wheel in workspace.parts(&image.name).wheels {
+    for wheel in workspace.images.parts(&image.name).wheels {
         if let Some(engine) = serving.iter().find(|engine| engine.is_in_wheel(&wheel.name)) {
             settle_one(workspace, image, *engine, &wheel, options, reporter, changes).await?;
         }
@@ -50,14 +50,15 @@ async fn settle_one(
     changes: &mut Changes,
 ) -> Result<(), StepError> {
     let known = |locked: &LockedEngine| engine.has_read(locked);
-    if workspace.lock(|lock| lock.engines.get(&wheel.filename).is_some_and(known)) || options.locked
+    if workspace.lock.read(|lock| lock.engines.get(&wheel.filename).is_some_and(known))
+        || options.locked
     {
         return Ok(());
     }
     reporter
         .message(format!("{}: reading what {} {} takes", image.name, wheel.name, wheel.version));
     match read(workspace, engine, wheel, reporter).await {
-        Ok(Some(engine)) => workspace.change_lock(|lock| {
+        Ok(Some(engine)) => workspace.lock.change(|lock| {
             lock.engines.insert(wheel.filename.clone(), engine);
         }),
         // It may be no engine as goatbuild knows it, or a server that gives whole files only: the
@@ -81,8 +82,8 @@ async fn read(
     wheel: &LockedWheel,
     reporter: &Reporter,
 ) -> Result<Option<LockedEngine>, FetchError> {
-    let here = workspace.root.join("cache/wheels").join(format!("{}.whl", wheel.sha256));
-    let fetcher = workspace.fetcher.telling(reporter);
+    let here = workspace.cache.wheels().join(format!("{}.whl", wheel.sha256));
+    let fetcher = workspace.network.fetcher.telling(reporter);
     let Some(mut reader) = WheelReader::open(&fetcher, wheel, &here).await? else {
         return Ok(None);
     };

@@ -26,7 +26,7 @@ pub(super) async fn settle(
     changes: &mut Changes,
 ) -> Result<(), StepError> {
     let sources = sources(&workspace.project);
-    let known: BTreeMap<String, LockedRepository> = workspace.lock(|lock| lock.hub.clone());
+    let known: BTreeMap<String, LockedRepository> = workspace.lock.read(|lock| lock.hub.clone());
     let mut wanted = Vec::new();
     for (name, (source, models)) in &sources {
         if !options.scope.has_source(name) {
@@ -57,7 +57,7 @@ pub(super) async fn settle(
     }
     let (mut failed, mut unreached) = (None, None);
     if !wanted.is_empty() {
-        let hub = &workspace.hub()?.telling(reporter);
+        let hub = &workspace.network.hub()?.telling(reporter);
         let hub = &if options.lenient { hub.hasty() } else { hub.clone() };
         let known = &known;
         let ask = |(name, source, renew): (&String, &HubSource, bool)| {
@@ -83,7 +83,7 @@ pub(super) async fn settle(
                     if let Some(error) = lacking.filter(|_| options.complete) {
                         changes.warn(&name, "its config.json was not read", &error);
                     }
-                    workspace.change_lock(|lock| drop(lock.hub.insert(name, locked)))?;
+                    workspace.lock.change(|lock| drop(lock.hub.insert(name, locked)))?;
                 }
                 // Nobody is helped by waiting, or by reading it, once for each.
                 (Err(HubError::Network { url, reason, .. }), None) if options.lenient => {
@@ -120,8 +120,8 @@ pub(super) async fn settle(
     let is_used = |name: &String| sources.contains_key(name) || away.contains(name);
     // Nobody knows what a spec with mistakes needs.
     let all_read = workspace.project.left_out.is_empty();
-    if all_read && !options.locked && workspace.lock(|lock| !lock.hub.keys().all(is_used)) {
-        workspace.change_lock(|lock| lock.hub.retain(|name, _| is_used(name)))?;
+    if all_read && !options.locked && workspace.lock.read(|lock| !lock.hub.keys().all(is_used)) {
+        workspace.lock.change(|lock| lock.hub.retain(|name, _| is_used(name)))?;
     }
     Ok(())
 }

@@ -242,17 +242,17 @@ fn forget_unused(workspace: &Workspace) -> Result<(), StepError> {
     }
     let images = &workspace.project.images;
     // Nobody knows what an image needs that is not locked.
-    let is_known = images.keys().all(|image| workspace.is_locked(image));
-    let locked = images.keys().filter(|image| workspace.is_locked(image));
-    let wheels = locked.flat_map(|image| workspace.parts(image).wheels);
+    let is_known = images.keys().all(|image| workspace.images.has(image));
+    let locked = images.keys().filter(|image| workspace.images.has(image));
+    let wheels = locked.flat_map(|image| workspace.images.parts(image).wheels);
     let files: BTreeSet<String> = wheels.map(|wheel| wheel.filename).collect();
     let has_image = |name: &String| images.contains_key(name.as_str());
     let has_engine = |file: &String| !is_known || files.contains(file);
     let unused = |lock: &LockFile| {
         !lock.images.keys().all(has_image) || !lock.engines.keys().all(has_engine)
     };
-    if workspace.lock(unused) {
-        workspace.change_lock(|lock| {
+    if workspace.lock.read(unused) {
+        workspace.lock.change(|lock| {
             lock.images.retain(|name, _| has_image(name));
             lock.engines.retain(|file, _| has_engine(file));
         })?;
@@ -269,7 +269,7 @@ fn check_names(workspace: &Workspace, options: &LockOptions) -> Result<(), StepE
             known.extend(lock.packages.into_iter().map(|package| package.name));
         }
     }
-    workspace.lock(|lock| {
+    workspace.lock.read(|lock| {
         let debian = lock.images.values().filter_map(|image| image.debian.as_ref());
         known.extend(debian.flat_map(|debian| debian.packages.iter().map(|it| it.name.clone())));
     });

@@ -24,11 +24,11 @@ pub(super) async fn settle(
     reporter: &Reporter,
     changes: &mut Changes,
 ) -> Result<LockedImage, StepError> {
-    let Some(origin) = workspace.origin(image) else {
+    let Some(origin) = workspace.registries.origin(image) else {
         panic!("BUG: the base of {} is not pulled", image.name);
     };
     let request = request(image, &origin);
-    let previous = workspace.lock(|lock| lock.images.get(image.name.as_str()).cloned());
+    let previous = workspace.lock.read(|lock| lock.images.get(image.name.as_str()).cloned());
     let renew = match &options.upgrade {
         Renew::Nothing | Renew::Gone { .. } => false,
         Renew::Everything => true,
@@ -60,7 +60,7 @@ pub(super) async fn settle(
         (runtime, previous.as_ref().and_then(|locked| same(&origin, locked)), false)
     } else {
         reporter.message(format!("{}: looking at {origin}", image.name));
-        let puller = workspace.puller(origin.clone(), image.architecture, reporter)?;
+        let puller = workspace.registries.puller(origin.clone(), image.architecture, reporter)?;
         let resolved = puller.resolve(reporter).await?;
         let (runtime, found) = look(image, &puller, &resolved, reporter).await?;
         (runtime, Some(locked_base(&origin, &resolved, found)), true)
@@ -79,7 +79,7 @@ pub(super) async fn settle(
     }
     let locked = LockedImage { request, runtime, debian: None, base, python: build };
     if !options.locked {
-        workspace.change_lock(|lock| {
+        workspace.lock.change(|lock| {
             lock.images.insert(image.name.to_string(), locked.clone());
         })?;
     }

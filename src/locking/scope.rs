@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use super::{Renew, hub, wheels};
 use crate::spec::{Image, ImageName, Model};
-use crate::step::{StepError, StepId, StepKind};
+use crate::step::{StepError, StepId, Subject};
 use crate::workspace::Workspace;
 
 /// What is locked where it is not. All else is taken as the lock has it, or not at all: what can't
@@ -45,29 +45,19 @@ impl Scope {
         }
         let mut scope = Self::nothing();
         for name in names {
-            let step = StepId::from(name.as_str());
-            let name = step.name().split('@').next().unwrap_or_default();
-            match step.known_kind() {
-                Some(
-                    StepKind::Base
-                    | StepKind::Python
-                    | StepKind::Wheels
-                    | StepKind::Image
-                    | StepKind::Push,
-                ) => {
-                    let image = name.split('/').next().unwrap_or_default();
+            match StepId::from(name.as_str()).subject() {
+                Subject::Image(image) => {
                     scope
                         .add_image(workspace.project.images.keys().find(|it| it.as_str() == image));
                 }
-                Some(StepKind::Weights) => {
+                Subject::Weights(repository) => {
                     let models = workspace.project.models.values();
                     let sources = models.flat_map(|model| model.hub_sources());
-                    let sources = sources.filter(|source| source.repository == name);
+                    let sources = sources.filter(|source| source.repository == repository);
                     scope.add_sources(sources.map(ToString::to_string));
                 }
-                Some(StepKind::Warmup | StepKind::Deploy | StepKind::Smoke | StepKind::Gateway)
-                | None => {
-                    if let Some(model) = workspace.project.models.get(name) {
+                Subject::Model(model) => {
+                    if let Some(model) = workspace.project.models.get(model) {
                         scope.add_model(model);
                     }
                 }
@@ -135,7 +125,7 @@ impl Scope {
 /// Whether an image, or a package that it is locked to, has one of these names.
 fn is_named(workspace: &Workspace, image: &Image, names: &[String]) -> Result<bool, StepError> {
     let name = image.name.as_str();
-    let base = workspace.lock(|lock| {
+    let base = workspace.lock.read(|lock| {
         let locked = lock.images.get(name);
         locked.is_some_and(|locked| names.iter().any(|name| locked.has(name)))
     });

@@ -55,8 +55,8 @@ pub(super) async fn settle(
                 return Err(LockingError::Locked { what }.into());
             }
             reporter.message(format!("{}: choosing wheels", image.name));
-            let tools = workspace.root.join("cache/tools");
-            let fetcher = workspace.fetcher.telling(reporter);
+            let tools = workspace.cache.tools();
+            let fetcher = workspace.network.fetcher.telling(reporter);
             let uv = python::ensure_uv(&fetcher, &tools, reporter).await;
             let uv = uv.map_err(|error| match error {
                 PythonError::UvOffline { version } => {
@@ -69,7 +69,7 @@ pub(super) async fn settle(
                 other => other.into(),
             })?;
             let before = found.as_ref().map(|(text, _)| text.as_str());
-            let work = workspace.root.join("cache/tmp");
+            let work = workspace.cache.temporary();
             let lock = python::resolve(&uv, &fetcher, &request, before, &upgrade, &work).await?;
             write(&pylock_path(workspace, &image.name), lock.render().as_bytes())?;
             let versions = |lock: &Pylock| {
@@ -82,7 +82,7 @@ pub(super) async fn settle(
         }
     };
     let wheels = lock.choose(&runtime)?;
-    workspace.set_parts(image.name.clone(), LockedParts { runtime, wheels });
+    workspace.images.settle(image.name.clone(), LockedParts { runtime, wheels });
     Ok(())
 }
 

@@ -175,7 +175,7 @@ async fn ask(
         frontend.note(&format!("hf:{source}: not asked for, with --offline; {later}"));
         return Ok(None);
     }
-    let hub = workspace.hub()?.hasty();
+    let hub = workspace.network.hub()?.hasty();
     let answer = frontend::showing(frontend, Work::Prepares, async |reporter| {
         reporter.message(format!("asking the hub for {}", source.repository));
         hub.telling(reporter).listing(&source.repository, &source.revision).await
@@ -211,7 +211,7 @@ fn keep(
     if !workspace.settings.locked {
         let revision = if pins { found.commit.clone() } else { source.revision.clone() };
         let source = HubSource { revision, ..source.clone() };
-        workspace.change_lock(|lock| drop(lock.hub.insert(source.to_string(), found)))?;
+        workspace.lock.change(|lock| drop(lock.hub.insert(source.to_string(), found)))?;
     }
     Ok(())
 }

@@ -1,15 +1,12 @@
 //! What an apply would spend or replace elsewhere, and whether somebody agreed to that.
 
-use std::time::Duration;
-
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::frontend::Frontend;
 use super::plan::Planned;
-use crate::plan::{Action, PlannedStep, UsdPerHour};
-use crate::spec::{Model, Rollout, TargetKind};
-use crate::step::StepKind;
+use crate::plan::{Action, UsdPerHour};
+use crate::spec::{Model, TargetKind};
 use crate::workspace::Workspace;
 
 /// Why an apply was not begun.
@@ -128,16 +125,15 @@ impl Spending {
                 (Action::Run | Action::Pending, Some(model))
                     if model.target == TargetKind::Modal =>
                 {
-                    if step.id.is(StepKind::Deploy) {
+                    if step.kind.serves() {
                         spending.deploys.push(model.name.to_string());
                     }
-                    let dollars = longest(step, model)
-                        .and_then(|it| Some(price(workspace, model)?.dollars(it)));
+                    // Modal ends whatever takes longer.
+                    let busy = step.engine.map(|engine| engine.busy).filter(|busy| !busy.is_zero());
+                    let dollars = busy.and_then(|it| Some(price(workspace, model)?.dollars(it)));
                     spending.steps.extend(dollars.map(|it| (step.id.to_string(), it)));
                 }
-                (Action::Remove, _)
-                    if step.id.is(StepKind::Deploy) && !planned.plan.keeps(step) =>
-                {
+                (Action::Remove, _) if step.kind.serves() && !planned.plan.keeps(step) => {
                     let target = workspace.targets.modal_if_there();
                     let there = |name: &&String| target.is_some_and(|it| it.has(name));
                     spending.stops.extend(step.models.first().filter(there).cloned());
@@ -162,23 +158,6 @@ impl Spending {
             ));
         }
         (!parts.is_empty()).then(|| format!("this {}", parts.join("; ")))
-    }
-}
-
-/// How long a step can keep a model's GPUs busy: Modal ends whatever takes longer.
-fn longest(step: &PlannedStep, model: &Model) -> Option<Duration> {
-    /// For the requests of a warm-up, and of a smoke test.
-    const REQUESTS: Duration = Duration::from_secs(600);
-    let serve = &model.serve;
-    match step.id.known_kind()? {
-        StepKind::Warmup => Some(serve.startup_timeout * 2 + REQUESTS),
-        // Its candidate starts, too, and is stopped right away.
-        StepKind::Deploy if serve.rollout == Rollout::Candidate => {
-            Some(serve.startup_timeout + REQUESTS)
-        }
-        // The replica that was started for it stays for a while.
-        StepKind::Smoke => Some(serve.startup_timeout + REQUESTS + serve.scaledown_window),
-        _ => None,
     }
 }
 

@@ -5,11 +5,10 @@ use thiserror::Error;
 
 use super::open::{self, Site};
 use super::{Frontend, consent, lease, plan};
-use crate::gateways::gateway_id;
 use crate::spec::{Model, TargetKind};
-use crate::step::{Observation, StepId, StepKind};
+use crate::step::{Observation, StepId};
+use crate::targets::Target;
 use crate::targets::modal::{Belongings, Modal};
-use crate::targets::{Target, deploy_id};
 use crate::workspace::{SharedWorkspace, Workspace};
 
 /// What is in volumes on this machine is not removed model by model.
@@ -128,8 +127,7 @@ async fn remove(workspace: &Workspace, frontend: &dyn Frontend, model: &str) -> 
     for target in workspace.targets.all() {
         target.remove(model).await?;
     }
-    let smoke = StepId::new("smoke", model);
-    for step in [gateway_id(model), deploy_id(model), smoke] {
+    for step in [StepId::gateway(model), StepId::deploy(model), StepId::smoke(model)] {
         workspace.store.forget(&step)?;
     }
     Ok(())
@@ -163,7 +161,8 @@ async fn belongings(
         }
     }
     let planned = plan::quietly(workspace).await?;
-    let warmups = planned.plan.steps.iter().filter(|step| step.id.is(StepKind::Warmup));
+    let warmups = project.models.keys();
+    let warmups = warmups.filter_map(|name| planned.plan.get(&StepId::warmup(name)));
     let (its, others): (Vec<_>, Vec<_>) = warmups.partition(|step| step.id.name() == model);
     belongings.caches = its.into_iter().filter_map(|step| step.key).collect();
     belongings.others_caches = others.into_iter().map(|step| step.key).collect();
@@ -187,8 +186,8 @@ async fn discard(
     };
     frontend.note(&format!("{model}: {gone}"));
     let weights = belongings.repositories.difference(&belongings.others);
-    let weights = weights.map(|repository| StepId::new("weights", repository));
-    for step in weights.chain([StepId::new("warmup", model)]) {
+    let weights = weights.map(StepId::weights);
+    for step in weights.chain([StepId::warmup(model)]) {
         workspace.store.forget(&step)?;
     }
     Ok(())

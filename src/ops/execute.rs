@@ -15,9 +15,9 @@ use crate::plan::{Action, PlannedStep, ReasonKind};
 use crate::python::PythonError;
 use crate::served::Endpoint;
 use crate::spec::{Model, ModelName};
-use crate::step::{Class, StepId, StepKind};
+use crate::step::{Class, Fact, Removal, StepId};
 use crate::steps::NotPassed;
-use crate::targets::{Live, Target, deploy_id};
+use crate::targets::{Live, Target};
 use crate::workspace::SharedWorkspace;
 
 /// Runs the steps of a plan, and keeps what came of them.
@@ -63,7 +63,7 @@ fn forget_taken_back(workspace: &SharedWorkspace, report: &exec::Report) -> Resu
         failed.error.downcast_ref::<NotPassed>().is_some_and(NotPassed::is_taken_back)
     };
     for failed in report.failed.iter().filter(taken_back) {
-        workspace.store.forget(&deploy_id(failed.id.name()))?;
+        workspace.store.forget(&StepId::deploy(failed.id.name()))?;
         workspace.store.forget(&failed.id)?;
     }
     Ok(())
@@ -80,8 +80,8 @@ fn keep_built(
     }
     let graph = &planned.graph;
     let pure = |id: &StepId| graph.get(id).is_some_and(|step| step.class() == Class::Pure);
-    let whole = planned.plan.steps.iter().any(|step| step.id.is(StepKind::Image));
-    workspace.change_lock(|lock| {
+    let whole = planned.plan.steps.iter().any(|step| step.kind.makes_image());
+    workspace.lock.change(|lock| {
         // What an apply that was cut short has built is fresh now, and still not in the lock.
         let fresh = planned.plan.steps.iter().filter(|step| step.action == Action::Fresh);
         let fresh = fresh.filter_map(|step| Some((&step.id, step.key?, &step.facts)));
@@ -90,7 +90,7 @@ fn keep_built(
             lock.built.insert(id.clone(), Built { key, facts: facts.clone() });
         }
         // Older versions also put what Modal had built here, in place of what was built by us.
-        lock.built.retain(|_, built| built.facts.contains_key("digest"));
+        lock.built.retain(|_, built| Fact::DIGEST.of(&built.facts).is_some());
         // What cannot be asked for any more; a part of the project says nothing of the rest.
         let all_read = workspace.project.left_out.is_empty();
         if whole && all_read && graph.len() == planned.plan.steps.len() {
@@ -109,12 +109,16 @@ fn tag_images(
     planned: &Planned,
     report: &exec::Report,
 ) -> Result<(), Report> {
-    let fresh = planned.plan.steps.iter().filter(|step| step.action == Action::Fresh);
-    let fresh = fresh.map(|step| (&step.id, step.facts.get("digest")));
-    let cut_off = report.cut_off.iter();
-    let cut_off =
-        cut_off.map(|id| (id, report.facts.get(id).and_then(|facts| facts.get("digest"))));
-    Ok(images::tag(&workspace.layout()?, fresh.chain(cut_off))?)
+    let images = planned.plan.steps.iter().filter(|step| step.kind.makes_image());
+    let made = images.filter_map(|step| {
+        let facts = match step.action {
+            Action::Fresh => &step.facts,
+            _ if report.cut_off.contains(&step.id) => report.facts.get(&step.id)?,
+            _ => return None,
+        };
+        Some((&step.id, Fact::DIGEST.of(facts)))
+    });
+    Ok(images::tag(&workspace.cache.layout()?, made)?)
 }
 
 /// What to lock anew when a step failed because a locked package was withdrawn.
@@ -147,8 +151,7 @@ pub(super) async fn remove(
         return Ok(removed);
     }
     let is_unwanted = |step: &PlannedStep| {
-        step.id.is(StepKind::Deploy)
-            && step.reasons.iter().all(|it| it.kind == ReasonKind::Unwanted)
+        step.kind.serves() && step.reasons.iter().all(|it| it.kind == ReasonKind::Unwanted)
     };
     for step in planned.plan.steps.iter().filter(|step| step.action == Action::Remove) {
         let Some(model) = step.models.first() else { continue };
@@ -157,11 +160,11 @@ pub(super) async fn remove(
             frontend.note(&format!("{} is left as it is, since not all went well", step.id));
             continue;
         }
-        match (&workspace.gateway, step.id.known_kind()) {
-            (Some(gateway), Some(StepKind::Gateway)) => {
+        match (&workspace.gateway, step.kind.removal()) {
+            (Some(gateway), Removal::Entry) => {
                 gateway.remove(model)?;
             }
-            (_, Some(StepKind::Deploy)) if !planned.plan.keeps(step) => {
+            (_, Removal::Deployment) if !planned.plan.keeps(step) => {
                 for target in workspace.targets.all() {
                     target.remove(model).await?;
                 }
@@ -178,14 +181,14 @@ pub(super) async fn remove(
 pub(super) fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<Endpoint> {
     let live: Vec<Live> = workspace.targets.all().flat_map(Target::live).collect();
     let answers = |(name, model): (&ModelName, &Arc<Model>)| {
-        let facts = report.facts.get(&deploy_id(name.as_str()))?;
+        let facts = report.facts.get(&StepId::deploy(name))?;
         let alias = match (&workspace.gateway, &model.gateway) {
             (Some(gateway), Some(entry)) => Some((entry.alias.value.clone(), gateway.name())),
             _ => None,
         };
         Some(Endpoint {
             model: name.to_string(),
-            url: facts.get("url")?.clone(),
+            url: Fact::URL.of(facts)?.clone(),
             headers: workspace.targets.of(model).headers(model),
             served_name: model.serve.served_names.first().to_owned(),
             alias,

@@ -12,7 +12,7 @@ use crate::container::{self, ContainerEngine, ContainerError, Loaded};
 use crate::garbage::{self, Garbage, Needed};
 use crate::plan::{Action, Plan};
 use crate::spec::EnvironmentName;
-use crate::step::StepKind;
+use crate::step::Fact;
 use crate::store::WriterLock;
 use crate::targets::local;
 use crate::workspace::Workspace;
@@ -57,7 +57,7 @@ pub async fn clean(
     let mut images = BTreeMap::new();
     for environment in std::iter::once(None).chain(environments) {
         for step in add(&mut needed, site, environment).await?.steps {
-            if step.action == Action::Fresh && step.id.is(StepKind::Image) {
+            if step.action == Action::Fresh && step.kind.makes_image() {
                 // What the project itself asks for comes first.
                 images.entry(step.id).or_insert(step.facts);
             }
@@ -68,7 +68,7 @@ pub async fn clean(
         .recent(cleaning.keep_runs, |environment, step| needed.has_step(environment, step))?;
     needed.add_past(&recent);
     needed.add_deployed(&local::deployed(state)?);
-    let layout = workspace.layout()?;
+    let layout = workspace.cache.layout()?;
     needed.add_parts(&layout)?;
 
     let cache = workspace.store.root();
@@ -86,7 +86,7 @@ pub async fn clean(
     garbage::measure(&mut found)?;
     if !cleaning.dry_run {
         garbage::untag(&layout, &needed)?;
-        let made = images.iter().map(|(id, facts)| (id, facts.get("digest")));
+        let made = images.iter().map(|(id, facts)| (id, Fact::DIGEST.of(facts)));
         images::tag(&layout, made)?;
         garbage::remove(&found)?;
         workspace.store.forget_all_but(&recent.runs, needed.keys())?;

@@ -195,7 +195,7 @@ pub async fn push(
     let reference = destination(&workspace, name, reference)?;
     let pushed = frontend::showing(frontend, Work::Transfers, async |reporter| {
         reporter.message(format!("pushing {name} to {reference}"));
-        workspace.push(name, &layout, &image, &reference, reporter).await
+        workspace.registries.push(name, &layout, &image, &reference, reporter).await
     });
     let pushed = pushed.await?;
     let (sent, there) = (bytes(pushed.sent), bytes(pushed.there));

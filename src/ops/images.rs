@@ -12,7 +12,7 @@ use crate::oci::{Image, Layout, OciError};
 use crate::plan::{Action, PlannedStep, Wishes};
 use crate::project;
 use crate::spec::{Builder, EnvironmentName, ImageName, TargetKind, unknown};
-use crate::step::{Class, StepId, StepKind};
+use crate::step::{Class, Fact, StepId};
 use crate::steps;
 use crate::workspace::{SharedWorkspace, Workspace};
 
@@ -104,14 +104,14 @@ async fn find_in(
     readable: bool,
     name: &str,
 ) -> Result<Built, Report> {
-    let layout = workspace.layout()?;
-    let id = StepId::new("image", name);
-    let locked = workspace.lock(|lock| lock.built.get(&id).cloned());
+    let layout = workspace.cache.layout()?;
+    let id = StepId::image(name);
+    let locked = workspace.lock.read(|lock| lock.built.get(&id).cloned());
     let not_built = || ImageError::NotBuilt { image: name.to_owned(), command: builds(site, name) };
     if !readable {
         // Nobody can tell what is wanted; this was the last that was.
         let built = locked.ok_or_else(not_built)?;
-        let digest = built.facts.get("digest").cloned().ok_or_else(not_built)?;
+        let digest = Fact::DIGEST.of(&built.facts).cloned().ok_or_else(not_built)?;
         if !layout.blobs().has(&digest)? {
             return Err(not_built().into());
         }
@@ -139,7 +139,7 @@ async fn find_in(
     let planned = plan_images(workspace, &graph)?;
     let planned = planned.iter().find(|step| step.id == id);
     let fresh = planned.filter(|step| step.action == Action::Fresh);
-    let Some((step, digest)) = fresh.and_then(|it| Some((it, it.facts.get("digest")?.clone())))
+    let Some((step, digest)) = fresh.and_then(|it| Some((it, Fact::DIGEST.of(&it.facts)?.clone())))
     else {
         let was_built = locked.is_some() || layout.tags()?.iter().any(|(tag, _)| tag == name);
         return Err(if was_built { outdated() } else { not_built() }.into());
@@ -193,7 +193,7 @@ pub(super) fn tag<'a>(
 ) -> Result<(), OciError> {
     let tags = layout.tags()?;
     for (id, digest) in made {
-        let Some(digest) = digest.filter(|_| id.is(StepKind::Image)) else { continue };
+        let Some(digest) = digest else { continue };
         let is_right = tags.iter().any(|(tag, known)| tag == id.name() && known == digest);
         // What a fresh clone knows from the lock alone has no files yet.
         if !is_right && layout.read_image(digest).is_ok() {

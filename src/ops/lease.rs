@@ -8,7 +8,7 @@ use super::open::{self, Site, waiting};
 use super::plan::Planned;
 use crate::plan::Action;
 use crate::spec::TargetKind;
-use crate::step::{Class, StepKind};
+use crate::step::At;
 use crate::targets::modal::{Lease, Modal};
 use crate::workspace::Workspace;
 
@@ -39,9 +39,7 @@ pub(super) async fn of_plan(
         let runs = matches!(step.action, Action::Run | Action::Pending);
         let removed = step.action == Action::Remove && !planned.plan.keeps(step);
         // What is built here, and the file of a gateway, is under the locks of this machine.
-        let class = planned.graph.get(&step.id).map_or(Class::Effect, |step| step.class());
-        let there = class == Class::Effect && !step.id.is(StepKind::Gateway);
-        (runs || removed) && there && step.models.iter().any(at_modal)
+        (runs || removed) && step.at == At::Target && step.models.iter().any(at_modal)
     });
     if !changes || modal.is_unseen() {
         return Ok(None);

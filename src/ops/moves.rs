@@ -45,7 +45,7 @@ pub(super) async fn carry_out(
 ) -> Result<bool, Report> {
     let planned = workspace.targets.local().moves();
     let moved = showing(frontend, Work::Transfers, async |reporter| {
-        workspace.targets.local().move_volumes(&workspace.store, reporter).await
+        workspace.targets.local().move_volumes(&*workspace.store, reporter).await
     });
     let moved = moved.await?;
     tell(frontend, "moved", &moved, &workspace.root);

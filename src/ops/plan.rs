@@ -14,10 +14,9 @@ use crate::locking::{self, Changes, LockOptions, Scope};
 use crate::plan::saved::Request;
 use crate::plan::{self, Action, Plan, PlannedModel, PlannedStep, ReasonKind, Warning, Wishes};
 use crate::spec::{Model, TargetKind, Unknown, unknown};
-use crate::step::{Facts, StepId, StepKind};
+use crate::step::{Facts, StepId};
 use crate::steps;
 use crate::store::Remembered;
-use crate::targets::deploy_id;
 use crate::targets::modal::Modal;
 use crate::workspace::{SharedWorkspace, Workspace};
 
@@ -166,23 +165,7 @@ fn scope(workspace: &Workspace, request: &Request) -> Scope {
 
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 fn serves(request: &Request) -> bool {
-    let serves = |name: &String| match StepId::from(name.as_str()).known_kind() {
-        Some(
-            StepKind::Base
-            | StepKind::Python
-            | StepKind::Wheels
-            | StepKind::Image
-            | StepKind::Weights,
-        ) => false,
-        Some(
-            StepKind::Push
-            | StepKind::Warmup
-            | StepKind::Deploy
-            | StepKind::Smoke
-            | StepKind::Gateway,
-        )
-        | None => true,
-    };
+    let serves = |name: &String| steps::may_serve(&StepId::from(name.as_str()));
     request.only.is_empty() || request.only.iter().any(serves)
 }
 
@@ -207,7 +190,7 @@ pub fn unseen_absent(workspace: &Workspace, request: &Request) -> Vec<Warning> {
 
 /// How each model will be served that a deployment of the plan is for.
 fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
-    let deployed = |model: &&Arc<Model>| plan.get(&deploy_id(model.name.as_str())).is_some();
+    let deployed = |model: &&Arc<Model>| plan.get(&StepId::deploy(&model.name)).is_some();
     let models = workspace.project.models.values().filter(deployed);
     models.map(|model| workspace.targets.of(model).plan_model(model)).collect()
 }
@@ -215,7 +198,7 @@ fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
 /// Says where models are going to be served, when any is.
 pub async fn tell_place(workspace: &Workspace, frontend: &dyn Frontend, plan: &Plan) {
     let starts = |step: &&PlannedStep| {
-        (step.id.is(StepKind::Warmup) || step.id.is(StepKind::Deploy))
+        step.engine.is_some_and(|engine| engine.starts)
             && matches!(step.action, Action::Run | Action::Pending)
     };
     let models = plan.steps.iter().filter(starts).flat_map(|step| &step.models);
@@ -230,7 +213,7 @@ pub async fn tell_place(workspace: &Workspace, frontend: &dyn Frontend, plan: &P
 
 /// The memory of the cache and the lock together.
 pub fn remember(workspace: &Workspace) -> Result<Remembered<'_>, Report> {
-    let locked: HashMap<StepId, (Key, Facts)> = workspace.lock(|lock| {
+    let locked: HashMap<StepId, (Key, Facts)> = workspace.lock.read(|lock| {
         let built = lock.built.iter();
         built.map(|(id, built)| (id.clone(), (built.key, built.facts.clone()))).collect()
     });

@@ -11,10 +11,9 @@ use super::reach;
 use crate::openai::{Credentials, NoKey};
 use crate::plan::saved::Request;
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
-use crate::spec::{EnvironmentName, ModelSource, Rollout, TargetKind};
-use crate::step::StepKind;
+use crate::spec::{EnvironmentName, ModelSource, TargetKind};
+use crate::step::{StepId, Subject};
 use crate::steps;
-use crate::targets::deploy_id;
 use crate::targets::modal::ModalError;
 use crate::workspace::Workspace;
 
@@ -100,7 +99,7 @@ pub fn require_observed(
     let unobserved = plan.steps.iter().filter(|step| !step.observed);
     let mut steps: Vec<String> = unobserved.map(|step| step.id.to_string()).collect();
     let absent = unseen_absent(workspace, request);
-    steps.extend(absent.iter().map(|it| deploy_id(&it.model).to_string()));
+    steps.extend(absent.iter().map(|it| StepId::deploy(&it.model).to_string()));
     if steps.is_empty() {
         return Ok(());
     }
@@ -144,7 +143,7 @@ pub fn refuse_conflicts(workspace: &Workspace, plan: &Plan) -> Result<(), Report
         let environment = workspace.project.environment.as_ref();
         let environment = environment.map_or("NAME", EnvironmentName::as_str).to_owned();
         Err(Refused::Environments { steps, environment }.into())
-    } else if conflicts.into_iter().all(|step| step.id.is(StepKind::Deploy)) {
+    } else if conflicts.into_iter().all(|step| step.kind.serves()) {
         Err(Refused::Deployed { steps }.into())
     } else {
         Err(Refused::Conflict { steps }.into())
@@ -154,7 +153,8 @@ pub fn refuse_conflicts(workspace: &Workspace, plan: &Plan) -> Result<(), Report
 /// Fails when weights would be brought to Modal that can't be.
 fn check_weights(workspace: &Workspace, plan: &Plan) -> Result<(), ModalError> {
     let brings = |step: &&PlannedStep| {
-        step.id.is(StepKind::Weights) && matches!(step.action, Action::Run | Action::Pending)
+        matches!(step.id.subject(), Subject::Weights(_))
+            && matches!(step.action, Action::Run | Action::Pending)
     };
     let models = plan.steps.iter().filter(brings).flat_map(|step| &step.models);
     let models = models.filter_map(|name| workspace.project.models.get(name.as_str()));
@@ -174,12 +174,7 @@ fn check_keys(workspace: &Workspace, plan: &Plan) -> Result<(), NoKey> {
     for step in plan.steps.iter().filter(runs) {
         let name = step.id.name();
         let Some(model) = workspace.project.models.get(name) else { continue };
-        let tries = match step.id.known_kind() {
-            Some(StepKind::Smoke) => true,
-            Some(StepKind::Deploy) => model.serve.rollout == Rollout::Candidate,
-            _ => false,
-        };
-        if tries {
+        if step.engine.is_some_and(|engine| engine.asks) {
             Credentials::of_environment(name, workspace.targets.of(model).headers(model))?;
         }
     }

@@ -56,7 +56,7 @@ pub async fn render(
     let options = LockOptions { locked: true, lenient: true, scope, ..LockOptions::default() };
     locking::settle(&workspace, &options, &Reporter::silent()).await?;
     let sources = model.sources().filter_map(|source| source.hub());
-    if let Some(source) = sources.into_iter().find(|it| workspace.commit(it).is_none()) {
+    if let Some(source) = sources.into_iter().find(|it| workspace.lock.commit(it).is_none()) {
         return Err(RenderError::Unlocked { weights: source.to_string() }.into());
     }
     let anywhere = out.is_some();

@@ -9,7 +9,6 @@ use crate::event::Reporter;
 use crate::spec::{Auth, TargetKind};
 use crate::step::StepId;
 use crate::steps::smoke_key;
-use crate::targets::deploy_id;
 use crate::workspace::Workspace;
 
 /// What is served here has no versions.
@@ -80,7 +79,7 @@ async fn go_back(
     });
     let stands = stands.await?;
     // What the rows say is about another version.
-    for step in [deploy_id(model), StepId::new("smoke", model)] {
+    for step in [StepId::deploy(model), StepId::smoke(model)] {
         workspace.store.forget(&step)?;
     }
     let stands = if stands == earlier.version {

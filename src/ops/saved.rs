@@ -230,7 +230,7 @@ fn environment(workspace: &Workspace) -> Option<&str> {
 fn bound(workspace: &Workspace) -> Result<BTreeMap<String, String>, Report> {
     let digest = |bytes: &[u8]| blake3::hash(bytes).to_hex()[..32].to_owned();
     // What was built is a record: each step tells of its own.
-    let lock = workspace.lock(|lock| {
+    let lock = workspace.lock.read(|lock| {
         let mut lock = lock.clone();
         lock.built.clear();
         lock.render()

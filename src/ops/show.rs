@@ -45,7 +45,7 @@ pub async fn command(site: &Site, frontend: &dyn Frontend, name: &str) -> Result
     locking::settle(&workspace, &options, &Reporter::silent()).await?;
     let started = steps::foreseen(&workspace, &model, &Reporter::silent())?;
     for source in model.sources().filter_map(|source| source.hub()) {
-        if workspace.commit(source).is_none() {
+        if workspace.lock.commit(source).is_none() {
             frontend.note(&format!("hf:{source} is not locked: a commit will stand for it"));
         }
     }

@@ -8,8 +8,8 @@ use crate::gateways::{Endpoint, Gateway};
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::served::{Part, Parts, StatusRow, Verdict};
 use crate::spec::{Model, TargetKind};
-use crate::step::{Observation, StepId};
-use crate::targets::{Target, deploy_id};
+use crate::step::{Fact, Observation, StepId, Subject};
+use crate::targets::Target;
 use crate::workspace::Workspace;
 
 /// How everything that is deployed or wanted is.
@@ -24,8 +24,8 @@ pub async fn status(site: &Site, frontend: &dyn Frontend) -> Result<Vec<StatusRo
     let mut rows: Vec<StatusRow> = live
         .into_iter()
         .map(|live| {
-            let deploy = step(deploy_id(&live.model));
-            let smoke = step(StepId::new("smoke", &live.model));
+            let deploy = step(StepId::deploy(&live.model));
+            let smoke = step(StepId::smoke(&live.model));
             let wanted = deploy.and_then(|step| step.key);
             let known = workspace.project.models.contains_key(live.model.as_str());
             let verdict = match (deploy, smoke) {
@@ -97,11 +97,10 @@ fn entry_of(
         return None;
     };
     let Some(key) = gateway.key(name) else { return Some(Part::Missing) };
-    let fact = |name: &str| facts.get(name).cloned().unwrap_or_default();
     let wanted = Endpoint {
         alias: alias.to_owned(),
-        served_name: fact("served-name"),
-        url: fact("url"),
+        served_name: Fact::SERVED_NAME.text_of(&facts).to_owned(),
+        url: Fact::URL.text_of(&facts).to_owned(),
         headers: target.headers_of_deployed(model),
         project: workspace.project.owner(),
         model: name.to_owned(),
@@ -112,9 +111,9 @@ fn entry_of(
 
 /// What stands around a model, as far as a plan tells.
 fn parts(plan: &Plan, model: &str) -> Parts {
-    let part = |kind: &str| {
+    let part = |is_part: &dyn Fn(&StepId) -> bool| {
         let mut steps = plan.steps.iter().filter(|step| {
-            step.kind == kind
+            is_part(&step.id)
                 && step.action != Action::Remove
                 && step.models.iter().any(|it| it == model)
         });
@@ -130,5 +129,6 @@ fn parts(plan: &Plan, model: &str) -> Parts {
             false => Some(Part::Missing),
         }
     };
-    Parts { weights: part("weights"), warmup: part("warmup"), gateway: None }
+    let weights = part(&|step| matches!(step.subject(), Subject::Weights(_)));
+    Parts { weights, warmup: part(&|step| *step == StepId::warmup(model)), gateway: None }
 }

@@ -10,7 +10,7 @@ use super::open::{self, Site};
 use crate::openai::{ApiError, Credentials, Server};
 use crate::served::Tried;
 use crate::spec::{Model, TargetKind};
-use crate::step::{Facts, Observation};
+use crate::step::{Fact, Facts, Observation};
 use crate::words::count;
 use crate::workspace::Workspace;
 
@@ -37,8 +37,7 @@ pub async fn test(
     let model = &*model;
     workspace.look().await?;
     let facts = facts(name, workspace.targets.of(model).observe_deployment(name))?;
-    let fact = |name: &str| facts.get(name).map_or("", String::as_str);
-    let (url, id) = (fact("url"), fact("served-name"));
+    let (url, id) = (Fact::URL.text_of(&facts), Fact::SERVED_NAME.text_of(&facts));
     let server = server(&workspace, model, url)?;
     tell(Tried::Begins { model: name, url });
     let answered = |call, began: Instant, detail: String| Tried::Answered {

@@ -155,7 +155,7 @@ fn certain(
             Some(_) => Reason {
                 old: Some("present".to_owned()),
                 new: Some("gone".to_owned()),
-                ..Reason::about(ReasonKind::Drift, step.id().kind())
+                ..Reason::about(ReasonKind::Drift, step.head().kind.word())
             },
             None => Reason::plain(ReasonKind::First),
         }])),

@@ -305,7 +305,10 @@ fn seen(
 /// The edges of a step as text.
 fn takes(inputs: &[Input]) -> Vec<String> {
     let take = |input: &Input| match input.edge {
-        Edge::Consumes(facts) => format!("{} ({})", input.step, facts.join(", ")),
+        Edge::Consumes(facts) => {
+            let names: Vec<&str> = facts.iter().map(|fact| fact.name()).collect();
+            format!("{} ({})", input.step, names.join(", "))
+        }
         Edge::Order => format!("{} (order)", input.step),
         Edge::Gate => format!("{} (gate)", input.step),
     };

@@ -1,4 +1,5 @@
 use super::*;
+use crate::step::Fact;
 use crate::testing::{Bench, Fake, Script, Thing, ids, ran, reasons};
 
 /// `base → image → deploy → gateway`, with weights, a warm-up and a smoke test beside.
@@ -348,7 +349,8 @@ async fn the_json_has_the_documented_shape() {
 #[test]
 fn facts_taken_twice_from_one_input_are_joined() {
     let mut inputs = Inputs::default();
-    inputs.insert(&"a".into(), "x", "1");
-    inputs.insert(&"a".into(), "y", "2");
-    assert_eq!((inputs.fact(&"a".into(), "x"), inputs.fact(&"a".into(), "y")), ("1", "2"));
+    let (x, y) = (Fact::of_tests("x"), Fact::of_tests("y"));
+    inputs.insert(&"a".into(), x, "1");
+    inputs.insert(&"a".into(), y, "2");
+    assert_eq!((inputs.fact(&"a".into(), x), inputs.fact(&"a".into(), y)), ("1", "2"));
 }

@@ -6,6 +6,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::{Model, ModelName, Project, nearest};
+use crate::step_id::StepId;
 
 /// A model, image, step or environment that the project does not have.
 #[derive(Debug, Clone, PartialEq, Eq, Error, Diagnostic)]
@@ -26,9 +27,9 @@ pub fn unknown<'a>(
 ) -> Unknown {
     let known: Vec<&str> = known.into_iter().collect();
     // A model or an image in place of the step that makes it.
-    let of_it = |kind: &&str| known.contains(&format!("{kind}:{name}").as_str());
-    let help = match ["deploy", "image", "weights"].iter().find(|kind| of_it(kind)) {
-        Some(kind) => format!("did you mean `{kind}:{name}`?"),
+    let of_it = |step: &StepId| known.contains(&step.as_str());
+    let help = match StepId::likely(name).into_iter().find(of_it) {
+        Some(step) => format!("did you mean `{step}`?"),
         None => nearby(name, &known),
     };
     Unknown { kind, name: name.to_owned(), help }

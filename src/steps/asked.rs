@@ -6,8 +6,7 @@ use crate::event::{Cancelled, Reporter};
 use crate::openai::{Credentials, Server};
 use crate::spec::{Model, TargetKind};
 use crate::step::{Evidence, StepError};
-use crate::targets::Measured;
-use crate::workspace::Workspace;
+use crate::targets::{Measured, Targets};
 
 /// How often an interruption is looked for.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -34,14 +33,14 @@ impl Answered {
 }
 
 /// A client for a deployment; fails where this shell has not what that asks for.
-pub(super) fn server(workspace: &Workspace, model: &Model, url: &str) -> Result<Server, StepError> {
+pub(super) fn server(targets: &Targets, model: &Model, url: &str) -> Result<Server, StepError> {
     let (name, serve) = (model.name.as_str(), &model.serve);
     let patience = serve.timeout.min(Duration::from_secs(600));
     Ok(match model.target {
         TargetKind::Local => Server::local(url, name, patience)?,
         // The first request starts a replica.
         TargetKind::Modal => {
-            let headers = workspace.targets.of(model).headers(model);
+            let headers = targets.of(model).headers(model);
             let credentials = Credentials::of_environment(name, headers)?;
             Server::remote(url, name, patience + serve.startup_timeout, credentials)?
         }

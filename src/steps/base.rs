@@ -1,6 +1,7 @@
 //! `base:<image>`: locked Debian packages in one layer.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -11,46 +12,48 @@ use crate::fetch::Expected;
 use crate::fingerprint::Fingerprint;
 use crate::oci::{GzipBlocks, OciError};
 use crate::spec::ImageName;
-use crate::step::{Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepId, Task};
-use crate::workspace::SharedWorkspace;
+use crate::step::{Fact, Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepId, Task};
+use crate::workspace::{Cache, Network, Workspace};
 
 /// Raise when the same packages come to make another layer.
 const VERSION: u32 = 1;
 
 pub(super) struct Base {
-    workspace: SharedWorkspace,
+    cache: Arc<Cache>,
+    network: Arc<Network>,
+    epoch: u64,
     head: Head,
     locked: debian::LockedDebian,
 }
 
 impl Base {
-    pub(super) fn new(workspace: &SharedWorkspace, image: &ImageName, models: &[String]) -> Self {
+    pub(super) fn new(workspace: &Workspace, image: &ImageName, models: &[String]) -> Self {
         let locked = workspace
-            .lock(|lock| lock.images.get(image.as_str()).and_then(|image| image.debian.clone()))
+            .lock
+            .read(|lock| lock.images.get(image.as_str()).and_then(|image| image.debian.clone()))
             .unwrap_or_else(|| panic!("BUG: the base of {image} was not locked"));
         Self {
-            workspace: workspace.clone(),
-            head: Head::pure(StepId::new("base", image), Resource::Network, models),
+            cache: Arc::clone(&workspace.cache),
+            network: Arc::clone(&workspace.network),
+            epoch: workspace.settings.epoch,
+            head: Head::pure(StepId::base(image), Resource::Network, models),
             locked,
         }
     }
 
     /// Fetches the packages, and writes the layer.
     async fn make(&self, into: &Path, task: &Task) -> Result<Outcome, StepError> {
-        let workspace = &self.workspace;
         task.reporter.message(format!("fetching {} packages", self.locked.packages.len()));
-        let mirrors = workspace.mirrors();
         let debs = debian::fetch_packages(
-            &workspace.fetcher.telling(&task.reporter),
-            &mirrors,
+            &self.network.fetcher.telling(&task.reporter),
+            &self.network.mirrors,
             &self.locked,
             into,
             &task.reporter,
         )
         .await?;
         task.reporter.message("writing the layer");
-        let (layout, locked, epoch) =
-            (workspace.layout()?, self.locked.clone(), workspace.settings.epoch);
+        let (layout, locked, epoch) = (self.cache.layout()?, self.locked.clone(), self.epoch);
         let reporter = task.reporter.clone();
         blocking(move || {
             let mut tar = GzipBlocks::new(layout.blobs().layer_writer()?);
@@ -77,7 +80,7 @@ impl Step for Base {
         let mut fingerprint = Fingerprint::new("base", VERSION);
         fingerprint
             .field("architecture", self.locked.architecture.name())
-            .field("source-date-epoch", self.workspace.settings.epoch);
+            .field("source-date-epoch", self.epoch);
         for package in &self.locked.packages {
             let version = format!("{} {}", package.version, package.sha256);
             fingerprint.field(format!("package.{}", package.name), version);
@@ -86,11 +89,11 @@ impl Step for Base {
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {
-        has_layer(&self.workspace, facts)
+        has_layer(&self.cache, facts)
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
-        let into = self.workspace.root.join("cache/debs");
+        let into = self.cache.packages();
         let failed = match self.make(&into, task).await {
             Err(error) => error,
             made => return made,
@@ -112,19 +115,19 @@ impl Step for Base {
 /// The facts of a step that makes one layer.
 pub(super) fn layer_facts(layer: &crate::oci::Layer) -> Facts {
     [
-        ("digest".to_owned(), layer.digest.clone()),
-        ("diff-id".to_owned(), layer.diff_id.clone()),
-        ("size".to_owned(), layer.size.to_string()),
+        Fact::DIGEST.is(&layer.digest),
+        Fact::DIFF_ID.is(&layer.diff_id),
+        Fact::SIZE.is(layer.size.to_string()),
     ]
     .into()
 }
 
 /// The facts that an image needs of each of its layers.
-pub(super) const LAYER_FACTS: &[&str] = &["digest", "diff-id", "size"];
+pub(super) const LAYER_FACTS: &[Fact] = &[Fact::DIGEST, Fact::DIFF_ID, Fact::SIZE];
 
 /// Whether the layer that `facts` tell of is in the cache.
-pub(super) fn has_layer(workspace: &SharedWorkspace, facts: &Facts) -> bool {
-    match (workspace.layout(), facts.get("digest")) {
+pub(super) fn has_layer(cache: &Cache, facts: &Facts) -> bool {
+    match (cache.layout(), Fact::DIGEST.of(facts)) {
         (Ok(layout), Some(digest)) => layout.blobs().has(digest).unwrap_or(false),
         _ => false,
     }

@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::asked;
 use super::deploy::Serving;
 use crate::openai::{ApiError, Server};
-use crate::step::{Facts, Outcome, StepError, Task};
+use crate::step::{Fact, Facts, Outcome, StepError, Task};
 use crate::targets::Deployment;
 
 /// A candidate did not pass.
@@ -35,7 +35,7 @@ pub(super) async fn first(
 ) -> Result<Outcome, StepError> {
     let target = serving.target();
     // Where this shell can't ask, nothing is deployed.
-    let server = asked::server(&serving.workspace, &serving.model, "")?;
+    let server = asked::server(&serving.targets, &serving.model, "")?;
     let Some(facts) = target.deploy_candidate(deployment, task).await? else {
         return target.deploy(deployment, task).await;
     };
@@ -69,9 +69,8 @@ async fn ask(
     facts: &Facts,
     task: &Task,
 ) -> Result<(), StepError> {
-    let fact = |name: &str| facts.get(name).map_or("", String::as_str);
-    let (server, url) = (server.at(fact("url")), fact("url"));
-    let name = fact("served-name");
+    let (url, name) = (Fact::URL.text_of(facts), Fact::SERVED_NAME.text_of(facts));
+    let server = server.at(url);
     let answered = asked::ask(&server, &serving.model, url, name, &task.reporter).await?;
     for (name, value) in answered.evidence() {
         task.reporter.log(format!("candidate: {name} {value}"));

@@ -1,21 +1,22 @@
 //! `deploy:<model>`: a model, served at its target.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::started::{Started, started};
-use super::{Placed, candidate, modal_image};
-use crate::engine::Engine;
+use super::{AllPlaced, Placed, REQUESTS, candidate, modal_image};
+use crate::engine::{Engine, Locked};
 use crate::engines::json;
 use crate::fingerprint::{Fingerprint, Key};
-use crate::spec::{LocalRuntime, Model, Rollout, TargetKind, Value};
+use crate::spec::{LocalRuntime, Model, Project, Rollout, TargetKind, Value};
 use crate::step::{
-    Edge, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
-    Task, Wanted,
+    Edge, EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step,
+    StepError, StepId, Task, Wanted,
 };
-use crate::targets::{self, Deployment, Snapshot, Target};
-use crate::workspace::SharedWorkspace;
+use crate::targets::{Deployment, Snapshot, Target, Targets};
+use crate::workspace::{Registries, Workspace};
 
 /// Raise when the same settings come to mean another deployment.
 const VERSION: u32 = 2;
@@ -26,7 +27,11 @@ const SNAPSHOT: &str = "starts from a snapshot of the GPU's memory: alpha at Mod
 /// What deploying and warming up a model share.
 #[derive(Clone)]
 pub(super) struct Serving {
-    pub(super) workspace: SharedWorkspace,
+    pub(super) project: Arc<Project>,
+    pub(super) targets: Arc<Targets>,
+    registries: Arc<Registries>,
+    /// The engine in its image.
+    locked: Arc<Locked>,
     pub(super) model: Arc<Model>,
     pub(super) image: ImageInput,
     pub(super) weights: Placed,
@@ -56,9 +61,9 @@ impl ImageInput {
         }
     }
 
-    fn facts(&self) -> &'static [&'static str] {
+    fn facts(&self) -> &'static [Fact] {
         match self {
-            Self::Cached(_) | Self::Pushed { .. } => &["digest"],
+            Self::Cached(_) | Self::Pushed { .. } => &[Fact::DIGEST],
             Self::AtModal(_) => modal_image::FACTS,
         }
     }
@@ -80,11 +85,30 @@ impl ImageInput {
     }
 }
 
-const WEIGHTS_FACTS: &[&str] = &["commit"];
+const WEIGHTS_FACTS: &[Fact] = &[Fact::COMMIT];
 
 impl Serving {
+    pub(super) fn new(
+        workspace: &Workspace,
+        model: &Arc<Model>,
+        image: ImageInput,
+        weights: &AllPlaced<'_>,
+    ) -> Self {
+        let placed = |source| weights[&(model.target, source)].clone();
+        Self {
+            project: Arc::clone(&workspace.project),
+            targets: Arc::clone(&workspace.targets),
+            registries: Arc::clone(&workspace.registries),
+            locked: Arc::new(workspace.engine_of(model)),
+            model: Arc::clone(model),
+            image,
+            weights: placed(&model.source),
+            draft: model.draft.as_ref().map(|draft| placed(&draft.source)),
+        }
+    }
+
     pub(super) fn target(&self) -> &dyn Target {
-        self.workspace.targets.of(&self.model)
+        self.targets.of(&self.model)
     }
 
     pub(super) fn inputs(&self) -> Vec<Input> {
@@ -97,13 +121,14 @@ impl Serving {
     }
 
     /// The head of a step that starts this model's engine.
-    pub(super) fn head(&self, id: StepId, inputs: Vec<Input>) -> Head {
+    pub(super) fn head(&self, id: StepId, inputs: Vec<Input>, engine: EngineUse) -> Head {
         let resource = match self.model.target {
             TargetKind::Local => Resource::Accelerator,
             // The accelerators are elsewhere, and as many as are asked for.
             TargetKind::Modal => Resource::Network,
         };
-        Head::effect(id, resource, &[self.model.name.to_string()]).taking(inputs)
+        let head = Head::effect(id, resource, &[self.model.name.to_string()]).taking(inputs);
+        Head { engine: Some(engine), ..head }
     }
 
     /// Everything that can change what is compiled; also part of what is deployed.
@@ -139,7 +164,7 @@ impl Serving {
         for (table, placed, source) in model.into_iter().chain(draft) {
             fingerprint
                 .field(format_args!("{table}.source"), &placed.repository)
-                .field(format_args!("{table}.revision"), inputs.fact(&placed.step, "commit"));
+                .field(format_args!("{table}.revision"), inputs.fact(&placed.step, Fact::COMMIT));
             if let Some(source) = source.hub() {
                 for (key, patterns) in source.files.fields() {
                     fingerprint.field(format_args!("{table}.{key}"), patterns);
@@ -157,7 +182,7 @@ impl Serving {
                 .field("engine.command", json(&Value::Array(words)))
                 .field("engine.health", &command.health);
         }
-        for (name, volume) in self.workspace.project.volumes_of(&self.model) {
+        for (name, volume) in self.project.volumes_of(&self.model) {
             let place = format_args!("{} at {}", volume.name, volume.mount);
             fingerprint.field(format_args!("volumes.{name}"), place);
         }
@@ -179,7 +204,7 @@ impl Serving {
     /// The reference that an image is taken by which was pushed.
     fn image_from(&self, inputs: &Inputs) -> Option<String> {
         let ImageInput::Pushed { .. } = &self.image else { return None };
-        let repository = self.workspace.pushed(&self.model.image.value);
+        let repository = self.registries.pushed(&self.model.image.value);
         Some(repository.at(self.image.identity(inputs)).to_string())
     }
 
@@ -187,12 +212,13 @@ impl Serving {
         let model = Arc::clone(&self.model);
         let engine = model.engine.kind;
         let placed = |placed: &Placed| {
-            let commit = inputs.fact(&placed.step, "commit").to_owned();
+            let commit = inputs.fact(&placed.step, Fact::COMMIT).to_owned();
             Snapshot { repository: placed.repository.clone(), commit }
         };
         let weights = placed(&self.weights);
         let draft = self.draft.as_ref().map(placed);
-        let Started { environment, command } = started(&self.workspace, &model, &weights, draft);
+        let Started { environment, command } =
+            started(&self.project, &self.locked, &model, &weights, draft);
         Deployment {
             model: model.name.to_string(),
             spec: Arc::clone(&model),
@@ -240,7 +266,14 @@ impl Deploy {
             (Rollout::InPlace, true) => Some(SNAPSHOT),
             (Rollout::InPlace, false) => None,
         };
-        let head = serving.head(targets::deploy_id(serving.model.name.as_str()), inputs);
+        let engine = match serve.rollout {
+            Rollout::InPlace => EngineUse { starts: true, asks: false, busy: Duration::ZERO },
+            // Its candidate starts, too, and is stopped right away.
+            Rollout::Candidate => {
+                EngineUse { starts: true, asks: true, busy: serve.startup_timeout + REQUESTS }
+            }
+        };
+        let head = serving.head(StepId::deploy(&serving.model.name), inputs, engine);
         Self { head: Head { note, ..head }, warms: warmup.is_some(), serving }
     }
 }
@@ -250,7 +283,7 @@ impl Deploy {
     ///
     /// The setting and not what came of it: starting Docker on some machine redeploys nothing there.
     fn runtime(&self) -> Option<&'static str> {
-        match (self.serving.model.target, self.serving.workspace.project.targets.local.runtime) {
+        match (self.serving.model.target, self.serving.project.targets.local.runtime) {
             (TargetKind::Modal, _) | (_, LocalRuntime::Auto) => None,
             (_, LocalRuntime::Docker) => Some("docker"),
             (_, LocalRuntime::Podman) => Some("podman"),
@@ -271,7 +304,7 @@ impl Step for Deploy {
         self.serving.describe_compiled(inputs, &mut fingerprint);
         self.serving
             .describe_flags(&mut fingerprint, |engine, flag| !engine.reaches_compile_key(flag));
-        let project = &self.serving.workspace.project;
+        let project = &self.serving.project;
         fingerprint
             .field("project", project.owner())
             .field("serve.served-name", &serve.served_names)
@@ -283,7 +316,7 @@ impl Step for Deploy {
         self.serving.target().describe(&self.serving.model, &mut fingerprint);
         if let ImageInput::Pushed { .. } = &self.serving.image {
             // The same image from elsewhere is another program.
-            let modal = self.serving.workspace.targets.modal();
+            let modal = self.serving.targets.modal();
             modal.describe_registry(self.serving.model.image.value.as_str(), &mut fingerprint);
         }
         fingerprint
@@ -296,7 +329,7 @@ impl Step for Deploy {
             .serving
             .target()
             .predict_deployment(name, serve.port.as_ref().map(|port| port.value));
-        facts.insert("served-name".to_owned(), serve.served_names.first().to_owned());
+        facts.extend([Fact::SERVED_NAME.is(serve.served_names.first())]);
         facts
     }
 

@@ -1,35 +1,41 @@
 //! `image:<image>`: layers and a configuration, in the OCI layout.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 use miette::Diagnostic;
 use thiserror::Error;
 
 use super::base::LAYER_FACTS;
-use super::wheels;
+use super::wheels::{self, Downloaded};
 use crate::blocking::blocking;
 use crate::fingerprint::Fingerprint;
 use crate::oci::registry::{self, BlobRef};
 use crate::oci::{self, Compression, ImageSpec, LayerRef, Layout};
+use crate::platform::Runtime;
 use crate::spec::{self, ImageName};
-use crate::step::{Facts, Head, Input, Inputs, Outcome, Resource, Step, StepError, StepId, Task};
+use crate::step::{
+    Fact, Facts, Head, Input, Inputs, Outcome, Resource, Step, StepError, StepId, StepKind, Task,
+};
 use crate::wheel::{self, Scheme};
-use crate::workspace::{LockedParts, SharedWorkspace};
+use crate::workspace::{Cache, LockedParts, Workspace};
 
 /// Raise when the same layers and settings come to make another image.
 const VERSION: u32 = 1;
 
 pub(super) struct Image {
-    workspace: SharedWorkspace,
+    cache: Arc<Cache>,
     head: Head,
     described: spec::Image,
-    parts: LockedParts,
+    runtime: Runtime,
+    wheels: Downloaded,
+    epoch: u64,
 }
 
 impl Image {
     pub(super) fn new(
-        workspace: &SharedWorkspace,
+        workspace: &Workspace,
         image: &ImageName,
         models: &[String],
         base: Input,
@@ -37,21 +43,24 @@ impl Image {
     ) -> Self {
         let layers = layers.into_iter().map(|step| Input::blobs(step, LAYER_FACTS));
         let inputs = std::iter::once(base).chain(layers).collect();
+        let LockedParts { runtime, wheels } = workspace.images.parts(image);
         Self {
-            workspace: workspace.clone(),
-            head: Head::pure(StepId::new("image", image), Resource::Disk, models).taking(inputs),
+            cache: Arc::clone(&workspace.cache),
+            head: Head::pure(StepId::image(image), Resource::Disk, models).taking(inputs),
             described: workspace.project.images[image].clone(),
-            parts: workspace.parts(image),
+            runtime,
+            wheels: Downloaded::new(workspace, wheels),
+            epoch: workspace.settings.epoch,
         }
     }
 
     /// The layer that an input made.
     fn layer(input: &Input, inputs: &Inputs) -> LayerRef {
-        let fact = |name| inputs.fact(&input.step, name).to_owned();
+        let fact = |fact| inputs.fact(&input.step, fact).to_owned();
         LayerRef {
-            digest: fact("digest"),
-            diff_id: fact("diff-id"),
-            size: fact("size").parse().unwrap_or(0),
+            digest: fact(Fact::DIGEST),
+            diff_id: fact(Fact::DIFF_ID),
+            size: fact(Fact::SIZE).parse().unwrap_or(0),
             compression: Compression::Gzip,
             created_by: label(&input.step),
         }
@@ -60,20 +69,20 @@ impl Image {
     /// What lies at the bottom, checked against what the wheels were chosen for.
     fn base(&self, layout: &Layout, inputs: &Inputs) -> Result<Bottom, StepError> {
         let base = &self.inputs()[0];
-        let python = self.parts.runtime.python;
-        if self.workspace.origin(&self.described).is_none() {
+        let python = self.runtime.python;
+        if let spec::Base::Debian { .. } = self.described.base {
             return Ok(Bottom {
                 layers: vec![Self::layer(base, inputs)],
                 env: Vec::new(),
                 interpreter: format!("/usr/bin/python{python}"),
             });
         }
-        let digest = inputs.fact(&base.step, "digest");
+        let digest = inputs.fact(&base.step, Fact::DIGEST);
         let pulled = registry::pulled(layout, digest, self.described.architecture)?;
-        let content = registry::remembered(&self.workspace.bases(), digest)
+        let content = registry::remembered(&self.cache.bases(), digest)
             .unwrap_or_else(|| panic!("BUG: the base {digest} was not looked through"));
         let image = self.described.name.to_string();
-        let wanted = self.parts.runtime.glibc;
+        let wanted = self.runtime.glibc;
         if content.glibc.is_some_and(|found| found < wanted) || content.musl {
             let found = content.glibc.map_or("none".to_owned(), |found| found.to_string());
             let wanted = wanted.to_string();
@@ -101,17 +110,19 @@ impl Image {
 
     /// Puts the layers together, and adds the environment.
     async fn make(&self, task: &Task) -> Result<Outcome, StepError> {
-        let files = wheels::fetch(&self.workspace, &self.parts.wheels, task).await?;
-        let scheme =
-            Scheme { python: self.parts.runtime.python, epoch: self.workspace.settings.epoch };
-        let layout = self.workspace.layout()?;
+        let files = self.wheels.fetch(task).await?;
+        let scheme = Scheme { python: self.runtime.python, epoch: self.epoch };
+        let layout = self.cache.layout()?;
         let base = self.base(&layout, &task.inputs)?;
         let below = base.layers.len();
         let mut layers = base.layers;
         let others = self.inputs()[1..].iter();
         layers.extend(others.map(|input| Self::layer(input, &task.inputs)));
         // The environment comes right above what its interpreter is in.
-        let added = self.inputs()[1..].iter().take_while(|it| it.step.kind() == "python").count();
+        let added = self.inputs()[1..]
+            .iter()
+            .take_while(|it| it.step.kind() == Some(StepKind::Python))
+            .count();
         let (at, count) = (below + added, layers.len() + 1);
         if count > wheels::LAYERS {
             let image = self.described.name.to_string();
@@ -152,7 +163,7 @@ impl Image {
                 ("layers".to_owned(), layers.len().to_string()),
                 ("size".to_owned(), size.to_string()),
             ];
-            Ok(Outcome { facts: [("digest".to_owned(), digest)].into(), evidence: evidence.into() })
+            Ok(Outcome { facts: [Fact::DIGEST.is(digest)].into(), evidence: evidence.into() })
         })
         .await
     }
@@ -202,10 +213,10 @@ impl Step for Image {
         let mut fingerprint = Fingerprint::new("image", VERSION);
         fingerprint
             .field("architecture", self.described.architecture.name())
-            .field("python", self.parts.runtime.python)
-            .field("source-date-epoch", self.workspace.settings.epoch);
+            .field("python", self.runtime.python)
+            .field("source-date-epoch", self.epoch);
         for input in self.inputs() {
-            let digest = inputs.fact(&input.step, "digest");
+            let digest = inputs.fact(&input.step, Fact::DIGEST);
             fingerprint.field(format!("layer.{}", label(&input.step)), digest);
         }
         for (name, value) in &self.described.env {
@@ -215,7 +226,7 @@ impl Step for Image {
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {
-        match (self.workspace.layout(), facts.get("digest")) {
+        match (self.cache.layout(), Fact::DIGEST.of(facts)) {
             (Ok(layout), Some(digest)) => {
                 layout.read_image(digest).is_ok_and(|image| image.is_complete(&layout))
             }
@@ -225,12 +236,7 @@ impl Step for Image {
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         match self.make(task).await {
-            Err(error)
-                if wheels::were_damaged(&self.workspace, &self.parts.wheels, &error, task)
-                    .await? =>
-            {
-                self.make(task).await
-            }
+            Err(error) if self.wheels.were_damaged(&error, task).await? => self.make(task).await,
             made => made,
         }
     }
@@ -239,7 +245,7 @@ impl Step for Image {
 /// A layer's name without the image's: the same layers make the same image, whatever it is called.
 fn label(step: &StepId) -> String {
     match step.kind() {
-        kind @ ("base" | "python") => kind.to_owned(),
+        Some(kind @ (StepKind::Base | StepKind::Python)) => kind.to_string(),
         _ => step.name().rsplit('/').next().unwrap_or_default().to_owned(),
     }
 }

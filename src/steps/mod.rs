@@ -24,24 +24,29 @@ mod wheels;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
+use std::time::Duration;
 
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
-use crate::spec::{Builder, ImageName, Model, ModelSource, Project, TargetKind, When};
-use crate::step::{Input, Inputs, Step, StepError, StepId, StepKind};
+use crate::spec::{Builder, ImageName, Model, ModelSource, Project, TargetKind};
+use crate::step::{Fact, Input, Inputs, Step, StepError, StepId};
 use crate::targets::Snapshot;
-use crate::workspace::SharedWorkspace;
+use crate::workspace::Workspace;
 use deploy::ImageInput;
-pub use names::names;
+use names::Chain;
+pub use names::{is_at_target, may_serve, names, uses};
 pub use programs::programs;
 pub use pushed::{check_pushes, foreseen_pushes, look_at_pushed};
 pub use smoke::{NotPassed, smoke_key};
 pub use started::Started;
 
+/// How long the requests of a warm-up, and of a smoke test, may take.
+const REQUESTS: Duration = Duration::from_secs(600);
+
 /// Compiles a project into its DAG, without the models whose images are not locked: only who asks
 /// for a part of the project has any.
-pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph, StepError> {
+pub fn compile(workspace: &Workspace, reporter: &Reporter) -> Result<Graph, StepError> {
     let mut steps: Vec<Arc<dyn Step>> = Vec::new();
     let images = compile_images(workspace, &mut steps);
     let weights = weights::compile(workspace, reporter, &mut steps)?;
@@ -55,7 +60,7 @@ pub fn compile(workspace: &SharedWorkspace, reporter: &Reporter) -> Result<Graph
 }
 
 /// Compiles the images of a project alone, as far as they are locked.
-pub fn images(workspace: &SharedWorkspace) -> Result<Graph, StepError> {
+pub fn images(workspace: &Workspace) -> Result<Graph, StepError> {
     let mut steps = Vec::new();
     compile_images(workspace, &mut steps);
     Ok(Graph::new(steps)?)
@@ -64,7 +69,7 @@ pub fn images(workspace: &SharedWorkspace) -> Result<Graph, StepError> {
 /// The engine of a model of a locked project, before any weights are anywhere. What the lock leaves
 /// open stands there as it is written, such as a branch for a commit.
 pub fn foreseen(
-    workspace: &SharedWorkspace,
+    workspace: &Workspace,
     model: &Arc<Model>,
     reporter: &Reporter,
 ) -> Result<Started, StepError> {
@@ -72,7 +77,7 @@ pub fn foreseen(
     let placed = weights::compile(workspace, reporter, &mut steps)?;
     let commits: HashMap<_, _> = steps
         .iter()
-        .filter_map(|step| Some((step.id().clone(), step.predict().remove("commit")?)))
+        .filter_map(|step| Some((step.id().clone(), Fact::COMMIT.of(&step.predict())?.clone())))
         .collect();
     let snapshot = |source: &ModelSource| {
         let Placed { step, repository } = &placed[&(model.target, source)];
@@ -82,7 +87,8 @@ pub fn foreseen(
         Snapshot { repository: repository.clone(), commit }
     };
     let draft = model.draft.as_ref().map(|draft| snapshot(&draft.source));
-    Ok(started::started(workspace, model, &snapshot(&model.source), draft))
+    let locked = Arc::new(workspace.engine_of(model));
+    Ok(started::started(&workspace.project, &locked, model, &snapshot(&model.source), draft))
 }
 
 /// Where a step puts the weights of a source.
@@ -145,17 +151,11 @@ fn name_at_modal(image: &ImageName, here: &[String]) -> String {
     if here.is_empty() { image.to_string() } else { format!("{image}@modal") }
 }
 
-/// The step in which Modal builds this image, if it does; known before anything is locked.
-pub fn image_at_modal(project: &Project, image: &ImageName) -> Option<StepId> {
-    let Users { here, at_modal, .. } = users(project).remove(image)?;
-    (!at_modal.is_empty()).then(|| StepId::new(StepKind::Image.word(), name_at_modal(image, &here)))
-}
-
-fn compile_images(workspace: &SharedWorkspace, steps: &mut Vec<Arc<dyn Step>>) -> Images {
+fn compile_images(workspace: &Workspace, steps: &mut Vec<Arc<dyn Step>>) -> Images {
     let mut images = Images::new();
     let mut shared = Shared::default();
     for (image, Users { here, pushed, at_modal }) in users(&workspace.project) {
-        if !workspace.is_locked(image) {
+        if !workspace.images.has(image) {
             continue;
         }
         let mut insert = |target, input| drop(images.insert((image.clone(), target), input));
@@ -182,13 +182,13 @@ fn compile_images(workspace: &SharedWorkspace, steps: &mut Vec<Arc<dyn Step>>) -
 }
 
 fn compile_image(
-    workspace: &SharedWorkspace,
+    workspace: &Workspace,
     image: &ImageName,
     models: &[String],
     shared: &mut Shared,
     steps: &mut Vec<Arc<dyn Step>>,
 ) -> StepId {
-    let base = if let Some(origin) = workspace.origin(&workspace.project.images[image]) {
+    let base = if let Some(origin) = workspace.registries.origin(&workspace.project.images[image]) {
         let step = pulled::Pulled::new(workspace, image, origin, models);
         Input::blobs(share(step, shared, steps), pulled::FACTS)
     } else {
@@ -209,21 +209,15 @@ fn compile_image(
 }
 
 fn compile_model(
-    workspace: &SharedWorkspace,
+    workspace: &Workspace,
     model: &Arc<Model>,
     image: ImageInput,
     weights: &AllPlaced<'_>,
     steps: &mut Vec<Arc<dyn Step>>,
 ) {
-    let serving = deploy::Serving {
-        workspace: Arc::clone(workspace),
-        model: Arc::clone(model),
-        image,
-        weights: weights[&(model.target, &model.source)].clone(),
-        draft: model.draft.as_ref().map(|draft| weights[&(model.target, &draft.source)].clone()),
-    };
-    let compiles = model.engine.kind.compiles(model);
-    let warmup = (compiles && model.serve.warmup == When::Auto).then(|| {
+    let serving = deploy::Serving::new(workspace, model, image, weights);
+    let chain = Chain::of(&workspace.project, model);
+    let warmup = chain.warmup.then(|| {
         let step = warmup::Warmup::new(serving.clone());
         let id = step.id().clone();
         steps.push(Arc::new(step));
@@ -232,17 +226,15 @@ fn compile_model(
     let deploy = deploy::Deploy::new(serving, warmup.as_ref());
     let deploy_id = deploy.id().clone();
     steps.push(Arc::new(deploy));
-    let smoke = (model.serve.smoke == When::Auto).then(|| {
-        let step = smoke::Smoke::new(workspace, model, &deploy_id);
+    let smoke = chain.smoke.then(|| {
+        let step = smoke::Smoke::new(&workspace.targets, model, &deploy_id);
         let id = step.id().clone();
         steps.push(Arc::new(step));
         id
     });
-    if workspace.gateway.is_some()
-        && let Some(entry) = &model.gateway
-    {
-        let step =
-            gateway::Wire::new(workspace, model, &entry.alias.value, &deploy_id, smoke.as_ref());
+    if let (Some(gateway), Some(entry)) = (&workspace.gateway, &model.gateway) {
+        let alias = &entry.alias.value;
+        let step = gateway::Wire::new(workspace, gateway, model, alias, &deploy_id, smoke.as_ref());
         steps.push(Arc::new(step));
     }
 }

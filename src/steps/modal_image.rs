@@ -1,5 +1,7 @@
 //! `image:<image>` where Modal builds it: from the same lock, pinned and not bit-identical.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::fingerprint::Fingerprint;
@@ -7,59 +9,62 @@ use crate::lock::LockedImage;
 use crate::lock::pylock::LockedWheel;
 use crate::spec::{Base, Image, ImageName, ImageReference};
 use crate::step::{
-    Head, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
+    Fact, Head, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
 };
+use crate::targets::Targets;
 use crate::targets::modal::ImageDescription;
-use crate::workspace::{LockedParts, SharedWorkspace};
+use crate::workspace::{LockedParts, Workspace};
 
 /// Raise when the same settings come to make another image.
 const VERSION: u32 = 1;
 
 /// What identifies an image that Modal built: Modal's own name for it.
-pub(super) const FACTS: &[&str] = &["image-id"];
+pub(super) const FACTS: &[Fact] = &[Fact::IMAGE_ID];
 
 /// Wheels of this size and more are installed before the rest: they seldom change. In bytes.
 const LARGE: u64 = 50 << 20;
 
 pub(super) struct ModalImage {
-    workspace: SharedWorkspace,
+    targets: Arc<Targets>,
     head: Head,
     described: Image,
+    locked: Option<LockedImage>,
     parts: LockedParts,
 }
 
 impl ModalImage {
     pub(super) fn new(
-        workspace: &SharedWorkspace,
+        workspace: &Workspace,
         image: &ImageName,
         name: &str,
         models: &[String],
     ) -> Self {
-        let head = Head::effect(StepId::new("image", name), Resource::Network, models);
+        let head = Head::effect(StepId::image(name), Resource::Network, models);
         Self {
-            workspace: workspace.clone(),
+            targets: Arc::clone(&workspace.targets),
             head: Head { note: Some("built by Modal: pinned, not bit-identical"), ..head },
+            locked: workspace.lock.read(|lock| lock.images.get(image.as_str()).cloned()),
             described: workspace.project.images[image].clone(),
-            parts: workspace.parts(image),
+            parts: workspace.images.parts(image),
         }
     }
 
     /// The image as Modal's client is told of it.
     pub(super) fn description(&self) -> ImageDescription {
-        let locked = self.locked();
+        let locked = self.locked.as_ref();
         let (base, packages) = match &self.described.base {
             Base::Debian { packages, .. } => ("debian-slim".to_owned(), packages.as_slice()),
             Base::Registry(reference) => {
                 let digest = reference.digest.clone();
-                let locked = locked.as_ref().and_then(|it| it.base.as_ref());
+                let locked = locked.and_then(|it| it.base.as_ref());
                 let digest = digest.or_else(|| locked.map(|base| base.digest.clone()));
                 (pinned(reference, digest.as_deref()), [].as_slice())
             }
             Base::Layout(reference) => (reference.to_string(), [].as_slice()),
         };
-        let locked = locked.and_then(|it| it.debian);
+        let locked = locked.and_then(|it| it.debian.as_ref());
         let version = |name: &str| {
-            let mut all = locked.iter().flat_map(|debian| &debian.packages);
+            let mut all = locked.into_iter().flat_map(|debian| &debian.packages);
             Some(all.find(|package| package.name == name)?.version.clone())
         };
         // Modal's Debian brings a Python of its own, and certificates.
@@ -88,19 +93,14 @@ impl ModalImage {
         }
     }
 
-    fn locked(&self) -> Option<LockedImage> {
-        let name = self.described.name.as_str();
-        self.workspace.lock(|lock| lock.images.get(name).cloned())
-    }
-
     fn describe_base(&self, fingerprint: &mut Fingerprint) {
         match &self.described.base {
             Base::Debian { suite, packages } => {
                 fingerprint.field("base.debian", suite);
-                let locked = self.locked().and_then(|image| image.debian);
+                let locked = self.locked.as_ref().and_then(|image| image.debian.as_ref());
                 // Modal's Debian has what these need already, in versions of its own.
                 for wanted in packages {
-                    let mut packages = locked.iter().flat_map(|debian| &debian.packages);
+                    let mut packages = locked.into_iter().flat_map(|debian| &debian.packages);
                     let found = packages.find(|package| package.name == wanted.value);
                     let label = format_args!("package.{}", wanted.value);
                     fingerprint.optional(label, found.map(|package| &package.version));
@@ -108,7 +108,8 @@ impl ModalImage {
             }
             Base::Registry(reference) => {
                 // A tag may move; what it was locked to does not.
-                let locked = self.locked().and_then(|image| image.base).map(|base| base.digest);
+                let locked = self.locked.as_ref().and_then(|image| image.base.as_ref());
+                let locked = locked.map(|base| base.digest.clone());
                 let digest = reference.digest.clone().or(locked);
                 fingerprint.field("base.image", reference).optional("base.digest", digest);
             }
@@ -129,7 +130,7 @@ impl Step for ModalImage {
         let mut fingerprint = Fingerprint::new("modal-image", VERSION);
         fingerprint
             .field("target", "modal")
-            .field("modal.environment", self.workspace.targets.modal().environment())
+            .field("modal.environment", self.targets.modal().environment())
             .field("modal.image-builder", image_builder(&self.described))
             .field("architecture", self.described.architecture.name())
             .field("python", self.parts.runtime.python);
@@ -145,11 +146,11 @@ impl Step for ModalImage {
     }
 
     fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
-        self.workspace.targets.modal().observe_image(wanted.map(|wanted| wanted.key))
+        self.targets.modal().observe_image(wanted.map(|wanted| wanted.key))
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
-        self.workspace.targets.modal().build_image(&self.description(), task).await
+        self.targets.modal().build_image(&self.description(), task).await
     }
 }
 

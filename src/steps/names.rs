@@ -6,11 +6,11 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{Users, name_at_modal, users};
 use crate::lock::LockFile;
 use crate::spec::{Base, ImageName, Model, ModelSource, Project, TargetKind, When};
-use crate::step::{StepId, StepKind};
+use crate::step::{StepId, StepKind, Subject};
 
 /// What the steps of a project are called. Layers are those that were built before; parts of a
 /// repository at several commits go by the repository's name.
-pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<String> {
+pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<StepId> {
     let mut names = BTreeSet::new();
     let mut bases: Vec<&Base> = Vec::new();
     let mut built: BTreeSet<&ImageName> = BTreeSet::new();
@@ -18,35 +18,38 @@ pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<String> {
         let image = &project.images[name];
         if !here.is_empty() || !pushed.is_empty() {
             built.insert(name);
-            names.insert(format!("image:{name}"));
+            names.insert(StepId::image(name));
             // Of images with the same base, the first has the step.
             if !bases.contains(&&image.base) {
                 bases.push(&image.base);
-                names.insert(format!("base:{name}"));
+                names.insert(StepId::base(name));
             }
             if lock.images.get(name.as_str()).is_some_and(|locked| locked.python.is_some()) {
-                names.insert(format!("python:{name}"));
+                names.insert(StepId::python(name));
             }
         }
         if !pushed.is_empty() {
-            names.insert(format!("push:{name}"));
+            names.insert(StepId::push(name));
         }
         if !at_modal.is_empty() {
-            names.insert(format!("image:{}", name_at_modal(name, &here)));
+            names.insert(StepId::image(name_at_modal(name, &here)));
         }
     }
     let is_layer = |id: &&StepId| {
-        id.is(StepKind::Wheels)
+        id.kind() == Some(StepKind::Wheels)
             && id
                 .name()
                 .split_once('/')
                 .is_some_and(|(image, _)| built.iter().any(|name| name.as_str() == image))
     };
-    names.extend(lock.built.keys().filter(is_layer).map(ToString::to_string));
+    names.extend(lock.built.keys().filter(is_layer).cloned());
     let mut weights: BTreeMap<&str, BTreeSet<TargetKind>> = BTreeMap::new();
     for model in project.models.values() {
-        let steps = of_model(project, model);
-        names.extend(steps.into_iter().map(|kind| format!("{kind}:{}", model.name)));
+        let Chain { warmup, smoke, gateway } = Chain::of(project, model);
+        names.insert(StepId::deploy(&model.name));
+        names.extend(warmup.then(|| StepId::warmup(&model.name)));
+        names.extend(smoke.then(|| StepId::smoke(&model.name)));
+        names.extend(gateway.then(|| StepId::gateway(&model.name)));
         for source in model.sources() {
             let name = match source {
                 ModelSource::Path(path) => path,
@@ -58,16 +61,72 @@ pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<String> {
     for (name, targets) in weights {
         let several = targets.len() > 1;
         let called = |target| if several { format!("{name}@{target}") } else { name.to_owned() };
-        names.extend(targets.into_iter().map(|target| format!("weights:{}", called(target))));
+        names.extend(targets.into_iter().map(|target| StepId::weights(called(target))));
     }
     names
 }
 
-fn of_model(project: &Project, model: &Model) -> Vec<&'static str> {
-    let compiles = model.engine.kind.compiles(model);
-    let mut kinds = vec!["deploy"];
-    kinds.extend((compiles && model.serve.warmup == When::Auto).then_some("warmup"));
-    kinds.extend((model.serve.smoke == When::Auto).then_some("smoke"));
-    kinds.extend((project.gateway.is_some() && model.gateway.is_some()).then_some("gateway"));
-    kinds
+/// Whether a model has this step, as far as names tell.
+pub fn uses(model: &Model, step: &StepId) -> bool {
+    match step.subject() {
+        Subject::Image(image) => image == model.image.value.as_str(),
+        Subject::Weights(name) => model.sources().any(|source| match source {
+            ModelSource::Path(path) => path == name,
+            ModelSource::Hub(source) => source.repository == name,
+        }),
+        Subject::Model(name) => name == model.name.as_str(),
+    }
+}
+
+/// Whether asking for this step of a model needs the model's target, and not this machine's cache
+/// alone.
+pub fn is_at_target(project: &Project, model: &Model, step: &StepId) -> bool {
+    let at_modal = model.target == TargetKind::Modal;
+    match step.kind() {
+        Some(StepKind::Base | StepKind::Python | StepKind::Wheels) => false,
+        // Where both build one, each has a step.
+        Some(StepKind::Image) => {
+            at_modal && image_at_modal(project, &model.image.value).as_ref() == Some(step)
+        }
+        Some(StepKind::Push) => at_modal,
+        Some(StepKind::Weights) => {
+            at_modal && !step.name().ends_with(&format!("@{}", TargetKind::Local))
+        }
+        Some(StepKind::Warmup | StepKind::Deploy | StepKind::Smoke | StepKind::Gateway) | None => {
+            true
+        }
+    }
+}
+
+/// Whether asking for this step can come to serving a model.
+pub fn may_serve(step: &StepId) -> bool {
+    match step.subject() {
+        Subject::Image(_) => step.kind() == Some(StepKind::Push),
+        Subject::Weights(_) => false,
+        Subject::Model(_) => true,
+    }
+}
+
+/// The step in which Modal builds this image, if it does; known before anything is locked.
+fn image_at_modal(project: &Project, image: &ImageName) -> Option<StepId> {
+    let Users { here, at_modal, .. } = users(project).remove(image)?;
+    (!at_modal.is_empty()).then(|| StepId::image(name_at_modal(image, &here)))
+}
+
+/// Which steps a model has beside its deployment.
+pub(super) struct Chain {
+    pub(super) warmup: bool,
+    pub(super) smoke: bool,
+    pub(super) gateway: bool,
+}
+
+impl Chain {
+    pub(super) fn of(project: &Project, model: &Model) -> Self {
+        let compiles = model.engine.kind.compiles(model);
+        Self {
+            warmup: compiles && model.serve.warmup == When::Auto,
+            smoke: model.serve.smoke == When::Auto,
+            gateway: project.gateway.is_some() && model.gateway.is_some(),
+        }
+    }
 }

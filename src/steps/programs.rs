@@ -8,11 +8,12 @@ use thiserror::Error;
 
 use super::deploy::{ImageInput, Serving};
 use super::modal_image::ModalImage;
+use super::names::Chain;
 use super::{compile_images, warmup, weights};
 use crate::event::Reporter;
-use crate::spec::{Model, When};
-use crate::step::{Edge, Facts, Inputs, Observation, Step, StepError, StepId, Wanted};
-use crate::workspace::SharedWorkspace;
+use crate::spec::Model;
+use crate::step::{Edge, Fact, Facts, Inputs, Observation, Step, StepError, StepId, Wanted};
+use crate::workspace::Workspace;
 
 /// The image has to be built before anything can name it.
 #[derive(Debug, Error, Diagnostic)]
@@ -27,7 +28,7 @@ struct NotBuilt {
 /// An image that Modal has not built yet, or that `anywhere` is not to be taken from this workspace,
 /// is described instead of named. `made` tells what is known of the facts of steps.
 pub fn programs(
-    workspace: &SharedWorkspace,
+    workspace: &Workspace,
     model: &Arc<Model>,
     anywhere: bool,
     made: &dyn Fn(&StepId) -> Option<Facts>,
@@ -40,20 +41,14 @@ pub fn programs(
     let Some(image) = images.get(&place).cloned() else {
         panic!("BUG: {} was not locked", model.image.value)
     };
-    let serving = Serving {
-        workspace: Arc::clone(workspace),
-        model: Arc::clone(model),
-        weights: placed[&(model.target, &model.source)].clone(),
-        draft: model.draft.as_ref().map(|draft| placed[&(model.target, &draft.source)].clone()),
-        image,
-    };
+    let serving = Serving::new(workspace, model, image, &placed);
     let inputs = known(&serving, &steps, made);
     if let ImageInput::Pushed { image, .. } = &serving.image
-        && inputs.fact(image, "digest").is_empty()
+        && inputs.fact(image, Fact::DIGEST).is_empty()
     {
         return Err(NotBuilt { image: image.name().to_owned() }.into());
     }
-    let is_warmed = model.engine.kind.compiles(model) && model.serve.warmup == When::Auto;
+    let is_warmed = Chain::of(&workspace.project, model).warmup;
     let warm = is_warmed.then(|| warmup::describe(&serving, &inputs).key());
     let deployment = serving.deployment(&inputs, warm);
     let described = match &serving.image {
@@ -72,28 +67,28 @@ fn known(
     steps: &[Arc<dyn Step>],
     made: &dyn Fn(&StepId) -> Option<Facts>,
 ) -> Inputs {
-    let fact = |id: &StepId, name: &str| {
-        if let Some(value) = made(id).and_then(|mut facts| facts.remove(name)) {
+    let value = |id: &StepId, fact: Fact| {
+        if let Some(value) = made(id).and_then(|mut facts| facts.remove(fact.name())) {
             return Some(value);
         }
         let step = steps.iter().find(|step| step.id() == id)?;
-        if let Some(value) = step.predict().remove(name) {
+        if let Some(value) = step.predict().remove(fact.name()) {
             return Some(value);
         }
         let nothing = Inputs::default();
         // What takes from others is known once those have run.
         let key = step.inputs().is_empty().then(|| step.describe(&nothing).key())?;
         match step.observe(Some(Wanted { key: &key, inputs: &nothing })) {
-            Observation::Present { mut facts, .. } => facts.remove(name),
+            Observation::Present { mut facts, .. } => facts.remove(fact.name()),
             _ => None,
         }
     };
     let mut inputs = Inputs::default();
     for input in serving.inputs() {
-        if let Edge::Consumes(names) = input.edge {
-            for name in names {
-                let value = fact(&input.step, name).unwrap_or_default();
-                inputs.insert(&input.step, name, &value);
+        if let Edge::Consumes(facts) = input.edge {
+            for fact in facts {
+                let value = value(&input.step, *fact).unwrap_or_default();
+                inputs.insert(&input.step, *fact, &value);
             }
         }
     }

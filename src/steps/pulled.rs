@@ -1,5 +1,7 @@
 //! `base:<image>` from a registry or a layout: all its layers in the cache, and looked through.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use miette::Diagnostic;
 use thiserror::Error;
@@ -9,15 +11,15 @@ use crate::oci::registry::{self, Origin};
 use crate::platform::Architecture;
 use crate::spec::ImageName;
 use crate::step::{
-    Evidence, Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepId, Task,
+    Evidence, Fact, Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepId, Task,
 };
-use crate::workspace::SharedWorkspace;
+use crate::workspace::{Cache, Registries, Workspace};
 
 /// Raise when the same digest comes to mean another base.
 const VERSION: u32 = 1;
 
 /// The fact that an image needs of its base.
-pub(super) const FACTS: &[&str] = &["digest"];
+pub(super) const FACTS: &[Fact] = &[Fact::DIGEST];
 
 /// A base can't be built on.
 #[derive(Debug, Error, Diagnostic)]
@@ -32,7 +34,8 @@ struct Taken {
 }
 
 pub(super) struct Pulled {
-    workspace: SharedWorkspace,
+    cache: Arc<Cache>,
+    registries: Arc<Registries>,
     head: Head,
     origin: Origin,
     architecture: Architecture,
@@ -44,20 +47,21 @@ pub(super) struct Pulled {
 
 impl Pulled {
     pub(super) fn new(
-        workspace: &SharedWorkspace,
+        workspace: &Workspace,
         image: &ImageName,
         origin: Origin,
         models: &[String],
     ) -> Self {
-        let manifest = workspace.lock(|lock| {
+        let manifest = workspace.lock.read(|lock| {
             let base = lock.images.get(image.as_str()).and_then(|image| image.base.as_ref());
             base.map(|base| base.digest.clone())
         });
         // An index that is pinned stands for itself only where nobody had to look into it.
         let digest = manifest.clone().or_else(|| origin.pinned().map(str::to_owned));
         Self {
-            workspace: workspace.clone(),
-            head: Head::pure(StepId::new("base", image), Resource::Network, models),
+            cache: Arc::clone(&workspace.cache),
+            registries: Arc::clone(&workspace.registries),
+            head: Head::pure(StepId::base(image), Resource::Network, models),
             architecture: workspace.project.images[image].architecture,
             digest: digest.unwrap_or_else(|| panic!("BUG: the base of {image} was not locked")),
             origin,
@@ -80,16 +84,16 @@ impl Step for Pulled {
     }
 
     fn predict(&self) -> Facts {
-        let digest = self.manifest.iter().map(|digest| ("digest".to_owned(), digest.clone()));
+        let digest = self.manifest.iter().map(|digest| Fact::DIGEST.is(digest));
         digest.collect()
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {
-        let (Ok(layout), Some(digest)) = (self.workspace.layout(), facts.get("digest")) else {
+        let (Ok(layout), Some(digest)) = (self.cache.layout(), Fact::DIGEST.of(facts)) else {
             return false;
         };
         let has = |digest: &str| layout.blobs().has(digest).unwrap_or(false);
-        registry::remembered(&self.workspace.bases(), digest).is_some()
+        registry::remembered(&self.cache.bases(), digest).is_some()
             && registry::pulled(&layout, digest, self.architecture)
                 .is_ok_and(|base| base.manifest.layers.iter().all(|(layer, _)| has(&layer.digest)))
     }
@@ -98,7 +102,7 @@ impl Step for Pulled {
         let reporter = &task.reporter;
         reporter.message(format!("pulling {}", self.origin));
         let digest = self.manifest.as_ref().unwrap_or(&self.digest);
-        let puller = self.workspace.puller(self.origin.at(digest), self.architecture, reporter)?;
+        let puller = self.registries.puller(self.origin.at(digest), self.architecture, reporter)?;
         let resolved = puller.resolve(reporter).await?;
         puller.layers(&resolved, reporter).await?;
         reporter.message("looking through its layers");
@@ -113,6 +117,6 @@ impl Step for Pulled {
         ]);
         evidence.extend(content.glibc.map(|glibc| ("glibc".to_owned(), glibc.to_string())));
         evidence.extend(content.python.map(|python| ("python".to_owned(), python.path)));
-        Ok(Outcome { facts: [("digest".to_owned(), resolved.digest)].into(), evidence })
+        Ok(Outcome { facts: [Fact::DIGEST.is(resolved.digest)].into(), evidence })
     }
 }

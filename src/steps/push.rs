@@ -1,43 +1,51 @@
 //! `push:<image>`: an image that goatbuild built, in the registry that Modal takes it from.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 
 use crate::fingerprint::Fingerprint;
 use crate::spec::ImageName;
 use crate::step::{
-    Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
-    Wanted,
+    Fact, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
+    Task, Wanted,
 };
-use crate::workspace::SharedWorkspace;
+use crate::workspace::{Cache, Registries, Workspace};
 
 /// Raise when the same image comes to be pushed otherwise.
 const VERSION: u32 = 1;
 
 pub(super) struct Push {
-    workspace: SharedWorkspace,
+    cache: Arc<Cache>,
+    registries: Arc<Registries>,
     head: Head,
     image: ImageName,
 }
 
 impl Push {
     pub(super) fn new(
-        workspace: &SharedWorkspace,
+        workspace: &Workspace,
         name: &ImageName,
         models: &[String],
         image: StepId,
     ) -> Self {
-        let head = Head::effect(StepId::new("push", name), Resource::Network, models)
-            .taking(vec![Input::blobs(image, &["digest"])]);
-        Self { workspace: workspace.clone(), head, image: name.clone() }
+        let head = Head::effect(StepId::push(name), Resource::Network, models)
+            .taking(vec![Input::blobs(image, &[Fact::DIGEST])]);
+        Self {
+            cache: Arc::clone(&workspace.cache),
+            registries: Arc::clone(&workspace.registries),
+            head,
+            image: name.clone(),
+        }
     }
 
     fn digest<'a>(&self, inputs: &'a Inputs) -> &'a str {
-        inputs.fact(&self.inputs()[0].step, "digest")
+        inputs.fact(&self.inputs()[0].step, Fact::DIGEST)
     }
 
     fn facts(&self, digest: &str) -> Facts {
-        let reference = self.workspace.pushed(&self.image).at(digest);
-        [("reference".to_owned(), reference.to_string())].into()
+        let reference = self.registries.pushed(&self.image).at(digest);
+        [Fact::REFERENCE.is(reference.to_string())].into()
     }
 }
 
@@ -48,7 +56,7 @@ impl Step for Push {
     }
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {
-        let pushed = self.workspace.pushed(&self.image);
+        let pushed = self.registries.pushed(&self.image);
         let mut fingerprint = Fingerprint::new("push", VERSION);
         fingerprint
             .field("registry", format_args!("{}/{}", pushed.registry, pushed.repository))
@@ -60,7 +68,7 @@ impl Step for Push {
         // What is not built yet can't have been pushed; which images were is nothing to tell.
         let Some(Wanted { key, inputs }) = wanted else { return Observation::Unobserved(None) };
         let digest = self.digest(inputs);
-        match self.workspace.is_pushed(&self.image, digest) {
+        match self.registries.is_pushed(&self.image, digest) {
             Some(Ok(true)) => Observation::Present { key: *key, facts: self.facts(digest) },
             Some(Ok(false)) => Observation::Absent,
             Some(Err(why)) => Observation::Unobserved(Some(why)),
@@ -70,12 +78,12 @@ impl Step for Push {
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let digest = self.digest(&task.inputs);
-        let layout = self.workspace.layout()?;
+        let layout = self.cache.layout()?;
         let built = layout.read_image(digest)?;
-        let to = self.workspace.pushed_as(&self.image, digest);
+        let to = self.registries.pushed_as(&self.image, digest);
         task.reporter.message(format!("pushing to {to}"));
         let name = self.image.as_str();
-        let pushed = self.workspace.push(name, &layout, &built, &to, &task.reporter).await?;
+        let pushed = self.registries.push(name, &layout, &built, &to, &task.reporter).await?;
         let evidence = [
             ("bytes".to_owned(), (pushed.sent + pushed.there).to_string()),
             ("bytes-pushed".to_owned(), pushed.sent.to_string()),

@@ -5,7 +5,7 @@ use miette::Report;
 use crate::graph::Graph;
 use crate::plan::{self, Action, Memory, Plan, Wishes};
 use crate::spec::ImageName;
-use crate::step::{Step, StepKind};
+use crate::step::{Fact, Step};
 use crate::workspace::Workspace;
 
 /// What images come to that are to be pushed, as far as that is known without building them.
@@ -25,25 +25,26 @@ pub async fn look_at_pushed(workspace: &Workspace, graph: &Graph, memory: &dyn M
     }
     let digest = |step: &dyn Step| {
         let image = step.inputs().first()?;
-        let digest = plan.get(&image.step)?.facts.get("digest")?.clone();
+        let digest = Fact::DIGEST.of(&plan.get(&image.step)?.facts)?.clone();
         Some((step.id().name().parse::<ImageName>().ok()?, digest))
     };
     let pushed = part.in_order().filter(|step| is_push(&***step));
     let images: Vec<_> = pushed.filter_map(|step| digest(&**step)).collect();
-    workspace.look_at_pushed(&images).await;
+    workspace.registries.look_at(&images).await;
 }
 
 /// Fails where an image would be built, and could then not be pushed.
 pub async fn check_pushes(workspace: &Workspace, plan: &Plan) -> Result<(), Report> {
-    let pushed = plan.steps.iter().filter(|step| {
-        step.id.is(StepKind::Push) && matches!(step.action, Action::Run | Action::Pending)
-    });
+    let pushed = plan
+        .steps
+        .iter()
+        .filter(|step| step.kind.pushes() && matches!(step.action, Action::Run | Action::Pending));
     for image in pushed.filter_map(|step| step.id.name().parse::<ImageName>().ok()) {
-        workspace.may_push(&image).await?;
+        workspace.registries.may_push(&image).await?;
     }
     Ok(())
 }
 
 fn is_push(step: &dyn Step) -> bool {
-    step.id().is(StepKind::Push)
+    step.head().kind.pushes()
 }

@@ -1,6 +1,7 @@
 //! `python:<image>`: a standalone Python in one layer, for a base that is pulled.
 
 use std::path::Path;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
@@ -15,13 +16,15 @@ use crate::python;
 use crate::spec::ImageName;
 use crate::step::{Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepId, Task};
 use crate::wheel;
-use crate::workspace::SharedWorkspace;
+use crate::workspace::{Cache, Network, Workspace};
 
 /// Raise when the same build comes to make another layer.
 const VERSION: u32 = 1;
 
 pub(super) struct Python {
-    workspace: SharedWorkspace,
+    cache: Arc<Cache>,
+    network: Arc<Network>,
+    epoch: u64,
     head: Head,
     architecture: Architecture,
     locked: LockedPython,
@@ -29,16 +32,15 @@ pub(super) struct Python {
 
 impl Python {
     /// The step of an image's added Python; none for a base's own.
-    pub(super) fn new(
-        workspace: &SharedWorkspace,
-        image: &ImageName,
-        models: &[String],
-    ) -> Option<Self> {
+    pub(super) fn new(workspace: &Workspace, image: &ImageName, models: &[String]) -> Option<Self> {
         let locked = workspace
-            .lock(|lock| lock.images.get(image.as_str()).and_then(|image| image.python.clone()))?;
+            .lock
+            .read(|lock| lock.images.get(image.as_str()).and_then(|image| image.python.clone()))?;
         Some(Self {
-            workspace: workspace.clone(),
-            head: Head::pure(StepId::new("python", image), Resource::Network, models),
+            cache: Arc::clone(&workspace.cache),
+            network: Arc::clone(&workspace.network),
+            epoch: workspace.settings.epoch,
+            head: Head::pure(StepId::python(image), Resource::Network, models),
             architecture: workspace.project.images[image].architecture,
             locked,
         })
@@ -48,7 +50,7 @@ impl Python {
     async fn make(&self, into: &Path, task: &Task) -> Result<Outcome, StepError> {
         task.reporter.message(format!("fetching Python {}", self.locked.version));
         let archive = python::fetch_standalone(
-            &self.workspace.fetcher.telling(&task.reporter),
+            &self.network.fetcher.telling(&task.reporter),
             &self.locked,
             self.architecture,
             into,
@@ -56,7 +58,7 @@ impl Python {
         )
         .await?;
         task.reporter.message("writing the layer");
-        let (layout, epoch) = (self.workspace.layout()?, self.workspace.settings.epoch);
+        let (layout, epoch) = (self.cache.layout()?, self.epoch);
         let reporter = task.reporter.clone();
         blocking(move || {
             let mut blob = layout.blobs().layer_writer()?;
@@ -79,16 +81,16 @@ impl Step for Python {
         let mut fingerprint = Fingerprint::new("python", VERSION);
         fingerprint
             .field("python", format!("{version}+{build} {sha256}"))
-            .field("source-date-epoch", self.workspace.settings.epoch);
+            .field("source-date-epoch", self.epoch);
         fingerprint
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {
-        has_layer(&self.workspace, facts)
+        has_layer(&self.cache, facts)
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
-        let into = self.workspace.root.join("cache/pythons");
+        let into = self.cache.pythons();
         let failed = match self.make(&into, task).await {
             Err(error) => error,
             made => return made,

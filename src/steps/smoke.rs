@@ -6,22 +6,21 @@ use async_trait::async_trait;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::asked;
+use super::{REQUESTS, asked};
 use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::openai::ApiError;
 use crate::spec::{Model, TargetKind};
 use crate::step::{
-    Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task,
-    Wanted,
+    EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError,
+    StepId, Task, Wanted,
 };
-use crate::targets::TakenBack;
-use crate::workspace::SharedWorkspace;
+use crate::targets::{TakenBack, Targets};
 
 /// Raise when more is asked of an instance.
 const VERSION: u32 = 1;
 
-const DEPLOY_FACTS: &[&str] = &["instance", "url", "served-name"];
+const DEPLOY_FACTS: &[Fact] = &[Fact::INSTANCE, Fact::URL, Fact::SERVED_NAME];
 
 /// A smoke test of a deployment at Modal that failed, and what became of that.
 #[derive(Debug, Error, Diagnostic)]
@@ -98,39 +97,43 @@ impl NotPassed {
 }
 
 /// Describes the smoke test of a deployment with these facts.
-fn describe<'a>(fact: impl Fn(&'static str) -> &'a str) -> Fingerprint {
+fn describe<'a>(value: impl Fn(Fact) -> &'a str) -> Fingerprint {
     let mut fingerprint = Fingerprint::new("smoke", VERSION);
-    for name in DEPLOY_FACTS {
-        fingerprint.field(*name, fact(name));
+    for fact in DEPLOY_FACTS {
+        fingerprint.field(fact, value(*fact));
     }
     fingerprint
 }
 
 /// The key of the smoke test of a deployment with these facts.
 pub fn smoke_key(facts: &Facts) -> Key {
-    describe(|name| facts.get(name).map_or("", String::as_str)).key()
+    describe(|fact| fact.text_of(facts)).key()
 }
 
 pub(super) struct Smoke {
-    workspace: SharedWorkspace,
+    targets: Arc<Targets>,
     head: Head,
     model: Arc<Model>,
 }
 
 impl Smoke {
-    pub(super) fn new(workspace: &SharedWorkspace, model: &Arc<Model>, deploy: &StepId) -> Self {
-        let id = StepId::new("smoke", &model.name);
+    pub(super) fn new(targets: &Arc<Targets>, model: &Arc<Model>, deploy: &StepId) -> Self {
+        let id = StepId::smoke(&model.name);
         let resource = match model.target {
             TargetKind::Local => Resource::Accelerator,
             TargetKind::Modal => Resource::Network,
         };
         let head = Head::effect(id, resource, &[model.name.to_string()])
             .taking(vec![Input::facts(deploy.clone(), DEPLOY_FACTS)]);
-        Self { workspace: workspace.clone(), head, model: Arc::clone(model) }
+        // The replica that was started for it stays for a while.
+        let busy = model.serve.startup_timeout + REQUESTS + model.serve.scaledown_window;
+        let engine = EngineUse { starts: false, asks: true, busy };
+        let head = Head { engine: Some(engine), ..head };
+        Self { targets: Arc::clone(targets), head, model: Arc::clone(model) }
     }
 
-    fn fact<'a>(&self, inputs: &'a Inputs, name: &str) -> &'a str {
-        inputs.fact(&self.inputs()[0].step, name)
+    fn fact<'a>(&self, inputs: &'a Inputs, fact: Fact) -> &'a str {
+        inputs.fact(&self.inputs()[0].step, fact)
     }
 }
 
@@ -141,26 +144,26 @@ impl Step for Smoke {
     }
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {
-        describe(|name| self.fact(inputs, name))
+        describe(|fact| self.fact(inputs, fact))
     }
 
     fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
-        self.workspace.targets.of(&self.model).observe_smoke(self.model.name.as_str())
+        self.targets.of(&self.model).observe_smoke(self.model.name.as_str())
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
-        let fact = |name| self.fact(&task.inputs, name);
-        let server = asked::server(&self.workspace, &self.model, fact("url"))?;
-        let name = fact("served-name");
-        let asked = asked::ask(&server, &self.model, fact("url"), name, &task.reporter).await;
-        let instance = fact("instance");
+        let fact = |fact| self.fact(&task.inputs, fact);
+        let server = asked::server(&self.targets, &self.model, fact(Fact::URL))?;
+        let name = fact(Fact::SERVED_NAME);
+        let asked = asked::ask(&server, &self.model, fact(Fact::URL), name, &task.reporter).await;
+        let instance = fact(Fact::INSTANCE);
         let answered = match asked {
             Ok(answered) => answered,
             Err(error) => return Err(self.failed(error, instance, &task.reporter).await),
         };
-        let (target, model) = (self.workspace.targets.of(&self.model), self.model.name.as_str());
+        let (target, model) = (self.targets.of(&self.model), self.model.name.as_str());
         target.passed_smoke(model, instance, task.key, answered.measured).await?;
-        let facts = [("instance".to_owned(), instance.to_owned())].into();
+        let facts = [Fact::INSTANCE.is(instance)].into();
         Ok(Outcome { facts, evidence: answered.evidence() })
     }
 }
@@ -183,7 +186,7 @@ impl Smoke {
         }
         // Whoever interrupts now waits until it is in order.
         let reporter = reporter.unstoppable();
-        let target = self.workspace.targets.of(&self.model);
+        let target = self.targets.of(&self.model);
         match target.failed_smoke(&model, instance, &smoke_key, &reporter).await {
             Ok(TakenBack::WentBack { version, stands }) => {
                 NotPassed::WentBack { model, version, stands, cause }

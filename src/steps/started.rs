@@ -3,10 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine;
-use crate::spec::Model;
+use crate::engine::{self, Locked};
+use crate::hub::ModelCache;
+use crate::spec::{Model, Project};
 use crate::targets::{CommandLine, Snapshot};
-use crate::workspace::Workspace;
 
 /// A program in an image.
 pub struct Started {
@@ -16,9 +16,17 @@ pub struct Started {
     pub command: Arc<CommandLine>,
 }
 
+/// Where an image sees a volume that every project has.
+fn mount<'a>(project: &'a Project, volume: &str) -> &'a str {
+    let found = project.volumes.iter().find(|(name, _)| name.as_str() == volume);
+    let (_, found) = found.unwrap_or_else(|| panic!("BUG: the volume {volume} is not built in"));
+    found.mount.trim_end_matches('/')
+}
+
 /// The engine of a model, started with these weights.
 pub(super) fn started(
-    workspace: &Workspace,
+    project: &Project,
+    locked: &Arc<Locked>,
     model: &Arc<Model>,
     weights: &Snapshot,
     draft: Option<Snapshot>,
@@ -26,16 +34,19 @@ pub(super) fn started(
     let model = Arc::clone(model);
     let engine = model.engine.kind;
     let mounts: Vec<&str> =
-        engine.caches().iter().map(|cache| workspace.mount(cache.volume)).collect();
+        engine.caches().iter().map(|cache| mount(project, cache.volume)).collect();
     let mut environment = engine.environment(&mounts);
     environment.extend(model.env.clone());
     if model.serve.snapshot {
         environment.extend(engine.snapshot_environment());
     }
-    let in_image = |snapshot: &Snapshot| workspace.path_in_image(snapshot);
+    let models = mount(project, "model-cache");
+    let in_image = |snapshot: &Snapshot| {
+        format!("{models}/{}", ModelCache::snapshot(&snapshot.repository, &snapshot.commit))
+    };
     let (path, draft_path) = (in_image(weights), draft.as_ref().map(in_image));
     let revision = weights.commit.clone();
-    let locked = workspace.engine_of(&model);
+    let locked = Arc::clone(locked);
     let command = Arc::new(move |name: &str, host: &str, port: u16| {
         let serving = engine::Serving {
             host,

@@ -2,10 +2,13 @@
 
 use async_trait::async_trait;
 
+use super::REQUESTS;
 use super::deploy::Serving;
 use crate::fingerprint::Fingerprint;
 use crate::spec::TargetKind;
-use crate::step::{Head, Inputs, Observation, Outcome, Step, StepError, StepId, Task, Wanted};
+use crate::step::{
+    EngineUse, Head, Inputs, Observation, Outcome, Step, StepError, StepId, Task, Wanted,
+};
 
 /// Raise when the same settings come to warm another cache.
 const VERSION: u32 = 2;
@@ -24,10 +27,11 @@ pub(super) struct Warmup {
 
 impl Warmup {
     pub(super) fn new(serving: Serving) -> Self {
-        Self {
-            head: serving.head(StepId::new("warmup", &serving.model.name), serving.inputs()),
-            serving,
-        }
+        // It starts the engine twice.
+        let busy = serving.model.serve.startup_timeout * 2 + REQUESTS;
+        let engine = EngineUse { starts: true, asks: false, busy };
+        let id = StepId::warmup(&serving.model.name);
+        Self { head: serving.head(id, serving.inputs(), engine), serving }
     }
 }
 

@@ -1,6 +1,7 @@
 //! `weights:<org/name or path>`: a model's files, verified, in the target's model cache.
 
 use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -17,8 +18,9 @@ use crate::spec::{FilePatterns, HubSource, Model, ModelSource, TargetKind};
 use crate::step::{
     Facts, Head, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
 };
-use crate::targets::{Origin, Snapshot, Weights};
-use crate::workspace::SharedWorkspace;
+use crate::store::Store;
+use crate::targets::{Origin, Snapshot, Target, Targets, Weights};
+use crate::workspace::{LockCell, Network, Workspace};
 
 /// Raise when the same files come to lie otherwise in a volume.
 const VERSION: u32 = 1;
@@ -61,14 +63,14 @@ struct Users<'a> {
 
 /// Makes a step for all weights that a model or a draft needs.
 pub(super) fn compile<'a>(
-    workspace: &'a SharedWorkspace,
+    workspace: &'a Workspace,
     reporter: &Reporter,
     steps: &mut Vec<Arc<dyn Step>>,
 ) -> Result<AllPlaced<'a>, StepError> {
     let mut users: BTreeMap<(Content, TargetKind), Users<'_>> = BTreeMap::new();
     for model in workspace.project.models.values() {
         for source in model.sources() {
-            let place = (content(workspace, source), model.target);
+            let place = (content(&workspace.lock, source), model.target);
             let Users { sources, models } = users.entry(place).or_default();
             sources.insert(source);
             if models.last().is_none_or(|last| *last != model.name.as_str()) {
@@ -92,7 +94,7 @@ pub(super) fn compile<'a>(
         if contents.iter().filter(|other| **other == content).count() > 1 {
             name = format!("{name}@{target}");
         }
-        let id = StepId::new("weights", name);
+        let id = StepId::weights(name);
         let step = match content {
             Content::Directory(path) => Weigh::directory(workspace, id, path, models, reporter)?,
             Content::Commit(commit) => {
@@ -111,12 +113,12 @@ pub(super) fn compile<'a>(
     Ok(placed)
 }
 
-fn content(workspace: &SharedWorkspace, source: &ModelSource) -> Content {
+fn content(lock: &LockCell, source: &ModelSource) -> Content {
     match source {
         ModelSource::Path(path) => Content::Directory(path.clone()),
         ModelSource::Hub(source) => {
             let HubSource { repository, files, .. } = source.clone();
-            match workspace.commit(source) {
+            match lock.commit(source) {
                 Some(commit) => Content::Commit(HubCommit { repository, commit, files }),
                 None => Content::Unlocked(source.clone()),
             }
@@ -156,7 +158,14 @@ impl HubCommit {
 }
 
 struct Weigh {
-    workspace: SharedWorkspace,
+    targets: Arc<Targets>,
+    network: Arc<Network>,
+    store: Arc<Store>,
+    lock: Arc<LockCell>,
+    /// Whether the lock is to stay as it is.
+    is_locked: bool,
+    /// A model that they are for: where it is served, they are needed.
+    model: Arc<Model>,
     head: Head,
     snapshot: Snapshot,
     source: Source,
@@ -164,8 +173,7 @@ struct Weigh {
 
 enum Source {
     Directory {
-        /// Relative to the project.
-        path: String,
+        from: PathBuf,
         manifest: Manifest,
     },
     /// What stands here for nothing yet.
@@ -178,14 +186,30 @@ enum Source {
 }
 
 impl Weigh {
+    fn new(workspace: &Workspace, head: Head, snapshot: Snapshot, source: Source) -> Self {
+        let model = head.models.first().and_then(|name| workspace.project.models.get(&**name));
+        let model = model.unwrap_or_else(|| panic!("BUG: {} is needed by no model", head.id));
+        Self {
+            targets: Arc::clone(&workspace.targets),
+            network: Arc::clone(&workspace.network),
+            store: Arc::clone(&workspace.store),
+            lock: Arc::clone(&workspace.lock),
+            is_locked: workspace.settings.locked,
+            model: Arc::clone(model),
+            head,
+            snapshot,
+            source,
+        }
+    }
+
     fn directory(
-        workspace: &SharedWorkspace,
+        workspace: &Workspace,
         id: StepId,
         path: &str,
         models: &[String],
         reporter: &Reporter,
     ) -> Result<Self, StepError> {
-        let manifest = workspace.manifest(path, reporter)?;
+        let manifest = workspace.manifests.of(path, reporter)?;
         let name: String =
             path.chars().map(|letter| if letter == '/' { '-' } else { letter }).collect();
         let snapshot = Snapshot {
@@ -194,27 +218,19 @@ impl Weigh {
             commit: manifest.commit(),
         };
         let head = Head::effect(id, Resource::Disk, models);
-        let source = Source::Directory { path: path.to_owned(), manifest };
-        Ok(Self { workspace: workspace.clone(), head, snapshot, source })
+        let source = Source::Directory { from: workspace.root.join(path), manifest };
+        Ok(Self::new(workspace, head, snapshot, source))
     }
 
-    fn unlocked(
-        workspace: &SharedWorkspace,
-        id: StepId,
-        source: &HubSource,
-        models: &[String],
-    ) -> Self {
+    fn unlocked(workspace: &Workspace, id: StepId, source: &HubSource, models: &[String]) -> Self {
         let (repository, commit) = (source.repository.clone(), String::new());
-        Self {
-            workspace: workspace.clone(),
-            head: Head::effect(id, Resource::Network, models),
-            snapshot: Snapshot { repository, commit },
-            source: Source::Unlocked(source.clone()),
-        }
+        let head = Head::effect(id, Resource::Network, models);
+        let snapshot = Snapshot { repository, commit };
+        Self::new(workspace, head, snapshot, Source::Unlocked(source.clone()))
     }
 
     fn commit(
-        workspace: &SharedWorkspace,
+        workspace: &Workspace,
         id: StepId,
         content: &HubCommit,
         revisions: BTreeSet<String>,
@@ -224,25 +240,21 @@ impl Weigh {
         let snapshot = Snapshot { repository, commit };
         let head = Head::effect(id, Resource::Network, models);
         let source = Source::Hub { revisions, files };
-        let step = Self { workspace: workspace.clone(), head, snapshot, source };
+        let step = Self::new(workspace, head, snapshot, source);
         if let (Some(locked), Source::Hub { files, .. }) = (step.locked(), &step.source) {
             step.wanted(&locked, files)?;
         }
         Ok(step)
     }
 
-    fn model(&self) -> &Model {
-        self.workspace
-            .project
-            .models
-            .get(self.models().first().map_or("", String::as_str))
-            .unwrap_or_else(|| panic!("BUG: {} is needed by no model", self.id()))
+    fn target(&self) -> &dyn Target {
+        self.targets.of(&self.model)
     }
 
     /// What the lock knows of the commit.
     fn locked(&self) -> Option<LockedRepository> {
         let Snapshot { repository, commit } = &self.snapshot;
-        self.workspace.lock(|lock| {
+        self.lock.read(|lock| {
             let of_repository = |name: &str| name.split('@').next() == Some(repository);
             let mut entries = lock.hub.iter().filter(|(name, _)| of_repository(name));
             entries.find(|(_, locked)| locked.commit == *commit).map(|(_, locked)| locked.clone())
@@ -266,9 +278,9 @@ impl Weigh {
             }
             .into());
         }
-        if !self.workspace.settings.locked {
+        if !self.is_locked {
             let (name, entry) = (format!("{repository}@{commit}"), listed.clone());
-            self.workspace.change_lock(|lock| drop(lock.hub.insert(name, entry)))?;
+            self.lock.change(|lock| drop(lock.hub.insert(name, entry)))?;
         }
         Ok(listed)
     }
@@ -298,7 +310,7 @@ impl Step for Weigh {
     fn describe(&self, _: &Inputs) -> Fingerprint {
         let mut fingerprint = Fingerprint::new("weights", VERSION);
         fingerprint
-            .field("target", self.workspace.targets.of(self.model()).name())
+            .field("target", self.target().name())
             .field("repository", &self.snapshot.repository)
             .field("model.revision", &self.snapshot.commit);
         if let Source::Hub { files, .. } = &self.source {
@@ -325,26 +337,23 @@ impl Step for Weigh {
     }
 
     fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
-        let target = self.workspace.targets.of(self.model());
-        target.observe_weights(&self.snapshot, wanted.map(|wanted| wanted.key))
+        self.target().observe_weights(&self.snapshot, wanted.map(|wanted| wanted.key))
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let origin = match &self.source {
-            Source::Directory { path, manifest } => Origin::Directory {
-                manifest: manifest.clone(),
-                from: self.workspace.root.join(path),
-            },
+            Source::Directory { from, manifest } => {
+                Origin::Directory { manifest: manifest.clone(), from: from.clone() }
+            }
             Source::Unlocked(source) => panic!("BUG: hf:{source} was not refused"),
             Source::Hub { revisions, files } => {
-                let hub = self.workspace.hub()?.telling(&task.reporter);
+                let hub = self.network.hub()?.telling(&task.reporter);
                 let files = self.wanted(&self.listed(&hub).await?, files)?;
                 let branches = revisions.iter().filter(|name| **name != self.snapshot.commit);
                 Origin::Hub { hub, branches: branches.cloned().collect(), files }
             }
         };
         let weights = Weights { snapshot: self.snapshot.clone(), origin };
-        let target = self.workspace.targets.of(self.model());
-        target.place_weights(&weights, &self.workspace.store, task).await
+        self.target().place_weights(&weights, &*self.store, task).await
     }
 }

@@ -1,12 +1,13 @@
 //! `wheels:<image>/<slot>`: locked wheels, spliced into one layer.
 
-use std::path::PathBuf;
+use std::sync::Arc;
 
 use async_trait::async_trait;
 
 use super::base::{has_layer, layer_facts};
 use super::downloads;
 use crate::blocking::blocking;
+use crate::engine::Engines;
 use crate::fetch::Expected;
 use crate::fingerprint::Fingerprint;
 use crate::lock::pylock::LockedWheel;
@@ -14,7 +15,7 @@ use crate::python;
 use crate::spec::ImageName;
 use crate::step::{Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepId, Task};
 use crate::wheel::{self, Scheme, WheelError, WheelFile};
-use crate::workspace::SharedWorkspace;
+use crate::workspace::{Cache, Network, Workspace};
 
 /// An image may have so many layers.
 pub(super) const LAYERS: usize = 127;
@@ -24,13 +25,13 @@ pub(super) const LAYERS: usize = 127;
 const BASE_LAYERS: usize = 31;
 
 /// The layers that are left for wheels.
-fn free_layers(workspace: &SharedWorkspace, image: &ImageName) -> usize {
+fn free_layers(workspace: &Workspace, image: &ImageName) -> usize {
     // The environment has one of its own.
     let free = LAYERS - 1;
-    if workspace.origin(&workspace.project.images[image]).is_none() {
+    if workspace.registries.origin(&workspace.project.images[image]).is_none() {
         return free - 1;
     }
-    let known = workspace.lock(|lock| {
+    let known = workspace.lock.read(|lock| {
         let base = lock.images.get(image.as_str()).and_then(|image| image.base.as_ref());
         base.map_or(0, |base| base.layers.len())
     });
@@ -38,20 +39,23 @@ fn free_layers(workspace: &SharedWorkspace, image: &ImageName) -> usize {
     (free - 1).saturating_sub(known.max(BASE_LAYERS)).max(1)
 }
 
-pub(super) struct Wheels {
-    workspace: SharedWorkspace,
-    head: Head,
+/// Wheels, and where they are fetched from and to.
+pub(super) struct Downloaded {
+    cache: Arc<Cache>,
+    network: Arc<Network>,
+    engines: Engines,
     locked: Vec<LockedWheel>,
+}
+
+pub(super) struct Wheels {
+    head: Head,
+    downloaded: Downloaded,
     scheme: Scheme,
 }
 
 /// The steps of an image's wheels, one per layer.
-pub(super) fn slots(
-    workspace: &SharedWorkspace,
-    image: &ImageName,
-    models: &[String],
-) -> Vec<Wheels> {
-    let parts = workspace.parts(image);
+pub(super) fn slots(workspace: &Workspace, image: &ImageName, models: &[String]) -> Vec<Wheels> {
+    let parts = workspace.images.parts(image);
     let scheme = Scheme { python: parts.runtime.python, epoch: workspace.settings.epoch };
     let sized: Vec<wheel::WheelRef> = parts
         .wheels
@@ -61,48 +65,62 @@ pub(super) fn slots(
     wheel::slots(&sized, free_layers(workspace, image))
         .into_iter()
         .map(|slot| Wheels {
-            workspace: workspace.clone(),
-            head: Head::pure(
-                StepId::new("wheels", format!("{image}/{}", slot.name)),
-                Resource::Cpu,
-                models,
+            head: Head::pure(StepId::wheels(image, &slot.name), Resource::Cpu, models),
+            downloaded: Downloaded::new(
+                workspace,
+                slot.wheels.iter().map(|at| parts.wheels[*at].clone()).collect(),
             ),
-            locked: slot.wheels.iter().map(|at| parts.wheels[*at].clone()).collect(),
             scheme,
         })
         .collect()
 }
 
-fn directory(workspace: &SharedWorkspace) -> PathBuf {
-    workspace.root.join("cache/wheels")
-}
+impl Downloaded {
+    pub(super) fn new(workspace: &Workspace, locked: Vec<LockedWheel>) -> Self {
+        let (cache, network) = (Arc::clone(&workspace.cache), Arc::clone(&workspace.network));
+        Self { cache, network, engines: workspace.project.engines, locked }
+    }
 
-/// Fetches wheels, unless they are there, and says how each is called.
-pub(super) async fn fetch(
-    workspace: &SharedWorkspace,
-    wheels: &[LockedWheel],
-    task: &Task,
-) -> Result<Vec<WheelFile>, StepError> {
-    let into = directory(workspace);
-    let fetcher = workspace.fetcher.telling(&task.reporter);
-    let paths = python::fetch_wheels(&fetcher, wheels, &into, &task.reporter).await?;
-    let engines = workspace.project.engines;
-    let named = paths.into_iter().zip(wheels).map(|(path, wheel)| WheelFile {
-        path,
-        filename: wheel.filename.clone(),
-        adds: engines.first_import(wheel),
-    });
-    Ok(named.collect())
+    /// Fetches the wheels, unless they are there, and says how each is called.
+    pub(super) async fn fetch(&self, task: &Task) -> Result<Vec<WheelFile>, StepError> {
+        let fetcher = self.network.fetcher.telling(&task.reporter);
+        let into = self.cache.wheels();
+        let paths = python::fetch_wheels(&fetcher, &self.locked, &into, &task.reporter).await?;
+        let named = paths.into_iter().zip(&self.locked).map(|(path, wheel)| WheelFile {
+            path,
+            filename: wheel.filename.clone(),
+            adds: self.engines.first_import(wheel),
+        });
+        Ok(named.collect())
+    }
+
+    /// Whether what was to be made of them failed since some of them are damaged; they are gone now.
+    pub(super) async fn were_damaged(
+        &self,
+        error: &StepError,
+        task: &Task,
+    ) -> Result<bool, StepError> {
+        if error.downcast_ref::<WheelError>().is_none() {
+            return Ok(false);
+        }
+        let into = self.cache.wheels();
+        let files = self.locked.iter().map(|wheel| {
+            let expected = Expected { size: wheel.size, sha256: wheel.sha256.clone() };
+            (python::path_of(wheel, &into), expected)
+        });
+        downloads::were_damaged(files.collect(), task).await
+    }
 }
 
 impl Wheels {
     /// Fetches the wheels, and splices them.
     async fn make(&self, task: &Task) -> Result<Outcome, StepError> {
         task.reporter.message("fetching");
-        task.reporter.reused(python::wheels_there(&self.locked, &directory(&self.workspace)));
-        let files = fetch(&self.workspace, &self.locked, task).await?;
+        let Downloaded { cache, locked, .. } = &self.downloaded;
+        task.reporter.reused(python::wheels_there(locked, &cache.wheels()));
+        let files = self.downloaded.fetch(task).await?;
         task.reporter.message("splicing");
-        let (layout, scheme) = (self.workspace.layout()?, self.scheme);
+        let (layout, scheme) = (cache.layout()?, self.scheme);
         let reporter = task.reporter.clone();
         blocking(move || {
             let mut blob = layout.blobs().layer_writer()?;
@@ -112,24 +130,6 @@ impl Wheels {
         })
         .await
     }
-}
-
-/// Whether what was to be made of wheels failed since some of them are damaged; they are gone now.
-pub(super) async fn were_damaged(
-    workspace: &SharedWorkspace,
-    wheels: &[LockedWheel],
-    error: &StepError,
-    task: &Task,
-) -> Result<bool, StepError> {
-    if error.downcast_ref::<WheelError>().is_none() {
-        return Ok(false);
-    }
-    let into = directory(workspace);
-    let files = wheels.iter().map(|wheel| {
-        let expected = Expected { size: wheel.size, sha256: wheel.sha256.clone() };
-        (python::path_of(wheel, &into), expected)
-    });
-    downloads::were_damaged(files.collect(), task).await
 }
 
 #[async_trait]
@@ -143,10 +143,10 @@ impl Step for Wheels {
         fingerprint
             .field("python", self.scheme.python)
             .field("source-date-epoch", self.scheme.epoch);
-        for wheel in &self.locked {
+        for wheel in &self.downloaded.locked {
             let version = format!("{} {}", wheel.version, wheel.sha256);
             fingerprint.field(format!("wheel.{}", wheel.name), version);
-            if !self.workspace.project.engines.first_import(wheel).is_empty() {
+            if !self.downloaded.engines.first_import(wheel).is_empty() {
                 fingerprint.field(format!("wheel.{}.adds", wheel.name), 1);
             }
         }
@@ -154,12 +154,12 @@ impl Step for Wheels {
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {
-        has_layer(&self.workspace, facts)
+        has_layer(&self.downloaded.cache, facts)
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         match self.make(task).await {
-            Err(error) if were_damaged(&self.workspace, &self.locked, &error, task).await? => {
+            Err(error) if self.downloaded.were_damaged(&error, task).await? => {
                 self.make(task).await
             }
             made => made,

@@ -19,7 +19,7 @@ use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::Check;
 use crate::spec::{Auth, Header, Model};
-use crate::step::{Facts, Observation, Outcome, StepError, StepId, Task};
+use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 pub use registry::Targets;
 
@@ -79,9 +79,7 @@ pub struct Snapshot {
 impl Snapshot {
     /// The facts of the step that puts it there, known before it does.
     pub fn facts(&self) -> Facts {
-        [("repository", &self.repository), ("commit", &self.commit)]
-            .map(|(name, value)| (name.to_owned(), value.clone()))
-            .into()
+        [Fact::REPOSITORY.is(&self.repository), Fact::COMMIT.is(&self.commit)].into()
     }
 }
 
@@ -319,9 +317,4 @@ pub trait Target: Send + Sync {
 
     /// Where the server of a model writes its log.
     fn log(&self, model: &str) -> Option<std::path::PathBuf>;
-}
-
-/// The id of the deploy step of a model.
-pub fn deploy_id(model: &str) -> StepId {
-    StepId::new("deploy", model)
 }

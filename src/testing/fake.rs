@@ -9,12 +9,12 @@ use async_trait::async_trait;
 use crate::event::Cancelled;
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::step::{
-    Class, Edge, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError,
-    StepId, Task, Wanted,
+    At, Class, Edge, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step,
+    StepError, StepId, StepKind, Task, Wanted,
 };
 
 /// The one fact that a fake step makes.
-const OUT: &[&str] = &["out"];
+const OUT: Fact = Fact::of_tests("out");
 
 /// What the world holds of an effect step.
 #[derive(Debug, Clone)]
@@ -102,6 +102,21 @@ impl Drop for Running<'_> {
     }
 }
 
+/// What a pure step says of itself, whatever a test calls it.
+fn head(id: StepId) -> Head {
+    Head {
+        kind: id.kind().unwrap_or(StepKind::Base),
+        class: Class::Pure,
+        at: At::Here,
+        engine: None,
+        resource: Resource::Network,
+        models: vec!["m".to_owned()],
+        inputs: Vec::new(),
+        note: None,
+        id,
+    }
+}
+
 /// A step as a test describes it.
 #[derive(Debug, Clone)]
 pub(crate) struct Fake {
@@ -117,7 +132,7 @@ pub(crate) struct Fake {
 impl Fake {
     pub(crate) fn pure(id: &str) -> Self {
         Self {
-            head: Head::pure(id.into(), Resource::Network, &["m".to_owned()]),
+            head: head(id.into()),
             fields: BTreeMap::new(),
             exclusive: None,
             predicted: None,
@@ -129,7 +144,7 @@ impl Fake {
 
     pub(crate) fn effect(id: &str) -> Self {
         let pure = Self::pure(id);
-        Self { head: Head { class: Class::Effect, ..pure.head }, ..pure }
+        Self { head: Head { class: Class::Effect, at: At::Target, ..pure.head }, ..pure }
     }
 
     pub(crate) fn id(&self) -> &StepId {
@@ -143,12 +158,12 @@ impl Fake {
     }
 
     pub(crate) fn takes(mut self, id: &str) -> Self {
-        self.head.inputs.push(Input::facts(id.into(), OUT));
+        self.head.inputs.push(Input::facts(id.into(), &[OUT]));
         self
     }
 
     pub(crate) fn takes_files(mut self, id: &str) -> Self {
-        self.head.inputs.push(Input::blobs(id.into(), OUT));
+        self.head.inputs.push(Input::blobs(id.into(), &[OUT]));
         self
     }
 
@@ -207,7 +222,7 @@ impl Fake {
             .map(|input| &input.step)
             .collect();
         for id in consumed {
-            fingerprint.field(format!("input.{id}"), inputs.fact(id, "out"));
+            fingerprint.field(format!("input.{id}"), inputs.fact(id, OUT));
         }
     }
 }
@@ -219,7 +234,7 @@ impl Step for Fake {
     }
 
     fn describe(&self, inputs: &Inputs) -> Fingerprint {
-        let mut fingerprint = Fingerprint::new(self.head.id.kind(), 1);
+        let mut fingerprint = Fingerprint::new(self.head.kind.word(), 1);
         fingerprint.field("id", &self.head.id);
         for (label, value) in &self.fields {
             fingerprint.field(label, value);
@@ -233,7 +248,7 @@ impl Step for Fake {
             Some(out) => Some(out.clone()),
             None => self.predicts.then(|| self.out(&Inputs::default())),
         };
-        out.map(|out| ("out".to_owned(), out)).into_iter().collect()
+        out.map(|out| OUT.is(out)).into_iter().collect()
     }
 
     fn exclusive(&self) -> Option<String> {
@@ -282,7 +297,7 @@ impl Step for Fake {
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let world = self.world.as_deref().expect("a fake that runs has a world");
         for input in self.head.inputs.iter().filter(|input| input.blobs) {
-            let wanted = (input.step.clone(), task.inputs.fact(&input.step, "out").to_owned());
+            let wanted = (input.step.clone(), task.inputs.fact(&input.step, OUT).to_owned());
             assert!(held(&world.files).contains(&wanted), "{} ran without its files", self.head.id);
         }
         let _running = Running(world, &self.head.id);

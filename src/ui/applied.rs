@@ -12,7 +12,7 @@ use crate::exec::Report;
 use crate::plan::{Action, Plan};
 use crate::served::Endpoint;
 use crate::spec::Header;
-use crate::step::StepId;
+use crate::step::{Fact, StepId};
 
 /// All that the closing words are made of.
 #[derive(Debug)]
@@ -189,7 +189,7 @@ impl Applied<'_> {
     /// Bytes of layers that were right as they were, where something else ran.
     fn layers_kept(&self) -> u64 {
         let fresh = self.plan.steps.iter().filter(|step| step.action == Action::Fresh);
-        fresh.filter_map(|step| step.facts.get("size")?.parse::<u64>().ok()).sum()
+        fresh.filter_map(|step| Fact::SIZE.of(&step.facts)?.parse::<u64>().ok()).sum()
     }
 
     /// Where the models answer, and how to ask one.

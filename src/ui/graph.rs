@@ -6,7 +6,7 @@ use super::plan::reason;
 use super::words::count;
 use crate::draw::{Diagram, Edge, Node, Tone};
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
-use crate::step::{StepId, StepKind};
+use crate::step::StepId;
 
 /// What is drawn of a plan.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -85,7 +85,7 @@ fn groups<'a>(
     let mut groups: Vec<Vec<&PlannedStep>> = Vec::new();
     let mut known: HashMap<&[&StepId], usize> = HashMap::new();
     for step in steps {
-        if all || !step.id.is(StepKind::Wheels) {
+        if all || !step.kind.has_slots() {
             groups.push(vec![step]);
             continue;
         }
@@ -140,7 +140,7 @@ fn node(group: &[&PlannedStep], takers: &HashMap<&StepId, Vec<&StepId>>, plain: 
         (first.id.name().to_owned(), if plain { String::new() } else { detail(first) })
     };
     let about = if several { about_several(group, plain) } else { about(first, plain) };
-    Node { kind: first.kind.clone(), name, detail, tone, about, count: group.len() }
+    Node { kind: first.kind.to_string(), name, detail, tone, about, count: group.len() }
 }
 
 fn tone(action: Action) -> Tone {

@@ -6,7 +6,7 @@ use super::out::out;
 use super::plan::{Line, changed_step, grouped, notes, short};
 use super::words::count;
 use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind, Summary, Warning};
-use crate::step::StepKind;
+use crate::step::StepId;
 
 /// So many reasons of one step stand in the table; the rest is folded.
 const IN_TABLE: usize = 3;
@@ -136,8 +136,7 @@ fn remarks(text: &mut String, plan: &Plan) {
 /// What the replicas that are started or replaced cost.
 fn cost(text: &mut String, plan: &Plan) {
     let deploys = |model: &str, wanted: &[Action]| {
-        let of = |step: &&PlannedStep| step.id.is(StepKind::Deploy) && step.id.name() == model;
-        plan.steps.iter().find(of).is_some_and(|step| wanted.contains(&step.action))
+        plan.get(&StepId::deploy(model)).is_some_and(|step| wanted.contains(&step.action))
     };
     let models: Vec<_> = plan
         .models

@@ -177,15 +177,12 @@ fn changed_by_goatbuild(plan: &Plan) -> Vec<String> {
     let mut kinds: BTreeMap<&str, Vec<&PlannedStep>> = BTreeMap::new();
     for step in &plan.steps {
         if step.reasons.iter().any(Reason::is_goatbuilds_own) {
-            kinds.entry(&step.kind).or_default().push(step);
+            kinds.entry(step.kind.word()).or_default().push(step);
         }
     }
     let told = kinds.into_iter().map(|(kind, steps)| {
         // These have the model's own GPUs up, and no other kind has.
-        let on_gpus = steps.iter().filter(|step| {
-            let kind = step.id.known_kind();
-            matches!(kind, Some(StepKind::Warmup | StepKind::Deploy | StepKind::Smoke))
-        });
+        let on_gpus = steps.iter().filter(|step| step.engine.is_some());
         let models: Vec<&String> = on_gpus.flat_map(|step| &step.models).collect();
         let prices = plan.models.iter().filter(|model| models.contains(&&model.model));
         let prices: Vec<_> = prices.filter_map(|model| model.usd_per_hour).collect();
@@ -207,19 +204,20 @@ const GOATBUILD: &str = concat!("goatbuild ", env!("CARGO_PKG_VERSION"));
 #[derive(PartialEq, Eq, Hash)]
 enum Group<'a> {
     /// Layers of this image with the same action, for the same kinds of reasons.
-    Layers(&'a str, Action, Vec<ReasonKind>),
+    Layers(StepKind, &'a str, Action, Vec<ReasonKind>),
     /// Fresh steps of this kind that were not looked at.
-    Unobserved(&'a str),
+    Unobserved(StepKind),
 }
 
 impl Group<'_> {
     fn of(step: &PlannedStep) -> Option<Group<'_>> {
         let kinds = || step.reasons.iter().map(|reason| reason.kind);
-        if step.id.is(StepKind::Wheels) && !kinds().any(|kind| kind == ReasonKind::Changed) {
+        if step.kind.has_slots() && !kinds().any(|kind| kind == ReasonKind::Changed) {
             let image = step.id.name().split('/').next().unwrap_or_default();
-            return Some(Group::Layers(image, step.action, kinds().collect()));
+            return Some(Group::Layers(step.kind, image, step.action, kinds().collect()));
         }
-        (step.action == Action::Fresh && step.held.is_none()).then(|| Group::Unobserved(&step.kind))
+        (step.action == Action::Fresh && step.held.is_none())
+            .then_some(Group::Unobserved(step.kind))
     }
 }
 
@@ -242,7 +240,7 @@ pub(super) fn grouped<'a>(steps: &[&'a PlannedStep], plan: &Plan) -> Vec<Line<'a
             continue;
         }
         let name = match &group {
-            Group::Layers(image, ..) => format!("wheels:{image}/… ({size} layers)"),
+            Group::Layers(kind, image, ..) => format!("{kind}:{image}/… ({size} layers)"),
             Group::Unobserved(kind) => format!("{kind}:… ({size} steps)"),
         };
         let reasons: Vec<&Reason> = step.reasons.first().into_iter().collect();

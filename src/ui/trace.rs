@@ -13,7 +13,7 @@ use serde_json::{Value, json};
 use thiserror::Error;
 
 use crate::event::{Ending, Event, Progress};
-use crate::step::StepId;
+use crate::step::{StepId, StepKind};
 
 /// The trace was not written.
 #[derive(Debug, Error, Diagnostic)]
@@ -124,7 +124,8 @@ impl State {
                     Ending::Failed => "failed",
                     Ending::Interrupted => "interrupted",
                 };
-                let mut event = span(id.as_str(), id.kind(), step.row, step.began, now);
+                let kind = id.kind().map_or("", StepKind::word);
+                let mut event = span(id.as_str(), kind, step.row, step.began, now);
                 event["args"] = json!({
                     "outcome": outcome,
                     "error": error,

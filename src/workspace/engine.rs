@@ -1,7 +1,5 @@
 //! What the lock says of the engines, and what they say to the specs.
 
-use std::sync::PoisonError;
-
 use super::Workspace;
 use crate::engine::{self, Locked};
 use crate::engines::extra_args;
@@ -14,8 +12,8 @@ impl Workspace {
     /// The engine in a model's image, once locking has settled it.
     pub fn engine_of(&self, model: &Model) -> Locked {
         // An image that its target builds may not be locked by this machine.
-        let parts = self.parts.read().unwrap_or_else(PoisonError::into_inner);
-        let wheels = parts.get(&model.image.value).map_or(&[][..], |parts| &parts.wheels);
+        let parts = self.images.find(&model.image.value);
+        let wheels = parts.as_ref().map_or(&[][..], |parts| &parts.wheels);
         let config = self.config_facts(&model.source).unwrap_or_default();
         let image = self.project.image_of(model);
         let mut locked = Locked {
@@ -28,11 +26,11 @@ impl Workspace {
         if let Some(wheel) = wheels.iter().find(|wheel| kind.is_in_wheel(&wheel.name)) {
             locked.distribution.clone_from(&wheel.name);
             locked.version.clone_from(&wheel.version);
-            locked.taken = self.lock(|lock| lock.engines.get(&wheel.filename).cloned());
+            locked.taken = self.lock.read(|lock| lock.engines.get(&wheel.filename).cloned());
         } else {
             // Another base may have brought one.
             let is_bare = matches!(image.base, Base::Debian { .. });
-            let is_known = parts.contains_key(&model.image.value);
+            let is_known = parts.is_some();
             locked.is_missing = is_known && is_bare;
             locked.is_up_to_base = is_known && !is_bare;
         }
@@ -71,7 +69,7 @@ impl Workspace {
                 ConfigFacts::parse(&json)
             }
             ModelSource::Hub(source) => {
-                self.lock(|lock| lock.hub.get(&source.to_string())?.config.clone())
+                self.lock.read(|lock| lock.hub.get(&source.to_string())?.config.clone())
             }
         }
     }

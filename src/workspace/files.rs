@@ -6,7 +6,6 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::durable;
-use crate::lock::LockFile;
 use crate::step::StepError;
 
 /// A file of the project can't be read or written.
@@ -17,16 +16,6 @@ pub struct FileError {
     pub(super) path: PathBuf,
     pub(super) verb: &'static str,
     pub(super) source: std::io::Error,
-}
-
-/// Reads the lock; an empty one where there is none.
-pub(super) fn read_lock(root: &Path) -> Result<LockFile, StepError> {
-    let path = root.join("goatbuild.lock");
-    match std::fs::read(&path) {
-        Ok(bytes) => Ok(LockFile::read("goatbuild.lock", &bytes)?),
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(LockFile::default()),
-        Err(source) => Err(FileError { path, verb: "read", source }.into()),
-    }
 }
 
 /// The error for a file of the project that is there and can't be read.

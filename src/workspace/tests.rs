@@ -1,8 +1,8 @@
 use std::path::Path;
 
 use super::*;
-use crate::lock::Built;
-use crate::platform::MajorMinor;
+use crate::lock::{Built, LockFile};
+use crate::platform::{Architecture, MajorMinor, Runtime};
 use crate::project;
 
 fn open(root: &Path) -> Workspace {
@@ -39,12 +39,12 @@ fn commands_at_the_same_time_lose_nothing_that_the_other_locked() {
                 for at in 0..10 {
                     let insert =
                         |lock: &mut LockFile| drop(lock.built.insert(name(worker, at), built()));
-                    workspace.change_lock(insert).expect("the lock is written");
+                    workspace.lock.change(insert).expect("the lock is written");
                 }
             });
         }
     });
-    let kept = open(directory.path()).lock(|lock| lock.built.len());
+    let kept = open(directory.path()).lock.read(|lock| lock.built.len());
     assert_eq!(kept, 40);
 }
 
@@ -123,7 +123,7 @@ fn flags_for_an_engine_that_only_the_base_can_bring_are_warned_about() {
         let (glibc, python) = (version(2, 35), version(3, 12));
         let runtime = Runtime { architecture, glibc, python };
         let name = workspace.project.images.keys().next().expect("an image").clone();
-        workspace.set_parts(name, LockedParts { runtime, wheels: Vec::new() });
+        workspace.images.settle(name, LockedParts { runtime, wheels: Vec::new() });
     });
     assert!(
         found.len() == 1 && found[0].starts_with("m: the flags of m can't be checked"),

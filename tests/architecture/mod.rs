@@ -1,6 +1,7 @@
 //! What may import what. A reader who knows a module's floor knows all that it can touch.
 
 mod circles;
+mod kinds;
 mod map;
 mod sources;
 
@@ -53,7 +54,7 @@ const STEPS: &[(&str, &[&str])] = &[
     ("smoke", &["asked"]),
     ("candidate", &["asked", "deploy"]),
     // What would be run is what a deployment would be made of.
-    ("programs", &["deploy", "modal_image", "warmup", "weights"]),
+    ("programs", &["deploy", "modal_image", "names", "warmup", "weights"]),
     // Both make a layer, and say so with the same facts.
     ("wheels", &["base", "downloads"]),
     ("python", &["base", "downloads"]),

@@ -313,7 +313,8 @@ fn the_steps_that_a_shell_offers_are_those_of_the_plan() {
         // Layers are offered once they were built.
         let is_told = |id: &String| !id.starts_with("wheels:");
         let ids: BTreeSet<String> = ids.filter(is_told).collect();
-        let offered = steps::names(&project, &lock).into_iter().filter(is_told);
+        let offered =
+            steps::names(&project, &lock).into_iter().map(|id| id.to_string()).filter(is_told);
         assert_eq!(offered.collect::<BTreeSet<_>>(), ids, "{environment}");
     }
 }

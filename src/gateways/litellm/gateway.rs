@@ -12,11 +12,11 @@ use crate::durable::TEMPORARY;
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::gateways::litellm::file::File;
 use crate::gateways::litellm::{self, Document, Entry, GatewayError, Own};
-use crate::gateways::{Endpoint, Gateway, Problem, gateway_id};
+use crate::gateways::{Endpoint, Gateway, Problem};
 use crate::leftovers::{Age, sweep};
 use crate::plan::Unwanted;
 use crate::spec::GatewaySettings;
-use crate::step::{Facts, Observation, StepError};
+use crate::step::{Fact, Facts, Observation, StepError, StepId};
 
 /// Why the gateway could not be told.
 #[derive(Debug, Error, Diagnostic)]
@@ -212,7 +212,7 @@ impl Gateway for LiteLlm {
                 .into_iter()
                 .filter(|owned| !wanted(&owned.model))
                 .map(|owned| Unwanted {
-                    id: gateway_id(&owned.model),
+                    id: StepId::gateway(&owned.model),
                     detail: format!("{} at {file}:{}", owned.alias, owned.line),
                     model: owned.model,
                     absent: false,
@@ -223,7 +223,7 @@ impl Gateway for LiteLlm {
                     let known = unwanted.iter().any(|unwanted| unwanted.model == block.model);
                     if !known && !wanted(&block.model) {
                         unwanted.push(Unwanted {
-                            id: gateway_id(&block.model),
+                            id: StepId::gateway(&block.model),
                             detail: format!("{name}:{}", block.line),
                             model: block.model,
                             absent: false,
@@ -418,7 +418,7 @@ fn drifted(field: &str, old: &str, new: &str) -> Observation {
 
 /// What a gateway step makes.
 fn facts(entry: &Entry) -> Facts {
-    [("alias".to_owned(), entry.alias.clone())].into()
+    [Fact::ALIAS.is(&entry.alias)].into()
 }
 
 #[cfg(test)]

@@ -26,7 +26,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{Deployment, Live, Measured, Snapshot, Target, Weights, deploy_id};
+use super::{Deployment, Live, Measured, Snapshot, Target, Weights};
 use crate::container::{Condition, Container, probe};
 use crate::durable::TEMPORARY;
 use crate::event::{Cancelled, Reporter};
@@ -37,7 +37,7 @@ use crate::oci::Layout;
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::{self, Check};
 use crate::spec::{LocalRuntime, Model, Volume};
-use crate::step::{Facts, Observation, Outcome, StepError, Task};
+use crate::step::{Fact, Facts, Observation, Outcome, StepError, StepId, Task};
 
 pub use environments::{
     deployed, environments, environments_of, old_volumes_of, state_of, volumes_of,
@@ -420,7 +420,7 @@ impl Target for Local {
     fn predict_deployment(&self, model: &str, port: Option<u16>) -> Facts {
         let kept = self.served(model).map(|served| served.port);
         match port.or(kept) {
-            Some(port) => [("url".to_owned(), serve::url(port))].into(),
+            Some(port) => [Fact::URL.is(serve::url(port))].into(),
             None => Facts::new(),
         }
     }
@@ -431,12 +431,12 @@ impl Target for Local {
 
     fn observe_smoke(&self, model: &str) -> Observation {
         let Some(served) = self.served(model) else { return Observation::Absent };
-        let instance = served.facts.get("instance").map(String::as_str).unwrap_or_default();
+        let instance = Fact::INSTANCE.text_of(&served.facts);
         match (served.smoke, served.tested) {
             (None, _) => Observation::Absent,
             (Some(_), Some(tested)) if tested != instance => drift("instance", &tested, instance),
             (Some(key), _) => {
-                let facts = [("instance".to_owned(), instance.to_owned())].into();
+                let facts = [Fact::INSTANCE.is(instance)].into();
                 Observation::Present { key, facts }
             }
         }
@@ -451,7 +451,7 @@ impl Target for Local {
     ) -> Result<(), StepError> {
         self.change(|state| {
             if let Some(served) = state.served.get_mut(model)
-                && served.facts.get("instance").is_some_and(|found| found == instance)
+                && Fact::INSTANCE.of(&served.facts).is_some_and(|found| found == instance)
             {
                 (served.smoke, served.tested) = (Some(key), None);
             }
@@ -463,7 +463,7 @@ impl Target for Local {
         self.seen(|state| {
             let gone = state.served.iter().filter(|(model, _)| !wanted(model));
             gone.map(|(model, served)| Unwanted {
-                id: deploy_id(model),
+                id: StepId::deploy(model),
                 model: model.clone(),
                 detail: format!(
                     "{} on this machine, costs nothing per hour",

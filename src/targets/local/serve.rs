@@ -13,7 +13,7 @@ use crate::clock::now;
 use crate::event::{Cancelled, Reporter};
 use crate::fetch::hex;
 use crate::openai::Server;
-use crate::step::{Facts, Outcome, StepError, Task};
+use crate::step::{Fact, Facts, Outcome, StepError, Task};
 
 /// How long to wait between the first two questions whether a server is healthy.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
@@ -60,9 +60,9 @@ impl Local {
         let writer = Writer::Deployment(&instance);
         let recipe = self.recipe(deployment, writer, port, &task.reporter).await?;
         let facts: Facts = [
-            ("instance".to_owned(), instance),
-            ("url".to_owned(), url(port)),
-            ("served-name".to_owned(), deployment.served_name.clone()),
+            Fact::INSTANCE.is(instance),
+            Fact::URL.is(url(port)),
+            Fact::SERVED_NAME.is(&deployment.served_name),
         ]
         .into();
         let mut served = Served {
@@ -176,7 +176,7 @@ impl Local {
             previous: Some(Box::new(old.clone())),
             ..old
         };
-        let before = again.facts.insert("instance".to_owned(), random_id());
+        let before = again.facts.insert(Fact::INSTANCE.name().to_owned(), random_id());
         // The test that was passed is remembered as another instance's.
         again.tested = again.tested.or(before);
         // Before the start and right after it: whatever kills this process, the next one finds it.

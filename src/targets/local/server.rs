@@ -11,7 +11,7 @@ use super::state::Served;
 use super::{Local, LocalError};
 use crate::container::{self, Condition, Container, ContainerEngine, ContainerError, Labels};
 use crate::runtime::{self, Bind, Instance, Sandbox};
-use crate::step::StepError;
+use crate::step::{Fact, StepError};
 
 /// How long a server may take to end when asked to.
 const GRACE: Duration = Duration::from_secs(10);
@@ -109,7 +109,7 @@ impl Served {
     }
 
     fn instance_id(&self) -> &str {
-        self.facts.get("instance").map_or("", String::as_str)
+        Fact::INSTANCE.text_of(&self.facts)
     }
 }
 

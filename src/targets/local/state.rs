@@ -16,7 +16,7 @@ use super::server::{Recipe, Running};
 use crate::durable;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::runtime;
-use crate::step::Facts;
+use crate::step::{Fact, Facts};
 
 const VERSION: u32 = 2;
 
@@ -92,7 +92,7 @@ impl Served {
     /// Finds the process of a start that was cut short before its process was noted down.
     fn find(&mut self) {
         if self.instance.is_none() && matches!(self.recipe, Recipe::Embedded(_)) {
-            let found = self.facts.get("instance").and_then(|id| runtime::find(id));
+            let found = Fact::INSTANCE.of(&self.facts).and_then(|id| runtime::find(id));
             self.instance = found.map(Running::Embedded);
         }
     }

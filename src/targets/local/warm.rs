@@ -17,7 +17,7 @@ use crate::clock::now;
 use crate::durable;
 use crate::fingerprint::Key;
 use crate::openai::Server;
-use crate::step::{Facts, Observation, Outcome, StepError, Task};
+use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 /// Written last, beside the warmed directory of the compile cache.
 #[derive(Debug, Serialize, Deserialize)]
@@ -133,7 +133,7 @@ impl Local {
             key: task.key,
             applied: None,
             healthy: false,
-            facts: [("instance".to_owned(), random_id())].into(),
+            facts: [Fact::INSTANCE.is(random_id())].into(),
             port,
             instance: None,
             recipe,
@@ -176,7 +176,7 @@ impl Local {
 }
 
 fn facts(model: &str, key: &Key) -> Facts {
-    [("model".to_owned(), model.to_owned()), ("cache".to_owned(), key.to_string())].into()
+    [Fact::MODEL.is(model), Fact::CACHE.is(key.to_string())].into()
 }
 
 /// Fails unless what was to be removed is no longer there.

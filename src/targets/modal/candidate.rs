@@ -18,7 +18,7 @@ use crate::clock::now;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::spec::CANDIDATE;
-use crate::step::{Facts, StepError, Task};
+use crate::step::{Fact, Facts, StepError, Task};
 use crate::targets::Deployment;
 
 /// How many of its last lines are kept in a step's log.
@@ -97,8 +97,8 @@ impl Modal {
                 return Err(in_deployment(error, model));
             }
         };
-        let facts = [("url", recorded.base_url()), ("served-name", deployment.served_name.clone())];
-        Ok(Some(facts.map(|(name, value)| (name.to_owned(), value)).into()))
+        let served_name = Fact::SERVED_NAME.is(&deployment.served_name);
+        Ok(Some([Fact::URL.is(recorded.base_url()), served_name].into()))
     }
 
     /// Stops the candidate of a model.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::step::StepError;
+use crate::step::{StepError, StepId};
 
 /// Why something could not be done at Modal.
 #[derive(Debug, Error, Diagnostic)]
@@ -227,7 +227,7 @@ pub(super) fn logs_of(what: &str) -> Option<String> {
 /// What failed in the deployment of a model, whose log has the rest.
 pub(super) fn in_deployment(mut error: StepError, model: &str) -> StepError {
     if let Some(ModalError::Refused { help, .. }) = error.downcast_mut() {
-        *help = logs_of(&format!("deploy:{model}"));
+        *help = logs_of(StepId::deploy(model).as_str());
     }
     error
 }

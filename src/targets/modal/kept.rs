@@ -14,7 +14,7 @@ use super::Modal;
 use super::error::ModalError;
 use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
-use crate::step::{Facts, StepError};
+use crate::step::{Fact, Facts, StepError};
 use crate::targets::{Measured, SmokeKey};
 
 /// The directory in volumes that is goatbuild's.
@@ -145,11 +145,10 @@ impl Deployed {
 
     pub(super) fn facts(&self) -> Facts {
         [
-            ("instance", self.instance()),
-            ("url", self.url.clone()),
-            ("served-name", self.served_name.clone()),
+            Fact::INSTANCE.is(self.instance()),
+            Fact::URL.is(&self.url),
+            Fact::SERVED_NAME.is(&self.served_name),
         ]
-        .map(|(name, value)| (name.to_owned(), value))
         .into()
     }
 }

@@ -3,8 +3,8 @@
 use super::Modal;
 use crate::clock::written;
 use crate::plan::Unwanted;
-use crate::step::Observation;
-use crate::targets::{Live, LiveVersion, deploy_id};
+use crate::step::{Observation, StepId};
+use crate::targets::{Live, LiveVersion};
 
 impl Modal {
     /// How the deployments are, as the last look showed.
@@ -59,7 +59,7 @@ impl Modal {
                 let price = gpu.and_then(|gpu| self.price(gpu, count.unwrap_or(1)));
                 let price = price.map(|price| format!(", {price} per hour while a replica is up"));
                 unwanted.push(Unwanted {
-                    id: deploy_id(model),
+                    id: StepId::deploy(model),
                     model: model.clone(),
                     detail: format!("{} on Modal{}", deployed.app, price.unwrap_or_default()),
                     absent: false,

@@ -42,7 +42,7 @@ use crate::hub::HashCache;
 use crate::plan::{PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
 use crate::spec::{Gpu, Header, ModalTarget, Model, Project, Replicas, TargetKind, Volume};
-use crate::step::{Facts, Observation, Outcome, StepError, Task};
+use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 use address::Address;
 use client::Client;
@@ -347,7 +347,7 @@ impl Target for Modal {
         }
         match self.deployed(model).and_then(|it| Some((it.smoke?, it.instance()))) {
             Some((key, instance)) => {
-                Observation::Present { key, facts: [("instance".to_owned(), instance)].into() }
+                Observation::Present { key, facts: [Fact::INSTANCE.is(instance)].into() }
             }
             None => self.held_behind(model).unwrap_or(Observation::Absent),
         }

@@ -14,7 +14,7 @@ use crate::clock::written;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::spec::{Auth, Model};
-use crate::step::{Facts, Observation, Outcome, StepError, Task};
+use crate::step::{Fact, Facts, Observation, Outcome, StepError, StepId, Task};
 use crate::targets::Deployment;
 
 /// Where engines listen in a container.
@@ -116,7 +116,7 @@ impl Recorded {
 
 /// The facts of a warm cache.
 pub(super) fn warm_facts(model: &str, key: &Key) -> Facts {
-    [("model".to_owned(), model.to_owned()), ("cache".to_owned(), key.to_string())].into()
+    [Fact::MODEL.is(model), Fact::CACHE.is(key.to_string())].into()
 }
 
 impl Modal {
@@ -144,8 +144,8 @@ impl Modal {
         let file = Program::Image.write(&directory, &about, &image.data())?;
         task.reporter.message("Modal builds it");
         let request = json!({"file": file, "app": self.helper("image"), "builder": image.builder});
-        let what = format!("image:{}", image.name);
-        let built = self.client.call(&what, "build", request, &task.reporter).await?;
+        let what = StepId::image(&image.name);
+        let built = self.client.call(what.as_str(), "build", request, &task.reporter).await?;
         let id = built["id"].as_str().unwrap_or_default().to_owned();
         let kept = id.clone();
         self.keep(|it| drop(it.images.insert(task.key, kept)), &task.reporter).await?;
@@ -279,9 +279,9 @@ impl Modal {
         let (about, data) = self.warming(deployment, &task.key);
         let file = Program::Warmup.write(&self.programs.join(&deployment.model), &about, &data)?;
         task.reporter.message("starting the engine twice");
-        let what = format!("warmup:{}", deployment.model);
+        let what = StepId::warmup(&deployment.model);
         let request = json!({"file": file, "function": "warm"});
-        let answer = self.client.call(&what, "run", request, &task.reporter).await?;
+        let answer = self.client.call(what.as_str(), "run", request, &task.reporter).await?;
         match understood(answer)? {
             Answer::Ok(Warmed { first_seconds, second_seconds, files }) => {
                 let evidence = [
@@ -367,7 +367,7 @@ impl Modal {
 }
 
 fn image_facts(id: String) -> Facts {
-    [("image-id".to_owned(), id)].into()
+    [Fact::IMAGE_ID.is(id)].into()
 }
 
 /// Modal's way to say which GPUs, and how many.

@@ -7,7 +7,7 @@ use super::app::{Program, tags};
 use super::serve::{Answer, ImageDescription, understood};
 use super::{Modal, ModalError};
 use crate::hub::{DigestKind, RemoteFile};
-use crate::step::{Outcome, StepError, Task};
+use crate::step::{Outcome, StepError, StepId, Task};
 use crate::targets::{Origin, Weights};
 
 #[derive(Deserialize)]
@@ -57,9 +57,9 @@ impl Modal {
         // What is expected belongs to the message before it.
         task.reporter.message("Modal fetches them");
         task.reporter.expect(files.iter().map(|file| file.size).sum());
-        let what = format!("weights:{}", snapshot.repository);
+        let what = StepId::weights(&snapshot.repository);
         let request = json!({"file": file, "function": "fetch"});
-        let answer = self.client.call(&what, "run", request, &task.reporter).await?;
+        let answer = self.client.call(what.as_str(), "run", request, &task.reporter).await?;
         match understood(answer)? {
             Answer::Ok(Placed { fetched, reused }) => {
                 let evidence = [

@@ -1,6 +1,6 @@
 use super::*;
 use crate::plan::{Reason, ReasonKind};
-use crate::step::Facts;
+use crate::step::{At, Facts, StepKind};
 
 /// A plan in the making.
 #[derive(Default)]
@@ -16,7 +16,9 @@ impl Sketch {
             new: None,
         };
         self.0.steps.push(PlannedStep {
-            kind: id.kind().to_owned(),
+            kind: id.kind().unwrap(),
+            at: At::Here,
+            engine: None,
             models: Vec::new(),
             action,
             observed: true,
@@ -155,7 +157,11 @@ fn many() -> Plan {
 
 fn drawn(plan: &Plan, drawn: Drawn) -> Diagram {
     let orders = |from: &StepId, to: &StepId| {
-        matches!((from.kind(), to.kind()), ("warmup", "deploy") | ("smoke", "gateway"))
+        matches!(
+            (from.kind(), to.kind()),
+            (Some(StepKind::Warmup), Some(StepKind::Deploy))
+                | (Some(StepKind::Smoke), Some(StepKind::Gateway))
+        )
     };
     diagram("goat-7f3a91", plan, drawn, &orders)
 }

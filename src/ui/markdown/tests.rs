@@ -4,7 +4,9 @@ use crate::plan::{PlannedModel, ReasonKind, UsdPerHour};
 fn step(id: &str, action: Action, reasons: Vec<Reason>) -> PlannedStep {
     PlannedStep {
         id: id.into(),
-        kind: id.split(':').next().unwrap().to_owned(),
+        kind: StepId::from(id).kind().unwrap(),
+        at: crate::step::At::Here,
+        engine: None,
         models: vec!["m".to_owned()],
         action,
         observed: true,

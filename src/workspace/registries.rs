@@ -1,26 +1,89 @@
-//! Images in the registry that Modal takes them from.
+//! Registries: where bases come from, and where Modal takes images from that were built here.
 
 use std::collections::HashMap;
-use std::sync::PoisonError;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, PoisonError, RwLock};
 use std::time::Duration;
 
 use futures_util::future::join_all;
 
-use super::Workspace;
+use super::{Cache, Network};
 use crate::event::Reporter;
-use crate::fetch::{Fetcher, Patience};
-use crate::oci::registry::{self, Destination, Origin, Pushed, RegistryError};
+use crate::oci::registry::{
+    self, Destination, Origin, Puller, Pushed, RegistryError, RegistrySettings,
+};
 use crate::oci::{self, Layout};
-use crate::spec::{ImageName, ImageReference};
+use crate::platform::Architecture;
+use crate::spec::{Base, Image, ImageName, ImageReference, Project};
+use crate::step::StepError;
 
 /// How long a registry may take to say what it has.
 const PATIENCE: Duration = Duration::from_secs(20);
 
 /// Whether images are in the registry, by reference, or why that isn't known. None before anybody
 /// has asked.
-pub(super) type Seen = Option<HashMap<String, Result<bool, String>>>;
+type Seen = Option<HashMap<String, Result<bool, String>>>;
 
-impl Workspace {
+/// The registries of a project.
+#[derive(Debug)]
+pub struct Registries {
+    root: PathBuf,
+    project: Arc<Project>,
+    network: Arc<Network>,
+    cache: Arc<Cache>,
+    credentials: Vec<PathBuf>,
+    seen: RwLock<Seen>,
+}
+
+impl Registries {
+    pub(super) fn new(
+        root: &Path,
+        project: &Arc<Project>,
+        network: &Arc<Network>,
+        cache: &Arc<Cache>,
+        credentials: Vec<PathBuf>,
+    ) -> Self {
+        Self {
+            root: root.to_owned(),
+            project: Arc::clone(project),
+            network: Arc::clone(network),
+            cache: Arc::clone(cache),
+            credentials,
+            seen: RwLock::default(),
+        }
+    }
+
+    /// How registries are spoken to.
+    pub fn settings(&self) -> RegistrySettings {
+        RegistrySettings {
+            plain_http: self.project.plain_http.clone(),
+            credentials: self.credentials.clone(),
+        }
+    }
+
+    /// Where an image's base comes from, unless it is made of packages.
+    pub fn origin(&self, image: &Image) -> Option<Origin> {
+        match &image.base {
+            Base::Debian { .. } => None,
+            Base::Registry(reference) => Some(Origin::Registry(reference.clone())),
+            Base::Layout(reference) => {
+                Some(Origin::Layout { root: self.root.clone(), reference: reference.clone() })
+            }
+        }
+    }
+
+    /// Brings an image from `origin` into the layout.
+    pub fn puller(
+        &self,
+        origin: Origin,
+        architecture: Architecture,
+        reporter: &Reporter,
+    ) -> Result<Puller, StepError> {
+        let fetcher = self.network.fetcher.telling(reporter);
+        let (layout, bases) = (self.cache.layout()?, self.cache.bases());
+        Ok(Puller::new(origin, &fetcher, &self.settings(), layout, bases, architecture))
+    }
+
     /// Where an image is in the registry that Modal takes it from: the image's name below the place
     /// that the project names.
     pub fn pushed(&self, image: &ImageName) -> ImageReference {
@@ -40,12 +103,8 @@ impl Workspace {
     }
 
     /// Asks the registry which of these images it has.
-    pub async fn look_at_pushed(&self, images: &[(ImageName, String)]) {
-        // A plan is no place for long patience: it says that nobody could look.
-        let patience = self.settings.patience.clone();
-        let attempts = patience.attempts.min(2);
-        let fetcher = Fetcher::new(self.settings.offline, Patience { attempts, ..patience });
-        let settings = self.registries();
+    pub async fn look_at(&self, images: &[(ImageName, String)]) {
+        let (fetcher, settings) = (self.network.hasty(), self.settings());
         let one = async |(image, digest): &(ImageName, String)| {
             let reference = self.pushed(image).at(digest);
             let asked = registry::has(&fetcher, &settings, &reference);
@@ -60,13 +119,13 @@ impl Workspace {
             (reference.to_string(), found)
         };
         let found = join_all(images.iter().map(one)).await.into_iter().collect();
-        *self.seen_pushed.write().unwrap_or_else(PoisonError::into_inner) = Some(found);
+        *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(found);
     }
 
     /// Whether the registry has an image, as it said when it was asked; none when nobody asked it
     /// for anything.
     pub fn is_pushed(&self, image: &ImageName, digest: &str) -> Option<Result<bool, String>> {
-        let seen = self.seen_pushed.read().unwrap_or_else(PoisonError::into_inner);
+        let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
         let reference = self.pushed(image).at(digest).to_string();
         // What is built only now was not asked for: whether it is there shows when it is pushed.
         seen.as_ref().map(|seen| seen.get(&reference).cloned().unwrap_or(Ok(false)))
@@ -74,7 +133,7 @@ impl Workspace {
 
     /// Fails where this user may not push an image for Modal.
     pub async fn may_push(&self, image: &ImageName) -> Result<(), RegistryError> {
-        registry::may_push(&self.fetcher, &self.registries(), &self.pushed(image)).await
+        registry::may_push(&self.network.fetcher, &self.settings(), &self.pushed(image)).await
     }
 
     /// Sends what a registry lacks of a built image.
@@ -94,7 +153,7 @@ impl Workspace {
             is_near.then_some(base.repository)
         });
         let to = Destination { reference: to, mount: mount.as_deref() };
-        registry::push(&self.fetcher, &self.registries(), layout, built, to, reporter).await
+        registry::push(&self.network.fetcher, &self.settings(), layout, built, to, reporter).await
     }
 }
 

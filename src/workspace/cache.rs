@@ -1,0 +1,71 @@
+//! Where things lie in a project's cache.
+
+use std::path::{Path, PathBuf};
+
+use crate::durable::TEMPORARY;
+use crate::leftovers::{Age, sweep};
+use crate::oci::Layout;
+use crate::step::StepError;
+
+/// A project's cache.
+#[derive(Debug)]
+pub struct Cache {
+    root: PathBuf,
+}
+
+impl Cache {
+    /// The cache of the project in `root`.
+    pub(super) fn new(root: &Path) -> Self {
+        Self { root: root.join("cache") }
+    }
+
+    /// The cache itself.
+    pub fn root(&self) -> &Path {
+        &self.root
+    }
+
+    /// The layout that images are built in.
+    pub fn layout(&self) -> Result<Layout, StepError> {
+        Ok(Layout::open(&self.root.join("oci"))?)
+    }
+
+    /// Where bases are while they are fetched, and what was found in them.
+    pub fn bases(&self) -> PathBuf {
+        self.root.join("bases")
+    }
+
+    /// Debian packages.
+    pub fn packages(&self) -> PathBuf {
+        self.root.join("debs")
+    }
+
+    /// Standalone Pythons.
+    pub fn pythons(&self) -> PathBuf {
+        self.root.join("pythons")
+    }
+
+    /// Wheels.
+    pub fn wheels(&self) -> PathBuf {
+        self.root.join("wheels")
+    }
+
+    /// Programs that goatbuild runs itself.
+    pub fn tools(&self) -> PathBuf {
+        self.root.join("tools")
+    }
+
+    /// Directories that are gone when a command ends.
+    pub fn temporary(&self) -> PathBuf {
+        self.root.join("tmp")
+    }
+
+    /// Removes what commands that were killed left half-made.
+    pub(super) fn sweep(&self) {
+        sweep(&self.root.join("oci/blobs/sha256"), ".part-", Age::Any);
+        sweep(&self.root.join("oci"), ".part-", Age::Any);
+        sweep(&self.temporary(), "resolve-", Age::Old);
+        for tool in std::fs::read_dir(self.tools()).into_iter().flatten().flatten() {
+            sweep(&tool.path(), TEMPORARY, Age::Any);
+        }
+    }
+}

@@ -1,0 +1,65 @@
+//! A project's lock while commands are at work: read often, and changed together with its file.
+
+use std::path::{Path, PathBuf};
+use std::sync::{PoisonError, RwLock};
+
+use super::files::{FileError, write};
+use crate::lock::LockFile;
+use crate::spec::HubSource;
+use crate::step::StepError;
+
+/// A project's lock, as its file has it.
+#[derive(Debug)]
+pub struct LockCell {
+    root: PathBuf,
+    known: RwLock<LockFile>,
+}
+
+impl LockCell {
+    /// Reads the lock of the project in `root`; an empty one where there is none.
+    pub(super) fn open(root: &Path) -> Result<Self, StepError> {
+        Ok(Self { root: root.to_owned(), known: RwLock::new(read_file(root)?) })
+    }
+
+    /// Reads the lock.
+    pub fn read<T>(&self, read: impl FnOnce(&LockFile) -> T) -> T {
+        read(&self.known.read().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Changes the lock and writes it, if that makes a difference.
+    ///
+    /// A `plan` does so while another command is at work: the change is made to what the file holds
+    /// now, and nobody else changes it meanwhile. So `plan` need not wait, and nothing gets lost.
+    pub fn change(&self, change: impl FnOnce(&mut LockFile)) -> Result<(), StepError> {
+        let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
+        let path = self.root.join("cache/lock-file-writer");
+        let failed = |source| FileError { path: path.clone(), verb: "locked", source };
+        let alone = std::fs::File::create(&path).map_err(failed)?;
+        alone.lock().map_err(failed)?;
+        let before = read_file(&self.root)?;
+        let mut lock = before.clone();
+        change(&mut lock);
+        if lock != before {
+            write(&self.root.join("goatbuild.lock"), lock.render().as_bytes())?;
+        }
+        *known = lock;
+        Ok(())
+    }
+
+    /// The commit that a source on a hub stands for: pinned, or as it is locked, if it is.
+    pub fn commit(&self, source: &HubSource) -> Option<String> {
+        let locked = || {
+            self.read(|lock| lock.hub.get(&source.to_string()).map(|entry| entry.commit.clone()))
+        };
+        source.pinned().map(str::to_owned).or_else(locked)
+    }
+}
+
+fn read_file(root: &Path) -> Result<LockFile, StepError> {
+    let path = root.join("goatbuild.lock");
+    match std::fs::read(&path) {
+        Ok(bytes) => Ok(LockFile::read("goatbuild.lock", &bytes)?),
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(LockFile::default()),
+        Err(source) => Err(FileError { path, verb: "read", source }.into()),
+    }
+}
