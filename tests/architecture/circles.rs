@@ -14,9 +14,6 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("", &["engine", "lock", "spec"]),
     // A call may lead into a method, and following a method meets calls: one recursion in two files.
     ("engines/vllm/read", &["calls", "follow"]),
-    // A document is edited by splices, and what is spliced is checked as a document.
-    ("gateways/litellm", &["document", "splice", "unset"]),
-    ("gateways/litellm", &["edit", "place"]),
     (
         "spec",
         &[

@@ -7,8 +7,8 @@ use saphyr_parser::ScalarStyle;
 
 use super::access::{is_reference, is_secret};
 use super::error::{GatewayError, NamedText};
-use super::tree::{Id, NodeKind, Tree};
-use super::{Entry, FieldChange, Found, Marker, Own, Owned, Rival, unset, verify};
+use super::tree::{Id, NodeKind, Tree, plain_is_text};
+use super::{Entry, FieldChange, Found, Marker, Own, Owned, Path, Rival, verify};
 
 /// A parsed gateway file and what it includes.
 #[derive(Debug)]
@@ -182,7 +182,7 @@ impl Document {
             }
         }
         let unwanted: Vec<_> = wanted.access.unwanted().collect();
-        let present = unset::present(self, entry, &unwanted);
+        let present = self.present(entry, &unwanted);
         changes.extend(present.into_iter().map(|path| {
             let value = path.iter().try_fold(entry, |node, key| self.tree.get(node, key));
             let field = path.join(".");
@@ -190,6 +190,16 @@ impl Document {
             FieldChange { field, old, new: "(none)".to_owned() }
         }));
         changes
+    }
+
+    /// Those of the paths that an entry has, as far as they are ours: what is no reference to a variable
+    /// somebody typed in, for reasons of their own.
+    pub(super) fn present(&self, entry: Id, unwanted: &[Path]) -> Vec<Path> {
+        let is_ours = |path: &Path| {
+            let value = path.iter().try_fold(entry, |node, key| self.tree.get(node, key));
+            value.and_then(|value| self.tree.text(value)).is_some_and(is_reference)
+        };
+        unwanted.iter().copied().filter(is_ours).collect()
     }
 
     /// Whether every YAML reader takes this node for the string `wanted`.
@@ -265,16 +275,4 @@ pub(super) fn line_break(text: &str) -> &'static str {
         Some(at) if text[..at].ends_with('\r') => "\r\n",
         _ => "\n",
     }
-}
-
-/// Whether YAML 1.1 and 1.2 readers both take this plain scalar for a string.
-///
-/// Says no when in doubt: what starts with a letter is no number, date or time.
-pub(super) fn plain_is_text(text: &str) -> bool {
-    let lower = text.to_ascii_lowercase();
-    text.starts_with(|first: char| first.is_alphabetic() || first == '_' || first == '/')
-        && !matches!(
-            lower.as_str(),
-            "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n"
-        )
 }

@@ -2,7 +2,7 @@
 
 use super::document::{Document, find_rivals};
 use super::error::GatewayError;
-use super::splice::{Splices, Want};
+use super::splice::Splices;
 use super::verify::{self, Intent};
 use super::{Entry, Found, Own, Rival, observe, place};
 
@@ -123,24 +123,4 @@ fn settled(after: &Document, changes: &[Change<'_>]) -> Result<(), GatewayError>
     } else {
         Err(after.place().damage(&"the entry would not be recognised again"))
     }
-}
-
-/// Our keys as they nest.
-pub(super) fn wanted(entry: &Entry) -> Vec<Want> {
-    let mut wanted = Vec::new();
-    for (path, value) in entry.fields() {
-        let mut level = &mut wanted;
-        let [parents @ .., last] = path else { panic!("BUG: a field without a path") };
-        for parent in parents {
-            if level.last().is_none_or(|want: &Want| want.key() != *parent) {
-                level.push(Want::Mapping(parent, Vec::new()));
-            }
-            let Some(Want::Mapping(_, inner)) = level.last_mut() else {
-                panic!("BUG: {parent} is both a text and a mapping");
-            };
-            level = inner;
-        }
-        level.push(Want::Text(last, value));
-    }
-    wanted
 }

@@ -177,6 +177,34 @@ impl GatewayError {
     }
 }
 
+/// Why the gateway could not be told.
+#[derive(Debug, Error, Diagnostic)]
+pub enum ReloadError {
+    /// The command ended with an error.
+    #[error("the gateway's reload command failed ({status}): {command}\n{output}")]
+    #[diagnostic(
+        code(goatbuild::gateway::reload),
+        help("the entries are in the file; the next apply runs the command again")
+    )]
+    Failed {
+        /// The command line.
+        command: String,
+        /// How it ended.
+        status: String,
+        /// What it said.
+        output: String,
+    },
+    /// The mark that a reload is due can't be kept.
+    #[error("{} can't be written: {source}", path.display())]
+    #[diagnostic(code(goatbuild::gateway::mark))]
+    Mark {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
 /// A text that diagnostics can be raised about.
 #[derive(Debug, Clone, Copy)]
 pub(super) struct NamedText<'a> {

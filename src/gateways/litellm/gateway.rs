@@ -5,9 +5,8 @@ use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 
 use async_trait::async_trait;
-use miette::Diagnostic;
-use thiserror::Error;
 
+use super::error::ReloadError;
 use crate::durable::TEMPORARY;
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::gateways::litellm::file::File;
@@ -17,34 +16,6 @@ use crate::leftovers::{Age, sweep};
 use crate::plan::Unwanted;
 use crate::spec::GatewaySettings;
 use crate::step::{Fact, Facts, Observation, StepError, StepId};
-
-/// Why the gateway could not be told.
-#[derive(Debug, Error, Diagnostic)]
-pub enum ReloadError {
-    /// The command ended with an error.
-    #[error("the gateway's reload command failed ({status}): {command}\n{output}")]
-    #[diagnostic(
-        code(goatbuild::gateway::reload),
-        help("the entries are in the file; the next apply runs the command again")
-    )]
-    Failed {
-        /// The command line.
-        command: String,
-        /// How it ended.
-        status: String,
-        /// What it said.
-        output: String,
-    },
-    /// The mark that a reload is due can't be kept.
-    #[error("{} can't be written: {source}", path.display())]
-    #[diagnostic(code(goatbuild::gateway::mark))]
-    Mark {
-        /// The file.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
 
 /// What the files showed at the last look.
 #[derive(Debug)]

@@ -5,9 +5,8 @@
 use std::ops::Range;
 
 use super::document::line_break;
-use super::edit::wanted;
 use super::error::{GatewayError, NamedText};
-use super::splice::{Splices, block_item, next_line};
+use super::splice::{Splices, block_item, next_line, wanted};
 use super::{Entry, Owned};
 
 const BEGIN: &str = "# goatbuild:begin ";

@@ -29,8 +29,8 @@ pub use access::{Access, is_secret};
 pub use check::check;
 pub use document::{Document, observe, owned};
 pub use edit::{Change, edit, remove, upsert};
-pub use error::{GatewayError, Source};
-pub use gateway::{LiteLlm, ReloadError};
+pub use error::{GatewayError, ReloadError, Source};
+pub use gateway::LiteLlm;
 pub use mirror::{mirror_is_current, mirror_remove, mirror_upsert, mirrored};
 
 /// One endpoint as `LiteLLM` should serve it.

@@ -3,10 +3,9 @@
 use std::ops::Range;
 
 use super::document::{Document, line_break};
-use super::edit::wanted;
 use super::error::GatewayError;
 use super::keys;
-use super::splice::{Splices, Want, block, block_item, flow, line_start, next_line};
+use super::splice::{Splices, Want, block, block_item, flow, line_start, next_line, wanted};
 use super::tree::{Id, NodeKind, skip_properties};
 use super::unset;
 use super::verify::Intent;
@@ -21,7 +20,7 @@ pub(super) fn plan(
         let node = document.entries[*index].node;
         keys::put(document, node, &wanted(entry), splices)?;
         let unwanted: Vec<_> = entry.access.unwanted().collect();
-        unset::take(document, node, &unset::present(document, node, &unwanted), splices)?;
+        unset::take(document, node, &document.present(node, &unwanted), splices)?;
     }
     if intent.removed.is_empty() && intent.appended.is_empty() {
         return Ok(());

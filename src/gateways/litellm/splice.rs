@@ -3,7 +3,8 @@
 use std::fmt::Write as _;
 use std::ops::Range;
 
-use super::document::plain_is_text;
+use super::Entry;
+use super::tree::plain_is_text;
 
 /// Replacements in one text, applied together so that positions never shift.
 #[derive(Debug, Default)]
@@ -141,4 +142,24 @@ pub(super) fn flow(wanted: &[&Want]) -> String {
         }
     });
     pairs.collect::<Vec<_>>().join(", ")
+}
+
+/// Our keys as they nest.
+pub(super) fn wanted(entry: &Entry) -> Vec<Want> {
+    let mut wanted = Vec::new();
+    for (path, value) in entry.fields() {
+        let mut level = &mut wanted;
+        let [parents @ .., last] = path else { panic!("BUG: a field without a path") };
+        for parent in parents {
+            if level.last().is_none_or(|want: &Want| want.key() != *parent) {
+                level.push(Want::Mapping(parent, Vec::new()));
+            }
+            let Some(Want::Mapping(_, inner)) = level.last_mut() else {
+                panic!("BUG: {parent} is both a text and a mapping");
+            };
+            level = inner;
+        }
+        level.push(Want::Text(last, value));
+    }
+    wanted
 }

@@ -294,3 +294,15 @@ pub(super) fn skip_properties(text: &str, mut at: usize) -> usize {
     }
     at
 }
+
+/// Whether YAML 1.1 and 1.2 readers both take this plain scalar for a string.
+///
+/// Says no when in doubt: what starts with a letter is no number, date or time.
+pub(super) fn plain_is_text(text: &str) -> bool {
+    let lower = text.to_ascii_lowercase();
+    text.starts_with(|first: char| first.is_alphabetic() || first == '_' || first == '/')
+        && !matches!(
+            lower.as_str(),
+            "true" | "false" | "yes" | "no" | "on" | "off" | "null" | "y" | "n"
+        )
+}

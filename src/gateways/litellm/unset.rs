@@ -1,24 +1,12 @@
 //! Taking keys of ours out of an entry that is kept: headers of an endpoint that wants them no more.
 
 use super::Path;
-use super::access::is_reference;
 use super::document::Document;
 use super::error::GatewayError;
 use super::splice::{Splices, line_start, next_line};
 use super::tree::{Id, NodeKind};
 
-/// Those of the paths that an entry has, as far as they are ours: what is no reference to a variable
-/// somebody typed in, for reasons of their own.
-pub(super) fn present(document: &Document, entry: Id, unwanted: &[Path]) -> Vec<Path> {
-    let tree = &document.tree;
-    let is_ours = |path: &Path| {
-        let value = path.iter().try_fold(entry, |node, key| tree.get(node, key));
-        value.and_then(|value| tree.text(value)).is_some_and(is_reference)
-    };
-    unwanted.iter().copied().filter(is_ours).collect()
-}
-
-/// Deletes them; a mapping that would be empty goes as a whole.
+/// Deletes keys; a mapping that would be empty goes as a whole.
 pub(super) fn take(
     document: &Document,
     entry: Id,
