@@ -1,11 +1,13 @@
 //! What serves a model, as everything else sees it: the engines there are come as a value.
 
+mod locked;
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
-use crate::lock::LockedEngine;
-use crate::lock::pylock::LockedWheel;
 use crate::spec::Model;
+
+pub use locked::LockedEngine;
 
 /// The engines there are; the first is that of a spec which names none.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -40,8 +42,8 @@ impl Engines {
     }
 
     /// What a wheel writes into `site-packages` when it is first imported.
-    pub fn first_import(self, wheel: &LockedWheel) -> Vec<(&'static str, String)> {
-        self.iter().flat_map(|engine| engine.first_import(&wheel.name, &wheel.version)).collect()
+    pub fn first_import(self, distribution: &str, version: &str) -> Vec<(&'static str, String)> {
+        self.iter().flat_map(|engine| engine.first_import(distribution, version)).collect()
     }
 
     /// What people call those of which something holds: `one`, `one or another`.
@@ -64,7 +66,7 @@ impl PartialEq for dyn Engine {
 }
 
 /// Where and what an engine is to serve, as seen from inside the image.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Serving<'a> {
     /// The address to listen on.
     pub host: &'a str,
@@ -95,7 +97,7 @@ pub struct Cache {
 }
 
 /// What the lock says of the engine in a model's image, and of the model.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct Locked {
     /// The distribution that is the engine; empty when the image has none that is known.
     pub distribution: String,
@@ -227,15 +229,16 @@ pub trait Engine: Send + Sync {
 
     /// Reads what it takes out of the files of its wheel that are known so far, by their module's
     /// names and [`ENTRY_POINTS`].
-    fn read(&self, files: &BTreeMap<String, String>, wheel: &LockedWheel) -> Reading {
-        let _ = (files, wheel);
+    fn read(&self, files: &BTreeMap<String, String>, distribution: &str, version: &str) -> Reading {
+        let _ = (files, distribution, version);
         Reading::default()
     }
 
-    /// Whether [`Self::read`] would read the same that the lock has.
-    fn has_read(&self, locked: &LockedEngine) -> bool {
+    /// Whether [`Self::read`] would read the same that the lock has; the error says what of that is
+    /// not as this engine writes it.
+    fn has_read(&self, locked: &LockedEngine) -> Result<bool, String> {
         let _ = locked;
-        true
+        Ok(true)
     }
 
     /// Files that a wheel of this distribution and version writes into `site-packages` when it is

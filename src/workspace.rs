@@ -146,7 +146,7 @@ impl Workspace {
     pub fn open(root: PathBuf, project: Project, settings: Settings) -> Result<Self, StepError> {
         let environment = project.environment.as_ref().map_or("", |name| name.as_str());
         let store = Arc::new(Store::open(&root.join("cache"), environment)?);
-        let lock = Arc::new(LockCell::open(&root)?);
+        let lock = Arc::new(LockCell::open(&root, project.engines)?);
         let (cache, network) = (Arc::new(Cache::new(&root)), Arc::new(Network::new(&settings)));
         let mount = |name: &str| {
             let (_, volume) = project

@@ -16,13 +16,12 @@ use std::fs;
 use std::path::Path;
 use std::process::Command;
 
-use goatbuild::engine::{ENTRY_POINTS, Engine as _, Locked};
+use goatbuild::engine::{ENTRY_POINTS, Engine as _, Locked, LockedEngine};
 use goatbuild::engines;
-use goatbuild::engines::vllm::Vllm;
 use goatbuild::engines::vllm::read::read;
+use goatbuild::engines::vllm::{Many, Taken, ValueKind, Vllm};
 use goatbuild::fetch::{Fetcher, Patience};
 use goatbuild::lock::pylock::LockedWheel;
-use goatbuild::lock::{LockedEngine, Many, ValueKind};
 use goatbuild::python::WheelReader;
 use goatbuild::spec::{Model, SourceFile, Sources};
 use serde_json::Value;
@@ -40,7 +39,7 @@ fn wheel(name: &str, version: &str, url: &str, sha256: &str) -> LockedWheel {
 }
 
 /// `None`, loudly, when the index can't be reached.
-async fn engine(wheel: &LockedWheel) -> Option<LockedEngine> {
+async fn engine(wheel: &LockedWheel) -> Option<Taken> {
     let fetcher = Fetcher::new(false, Patience::default());
     let opened = WheelReader::open(&fetcher, wheel, Path::new("/nonexistent")).await;
     let mut reader = match opened {
@@ -88,7 +87,7 @@ fn reads(flag: &Value, text: &str) -> bool {
 }
 
 /// Every difference, one line each.
-fn differences(engine: &LockedEngine, real: &Value) -> Vec<String> {
+fn differences(engine: &Taken, real: &Value) -> Vec<String> {
     let mut found = Vec::new();
     let flags = real["flags"].as_object().unwrap();
     let names: BTreeSet<&String> = flags.keys().chain(engine.flags.keys()).collect();
@@ -200,7 +199,7 @@ const WHEELS: [(&str, &str, &str, &str); 6] = [
 ];
 
 /// vLLM of a version, read out of its wheel.
-async fn vllm(version: &str) -> Option<LockedEngine> {
+async fn vllm(version: &str) -> Option<Taken> {
     let (_, path, tag, sha256) = WHEELS.iter().find(|(listed, ..)| *listed == version).unwrap();
     let file = format!("vllm-{version}-cp38-abi3-{tag}_x86_64.whl");
     let url = format!("https://files.pythonhosted.org/packages/{path}/{file}");
@@ -248,18 +247,18 @@ async fn every_version_is_read_as_its_parser_is() {
             assert_eq!(engine.eagle3_targets, targets.into());
         }
         if version != "0.8.5.post1" {
-            takes_the_shipped_flags(engine);
+            takes_the_shipped_flags(&engine);
         }
     }
 }
 
 /// What the shipped models set is taken by every newer version, and what no version takes is not.
-fn takes_the_shipped_flags(taken: LockedEngine) {
+fn takes_the_shipped_flags(taken: &Taken) {
     let version = taken.version.clone();
     let locked = Locked {
         distribution: "vllm".to_owned(),
         version: version.clone(),
-        taken: Some(taken),
+        taken: Some(LockedEngine::of(taken)),
         ..Locked::default()
     };
     for (name, _) in SHIPPED {

@@ -7,7 +7,8 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::{LockedBase, LockedDebian, LockedEngine, LockedPython, LockedRepository};
+use super::{LockedBase, LockedDebian, LockedPython, LockedRepository};
+use crate::engine::LockedEngine;
 use crate::fingerprint::Key;
 use crate::platform::Runtime;
 use crate::spec::ImageName;
@@ -22,7 +23,7 @@ const HEADER: &str = "\
 ";
 
 /// All that is locked besides the wheels, which have `images/<image>.pylock.toml`.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
 pub struct LockFile {
     /// The format; 1.
@@ -159,6 +160,17 @@ impl LockFile {
         let body = toml::to_string(self)
             .unwrap_or_else(|error| panic!("BUG: the lock can't be written as TOML: {error}"));
         format!("{HEADER}\n{body}")
+    }
+
+    /// The error for data of an engine, by its wheel's file name, that this engine doesn't write.
+    pub fn misread(path: &str, text: &str, wheel: &str, message: String) -> LockFileError {
+        let head = format!("[engine.{wheel:?}");
+        LockFileError::Syntax {
+            path: path.to_owned(),
+            message,
+            text: Arc::new(NamedSource::new(path, text.to_owned())),
+            span: text.find(&head).map(|at| SourceSpan::from((at, head.len() + 1))),
+        }
     }
 
     /// The entry of an image, if it answers this request.

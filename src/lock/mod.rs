@@ -3,7 +3,6 @@
 mod base;
 mod config;
 mod debian;
-mod engine;
 mod file;
 pub mod hub;
 pub mod pylock;
@@ -12,6 +11,5 @@ mod repository;
 pub use base::{LockedBase, LockedLayer, LockedPython};
 pub use config::{ConfigFacts, Quantization};
 pub use debian::{LockedDebian, LockedPackage};
-pub use engine::{Flag, LockedEngine, Many, ValueKind};
 pub use file::{Built, LockFile, LockFileError, LockedImage};
 pub use repository::LockedRepository;

@@ -3,10 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{Changes, LockOptions, LockingError};
-use crate::engine::{ENTRY_POINTS, Engine};
+use crate::engine::{ENTRY_POINTS, Engine, LockedEngine};
 use crate::event::Reporter;
 use crate::fetch::FetchError;
-use crate::lock::LockedEngine;
 use crate::lock::pylock::LockedWheel;
 use crate::python::WheelReader;
 use crate::spec::Image;
@@ -49,7 +48,7 @@ async fn settle_one(
     reporter: &Reporter,
     changes: &mut Changes,
 ) -> Result<(), StepError> {
-    let known = |locked: &LockedEngine| engine.has_read(locked);
+    let known = |locked: &LockedEngine| engine.has_read(locked) == Ok(true);
     if workspace.lock.read(|lock| lock.engines.get(&wheel.filename).is_some_and(known))
         || options.locked
     {
@@ -94,7 +93,7 @@ async fn read(
     }
     let mut asked = BTreeSet::new();
     for _ in 0..ROUNDS {
-        let reading = engine.read(&files, wheel);
+        let reading = engine.read(&files, &wheel.name, &wheel.version);
         let paths: Vec<String> = reading
             .wanted
             .into_iter()

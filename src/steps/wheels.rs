@@ -89,7 +89,7 @@ impl Downloaded {
         let named = paths.into_iter().zip(&self.locked).map(|(path, wheel)| WheelFile {
             path,
             filename: wheel.filename.clone(),
-            adds: self.engines.first_import(wheel),
+            adds: self.engines.first_import(&wheel.name, &wheel.version),
         });
         Ok(named.collect())
     }
@@ -146,7 +146,7 @@ impl Step for Wheels {
         for wheel in &self.downloaded.locked {
             let version = format!("{} {}", wheel.version, wheel.sha256);
             fingerprint.field(format!("wheel.{}", wheel.name), version);
-            if !self.downloaded.engines.first_import(wheel).is_empty() {
+            if !self.downloaded.engines.first_import(&wheel.name, &wheel.version).is_empty() {
                 fingerprint.field(format!("wheel.{}.adds", wheel.name), 1);
             }
         }

@@ -4,21 +4,25 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use super::files::{FileError, write};
+use crate::engine::Engines;
 use crate::lock::LockFile;
 use crate::spec::HubSource;
 use crate::step::StepError;
+use crate::wheel::normalised;
 
 /// A project's lock, as its file has it.
 #[derive(Debug)]
 pub struct LockCell {
     root: PathBuf,
+    engines: Engines,
     known: RwLock<LockFile>,
 }
 
 impl LockCell {
     /// Reads the lock of the project in `root`; an empty one where there is none.
-    pub(super) fn open(root: &Path) -> Result<Self, StepError> {
-        Ok(Self { root: root.to_owned(), known: RwLock::new(read_file(root)?) })
+    pub(super) fn open(root: &Path, engines: Engines) -> Result<Self, StepError> {
+        let known = RwLock::new(read_file(root, engines)?);
+        Ok(Self { root: root.to_owned(), engines, known })
     }
 
     /// Reads the lock.
@@ -36,7 +40,7 @@ impl LockCell {
         let failed = |source| FileError { path: path.clone(), verb: "locked", source };
         let alone = std::fs::File::create(&path).map_err(failed)?;
         alone.lock().map_err(failed)?;
-        let before = read_file(&self.root)?;
+        let before = read_file(&self.root, self.engines)?;
         let mut lock = before.clone();
         change(&mut lock);
         if lock != before {
@@ -55,10 +59,22 @@ impl LockCell {
     }
 }
 
-fn read_file(root: &Path) -> Result<LockFile, StepError> {
+/// What engines keep in it is theirs to judge.
+fn read_file(root: &Path, engines: Engines) -> Result<LockFile, StepError> {
     let path = root.join("goatbuild.lock");
     match std::fs::read(&path) {
-        Ok(bytes) => Ok(LockFile::read("goatbuild.lock", &bytes)?),
+        Ok(bytes) => {
+            let lock = LockFile::read("goatbuild.lock", &bytes)?;
+            for (wheel, locked) in &lock.engines {
+                let distribution = wheel.split('-').next().map(normalised).unwrap_or_default();
+                let owner = engines.iter().find(|engine| engine.is_in_wheel(&distribution));
+                if let Some(Err(message)) = owner.map(|engine| engine.has_read(locked)) {
+                    let text = String::from_utf8_lossy(&bytes);
+                    return Err(LockFile::misread("goatbuild.lock", &text, wheel, message).into());
+                }
+            }
+            Ok(lock)
+        }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(LockFile::default()),
         Err(source) => Err(FileError { path, verb: "read", source }.into()),
     }

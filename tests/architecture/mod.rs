@@ -3,6 +3,7 @@
 mod circles;
 mod kinds;
 mod map;
+mod names;
 mod sources;
 
 use std::collections::BTreeMap;

@@ -3,9 +3,9 @@
 use super::super::extra_args;
 use super::command::since;
 use super::history::{instead, versions_with};
-use super::{is_on, snapshot};
+use super::{is_on, snapshot, taken};
 use crate::engine::{Checked, FlagProblem, Locked, Subject, Warning};
-use crate::lock::{LockedEngine, ValueKind};
+use crate::engines::vllm::taken::{Taken, ValueKind};
 use crate::spec::{GatewayEntry, Model, Value, nearest};
 
 pub(super) fn problem(flag: &str, message: String, help: impl Into<String>) -> FlagProblem {
@@ -84,7 +84,8 @@ fn extra(model: &Model) -> Vec<FlagProblem> {
 /// What the locked version says.
 pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
     let mut checked = Checked::default();
-    if let Some(engine) = locked.taken.as_ref().filter(|it| !reads_too_little(it)) {
+    let taken = taken(locked);
+    if let Some(engine) = taken.as_ref().filter(|it| !reads_too_little(it)) {
         let check = Check { engine, model };
         check.flags(&mut checked);
         checked.problems.extend(check.unsupported(locked));
@@ -96,7 +97,7 @@ pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
                 "the flags of {} {} can't be checked: its wheel {}",
                 locked.distribution,
                 locked.version,
-                match locked.taken {
+                match taken {
                     Some(_) => "was read by a goatbuild that saw too little of it",
                     None => "could not be read",
                 }
@@ -151,13 +152,13 @@ fn tools(model: &Model) -> Option<Warning> {
 }
 
 /// Whether it was read by a goatbuild that looked where newer versions have nothing.
-fn reads_too_little(engine: &LockedEngine) -> bool {
+fn reads_too_little(engine: &Taken) -> bool {
     engine.reading < FOLLOWED && since(&engine.version, MOVED)
 }
 
 /// A model's flags beside what the locked version takes.
 pub(super) struct Check<'a> {
-    pub(super) engine: &'a LockedEngine,
+    pub(super) engine: &'a Taken,
     model: &'a Model,
 }
 

@@ -5,9 +5,9 @@ use std::str::FromStr as _;
 use pep440_rs::Version;
 
 use super::super::{argument, extra_args, json};
-use super::{is_on, snapshot};
+use super::{is_on, snapshot, taken};
 use crate::engine::{Locked, Serving};
-use crate::lock::{Flag, Many, ValueKind};
+use crate::engines::vllm::taken::{Flag, Many, ValueKind};
 use crate::spec::{Model, Value};
 
 /// From this version on it is `vllm serve`, before it `python -m vllm.entrypoints.openai.api_server`.
@@ -59,20 +59,17 @@ pub(super) fn line(model: &Model, serving: &Serving<'_>) -> Vec<String> {
         });
         line.extend(["--speculative-config".to_owned(), config.to_string()]);
     }
+    let taken = taken(locked);
     for (flag, value) in &model.engine.flags {
-        add(&mut line, flag, &value.value, locked);
+        let taken = taken.as_ref().and_then(|taken| taken.flags.get(flag));
+        add(&mut line, flag, &value.value, taken, locked);
     }
     line.extend(extra_args::of(model));
     line
 }
 
-/// What the locked version takes for a flag, if it could be read.
-fn taken<'a>(locked: &'a Locked, flag: &str) -> Option<&'a Flag> {
-    locked.taken.as_ref()?.flags.get(flag)
-}
-
-fn add(line: &mut Vec<String>, flag: &str, value: &Value, locked: &Locked) {
-    let taken = taken(locked, flag);
+/// Adds a flag; `taken` is what the locked version takes for it, if its wheel could be read.
+fn add(line: &mut Vec<String>, flag: &str, value: &Value, taken: Option<&Flag>, locked: &Locked) {
     let kind = taken.map(|taken| &taken.kind).filter(|kind| **kind != ValueKind::Unread);
     let name = format!("--{flag}");
     match value {

@@ -7,6 +7,7 @@ mod first_import;
 mod history;
 pub mod read;
 mod snapshot;
+mod taken;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -14,10 +15,10 @@ mod values;
 use std::collections::BTreeMap;
 
 use super::{CACHES, offline};
-use crate::engine::{Cache, Checked, Engine, FlagProblem, Locked, Reading, Serving};
-use crate::lock::LockedEngine;
-use crate::lock::pylock::LockedWheel;
+use crate::engine::{Cache, Checked, Engine, FlagProblem, Locked, LockedEngine, Reading, Serving};
 use crate::spec::{Model, Value};
+
+pub use taken::{Flag, Many, Taken, ValueKind};
 
 /// vLLM.
 pub struct Vllm;
@@ -74,6 +75,14 @@ const NEVER_COMPILED: [&str; 40] = [
 /// vLLM's flag for how tool calls are read.
 pub(super) const TOOL_PARSER: &str = "tool-call-parser";
 
+/// What the locked version takes, if its wheel could be read.
+fn taken(locked: &Locked) -> Option<Taken> {
+    let read = |it: &LockedEngine| {
+        it.read().unwrap_or_else(|error| panic!("BUG: the lock was not looked at: {error}"))
+    };
+    locked.taken.as_ref().map(read)
+}
+
 /// Whether a flag is set to true.
 fn is_on(model: &Model, flag: &str) -> bool {
     model.engine.flags.get(flag).is_some_and(|flag| flag.value == Value::Boolean(true))
@@ -117,13 +126,15 @@ impl Engine for Vllm {
         distribution == "vllm" || first_import::is_for_cpus(distribution)
     }
 
-    fn read(&self, files: &BTreeMap<String, String>, wheel: &LockedWheel) -> Reading {
-        let read::Reading { engine, wanted } = read::read(files, &wheel.name, &wheel.version);
-        Reading { engine: Some(engine).filter(|engine| !engine.flags.is_empty()), wanted }
+    fn read(&self, files: &BTreeMap<String, String>, distribution: &str, version: &str) -> Reading {
+        let read::Reading { engine, wanted } = read::read(files, distribution, version);
+        let engine = (!engine.flags.is_empty()).then(|| LockedEngine::of(&engine));
+        Reading { engine, wanted }
     }
 
-    fn has_read(&self, locked: &LockedEngine) -> bool {
-        locked.reading == read::READING
+    fn has_read(&self, locked: &LockedEngine) -> Result<bool, String> {
+        let taken: Taken = locked.read().map_err(|error| error.message().to_owned())?;
+        Ok(taken.reading == read::READING)
     }
 
     fn first_import(&self, distribution: &str, version: &str) -> Vec<(&'static str, String)> {

@@ -28,7 +28,10 @@ pub(super) fn ours(model: &Model) -> Vec<FlagProblem> {
 
 /// What the locked version says.
 pub(super) fn locked(model: &Model, locked: &Locked) -> Option<FlagProblem> {
-    let engine = locked.taken.as_ref().filter(|_| model.serve.snapshot)?;
+    if !model.serve.snapshot {
+        return None;
+    }
+    let engine = super::taken(locked)?;
     let is_able = engine.flags.contains_key(FLAG);
     (!is_able).then(|| FlagProblem {
         subject: Subject::Serve("snapshot"),

@@ -6,8 +6,8 @@ use std::collections::BTreeMap;
 
 use super::history::KNOWN;
 use super::{NEVER_COMPILED, Vllm};
-use crate::engine::{Engine as _, Locked, Serving, Subject};
-use crate::lock::LockedEngine;
+use crate::engine::{Engine as _, Locked, LockedEngine, Serving, Subject};
+use crate::engines::vllm::taken::Taken;
 use crate::spec::{Model, SourceFile, Sources};
 
 const PROJECT: &str = "[project]\nid = \"test-1a2b3c\"\n[gateway.litellm]\nconfig = \"l.yaml\"\n";
@@ -82,11 +82,11 @@ fuse_allreduce_rms = "toggle"
 "#
         }
     };
-    let taken: LockedEngine = toml::from_str(text).unwrap();
+    let taken: Taken = toml::from_str(text).unwrap();
     Locked {
         distribution: taken.distribution.clone(),
         version: version.to_owned(),
-        taken: Some(taken),
+        taken: Some(LockedEngine::of(&taken)),
         ..Locked::default()
     }
 }
@@ -223,9 +223,10 @@ fn flags_that_goatbuild_sets_are_refused() {
 #[test]
 fn what_could_not_be_read_is_warned_about_and_passed_on() {
     let mut partial = locked("0.13.0");
-    let taken = partial.taken.as_mut().unwrap();
+    let mut taken = super::taken(&partial).unwrap();
     taken.flags.insert("odd".to_owned(), "unread".parse().unwrap());
     taken.flags.insert("length".to_owned(), "size-or-auto".parse().unwrap());
+    partial.taken = Some(LockedEngine::of(&taken));
     for value in ["true", "1", "\"x\"", "[1, 2]", "{ a = 1 }"] {
         let spec = format!("[gateway]\nalias = \"x\"\n[engine]\nodd = {value}\n");
         let found = findings(&spec, &partial);
@@ -239,7 +240,8 @@ fn what_could_not_be_read_is_warned_about_and_passed_on() {
     }
     assert_eq!(problems("length = \"long\"", &partial).len(), 1);
     assert_eq!(problems("max-model-length = 1", &partial).len(), 1);
-    partial.taken.as_mut().unwrap().unread.insert("vllm.x: fill".to_owned());
+    taken.unread.insert("vllm.x: fill".to_owned());
+    partial.taken = Some(LockedEngine::of(&taken));
     let spec = "[gateway]\nalias = \"x\"\n[engine]\nmax-model-length = 1\n";
     let found = findings(spec, &partial);
     assert!(
@@ -256,8 +258,9 @@ fn a_newer_version_that_an_older_goatbuild_read_is_not_checked() {
     {
         let mut locked = locked("0.13.0");
         version.clone_into(&mut locked.version);
-        let taken = locked.taken.as_mut().unwrap();
+        let mut taken = super::taken(&locked).unwrap();
         (taken.reading, taken.version) = (reading, version.to_owned());
+        locked.taken = Some(LockedEngine::of(&taken));
         let found = findings("[gateway]\nalias = \"x\"\n[engine]\nodd = 1\n", &locked);
         assert_eq!(found.len(), 1, "{found:?}");
         assert_eq!(found[0].starts_with("odd: "), is_checked, "{found:?}");
@@ -379,4 +382,16 @@ fn caches_lie_in_the_volumes() {
     }
     let caches = ["/c", "/f"];
     assert_eq!(Vllm.environment(&caches)["FLASHINFER_WORKSPACE_BASE"], "/f");
+}
+
+#[test]
+fn what_it_did_not_write_into_the_lock_is_told() {
+    let read = |text: &str| Vllm.has_read(&toml::from_str(text).unwrap());
+    let text = "reading = 2\ndistribution = \"vllm\"\nversion = \"0.13.0\"\n";
+    assert_eq!(read(text), Ok(true));
+    assert_eq!(read(&text.replace("reading = 2", "reading = 1")), Ok(false));
+    let error = read(&format!("{text}colour = 1\n")).unwrap_err();
+    assert!(error.contains("unknown field `colour`"), "{error}");
+    let error = read(&format!("{text}[flags]\nseed = \"zig\"\n")).unwrap_err();
+    assert!(error.contains("`zig` is no kind of flag"), "{error}");
 }

@@ -7,7 +7,7 @@ use super::check::{Check, problem};
 use super::command::takes_json;
 use super::history::instead;
 use crate::engine::{Checked, FlagProblem, Warning};
-use crate::lock::{Flag, Many, ValueKind};
+use crate::engines::vllm::taken::{Flag, Many, ValueKind};
 use crate::spec::{FlagValue, Value, nearest};
 
 impl Check<'_> {

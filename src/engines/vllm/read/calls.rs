@@ -4,7 +4,7 @@ use super::follow::{Follower, Owner, Scope, Value};
 use super::keywords::Keywords;
 use super::modules::Meaning;
 use super::tree::{Argument, Expression, Function, Statement};
-use crate::lock::{Flag, ValueKind};
+use crate::engines::vllm::taken::{Flag, ValueKind};
 
 /// What a method's call came to.
 pub(super) enum MethodCall<'a> {

@@ -14,7 +14,7 @@ use super::modules::{Binding, Meaning, Module, Modules};
 use super::rules::{self, Rules};
 use super::tree::{Argument, Class, Expression, Function, Statement};
 use super::types;
-use crate::lock::{Flag, ValueKind};
+use crate::engines::vllm::taken::{Flag, ValueKind};
 
 /// Flags by name, and the objects that they take.
 #[derive(Debug, Default)]

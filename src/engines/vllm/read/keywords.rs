@@ -6,7 +6,7 @@ use super::modules::{Meaning, Modules};
 use super::rules::{self, Rules};
 use super::tree::{Expression, Statement};
 use super::{types, walk};
-use crate::lock::{Flag, Many, ValueKind};
+use crate::engines::vllm::taken::{Flag, Many, ValueKind};
 
 /// Objects by name, each with its fields.
 pub(super) type Objects = BTreeMap<String, BTreeMap<String, Flag>>;

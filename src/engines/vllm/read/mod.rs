@@ -25,7 +25,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use self::modules::Modules;
 use self::registered::registered;
 use self::tree::{Expression, Statement};
-use crate::lock::{LockedEngine, ValueKind};
+use crate::engines::vllm::taken::{Taken, ValueKind};
 
 /// Raise when more, or something else, is read out of the same wheel.
 pub const READING: u32 = 2;
@@ -43,7 +43,7 @@ const SPECULATIVE: [&str; 2] = ["vllm.config.speculative", "vllm.config"];
 #[derive(Debug)]
 pub struct Reading {
     /// What is known so far.
-    pub engine: LockedEngine,
+    pub engine: Taken,
     /// Modules that would tell more. Some of them may not exist.
     pub wanted: BTreeSet<String>,
 }
@@ -53,7 +53,7 @@ pub struct Reading {
 pub fn read(files: &BTreeMap<String, String>, distribution: &str, version: &str) -> Reading {
     let modules = Modules::of(files);
     let arguments = program::arguments(&modules, files, version);
-    let mut engine = LockedEngine {
+    let mut engine = Taken {
         reading: READING,
         distribution: distribution.to_owned(),
         version: version.to_owned(),
@@ -67,7 +67,7 @@ pub fn read(files: &BTreeMap<String, String>, distribution: &str, version: &str)
         flags: arguments.flags,
         objects: arguments.objects,
         unread: arguments.unread,
-        ..LockedEngine::default()
+        ..Taken::default()
     };
     for package in TOOL_PARSERS {
         engine.tool_parsers.extend(registered(&modules, package));
@@ -87,7 +87,7 @@ pub fn read(files: &BTreeMap<String, String>, distribution: &str, version: &str)
     Reading { engine, wanted: modules.wanted() }
 }
 
-fn reach(engine: &LockedEngine, kind: &ValueKind, used: &mut BTreeSet<String>) {
+fn reach(engine: &Taken, kind: &ValueKind, used: &mut BTreeSet<String>) {
     if let ValueKind::Object(name) | ValueKind::Python(name) = kind
         && used.insert(name.clone())
     {

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::modules::Module;
 use super::tree::{Expression, Function, Statement};
 use super::walk;
-use crate::lock::ValueKind;
+use crate::engines::vllm::taken::ValueKind;
 
 /// How flags are made of fields in this version.
 #[derive(Debug, Default)]

@@ -16,7 +16,7 @@ const PROGRAM: [(&str, &str); 3] = [
     ),
 ];
 
-fn engine(files: &[(&str, &str)]) -> LockedEngine {
+fn engine(files: &[(&str, &str)]) -> Taken {
     let files = PROGRAM.iter().chain(files);
     let files = files.map(|(path, text)| ((*path).to_owned(), (*text).to_owned()));
     read(&files.collect(), "vllm", "1.0").engine

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use super::modules::{Meaning, Modules};
 use super::rules::Rules;
 use super::tree::{Class, Expression, Statement};
-use crate::lock::{Flag, Many, ValueKind};
+use crate::engines::vllm::taken::{Flag, Many, ValueKind};
 
 /// What a type says, as far as flags go by it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,4 +1,4 @@
-//! What the lock keeps of an engine: which flags the locked version takes, and what they take.
+//! What the lock keeps of vLLM: which flags the locked version takes, and what they take.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -7,10 +7,10 @@ use std::str::FromStr;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// An engine as its locked wheel defines it.
+/// vLLM as its locked wheel defines it.
 #[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
-pub struct LockedEngine {
+pub struct Taken {
     /// How the wheel was read; another version of goatbuild may read more out of it.
     pub reading: u32,
     /// The wheel's distribution and version.
@@ -77,7 +77,7 @@ pub enum ValueKind {
     JsonOrText,
     /// Something that the wheel doesn't tell in a way that goatbuild reads.
     Unread,
-    /// A JSON object with the fields of this name in [`LockedEngine::objects`].
+    /// A JSON object with the fields of this name in [`Taken::objects`].
     Object(String),
     /// The same, written as a Python literal: `True` for `true`.
     Python(String),
