@@ -9,7 +9,7 @@ use miette::Report;
 use super::frontend::Terminal;
 use super::{Exit, Global, WishArgs, completions, out_file};
 use crate::exec::Interrupt;
-use crate::ops::apply::{self, Applied};
+use crate::ops::apply::{self, Applied, Asked};
 use crate::ops::consent::Agreed;
 use crate::ui::{self, Mode};
 
@@ -48,14 +48,11 @@ pub(crate) async fn run(
     if let Some(path) = &trace {
         out_file::may_write(path, "trace of an apply", ui::Trace::begins)?;
     }
-    let mut terminal = Terminal::of_apply(json, verbose);
-    let (site, refresh) = (global.site()?, wishes.refresh);
-    let begun = apply::begin(&site, &terminal, wishes.request(models), refresh).await?;
-    if let Some(path) = &trace {
-        terminal.begin_trace(path)?;
-    }
-    let agreed = Agreed { all: yes, max_cost };
-    let applied = begun.apply(&site, &terminal, agreed, interrupt).await;
+    let terminal = Terminal::of_apply(json, verbose, trace.as_deref())?;
+    let site = global.site()?;
+    let (refresh, agreed) = (wishes.refresh, Agreed { all: yes, max_cost });
+    let asked = Asked { request: wishes.request(models), refresh, agreed };
+    let applied = apply::apply(&site, &terminal, asked, interrupt).await;
     terminal.end_trace(applied.is_err())?;
     Ok(report(applied?, terminal.mode()))
 }

@@ -20,19 +20,18 @@ pub(super) struct Terminal {
 }
 
 impl Terminal {
-    pub(super) fn of_apply(json: bool, verbose: bool) -> Self {
-        Self { json, verbose, trace: None }
+    /// For an apply, which may be traced.
+    pub(super) fn of_apply(
+        json: bool,
+        verbose: bool,
+        trace: Option<&Path>,
+    ) -> Result<Self, TraceError> {
+        Ok(Self { json, verbose, trace: trace.map(Trace::begin).transpose()?.map(Arc::new) })
     }
 
     /// How events and what comes of them are shown.
     pub(super) fn mode(&self) -> Mode {
         if self.json { Mode::Json } else { Mode::for_terminal() }
-    }
-
-    /// Has what runs from now on be traced.
-    pub(super) fn begin_trace(&mut self, path: &Path) -> Result<(), TraceError> {
-        self.trace = Some(Arc::new(Trace::begin(path)?));
-        Ok(())
     }
 
     /// Writes the trace, if there is one; of an apply that failed, if anything ran.

@@ -276,14 +276,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
         }
     };
     let interrupt = Interrupt::default();
-    let ended = runtime.block_on(async {
-        tokio::spawn(listen(interrupt.clone()));
-        tokio::select! {
-            ended = dispatch(cli.command, &cli.global, &interrupt) => ended,
-            // Nothing half-done is ever under its name: what is not attended can be dropped.
-            () = interrupt.unattended() => Err(Cancelled.into()),
-        }
-    });
+    let command = dispatch(cli.command, &cli.global, &interrupt);
+    let ended = runtime.block_on(until_interrupted(command, &interrupt));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
     let written = || crate::ui::write_error().map_or(Ok(()), |error| Err(Unwritten(error).into()));
     match ended.and_then(|exit| written().map(|()| exit)) {
@@ -296,6 +290,19 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             }
             exit.code()
         }
+    }
+}
+
+/// Waits for a command, or for an interruption that it doesn't answer itself.
+async fn until_interrupted(
+    command: impl Future<Output = Result<Exit, Report>>,
+    interrupt: &Interrupt,
+) -> Result<Exit, Report> {
+    tokio::spawn(listen(interrupt.clone()));
+    tokio::select! {
+        ended = command => ended,
+        // Nothing half-done is ever under its name: what is not attended can be dropped.
+        () = interrupt.unattended() => Err(Cancelled.into()),
     }
 }
 

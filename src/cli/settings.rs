@@ -47,6 +47,7 @@ fn settings(global: &Global) -> Result<Settings, WrongVariable> {
         .unwrap_or_else(|| PathBuf::from("/var/tmp/goatbuild"));
     let state = std::path::absolute(&state).unwrap_or(state);
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
+    let modal = Credentials::read(variable);
     let epoch = number("SOURCE_DATE_EPOCH")?.unwrap_or(0);
     let mut patience = Patience::default();
     if let Some(attempts) = number("GOATBUILD_HTTP_ATTEMPTS")? {
@@ -73,7 +74,6 @@ fn settings(global: &Global) -> Result<Settings, WrongVariable> {
     ];
     let credentials = credentials.into_iter().flatten().collect();
     let hub = || HubSettings::read(|name| std::env::var_os(name));
-    let modal = Credentials::read(variable);
     let (offline, locked) = (global.offline, is_locked(global));
     Ok(Settings {
         offline,

@@ -1,14 +1,15 @@
-//! The steps of an apply: running them, and what is kept, told and taken away after that.
+//! The steps of an apply: what moves before they run, running them, and what is kept, told and taken
+//! away after that.
 
 use std::sync::Arc;
 
 use miette::Report;
 
-use super::frontend::Frontend;
-use super::images;
+use super::frontend::{Frontend, Work, showing};
 use super::plan::{Planned, remember};
+use super::{images, places};
 use crate::debian::DebianError;
-use crate::exec::{self, Executor, Interrupt};
+use crate::exec::{self, Attended, Executor, Interrupt};
 use crate::lock::Built;
 use crate::locking::Renew;
 use crate::plan::{Action, PlannedStep, ReasonKind};
@@ -17,11 +18,47 @@ use crate::served::Endpoint;
 use crate::spec::{Model, ModelName};
 use crate::step::{Class, Fact, Removal, StepId};
 use crate::steps::NotPassed;
+use crate::targets::local::Move;
 use crate::targets::{Live, Target};
-use crate::workspace::SharedWorkspace;
+use crate::workspace::{SharedWorkspace, Workspace};
+
+/// Moves what is to move, and runs the steps of a plan; nothing where volumes moved otherwise than
+/// planned. Whoever holds the returned promise answers an interruption.
+pub(super) async fn carry_out(
+    workspace: &SharedWorkspace,
+    frontend: &dyn Frontend,
+    planned: &Planned,
+    interrupt: &Interrupt,
+) -> Result<Option<(exec::Report, Attended)>, Report> {
+    if move_volumes(workspace, frontend).await? {
+        return Ok(None);
+    }
+    if planned.wishes.no_refresh {
+        // The plan trusted the rows; what runs has to know what it replaces.
+        workspace.look().await?;
+    }
+    let attended = interrupt.attend();
+    let report = execute(workspace, frontend, planned, interrupt).await?;
+    Ok(Some((report, attended)))
+}
+
+/// Moves volumes of this machine to where they belong; says whether that came otherwise than planned.
+async fn move_volumes(workspace: &Workspace, frontend: &dyn Frontend) -> Result<bool, Report> {
+    let planned = workspace.targets.local().moves();
+    let moved = showing(frontend, Work::Transfers, async |reporter| {
+        workspace.targets.local().move_volumes(&*workspace.store, reporter).await
+    });
+    let moved = moved.await?;
+    places::tell_moves(frontend, "moved", &moved, &workspace.root);
+    if !moved.is_empty() {
+        workspace.look().await?;
+    }
+    let ways = |moves: &[Move]| moves.iter().map(|it| it.way).collect::<Vec<_>>();
+    Ok(ways(&planned) != ways(&moved))
+}
 
 /// Runs the steps of a plan, and keeps what came of them.
-pub(super) async fn execute(
+async fn execute(
     workspace: &SharedWorkspace,
     frontend: &dyn Frontend,
     planned: &Planned,

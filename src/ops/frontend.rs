@@ -49,3 +49,8 @@ pub(super) async fn showing<T>(
     end();
     done
 }
+
+/// Tells for whom a command waits.
+pub(super) fn waiting(frontend: &dyn Frontend) -> impl FnOnce(&str) {
+    |holder| frontend.note(&format!("waiting for another goatbuild: {holder}"))
+}

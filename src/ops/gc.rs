@@ -7,7 +7,7 @@ use std::time::Duration;
 use miette::Report;
 
 use super::open::{self, Site};
-use super::{Frontend, images, plan};
+use super::{Frontend, frontend, images, plan};
 use crate::container::{self, ContainerEngine, ContainerError, Loaded};
 use crate::garbage::{self, Garbage, Needed};
 use crate::plan::{Action, Plan};
@@ -162,7 +162,7 @@ async fn lock_all(
 ) -> Result<Vec<WriterLock>, Report> {
     let mut locks = Vec::new();
     for environment in environments {
-        let (lock, tell) = (environment.join("lock"), open::waiting(frontend));
+        let (lock, tell) = (environment.join("lock"), frontend::waiting(frontend));
         locks.push(WriterLock::take(&lock, "gc", timeout, tell).await?.0);
     }
     Ok(locks)

@@ -3,8 +3,8 @@
 use miette::Report;
 
 use super::consent;
-use super::frontend::Frontend;
-use super::open::{self, Site, waiting};
+use super::frontend::{Frontend, waiting};
+use super::open::{self, Site};
 use super::plan::Planned;
 use crate::plan::Action;
 use crate::spec::TargetKind;

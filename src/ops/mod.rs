@@ -17,8 +17,8 @@ pub mod images;
 pub mod lease;
 pub mod lock;
 pub mod logs;
-pub mod moves;
 pub mod open;
+pub mod places;
 pub mod plan;
 pub mod preflight;
 mod reach;
@@ -29,5 +29,8 @@ pub mod show;
 pub mod status;
 pub mod test;
 pub mod why;
+
+#[cfg(test)]
+mod tests;
 
 pub use frontend::{End, Events, Frontend, Work};

@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use miette::Report;
 
-use super::{Frontend, reach};
+use super::frontend::{Frontend, waiting};
+use super::reach;
 use crate::plan::saved::Request;
 use crate::project;
 use crate::spec::{
@@ -223,9 +224,4 @@ pub async fn lock(
     let (second, _) = WriterLock::take(&state, command, site.patience, waiting(frontend)).await?;
     workspace.sweep();
     Ok([first, second])
-}
-
-/// Tells for whom a command waits.
-pub(super) fn waiting(frontend: &dyn Frontend) -> impl FnOnce(&str) {
-    |holder| frontend.note(&format!("waiting for another goatbuild: {holder}"))
 }

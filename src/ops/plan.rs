@@ -12,7 +12,7 @@ use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::locking::{self, Changes, LockOptions, Scope};
 use crate::plan::saved::Request;
-use crate::plan::{self, Action, Plan, PlannedModel, PlannedStep, ReasonKind, Warning, Wishes};
+use crate::plan::{self, Plan, PlannedModel, ReasonKind, Warning, Wishes};
 use crate::spec::{Model, TargetKind, Unknown, unknown};
 use crate::step::{Facts, StepId};
 use crate::steps;
@@ -95,16 +95,15 @@ pub async fn plan(
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
     }
+    let memory = remember(workspace)?;
     let warnings = workspace.check_engines(&request.models)?;
+    let mut unwanted = if refresh { workspace.unwanted() } else { workspace.unwanted_by(&memory) };
     let whole = steps::compile(workspace, &Reporter::silent())?;
     let wishes = wishes(&whole, workspace, request)?;
     let (graph, all) = select(workspace, whole, request)?;
-    let memory = remember(workspace)?;
     if refresh {
         steps::look_at_pushed(workspace, &graph, &memory).await;
     }
-    let mut unwanted =
-        if wishes.no_refresh { workspace.unwanted_by(&memory) } else { workspace.unwanted() };
     unwanted.retain(|it| all || it.absent && request.models.contains(&it.model));
     let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
     plan.models = planned_models(workspace, &plan);
@@ -193,22 +192,6 @@ fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
     let deployed = |model: &&Arc<Model>| plan.get(&StepId::deploy(&model.name)).is_some();
     let models = workspace.project.models.values().filter(deployed);
     models.map(|model| workspace.targets.of(model).plan_model(model)).collect()
-}
-
-/// Says where models are going to be served, when any is.
-pub async fn tell_place(workspace: &Workspace, frontend: &dyn Frontend, plan: &Plan) {
-    let starts = |step: &&PlannedStep| {
-        step.engine.is_some_and(|engine| engine.starts)
-            && matches!(step.action, Action::Run | Action::Pending)
-    };
-    let models = plan.steps.iter().filter(starts).flat_map(|step| &step.models);
-    let models = models.filter_map(|name| workspace.project.models.get(name.as_str()));
-    let used: BTreeSet<&str> = models.map(|model| workspace.targets.of(model).name()).collect();
-    for target in workspace.targets.all().filter(|target| used.contains(target.name())) {
-        if let Some(place) = target.place().await {
-            frontend.note(&place);
-        }
-    }
 }
 
 /// The memory of the cache and the lock together.

@@ -8,13 +8,11 @@ use thiserror::Error;
 use super::frontend::Frontend;
 use super::plan::unseen_absent;
 use super::reach;
-use crate::openai::{Credentials, NoKey};
 use crate::plan::saved::Request;
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
-use crate::spec::{EnvironmentName, ModelSource, TargetKind};
-use crate::step::{StepId, Subject};
+use crate::spec::{EnvironmentName, TargetKind};
+use crate::step::StepId;
 use crate::steps;
-use crate::targets::modal::ModalError;
 use crate::workspace::Workspace;
 
 /// Why a plan is refused.
@@ -85,9 +83,7 @@ pub(super) async fn refuse(
     }
     refuse_conflicts(workspace, plan)?;
     refuse_unobserved(plan)?;
-    check_weights(workspace, plan)?;
-    check_keys(workspace, plan)?;
-    steps::check_pushes(workspace, plan).await
+    steps::check(workspace, plan).await
 }
 
 /// Refuses a plan where something was not looked at, for whoever requires that.
@@ -148,35 +144,4 @@ pub fn refuse_conflicts(workspace: &Workspace, plan: &Plan) -> Result<(), Report
     } else {
         Err(Refused::Conflict { steps }.into())
     }
-}
-
-/// Fails when weights would be brought to Modal that can't be.
-fn check_weights(workspace: &Workspace, plan: &Plan) -> Result<(), ModalError> {
-    let brings = |step: &&PlannedStep| {
-        matches!(step.id.subject(), Subject::Weights(_))
-            && matches!(step.action, Action::Run | Action::Pending)
-    };
-    let models = plan.steps.iter().filter(brings).flat_map(|step| &step.models);
-    let models = models.filter_map(|name| workspace.project.models.get(name.as_str()));
-    for model in models.filter(|model| model.target == TargetKind::Modal) {
-        for source in model.sources() {
-            if let ModelSource::Path(path) = source {
-                return Err(ModalError::Path { path: path.into() });
-            }
-        }
-    }
-    Ok(())
-}
-
-/// Fails when a model would be tried out that turns away whoever asks from here.
-fn check_keys(workspace: &Workspace, plan: &Plan) -> Result<(), NoKey> {
-    let runs = |step: &&PlannedStep| matches!(step.action, Action::Run | Action::Pending);
-    for step in plan.steps.iter().filter(runs) {
-        let name = step.id.name();
-        let Some(model) = workspace.project.models.get(name) else { continue };
-        if step.engine.is_some_and(|engine| engine.asks) {
-            Credentials::of_environment(name, workspace.targets.of(model).headers(model))?;
-        }
-    }
-    Ok(())
 }

@@ -5,6 +5,7 @@
 mod asked;
 mod base;
 mod candidate;
+mod check;
 mod deploy;
 mod downloads;
 mod gateway;
@@ -33,11 +34,12 @@ use crate::spec::{Builder, ImageName, Model, ModelSource, Project, TargetKind};
 use crate::step::{Fact, Input, Inputs, Step, StepError, StepId};
 use crate::targets::Snapshot;
 use crate::workspace::Workspace;
+pub use check::check;
 use deploy::ImageInput;
 use names::Chain;
 pub use names::{is_at_target, may_serve, names, uses};
 pub use programs::programs;
-pub use pushed::{check_pushes, foreseen_pushes, look_at_pushed};
+pub use pushed::{foreseen_pushes, look_at_pushed};
 pub use smoke::{NotPassed, smoke_key};
 pub use started::Started;
 

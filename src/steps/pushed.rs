@@ -1,9 +1,7 @@
 //! Images that are pushed for Modal: which of them the registry has, and whether it takes more.
 
-use miette::Report;
-
 use crate::graph::Graph;
-use crate::plan::{self, Action, Memory, Plan, Wishes};
+use crate::plan::{self, Memory, Plan, Wishes};
 use crate::spec::ImageName;
 use crate::step::{Fact, Step};
 use crate::workspace::Workspace;
@@ -31,18 +29,6 @@ pub async fn look_at_pushed(workspace: &Workspace, graph: &Graph, memory: &dyn M
     let pushed = part.in_order().filter(|step| is_push(&***step));
     let images: Vec<_> = pushed.filter_map(|step| digest(&**step)).collect();
     workspace.registries.look_at(&images).await;
-}
-
-/// Fails where an image would be built, and could then not be pushed.
-pub async fn check_pushes(workspace: &Workspace, plan: &Plan) -> Result<(), Report> {
-    let pushed = plan
-        .steps
-        .iter()
-        .filter(|step| step.kind.pushes() && matches!(step.action, Action::Run | Action::Pending));
-    for image in pushed.filter_map(|step| step.id.name().parse::<ImageName>().ok()) {
-        workspace.registries.may_push(&image).await?;
-    }
-    Ok(())
 }
 
 fn is_push(step: &dyn Step) -> bool {

@@ -56,8 +56,9 @@ impl Trace {
     /// A trace that begins now. Whether its file can be made shows at once, not at the end.
     pub fn begin(to: &Path) -> Result<Self, TraceError> {
         let to = to.to_owned();
-        match std::fs::write(&to, "") {
-            Ok(()) => Ok(Self { to, began: Instant::now(), state: Mutex::default() }),
+        // What is there stays until there is something to write.
+        match std::fs::File::options().create(true).append(true).open(&to) {
+            Ok(_) => Ok(Self { to, began: Instant::now(), state: Mutex::default() }),
             Err(source) => Err(TraceError { path: to, source }),
         }
     }
