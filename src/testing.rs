@@ -1,6 +1,9 @@
 //! Steps that do nothing real, in a world that is a map: for tests of the core.
 
 mod fake;
+#[path = "../tests/support/peers.rs"]
+#[allow(dead_code, reason = "the tests of the binary use the rest")]
+pub(crate) mod peers;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::{Arc, Mutex};

@@ -9,6 +9,8 @@ use std::process::Command;
 
 use serde::Deserialize;
 
+use crate::support::peers::skipped;
+
 /// deny.toml, as far as it is kept here; `cargo deny` says what else there may be.
 #[derive(Deserialize)]
 struct Rules {
@@ -123,7 +125,7 @@ fn packages() -> Option<Vec<Package>> {
     let version = cargo(&["-vV"]);
     let host = version.lines().find_map(|line| line.strip_prefix("host: ")).expect("a host");
     if !rules().graph.targets.iter().any(|target| target == host) {
-        println!("deny.toml is not for {host}");
+        skipped("the rules of deny.toml", &format!("they are not for {host}"));
         return None;
     }
     // For this machine alone: what others need was not downloaded.

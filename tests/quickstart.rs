@@ -73,7 +73,7 @@ fn the_quickstart_serves_answers_and_goes_without_a_trace() {
         let answer: Value = serde_json::from_str(&answer.done()).unwrap();
         assert_eq!(answer["choices"][0]["message"]["role"], "assistant", "{answer}");
     } else {
-        peers::lacking("curl", "it is not installed");
+        peers::skipped("curl", "it is not installed");
     }
 
     let again = quickstart.run(&["apply", "--json"]).finished();
@@ -115,7 +115,7 @@ fn in_front_of_it_is_litellm(quickstart: &Project, url: &str) {
     let readme = quickstart.read("README.md");
     let instructions = readme.rsplit("```sh\n").next().and_then(|rest| rest.split("```").next());
     if Command::new("curl").arg("--version").output().is_err() {
-        peers::lacking("curl", "it is not installed");
+        peers::skipped("curl", "it is not installed");
         return;
     }
     let Some((proxy, answer)) = Proxy::start_by(instructions.unwrap(), &quickstart.root()) else {
@@ -175,7 +175,7 @@ enum Who {
 /// Only root can make these environments; anyone else has run the first test without rights.
 fn served_for(who: Who) {
     if !nix::unistd::geteuid().is_root() {
-        peers::lacking("another user", "only root can become one");
+        peers::skipped("another user", "only root can become one");
         return;
     }
     let Some(mut quickstart) = built().map(|built| copy(&built)) else { return };

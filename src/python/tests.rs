@@ -7,6 +7,7 @@ use crate::fetch::double::{Answer, Server};
 use crate::fetch::{FetchError, Fetcher, Patience, sha256_of};
 use crate::lock::pylock::{LockedWheel, PythonRequest};
 use crate::platform::{Architecture, MajorMinor, Runtime};
+use crate::testing::peers::skipped;
 
 fn fetcher() -> Fetcher {
     let first_wait = std::time::Duration::from_millis(5);
@@ -155,7 +156,7 @@ async fn a_real_requirement_is_locked_kept_upgraded_and_fetched() {
     let proxied = std::env::var_os("HTTPS_PROXY").or_else(|| std::env::var_os("https_proxy"));
     let wait = std::time::Duration::from_secs(5);
     if proxied.is_none() && !matches!(tokio::time::timeout(wait, reachable).await, Ok(Ok(_))) {
-        eprintln!("SKIPPED: no network, so nothing was resolved for real");
+        skipped("the package index", "pypi.org is not reached");
         return;
     }
     // Kept between runs: uv has 19 MB.

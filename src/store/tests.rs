@@ -3,6 +3,7 @@ use std::process::Stdio;
 
 use super::*;
 use crate::plan::Memory as _;
+use crate::testing::peers::skipped;
 
 const NOW: Duration = Duration::ZERO;
 
@@ -162,7 +163,7 @@ async fn a_lock_of_a_dead_process_is_free() {
         .stdout(Stdio::piped())
         .spawn();
     let Ok(mut other) = other else {
-        eprintln!("SKIPPED a_lock_of_a_dead_process_is_free: flock(1) is not here");
+        skipped("flock", "it is not installed");
         return;
     };
     let mut line = String::new();

@@ -10,6 +10,7 @@ use std::process::Command;
 use flate2::read::MultiGzDecoder;
 
 use super::*;
+use crate::testing::peers::skipped;
 
 const WHEELS: [&str; 3] = ["attrs==25.3.0", "charset-normalizer==3.4.2", "markupsafe==3.0.2"];
 
@@ -37,7 +38,7 @@ fn the_tree_is_the_one_that_pip_installs() {
         download.extend(["--retries", "0", "-d", wheels]);
         download.extend(WHEELS);
         if python(&download).is_none() {
-            println!("SKIPPED: pip can't download {WHEELS:?}");
+            skipped("the package index", &format!("pip can't download {WHEELS:?}"));
             return;
         }
     }

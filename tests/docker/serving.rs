@@ -190,10 +190,8 @@ fn a_model_moves_from_one_runtime_to_another_for_a_stated_reason() {
     let engines = Engine::all();
     let Some(mut project) = applied(engines[0]) else { return };
     let port = project.port("tiny");
-    for (from, to) in engines.iter().zip(engines.iter().skip(1).chain(&engines[..1])) {
-        if from.name == to.name {
-            return;
-        }
+    let pairs = engines.iter().zip(engines.iter().skip(1).chain(&engines[..1]));
+    for (from, to) in pairs.filter(|(from, to)| from.name != to.name) {
         project.served_by(to);
         assert_eq!(project.plan("").why("deploy:tiny"), ["changed target.local.runtime"]);
         let applied = project.apply("");

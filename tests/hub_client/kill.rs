@@ -12,7 +12,7 @@ use super::volume::Known;
 use super::{REPOSITORY, code, hub, hub_at};
 use crate::support::double::{Content, Fault};
 use crate::support::hub::{COMMIT, HubDouble};
-use crate::support::peers::lacking;
+use crate::support::peers::skipped;
 
 const MIB: u64 = 1 << 20;
 
@@ -23,12 +23,12 @@ const VOLUME: &str = "GOATBUILD_TEST_VOLUME";
 /// A cache of the user's own, if the child is to have one.
 const CACHE: &str = "GOATBUILD_TEST_CACHE";
 
-/// No test of its own: the process that the tests below start and kill.
+/// The process that the tests below start and kill.
 #[tokio::test(flavor = "multi_thread")]
+#[ignore = "no test of its own"]
 async fn child() {
-    let (Ok(endpoint), Some(volume)) = (std::env::var(ENDPOINT), std::env::var_os(VOLUME)) else {
-        return;
-    };
+    let endpoint = std::env::var(ENDPOINT).unwrap();
+    let volume = std::env::var_os(VOLUME).unwrap();
     let hub = hub_at(&endpoint).with_caches(std::env::var_os(CACHE).map(Into::into));
     let files = hub.revision(REPOSITORY, "main").await.unwrap().files;
     let (cache, known) = (ModelCache::new(volume), Known::default());
@@ -47,7 +47,7 @@ fn command(program: &str, arguments: &[&str], double: &HubDouble, volume: &Path)
 
 fn start(double: &HubDouble, volume: &Path) -> Child {
     let this = std::env::current_exe().unwrap();
-    let arguments = ["--exact", "hub_client::kill::child", "--nocapture"];
+    let arguments = ["--ignored", "--exact", "hub_client::kill::child", "--nocapture"];
     command(this.to_str().unwrap(), &arguments, double, volume).spawn().unwrap()
 }
 
@@ -116,7 +116,7 @@ fn mounting(
     let arguments = ["--user", "--map-root-user", "--mount", "sh", "-ec", script];
     let probe = Command::new("unshare").args(&arguments[..3]).arg("true").status();
     if !probe.is_ok_and(|status| status.success()) {
-        lacking("unshare", "user namespaces are refused here");
+        skipped("unshare", "user namespaces are refused here");
         return None;
     }
     let mut command = command("unshare", &arguments, double, mount);
@@ -137,7 +137,7 @@ async fn what_has_to_be_copied_from_the_user_s_cache_needs_room() {
     std::fs::write(blobs.join(content.sha256()), content.bytes()).unwrap();
     // Too small on another file system; large enough there; too small, and shared.
     let script = r#"
-        child() { "$0" --exact hub_client::kill::child --nocapture | grep -E '^(fetched|failed)'; }
+        child() { "$0" --ignored --exact hub_client::kill::child --nocapture | grep -E '^(fetched|failed)'; }
         volume="$GOATBUILD_TEST_VOLUME"
         mount -t tmpfs -o size=20m tmpfs "$volume"
         child
@@ -168,7 +168,7 @@ async fn a_disk_that_fills_up_is_named_and_what_was_fetched_is_kept() {
     let mount = tempfile::tempdir().unwrap();
     // Full from the beginning, then filled up in the middle, then with room enough.
     let script = r#"
-        child() { "$0" --exact hub_client::kill::child --nocapture | grep -E '^(fetched|failed)'; }
+        child() { "$0" --ignored --exact hub_client::kill::child --nocapture | grep -E '^(fetched|failed)'; }
         mount -t tmpfs -o size=20m tmpfs "$GOATBUILD_TEST_VOLUME"
         child
         ls -A "$GOATBUILD_TEST_VOLUME/hub/models--acme--tiny/blobs"

@@ -6,7 +6,7 @@ use goatbuild::platform::Architecture;
 
 use super::faulty::Faulty;
 use super::support::double::Content;
-use super::support::peers::lacking;
+use super::support::peers::skipped;
 use super::support::registry_double::Door;
 
 /// Bytes of a layer that is larger than the disk at first.
@@ -17,7 +17,7 @@ fn a_full_disk_is_named_and_what_was_fetched_is_kept() {
     let namespaces = ["--user", "--map-root-user", "--mount"];
     let probe = Command::new("unshare").args(namespaces).arg("true").status();
     if !probe.is_ok_and(|status| status.success()) {
-        lacking("unshare", "user namespaces are refused here");
+        skipped("unshare", "user namespaces are refused here");
         return;
     }
     let Some(faulty) = Faulty::new(Door::Open) else { return };

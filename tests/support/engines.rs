@@ -83,7 +83,7 @@ impl Engine {
 }
 
 fn loudly(name: &str, engine: &'static Result<Engine, String>) -> Option<&'static Engine> {
-    engine.as_ref().map_err(|reason| peers::lacking(name, reason)).ok()
+    engine.as_ref().map_err(|reason| peers::skipped(name, reason)).ok()
 }
 
 /// The libraries of a root but for the C library's own: those have to fit the machine's loader.

@@ -47,7 +47,7 @@ impl Olah {
     /// `None`, said aloud, where it can't be had.
     pub(crate) fn provide() -> Option<Self> {
         if !Command::new("git").arg("--version").output().is_ok_and(|git| git.status.success()) {
-            peers::lacking("git", "olah reads repositories with it");
+            peers::skipped("git", "olah reads repositories with it");
             return None;
         }
         let venv = peers::venv("olah", REQUIREMENTS)?;

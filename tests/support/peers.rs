@@ -5,21 +5,34 @@ use std::io::Write as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
-/// Says loudly that a test, or a part of it, did not run for want of a peer that could be provisioned;
-/// fails where all of these are required.
+/// What CI may go without, with a reason each.
+const UNAVAILABLE: &str = include_str!("../../.ci/unavailable");
+
+/// Says that a test, or a part of it, does not run for want of this peer, by its name.
+///
+/// In CI, or with `GOATBUILD_REQUIRE_PEERS=1`, it fails unless `.ci/unavailable` names the peer.
 #[track_caller]
-pub(crate) fn skipped(name: &str, reason: &str) {
-    let required = std::env::var("GOATBUILD_REQUIRE_PEERS").is_ok_and(|it| it == "1");
-    assert!(!required, "the peer `{name}` cannot be had: {reason}");
-    lacking(name, reason);
+pub(crate) fn skipped(peer: &str, reason: &str) {
+    let is_set =
+        |name: &&str| std::env::var(name).is_ok_and(|it| !["", "0", "false"].contains(&&*it));
+    let is_required = ["CI", "GOATBUILD_REQUIRE_PEERS"].iter().any(is_set);
+    assert!(
+        !is_required || is_listed(UNAVAILABLE, peer),
+        "the peer `{peer}` cannot be had: {reason}"
+    );
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    let reason: Vec<&str> = reason.split_whitespace().collect();
+    let reason: String = reason.join(" ").chars().take(1000).collect();
+    // One write, so that no other test's line is in it. What `eprintln` prints is kept back for a test
+    // that passes; this is not.
+    let line = format!("SKIPPED {test}: the peer `{peer}` cannot be had: {reason}\n");
+    let _ = std::io::stderr().write_all(line.as_bytes());
 }
 
-/// Says the same of what this machine has or has not.
-pub(crate) fn lacking(name: &str, reason: &str) {
-    let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    // What `eprintln` prints is kept back for a test that passes; this is not.
-    let _ =
-        writeln!(std::io::stderr(), "SKIPPED {test}: the peer `{name}` cannot be had: {reason}");
+/// Whether such a list names a peer: it has a name and a reason in each line.
+pub(crate) fn is_listed(list: &str, peer: &str) -> bool {
+    let lines = list.lines().filter(|line| !line.starts_with('#'));
+    lines.filter_map(|line| line.split_once(": ")).any(|(name, _)| name == peer)
 }
 
 /// Where peers live; kept between runs.
