@@ -1,23 +1,21 @@
-//! The table's rows of a model that compiles, in plans of the committed examples: nothing is run, and
-//! nobody is asked. What has to run again is what README.md says.
+//! Plans of the committed projects: nothing is run, and nobody is asked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Stdio;
+use std::process::{Command, Stdio};
 
 use serde_json::Value;
 
 use super::SPEC;
 use super::support::installed;
 use super::support::project::Project;
-use super::table::runs_again;
 
 /// A committed project, in a directory of its own, with an empty cache.
-struct Committed(tempfile::TempDir);
+pub(super) struct Committed(tempfile::TempDir);
 
 impl Committed {
-    fn new(from: &str) -> Self {
+    pub(super) fn new(from: &str) -> Self {
         let copy = tempfile::tempdir().unwrap();
         let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join(from);
         for directory in ["", "dev", "images", "specs", "tiny-qwen3"] {
@@ -32,37 +30,43 @@ impl Committed {
         Self(copy)
     }
 
-    /// Every step, by its id.
-    #[track_caller]
-    fn plan(&self, more: &str) -> BTreeMap<String, Value> {
+    fn command(&self, more: &str) -> Command {
         let mut command = installed::goatbuild();
         command.env_clear().env("HOME", self.0.path()).env("PATH", installed::path());
         command.current_dir(self.0.path()).stdin(Stdio::null());
         command.args(["plan", "--json", "--locked", "--offline"]).args(more.split_whitespace());
-        let output = command.output().expect("the binary runs");
+        command
+    }
+
+    /// Every step, by its id.
+    #[track_caller]
+    fn plan(&self, more: &str) -> BTreeMap<String, Value> {
+        let output = self.command(more).output().expect("the binary runs");
         assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
         let plan: Value = serde_json::from_slice(&output.stdout).expect("JSON");
         let steps = plan["steps"].as_array().expect("steps").iter();
         steps.map(|step| (step["id"].as_str().expect("an id").to_owned(), step.clone())).collect()
     }
 
-    /// The kinds of steps that are others once `to` stands in the example's spec for `from`.
+    /// The kinds of steps that are others, or gone, once `to` stands for `from` in a file.
     #[track_caller]
-    fn edited(&self, from: &str, to: &str) -> BTreeSet<String> {
-        let before = self.plan("");
-        let path = self.0.path().join("specs/tiny-qwen3.toml");
-        let spec = fs::read_to_string(&path).unwrap();
-        assert!(spec.contains(from), "{spec}");
-        fs::write(&path, spec.replace(from, to)).unwrap();
-        let after = self.plan("");
-        fs::write(&path, spec).unwrap();
-        assert!(before.keys().eq(after.keys()));
+    pub(super) fn edited(&self, model: &str, file: &str, from: &str, to: &str) -> BTreeSet<String> {
+        // What an entry of the gateway says is known once a deployment was looked at.
+        let plan = || {
+            let mut plan = self.plan(model);
+            plan.retain(|_, step| step["kind"] != "gateway" || step["key"].is_string());
+            plan
+        };
+        let before = plan();
+        let text = self.write(file, from, to);
+        let after = plan();
+        fs::write(self.0.path().join(file), text).unwrap();
         let mut others: BTreeSet<&str> = BTreeSet::new();
         // What has no key yet follows what it waits for.
         loop {
             let next = after.iter().find(|(id, step)| {
                 let mut inputs = step["inputs"].as_array().unwrap().iter();
-                let is_other = before[*id]["key"] != step["key"]
+                let is_other = before.get(*id).is_none_or(|before| before["key"] != step["key"])
                     || step["key"].is_null()
                         && inputs.any(|input| others.contains(input.as_str().unwrap()));
                 is_other && !others.contains(id.as_str())
@@ -70,45 +74,29 @@ impl Committed {
             let Some((id, _)) = next else { break };
             others.insert(id);
         }
-        others.iter().map(|id| id.split(':').next().unwrap().to_owned()).collect()
+        let gone = before.keys().filter(|id| !after.contains_key(*id)).map(String::as_str);
+        let kinds = others.into_iter().chain(gone);
+        kinds.map(|id| id.split(':').next().unwrap().to_owned()).collect()
     }
-}
 
-#[test]
-fn what_reaches_the_compiler_warms_up_redeploys_and_is_tested_again() {
-    let example = Committed::new("examples/vllm-cpu");
-    let wanted =
-        runs_again("`env`, `hardware`, `fast-boot`, `max-model-len` or another engine flag");
-    assert!(wanted.contains("warmup"), "{wanted:?}");
-    for (from, to) in [
-        ("max-model-len = 1024", "max-model-len = 2048"),
-        ("max-num-seqs = 4", "max-num-seqs = 2"),
-        ("dtype = \"float32\"", "dtype = \"float32\"\nenable-prefix-caching = false"),
-        ("[engine]", "[engine]\nextra-args = [\"--new-flag\"]"),
-        ("[engine]", "[env]\nVLLM_LOGGING_LEVEL = \"DEBUG\"\n[engine]"),
-        ("[engine]", "[hardware]\ngpu = \"H100\"\ncount = 1\n[engine]"),
-    ] {
-        assert_eq!(example.edited(from, to), wanted, "{to}");
+    /// What is said of this in place of that, which has to be a mistake.
+    #[track_caller]
+    pub(super) fn refused(&self, file: &str, from: &str, to: &str) -> String {
+        let text = self.write(file, from, to);
+        let output = self.command("").output().expect("the binary runs");
+        fs::write(self.0.path().join(file), text).unwrap();
+        assert_eq!(output.status.code(), Some(65), "{to} is taken");
+        String::from_utf8(output.stderr).expect("UTF-8")
     }
-}
 
-#[test]
-fn what_never_reaches_the_compiler_warms_nothing_up() {
-    let example = Committed::new("examples/vllm-cpu");
-    let wanted = runs_again(
-        "`serve.max-inputs`, `serve.scaledown-window`, `serve.served-name`, a flag that never reaches \
-         the compiler such as `tool-call-parser`",
-    );
-    assert!(!wanted.contains("warmup"), "{wanted:?}");
-    for (from, to) in [
-        ("tool-call-parser = \"hermes\"", "tool-call-parser = \"openai\""),
-        ("max-num-seqs = 4", "max-num-seqs = 4\nseed = 1"),
-        ("[engine]", "[serve]\nserved-name = \"org/tiny\"\n[engine]"),
-        ("[engine]", "[serve]\nscaledown-window = \"7m\"\n[engine]"),
-    ] {
-        assert_eq!(example.edited(from, to), wanted, "{to}");
+    /// Writes a file anew; the text that it had.
+    #[track_caller]
+    pub(super) fn write(&self, file: &str, from: &str, to: &str) -> String {
+        let text = fs::read_to_string(self.0.path().join(file)).unwrap();
+        assert_eq!(text.matches(from).count(), 1, "`{from}` in {file}:\n{text}");
+        fs::write(self.0.path().join(file), text.replace(from, to)).unwrap();
+        text
     }
-    assert_eq!(example.edited("[engine]", "# A word.\n[engine]"), BTreeSet::new());
 }
 
 /// A golden key of each kind of step, but for those of smoke tests: these are of one instance.

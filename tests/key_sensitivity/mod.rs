@@ -9,6 +9,7 @@ mod edits;
 mod gateway;
 mod hub;
 mod json;
+mod rows;
 mod table;
 mod upkeep;
 mod warmup;
