@@ -6,6 +6,7 @@ use crate::support;
 
 use std::fs::{self, File};
 use std::os::unix::fs::{MetadataExt as _, symlink};
+use std::os::unix::process::ExitStatusExt as _;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -301,7 +302,7 @@ fn to_another_file_system_volumes_are_copied_and_a_kill_on_the_way_loses_nothing
         }
         assert!(is_there(), "it copies");
         apply.kill().unwrap();
-        apply.wait().unwrap();
+        assert_eq!(apply.wait().unwrap().signal(), Some(9), "{size} MB: it is not done before");
         assert!(!new.join(NAMES[0]).exists(), "{size} MB: it appears only whole");
         assert_eq!(files(&old), before, "{size} MB");
         let plan = project.plan("");

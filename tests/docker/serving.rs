@@ -1,6 +1,7 @@
 //! From the first deployment to the last.
 
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -162,7 +163,7 @@ fn kill_once(project: &Project, step: &str, holds: impl FnMut() -> bool) {
     assert!(lines.any(|line| line.contains("step_started") && line.contains(&began)), "{step}");
     eventually(step, holds);
     apply.kill().expect("is killed");
-    apply.wait().expect("ends");
+    assert_eq!(apply.wait().expect("ends").signal(), Some(9), "{step}: it is not done before");
 }
 
 #[test]

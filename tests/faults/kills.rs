@@ -2,16 +2,27 @@
 
 use std::time::Duration;
 
+use serde_json::Value;
+
 use super::{built, downloaded};
 use crate::support::project::{Project, eventually};
 
-/// Starts an apply, kills it this long after a step started. Whether the step started at all.
-fn kill_after(project: &Project, step: &str, delay: u64) -> bool {
-    let mut apply = project.start(&["apply", "--json"]);
-    let started = apply.until_started(step);
-    std::thread::sleep(Duration::from_millis(delay));
-    apply.kill();
-    started
+/// Kills an apply in the middle of a step: so many milliseconds after it started, or earlier if it is
+/// done by then. A step that is fresh is made again.
+#[track_caller]
+fn kill_in(project: &Project, step: &str, delay: u64) {
+    for attempt in 0..20 {
+        let is_fresh = project.plan("").step(step)["action"] == "fresh";
+        let again = if is_fresh { format!("--replace {step}") } else { String::new() };
+        let mut apply = project.start(&format!("apply --json {again}"));
+        assert!(apply.until_started(step), "{step} never starts");
+        std::thread::sleep(Duration::from_millis(delay >> attempt));
+        let is_end = |event: &Value| event["event"] == "step_finished" && event["id"] == step;
+        if apply.killed().is_some_and(|events| !events.iter().any(is_end)) {
+            return;
+        }
+    }
+    panic!("{step} is always done before the kill");
 }
 
 /// The end of an undisturbed apply: one server that answers, one entry that names it, no leftovers.
@@ -48,7 +59,7 @@ fn a_first_apply_that_is_killed_again_and_again_ends_like_an_undisturbed_one() {
         ("smoke:tiny", 50),
         ("gateway:tiny", 0),
     ] {
-        kill_after(&project, step, delay);
+        kill_in(&project, step, delay);
         assert!(project.servers() <= 1, "killed {delay} ms after the start of {step}");
     }
     assert_whole(&project);
@@ -64,7 +75,7 @@ fn a_replacement_that_is_killed_at_any_moment_leaves_one_server_on_the_same_port
     let (_, port) = project.serving().expect("it serves");
     for (turn, delay) in [0, 20, 60, 100, 150, 220, 320, 500].into_iter().enumerate() {
         project.serve_env(&[("START_SECONDS", "0.3"), ("TURN", &turn.to_string())]);
-        assert!(kill_after(&project, "deploy:tiny", delay), "turn {turn}");
+        kill_in(&project, "deploy:tiny", delay);
         if turn % 3 == 2 {
             assert_whole(&project);
             assert_eq!(project.serving().expect("it serves").1, port, "turn {turn}");
@@ -87,7 +98,7 @@ fn putting_the_old_server_back_can_be_killed_too() {
             ("MODE", "crash"),
             ("TURN", &delay.to_string()),
         ]);
-        assert!(kill_after(&project, "deploy:tiny", delay));
+        kill_in(&project, "deploy:tiny", delay);
         assert!(project.servers() <= 1, "{delay} ms");
     }
     project.serve_env(&[("START_SECONDS", "0.1")]);
@@ -100,7 +111,7 @@ fn a_killed_warm_up_leaves_no_engine_behind() {
     let Some(project) = built() else { return };
     project.serve_env(&[("START_SECONDS", "0.5")]);
     project.edit("specs/tiny.toml", "name = \"command\"", "name = \"command\"\ncompiles = true");
-    assert!(kill_after(&project, "warmup:tiny", 900));
+    kill_in(&project, "warmup:tiny", 900);
     eventually("no engine", || project.servers() == 0);
     assert_whole(&project);
 }

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::Stdio;
 use std::time::{Duration, Instant};
 
@@ -28,7 +29,7 @@ fn a_killed_download_is_taken_up_and_nothing_is_fetched_twice() {
             std::thread::sleep(Duration::from_millis(5));
         }
         apply.kill().unwrap();
-        apply.wait().unwrap();
+        assert_eq!(apply.wait().unwrap().signal(), Some(9), "it is not done before");
         assert!(!hubbed.blobs().contains(&content.sha256()), "unfinished, under its final name");
         let receipts = fs::read_dir(hubbed.volume().join(".goatbuild"));
         assert_eq!(receipts.map_or(0, Iterator::count), 0);

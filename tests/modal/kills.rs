@@ -131,8 +131,10 @@ fn killed_again_and_again(wanted: &BTreeMap<String, Value>, stride: u32, actions
         assert!(killed < 200, "no apply comes to its end");
     }
     let calls = remote.modal.calls().into_iter().filter(|call| call["fault"].is_string());
-    let at: BTreeSet<String> = calls.map(|call| call["rpc"].as_str().unwrap().to_owned()).collect();
-    println!("{actions:?}: {killed} applies killed in {:.0?}, at {at:?}", began.elapsed());
+    let at: Vec<String> = calls.map(|call| call["rpc"].as_str().unwrap().to_owned()).collect();
+    let names = at.iter().collect::<BTreeSet<_>>();
+    assert_eq!(at.len(), killed, "each was killed at a call: {names:?}");
+    println!("{actions:?}: {killed} applies killed in {:.0?}, at {names:?}", began.elapsed());
     assert!(nth > 20, "the last one was killed at call {nth}");
     assert_eq!(remote.hubbed.project.apply("--yes").ran(), [] as [&str; 0]);
     ends_as(&remote, wanted);

@@ -1,5 +1,6 @@
 //! Candidates, which go before what is deployed.
 
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 
 use nix::sys::signal::Signal;
@@ -108,7 +109,7 @@ fn a_candidate_that_was_left_is_stopped_by_whoever_comes_next() {
 
     let mut child = trying(&remote);
     signal(&child, Signal::SIGKILL);
-    child.wait().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
     remote.modal.calls();
     let plan = project.plan("");
     assert_eq!(plan.ids("conflict"), [] as [&str; 0], "{}", plan.0);
@@ -120,7 +121,7 @@ fn a_candidate_that_was_left_is_stopped_by_whoever_comes_next() {
     // So is one of a model that has none any more.
     let mut child = trying(&remote);
     signal(&child, Signal::SIGKILL);
-    child.wait().unwrap();
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
     remote.modal.calls();
     mode(&remote, "stuck", "");
     project.edit(SPEC, "rollout = \"candidate\"\n", "");

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::io::{BufRead as _, BufReader};
+use std::os::unix::process::ExitStatusExt as _;
 use std::process::{Child, Stdio};
 
 use serde_json::{Value, json};
@@ -228,7 +229,7 @@ fn whoever_dies_before_it_is_taken_back_leaves_that_to_the_next_apply() {
     fs::write(&pid_file, child.id().to_string()).unwrap();
     let kill = json!({"rpc": "AppRollback", "action": "kill_before", "pid_file": pid_file});
     remote.modal.faults(&json!({"rules": [kill]}));
-    assert_eq!(child.wait().unwrap().code(), None);
+    assert_eq!(child.wait().unwrap().signal(), Some(9));
     remote.modal.faults(&json!({}));
     let project = &remote.hubbed.project;
     assert_eq!(status(&remote)["verdict"], "untested");

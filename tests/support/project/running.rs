@@ -58,19 +58,22 @@ impl Running {
     ///
     /// What it said after the events that were read.
     #[track_caller]
-    pub(crate) fn kill(mut self) -> Vec<Value> {
+    pub(crate) fn kill(self) -> Vec<Value> {
+        self.killed().expect("it is killed before it comes to its end")
+    }
+
+    /// The same; `None` when it came to its end before.
+    #[track_caller]
+    pub(crate) fn killed(mut self) -> Option<Vec<Value>> {
         self.child.kill().expect("it is our child");
         let said = std::io::read_to_string(self.child.stderr.take().expect("messages"));
         let said = said.expect("messages");
         assert!(!said.contains("panicked") && !said.contains("BUG"), "{said}");
         let status = self.child.wait().expect("it ends");
-        assert_eq!(status.signal(), Some(9), "it came to its end ({status}) before it was killed");
         // The last line may be cut.
-        self.lines
-            .lines()
-            .map_while(Result::ok)
-            .map_while(|it| serde_json::from_str(&it).ok())
-            .collect()
+        let lines = self.lines.lines().map_while(Result::ok);
+        let events = lines.map_while(|line| serde_json::from_str(&line).ok());
+        (status.signal() == Some(9)).then(|| events.collect())
     }
 
     pub(crate) fn finish(self) -> Ran {
