@@ -171,7 +171,9 @@ fn graphviz_reads_what_was_written() {
     let diagram = nasty();
     let graph = by_graphviz(&diagram.to_dot()).unwrap();
     assert_eq!(graph["name"], diagram.title.as_str());
-    for (node, read) in diagram.nodes.iter().zip(graph["objects"].as_array().unwrap()) {
+    let objects = graph["objects"].as_array().unwrap();
+    assert_eq!(objects.len(), diagram.nodes.len(), "{graph}");
+    for (node, read) in diagram.nodes.iter().zip(objects) {
         // A label is kept with its escapes, which end in a line each; names are kept as they are.
         let name = format!("{}:{}", node.kind, node.name)
             .replace('\\', "\\\\")

@@ -151,7 +151,9 @@ fn accepted(documents: &[(usize, Json)]) -> Option<Vec<bool>> {
                      checks.append(jsonschema.Draft7Validator(schema))\n\
                    print(json.dumps([checks[at].is_valid(it) for at, it in given['documents']]))";
     let said = ran(Command::new(venv.join("bin/python")).args(["-c", program]).arg(&file)).done();
-    Some(serde_json::from_str(&said).unwrap())
+    let verdicts: Vec<bool> = serde_json::from_str(&said).unwrap();
+    assert_eq!(verdicts.len(), documents.len(), "{said}");
+    Some(verdicts)
 }
 
 #[test]

@@ -271,7 +271,11 @@ fn lock_lists_what_is_pinned_and_tells_what_it_cannot() {
     hubbed.hub.forget_requests();
     let says = format!("hf:acme/gated@{COMMIT}: locked");
     hubbed.run("lock").exits(0).says(&[&says]);
-    assert!(hubbed.hub.requests().iter().all(|request| request.path.contains("acme/gated")));
+    let asked = hubbed.hub.requests();
+    assert!(
+        !asked.is_empty() && asked.iter().all(|it| it.path.contains("acme/gated")),
+        "{asked:?}"
+    );
     hubbed.run("lock --offline").exits(0).says(&["everything is locked"]);
 }
 

@@ -42,7 +42,7 @@ fn assert_nowhere(remote: &Remote, secrets: &[&str]) {
         assert!(!is_there(&fs::read(file.path()).unwrap_or_default()), "{file:?}");
     }
     for name in ["journal.jsonl", "double.log"] {
-        let said = fs::read(remote.modal.kept().join(name)).unwrap_or_default();
+        let said = fs::read(remote.modal.kept().join(name)).unwrap();
         assert!(!is_there(&said), "{name}");
     }
     let logs = remote.client(&["app", "logs", "--env", "goat", "table-4c19d2-tiny"]);

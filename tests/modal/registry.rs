@@ -182,7 +182,9 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
     assert_eq!(images.filter(|image| image.to_string().contains(setting)).count(), 1);
     // What was started is what the team's scripts started.
     let status: Value = serde_json::from_str(&shipped.run("status --json")).unwrap();
-    for (live, expected) in status["models"].as_array().unwrap().iter().zip(MODELS) {
+    let live = status["models"].as_array().unwrap();
+    assert_eq!(live.len(), MODELS.len(), "{status}");
+    for (live, expected) in live.iter().zip(MODELS) {
         let url = live["url"].as_str().unwrap().strip_suffix("/v1").unwrap();
         assert_eq!(live["model"], expected.model);
         let told: Value = get(&format!("{url}/double"));
