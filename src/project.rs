@@ -13,6 +13,7 @@ use crate::spec::{
     self, EnvironmentName, FileMistakes, Image, Model, Place, Problem, Project, Shared, SourceFile,
     Sources, SpecError, SpecErrors, Value,
 };
+use crate::targets;
 
 /// The file that makes a directory a project.
 pub const PROJECT_FILE: &str = "goatbuild.toml";
@@ -75,7 +76,14 @@ pub fn load(root: &Path) -> Result<Sources, ProjectError> {
     let specs = in_parallel(&specs, |path| text(root, path))?.into_iter().map(&mut kept).collect();
     let images = images.iter().map(|path| text(root, path)).collect::<Result<Vec<_>, _>>()?;
     let images = images.into_iter().map(&mut kept).collect();
-    Ok(Sources { project, specs, images, mistakes, engines: engines::built_in() })
+    Ok(Sources {
+        project,
+        specs,
+        images,
+        mistakes,
+        engines: engines::built_in(),
+        targets: targets::built_in().types(),
+    })
 }
 
 /// Reads and checks a project, its engines' flags included.
@@ -102,7 +110,7 @@ pub fn read_part(
     };
     let read_image = |file: &SourceFile| {
         found(sources.mistakes_of(file))?;
-        spec::read_image(file)
+        spec::read_image(file, &sources.targets)
     };
     let read: Vec<Result<Model, Vec<SpecError>>> =
         in_parallel(&sources.specs, |file| Ok::<_, ProjectError>(read_model(file)))?;

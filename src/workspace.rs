@@ -22,12 +22,10 @@ use crate::gateways::{self, Gateway};
 use crate::hub::{HubError, HubSettings};
 use crate::leftovers::{Age, sweep};
 use crate::plan::Unwanted;
-use crate::spec::{Model, ModelSource, Place, Problem, Project, SpecError, SpecErrors, TargetKind};
+use crate::spec::{Model, ModelSource, Place, Problem, Project, SpecError, SpecErrors};
 use crate::step::{Removal, StepError, StepId, StepKind};
 use crate::store::{Remembered, Store};
-use crate::targets::Targets;
-use crate::targets::local::{self, Local, Mount, Places};
-use crate::targets::modal::{Credentials, Modal};
+use crate::targets::{Openers, Opening, Target, Targets};
 
 pub use cache::Cache;
 pub use files::{FileError, make_directory, unreadable, write};
@@ -79,8 +77,10 @@ pub struct Settings {
     pub mirrors: Mirrors,
     /// Docker's configuration files, of which the first that has credentials counts.
     pub credentials: Vec<PathBuf>,
-    /// Where Modal's client finds credentials.
-    pub modal: Credentials,
+    /// Where models can be served.
+    pub targets: Openers,
+    /// Reads an environment variable for a target; one that is empty is none.
+    pub variable: fn(&str) -> Option<String>,
     /// Reads which hub to ask, and with which token: only once it is asked.
     pub hub: fn() -> Result<HubSettings, HubError>,
 }
@@ -148,45 +148,22 @@ impl Workspace {
         let store = Arc::new(Store::open(&root.join("cache"), environment)?);
         let lock = Arc::new(LockCell::open(&root, project.engines)?);
         let (cache, network) = (Arc::new(Cache::new(&root)), Arc::new(Network::new(&settings)));
-        let mount = |name: &str| {
-            let (_, volume) = project
-                .volumes
-                .iter()
-                .find(|(known, _)| known.as_str() == name)
-                .unwrap_or_else(|| panic!("BUG: the volume {name} is not built in"));
-            Mount::of(name, volume)
-        };
-        let engine_caches = project.engines.caches();
-        let others = project
-            .volumes
-            .iter()
-            .filter(|(name, _)| {
-                let name = name.as_str();
-                name != "model-cache" && !engine_caches.iter().any(|it| it.volume == name)
-            })
-            .map(|(name, volume)| Mount::of(name.as_str(), volume))
-            .collect();
-        let ours = local::state_of(&settings.state, project.id.as_str(), environment);
-        let places = Places {
-            cache: root.join("cache"),
-            state: settings.state.clone(),
-            ours,
-            supervisor: settings.program.clone(),
-        };
-        let id = project.id.to_string();
-        let wish = project.targets.local.runtime;
-        let caches = engine_caches.iter().map(|cache| mount(cache.volume)).collect();
-        let local = Local::new(id, wish, places, mount("model-cache"), caches, others);
         let gateway = gateways::of(&root, &project);
-        let credentials = settings.modal.clone();
-        let modal = Modal::new(&project, &root.join("cache"), credentials, network.fetcher.clone());
+        let targets = settings.targets.open(&Opening {
+            project: &project,
+            cache: root.join("cache"),
+            state: &settings.state,
+            program: &settings.program,
+            fetcher: &network.fetcher,
+            variable: settings.variable,
+        });
         let project = Arc::new(project);
         let credentials = settings.credentials.clone();
         Ok(Self {
             registries: Arc::new(Registries::new(&root, &project, &network, &cache, credentials)),
             manifests: Arc::new(Manifests::new(&root, &store)),
             images: Arc::default(),
-            targets: Arc::new(Targets::new(local, modal)),
+            targets: Arc::new(targets),
             gateway: gateway.map(Arc::from),
             root,
             project,
@@ -200,8 +177,7 @@ impl Workspace {
 
     /// Refuses images that this machine's processor can't run.
     pub fn check_platforms(&self, asked: &[String]) -> Result<(), Unsupported> {
-        let here =
-            |model: &&Arc<Model>| model.target == TargetKind::Local && is_asked(model, asked);
+        let here = |model: &&Arc<Model>| model.target.is_here() && is_asked(model, asked);
         for model in self.project.models.values().filter(here) {
             let image = self.project.image_of(model);
             if image.architecture.machine() != std::env::consts::ARCH {
@@ -226,13 +202,13 @@ impl Workspace {
         SpecErrors::collect(self.project.models.values().filter(first).filter_map(wrong).collect())
     }
 
-    /// Modal, when a model is or was served there.
-    pub fn modal_of(&self, model: &str) -> Option<&Modal> {
+    /// Where a model is to be served, or, as far as the last look showed, was when no spec tells.
+    pub fn targets_of(&self, model: &str) -> Vec<&dyn Target> {
         let models = [&self.project.models, &self.project.absent];
-        let spec = models.into_iter().find_map(|models| models.get(model));
-        let here = spec.map(|model| model.target == TargetKind::Modal);
-        let there = self.targets.modal_if_there();
-        there.filter(|modal| here.unwrap_or_else(|| modal.has_app(model)))
+        match models.into_iter().find_map(|models| models.get(model)) {
+            Some(spec) => vec![self.targets.of(spec)],
+            None => self.targets.all().filter(|target| target.knows(model)).collect(),
+        }
     }
 
     /// Removes what commands that were killed left half-made. The caller holds the locks.
@@ -244,7 +220,7 @@ impl Workspace {
         if let Some(gateway) = &self.gateway {
             gateway.sweep();
         }
-        self.targets.local().sweep();
+        self.targets.all().for_each(Target::sweep);
     }
 
     /// Looks at everything outside the cache.

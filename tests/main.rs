@@ -29,6 +29,7 @@ mod reproducible;
 mod runtime;
 mod saved_plans;
 mod schema_peers;
+mod seams;
 mod support;
 mod upgrade;
 mod vllm_cpu;

@@ -127,6 +127,7 @@ fn problems(texts: &[String; 3]) -> Vec<Problem> {
         images: vec![file("images/one.toml", &texts[2])],
         mistakes: Vec::new(),
         engines: goatbuild::engines::built_in(),
+        targets: goatbuild::targets::built_in().types(),
     };
     match read(&sources, Some(&EnvironmentName::new("staging").unwrap())) {
         Ok(_) => Vec::new(),
@@ -140,7 +141,10 @@ fn accepted(documents: &[(usize, Json)]) -> Option<Vec<bool>> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("documents.json");
     let schemas = Document::ALL.map(|it| {
-        serde_json::from_str::<Json>(&it.schema(goatbuild::engines::built_in())).unwrap()
+        serde_json::from_str::<Json>(
+            &it.schema(goatbuild::engines::built_in(), &goatbuild::targets::built_in().types()),
+        )
+        .unwrap()
     });
     fs::write(&file, json!({ "schemas": schemas, "documents": documents }).to_string()).unwrap();
     let program = "import json, sys, jsonschema\n\
@@ -161,8 +165,11 @@ fn schemas_accept_what_the_reader_accepts_and_refuse_what_it_does_not_know() {
     let mut cases = Vec::new();
     let mut documents = Vec::new();
     for (place, document) in Document::ALL.iter().enumerate() {
-        let schema: Json =
-            serde_json::from_str(&document.schema(goatbuild::engines::built_in())).unwrap();
+        let schema: Json = serde_json::from_str(
+            &document
+                .schema(goatbuild::engines::built_in(), &goatbuild::targets::built_in().types()),
+        )
+        .unwrap();
         let mut found = Vec::new();
         paths(&schema, &[], &mut found);
         // In a project, flags of another engine would only be wrong together with the spec's own.

@@ -297,6 +297,7 @@ fn model(spec: &str) -> Model {
         images: images.into(),
         mistakes: Vec::new(),
         engines: engines::built_in(),
+        targets: goatbuild::targets::built_in().types(),
     };
     let project = goatbuild::spec::read(&sources, None).unwrap();
     (**project.models.values().next().unwrap()).clone()

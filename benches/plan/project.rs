@@ -17,7 +17,6 @@ use goatbuild::plan::gather;
 use goatbuild::runtime::{Instance, Sandbox};
 use goatbuild::step::{Facts, Outcome, Step, StepId, StepKind};
 use goatbuild::steps;
-use goatbuild::targets::modal::Credentials;
 use goatbuild::workspace::{Settings, SharedWorkspace, Workspace};
 use serde_json::{Value, json};
 
@@ -147,7 +146,8 @@ fn open(directory: &Path, root: &Path) -> SharedWorkspace {
         patience: Patience::default(),
         mirrors: Mirrors::default(),
         credentials: Vec::new(),
-        modal: Credentials::default(),
+        targets: goatbuild::targets::built_in(),
+        variable: |_| None,
         hub: || HubSettings::read(|_| None),
     };
     Arc::new(Workspace::open(root.to_owned(), project, settings).expect("a workspace"))

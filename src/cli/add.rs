@@ -1,14 +1,15 @@
 //! `goatbuild add`.
 
-use clap::{Args, ValueEnum};
+use clap::Args;
+use clap::builder::{PossibleValue, PossibleValuesParser, TypedValueParser};
 use clap_complete::engine::ArgValueCandidates;
 use miette::Report;
 
 use super::frontend::Terminal;
 use super::{Exit, Global, completions};
 use crate::ops::add::{self, Addition};
-use crate::spec::TargetKind;
-use crate::ui;
+use crate::spec::TargetType;
+use crate::{targets, ui};
 
 #[derive(Debug, Args)]
 pub(crate) struct AddArgs {
@@ -21,8 +22,8 @@ pub(crate) struct AddArgs {
     #[arg(long, value_name = "IMAGE", add = ArgValueCandidates::new(completions::images))]
     image: Option<String>,
     /// Where to serve it; without one, where the project's other models are served
-    #[arg(long, value_enum, value_name = "TARGET")]
-    target: Option<Target>,
+    #[arg(long, value_parser = target(), value_name = "TARGET")]
+    target: Option<&'static dyn TargetType>,
     /// The GPUs to serve it on, such as H100 or H100:4
     #[arg(long, value_name = "GPU[:COUNT]", add = ArgValueCandidates::new(completions::gpus))]
     gpu: Option<String>,
@@ -31,27 +32,22 @@ pub(crate) struct AddArgs {
     revision: Option<String>,
 }
 
-/// As `target` in a spec.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
-enum Target {
-    /// This machine
-    Local,
-    /// Modal
-    Modal,
-}
-
-impl Target {
-    fn kind(self) -> TargetKind {
-        match self {
-            Self::Local => TargetKind::Local,
-            Self::Modal => TargetKind::Modal,
-        }
-    }
+/// Reads a target as specs name it.
+fn target() -> impl TypedValueParser<Value = &'static dyn TargetType> {
+    let types = targets::built_in().types();
+    let words = types.iter().map(|it| {
+        // What it is, in a word.
+        let about = it.about().split([':', '.']).next().unwrap_or_default();
+        PossibleValue::new(it.name()).help(about)
+    });
+    PossibleValuesParser::new(words.collect::<Vec<_>>()).map(move |word| {
+        let found = types.iter().find(|it| it.name() == word);
+        found.unwrap_or_else(|| panic!("BUG: no target is called {word}"))
+    })
 }
 
 pub(crate) async fn run(global: &Global, arguments: AddArgs) -> Result<Exit, Report> {
     let AddArgs { source, name, image, target, gpu, revision } = arguments;
-    let target = target.map(Target::kind);
     let addition = Addition { source, name, image, target, gpu, revision };
     let (name, path) = add::add(&global.site()?, &Terminal::default(), &addition).await?;
     let path = path.display();

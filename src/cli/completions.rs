@@ -17,7 +17,7 @@ use crate::project;
 use crate::spec::{self, Project, SourceFile, Sources};
 use crate::step::StepId;
 use crate::steps;
-use crate::ui;
+use crate::{targets, ui};
 
 /// Says to a goatbuild that a shell started which shell it is.
 const VARIABLE: &str = "GOATBUILD_COMPLETE";
@@ -150,7 +150,7 @@ pub(crate) fn environments() -> Vec<CompletionCandidate> {
 pub(crate) fn gpus() -> Vec<CompletionCandidate> {
     let gpus = match read().map(|(_, project)| project.gpus) {
         Some(gpus) => gpus.into_keys().collect(),
-        None => spec::known_gpus(),
+        None => spec::known_gpus(&targets::built_in().types()),
     };
     gpus.into_iter().map(CompletionCandidate::new).collect()
 }

@@ -6,9 +6,8 @@ use clap::{Args, ValueEnum};
 use miette::Report;
 
 use super::Exit;
-use crate::engines;
 use crate::spec::Document;
-use crate::{ui, workspace};
+use crate::{engines, targets, ui, workspace};
 
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
@@ -41,7 +40,7 @@ pub(crate) fn run(arguments: &SchemaArgs) -> Result<Exit, Report> {
             Which::Spec => Document::Spec,
             Which::Image => Document::Image,
         };
-        ui::print_text(&document.schema(engines::built_in()));
+        ui::print_text(&document.schema(engines::built_in(), &targets::built_in().types()));
     }
     Ok(Exit::Done)
 }
@@ -51,7 +50,7 @@ pub(crate) fn write(directory: &Path) -> Result<(), Report> {
     for document in Document::ALL {
         workspace::write(
             &directory.join(document.file_name()),
-            document.schema(engines::built_in()).as_bytes(),
+            document.schema(engines::built_in(), &targets::built_in().types()).as_bytes(),
         )?;
     }
     Ok(())

@@ -11,7 +11,7 @@ use crate::debian::Mirrors;
 use crate::fetch::Patience;
 use crate::hub::HubSettings;
 use crate::ops::open::Site;
-use crate::targets::modal::Credentials;
+use crate::targets;
 use crate::workspace::Settings;
 
 /// A variable holds something else than it should.
@@ -47,7 +47,6 @@ fn settings(global: &Global) -> Result<Settings, WrongVariable> {
         .unwrap_or_else(|| PathBuf::from("/var/tmp/goatbuild"));
     let state = std::path::absolute(&state).unwrap_or(state);
     let program = std::env::current_exe().unwrap_or_else(|_| PathBuf::from("/proc/self/exe"));
-    let modal = Credentials::read(variable);
     let epoch = number("SOURCE_DATE_EPOCH")?.unwrap_or(0);
     let mut patience = Patience::default();
     if let Some(attempts) = number("GOATBUILD_HTTP_ATTEMPTS")? {
@@ -84,7 +83,8 @@ fn settings(global: &Global) -> Result<Settings, WrongVariable> {
         patience,
         mirrors,
         credentials,
-        modal,
+        targets: targets::built_in(),
+        variable,
         hub,
     })
 }

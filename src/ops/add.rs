@@ -15,7 +15,7 @@ use crate::lock::LockedRepository;
 use crate::project::ProjectError;
 use crate::spec::{
     HubSource, Image, ImageName, ModelName, Problem, Shared, SourceFile, Sources, SpecError,
-    TargetKind, unknown,
+    TargetType, TargetTypes, unknown,
 };
 use crate::words::{bytes, count};
 use crate::workspace::Workspace;
@@ -31,7 +31,7 @@ pub struct Addition {
     /// The image to serve it with; the project's only one without it.
     pub image: Option<String>,
     /// Where to serve it; where the project's other models are served without one.
-    pub target: Option<TargetKind>,
+    pub target: Option<&'static dyn TargetType>,
     /// The GPUs to serve it on, with their count after a colon.
     pub gpu: Option<String>,
     /// A commit, branch or tag.
@@ -64,12 +64,12 @@ enum AddError {
         )
     )]
     NoWeights { path: String, what: &'static str },
-    #[error("a model on Modal needs a GPU")]
+    #[error("a model on {title} needs a GPU")]
     #[diagnostic(
         code(goatbuild::usage::gpu),
-        help("say which: `--gpu H100`, or `--gpu H100:4`; `--target local` serves it here")
+        help("say which: `--gpu H100`, or `--gpu H100:4`; `--target {here}` serves it here")
     )]
-    NeedsGpu,
+    NeedsGpu { title: String, here: String },
     #[error("the project has {count} images")]
     #[diagnostic(code(goatbuild::usage::which_image), help("{help}"))]
     Image { count: usize, help: String },
@@ -99,7 +99,8 @@ pub async fn add(
     let has_schemas = files.root.join(project::SCHEMAS).is_dir();
     let mut text = spec_text(addition, &image, engine, target, has_schemas, None)?;
     sources.specs.push(SourceFile { path: path.clone().into(), text: text.as_str().into() });
-    let project = project::read(&sources, files.environment.as_ref()).map_err(needs_gpu)?;
+    let project = project::read(&sources, files.environment.as_ref())
+        .map_err(|error| needs_gpu(error, &sources.targets))?;
     let source = project.models.values().find_map(|model| model.source.hub()).cloned();
     if let Some(source) = source {
         let workspace = Workspace::open(files.root.clone(), project, site.settings.clone())?;
@@ -131,34 +132,34 @@ fn check_source(root: &Path, source: &str) -> Result<(), AddError> {
 }
 
 /// The target that was asked for, or that of the other models; none where the spec need not say it.
-fn target(frontend: &dyn Frontend, addition: &Addition, files: &Files) -> Option<TargetKind> {
+fn target(
+    frontend: &dyn Frontend,
+    addition: &Addition,
+    files: &Files,
+) -> Option<&'static dyn TargetType> {
     if let Some(asked) = addition.target {
         return Some(asked);
     }
     let shared = Shared::new(&files.sources, files.environment.as_ref());
     let others = files.sources.specs.iter().filter_map(|file| spec::read_model(file, &shared).ok());
-    let targets: BTreeSet<TargetKind> = others.map(|model| model.target).collect();
-    let target = match targets.iter().collect::<Vec<_>>()[..] {
-        [only] => *only,
-        _ => TargetKind::Local,
+    let used: BTreeSet<&'static dyn TargetType> = others.map(|model| model.target).collect();
+    let default = files.sources.targets.default_one();
+    let other = *used.iter().find(|it| **it != default)?;
+    let (target, why, other) = match used.len() {
+        1 => (other, ", like the project's other models", default),
+        _ => (default, "", other),
     };
-    if targets.contains(&TargetKind::Modal) {
-        let (why, other) = match target {
-            TargetKind::Modal => (", like the project's other models", "local"),
-            TargetKind::Local => ("", "modal"),
-        };
-        frontend.note(&format!("served by `{target}`{why}; `--target {other}` says otherwise"));
-        return Some(target);
-    }
-    None
+    frontend.note(&format!("served by `{target}`{why}; `--target {other}` says otherwise"));
+    Some(target)
 }
 
 /// The flag to give, where the spec would lack hardware.
-fn needs_gpu(error: ProjectError) -> Report {
+fn needs_gpu(error: ProjectError, types: &TargetTypes) -> Report {
     let lacks = |error: &SpecError| matches!(&error.problem, Problem::MissingField { field, .. } if field == "hardware.gpu");
     match &error {
         ProjectError::Spec(errors) if errors.errors().iter().all(lacks) => {
-            AddError::NeedsGpu.into()
+            let here = types.iter().filter(|it| it.is_here()).map(TargetType::name).collect();
+            AddError::NeedsGpu { title: types.titles(TargetType::allots_gpus), here }.into()
         }
         _ => error.into(),
     }
@@ -247,7 +248,7 @@ fn image(sources: &Sources, asked: Option<&str>) -> Result<Image, Report> {
     };
     let file = sources.images.iter().zip(&names).find(|(_, known)| **known == name);
     let (file, _) = file.ok_or_else(|| unknown("image", name, names.iter().copied()))?;
-    match spec::read_image(file) {
+    match spec::read_image(file, &sources.targets) {
         Ok(image) => Ok(image),
         Err(errors) => {
             spec::SpecErrors::collect(errors)?;
@@ -261,7 +262,7 @@ fn spec_text(
     addition: &Addition,
     image: &Image,
     engine: &dyn Engine,
-    target: Option<TargetKind>,
+    target: Option<&'static dyn TargetType>,
     has_schemas: bool,
     commit: Option<&str>,
 ) -> Result<String, AddError> {

@@ -17,7 +17,7 @@ use crate::plan::saved::Request;
 use crate::served::Endpoint;
 use crate::step::StepId;
 use crate::store::WriterLock;
-use crate::targets::modal::Lease;
+use crate::targets::Lease;
 use crate::workspace::SharedWorkspace;
 
 /// What is asked of an apply.
@@ -98,7 +98,7 @@ async fn run(
     site: &Site,
     frontend: &dyn Frontend,
     interrupt: &Interrupt,
-    lease: &mut Option<Lease>,
+    lease: &mut Option<Box<dyn Lease>>,
 ) -> Result<Applied, Report> {
     let Begun { workspace, request, may_lock, agreed, .. } = begun;
     let mut renew = Renew::Nothing;

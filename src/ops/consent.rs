@@ -6,7 +6,7 @@ use thiserror::Error;
 use super::frontend::Frontend;
 use super::plan::Planned;
 use crate::plan::{Action, UsdPerHour};
-use crate::spec::{Model, TargetKind};
+use crate::spec::Model;
 use crate::workspace::Workspace;
 
 /// Why an apply was not begun.
@@ -122,9 +122,7 @@ impl Spending {
             let model =
                 step.models.first().and_then(|name| workspace.project.models.get(name.as_str()));
             match (step.action, model) {
-                (Action::Run | Action::Pending, Some(model))
-                    if model.target == TargetKind::Modal =>
-                {
+                (Action::Run | Action::Pending, Some(model)) if !model.target.is_here() => {
                     if step.kind.serves() {
                         spending.deploys.push(model.name.to_string());
                     }
@@ -134,8 +132,10 @@ impl Spending {
                     spending.steps.extend(dollars.map(|it| (step.id.to_string(), it)));
                 }
                 (Action::Remove, _) if step.kind.serves() && !planned.plan.keeps(step) => {
-                    let target = workspace.targets.modal_if_there();
-                    let there = |name: &&String| target.is_some_and(|it| it.has(name));
+                    let there = |name: &&String| {
+                        let mut targets = workspace.targets.elsewhere();
+                        targets.any(|target| target.has(name))
+                    };
                     spending.stops.extend(step.models.first().filter(there).cloned());
                 }
                 _ => {}

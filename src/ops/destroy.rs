@@ -5,21 +5,21 @@ use thiserror::Error;
 
 use super::open::{self, Site};
 use super::{Frontend, consent, lease, plan};
-use crate::spec::{Model, TargetKind};
+use crate::spec::Model;
 use crate::step::{Observation, StepId};
-use crate::targets::Target;
-use crate::targets::modal::{Belongings, Modal};
+use crate::targets::{Belongings, Target, Volumes};
 use crate::workspace::{SharedWorkspace, Workspace};
 
 /// What is in volumes on this machine is not removed model by model.
 #[derive(Debug, Error, Diagnostic)]
-#[error("--volumes is about volumes on Modal, and {model} is not served there")]
+#[error("--volumes is about volumes on {elsewhere}, and {model} is not served there")]
 #[diagnostic(
     code(goatbuild::usage::not_on_modal),
     help("once its spec is gone, `goatbuild gc` removes what nothing needs on this machine")
 )]
-struct NotOnModal {
+struct NotThere {
     model: String,
+    elsewhere: String,
 }
 
 /// Nobody can tell what would be destroyed.
@@ -66,11 +66,11 @@ pub async fn destroy(
     let live: Vec<_> =
         workspace.targets.all().flat_map(Target::live).filter(|live| live.model == model).collect();
     let wired = workspace.gateway.as_ref().is_some_and(|gateway| gateway.key(model).is_some());
-    let left = workspace.targets.modal_if_there().and_then(|modal| modal.left_candidate(model));
+    let left = workspace.targets.all().find_map(|target| target.candidates()?.left(model));
     let is_read = readable || present.contains_key(model) || absent.contains_key(model);
     if live.is_empty()
         && !is_read
-        && let Some(why) = workspace.targets.modal_if_there().and_then(Modal::unseen)
+        && let Some(why) = workspace.targets.all().find_map(Target::unseen)
     {
         // It may be there, whatever its spec says.
         return Err(Unobserved { model: model.to_owned(), why }.into());
@@ -133,28 +133,29 @@ async fn remove(workspace: &Workspace, frontend: &dyn Frontend, model: &str) -> 
     Ok(())
 }
 
-/// What the model has in volumes on Modal, beside what the project's others have there.
-async fn belongings(
-    workspace: &SharedWorkspace,
+/// What the model has in volumes elsewhere, beside what the project's others have there.
+async fn belongings<'w>(
+    workspace: &'w SharedWorkspace,
     readable: bool,
     model: &str,
-) -> Result<Belongings, Report> {
+) -> Result<(&'w dyn Volumes, Belongings), Report> {
     if !readable {
         return Err(Unreadable.into());
     }
-    let not_there = || NotOnModal { model: model.to_owned() };
-    let target = workspace.modal_of(model).ok_or_else(not_there)?;
     let project = &workspace.project;
+    let Some((target, volumes)) = volumes_of(workspace, model) else {
+        let elsewhere = project.target_types.elsewhere();
+        return Err(NotThere { model: model.to_owned(), elsewhere }.into());
+    };
     let repositories = |model: &Model| -> Vec<String> {
         model.hub_sources().map(|source| source.repository.clone()).collect()
     };
-    let mut belongings =
-        Belongings { repositories: target.repositories(model), ..Belongings::default() };
+    let mut belongings = volumes.belongings(model);
     // Whoever is away comes back, and is not fetched anew.
     for (name, other) in project.models.iter().chain(&project.absent) {
         match name.as_str() == model {
             true => belongings.repositories.extend(repositories(other)),
-            false if other.target == TargetKind::Modal => {
+            false if other.target.name() == target.name() => {
                 belongings.others.extend(repositories(other));
             }
             false => {}
@@ -166,16 +167,25 @@ async fn belongings(
     let (its, others): (Vec<_>, Vec<_>) = warmups.partition(|step| step.id.name() == model);
     belongings.caches = its.into_iter().filter_map(|step| step.key).collect();
     belongings.others_caches = others.into_iter().map(|step| step.key).collect();
-    Ok(belongings)
+    Ok((volumes, belongings))
+}
+
+/// Where volumes hold something of a model, by its target.
+fn volumes_of<'w>(
+    workspace: &'w Workspace,
+    model: &str,
+) -> Option<(&'w dyn Target, &'w dyn Volumes)> {
+    let mut targets = workspace.targets_of(model).into_iter();
+    targets.find_map(|target| Some((target, target.volumes()?)))
 }
 
 async fn discard(
     workspace: &Workspace,
     frontend: &dyn Frontend,
     model: &str,
-    belongings: &Belongings,
+    (volumes, belongings): &(&dyn Volumes, Belongings),
 ) -> Result<(), Report> {
-    let discarded = workspace.targets.modal().discard(model, belongings).await?;
+    let discarded = volumes.discard(model, belongings).await?;
     for kept in &discarded.kept {
         frontend.note(&format!("{model}: kept {kept}"));
     }

@@ -16,10 +16,9 @@ use crate::plan::{Action, PlannedStep, ReasonKind};
 use crate::python::PythonError;
 use crate::served::Endpoint;
 use crate::spec::{Model, ModelName};
-use crate::step::{Class, Fact, Removal, StepId};
+use crate::step::{Class, Fact, Removal, StepError, StepId};
 use crate::steps::NotPassed;
-use crate::targets::local::Move;
-use crate::targets::{Live, Target};
+use crate::targets::{Live, Move, Moves, Target};
 use crate::workspace::{SharedWorkspace, Workspace};
 
 /// Moves what is to move, and runs the steps of a plan; nothing where volumes moved otherwise than
@@ -44,9 +43,13 @@ pub(super) async fn carry_out(
 
 /// Moves volumes of this machine to where they belong; says whether that came otherwise than planned.
 async fn move_volumes(workspace: &Workspace, frontend: &dyn Frontend) -> Result<bool, Report> {
-    let planned = workspace.targets.local().moves();
+    let planned = places::planned_moves(workspace);
     let moved = showing(frontend, Work::Transfers, async |reporter| {
-        workspace.targets.local().move_volumes(&*workspace.store, reporter).await
+        let mut moved = Vec::new();
+        for moves in places::moves_of(workspace) {
+            moved.extend(moves.carry_out(&*workspace.store, reporter).await?);
+        }
+        Ok::<_, StepError>(moved)
     });
     let moved = moved.await?;
     places::tell_moves(frontend, "moved", &moved, &workspace.root);
@@ -88,7 +91,7 @@ async fn execute(
     };
     workspace.store.end_run(run, outcome)?;
     forget_taken_back(workspace, &report)?;
-    workspace.targets.local().remove_moved_originals();
+    places::moves_of(workspace).for_each(Moves::remove_originals);
     keep_built(workspace, planned, &report)?;
     tag_images(workspace, planned, &report)?;
     Ok(report)

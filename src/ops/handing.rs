@@ -208,8 +208,7 @@ fn destination(
     image: &str,
     reference: Option<&str>,
 ) -> Result<ImageReference, PushError> {
-    let modal = workspace.project.targets.modal.as_ref().and_then(|modal| modal.registry.as_ref());
-    let text = match (reference, modal) {
+    let text = match (reference, workspace.project.registry()) {
         (Some(text), _) => text.to_owned(),
         (None, Some(registry)) => format!("{}/{image}", registry.trim_end_matches('/')),
         (None, None) => return Err(PushError::Nowhere { image: image.to_owned() }),

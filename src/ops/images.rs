@@ -11,7 +11,7 @@ use crate::locking::{self, LockOptions, Scope};
 use crate::oci::{Image, Layout, OciError};
 use crate::plan::{Action, PlannedStep, Wishes};
 use crate::project;
-use crate::spec::{Builder, EnvironmentName, ImageName, TargetKind, unknown};
+use crate::spec::{EnvironmentName, ImageName, Takes, TargetType, unknown};
 use crate::step::{Class, Fact, StepId};
 use crate::steps;
 use crate::workspace::{SharedWorkspace, Workspace};
@@ -54,11 +54,13 @@ pub enum ImageError {
         command: String,
     },
     /// Its models' target builds it.
-    #[error("image {image} is built by Modal, and is not on this machine")]
+    #[error("image {image} is built by {builder}, and is not on this machine")]
     #[diagnostic(code(goatbuild::image::elsewhere))]
     Elsewhere {
         /// The image.
         image: String,
+        /// What people call the target.
+        builder: String,
         /// How it is had here.
         #[help]
         help: String,
@@ -213,11 +215,8 @@ fn elsewhere(site: &Site, workspace: &Workspace, name: &str) -> ImageError {
         let Ok(files) = site.in_environment(Some(environment)).files() else { return false };
         let project = project::read(&files.sources, Some(environment));
         project.is_ok_and(|project| {
-            let image = &project.images[name];
             let mut models = project.models.values().filter(|it| it.image.value.as_str() == name);
-            models.any(|model| {
-                model.target == TargetKind::Local || project.builder_of(image) == Builder::Oci
-            })
+            models.any(|model| project.takes(model) != Takes::Built)
         })
     };
     let help = match workspace.project.environments.iter().find(builds_here) {
@@ -229,5 +228,6 @@ fn elsewhere(site: &Site, workspace: &Workspace, name: &str) -> ImageError {
             "write `builder = \"oci\"` in images/{name}.toml to have goatbuild build it itself"
         ),
     };
-    ImageError::Elsewhere { image: name.to_owned(), help }
+    let builder = workspace.project.target_types.titles(TargetType::builds_images);
+    ImageError::Elsewhere { image: name.to_owned(), builder, help }
 }

@@ -1,4 +1,4 @@
-//! The lease of what changes things at Modal: which commands need it, taking it and giving it back.
+//! The lease of what changes things at a target that machines share: which commands need it, taking it and giving it back.
 
 use miette::Report;
 
@@ -7,64 +7,71 @@ use super::frontend::{Frontend, waiting};
 use super::open::{self, Site};
 use super::plan::Planned;
 use crate::plan::Action;
-use crate::spec::TargetKind;
 use crate::step::At;
-use crate::targets::modal::{Lease, Modal};
+use crate::targets::{Lease, Leases, Target};
 use crate::workspace::Workspace;
+
+/// The target whose changes need a lease. There is one at most: nothing is locked twice.
+fn shared(workspace: &Workspace) -> Option<(&dyn Target, &dyn Leases)> {
+    workspace.targets.all().find_map(|target| Some((target, target.leases()?)))
+}
 
 /// Takes the lease for a command; says whether that took waiting.
 pub(super) async fn take(
-    modal: &Modal,
+    leases: &dyn Leases,
     site: &Site,
     frontend: &dyn Frontend,
     command: &str,
-) -> Result<(Lease, bool), Report> {
-    let tell = waiting(frontend);
-    modal.take_lease(command, site.ci_run.clone(), site.patience, tell).await
+) -> Result<(Box<dyn Lease>, bool), Report> {
+    let tell = |holder: &str| waiting(frontend)(holder);
+    leases.take(command, site.ci_run.clone(), site.patience, &tell).await
 }
 
-/// Takes it when anything at Modal is going to change; says whether that took waiting.
+/// Takes it when anything at such a target is going to change; says whether that took waiting.
 pub(super) async fn of_plan(
     workspace: &Workspace,
     site: &Site,
     frontend: &dyn Frontend,
     planned: &Planned,
-) -> Result<Option<(Lease, bool)>, Report> {
-    let Some(modal) = workspace.targets.modal_if_there() else { return Ok(None) };
-    let at_modal = |name: &String| match workspace.project.models.get(name.as_str()) {
-        Some(served) => served.target == TargetKind::Modal,
-        None => modal.has(name),
+) -> Result<Option<(Box<dyn Lease>, bool)>, Report> {
+    let Some((target, leases)) = shared(workspace) else { return Ok(None) };
+    let is_there = |name: &String| match workspace.project.models.get(name.as_str()) {
+        Some(served) => served.target.name() == target.name(),
+        None => target.has(name),
     };
     let changes = planned.plan.steps.iter().any(|step| {
         let runs = matches!(step.action, Action::Run | Action::Pending);
         let removed = step.action == Action::Remove && !planned.plan.keeps(step);
         // What is built here, and the file of a gateway, is under the locks of this machine.
-        (runs || removed) && step.at == At::Target && step.models.iter().any(at_modal)
+        (runs || removed) && step.at == At::Target && step.models.iter().any(is_there)
     });
-    if !changes || modal.is_unseen() {
+    if !changes || target.unseen().is_some() {
         return Ok(None);
     }
-    Ok(Some(take(modal, site, frontend, "apply").await?))
+    Ok(Some(take(leases, site, frontend, "apply").await?))
 }
 
-/// Takes it where something of the model is at Modal; whoever had it may have changed that.
+/// Takes it where something of the model is at such a target; whoever had it may have changed that.
 pub(super) async fn of_model(
     workspace: &Workspace,
     site: &Site,
     frontend: &dyn Frontend,
     name: &str,
-) -> Result<Option<Lease>, Report> {
-    let Some(modal) = workspace.modal_of(name).filter(|modal| !modal.is_unseen()) else {
-        return Ok(None);
-    };
-    let (lease, _) = take(modal, site, frontend, "destroy").await?;
+) -> Result<Option<Box<dyn Lease>>, Report> {
+    let mut seen =
+        workspace.targets_of(name).into_iter().filter(|target| target.unseen().is_none());
+    let Some(leases) = seen.find_map(Target::leases) else { return Ok(None) };
+    let (lease, _) = take(leases, site, frontend, "destroy").await?;
     // Somebody may have changed what is kept since it was read: while nobody answered, say.
     workspace.look().await?;
     Ok(Some(lease))
 }
 
 /// Gives it back after what it was taken for, and fails for whichever of both failed first.
-pub(super) async fn end<T>(lease: Option<Lease>, done: Result<T, Report>) -> Result<T, Report> {
+pub(super) async fn end<T>(
+    lease: Option<Box<dyn Lease>>,
+    done: Result<T, Report>,
+) -> Result<T, Report> {
     let freed = match lease {
         Some(lease) => lease.end().await,
         None => Ok(()),
@@ -75,7 +82,7 @@ pub(super) async fn end<T>(lease: Option<Lease>, done: Result<T, Report>) -> Res
 }
 
 /// Gives it back, if there is one, where what was done is done and told.
-pub(super) async fn give_back(frontend: &dyn Frontend, lease: Option<Lease>) {
+pub(super) async fn give_back(frontend: &dyn Frontend, lease: Option<Box<dyn Lease>>) {
     if let Some(lease) = lease
         && let Err(error) = lease.end().await
     {
@@ -87,13 +94,14 @@ pub(super) async fn give_back(frontend: &dyn Frontend, lease: Option<Lease>) {
 /// Breaks the lease of another machine, once somebody agrees.
 pub async fn break_off(site: &Site, frontend: &dyn Frontend, agreed: bool) -> Result<(), Report> {
     let (workspace, _) = open::anyway(site, frontend)?;
-    let Some(modal) = workspace.targets.modal_if_there() else {
-        frontend.note(
-            "nothing is served on Modal; a lock on this machine is free once its process ends",
-        );
+    let Some((_, leases)) = shared(&workspace) else {
+        let elsewhere = workspace.project.target_types.elsewhere();
+        frontend.note(&format!(
+            "nothing is served on {elsewhere}; a lock on this machine is free once its process ends",
+        ));
         return Ok(());
     };
-    let Some(holder) = modal.lease_holder().await? else {
+    let Some(holder) = leases.holder().await? else {
         frontend.note("nobody has the lease");
         return Ok(());
     };
@@ -103,7 +111,7 @@ pub async fn break_off(site: &Site, frontend: &dyn Frontend, agreed: bool) -> Re
     if !consent::confirm(frontend, agreed, &what, question)? {
         return Ok(());
     }
-    modal.break_lease(&holder).await?;
+    leases.free(&holder).await?;
     frontend.note("broken");
     Ok(())
 }

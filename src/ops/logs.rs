@@ -11,6 +11,7 @@ use super::Frontend;
 use super::open::{self, Site};
 use crate::exec::Interrupt;
 use crate::step::StepId;
+use crate::targets::Target;
 
 /// There is nothing to print.
 #[derive(Debug, Error, Diagnostic)]
@@ -72,8 +73,9 @@ pub async fn logs(
         log
     } else {
         workspace.look().await?;
-        if let Some(modal) = workspace.modal_of(name) {
-            if modal.has_no_app(name) {
+        let mut targets = workspace.targets_of(name).into_iter();
+        if let Some(logs) = targets.find_map(Target::logs) {
+            if logs.has_none(name) {
                 return Err(NoLog { name: name.clone() }.into());
             }
             let stop = async {
@@ -82,7 +84,8 @@ pub async fn logs(
                 }
             };
             let (lines, follow) = (wanted.lines, wanted.follow);
-            modal.print_logs(name, lines, follow, &|bytes| reader.take(bytes), stop).await?;
+            let take = |bytes: &[u8]| reader.take(bytes);
+            logs.print(name, lines, follow, &take, Box::pin(stop)).await?;
             return Ok(());
         }
         let found = workspace.targets.all().find_map(|target| target.log(name));

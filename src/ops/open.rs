@@ -56,7 +56,9 @@ impl Site {
 
     /// The files of its project.
     pub fn files(&self) -> Result<Files, Report> {
-        files(self.directory.as_deref(), self.environment.as_deref())
+        let mut files = files(self.directory.as_deref(), self.environment.as_deref())?;
+        files.sources.targets = self.settings.targets.types();
+        Ok(files)
     }
 }
 

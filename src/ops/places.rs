@@ -6,7 +6,7 @@ use std::path::Path;
 
 use super::frontend::Frontend;
 use crate::plan::{Action, Plan, PlannedStep};
-use crate::targets::local::{Move, Way};
+use crate::targets::{Move, Moves, Target, Way};
 use crate::words::{bytes, count};
 use crate::workspace::Workspace;
 
@@ -45,17 +45,25 @@ pub(super) fn tell_moves(frontend: &dyn Frontend, deed: &str, moves: &[Move], ro
     }
 }
 
+/// The targets that may have volumes to move.
+pub(super) fn moves_of(workspace: &Workspace) -> impl Iterator<Item = &dyn Moves> {
+    workspace.targets.all().filter_map(Target::moves)
+}
+
+/// What is going to be moved.
+pub(super) fn planned_moves(workspace: &Workspace) -> Vec<Move> {
+    moves_of(workspace).flat_map(Moves::planned).collect()
+}
+
 /// Says which volumes of this machine an apply is about to move.
 pub(super) fn tell_next(workspace: &Workspace, frontend: &dyn Frontend) {
-    let moves = workspace.targets.local().moves();
-    tell_moves(frontend, "this apply moves", &moves, &workspace.root);
+    tell_moves(frontend, "this apply moves", &planned_moves(workspace), &workspace.root);
 }
 
 /// Says which volumes of this machine the next apply moves, and what it leaves.
 pub fn foretell(workspace: &Workspace, frontend: &dyn Frontend) {
-    let moves = workspace.targets.local().moves();
-    tell_moves(frontend, "the next apply moves", &moves, &workspace.root);
-    for left in workspace.targets.local().left_over() {
+    tell_moves(frontend, "the next apply moves", &planned_moves(workspace), &workspace.root);
+    for left in moves_of(workspace).flat_map(Moves::left_over) {
         let left = left.strip_prefix(&workspace.root).unwrap_or(&left).display();
         frontend.note(&format!("{left} is no longer used: `goatbuild gc` removes it"));
     }

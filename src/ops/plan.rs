@@ -13,11 +13,10 @@ use crate::graph::Graph;
 use crate::locking::{self, Changes, LockOptions, Scope};
 use crate::plan::saved::Request;
 use crate::plan::{self, Plan, PlannedModel, ReasonKind, Warning, Wishes};
-use crate::spec::{Model, TargetKind, Unknown, unknown};
+use crate::spec::{Model, Unknown, unknown};
 use crate::step::{Facts, StepId};
 use crate::steps;
 use crate::store::Remembered;
-use crate::targets::modal::Modal;
 use crate::workspace::{SharedWorkspace, Workspace};
 
 /// What was asked for does not go together.
@@ -168,23 +167,21 @@ fn serves(request: &Request) -> bool {
     request.only.is_empty() || request.only.iter().any(serves)
 }
 
-/// The models that specs keep away from Modal, where nobody could look whether they are: no step of
-/// theirs would tell.
+/// The models that specs keep away from where nobody could look whether they are: no step of theirs
+/// would tell.
 pub fn unseen_absent(workspace: &Workspace, request: &Request) -> Vec<Warning> {
-    let Some(why) = workspace.targets.modal_if_there().and_then(Modal::unseen) else {
-        return Vec::new();
-    };
     let all = request.models.is_empty() && request.only.is_empty();
     let absent = workspace.project.absent.values();
-    let here = absent.filter(|model| model.target == TargetKind::Modal);
     let asked =
-        here.filter(|model| all || request.models.iter().any(|it| it == model.name.as_str()));
-    let warning = |model: &Arc<Model>| Warning {
-        model: model.name.to_string(),
-        message: "its spec says absent, and nobody looked whether it is deployed".to_owned(),
-        help: why.clone(),
+        absent.filter(|model| all || request.models.iter().any(|it| it == model.name.as_str()));
+    let warning = |model: &Arc<Model>| {
+        Some(Warning {
+            model: model.name.to_string(),
+            message: "its spec says absent, and nobody looked whether it is deployed".to_owned(),
+            help: workspace.targets.of(model).unseen()?,
+        })
     };
-    asked.map(warning).collect()
+    asked.filter_map(warning).collect()
 }
 
 /// How each model will be served that a deployment of the plan is for.

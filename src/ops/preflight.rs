@@ -10,7 +10,7 @@ use super::plan::unseen_absent;
 use super::reach;
 use crate::plan::saved::Request;
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
-use crate::spec::{EnvironmentName, TargetKind};
+use crate::spec::{EnvironmentName, TargetType};
 use crate::step::StepId;
 use crate::steps;
 use crate::workspace::Workspace;
@@ -57,7 +57,7 @@ enum Refused {
 
 /// Fails when a target that the apply needs can't be used from here.
 pub(super) async fn check_targets(workspace: &Workspace, request: &Request) -> Result<(), Report> {
-    let mut needed: BTreeMap<TargetKind, Vec<String>> = BTreeMap::new();
+    let mut needed: BTreeMap<&'static dyn TargetType, Vec<String>> = BTreeMap::new();
     for (target, what) in reach::wanted(workspace, request) {
         needed.entry(target).or_default().push(what);
     }

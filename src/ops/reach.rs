@@ -5,13 +5,16 @@ use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use crate::plan::saved::Request;
-use crate::spec::{Model, TargetKind};
+use crate::spec::{Model, TargetType};
 use crate::step::StepId;
 use crate::steps;
 use crate::workspace::Workspace;
 
 /// What is to be done at a target: a model to serve, or a step that was named.
-pub(super) fn wanted(workspace: &Workspace, request: &Request) -> BTreeSet<(TargetKind, String)> {
+pub(super) fn wanted(
+    workspace: &Workspace,
+    request: &Request,
+) -> BTreeSet<(&'static dyn TargetType, String)> {
     let models = workspace.project.models.values();
     if request.only.is_empty() {
         let all = request.models.is_empty();

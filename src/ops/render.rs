@@ -9,7 +9,6 @@ use super::open::{self, Site};
 use super::{Frontend, plan};
 use crate::event::Reporter;
 use crate::locking::{self, LockOptions, Scope};
-use crate::spec::TargetKind;
 use crate::step::StepId;
 use crate::steps;
 use crate::workspace;
@@ -17,12 +16,12 @@ use crate::workspace;
 /// Why there is nothing to print.
 #[derive(Debug, Error, Diagnostic)]
 enum RenderError {
-    #[error("{model} is served on this machine, without a program of goatbuild's")]
+    #[error("{model} is served on {title}, without a program of goatbuild's")]
     #[diagnostic(
         code(goatbuild::usage::not_on_modal),
         help("`goatbuild show {model} --command` prints what is started")
     )]
-    Local { model: String },
+    NoPrograms { model: String, title: &'static str },
     #[error("{} is there, and goatbuild did not write it", path.display())]
     #[diagnostic(
         code(goatbuild::usage::not_ours),
@@ -49,9 +48,9 @@ pub async fn render(
     out: Option<&Path>,
 ) -> Result<Option<String>, Report> {
     let (workspace, model) = open::model(site, frontend, name)?;
-    if model.target != TargetKind::Modal {
-        return Err(RenderError::Local { model: name.to_owned() }.into());
-    }
+    let no_programs =
+        || RenderError::NoPrograms { model: name.to_owned(), title: model.target.title() };
+    let of_target = workspace.targets.of(&model).programs().ok_or_else(no_programs)?;
     let scope = Scope::of_models(&workspace, &[name.to_owned()]);
     let options = LockOptions { locked: true, lenient: true, scope, ..LockOptions::default() };
     locking::settle(&workspace, &options, &Reporter::silent()).await?;
@@ -71,12 +70,7 @@ pub async fn render(
     for (path, text) in programs {
         write(frontend, &directory.join(path), &text)?;
     }
-    frontend.note(&format!(
-        "`modal deploy --env {} --name {} {}` deploys it, once its weights are in the volume",
-        workspace.targets.modal().environment(),
-        workspace.targets.of(&model).plan_model(&model).app.unwrap_or_default(),
-        directory.join(name).join("serve.py").display(),
-    ));
+    frontend.note(&of_target.advice(&model, directory));
     Ok(None)
 }
 

@@ -6,22 +6,24 @@ use thiserror::Error;
 use super::open::{self, Site};
 use super::{Frontend, Work, consent, frontend, lease};
 use crate::event::Reporter;
-use crate::spec::{Auth, TargetKind};
+use crate::spec::Auth;
 use crate::step::StepId;
 use crate::steps::smoke_key;
+use crate::targets::{Lease, Target, Versions};
 use crate::workspace::Workspace;
 
 /// What is served here has no versions.
 #[derive(Debug, Error, Diagnostic)]
-#[error("{model} is served on this machine, which keeps no earlier versions")]
+#[error("{model} is served on {title}, which keeps no earlier versions")]
 #[diagnostic(
     code(goatbuild::usage::not_on_modal),
     help(
         "undo the edit in its spec, and `goatbuild apply`: what was built before is not built again"
     )
 )]
-struct Local {
+struct NoVersions {
     model: String,
+    title: &'static str,
 }
 
 /// A model to take back to a version, the one before what stands without one.
@@ -43,26 +45,26 @@ pub async fn roll_back(
 ) -> Result<(), Report> {
     let (workspace, _) = open::anyway(site, frontend)?;
     let model = &rollback.model;
-    check(&workspace, model)?;
-    workspace.targets.named(TargetKind::Modal).check(&[format!("rollback of {model}")]).await?;
+    let (target, versions) = check(&workspace, model)?;
+    target.check(&[format!("rollback of {model}")]).await?;
     let _lock = open::lock(&workspace, site, frontend, "rollback").await?;
-    let (lease, _) = lease::take(workspace.targets.modal(), site, frontend, "rollback").await?;
-    let ended = go_back(&workspace, site, frontend, rollback).await;
-    lease::end(Some(lease), ended).await
+    let lease = of_target(target, site, frontend, "rollback").await?;
+    let ended = go_back(&workspace, versions, site, frontend, rollback).await;
+    lease::end(lease, ended).await
 }
 
 async fn go_back(
     workspace: &Workspace,
+    versions: &dyn Versions,
     site: &Site,
     frontend: &dyn Frontend,
     rollback: &Rollback,
 ) -> Result<(), Report> {
     let model = rollback.model.as_str();
     workspace.look().await?;
-    let target = workspace.targets.modal();
-    let earlier = target.earlier(model, rollback.version)?;
+    let earlier = versions.earlier(model, rollback.version)?;
     let other = match workspace.project.models.get(model) {
-        Some(spec) => target.other_auth(spec, &earlier, &Reporter::silent()).await?,
+        Some(spec) => versions.other_auth(spec, &earlier, &Reporter::silent()).await?,
         // What its spec wants can't be told.
         None => None,
     };
@@ -75,7 +77,7 @@ async fn go_back(
         return Ok(());
     }
     let stands = frontend::showing(frontend, Work::Prepares, async |reporter| {
-        target.roll_back(model, &earlier, &smoke_key, reporter).await
+        versions.roll_back(model, &earlier, &smoke_key, reporter).await
     });
     let stands = stands.await?;
     // What the rows say is about another version.
@@ -115,16 +117,15 @@ fn other_auth(model: &str, version: u32, was: Auth, wanted: Auth) -> String {
 /// Lets a model that was rolled back follow its spec again.
 pub async fn release(site: &Site, frontend: &dyn Frontend, model: &str) -> Result<(), Report> {
     let (workspace, _) = open::anyway(site, frontend)?;
-    check(&workspace, model)?;
-    workspace.targets.named(TargetKind::Modal).check(&[format!("hold of {model}")]).await?;
+    let (target, versions) = check(&workspace, model)?;
+    target.check(&[format!("hold of {model}")]).await?;
     let _lock = open::lock(&workspace, site, frontend, "release").await?;
-    let target = workspace.targets.modal();
-    let (lease, _) = lease::take(target, site, frontend, "release").await?;
+    let lease = of_target(target, site, frontend, "release").await?;
     let released = async {
         workspace.look().await?;
-        target.release(model).await
+        versions.release(model).await
     };
-    match lease::end(Some(lease), released.await).await? {
+    match lease::end(lease, released.await).await? {
         Some(held) => frontend.note(&format!(
             "{model} is not held at {held} any more: `{}` shows what its spec wants",
             site.command(&format!("plan {model}"))
@@ -134,14 +135,31 @@ pub async fn release(site: &Site, frontend: &dyn Frontend, model: &str) -> Resul
     Ok(())
 }
 
-fn check(workspace: &Workspace, model: &str) -> Result<(), Report> {
+/// Takes the lease of a target that has one.
+async fn of_target(
+    target: &dyn Target,
+    site: &Site,
+    frontend: &dyn Frontend,
+    command: &str,
+) -> Result<Option<Box<dyn Lease>>, Report> {
+    let Some(leases) = target.leases() else { return Ok(None) };
+    Ok(Some(lease::take(leases, site, frontend, command).await?.0))
+}
+
+/// Where a model is served, if versions are kept there.
+fn check<'w>(
+    workspace: &'w Workspace,
+    model: &str,
+) -> Result<(&'w dyn Target, &'w dyn Versions), Report> {
     let project = &workspace.project;
-    // Its spec may have mistakes; Modal tells what there is of it.
-    if project.left_out.models.contains(model) && workspace.targets.modal_if_there().is_some() {
-        return Ok(());
+    let with_versions = |target: &'w dyn Target| Some((target, target.versions()?));
+    // Its spec may have mistakes; the target tells what there is of it.
+    if project.left_out.models.contains(model)
+        && let Some(found) = workspace.targets.all().find_map(with_versions)
+    {
+        return Ok(found);
     }
-    match project.model(model)?.target {
-        TargetKind::Modal => Ok(()),
-        TargetKind::Local => Err(Local { model: model.to_owned() }.into()),
-    }
+    let spec = project.model(model)?;
+    let no_versions = NoVersions { model: model.to_owned(), title: spec.target.title() };
+    Ok(with_versions(workspace.targets.of(spec)).ok_or(no_versions)?)
 }

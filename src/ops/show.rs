@@ -8,7 +8,7 @@ use super::Frontend;
 use super::open::{self, Files, Site};
 use crate::event::Reporter;
 use crate::locking::{self, LockOptions, Scope};
-use crate::spec::{self, ModelName, TargetKind, unknown};
+use crate::spec::{self, ModelName, unknown};
 use crate::steps;
 
 /// Every effective value of a model, as text, and where it came from.
@@ -49,10 +49,7 @@ pub async fn command(site: &Site, frontend: &dyn Frontend, name: &str) -> Result
             frontend.note(&format!("hf:{source} is not locked: a commit will stand for it"));
         }
     }
-    let host = match model.target {
-        TargetKind::Local => "127.0.0.1",
-        TargetKind::Modal => "0.0.0.0",
-    };
+    let host = if model.target.is_here() { "127.0.0.1" } else { "0.0.0.0" };
     let port = model.serve.port.as_ref().map_or(PORT, |port| port.value);
     let command = (started.command)(model.serve.served_names.first(), host, port);
     Ok(Started { environment: started.environment, command })

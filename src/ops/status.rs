@@ -7,7 +7,7 @@ use super::{Frontend, plan};
 use crate::gateways::{Endpoint, Gateway};
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::served::{Part, Parts, StatusRow, Verdict};
-use crate::spec::{Model, TargetKind};
+use crate::spec::Model;
 use crate::step::{Fact, Observation, StepId, Subject};
 use crate::targets::Target;
 use crate::workspace::Workspace;
@@ -72,7 +72,7 @@ pub async fn status(site: &Site, frontend: &dyn Frontend) -> Result<Vec<StatusRo
             row.parts = parts(&planned.plan, &row.live.model);
         }
         let Some(model) = workspace.project.models.get(row.live.model.as_str()) else { continue };
-        row.auth = Some(model.serve.auth).filter(|_| model.target == TargetKind::Modal);
+        row.auth = Some(model.serve.auth).filter(|_| model.target.auth().is_ok());
         if let (Some(gateway), Some(entry)) = (workspace.gateway.as_deref(), &model.gateway) {
             row.alias = Some(entry.alias.value.clone());
             row.parts.gateway = entry_of(&workspace, gateway, model, &entry.alias.value);

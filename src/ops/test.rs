@@ -9,7 +9,7 @@ use super::Frontend;
 use super::open::{self, Site};
 use crate::openai::{ApiError, Credentials, Server};
 use crate::served::Tried;
-use crate::spec::{Model, TargetKind};
+use crate::spec::Model;
 use crate::step::{Fact, Facts, Observation};
 use crate::words::count;
 use crate::workspace::Workspace;
@@ -112,14 +112,11 @@ fn facts(model: &str, seen: Observation) -> Result<Facts, NotDeployed> {
 fn server(workspace: &Workspace, model: &Model, url: &str) -> Result<Server, Report> {
     let name = model.name.as_str();
     let patience = model.serve.timeout.min(Duration::from_secs(600));
-    match model.target {
-        TargetKind::Local => Ok(Server::local(url, name, patience)?),
-        // The first request starts a replica.
-        TargetKind::Modal => {
-            let headers = workspace.targets.of(model).headers_of_deployed(model);
-            let credentials = Credentials::of_environment(name, headers)?;
-            let patience = patience + model.serve.startup_timeout;
-            Ok(Server::remote(url, name, patience, credentials)?)
-        }
+    if model.target.is_here() {
+        return Ok(Server::local(url, name, patience)?);
     }
+    let headers = workspace.targets.of(model).headers_of_deployed(model);
+    let credentials = Credentials::of_environment(name, headers)?;
+    // The first request starts a replica.
+    Ok(Server::remote(url, name, patience + model.serve.startup_timeout, credentials)?)
 }

@@ -21,7 +21,7 @@ use crate::graph::Graph;
 use crate::plan::saved::Request;
 use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind, Wishes};
 use crate::step::{At, EngineUse, StepId};
-use crate::targets::modal::Credentials;
+use crate::targets;
 use crate::workspace::{Settings, SharedWorkspace};
 
 /// Keeps what it was told, and answers what it was told to.
@@ -85,7 +85,8 @@ fn site(root: &Path, files: &[(&str, &str)]) -> Site {
         patience: Patience::default(),
         mirrors: Mirrors::default(),
         credentials: Vec::new(),
-        modal: Credentials::default(),
+        targets: targets::built_in(),
+        variable: |_| None,
         hub: || panic!("no hub is asked"),
     };
     let directory = Some(root.to_owned());

@@ -9,8 +9,8 @@ use super::name::ModelName;
 use super::problem::{Problem, SpecError, SpecErrors};
 use super::project_file::Settings;
 use super::read::Shared;
-use super::registry::nowhere;
 use super::source::Place;
+use super::target::Whole;
 use super::unique::clashes;
 
 /// Puts together what was read; fails with `errors`, the mistakes that were found on the way, and
@@ -45,8 +45,12 @@ pub fn assemble_part(
     let mut models_by_name: BTreeMap<ModelName, Arc<Model>> =
         by_name(models, "model", |model| (&model.name, &model.file.place), &mut errors);
     errors.extend(clashes(models_by_name.values(), &shared.settings.app_prefix));
-    let (chosen, targets) = (shared.environment.as_ref(), &shared.settings.targets);
-    errors.extend(nowhere(&shared.file, chosen, targets, &models_by_name, &images_by_name));
+    for target in shared.target_types.iter() {
+        let Some(settings) = shared.settings.targets.of(target) else { continue };
+        let (file, environment) = (&shared.file, shared.environment.as_ref());
+        let (models, images) = (&models_by_name, &images_by_name);
+        errors.extend(target.check(&Whole { file, environment, settings, models, images }));
+    }
     let mut left_out = wrong.left_out();
     let elsewhere = leave_out(&mut models_by_name, &mut images_by_name, &mut left_out, &errors);
     let is_broken = !elsewhere.is_empty() && !tolerant;
@@ -68,6 +72,7 @@ pub fn assemble_part(
         environments: shared.environments,
         targets,
         engines: shared.engines,
+        target_types: shared.target_types,
         volumes,
         gpus,
         secrets,

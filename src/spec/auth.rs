@@ -4,11 +4,10 @@ use std::collections::BTreeMap;
 use std::fmt;
 
 use super::context::Rank;
-use super::model::{ModalTarget, TargetKind};
-use super::model_file::{VARIABLE, is_variable};
 use super::problem::{Problem, nearest};
 use super::read::Shared;
 use super::table::Table;
+use super::target::{TargetType, TargetTypes};
 use super::value::quoted;
 
 /// Who may ask a model.
@@ -41,15 +40,6 @@ impl fmt::Display for Auth {
     }
 }
 
-/// The variables that hold the two halves of a proxy token, wherever requests are made.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ProxyToken {
-    /// The one whose value begins with `wk-`.
-    pub key: String,
-    /// The one whose value begins with `ws-`.
-    pub secret: String,
-}
-
 /// A header that a protected model wants. Its value is in a variable, wherever requests are made.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Header {
@@ -64,92 +54,53 @@ pub struct Header {
 /// The header that clients of the `OpenAI` API send a key in.
 pub const AUTHORIZATION: &str = "Authorization";
 
-impl ModalTarget {
-    /// The headers that a model wants which is protected like this.
-    pub fn headers(&self, auth: Auth) -> Vec<Header> {
-        let header =
-            |name, scheme, variable: &String| Header { name, scheme, variable: variable.clone() };
-        match auth {
-            Auth::Proxy => vec![
-                header("Modal-Key", "", &self.proxy_token.key),
-                header("Modal-Secret", "", &self.proxy_token.secret),
-            ],
-            Auth::ApiKey => vec![header(AUTHORIZATION, "Bearer ", &self.api_key_variable)],
-            Auth::Open => Vec::new(),
-        }
-    }
-
-    /// The Modal secrets that running replicas have.
-    pub fn served_secrets(&self, auth: Auth) -> impl Iterator<Item = &String> {
-        self.api_key_secret.iter().filter(move |_| auth == Auth::ApiKey)
-    }
-}
-
-/// As specs write it; the first is what models on Modal get that say nothing.
+/// As specs write it.
 pub(super) const AUTHS: [(&str, Auth); 3] =
     [("proxy", Auth::Proxy), ("api-key", Auth::ApiKey), ("none", Auth::Open)];
 
 /// Reads `serve.auth`.
-pub(super) fn auth(table: &mut Table<'_, '_>, target: TargetKind, shared: &Shared<'_>) -> Auth {
+pub(super) fn auth(
+    table: &mut Table<'_, '_>,
+    target: &'static dyn TargetType,
+    shared: &Shared<'_>,
+) -> Auth {
     let written = table.every("auth").next();
     let word = table.optional_choice("auth", &AUTHS);
-    match (target, written) {
-        (TargetKind::Modal, None) => table.built_in("auth", || quoted(AUTHS[0].0)),
-        // What the defaults say is for the models of which it can be said.
-        (TargetKind::Local, Some(found)) if found.layer.rank != Rank::Defaults => {
-            if let Some(auth) = word.filter(|auth| *auth != Auth::Open) {
-                let expected = "only \"none\" for a model on this machine, whose port no other \
-                                machine should reach; \"proxy\" and \"api-key\" are for \
-                                `target = \"modal\"`";
-                table.bad("auth", &quoted(&auth.to_string()), expected, &found.spot());
+    let default = match target.auth() {
+        Ok(default) => default,
+        Err(why) => {
+            let refused = word.filter(|auth| *auth != Auth::Open);
+            // What the defaults say is for the models of which it can be said.
+            let found = written.filter(|found| found.layer.rank != Rank::Defaults);
+            if let (Some(found), Some(auth)) = (found, refused) {
+                let others = shared.target_types.fields(|it| it.auth().is_ok());
+                let expected =
+                    format!("only \"none\" {why}; \"proxy\" and \"api-key\" are for {others}");
+                table.bad("auth", &quoted(&auth.to_string()), &expected, &found.spot());
             }
+            return Auth::Open;
         }
-        _ => {}
+    };
+    if written.is_none() {
+        table.built_in("auth", || quoted(&default.to_string()));
     }
-    if target == TargetKind::Local {
-        return Auth::Open;
-    }
-    let auth = word.unwrap_or(AUTHS[0].1);
-    if auth == Auth::ApiKey && !shared.has_api_key() {
-        let problem = Problem::MissingField {
-            field: "target.modal.api-key-secret".to_owned(),
-            example:
-                "api-key-secret = \"NAME\", a Modal secret, in goatbuild.toml's [target.modal]"
-                    .to_owned(),
-        };
+    let auth = word.unwrap_or(default);
+    let settings = shared.settings.targets.of(target);
+    if let Some(problem) = settings.and_then(|settings| target.lacks(settings, auth)) {
         table.context.report(problem, &table.spot_of("auth"));
     }
     auth
 }
 
-/// The variables of a proxy token, as people name them when nobody says otherwise.
-pub(super) const PROXY_TOKEN: [(&str, &str); 2] =
-    [("key", "MODAL_PROXY_KEY"), ("secret", "MODAL_PROXY_SECRET")];
-
-/// The variable of an API key, in the Modal secret and here.
-pub(super) const API_KEY: &str = "GOATBUILD_API_KEY";
-
-/// Reads `proxy-token`.
-pub(super) fn proxy_token(mut table: Table<'_, '_>) -> ProxyToken {
-    let [key, secret] = PROXY_TOKEN.map(|(key, default)| variable(&mut table, key, default));
-    table.finish();
-    ProxyToken { key, secret }
-}
-
-/// Reads a variable's name.
-pub(super) fn variable<'a>(table: &mut Table<'a, '_>, key: &'a str, default: &str) -> String {
-    let text = table.string(key).filter(|text| {
-        let is_variable = is_variable(text.value);
-        if !is_variable {
-            table.bad(key, &quoted(text.value), VARIABLE, &text.spot);
-        }
-        is_variable
-    });
-    text.map_or(default, |text| text.value).to_owned()
-}
-
 /// Reads `[secrets]`: how often each was replaced. `known` are the names that settings mention.
-pub(super) fn generations(mut table: Table<'_, '_>, known: &[String]) -> BTreeMap<String, u32> {
+pub(super) fn generations(
+    mut table: Table<'_, '_>,
+    known: &[String],
+    types: &TargetTypes,
+) -> BTreeMap<String, u32> {
+    let places = types.iter().filter_map(|it| Some((it, it.secrets().last()?)));
+    let places = places.map(|(it, field)| format!("[target.{it}], as `{field}` for example"));
+    let place = places.collect::<Vec<_>>().join(" or ");
     let mut generations = BTreeMap::new();
     for key in table.other_keys() {
         if !known.iter().any(|name| name == key.value) {
@@ -157,7 +108,7 @@ pub(super) fn generations(mut table: Table<'_, '_>, known: &[String]) -> BTreeMa
                 kind: "secret",
                 name: key.value.to_owned(),
                 nearest: nearest(key.value, known.iter().map(String::as_str)).map(str::to_owned),
-                make: "name it in [target.modal], as `api-key-secret` for example".to_owned(),
+                make: format!("name it in {place}"),
             };
             table.context.report(problem, &key.spot);
         }

@@ -8,18 +8,22 @@ use super::model_file::{VARIABLE, is_variable};
 use super::name::ImageName;
 use super::source::{Located, Place, SourceFile};
 use super::table::Table;
+use super::target::TargetTypes;
 use super::value::quoted;
 use crate::platform::{Architecture, MajorMinor};
 
-/// The two ways to write who builds an image.
-pub(super) const BUILDERS: [(&str, Builder); 2] =
-    [("modal", Builder::Modal), ("oci", Builder::Oci)];
+/// The ways to write who builds an image.
+pub(super) fn builders(types: &TargetTypes) -> Vec<(&'static str, Builder)> {
+    let targets = types.iter().filter(|it| it.builds_images());
+    targets.map(|it| (it.name(), Builder::Target)).chain([("oci", Builder::Oci)]).collect()
+}
 
 /// Reads the whole file; nothing when a required part is missing or wrong.
 pub(super) fn image(
     mut root: Table<'_, '_>,
     name: Option<ImageName>,
     file: &Arc<SourceFile>,
+    types: &TargetTypes,
 ) -> Option<Image> {
     let platforms = [("linux/amd64", Architecture::Amd64), ("linux/arm64", Architecture::Arm64)];
     let architecture = root.choice("platform", &platforms);
@@ -31,7 +35,7 @@ pub(super) fn image(
     let mut table = root.table("env");
     let env = table.string_map(is_variable, VARIABLE);
     table.finish();
-    let builder = root.optional_choice("builder", &BUILDERS);
+    let builder = root.optional_choice("builder", &builders(types));
     root.finish();
     let file = Located { value: (), place: Place::new(Arc::clone(file), 0..0) };
     Some(Image {

@@ -5,7 +5,6 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use super::auth::ProxyToken;
 use super::engine::Engine;
 use super::left_out::LeftOut;
 use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
@@ -14,6 +13,7 @@ use super::problem::SpecError;
 use super::reference::{ImageReference, LayoutReference};
 use super::serve::Serve;
 use super::source::{Located, SourceFile};
+use super::target::{Takes, TargetSettings, TargetType, TargetTypes};
 use crate::engine::{Cache, Engines};
 use crate::platform::{Architecture, MajorMinor};
 
@@ -29,7 +29,9 @@ pub struct Project {
     /// All environments that the project's file names.
     pub environments: Vec<EnvironmentName>,
     /// Settings of the places where models are served.
-    pub targets: Targets,
+    pub targets: TargetSettings,
+    /// Where models can be served.
+    pub target_types: TargetTypes,
     /// What can serve.
     pub engines: Engines,
     /// Volumes by their name in the project; `model-cache` and the engines' own are always there.
@@ -81,74 +83,25 @@ impl Project {
         }
     }
 
-    /// Who builds `image` for Modal.
-    pub fn builder_of(&self, image: &Image) -> Builder {
-        let default = self.targets.modal.as_ref().map(|modal| modal.builder).unwrap_or_default();
-        image.builder.unwrap_or(default)
+    /// How a model's target takes its image.
+    pub fn takes(&self, model: &Model) -> Takes {
+        let settings = self.targets.of(model.target);
+        settings.map_or(Takes::Cached, |it| model.target.takes(it, self.image_of(model)))
+    }
+
+    /// Where images are pushed for a target to take, if the project says so.
+    pub fn registry(&self) -> Option<&str> {
+        self.target_types.iter().find_map(|target| target.registry(self.targets.of(target)?))
     }
 }
 
-/// Settings per target.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Targets {
-    /// `[target.modal]`; a project with a model on Modal has it.
-    pub modal: Option<ModalTarget>,
-    /// `[target.local]`, or its defaults.
-    pub local: LocalTarget,
-}
-
-/// `[target.modal]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ModalTarget {
-    /// Modal's environment; `main`, like Modal's own, when not given.
-    pub environment: String,
-    /// The workspace that the credentials must belong to, if that is to be checked.
-    pub workspace: Option<String>,
-    /// Who builds images, unless an image says otherwise.
-    pub builder: Builder,
-    /// The Modal secret that holds the hub's token.
-    pub hf_secret: Option<String>,
-    /// Where images that goatbuild builds are pushed for Modal to take: `host/path`.
-    pub registry: Option<String>,
-    /// The Modal secret that holds the registry's user name and password.
-    pub registry_secret: Option<String>,
-    /// The variables that hold a proxy token.
-    pub proxy_token: ProxyToken,
-    /// The Modal secret that holds the key of models; there when a model asks for one.
-    pub api_key_secret: Option<String>,
-    /// The variable that holds the key, in that secret and wherever requests are made.
-    pub api_key_variable: String,
-}
-
-/// Who builds an image that is served on Modal.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+/// Who builds an image for a target that can build some itself.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Builder {
-    /// Modal does, from the lock: pinned, not bit-identical. Needs no registry.
-    #[default]
-    Modal,
+    /// The target does, from the lock: pinned, not bit-identical. Needs no registry.
+    Target,
     /// goatbuild does, and pushes it.
     Oci,
-}
-
-/// `[target.local]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
-pub struct LocalTarget {
-    /// What runs the image.
-    pub runtime: LocalRuntime,
-}
-
-/// What runs images on this machine.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
-pub enum LocalRuntime {
-    /// Docker or Podman when there is one, otherwise the embedded runtime.
-    #[default]
-    Auto,
-    /// Docker, or fail.
-    Docker,
-    /// Podman, or fail.
-    Podman,
-    /// The embedded runtime on Linux namespaces, or fail.
-    Embedded,
 }
 
 /// A directory that outlives deployments.
@@ -194,14 +147,14 @@ pub struct Model {
     /// Whether it is to be served at all.
     pub state: State,
     /// Where it is served.
-    pub target: TargetKind,
+    pub target: &'static dyn TargetType,
     /// Environment variables for this model only, over the image's.
     pub env: BTreeMap<String, String>,
     /// Where the weights come from.
     pub source: ModelSource,
     /// The draft model for speculative decoding.
     pub draft: Option<Draft>,
-    /// The GPUs to serve on; always there for engines that need them on Modal, otherwise optional.
+    /// The GPUs to serve on; always there for engines that need them, where the target allots them.
     pub hardware: Option<Hardware>,
     /// What serves it.
     pub engine: Engine,
@@ -219,26 +172,6 @@ pub enum State {
     Present,
     /// It is kept away, and its spec for later.
     Absent,
-}
-
-/// Where a model is served.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Default)]
-pub enum TargetKind {
-    /// On this machine.
-    #[default]
-    Local,
-    /// On Modal.
-    Modal,
-}
-
-impl fmt::Display for TargetKind {
-    /// As specs write it.
-    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        formatter.write_str(match self {
-            Self::Local => "local",
-            Self::Modal => "modal",
-        })
-    }
 }
 
 /// Where weights come from.
@@ -348,7 +281,7 @@ pub struct Image {
     pub overrides: Vec<Located<String>>,
     /// Environment variables, over the base's.
     pub env: BTreeMap<String, String>,
-    /// Who builds it for Modal, when it isn't the target's choice.
+    /// Who builds it, when that isn't the target's choice.
     pub builder: Option<Builder>,
 }
 
@@ -381,6 +314,8 @@ pub struct Sources {
     pub mistakes: Vec<SpecError>,
     /// What can serve.
     pub engines: Engines,
+    /// Where models can be served.
+    pub targets: TargetTypes,
 }
 
 impl Sources {

@@ -3,7 +3,7 @@
 use super::context::{Spot, Text};
 use super::engine::engine;
 use super::model::{
-    Draft, GatewayEntry, Hardware, HubSource, Model, ModelSource, State, TargetKind, is_commit,
+    Draft, GatewayEntry, Hardware, HubSource, Model, ModelSource, State, is_commit,
 };
 use super::name::{ImageName, ModelName};
 use super::path::inside;
@@ -35,12 +35,11 @@ pub(super) fn model(
     unset(&mut root, shared);
     let image = image(&mut root, shared);
     let state = root.choice("state", &[("present", State::Present), ("absent", State::Absent)]);
-    let target =
-        root.choice("target", &[("local", TargetKind::Local), ("modal", TargetKind::Modal)]);
-    if target == TargetKind::Modal && !shared.has_modal() {
+    let target = root.choice("target", &shared.target_types.words());
+    if let Some(example) = target.needed().filter(|_| !shared.has_target(target)) {
         let problem = Problem::MissingField {
-            field: "target.modal".to_owned(),
-            example: "[target.modal] with environment = \"main\" in goatbuild.toml".to_owned(),
+            field: format!("target.{target}"),
+            example: format!("[target.{target}] with {example} in goatbuild.toml"),
         };
         root.context.report(problem, &root.spot_of("target"));
     }
@@ -52,7 +51,7 @@ pub(super) fn model(
     let hardware = hardware(root.table("hardware"), shared);
     let engine = engine(root.table("engine"), shared.engines);
     let kind = engine.as_ref().map(|engine| engine.kind);
-    if target == TargetKind::Modal
+    if target.allots_gpus()
         && hardware.is_none()
         && kind.is_some_and(Engine::needs_gpu)
         && !root.has("hardware")

@@ -96,11 +96,15 @@ pub enum Problem {
         /// The port.
         port: u16,
     },
-    /// Two models on Modal whose URLs would be one: names are spelled with `-` for `.` there.
-    #[error("two models on Modal would have the address `{label}`")]
+    /// Two models whose URLs would be one.
+    #[error("two models on {title} would have the address `{label}`")]
     DuplicateAddress {
-        /// The label that both apps would have.
+        /// What people call their target.
+        title: &'static str,
+        /// The label that both would have.
         label: String,
+        /// How the target makes addresses of names.
+        how: &'static str,
     },
     /// Two volumes at one path.
     #[error("the volumes `{first}` and `{second}` are both mounted at `{mount}`")]
@@ -206,11 +210,7 @@ impl Problem {
             }
             Self::DanglingName { make, .. } => make.clone(),
             Self::BadName { expected, .. } => format!("use {expected}"),
-            Self::DuplicateAddress { .. } => {
-                "rename one of them: in URLs, `.` is written as `-`, and a candidate's app ends in \
-                 `-next`"
-                    .to_owned()
-            }
+            Self::DuplicateAddress { how, .. } => format!("rename one of them: {how}"),
             Self::DuplicateName { .. } => "rename or remove one of them".to_owned(),
             Self::DuplicateAlias { .. } => {
                 "the gateway would balance requests between the two; set another \

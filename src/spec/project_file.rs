@@ -3,43 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::PathBuf;
 
-use super::auth::{API_KEY, generations, proxy_token, variable};
+use super::auth::generations;
 use super::context::Text;
-use super::image_file::BUILDERS;
-use super::model::{GatewaySettings, Gpu, LocalRuntime, LocalTarget, ModalTarget, Targets, Volume};
+use super::fields::Fields;
+use super::model::{GatewaySettings, Gpu, Volume};
 use super::model_file::{WORD, in_word};
 use super::name::{ProjectId, VolumeName};
 use super::path::{inside, is_mount};
 use super::problem::{Problem, SpecError};
 use super::reference::ImageReference;
-use super::registry::registry;
 use super::source::Place;
 use super::table::Table;
+use super::target::{TargetSettings, TargetTypes};
 use super::value::quoted;
 use crate::engine::{Cache, Engines};
 
-/// Modal's GPUs with memory in GiB and dollars per hour (list prices as
-/// remembered from 2025, not looked up). A project overrides what has changed.
-pub(super) const GPUS: [(&str, f64, f64); 14] = [
-    ("T4", 16.0, 0.59),
-    ("L4", 24.0, 0.80),
-    ("A10", 24.0, 1.10),
-    ("A10G", 24.0, 1.10),
-    ("L40S", 48.0, 1.95),
-    ("A100", 40.0, 2.10),
-    ("A100-40GB", 40.0, 2.10),
-    ("A100-80GB", 80.0, 2.50),
-    ("RTX-PRO-6000", 96.0, 3.03),
-    ("H100", 80.0, 3.95),
-    ("H100!", 80.0, 3.95),
-    ("H200", 141.0, 4.54),
-    ("B200", 180.0, 6.25),
-    ("B200+", 180.0, 6.25),
-];
-
 /// The GPUs that need no project, by name.
-pub fn known_gpus() -> Vec<String> {
-    GPUS.iter().map(|(name, ..)| (*name).to_owned()).collect()
+pub fn known_gpus(types: &TargetTypes) -> Vec<String> {
+    types.gpus().map(|(name, ..)| name.to_owned()).collect()
 }
 
 /// Volumes that every project has: the weights', and those of its engines.
@@ -54,7 +35,7 @@ pub(super) fn built_in_volumes(engines: Engines) -> Vec<Cache> {
 pub(super) struct Settings {
     pub(super) id: Option<ProjectId>,
     pub(super) app_prefix: String,
-    pub(super) targets: Targets,
+    pub(super) targets: TargetSettings,
     pub(super) volumes: BTreeMap<VolumeName, Volume>,
     pub(super) gpus: BTreeMap<String, Gpu>,
     pub(super) secrets: BTreeMap<String, u32>,
@@ -65,7 +46,7 @@ pub(super) struct Settings {
 /// Reads the whole file, with the overrides of one environment over it.
 pub(super) fn settings<'a>(
     root: &mut Table<'a, '_>,
-    engines: Engines,
+    (engines, types): (Engines, &TargetTypes),
     environment: Option<&mut Table<'a, '_>>,
 ) -> Settings {
     let mut target = root.table("target");
@@ -97,11 +78,11 @@ pub(super) fn settings<'a>(
     };
     project.finish();
     let volumes = read_volumes(volumes, engines, id.as_ref().map_or("", ProjectId::as_str));
-    let (targets, named) = targets(target);
-    let secrets = generations(secrets, &named);
+    let (targets, named) = targets(target, types);
+    let secrets = generations(secrets, &named, types);
     let gateway = read_gateway(gateway);
     let plain_http = plain_http(root.table("registries"));
-    let gpus = gpus(root.table("gpu"));
+    let gpus = gpus(root.table("gpu"), types);
     Settings { id, app_prefix, targets, volumes, gpus, secrets, plain_http, gateway }
 }
 
@@ -148,43 +129,21 @@ fn project_id(project: &mut Table<'_, '_>) -> Option<ProjectId> {
 }
 
 /// Also gives the secrets that are named, in any layer.
-fn targets(mut table: Table<'_, '_>) -> (Targets, Vec<String>) {
-    const ENVIRONMENT: &str = "main";
-    let mut modal = table.table("modal");
-    let named = ["hf-secret", "registry-secret", "api-key-secret"]
-        .iter()
-        .flat_map(|key| modal.every(key).collect::<Vec<_>>())
-        .filter_map(|found| found.value.get_ref().as_str().map(str::to_owned))
-        .collect();
-    let environment = modal.string("environment");
-    if environment.is_none() {
-        modal.built_in("environment", || quoted(ENVIRONMENT));
+fn targets(mut table: Table<'_, '_>, types: &TargetTypes) -> (TargetSettings, Vec<String>) {
+    let (mut settings, mut named) = (TargetSettings::default(), Vec::new());
+    // As long as there were two, this machine was the last.
+    for target in types.iter().rev() {
+        let mut own = table.table(target.name());
+        let found = target.secrets().iter().flat_map(|key| own.every(key));
+        named.extend(found.filter_map(|it| it.value.get_ref().as_str().map(str::to_owned)));
+        let read = target.settings(&mut Fields::reading(&mut own));
+        if own.is_present() || target.needed().is_none() {
+            settings.0.insert(target.name(), read);
+        }
+        own.finish();
     }
-    let environment = environment.map_or(ENVIRONMENT, |text| text.value).to_owned();
-    let target = ModalTarget {
-        environment,
-        workspace: modal.string("workspace").map(|text| text.value.to_owned()),
-        builder: modal.choice("builder", &BUILDERS),
-        hf_secret: modal.string("hf-secret").map(|text| text.value.to_owned()),
-        registry: registry(&mut modal),
-        registry_secret: modal.string("registry-secret").map(|text| text.value.to_owned()),
-        proxy_token: proxy_token(modal.table("proxy-token")),
-        api_key_secret: modal.string("api-key-secret").map(|text| text.value.to_owned()),
-        api_key_variable: variable(&mut modal, "api-key-variable", API_KEY),
-    };
-    let is_present = modal.is_present();
-    modal.finish();
-    let mut local = table.table("local");
-    let runtimes = [
-        ("auto", LocalRuntime::Auto),
-        ("docker", LocalRuntime::Docker),
-        ("podman", LocalRuntime::Podman),
-        ("embedded", LocalRuntime::Embedded),
-    ];
-    let runtime = local.choice("runtime", &runtimes);
-    local.finish();
     table.finish();
-    (Targets { modal: is_present.then_some(target), local: LocalTarget { runtime } }, named)
+    (settings, named)
 }
 
 fn read_volumes(
@@ -253,11 +212,11 @@ fn read_volumes(
     volumes
 }
 
-fn gpus(mut table: Table<'_, '_>) -> BTreeMap<String, Gpu> {
+fn gpus(mut table: Table<'_, '_>, types: &TargetTypes) -> BTreeMap<String, Gpu> {
     let built_in = |(name, vram_gib, usd_per_hour): (&str, f64, f64)| {
         (name.to_owned(), Gpu { vram_gib, usd_per_hour })
     };
-    let mut gpus: BTreeMap<_, _> = GPUS.into_iter().map(built_in).collect();
+    let mut gpus: BTreeMap<_, _> = types.gpus().map(built_in).collect();
     for key in table.other_keys() {
         let known = gpus.get(key.value).copied();
         let mut gpu = table.table(key.value);

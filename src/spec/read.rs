@@ -10,12 +10,13 @@ use toml::de::{DeTable, DeValue};
 use super::assemble::assemble;
 use super::context::{Context, Layer, Rank, Spot};
 use super::effective::{Effective, Origin};
-use super::model::{Image, Model, Project, Sources, TargetKind};
+use super::model::{Image, Model, Project, Sources};
 use super::name::{EnvironmentName, ImageName, ModelName, NotAName};
 use super::problem::{Problem, SpecError, SpecErrors, nearest};
 use super::project_file::{Settings, settings};
 use super::source::{Place, SourceFile};
 use super::table::Table;
+use super::target::{TargetType, TargetTypes};
 use super::{image_file, model_file, value};
 use crate::engine::Engines;
 
@@ -32,8 +33,11 @@ pub fn read(
         .iter()
         .filter_map(|file| read_model(file, &shared).map_err(&mut keep).ok())
         .collect();
-    let images: Vec<_> =
-        sources.images.iter().filter_map(|file| read_image(file).map_err(&mut keep).ok()).collect();
+    let images: Vec<_> = sources
+        .images
+        .iter()
+        .filter_map(|file| read_image(file, &sources.targets).map_err(&mut keep).ok())
+        .collect();
     assemble(shared, models, images, errors)
 }
 
@@ -44,6 +48,7 @@ pub struct Shared<'a> {
     /// Nothing when the file isn't TOML.
     tree: Option<Spanned<DeTable<'a>>>,
     pub(super) engines: Engines,
+    pub(super) target_types: TargetTypes,
     pub(super) environment: Option<EnvironmentName>,
     pub(super) environments: Vec<EnvironmentName>,
     pub(super) settings: Settings,
@@ -75,7 +80,8 @@ impl<'a> Shared<'a> {
         let empty = DeTable::new();
         let table = tree.as_ref().map_or(&empty, Spanned::get_ref);
         let engines = sources.engines;
-        let settings = project_file(table, &file, &context, engines, environment);
+        let settings =
+            project_file(table, &file, &context, (engines, &sources.targets), environment);
         let mut default_paths = BTreeSet::new();
         if let Some(defaults) = table.get("defaults").and_then(|found| found.get_ref().as_table()) {
             collect_paths(defaults, "", &mut default_paths);
@@ -92,6 +98,7 @@ impl<'a> Shared<'a> {
             file,
             tree,
             engines,
+            target_types: sources.targets.clone(),
             environment,
             environments,
             settings,
@@ -121,14 +128,9 @@ impl<'a> Shared<'a> {
         format!("image = {}, for images/{name}.toml", value::quoted(name))
     }
 
-    pub(super) fn has_modal(&self) -> bool {
-        self.settings.targets.modal.is_some() || self.tree.is_none()
-    }
-
-    /// Whether it is said which Modal secret holds a key.
-    pub(super) fn has_api_key(&self) -> bool {
-        let modal = self.settings.targets.modal.as_ref();
-        modal.is_none_or(|modal| modal.api_key_secret.is_some())
+    /// Whether a model can be served there, as far as the project's file can be read.
+    pub(super) fn has_target(&self, target: &dyn TargetType) -> bool {
+        self.settings.targets.of(target).is_some() || self.tree.is_none()
     }
 
     /// What aliases end in, when the project has a gateway.
@@ -225,20 +227,25 @@ fn model_with(source: &SourceFile, shared: &Shared<'_>, context: &Context) -> Op
 }
 
 /// Reads one image. Images can be read in parallel.
-pub fn read_image(source: &SourceFile) -> Result<Image, Vec<SpecError>> {
+pub fn read_image(source: &SourceFile, types: &TargetTypes) -> Result<Image, Vec<SpecError>> {
     let context = Context::default();
-    let image = image_with(source, "", &context);
+    let image = image_with(source, types, "", &context);
     let (errors, _) = context.finish();
     image.filter(|_| errors.is_empty()).ok_or(errors)
 }
 
-fn image_with(source: &SourceFile, path: &str, context: &Context) -> Option<Image> {
+fn image_with(
+    source: &SourceFile,
+    types: &TargetTypes,
+    path: &str,
+    context: &Context,
+) -> Option<Image> {
     let file = Arc::new(source.clone());
     let name = file_name(&file, "an image", ImageName::new, context);
     let tree = parse(source, &file, context)?;
     let own = Layer { table: tree.get_ref(), file: &file, rank: Rank::Own };
     let root = Table::new(context, path, vec![own], Spot { file: &file, span: 0..0 });
-    image_file::image(root, name, &file)
+    image_file::image(root, name, &file, types)
 }
 
 /// Every value that counts for `model` and its image, in the order in which they are read.
@@ -268,7 +275,7 @@ pub fn effective(
     if let Some(file) = file {
         SpecErrors::collect(sources.mistakes_of(file))?;
         let context = Context::traced();
-        image_with(file, "image:", &context);
+        image_with(file, &sources.targets, "image:", &context);
         let (errors, mut image_values) = context.finish();
         SpecErrors::collect(errors)?;
         values.append(&mut image_values);
@@ -286,13 +293,14 @@ fn of_project(shared: &Shared<'_>, model: &Model) -> Vec<Effective> {
     let chosen = shared.environment.as_ref().map(EnvironmentName::as_str);
     let name = environments.other_keys().into_iter().find(|name| Some(name.value) == chosen);
     let mut environment = name.map(|name| environments.table(name.value));
-    let settings = settings(&mut root, shared.engines, environment.as_mut());
+    let settings =
+        settings(&mut root, (shared.engines, &shared.target_types), environment.as_mut());
     let (_, values) = context.finish();
     let gpu = model.hardware.as_ref().map(|hardware| hardware.gpu.as_str());
     let mut wanted = vec![format!("target.{}.", model.target), "volumes.".to_owned()];
     wanted.extend(gpu.map(|gpu| format!("gpu.{}.", value::key_text(gpu))));
     let mut kept = Vec::new();
-    if model.target == TargetKind::Modal {
+    if model.target.has_apps() {
         let prefix = values.iter().find(|value| value.field == "project.app-prefix");
         kept.extend(prefix.map(|prefix| Effective {
             field: "project:app".to_owned(),
@@ -336,19 +344,19 @@ fn project_file(
     tree: &DeTable<'_>,
     file: &Arc<SourceFile>,
     context: &Context,
-    engines: Engines,
+    kinds: (Engines, &TargetTypes),
     chosen: Option<&EnvironmentName>,
 ) -> Settings {
     let own = Layer { table: tree, file, rank: Rank::Own };
     let spot = Spot { file, span: 0..0 };
     let mut root = Table::new(context, "", vec![own], spot);
-    let mut kept = settings(&mut root, engines, None);
+    let mut kept = settings(&mut root, kinds, None);
     let _ = root.table("defaults");
     let mut environments = root.table("environment");
     let names = environments.other_keys();
     for name in &names {
         let mut environment = environments.table(name.value);
-        let settings = settings(&mut root, engines, Some(&mut environment));
+        let settings = settings(&mut root, kinds, Some(&mut environment));
         let mut models = environment.table("model");
         for model in models.other_keys() {
             // Says so when it is no table.

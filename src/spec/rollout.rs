@@ -1,9 +1,10 @@
 //! How a new deployment comes to be what clients are led to.
 
 use super::context::Rank;
-use super::model::TargetKind;
+use super::read::Shared;
 use super::serve::When;
 use super::table::Table;
+use super::target::TargetType;
 use super::value::quoted;
 
 /// How a new deployment takes the place of what stands. No key depends on it.
@@ -12,7 +13,7 @@ pub enum Rollout {
     /// It replaces what stands, and is taken back when it fails its smoke test.
     #[default]
     InPlace,
-    /// It is tried out under a name of its own first. Modal only.
+    /// It is tried out under a name of its own first, where the target has candidates.
     Candidate,
 }
 
@@ -21,29 +22,33 @@ pub(super) const ROLLOUTS: [(&str, Rollout); 2] =
     [("in-place", Rollout::InPlace), ("candidate", Rollout::Candidate)];
 
 /// Reads `serve.rollout`.
-pub(super) fn rollout(table: &mut Table<'_, '_>, target: TargetKind, smoke: When) -> Rollout {
+pub(super) fn rollout(
+    table: &mut Table<'_, '_>,
+    target: &'static dyn TargetType,
+    smoke: When,
+    shared: &Shared<'_>,
+) -> Rollout {
     let written = table.every("rollout").next();
     let rollout = table.choice("rollout", &ROLLOUTS);
     let Some(found) = written.filter(|_| rollout == Rollout::Candidate) else { return rollout };
-    let expected = match (target, smoke) {
-        (TargetKind::Local, _) => {
-            "only \"in-place\" for a model on this machine; \"candidate\" is for \
-             `target = \"modal\"`"
+    let expected = match (target.has_candidates(), smoke) {
+        (false, _) => {
+            let others = shared.target_types.fields(TargetType::has_candidates);
+            let title = target.title();
+            format!("only \"in-place\" for a model on {title}; \"candidate\" is for {others}")
         }
-        (_, When::Never) => {
+        (true, When::Never) => {
             "only \"in-place\" with `smoke = \"never\"`: a candidate is there to be tried out"
+                .to_owned()
         }
         _ => return rollout,
     };
     // What the defaults say is for the models of which it can be said.
     if found.layer.rank != Rank::Defaults {
-        table.bad("rollout", &quoted("candidate"), expected, &found.spot());
+        table.bad("rollout", &quoted("candidate"), &expected, &found.spot());
     }
     Rollout::InPlace
 }
-
-/// What the app of a candidate has behind the name of the model's own.
-pub const CANDIDATE: &str = "-next";
 
 #[cfg(test)]
 mod tests {
@@ -67,6 +72,7 @@ mod tests {
             images: vec![file("images/one.toml".to_owned(), image)],
             mistakes: Vec::new(),
             engines: crate::engines::built_in(),
+            targets: crate::targets::built_in().types(),
         };
         read(&sources, None)
     }

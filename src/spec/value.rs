@@ -152,7 +152,7 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
 }
 
 /// A duration as a TOML string that [`duration`] reads.
-pub(super) fn duration_text(duration: Duration) -> String {
+pub(crate) fn duration_text(duration: Duration) -> String {
     let mut seconds = duration.as_secs();
     let mut text = String::new();
     for (unit, size) in [("h", 3600), ("m", 60), ("s", 1)] {

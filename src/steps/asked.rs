@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use crate::event::{Cancelled, Reporter};
 use crate::openai::{Credentials, Server};
-use crate::spec::{Model, TargetKind};
+use crate::spec::Model;
 use crate::step::{Evidence, StepError};
 use crate::targets::{Measured, Targets};
 
@@ -36,15 +36,12 @@ impl Answered {
 pub(super) fn server(targets: &Targets, model: &Model, url: &str) -> Result<Server, StepError> {
     let (name, serve) = (model.name.as_str(), &model.serve);
     let patience = serve.timeout.min(Duration::from_secs(600));
-    Ok(match model.target {
-        TargetKind::Local => Server::local(url, name, patience)?,
-        // The first request starts a replica.
-        TargetKind::Modal => {
-            let headers = targets.of(model).headers(model);
-            let credentials = Credentials::of_environment(name, headers)?;
-            Server::remote(url, name, patience + serve.startup_timeout, credentials)?
-        }
-    })
+    if model.target.is_here() {
+        return Ok(Server::local(url, name, patience)?);
+    }
+    let credentials = Credentials::of_environment(name, targets.of(model).headers(model))?;
+    // The first request starts a replica.
+    Ok(Server::remote(url, name, patience + serve.startup_timeout, credentials)?)
 }
 
 /// Asks for the models, for a chat and for a streamed one, until somebody interrupts.

@@ -36,7 +36,10 @@ pub(super) async fn first(
     let target = serving.target();
     // Where this shell can't ask, nothing is deployed.
     let server = asked::server(&serving.targets, &serving.model, "")?;
-    let Some(facts) = target.deploy_candidate(deployment, task).await? else {
+    let Some(candidates) = target.candidates() else {
+        return target.deploy(deployment, task).await;
+    };
+    let Some(facts) = candidates.deploy(deployment, task).await? else {
         return target.deploy(deployment, task).await;
     };
     let asked = ask(serving, &server, &facts, task).await;
@@ -51,7 +54,7 @@ pub(super) async fn first(
     };
     // Whoever interrupts now waits until it is in order.
     let reporter = task.reporter.unstoppable();
-    let end = match target.end_candidate(&deployment.model, failed, &reporter).await {
+    let end = match candidates.end(&deployment.model, failed, &reporter).await {
         Ok(()) => "was stopped".to_owned(),
         Err(error) => {
             // The next deployment stops it; what was done is done.

@@ -4,9 +4,8 @@ use miette::Report;
 
 use crate::openai::{Credentials, NoKey};
 use crate::plan::{Action, Plan, PlannedStep};
-use crate::spec::{ImageName, ModelSource, TargetKind};
-use crate::step::Subject;
-use crate::targets::modal::ModalError;
+use crate::spec::ImageName;
+use crate::step::{StepError, Subject};
 use crate::workspace::Workspace;
 
 /// Fails when a step would run that can only fail.
@@ -16,20 +15,16 @@ pub async fn check(workspace: &Workspace, plan: &Plan) -> Result<(), Report> {
     check_pushes(workspace, plan).await
 }
 
-/// Fails when weights would be brought to Modal that can't be.
-fn check_weights(workspace: &Workspace, plan: &Plan) -> Result<(), ModalError> {
+/// Fails when weights would be brought to a target that can't be.
+fn check_weights(workspace: &Workspace, plan: &Plan) -> Result<(), StepError> {
     let brings = |step: &&PlannedStep| {
         matches!(step.id.subject(), Subject::Weights(_))
             && matches!(step.action, Action::Run | Action::Pending)
     };
     let models = plan.steps.iter().filter(brings).flat_map(|step| &step.models);
     let models = models.filter_map(|name| workspace.project.models.get(name.as_str()));
-    for model in models.filter(|model| model.target == TargetKind::Modal) {
-        for source in model.sources() {
-            if let ModelSource::Path(path) = source {
-                return Err(ModalError::Path { path: path.into() });
-            }
-        }
+    for model in models {
+        model.sources().try_for_each(|it| workspace.targets.of(model).check_weights(it))?;
     }
     Ok(())
 }

@@ -6,23 +6,20 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::started::{Started, started};
-use super::{AllPlaced, Placed, REQUESTS, candidate, modal_image};
+use super::{AllPlaced, Placed, REQUESTS, candidate, engine_resource, image_there};
 use crate::engine::{Engine, Locked};
 use crate::engines::json;
 use crate::fingerprint::{Fingerprint, Key};
-use crate::spec::{LocalRuntime, Model, Project, Rollout, TargetKind, Value};
+use crate::spec::{Model, Project, Rollout, Value};
 use crate::step::{
-    Edge, EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step,
-    StepError, StepId, Task, Wanted,
+    Edge, EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step, StepError,
+    StepId, Task, Wanted,
 };
 use crate::targets::{Deployment, Snapshot, Target, Targets};
 use crate::workspace::{Registries, Workspace};
 
 /// Raise when the same settings come to mean another deployment.
 const VERSION: u32 = 2;
-
-/// What people should know of a deployment that starts from a snapshot.
-const SNAPSHOT: &str = "starts from a snapshot of the GPU's memory: alpha at Modal";
 
 /// What deploying and warming up a model share.
 #[derive(Clone)]
@@ -50,21 +47,21 @@ pub(super) enum ImageInput {
         /// What pushed it.
         push: StepId,
     },
-    /// Modal has it, and a name of its own for it.
-    AtModal(StepId),
+    /// The target has built it, and has a name of its own for it.
+    There(StepId),
 }
 
 impl ImageInput {
     fn step(&self) -> &StepId {
         match self {
-            Self::Cached(step) | Self::AtModal(step) | Self::Pushed { image: step, .. } => step,
+            Self::Cached(step) | Self::There(step) | Self::Pushed { image: step, .. } => step,
         }
     }
 
     fn facts(&self) -> &'static [Fact] {
         match self {
             Self::Cached(_) | Self::Pushed { .. } => &[Fact::DIGEST],
-            Self::AtModal(_) => modal_image::FACTS,
+            Self::There(_) => image_there::FACTS,
         }
     }
 
@@ -72,7 +69,7 @@ impl ImageInput {
         let facts = Input::facts(self.step().clone(), self.facts());
         match self {
             Self::Cached(_) => vec![Input { blobs: true, ..facts }],
-            Self::AtModal(_) => vec![facts],
+            Self::There(_) => vec![facts],
             Self::Pushed { push, .. } => {
                 vec![facts, Input { step: push.clone(), edge: Edge::Order, blobs: false }]
             }
@@ -122,11 +119,7 @@ impl Serving {
 
     /// The head of a step that starts this model's engine.
     pub(super) fn head(&self, id: StepId, inputs: Vec<Input>, engine: EngineUse) -> Head {
-        let resource = match self.model.target {
-            TargetKind::Local => Resource::Accelerator,
-            // The accelerators are elsewhere, and as many as are asked for.
-            TargetKind::Modal => Resource::Network,
-        };
+        let resource = engine_resource(&self.model);
         let head = Head::effect(id, resource, &[self.model.name.to_string()]).taking(inputs);
         Head { engine: Some(engine), ..head }
     }
@@ -239,12 +232,6 @@ impl Serving {
     }
 }
 
-/// What people should know of a deployment with a candidate.
-const CANDIDATE_FIRST: &str = "tried out as a candidate first, for one more cold start";
-
-const CANDIDATE_FIRST_FROM_SNAPSHOT: &str = "tried out as a candidate first, for one more cold start; \
-     starts from a snapshot of the GPU's memory: alpha at Modal";
-
 pub(super) struct Deploy {
     serving: Serving,
     head: Head,
@@ -260,12 +247,7 @@ impl Deploy {
             blobs: false,
         }));
         let serve = &serving.model.serve;
-        let note = match (serve.rollout, serve.snapshot) {
-            (Rollout::Candidate, true) => Some(CANDIDATE_FIRST_FROM_SNAPSHOT),
-            (Rollout::Candidate, false) => Some(CANDIDATE_FIRST),
-            (Rollout::InPlace, true) => Some(SNAPSHOT),
-            (Rollout::InPlace, false) => None,
-        };
+        let note = serving.target().note(&serving.model);
         let engine = match serve.rollout {
             Rollout::InPlace => EngineUse { starts: true, asks: false, busy: Duration::ZERO },
             // Its candidate starts, too, and is stopped right away.
@@ -275,20 +257,6 @@ impl Deploy {
         };
         let head = serving.head(StepId::deploy(&serving.model.name), inputs, engine);
         Self { head: Head { note, ..head }, warms: warmup.is_some(), serving }
-    }
-}
-
-impl Deploy {
-    /// What the project wants to run images, when it is not whatever this machine has.
-    ///
-    /// The setting and not what came of it: starting Docker on some machine redeploys nothing there.
-    fn runtime(&self) -> Option<&'static str> {
-        match (self.serving.model.target, self.serving.project.targets.local.runtime) {
-            (TargetKind::Modal, _) | (_, LocalRuntime::Auto) => None,
-            (_, LocalRuntime::Docker) => Some("docker"),
-            (_, LocalRuntime::Podman) => Some("podman"),
-            (_, LocalRuntime::Embedded) => Some("embedded"),
-        }
     }
 }
 
@@ -311,13 +279,12 @@ impl Step for Deploy {
             .field("serve.max-inputs", serve.max_inputs)
             .field("serve.scaledown-window", format_args!("{:?}", serve.scaledown_window))
             .field("serve.timeout", format_args!("{:?}", serve.timeout))
-            .optional("serve.port", serve.port.as_ref().map(|port| port.value))
-            .optional("target.local.runtime", self.runtime());
+            .optional("serve.port", serve.port.as_ref().map(|port| port.value));
         self.serving.target().describe(&self.serving.model, &mut fingerprint);
         if let ImageInput::Pushed { .. } = &self.serving.image {
             // The same image from elsewhere is another program.
-            let modal = self.serving.targets.modal();
-            modal.describe_registry(self.serving.model.image.value.as_str(), &mut fingerprint);
+            let images = image_there::images(self.serving.target());
+            images.describe_pushed(self.serving.model.image.value.as_str(), &mut fingerprint);
         }
         fingerprint
     }

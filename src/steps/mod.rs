@@ -10,7 +10,7 @@ mod deploy;
 mod downloads;
 mod gateway;
 mod image;
-mod modal_image;
+mod image_there;
 mod names;
 mod programs;
 mod pulled;
@@ -30,8 +30,8 @@ use std::time::Duration;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
-use crate::spec::{Builder, ImageName, Model, ModelSource, Project, TargetKind};
-use crate::step::{Fact, Input, Inputs, Step, StepError, StepId};
+use crate::spec::{ImageName, Model, ModelSource, Project, Takes, TargetType};
+use crate::step::{Fact, Input, Inputs, Resource, Step, StepError, StepId};
 use crate::targets::Snapshot;
 use crate::workspace::Workspace;
 pub use check::check;
@@ -93,6 +93,12 @@ pub fn foreseen(
     Ok(started::started(&workspace.project, &locked, model, &snapshot(&model.source), draft))
 }
 
+/// What whoever starts or asks a model's engine has to have: where the accelerators are elsewhere, there
+/// are as many as are asked for.
+fn engine_resource(model: &Model) -> Resource {
+    if model.target.is_here() { Resource::Accelerator } else { Resource::Network }
+}
+
 /// Where a step puts the weights of a source.
 #[derive(Debug, Clone)]
 struct Placed {
@@ -101,7 +107,7 @@ struct Placed {
 }
 
 /// The weights of every source, by target and source.
-type AllPlaced<'a> = HashMap<(TargetKind, &'a ModelSource), Placed>;
+type AllPlaced<'a> = HashMap<(&'static dyn TargetType, &'a ModelSource), Placed>;
 
 /// Pure steps without inputs, by key: the same work is one step, whichever image asks first.
 type Shared = HashMap<Key, StepId>;
@@ -121,63 +127,70 @@ fn share<S: Step + 'static>(
 }
 
 /// The images that models are served from, as their targets take them.
-type Images = HashMap<(ImageName, TargetKind), ImageInput>;
+type Images = HashMap<(ImageName, &'static dyn TargetType), ImageInput>;
 
-/// The models that take an image.
-#[derive(Default)]
-struct Users {
-    /// Our own build, on this machine.
-    here: Vec<String>,
-    /// Our own build, from a registry.
-    pushed: Vec<String>,
-    /// Modal's build.
-    at_modal: Vec<String>,
-}
+/// The models that take an image, by how their target takes it.
+type Users = BTreeMap<(Takes, &'static dyn TargetType), Vec<String>>;
 
 fn users(project: &Project) -> BTreeMap<&ImageName, Users> {
     let mut users: BTreeMap<&ImageName, Users> = BTreeMap::new();
     for model in project.models.values() {
         let users = users.entry(&model.image.value).or_default();
-        let users = match (model.target, project.builder_of(project.image_of(model))) {
-            (TargetKind::Local, _) => &mut users.here,
-            (TargetKind::Modal, Builder::Oci) => &mut users.pushed,
-            (TargetKind::Modal, Builder::Modal) => &mut users.at_modal,
-        };
-        users.push(model.name.to_string());
+        let way = (project.takes(model), model.target);
+        users.entry(way).or_default().push(model.name.to_string());
     }
     users
 }
 
-/// What an image is called that Modal builds; where both are made, its plain name is our own one's.
-fn name_at_modal(image: &ImageName, here: &[String]) -> String {
-    if here.is_empty() { image.to_string() } else { format!("{image}@modal") }
+/// The models of those that take an image like this.
+fn models_of(users: &Users, takes: impl Fn(Takes) -> bool) -> Vec<String> {
+    let models = users.iter().filter(|((way, _), _)| takes(*way)).flat_map(|(_, models)| models);
+    let mut models: Vec<String> = models.cloned().collect();
+    models.sort();
+    models
+}
+
+/// What the image is called that a target builds; where others are made, too, its plain name is one
+/// of theirs.
+fn name_at(target: &dyn TargetType, image: &ImageName, users: &Users) -> String {
+    let is_only =
+        users.keys().all(|(takes, it)| *takes != Takes::Cached && it.name() == target.name());
+    if is_only { image.to_string() } else { format!("{image}@{}", target.name()) }
 }
 
 fn compile_images(workspace: &Workspace, steps: &mut Vec<Arc<dyn Step>>) -> Images {
     let mut images = Images::new();
     let mut shared = Shared::default();
-    for (image, Users { here, pushed, at_modal }) in users(&workspace.project) {
+    for (image, users) in users(&workspace.project) {
         if !workspace.images.has(image) {
             continue;
         }
-        let mut insert = |target, input| drop(images.insert((image.clone(), target), input));
-        if !here.is_empty() || !pushed.is_empty() {
-            let mut models = [&here[..], &pushed[..]].concat();
-            models.sort();
-            let built = compile_image(workspace, image, &models, &mut shared, steps);
-            if !pushed.is_empty() {
-                let push = push::Push::new(workspace, image, &pushed, built.clone());
-                let (image, push_id) = (built.clone(), push.id().clone());
-                steps.push(Arc::new(push));
-                insert(TargetKind::Modal, ImageInput::Pushed { image, push: push_id });
-            }
-            insert(TargetKind::Local, ImageInput::Cached(built));
-        }
-        if !at_modal.is_empty() {
-            let name = name_at_modal(image, &here);
-            let step = modal_image::ModalImage::new(workspace, image, &name, &at_modal);
-            insert(TargetKind::Modal, ImageInput::AtModal(step.id().clone()));
+        let ours = models_of(&users, |takes| takes != Takes::Built);
+        let built =
+            (!ours.is_empty()).then(|| compile_image(workspace, image, &ours, &mut shared, steps));
+        let pushed = models_of(&users, |takes| takes == Takes::Pushed);
+        let pushed = built.clone().filter(|_| !pushed.is_empty()).map(|built| {
+            let step = push::Push::new(workspace, image, &pushed, built);
+            let id = step.id().clone();
             steps.push(Arc::new(step));
+            id
+        });
+        for ((takes, target), models) in &users {
+            let input = match (takes, &built, &pushed) {
+                (Takes::Cached, Some(built), _) => ImageInput::Cached(built.clone()),
+                (Takes::Pushed, Some(image), Some(push)) => {
+                    ImageInput::Pushed { image: image.clone(), push: push.clone() }
+                }
+                _ => {
+                    let name = name_at(*target, image, &users);
+                    let step =
+                        image_there::ImageThere::new(workspace, *target, image, &name, models);
+                    let id = step.id().clone();
+                    steps.push(Arc::new(step));
+                    ImageInput::There(id)
+                }
+            };
+            images.insert((image.clone(), *target), input);
         }
     }
     images

@@ -3,9 +3,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{Users, name_at_modal, users};
+use super::{models_of, name_at, users};
 use crate::lock::LockFile;
-use crate::spec::{Base, ImageName, Model, ModelSource, Project, TargetKind, When};
+use crate::spec::{Base, ImageName, Model, ModelSource, Project, Takes, TargetType, When};
 use crate::step::{StepId, StepKind, Subject};
 
 /// What the steps of a project are called. Layers are those that were built before; parts of a
@@ -14,9 +14,9 @@ pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<StepId> {
     let mut names = BTreeSet::new();
     let mut bases: Vec<&Base> = Vec::new();
     let mut built: BTreeSet<&ImageName> = BTreeSet::new();
-    for (name, Users { here, pushed, at_modal }) in users(project) {
+    for (name, users) in users(project) {
         let image = &project.images[name];
-        if !here.is_empty() || !pushed.is_empty() {
+        if !models_of(&users, |takes| takes != Takes::Built).is_empty() {
             built.insert(name);
             names.insert(StepId::image(name));
             // Of images with the same base, the first has the step.
@@ -28,11 +28,12 @@ pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<StepId> {
                 names.insert(StepId::python(name));
             }
         }
-        if !pushed.is_empty() {
-            names.insert(StepId::push(name));
-        }
-        if !at_modal.is_empty() {
-            names.insert(StepId::image(name_at_modal(name, &here)));
+        for (takes, target) in users.keys() {
+            match takes {
+                Takes::Cached => false,
+                Takes::Pushed => names.insert(StepId::push(name)),
+                Takes::Built => names.insert(StepId::image(name_at(*target, name, &users))),
+            };
         }
     }
     let is_layer = |id: &&StepId| {
@@ -43,7 +44,7 @@ pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<StepId> {
                 .is_some_and(|(image, _)| built.iter().any(|name| name.as_str() == image))
     };
     names.extend(lock.built.keys().filter(is_layer).cloned());
-    let mut weights: BTreeMap<&str, BTreeSet<TargetKind>> = BTreeMap::new();
+    let mut weights: BTreeMap<&str, BTreeSet<&dyn TargetType>> = BTreeMap::new();
     for model in project.models.values() {
         let Chain { warmup, smoke, gateway } = Chain::of(project, model);
         names.insert(StepId::deploy(&model.name));
@@ -81,16 +82,15 @@ pub fn uses(model: &Model, step: &StepId) -> bool {
 /// Whether asking for this step of a model needs the model's target, and not this machine's cache
 /// alone.
 pub fn is_at_target(project: &Project, model: &Model, step: &StepId) -> bool {
-    let at_modal = model.target == TargetKind::Modal;
+    let elsewhere = !model.target.is_here();
     match step.kind() {
         Some(StepKind::Base | StepKind::Python | StepKind::Wheels) => false,
         // Where both build one, each has a step.
-        Some(StepKind::Image) => {
-            at_modal && image_at_modal(project, &model.image.value).as_ref() == Some(step)
-        }
-        Some(StepKind::Push) => at_modal,
+        Some(StepKind::Image) => elsewhere && image_there(project, model).as_ref() == Some(step),
+        Some(StepKind::Push) => elsewhere,
         Some(StepKind::Weights) => {
-            at_modal && !step.name().ends_with(&format!("@{}", TargetKind::Local))
+            let mut others = project.target_types.iter().filter(|it| *it != model.target);
+            elsewhere && !others.any(|other| step.name().ends_with(&format!("@{other}")))
         }
         Some(StepKind::Warmup | StepKind::Deploy | StepKind::Smoke | StepKind::Gateway) | None => {
             true
@@ -107,10 +107,11 @@ pub fn may_serve(step: &StepId) -> bool {
     }
 }
 
-/// The step in which Modal builds this image, if it does; known before anything is locked.
-fn image_at_modal(project: &Project, image: &ImageName) -> Option<StepId> {
-    let Users { here, at_modal, .. } = users(project).remove(image)?;
-    (!at_modal.is_empty()).then(|| StepId::image(name_at_modal(image, &here)))
+/// The step in which a model's target builds its image, if it does; known before anything is locked.
+fn image_there(project: &Project, model: &Model) -> Option<StepId> {
+    let users = users(project).remove(&model.image.value)?;
+    let is_built = project.takes(model) == Takes::Built;
+    is_built.then(|| StepId::image(name_at(model.target, &model.image.value, &users)))
 }
 
 /// Which steps a model has beside its deployment.

@@ -1,4 +1,4 @@
-//! The programs with which a model is served at Modal, without running any step.
+//! The programs with which a target serves a model, without running any step.
 
 use std::path::PathBuf;
 use std::sync::Arc;
@@ -7,7 +7,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::deploy::{ImageInput, Serving};
-use super::modal_image::ModalImage;
+use super::image_there::ImageThere;
 use super::names::Chain;
 use super::{compile_images, warmup, weights};
 use crate::event::Reporter;
@@ -23,9 +23,10 @@ struct NotBuilt {
     image: String,
 }
 
-/// The programs of a model that Modal serves: each as it would be run, with its path among them.
+/// The programs of a model, each as it would be run, with its path among them; none where its target
+/// has no programs.
 ///
-/// An image that Modal has not built yet, or that `anywhere` is not to be taken from this workspace,
+/// An image that the target has not built yet, or that `anywhere` is not to be taken from this workspace,
 /// is described instead of named. `made` tells what is known of the facts of steps.
 pub fn programs(
     workspace: &Workspace,
@@ -34,6 +35,8 @@ pub fn programs(
     made: &dyn Fn(&StepId) -> Option<Facts>,
     reporter: &Reporter,
 ) -> Result<Vec<(PathBuf, String)>, StepError> {
+    let target = workspace.targets.of(model);
+    let Some(programs) = target.programs() else { return Ok(Vec::new()) };
     let mut steps: Vec<Arc<dyn Step>> = Vec::new();
     let images = compile_images(workspace, &mut steps);
     let placed = weights::compile(workspace, reporter, &mut steps)?;
@@ -52,13 +55,12 @@ pub fn programs(
     let warm = is_warmed.then(|| warmup::describe(&serving, &inputs).key());
     let deployment = serving.deployment(&inputs, warm);
     let described = match &serving.image {
-        ImageInput::AtModal(step) if anywhere || deployment.image.is_empty() => {
-            let name = step.name();
-            Some(ModalImage::new(workspace, &model.image.value, name, &[]).description())
+        ImageInput::There(step) if anywhere || deployment.image.is_empty() => {
+            Some(ImageThere::new(workspace, model.target, &model.image.value, step.name(), &[]))
         }
         _ => None,
     };
-    Ok(workspace.targets.modal().programs(&deployment, described.as_ref()))
+    Ok(programs.render(&deployment, described.as_ref().map(ImageThere::to_build)))
 }
 
 /// The facts that a model's steps would take, as far as they are known; empty where they are not.

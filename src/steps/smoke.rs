@@ -6,14 +6,14 @@ use async_trait::async_trait;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::{REQUESTS, asked};
+use super::{REQUESTS, asked, engine_resource};
 use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::openai::ApiError;
-use crate::spec::{Model, TargetKind};
+use crate::spec::Model;
 use crate::step::{
-    EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError,
-    StepId, Task, Wanted,
+    EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step, StepError, StepId,
+    Task, Wanted,
 };
 use crate::targets::{TakenBack, Targets};
 
@@ -22,7 +22,7 @@ const VERSION: u32 = 1;
 
 const DEPLOY_FACTS: &[Fact] = &[Fact::INSTANCE, Fact::URL, Fact::SERVED_NAME];
 
-/// A smoke test of a deployment at Modal that failed, and what became of that.
+/// A smoke test of a deployment that failed at a target with versions, and what became of that.
 #[derive(Debug, Error, Diagnostic)]
 pub enum NotPassed {
     /// What had passed before stands again.
@@ -119,10 +119,7 @@ pub(super) struct Smoke {
 impl Smoke {
     pub(super) fn new(targets: &Arc<Targets>, model: &Arc<Model>, deploy: &StepId) -> Self {
         let id = StepId::smoke(&model.name);
-        let resource = match model.target {
-            TargetKind::Local => Resource::Accelerator,
-            TargetKind::Modal => Resource::Network,
-        };
+        let resource = engine_resource(model);
         let head = Head::effect(id, resource, &[model.name.to_string()])
             .taking(vec![Input::facts(deploy.clone(), DEPLOY_FACTS)]);
         // The replica that was started for it stays for a while.
@@ -171,10 +168,11 @@ impl Step for Smoke {
 impl Smoke {
     /// Has the target take back what is at fault; gives the error that tells of it.
     async fn failed(&self, error: StepError, instance: &str, reporter: &Reporter) -> StepError {
-        let cause = match (self.model.target, error.downcast::<ApiError>()) {
-            (TargetKind::Modal, Ok(cause)) => cause,
-            (TargetKind::Local, Ok(cause)) => return cause.into(),
-            (_, Err(other)) => return other,
+        let versions = self.targets.of(&self.model).versions();
+        let (cause, versions) = match (error.downcast::<ApiError>(), versions) {
+            (Ok(cause), Some(versions)) => (cause, versions),
+            (Ok(cause), None) => return cause.into(),
+            (Err(other), _) => return other,
         };
         let (model, cause) = match cause {
             // Says itself whose fault it is.
@@ -186,8 +184,7 @@ impl Smoke {
         }
         // Whoever interrupts now waits until it is in order.
         let reporter = reporter.unstoppable();
-        let target = self.targets.of(&self.model);
-        match target.failed_smoke(&model, instance, &smoke_key, &reporter).await {
+        match versions.take_back(&model, instance, &smoke_key, &reporter).await {
             Ok(TakenBack::WentBack { version, stands }) => {
                 NotPassed::WentBack { model, version, stands, cause }
             }

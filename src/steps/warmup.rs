@@ -5,7 +5,6 @@ use async_trait::async_trait;
 use super::REQUESTS;
 use super::deploy::Serving;
 use crate::fingerprint::Fingerprint;
-use crate::spec::TargetKind;
 use crate::step::{
     EngineUse, Head, Inputs, Observation, Outcome, Step, StepError, StepId, Task, Wanted,
 };
@@ -46,11 +45,8 @@ impl Step for Warmup {
     }
 
     fn exclusive(&self) -> Option<String> {
-        match self.serving.model.target {
-            TargetKind::Local => Some("volume:compile-cache".to_owned()),
-            // Each has a directory of its own there, and a machine of its own.
-            TargetKind::Modal => None,
-        }
+        // Elsewhere each has a directory of its own, and a machine of its own.
+        self.serving.model.target.is_here().then(|| "volume:compile-cache".to_owned())
     }
 
     fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {

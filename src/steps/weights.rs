@@ -14,7 +14,7 @@ use crate::fetch::hex;
 use crate::fingerprint::Fingerprint;
 use crate::hub::{Hub, HubError, Manifest, RemoteFile};
 use crate::lock::LockedRepository;
-use crate::spec::{FilePatterns, HubSource, Model, ModelSource, TargetKind};
+use crate::spec::{FilePatterns, HubSource, Model, ModelSource, TargetType};
 use crate::step::{
     Facts, Head, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
 };
@@ -67,7 +67,7 @@ pub(super) fn compile<'a>(
     reporter: &Reporter,
     steps: &mut Vec<Arc<dyn Step>>,
 ) -> Result<AllPlaced<'a>, StepError> {
-    let mut users: BTreeMap<(Content, TargetKind), Users<'_>> = BTreeMap::new();
+    let mut users: BTreeMap<(Content, &'static dyn TargetType), Users<'_>> = BTreeMap::new();
     for model in workspace.project.models.values() {
         for source in model.sources() {
             let place = (content(&workspace.lock, source), model.target);

@@ -1,10 +1,12 @@
 //! The targets: where models are served.
 //!
-//! Adding one is one file or folder and one line in `Workspace::target`.
+//! Adding one is one file or folder and one line in [`built_in`].
 
+mod capabilities;
 mod factors;
 pub mod local;
 pub mod modal;
+mod opening;
 mod registry;
 
 use std::collections::BTreeMap;
@@ -13,15 +15,16 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::Check;
-use crate::spec::{Auth, Header, Model};
+use crate::spec::{Auth, Header, Model, ModelSource};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
-pub use registry::Targets;
+pub use capabilities::*;
+pub use opening::{Opening, Opens};
+pub use registry::{Openers, Targets, built_in};
 
 /// Gives the program and its arguments for what names the model, for an address and for a port.
 pub type CommandLine = dyn Fn(&str, &str, u16) -> Vec<String> + Send + Sync;
@@ -33,7 +36,7 @@ pub struct Deployment {
     pub model: String,
     /// What its spec says.
     pub spec: Arc<Model>,
-    /// The digest of the image's manifest, or Modal's id of the image.
+    /// The digest of the image's manifest, or the target's id of the image.
     pub image: String,
     /// The image's name in the project.
     pub image_name: String,
@@ -189,6 +192,11 @@ pub trait Target: Send + Sync {
     /// Its name in specs.
     fn name(&self) -> &'static str;
 
+    /// Whether it is this machine.
+    fn is_here(&self) -> bool {
+        false
+    }
+
     /// The headers that requests to a model have to have.
     fn headers(&self, model: &Model) -> Vec<Header> {
         let _ = model;
@@ -223,6 +231,12 @@ pub trait Target: Send + Sync {
     /// Whether the weights of this key are all there.
     fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation;
 
+    /// Fails when it can't have weights that come from there, before any are looked at.
+    fn check_weights(&self, source: &ModelSource) -> Result<(), StepError> {
+        let _ = source;
+        Ok(())
+    }
+
     /// Puts the weights there. `known` remembers which files were verified.
     async fn place_weights(
         &self,
@@ -252,29 +266,6 @@ pub trait Target: Send + Sync {
     /// Serves the model, replacing what served it before.
     async fn deploy(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError>;
 
-    /// Serves the model beside what stands, to be tried out; gives the facts of that, or nothing where
-    /// what stands is the same already.
-    async fn deploy_candidate(
-        &self,
-        deployment: &Deployment,
-        task: &Task,
-    ) -> Result<Option<Facts>, StepError> {
-        let _ = (deployment, task);
-        Ok(None)
-    }
-
-    /// Stops what was tried out beside what stands. With `failed`, it was found at fault: its last
-    /// words go into the log, and its key is kept.
-    async fn end_candidate(
-        &self,
-        model: &str,
-        failed: Option<Key>,
-        reporter: &Reporter,
-    ) -> Result<(), StepError> {
-        let _ = (model, failed, reporter);
-        Ok(())
-    }
-
     /// Whether the instance that stands passed its smoke test of this key.
     fn observe_smoke(&self, model: &str) -> Observation;
 
@@ -286,18 +277,6 @@ pub trait Target: Send + Sync {
         key: Key,
         measured: Measured,
     ) -> Result<(), StepError>;
-
-    /// Takes an instance back that failed its smoke test, where the target knows what to go back to.
-    async fn failed_smoke(
-        &self,
-        model: &str,
-        instance: &str,
-        smoke: &SmokeKey<'_>,
-        reporter: &Reporter,
-    ) -> Result<TakenBack, StepError> {
-        let _ = (model, instance, smoke, reporter);
-        Ok(TakenBack::Left)
-    }
 
     /// The key of the last deployment of this model that failed its smoke test, as long as neither it
     /// nor another one has passed since.
@@ -315,6 +294,70 @@ pub trait Target: Send + Sync {
     /// How the deployments are right now.
     fn live(&self) -> Vec<Live>;
 
-    /// Where the server of a model writes its log.
+    /// Where the server of a model writes its log on this machine.
     fn log(&self, model: &str) -> Option<std::path::PathBuf>;
+
+    /// What people should know of how it is going to serve a model.
+    fn note(&self, model: &Model) -> Option<&'static str> {
+        let _ = model;
+        None
+    }
+
+    /// Why nobody could look there, if so.
+    fn unseen(&self) -> Option<String> {
+        None
+    }
+
+    /// Whether a model of this project was deployed there.
+    fn has(&self, model: &str) -> bool {
+        self.live().iter().any(|live| live.model == model)
+    }
+
+    /// Whether a model, whatever specs say, has something there.
+    fn knows(&self, model: &str) -> bool {
+        self.has(model)
+    }
+
+    /// Removes what commands that were killed left half-made. The caller holds the locks.
+    fn sweep(&self) {}
+
+    /// The right to change things there, where machines share it.
+    fn leases(&self) -> Option<&dyn Leases> {
+        None
+    }
+
+    /// Versions to go back to.
+    fn versions(&self) -> Option<&dyn Versions> {
+        None
+    }
+
+    /// Deployments beside what stands.
+    fn candidates(&self) -> Option<&dyn Candidates> {
+        None
+    }
+
+    /// Images that it builds, or takes from a registry.
+    fn images(&self) -> Option<&dyn Images> {
+        None
+    }
+
+    /// Programs to read.
+    fn programs(&self) -> Option<&dyn Programs> {
+        None
+    }
+
+    /// Volumes that models have to be removed from.
+    fn volumes(&self) -> Option<&dyn Volumes> {
+        None
+    }
+
+    /// Logs that it keeps itself.
+    fn logs(&self) -> Option<&dyn Logs> {
+        None
+    }
+
+    /// Volumes of earlier versions that are to be moved.
+    fn moves(&self) -> Option<&dyn Moves> {
+        None
+    }
 }

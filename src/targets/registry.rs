@@ -1,56 +1,67 @@
-//! The targets of one project, opened.
+//! The kinds of targets there are, and those of a project, opened.
 
-use super::Target;
-use super::local::Local;
-use super::modal::Modal;
-use crate::spec::{Model, TargetKind};
+use super::local::LocalType;
+use super::modal::ModalType;
+use super::{Opening, Opens, Target};
+use crate::spec::{Model, TargetType, TargetTypes};
 
-/// The targets of one project, opened: this machine, and what its file has settings of.
-#[derive(Debug)]
-pub struct Targets {
-    local: Local,
-    modal: Option<Modal>,
+/// All of them, the default one first.
+pub fn built_in() -> Openers {
+    Openers(&[&LocalType, &ModalType])
 }
 
-impl Targets {
-    /// What was opened.
-    pub fn new(local: Local, modal: Option<Modal>) -> Self {
-        Self { local, modal }
+/// The kinds of targets that a project may have.
+#[derive(Clone, Copy)]
+pub struct Openers(&'static [&'static dyn Opens]);
+
+impl std::fmt::Debug for Openers {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.types().fmt(formatter)
+    }
+}
+
+impl Openers {
+    /// These, the default one first.
+    pub const fn new(kinds: &'static [&'static dyn Opens]) -> Self {
+        Self(kinds)
     }
 
+    /// The same, as files speak of them.
+    pub fn types(self) -> TargetTypes {
+        TargetTypes::new(self.0.iter().map(|kind| *kind as &'static dyn TargetType))
+    }
+
+    /// The targets of a project.
+    pub fn open(self, opening: &Opening<'_>) -> Targets {
+        Targets(self.0.iter().filter_map(|kind| kind.open(opening)).collect())
+    }
+}
+
+/// The targets of one project, opened: those that it needs to say nothing of, and those that its file
+/// has settings of.
+#[derive(Debug)]
+pub struct Targets(Vec<Box<dyn Target>>);
+
+impl Targets {
     /// Where a model is served; reading has made sure that the project has it.
     pub fn of(&self, model: &Model) -> &dyn Target {
         self.named(model.target)
     }
 
     /// The target of this kind; only asked for by what is served there.
-    pub fn named(&self, kind: TargetKind) -> &dyn Target {
-        match kind {
-            TargetKind::Local => &self.local,
-            TargetKind::Modal => self.modal(),
-        }
+    pub fn named(&self, kind: &dyn TargetType) -> &dyn Target {
+        self.all()
+            .find(|target| target.name() == kind.name())
+            .unwrap_or_else(|| panic!("BUG: a model on {0} without [target.{0}]", kind.name()))
     }
 
-    /// All of them, the nearest first.
+    /// Those that aren't this machine.
+    pub fn elsewhere(&self) -> impl Iterator<Item = &dyn Target> {
+        self.all().filter(|target| !target.is_here())
+    }
+
+    /// All of them, in the order of their kinds.
     pub fn all(&self) -> impl Iterator<Item = &dyn Target> {
-        let modal = self.modal.as_ref().map(|modal| modal as &dyn Target);
-        std::iter::once(&self.local as &dyn Target).chain(modal)
-    }
-
-    /// This machine.
-    pub fn local(&self) -> &Local {
-        &self.local
-    }
-
-    /// Modal; only asked for by what is served there.
-    pub fn modal(&self) -> &Modal {
-        self.modal
-            .as_ref()
-            .unwrap_or_else(|| panic!("BUG: a model on Modal without [target.modal]"))
-    }
-
-    /// Modal, in a project that has it.
-    pub fn modal_if_there(&self) -> Option<&Modal> {
-        self.modal.as_ref()
+        self.0.iter().map(|target| &**target)
     }
 }

@@ -6,7 +6,7 @@ use crate::engines::extra_args;
 use crate::lock::ConfigFacts;
 use crate::plan::Warning;
 use crate::project::flag_errors;
-use crate::spec::{Auth, Base, HubSource, Model, ModelSource, SpecErrors, TargetKind};
+use crate::spec::{Auth, Base, HubSource, Model, ModelSource, SpecErrors};
 
 impl Workspace {
     /// The engine in a model's image, once locking has settled it.
@@ -91,13 +91,14 @@ fn unlike_a_commit(source: &HubSource) -> Option<engine::Warning> {
 
 /// What anyone asks of a model on Modal starts a replica, which is billed.
 fn open_to_all(model: &Model) -> Option<engine::Warning> {
-    let is_open = model.target == TargetKind::Modal && model.serve.auth == Auth::Open;
+    let is_open = model.target.auth().is_ok() && model.serve.auth == Auth::Open;
     is_open.then(|| engine::Warning {
         message: "open to anyone who knows the URL, and each request keeps a billed replica up"
             .to_owned(),
-        help:
-            "`[serve] auth = \"proxy\"` has Modal turn strangers away, `\"api-key\"` the replicas"
-                .to_owned(),
+        help: format!(
+            "`[serve] auth = \"proxy\"` has {} turn strangers away, `\"api-key\"` the replicas",
+            model.target.title()
+        ),
     })
 }
 

@@ -1,4 +1,4 @@
-//! Registries: where bases come from, and where Modal takes images from that were built here.
+//! Registries: where bases come from, and where targets take images from that were built here.
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -84,11 +84,10 @@ impl Registries {
         Ok(Puller::new(origin, &fetcher, &self.settings(), layout, bases, architecture))
     }
 
-    /// Where an image is in the registry that Modal takes it from: the image's name below the place
+    /// Where an image is in the registry that targets take it from: the image's name below the place
     /// that the project names.
     pub fn pushed(&self, image: &ImageName) -> ImageReference {
-        let modal = self.project.targets.modal.as_ref();
-        let registry = modal.and_then(|modal| modal.registry.as_deref());
+        let registry = self.project.registry();
         let registry = registry.unwrap_or_else(|| panic!("BUG: {image} goes to no registry"));
         let text = format!("{registry}/{image}");
         text.parse().unwrap_or_else(|error| panic!("BUG: {text} is no reference: {error}"))
@@ -131,7 +130,7 @@ impl Registries {
         seen.as_ref().map(|seen| seen.get(&reference).cloned().unwrap_or(Ok(false)))
     }
 
-    /// Fails where this user may not push an image for Modal.
+    /// Fails where this user may not push an image for a target.
     pub async fn may_push(&self, image: &ImageName) -> Result<(), RegistryError> {
         registry::may_push(&self.network.fetcher, &self.settings(), &self.pushed(image)).await
     }

@@ -16,7 +16,8 @@ fn open(root: &Path) -> Workspace {
         patience: Patience::default(),
         mirrors: Mirrors::default(),
         credentials: Vec::new(),
-        modal: crate::targets::modal::Credentials::default(),
+        targets: crate::targets::built_in(),
+        variable: |_| None,
         hub: || panic!("no hub is asked"),
     };
     let project = project::read(&sources, None).expect("a project without mistakes");

@@ -5,6 +5,7 @@ mod kinds;
 mod map;
 mod names;
 mod sources;
+mod targets;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -48,14 +49,14 @@ const FLOORS: &[(&str, &[&str])] = &[
 const STEPS: &[(&str, &[&str])] = &[
     // Both serve the same thing: one for good, one to fill its caches.
     ("warmup", &["deploy"]),
-    // The deployment names the caches that its warm-up filled, by key, and an image that Modal
+    // The deployment names the caches that its warm-up filled, by key, and an image that the target
     // built by that step's fact; and it starts what can also be shown.
-    ("deploy", &["warmup", "modal_image", "started", "candidate"]),
+    ("deploy", &["warmup", "image_there", "started", "candidate"]),
     // Both try out what answers, in the same way.
     ("smoke", &["asked"]),
     ("candidate", &["asked", "deploy"]),
     // What would be run is what a deployment would be made of.
-    ("programs", &["deploy", "modal_image", "names", "warmup", "weights"]),
+    ("programs", &["deploy", "image_there", "names", "warmup", "weights"]),
     // Both make a layer, and say so with the same facts.
     ("wheels", &["base", "downloads"]),
     ("python", &["base", "downloads"]),

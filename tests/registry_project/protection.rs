@@ -4,13 +4,14 @@ use std::path::Path;
 
 use goatbuild::gateways::litellm::{Access, Change, Document, Entry, edit, mirror_upsert};
 use goatbuild::spec::Auth;
+use goatbuild::targets::modal::{ModalType, Settings};
 
 use super::shipped;
 
 #[test]
 fn every_shipped_model_is_protected_and_the_gateway_files_say_how() {
     let project = shipped();
-    let modal = project.targets.modal.as_ref().expect("it serves on Modal");
+    let modal = project.targets.of(&ModalType).expect("it serves on Modal").get::<Settings>();
     let entries: Vec<Entry> = project
         .models
         .values()

@@ -21,6 +21,7 @@ fn model(spec: &str) -> Model {
         images: vec![file("images/i.toml", "base = { debian = \"bookworm\" }\n")],
         mistakes: Vec::new(),
         engines: crate::engines::built_in(),
+        targets: crate::targets::built_in().types(),
     };
     let project = crate::spec::read(&sources, None).unwrap();
     (**project.models.values().next().unwrap()).clone()

@@ -2,10 +2,14 @@
 
 use serde_json::{Value, json};
 
+use super::super::image_file::builders;
+use super::super::target::{TargetType, TargetTypes};
 use super::env;
 use super::parts::{choice, closed, pattern, requiring, strings, with_default};
 
-pub(super) fn image() -> Value {
+pub(super) fn image(types: &TargetTypes) -> Value {
+    let settings = types.iter().filter(|it| it.builds_images());
+    let settings = settings.map(|it| format!("`[target.{it}]`")).collect::<Vec<_>>().join(" or ");
     let debian = closed(
         "Locked Debian packages in one layer, whose scripts are not run.",
         [
@@ -69,8 +73,11 @@ pub(super) fn image() -> Value {
             (
                 "builder",
                 choice(
-                    &["modal", "oci"],
-                    "Who builds it for Modal. Default: what `[target.modal]` says.",
+                    &builders(types).iter().map(|(word, _)| *word).collect::<Vec<_>>(),
+                    &format!(
+                        "Who builds it for {}. Default: what {settings} says.",
+                        types.titles(TargetType::builds_images)
+                    ),
                 ),
             ),
         ],

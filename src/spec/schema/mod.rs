@@ -6,7 +6,7 @@
 //! field, what it knows and expects.
 
 mod image;
-mod parts;
+pub(super) mod parts;
 mod project;
 mod spec;
 
@@ -17,6 +17,7 @@ use parts::{map, string};
 use project::project;
 use spec::spec;
 
+use super::target::TargetTypes;
 use crate::engine::Engines;
 
 /// A kind of file that a user writes.
@@ -44,11 +45,11 @@ impl Document {
     }
 
     /// Its schema: JSON, the same bytes every time, with a line break at its end.
-    pub fn schema(self, engines: Engines) -> String {
+    pub fn schema(self, engines: Engines, targets: &TargetTypes) -> String {
         let (title, mut schema) = match self {
-            Self::Project => ("goatbuild.toml: a project", project(engines)),
-            Self::Spec => ("specs/MODEL.toml: one model", spec(engines)),
-            Self::Image => ("images/IMAGE.toml: one image", image()),
+            Self::Project => ("goatbuild.toml: a project", project(engines, targets)),
+            Self::Spec => ("specs/MODEL.toml: one model", spec(engines, targets)),
+            Self::Image => ("images/IMAGE.toml: one image", image(targets)),
         };
         // The draft that TOML language servers know best.
         schema["$schema"] = json!("http://json-schema.org/draft-07/schema#");
@@ -60,7 +61,7 @@ impl Document {
 
 const FILE_NAME: &str = "^[a-z0-9]([a-z0-9.-]{0,61}[a-z0-9])?$";
 const DASHED: &str = "^[a-z0-9]([a-z0-9-]{0,61}[a-z0-9])?$";
-const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
+pub(super) const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 const WORD: &str = "^[A-Za-z0-9_./:@+-]+$";
 const SERVED_NAME: &str = "^[A-Za-z0-9_./:@+][A-Za-z0-9_./:@+-]*$";
 

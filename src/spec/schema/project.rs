@@ -2,17 +2,18 @@
 
 use serde_json::{Value, json};
 
-use super::super::auth::{API_KEY, PROXY_TOKEN};
+use super::super::fields::Fields;
 use super::super::project_file::built_in_volumes;
+use super::super::target::TargetTypes;
 use super::parts::{
-    choice, closed, filled, integer, map, matching, number, pattern, requiring, string, strings,
+    closed, filled, integer, map, matching, number, pattern, requiring, string, strings,
     with_default,
 };
 use super::spec::spec;
-use super::{DASHED, FILE_NAME, VARIABLE};
+use super::{DASHED, FILE_NAME};
 use crate::engine::{Cache, Engines};
 
-pub(super) fn project(engines: Engines) -> Value {
+pub(super) fn project(engines: Engines, types: &TargetTypes) -> Value {
     let about = "A goatbuild project: what marks it, where its models are served, and what all of \
                  its specs share.";
     let marks = closed(
@@ -37,7 +38,7 @@ pub(super) fn project(engines: Engines) -> Value {
         "Overrides for `--env NAME`, merged over the rest of this file.",
         [
             ("project", apart),
-            ("target", targets()),
+            ("target", targets(types)),
             ("volumes", volumes(engines, false)),
             ("gateway", gateways(false)),
             ("secrets", secrets()),
@@ -46,12 +47,12 @@ pub(super) fn project(engines: Engines) -> Value {
                 map(
                     "Overrides of single models, by name; each has the fields of a spec.",
                     FILE_NAME,
-                    &spec(engines),
+                    &spec(engines, types),
                 ),
             ),
         ],
     );
-    let mut defaults = spec(engines);
+    let mut defaults = spec(engines, types);
     defaults["description"] =
         json!("Merged leaf by leaf under every spec, whose own fields win. Fields as in a spec.");
     let mut project = closed(
@@ -59,9 +60,9 @@ pub(super) fn project(engines: Engines) -> Value {
         [
             ("project", requiring(marks, &["id"])),
             ("defaults", defaults),
-            ("target", targets()),
+            ("target", targets(types)),
             ("volumes", volumes(engines, true)),
-            ("gpu", gpus()),
+            ("gpu", gpus(types)),
             ("gateway", gateways(true)),
             ("secrets", secrets()),
             (
@@ -96,79 +97,12 @@ fn secrets() -> Value {
     )
 }
 
-fn targets() -> Value {
-    let variable = |default, about| with_default(default, pattern(VARIABLE, about));
-    let [(key, key_default), (secret, secret_default)] = PROXY_TOKEN;
-    let proxy_token = closed(
-        "The variables that hold a proxy token, here and where the gateway runs.",
-        [
-            (key, variable(key_default, "The one for its first half, `wk-…`.")),
-            (secret, variable(secret_default, "The one for its second half, `ws-…`.")),
-        ],
-    );
-    let modal = closed(
-        "Modal: GPUs that scale to zero.",
-        [
-            ("environment", with_default("main", string("The environment in Modal."))),
-            (
-                "workspace",
-                string("An assertion: the workspace that the credentials have to belong to."),
-            ),
-            (
-                "builder",
-                with_default(
-                    "modal",
-                    choice(
-                        &["modal", "oci"],
-                        "Who builds images: `modal` from the lock (pinned, not bit-identical), `oci`: \
-                         goatbuild, pushed to a registry. An image may say otherwise.",
-                    ),
-                ),
-            ),
-            ("hf-secret", string("The Modal secret that holds `HF_TOKEN`, by name.")),
-            ("proxy-token", proxy_token),
-            (
-                "api-key-secret",
-                string("The Modal secret that holds the key of models with `auth = \"api-key\"`."),
-            ),
-            (
-                "api-key-variable",
-                variable(
-                    API_KEY,
-                    "The variable that holds the key: in that secret, here, and where the gateway \
-                     runs.",
-                ),
-            ),
-            (
-                "registry",
-                string(
-                    "Where images that goatbuild builds are pushed, with `builder = \"oci\"`: a host and \
-                     perhaps a path, such as `docker.io/acme`; each image has a repository below it.",
-                ),
-            ),
-            (
-                "registry-secret",
-                string(
-                    "The Modal secret that holds the registry's user name and password, by name.",
-                ),
-            ),
-        ],
-    );
-    let local = closed(
-        "This machine.",
-        [(
-            "runtime",
-            with_default(
-                "auto",
-                choice(
-                    &["auto", "docker", "podman", "embedded"],
-                    "What runs images: `auto` takes Docker or Podman when there is one, else the \
-                     embedded runtime, which needs neither root nor a daemon.",
-                ),
-            ),
-        )],
-    );
-    closed("Settings of the places where models are served.", [("modal", modal), ("local", local)])
+fn targets(types: &TargetTypes) -> Value {
+    let settings = types.iter().map(|target| {
+        let told = Fields::told(|fields| target.settings(fields));
+        (target.name(), closed(target.about(), told))
+    });
+    closed("Settings of the places where models are served.", settings)
 }
 
 /// Volumes; `whole` when this is where they are declared, not overridden.
@@ -214,7 +148,7 @@ fn volumes(engines: Engines, whole: bool) -> Value {
     volumes
 }
 
-fn gpus() -> Value {
+fn gpus(types: &TargetTypes) -> Value {
     let gpu = || {
         closed(
             "A GPU and what it costs.",
@@ -228,7 +162,7 @@ fn gpus() -> Value {
     let about = "GPUs that a spec may ask for, beside and over the built-in ones. Prices change no \
                  key.";
     let mut gpus = map(about, "", &own);
-    for (name, vram_gib, usd_per_hour) in super::super::project_file::GPUS {
+    for (name, vram_gib, usd_per_hour) in types.gpus() {
         let mut built_in = gpu();
         built_in["properties"]["vram-gib"]["default"] = json!(vram_gib);
         built_in["properties"]["usd-per-hour"]["default"] = json!(usd_per_hour);

@@ -3,7 +3,9 @@
 use serde_json::{Value, json};
 
 use super::super::auth::AUTHS;
+use super::super::fields::Fields;
 use super::super::rollout::ROLLOUTS;
+use super::super::target::{TargetType, TargetTypes};
 use super::parts::{
     boolean, choice, closed, duration, filled, flag, integer, matching, one_or_more, pattern,
     strings, with_default,
@@ -11,9 +13,11 @@ use super::parts::{
 use super::{FILE_NAME, SERVED_NAME, WORD, env};
 use crate::engine::{Engine, Engines};
 
-pub(super) fn spec(engines: Engines) -> Value {
+pub(super) fn spec(engines: Engines, types: &TargetTypes) -> Value {
     let about = "One model: its image, weights, hardware, engine, and how it is served. The file's \
                  name is the model's name.";
+    let names: Vec<_> = types.iter().map(TargetType::name).collect();
+    let places: Vec<_> = types.iter().map(|it| format!("on {}", it.title())).collect();
     closed(
         about,
         [
@@ -32,11 +36,8 @@ pub(super) fn spec(engines: Engines) -> Value {
             (
                 "target",
                 with_default(
-                    "local",
-                    choice(
-                        &["local", "modal"],
-                        "Where it is served: on this machine, or on Modal.",
-                    ),
+                    names[0],
+                    choice(&names, &format!("Where it is served: {}.", places.join(", or "))),
                 ),
             ),
             ("env", env()),
@@ -54,9 +55,9 @@ pub(super) fn spec(engines: Engines) -> Value {
                     ],
                 ),
             ),
-            ("hardware", hardware()),
+            ("hardware", hardware(types)),
             ("engine", engine(engines)),
-            ("serve", serve(engines)),
+            ("serve", serve(engines, types)),
             (
                 "gateway",
                 closed(
@@ -121,9 +122,8 @@ fn weights<const N: usize>(about: &str, more: [(&str, Value); N]) -> Value {
     weights
 }
 
-fn hardware() -> Value {
-    let names: Vec<&str> =
-        super::super::project_file::GPUS.iter().map(|(name, ..)| *name).collect();
+fn hardware(types: &TargetTypes) -> Value {
+    let names: Vec<&str> = types.gpus().map(|(name, ..)| name).collect();
     closed(
         "The GPUs to serve on.",
         [
@@ -196,13 +196,18 @@ pub(super) fn engine(engines: Engines) -> Value {
     })
 }
 
-fn serve(engines: Engines) -> Value {
+fn serve(engines: Engines, types: &TargetTypes) -> Value {
     let (several, asleep) =
         (engines.titles(|it| it.takes_several_names()), engines.titles(|it| it.can_sleep()));
+    let (guarded, unguarded) =
+        (types.titles(|it| it.auth().is_ok()), types.titles(|it| it.auth().is_err()));
+    let (snapshots, candidates) =
+        (types.titles(TargetType::has_snapshots), types.titles(TargetType::has_candidates));
     let when = |about| with_default("auto", choice(&["auto", "never"], about));
+    let own = types.iter().flat_map(|target| Fields::told(|fields| target.serve(fields)));
     closed(
         "How the model is served.",
-        [
+        own.chain([
             (
                 "port",
                 integer(1, 65535, "The port on this machine. Default: a free one, which is kept."),
@@ -222,9 +227,11 @@ fn serve(engines: Engines) -> Value {
                 "auth",
                 choice(
                     &AUTHS.map(|(word, _)| word),
-                    "Who may ask it. Default on Modal: `proxy`, Modal lets nobody through who has no \
-                     proxy token. `api-key`: replicas answer nobody who has no key. `none`: anyone \
-                     who knows the URL. On this machine: `none`.",
+                    &format!(
+                        "Who may ask it. Default on {guarded}: `proxy`, {guarded} lets nobody through \
+                         who has no proxy token. `api-key`: replicas answer nobody who has no key. \
+                         `none`: anyone who knows the URL. On {unguarded}: `none`."
+                    ),
                 ),
             ),
             (
@@ -238,25 +245,6 @@ fn serve(engines: Engines) -> Value {
             ("timeout", duration("1h", "How long one request may take.")),
             ("startup-timeout", duration("10m", "How long a start may take.")),
             (
-                "min-containers",
-                integer(
-                    0,
-                    1000,
-                    "As many replicas stay up though nobody asks anything. Modal only.",
-                ),
-            ),
-            ("max-containers", integer(1, 1000, "More replicas are never up. Modal only.")),
-            (
-                "buffer-containers",
-                integer(
-                    0,
-                    1000,
-                    "As many more replicas than are busy are kept up under load. Modal only.",
-                ),
-            ),
-            ("region", pattern("^[A-Za-z0-9-]+$", "The region, such as `us-east`. Modal only.")),
-            ("cloud", pattern("^[A-Za-z0-9-]+$", "The provider, such as `aws`. Modal only.")),
-            (
                 "fast-boot",
                 with_default(false, boolean("No compilation: a faster start, slower tokens.")),
             ),
@@ -266,7 +254,7 @@ fn serve(engines: Engines) -> Value {
                     false,
                     boolean(&format!(
                         "Start replicas from a snapshot of the GPU's memory, with the engine asleep in \
-                         it: alpha at Modal. For {asleep} on Modal only."
+                         it: alpha at {snapshots}. For {asleep} on {snapshots} only."
                     )),
                 ),
             ),
@@ -281,12 +269,14 @@ fn serve(engines: Engines) -> Value {
                     ROLLOUTS[0].0,
                     choice(
                         &ROLLOUTS.map(|(word, _)| word),
-                        "`in-place`: a deployment replaces what stands, and on Modal is taken back \
-                         when it fails its smoke test. `candidate`: it is tried out as an app of its \
-                         own first, for one more cold start; Modal only.",
+                        &format!(
+                            "`in-place`: a deployment replaces what stands, and on {candidates} is \
+                             taken back when it fails its smoke test. `candidate`: it is tried out as \
+                             an app of its own first, for one more cold start; {candidates} only."
+                        ),
                     ),
                 ),
             ),
-        ],
+        ].map(|(name, field): (&str, Value)| (name.to_owned(), field))),
     )
 }

@@ -7,10 +7,14 @@ use toml::{Table, Value as Toml};
 
 use super::spec::engine;
 use super::*;
-use crate::engines;
 use crate::spec::{
     EnvironmentName, ModelName, Origin, Problem, SourceFile, Sources, effective, read,
 };
+use crate::{engines, targets};
+
+fn types() -> TargetTypes {
+    targets::built_in().types()
+}
 
 const PROJECT: &str = r#"
 project = { id = "schema-1" }
@@ -84,6 +88,7 @@ fn sources([project, spec, image]: &[String; 3]) -> Sources {
         images: vec![file("images/one.toml", image)],
         mistakes: Vec::new(),
         engines: engines::built_in(),
+        targets: types(),
     }
 }
 
@@ -219,9 +224,9 @@ fn assert_same(wrong: &[String]) {
 fn schemas_know_what_the_reader_knows() {
     let mut wrong = Vec::new();
     for (document, schema) in [
-        (Document::Project, project(engines::built_in())),
-        (Document::Spec, spec(engines::built_in())),
-        (Document::Image, image()),
+        (Document::Project, project(engines::built_in(), &types())),
+        (Document::Spec, spec(engines::built_in(), &types())),
+        (Document::Image, image(&types())),
     ] {
         walk(&Files::new(document), &[], &schema, &mut wrong);
     }
@@ -234,7 +239,7 @@ fn schemas_know_the_command_engine_and_all_bases() {
     let mut files = Files::new(Document::Spec);
     files.texts[1].push_str(COMMAND);
     walk(&files, &["engine"], &engine(engines::built_in())["then"], &mut wrong);
-    let image = image();
+    let image = image(&types());
     let bases = image["properties"]["base"]["anyOf"].as_array().expect("several");
     let mut files = Files::new(Document::Image);
     walk(&files, &["base"], &bases[1], &mut wrong);
@@ -266,9 +271,9 @@ fn defaults_are_those_of_the_reader() {
         built_in.extend(values.map(|value| (value.field, value.value)));
     }
     let mut said = Vec::new();
-    defaults(&spec(engines::built_in()), "", &mut said);
+    defaults(&spec(engines::built_in(), &types()), "", &mut said);
     defaults(&engine(engines::built_in())["then"], "engine.", &mut said);
-    defaults(&image(), "image:", &mut said);
+    defaults(&image(&types()), "image:", &mut said);
     for default in &said {
         assert!(built_in.contains(default), "{default:?} is not among {built_in:#?}");
     }
@@ -294,9 +299,9 @@ fn every_field_says_what_it_is() {
     }
     let mut found = Vec::new();
     for schema in [
-        project(engines::built_in()),
-        spec(engines::built_in()),
-        image(),
+        project(engines::built_in(), &types()),
+        spec(engines::built_in(), &types()),
+        image(&types()),
         engine(engines::built_in())["then"].clone(),
     ] {
         silent(&schema, "", &mut found);
@@ -310,7 +315,7 @@ fn what_is_published_is_what_is_printed() {
         let path = format!("{}/schemas/{}", env!("CARGO_MANIFEST_DIR"), document.file_name());
         let published = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
-            published == document.schema(engines::built_in()),
+            published == document.schema(engines::built_in(), &types()),
             "schemas/{} is out of date: print it anew with `goatbuild schema --write schemas`",
             document.file_name()
         );

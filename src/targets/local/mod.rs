@@ -11,6 +11,7 @@ mod place;
 mod runner;
 mod serve;
 mod server;
+mod spec;
 mod state;
 mod tree;
 mod volumes;
@@ -26,7 +27,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{Deployment, Live, Measured, Snapshot, Target, Weights};
+use super::{Deployment, Live, Measured, Moves, Snapshot, Target, Weights};
 use crate::container::{Condition, Container, probe};
 use crate::durable::TEMPORARY;
 use crate::event::{Cancelled, Reporter};
@@ -36,7 +37,7 @@ use crate::leftovers::{Age, sweep};
 use crate::oci::Layout;
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::{self, Check};
-use crate::spec::{LocalRuntime, Model, Volume};
+use crate::spec::{Model, Volume};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, StepId, Task};
 
 pub use environments::{
@@ -45,8 +46,9 @@ pub use environments::{
 use log::{end_of, length};
 use runner::{Chosen, Runner};
 use server::{Life, Running};
+use spec::RUNTIMES;
+pub use spec::{LocalRuntime, LocalType};
 use state::{Served, State};
-pub use volumes::{Move, Way};
 
 /// Why something could not be done on this machine.
 #[derive(Debug, Error, Diagnostic)]
@@ -229,7 +231,7 @@ pub struct Local {
 
 impl Local {
     /// The target of one project and environment.
-    pub fn new(
+    fn new(
         project: String,
         wish: LocalRuntime,
         places: Places,
@@ -315,6 +317,10 @@ impl Target for Local {
         "local"
     }
 
+    fn is_here(&self) -> bool {
+        true
+    }
+
     fn plan_model(&self, model: &Model) -> PlannedModel {
         let hardware = model.hardware.as_ref();
         let port = model.serve.port.as_ref().map(|port| port.value);
@@ -328,6 +334,13 @@ impl Target for Local {
             usd_per_hour: None,
             notes: Vec::new(),
         }
+    }
+
+    /// The setting and not what came of it: starting Docker on some machine redeploys nothing there.
+    fn describe(&self, _: &Model, fingerprint: &mut Fingerprint) {
+        let runtime = RUNTIMES.iter().find(|(_, it)| *it == self.wish);
+        let runtime = runtime.filter(|(_, it)| *it != LocalRuntime::Auto).map(|(word, _)| word);
+        fingerprint.optional("target.local.runtime", runtime);
     }
 
     async fn check(&self, _: &[String]) -> Result<(), StepError> {
@@ -526,11 +539,8 @@ impl Target for Local {
         let log = self.log_file(model);
         log.exists().then_some(log)
     }
-}
 
-impl Local {
-    /// Removes what commands that were killed left half-made. The caller holds the locks.
-    pub fn sweep(&self) {
+    fn sweep(&self) {
         // The embedded runtime is tried out there by whoever plans.
         sweep(&self.places.ours, ".tmp", Age::Old);
         sweep(&self.places.ours, TEMPORARY, Age::Any);
@@ -551,6 +561,12 @@ impl Local {
         }
     }
 
+    fn moves(&self) -> Option<&dyn Moves> {
+        Some(self)
+    }
+}
+
+impl Local {
     /// Tries out the embedded runtime.
     fn try_embedded(&self) -> Result<runtime::Report, StepError> {
         let scratch = &self.places.ours;

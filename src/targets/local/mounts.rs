@@ -11,9 +11,9 @@ use serde::{Deserialize, Serialize};
 use super::Local;
 use super::server::{Recipe, Running};
 use super::state::Served;
-use super::volumes::Way;
 use crate::fingerprint::Change;
 use crate::runtime;
+use crate::targets::Way;
 
 /// A directory of this machine that a server was started with.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -174,7 +174,8 @@ mod tests {
     use super::super::{Mount, Places, volumes_of};
     use super::*;
     use crate::hub::HashCache;
-    use crate::spec::LocalRuntime;
+    use crate::targets::local::LocalRuntime;
+    use crate::targets::{Moves as _, Target as _};
 
     /// Knows no file's hash.
     struct Forgetful;
@@ -319,7 +320,7 @@ mod tests {
         assert!(!outgoing.exists());
         assert!(
             local
-                .move_volumes(&Forgetful, &crate::event::Reporter::silent())
+                .carry_out(&Forgetful, &crate::event::Reporter::silent())
                 .await
                 .unwrap()
                 .is_empty()

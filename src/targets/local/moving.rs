@@ -8,13 +8,13 @@ use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
 
+use async_trait::async_trait;
 use miette::Diagnostic;
 use thiserror::Error;
 
 use super::mounts::{identity, mounted, written_down};
 use super::server::{Life, Recipe};
 use super::state::{Served, State};
-use super::volumes::{Move, Way};
 use super::{Local, environments_of, tree, volumes_of};
 use crate::blocking::blocking;
 use crate::disk::available;
@@ -23,6 +23,7 @@ use crate::event::Reporter;
 use crate::hub::{self, HashCache};
 use crate::leftovers::{Age, sweep};
 use crate::step::StepError;
+use crate::targets::{Move, Moves, Way};
 
 /// What a copy is called until it is whole.
 const INCOMING: &str = ".moving-";
@@ -88,11 +89,17 @@ pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> MoveError {
     move |source| MoveError::Unusable { path, source }
 }
 
-impl Local {
-    /// Moves the volumes to where they belong. The caller holds the locks and has looked.
-    ///
-    /// `known` goes on knowing which files of weights were verified.
-    pub async fn move_volumes(
+#[async_trait]
+impl Moves for Local {
+    fn planned(&self) -> Vec<Move> {
+        self.moves()
+    }
+
+    fn left_over(&self) -> Vec<PathBuf> {
+        self.left_beside()
+    }
+
+    async fn carry_out(
         &self,
         known: &dyn HashCache,
         reporter: &Reporter,
@@ -107,10 +114,41 @@ impl Local {
             moved.push(Move { way, ..it });
         }
         self.rewrite_recipes().await?;
-        self.remove_moved_originals();
+        self.remove_originals();
         Ok(moved)
     }
 
+    fn remove_originals(&self) {
+        for mount in self.mounts() {
+            let (from, to) =
+                (self.old_volumes().join(&mount.name), self.volumes().join(&mount.name));
+            if !is_origin(&to, &from)
+                || self.users_of_old().is_none_or(|others| !others.is_empty())
+                || self.is_in_use(&from)
+            {
+                continue;
+            }
+            let gone = if from.is_symlink() {
+                fs::remove_file(&from).is_ok()
+            } else if from.exists() {
+                let outgoing = from.with_file_name(format!("{OUTGOING}{}", mount.name));
+                durable::rename(&from, &outgoing).is_ok_and(|()| {
+                    let _ = fs::remove_dir_all(outgoing);
+                    true
+                })
+            } else {
+                true
+            };
+            if gone {
+                let _ = fs::remove_file(to.join(ORIGIN));
+            }
+        }
+        // It stays while anything is in it.
+        let _ = fs::remove_dir(self.old_volumes());
+    }
+}
+
+impl Local {
     /// Fails when what has to be copied has no room, before anything is touched.
     fn check_room(&self, moves: &[Move]) -> Result<(), MoveError> {
         // What another environment goes on using is on the same disk, for the most part shared.
@@ -209,36 +247,6 @@ impl Local {
             .await?;
         }
         Ok(())
-    }
-
-    /// Removes what was copied, once no server has it any more. What can't be removed is for `gc`.
-    pub fn remove_moved_originals(&self) {
-        for mount in self.mounts() {
-            let (from, to) =
-                (self.old_volumes().join(&mount.name), self.volumes().join(&mount.name));
-            if !is_origin(&to, &from)
-                || self.users_of_old().is_none_or(|others| !others.is_empty())
-                || self.is_in_use(&from)
-            {
-                continue;
-            }
-            let gone = if from.is_symlink() {
-                fs::remove_file(&from).is_ok()
-            } else if from.exists() {
-                let outgoing = from.with_file_name(format!("{OUTGOING}{}", mount.name));
-                durable::rename(&from, &outgoing).is_ok_and(|()| {
-                    let _ = fs::remove_dir_all(outgoing);
-                    true
-                })
-            } else {
-                true
-            };
-            if gone {
-                let _ = fs::remove_file(to.join(ORIGIN));
-            }
-        }
-        // It stays while anything is in it.
-        let _ = fs::remove_dir(self.old_volumes());
     }
 
     /// Whether a running server has this directory mounted.

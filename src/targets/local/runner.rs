@@ -4,7 +4,7 @@ use std::fmt;
 
 use super::LocalError;
 use crate::container::{ContainerEngine, ContainerError, Engine, Network};
-use crate::spec::LocalRuntime;
+use crate::targets::local::LocalRuntime;
 
 /// What runs images.
 #[derive(Debug, Clone, PartialEq, Eq)]

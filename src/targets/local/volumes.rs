@@ -16,30 +16,7 @@ use walkdir::WalkDir;
 use super::moving::is_origin;
 use super::{Local, Mount, environments_of, old_volumes_of, volumes_of};
 use crate::hub::ModelCache;
-
-/// How a volume gets to where it belongs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Way {
-    /// By another name: whoever has it mounted has it still.
-    Renamed,
-    /// To another file system, or beside what another environment goes on using.
-    Copied,
-}
-
-/// A volume that is not yet where it belongs.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Move {
-    /// The directory's name.
-    pub name: String,
-    /// Where it is.
-    pub from: PathBuf,
-    /// Where it belongs.
-    pub to: PathBuf,
-    /// What it takes on disk.
-    pub bytes: u64,
-    /// How it gets there.
-    pub way: Way,
-}
+use crate::targets::{Move, Way};
 
 impl Local {
     /// The directory of this environment's volumes.
@@ -81,7 +58,7 @@ impl Local {
     }
 
     /// The volumes that are not yet where they belong.
-    pub fn moves(&self) -> Vec<Move> {
+    pub(super) fn moves(&self) -> Vec<Move> {
         let mut names = HashSet::new();
         let mounts = self.mounts().filter(|mount| names.insert(&mount.name));
         let moves = mounts.filter_map(|Mount { name, .. }| {
@@ -93,7 +70,7 @@ impl Local {
     }
 
     /// Volumes of earlier versions in whose place others are.
-    pub fn left_over(&self) -> Vec<PathBuf> {
+    pub(super) fn left_beside(&self) -> Vec<PathBuf> {
         let names: HashSet<&str> = self.mounts().map(|mount| &*mount.name).collect();
         let old = names.into_iter().filter(|name| {
             let (old, belongs) = (self.old_volumes().join(name), self.volumes().join(name));

@@ -4,6 +4,7 @@
 use serde::Deserialize;
 
 use super::Modal;
+use super::spec::Replicas;
 use crate::fingerprint::Change;
 use crate::spec::{Auth, Model};
 
@@ -37,6 +38,7 @@ fn changes(stands: &Serving, model: &Model) -> Vec<Change> {
     let number = |number: u32| (number > 0).then(|| number.to_string());
     let seconds = |seconds: u64| (seconds > 0).then(|| format!("{seconds}s"));
     let said = |number: Option<u32>| number.filter(|it| *it > 0).map(|it| it.to_string());
+    let replicas: &Replicas = serve.own.get();
     let auth = if stands.proxy_auth { Auth::Proxy } else { Auth::Open };
     let fields = [
         ("hardware.gpu", stands.gpu.clone(), hardware.map(|it| it.gpu.clone())),
@@ -53,9 +55,9 @@ fn changes(stands: &Serving, model: &Model) -> Vec<Change> {
             seconds(stands.startup_timeout),
             seconds(serve.startup_timeout.as_secs()),
         ),
-        ("serve.min-containers", number(stands.min_containers), said(serve.replicas.min)),
-        ("serve.max-containers", number(stands.max_containers), said(serve.replicas.max)),
-        ("serve.buffer-containers", number(stands.buffer_containers), said(serve.replicas.buffer)),
+        ("serve.min-containers", number(stands.min_containers), said(replicas.min)),
+        ("serve.max-containers", number(stands.max_containers), said(replicas.max)),
+        ("serve.buffer-containers", number(stands.buffer_containers), said(replicas.buffer)),
         ("serve.auth", Some(auth.to_string()), Some(serve.auth.to_string())),
     ];
     let differing = fields.into_iter().filter(|(_, old, new)| old != new);

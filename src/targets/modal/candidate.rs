@@ -5,6 +5,7 @@
 
 use std::time::Duration;
 
+use async_trait::async_trait;
 use serde_json::{Value, json};
 
 use super::address::Address;
@@ -13,13 +14,13 @@ use super::error::in_deployment;
 use super::kept::{Failed, Kept};
 use super::look::Version;
 use super::serve::{Recorded, understood};
+use super::spec::CANDIDATE;
 use super::{Modal, ModalError};
 use crate::clock::now;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
-use crate::spec::CANDIDATE;
 use crate::step::{Fact, Facts, StepError, Task};
-use crate::targets::Deployment;
+use crate::targets::{Candidates, Deployment};
 
 /// How many of its last lines are kept in a step's log.
 const LINES: usize = 100;
@@ -27,33 +28,15 @@ const LINES: usize = 100;
 /// How long they may take to come.
 const LAST_WORDS: Duration = Duration::from_secs(20);
 
-impl Modal {
-    /// The name of the app that tries a model out.
-    fn candidate(&self, model: &str) -> String {
-        format!("{}{CANDIDATE}", self.app(model))
-    }
-
-    /// The candidate of a model that an apply left.
-    pub fn left_candidate(&self, model: &str) -> Option<String> {
-        let app = self.deployed(model).map_or_else(|| self.app(model), |deployed| deployed.app);
-        let app = format!("{app}{CANDIDATE}");
-        let seen = self.seen_by_name(&app).filter(|seen| seen.deployed)?;
-        (self.is_marked(&seen) && !self.is_a_model(&app)).then_some(app)
-    }
-
-    /// Whether an app is that of a model.
-    fn is_a_model(&self, app: &str) -> bool {
-        self.specs.keys().any(|model| self.app(model) == app)
-            || self.kept(|kept| kept.deployments.values().any(|deployed| deployed.app == app))
-    }
-
-    /// Deploys a model as its candidate: the same program under another name, and no replica that
-    /// nobody asks for.
-    pub(super) async fn try_beside(
+#[async_trait]
+impl Candidates for Modal {
+    /// The same program under another name, and no replica that nobody asks for.
+    async fn deploy(
         &self,
         deployment: &Deployment,
         task: &Task,
     ) -> Result<Option<Facts>, StepError> {
+        self.settle_account(&task.reporter).await?;
         let model = &deployment.model;
         self.refuse_held(model)?;
         // An apply was cut off after it was deployed, and so after it was tried out.
@@ -101,8 +84,7 @@ impl Modal {
         Ok(Some([Fact::URL.is(recorded.base_url()), served_name].into()))
     }
 
-    /// Stops the candidate of a model.
-    pub(super) async fn stop_beside(
+    async fn end(
         &self,
         model: &str,
         failed: Option<Key>,
@@ -121,13 +103,33 @@ impl Modal {
         stopped
     }
 
+    fn left(&self, model: &str) -> Option<String> {
+        let app = self.deployed(model).map_or_else(|| self.app(model), |deployed| deployed.app);
+        let app = format!("{app}{CANDIDATE}");
+        let seen = self.seen_by_name(&app).filter(|seen| seen.deployed)?;
+        (self.is_marked(&seen) && !self.is_a_model(&app)).then_some(app)
+    }
+}
+
+impl Modal {
+    /// The name of the app that tries a model out.
+    fn candidate(&self, model: &str) -> String {
+        format!("{}{CANDIDATE}", self.app(model))
+    }
+
+    /// Whether an app is that of a model.
+    fn is_a_model(&self, app: &str) -> bool {
+        self.specs.keys().any(|model| self.app(model) == app)
+            || self.kept(|kept| kept.deployments.values().any(|deployed| deployed.app == app))
+    }
+
     /// Stops the candidate that an apply left, if there is one.
     pub(super) async fn stop_left(
         &self,
         model: &str,
         reporter: &Reporter,
     ) -> Result<(), StepError> {
-        match self.left_candidate(model) {
+        match self.left(model) {
             Some(app) => self.stop(&app, reporter).await,
             None => Ok(()),
         }

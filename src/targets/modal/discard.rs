@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use async_trait::async_trait;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -13,6 +14,7 @@ use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::hub::ModelCache;
 use crate::step::StepError;
+use crate::targets::{Belongings, Discarded, Volumes};
 
 /// What a receipt says, as far as it matters here.
 #[derive(Deserialize)]
@@ -24,43 +26,18 @@ struct Receipt {
     model: Option<String>,
 }
 
-/// What a model has in volumes, and what others of its project have.
-#[derive(Debug, Default)]
-pub struct Belongings {
-    /// Its repositories.
-    pub repositories: BTreeSet<String>,
-    /// Those of the others.
-    pub others: BTreeSet<String>,
-    /// The keys of its compile caches, beside those that say so themselves.
-    pub caches: BTreeSet<Key>,
-    /// Those that others want; none when that isn't known.
-    pub others_caches: Option<BTreeSet<Key>>,
-}
-
-/// What was removed, and what was not, for people.
-#[derive(Debug, Default)]
-pub struct Discarded {
-    /// What is gone.
-    pub gone: Vec<String>,
-    /// What is kept, each with its reason.
-    pub kept: Vec<String>,
-}
-
-impl Modal {
-    /// The repositories that a model is deployed with.
-    pub fn repositories(&self, model: &str) -> BTreeSet<String> {
+#[async_trait]
+impl Volumes for Modal {
+    fn belongings(&self, model: &str) -> Belongings {
         let deployed = self.deployed(model);
         let of = |field| deployed.as_ref()?.applied.get(field).map(str::to_owned);
-        ["model.source", "draft.source"].into_iter().filter_map(of).collect()
+        let repositories = ["model.source", "draft.source"].into_iter().filter_map(of).collect();
+        Belongings { repositories, ..Belongings::default() }
     }
 
-    /// Removes what only this model has in volumes: the snapshots of its repositories, its compile
+    /// What is removed: the snapshots of its repositories, its compile
     /// caches, the programs that were deployed. Receipts go first.
-    pub async fn discard(
-        &self,
-        model: &str,
-        belongings: &Belongings,
-    ) -> Result<Discarded, StepError> {
+    async fn discard(&self, model: &str, belongings: &Belongings) -> Result<Discarded, StepError> {
         let (weights, warmups) = self
             .receipts()
             .map_err(|why| RollbackError::NotDeployed { model: model.to_owned(), why })?;
@@ -120,7 +97,9 @@ impl Modal {
         }
         Ok(discarded)
     }
+}
 
+impl Modal {
     /// The receipts of warm-ups, each with the volume that it lies in.
     async fn warmups(&self, names: &BTreeSet<String>) -> Result<Vec<(&str, Receipt)>, StepError> {
         let mut found = Vec::new();

@@ -4,44 +4,17 @@ use super::kept::Hold;
 use super::look::Version;
 use super::{Modal, RollbackError};
 use crate::clock::written;
-use crate::event::Reporter;
 use crate::fingerprint::Key;
-use crate::spec::{Auth, Model};
 use crate::step::{Observation, StepError};
-
-/// The version that a model is to go back to.
-#[derive(Debug, Clone)]
-pub struct Earlier {
-    /// Modal's number of it.
-    pub version: u32,
-    pub(super) key: Key,
-    /// Whether Modal itself goes back to it.
-    pub(super) allowed: bool,
-    /// What stands now; none where the app is stopped.
-    pub(super) stands: Option<Stands>,
-    /// For people: when it was deployed, and by whom.
-    pub detail: String,
-}
-
-impl Earlier {
-    /// Whether it stands already.
-    pub(super) fn is_there(&self) -> bool {
-        self.stands.as_ref().is_some_and(|stands| stands.version == self.version)
-    }
-}
-
-/// The version that stands.
-#[derive(Debug, Clone)]
-pub(super) struct Stands {
-    /// Modal's number of it.
-    pub(super) version: u32,
-    /// What it is marked with.
-    pub(super) tag: String,
-}
+use crate::targets::{Earlier, Stands};
 
 impl Modal {
     /// The version to go back to: the one with this number, or the one before what stands.
-    pub fn earlier(&self, model: &str, wanted: Option<u32>) -> Result<Earlier, StepError> {
+    pub(super) fn earlier_version(
+        &self,
+        model: &str,
+        wanted: Option<u32>,
+    ) -> Result<Earlier, StepError> {
         let not_deployed = |why: String| RollbackError::NotDeployed { model: model.into(), why };
         match self.stands(model) {
             Observation::Unobserved(why) => {
@@ -97,20 +70,5 @@ impl Modal {
             stands: is_deployed.then(|| Stands { version: newest.number, tag: newest.tag.clone() }),
             detail: format!("deployed by {} at {}", version.by, written(version.at)),
         })
-    }
-
-    /// Who may ask that version, and who may ask it as its spec is, where the two differ and what was
-    /// deployed is kept.
-    pub async fn other_auth(
-        &self,
-        model: &Model,
-        earlier: &Earlier,
-        reporter: &Reporter,
-    ) -> Result<Option<(Auth, Auth)>, StepError> {
-        let name = model.name.as_str();
-        let (_, applied) = self.read_program(name, &earlier.key, reporter).await?;
-        let was = applied.and_then(|applied| Auth::named(applied.get("serve.auth")?));
-        let wanted = model.serve.auth;
-        Ok(was.filter(|was| *was != wanted).map(|was| (was, wanted)))
     }
 }

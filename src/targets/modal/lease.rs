@@ -6,6 +6,7 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
@@ -19,6 +20,7 @@ use crate::clock::now;
 use crate::event::Reporter;
 use crate::step::StepError;
 use crate::targets::modal::client::Client;
+use crate::targets::{Holder, Lease, Leases, Tell};
 
 /// How often the holder says that it is still there.
 const BEAT: Duration = Duration::from_secs(30);
@@ -31,7 +33,7 @@ const PAUSE: Duration = Duration::from_secs(3);
 
 /// Who has the lease.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeaseHolder {
+pub(super) struct LeaseHolder {
     /// No other lease's.
     id: String,
     /// The machine.
@@ -59,18 +61,18 @@ impl std::fmt::Display for LeaseHolder {
     }
 }
 
-/// The right to change things, until it is ended. A process that dies just stops counting.
+/// A process that dies just stops counting.
 #[derive(Debug)]
-pub struct Lease {
+struct Held {
     client: Arc<Client>,
     dict: String,
     holder: LeaseHolder,
     beats: JoinHandle<()>,
 }
 
-impl Lease {
-    /// Gives it back.
-    pub async fn end(self) -> Result<(), StepError> {
+#[async_trait]
+impl Lease for Held {
+    async fn end(self: Box<Self>) -> Result<(), StepError> {
         self.beats.abort();
         let request = json!({"dict": self.dict, "id": self.holder.id});
         self.client.call("the lease", "end_lease", request, &Reporter::silent()).await.map(drop)
@@ -81,16 +83,17 @@ impl Modal {
     fn dict(&self) -> String {
         self.helper("lease")
     }
+}
 
-    /// Takes the lease, waiting at most `timeout`; `waiting` is told once for whom it waits. Says
-    /// whether it had to wait, in which case the world has moved.
-    pub async fn take_lease(
+#[async_trait(?Send)]
+impl Leases for Modal {
+    async fn take(
         &self,
         command: &str,
         run: Option<String>,
         timeout: Duration,
-        waiting: impl FnOnce(&str),
-    ) -> Result<(Lease, bool), StepError> {
+        waiting: &Tell<'_>,
+    ) -> Result<(Box<dyn Lease>, bool), StepError> {
         let host = nix::unistd::gethostname().ok().and_then(|name| name.into_string().ok());
         let holder = LeaseHolder {
             id: blake3::hash(format!("{}{:?}", std::process::id(), Instant::now()).as_bytes())
@@ -135,24 +138,24 @@ impl Modal {
             }
             seen = Some((other, since));
         }
-        let lease = Lease {
+        let lease = Held {
             client: Arc::clone(&self.client),
             dict: self.dict(),
             beats: tokio::spawn(beat(Arc::clone(&self.client), self.dict(), holder.clone())),
             holder,
         };
-        Ok((lease, waiting.is_none()))
+        Ok((Box::new(lease), waiting.is_none()))
     }
 
-    /// Who has the lease, if anybody.
-    pub async fn lease_holder(&self) -> Result<Option<LeaseHolder>, StepError> {
+    async fn holder(&self) -> Result<Option<Holder>, StepError> {
         let request = json!({"dict": self.dict()});
         let silent = Reporter::silent();
-        understood(self.client.call("the lease", "lease_holder", request, &silent).await?)
+        let answer = self.client.call("the lease", "lease_holder", request, &silent).await?;
+        let holder: Option<LeaseHolder> = understood(answer)?;
+        Ok(holder.map(|it| Holder { what: it.to_string(), id: it.id }))
     }
 
-    /// Takes the lease away from whoever has it.
-    pub async fn break_lease(&self, holder: &LeaseHolder) -> Result<(), StepError> {
+    async fn free(&self, holder: &Holder) -> Result<(), StepError> {
         let request = json!({"dict": self.dict(), "id": holder.id});
         self.client.call("the lease", "end_lease", request, &Reporter::silent()).await.map(drop)
     }

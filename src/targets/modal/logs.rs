@@ -1,9 +1,11 @@
 //! What apps print, as Modal's own command line shows it.
 
+use async_trait::async_trait;
 use serde_json::json;
 
 use super::{Modal, ModalError};
 use crate::step::StepError;
+use crate::targets::{Logs, Print, Stop};
 
 /// As many entries Modal gives at once.
 const MOST: usize = 20_000;
@@ -13,24 +15,24 @@ const DEFAULT: usize = 100;
 
 impl Modal {
     /// Whether a model has an app here, as far as the last look showed.
-    pub fn has_app(&self, model: &str) -> bool {
+    pub(super) fn has_app(&self, model: &str) -> bool {
         self.seen_app(model).is_some() || self.deployed(model).is_some()
     }
+}
 
-    /// Whether it is certain that a model has no app here, and so no log.
-    pub fn has_no_app(&self, model: &str) -> bool {
+#[async_trait(?Send)]
+impl Logs for Modal {
+    fn has_none(&self, model: &str) -> bool {
         self.world().is_ok() && !self.has_app(model)
     }
 
-    /// Prints the last lines that the containers of a model's app printed, or as many as Modal shows
-    /// by itself; with `follow` what comes, until `stop`.
-    pub async fn print_logs(
+    async fn print(
         &self,
         model: &str,
         lines: Option<usize>,
         follow: bool,
-        print: &(dyn Fn(&[u8]) + Sync),
-        stop: impl Future<Output = ()>,
+        print: &Print<'_>,
+        stop: Stop<'_>,
     ) -> Result<(), StepError> {
         if !self.credentials.are_there() {
             return Err(ModalError::NoCredentials { what: vec![format!("logs of {model}")] }.into());

@@ -9,10 +9,10 @@ use super::Modal;
 use super::adoption::Serving;
 use super::app::tags;
 use super::kept::{DIRECTORY, Deployed, Kept};
+use super::spec::CANDIDATE;
 use crate::clock::written;
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Key};
-use crate::spec::CANDIDATE;
 use crate::step::{Observation, StepError};
 
 /// What a look showed.
@@ -129,16 +129,6 @@ impl Modal {
         Ok(found.map(|app| app.history).unwrap_or_default())
     }
 
-    /// Whether nobody could look there.
-    pub fn is_unseen(&self) -> bool {
-        self.world().is_err()
-    }
-
-    /// Why nobody could look there.
-    pub fn unseen(&self) -> Option<String> {
-        self.world().as_ref().err().cloned()
-    }
-
     /// Tells of something that was looked at, or why it wasn't.
     fn seen<T>(&self, tell: impl FnOnce(&Seen) -> T) -> Result<T, Observation> {
         match &*self.world() {
@@ -250,11 +240,6 @@ impl Modal {
     pub(super) fn deployed_tag(&self, model: &str) -> Option<String> {
         let app = self.seen_app(model).filter(|app| app.deployed)?;
         Some(app.history.first()?.tag.clone())
-    }
-
-    /// Whether a model of this project was deployed there.
-    pub fn has(&self, model: &str) -> bool {
-        self.deployed(model).is_some()
     }
 
     pub(super) fn deployed(&self, model: &str) -> Option<Deployed> {

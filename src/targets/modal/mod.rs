@@ -14,6 +14,7 @@ mod discard;
 mod driver;
 mod earlier;
 mod error;
+mod image;
 mod kept;
 mod lease;
 mod literal;
@@ -24,16 +25,20 @@ mod protection;
 mod rollback;
 mod serve;
 mod snapshot;
+mod spec;
 mod take_back;
 mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 
 use async_trait::async_trait;
 
-use super::{Deployment, Live, Measured, SmokeKey, Snapshot, TakenBack, Target, Weights};
+use super::{
+    Candidates, Deployment, Images, Leases, Live, Logs, Measured, Programs, Snapshot, Target,
+    Versions, Volumes, Weights,
+};
 use crate::engine::Engines;
 use crate::event::Reporter;
 use crate::fetch::Fetcher;
@@ -41,25 +46,23 @@ use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::HashCache;
 use crate::plan::{PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
-use crate::spec::{Gpu, Header, ModalTarget, Model, Project, Replicas, TargetKind, Volume};
+use crate::spec::{Gpu, Header, Model, ModelSource, Project, Rollout, TargetType, Volume};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 use address::Address;
 use client::Client;
 pub use credentials::Credentials;
-pub use discard::{Belongings, Discarded};
-pub use earlier::Earlier;
 pub use error::ModalError;
 use kept::Kept;
-pub use lease::{Lease, LeaseHolder};
 use look::Seen;
 pub use rollback::RollbackError;
-pub use serve::ImageDescription;
+use spec::Replicas;
+pub use spec::{ModalType, Settings};
 
 /// One project's part of a Modal environment.
 #[derive(Debug)]
 pub struct Modal {
-    settings: ModalTarget,
+    settings: Settings,
     app_prefix: String,
     gpus: BTreeMap<String, Gpu>,
     /// How often each secret was replaced.
@@ -81,17 +84,17 @@ pub struct Modal {
 }
 
 impl Modal {
-    /// The target of a project that has one. `cache` is the project's.
-    pub fn new(
+    /// The target of a project with these settings of it. `cache` is the project's.
+    fn new(
         project: &Project,
-        cache: &std::path::Path,
+        settings: Settings,
+        cache: &Path,
         credentials: Credentials,
         fetcher: Fetcher,
-    ) -> Option<Self> {
-        let settings = project.targets.modal.clone()?;
-        let here = project.models.values().filter(|model| model.target == TargetKind::Modal);
+    ) -> Self {
+        let here = project.models.values().filter(|model| model.target.name() == ModalType.name());
         let volumes = project.volumes.iter();
-        Some(Self {
+        Self {
             app_prefix: project.app_prefix.clone(),
             gpus: project.gpus.clone(),
             generations: project.secrets.clone(),
@@ -110,7 +113,7 @@ impl Modal {
             kept: RwLock::new(Kept::new(&project.owner())),
             writing: tokio::sync::Mutex::default(),
             settings,
-        })
+        }
     }
 
     /// The name of the app that serves a model: the model's own behind the project's prefix.
@@ -145,20 +148,6 @@ impl Modal {
         Address::of(workspace.as_deref(), &self.settings.environment, kept.1.as_deref(), app)
     }
 
-    /// Modal's environment.
-    pub fn environment(&self) -> &str {
-        &self.settings.environment
-    }
-
-    /// Describes where an image of goatbuild's comes from, and what takes it from there.
-    pub fn describe_registry(&self, image: &str, fingerprint: &mut Fingerprint) {
-        let registry = self.settings.registry.as_deref().unwrap_or_default();
-        fingerprint
-            .field("target.modal.registry", format_args!("{registry}/{image}"))
-            .optional("target.modal.registry-secret", self.settings.registry_secret.as_ref())
-            .field("modal.image-builder", driver::BUILDER);
-    }
-
     fn world(&self) -> RwLockReadGuard<'_, Result<Seen, String>> {
         self.world.read().unwrap_or_else(PoisonError::into_inner)
     }
@@ -182,7 +171,7 @@ impl Target for Modal {
         let hardware = model.hardware.as_ref();
         let deployed = self.deployed(name).filter(|it| it.app == app).map(|it| it.url);
         let notes = if deployed.is_some() { None } else { address.note() };
-        let left = self.left_candidate(name).map(|left| {
+        let left = self.left(name).map(|left| {
             format!(
                 "{left} is up, left of an apply that was cut short: the next deployment stops it"
             )
@@ -205,7 +194,7 @@ impl Target for Modal {
             .field("modal.app", self.app(model.name.as_str()))
             .field("modal.runtime", app::RUNTIME)
             .field("serve.startup-timeout", format_args!("{:?}", model.serve.startup_timeout));
-        let Replicas { min, max, buffer, region, cloud } = &model.serve.replicas;
+        let Replicas { min, max, buffer, region, cloud } = model.serve.own.get();
         fingerprint
             .optional("serve.min-containers", *min)
             .optional("serve.max-containers", *max)
@@ -275,6 +264,13 @@ impl Target for Modal {
         }
     }
 
+    fn check_weights(&self, source: &ModelSource) -> Result<(), StepError> {
+        match source {
+            ModelSource::Path(path) => Err(ModalError::Path { path: path.into() }.into()),
+            ModelSource::Hub(_) => Ok(()),
+        }
+    }
+
     async fn place_weights(
         &self,
         weights: &Weights,
@@ -323,24 +319,6 @@ impl Target for Modal {
         Ok(outcome)
     }
 
-    async fn deploy_candidate(
-        &self,
-        deployment: &Deployment,
-        task: &Task,
-    ) -> Result<Option<Facts>, StepError> {
-        self.settle_account(&task.reporter).await?;
-        self.try_beside(deployment, task).await
-    }
-
-    async fn end_candidate(
-        &self,
-        model: &str,
-        failed: Option<Key>,
-        reporter: &Reporter,
-    ) -> Result<(), StepError> {
-        self.stop_beside(model, failed, reporter).await
-    }
-
     fn observe_smoke(&self, model: &str) -> Observation {
         if let Err(why) = &*self.world() {
             return Observation::Unobserved(Some(why.clone()));
@@ -370,16 +348,6 @@ impl Target for Modal {
         self.keep(passed, &Reporter::silent()).await
     }
 
-    async fn failed_smoke(
-        &self,
-        model: &str,
-        instance: &str,
-        smoke: &SmokeKey<'_>,
-        reporter: &Reporter,
-    ) -> Result<TakenBack, StepError> {
-        self.take_back(model, instance, smoke, reporter).await
-    }
-
     fn failed_deployment(&self, model: &str) -> Option<Key> {
         self.failed_key(model)
     }
@@ -403,7 +371,65 @@ impl Target for Modal {
     fn log(&self, _: &str) -> Option<PathBuf> {
         None
     }
+
+    fn note(&self, model: &Model) -> Option<&'static str> {
+        match (model.serve.rollout, model.serve.snapshot) {
+            (Rollout::Candidate, true) => Some(CANDIDATE_FIRST_FROM_SNAPSHOT),
+            (Rollout::Candidate, false) => Some(CANDIDATE_FIRST),
+            (Rollout::InPlace, true) => Some(SNAPSHOT),
+            (Rollout::InPlace, false) => None,
+        }
+    }
+
+    fn unseen(&self) -> Option<String> {
+        self.world().as_ref().err().cloned()
+    }
+
+    fn has(&self, model: &str) -> bool {
+        self.deployed(model).is_some()
+    }
+
+    fn knows(&self, model: &str) -> bool {
+        self.has_app(model)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
+    }
+
+    fn versions(&self) -> Option<&dyn Versions> {
+        Some(self)
+    }
+
+    fn candidates(&self) -> Option<&dyn Candidates> {
+        Some(self)
+    }
+
+    fn images(&self) -> Option<&dyn Images> {
+        Some(self)
+    }
+
+    fn programs(&self) -> Option<&dyn Programs> {
+        Some(self)
+    }
+
+    fn volumes(&self) -> Option<&dyn Volumes> {
+        Some(self)
+    }
+
+    fn logs(&self) -> Option<&dyn Logs> {
+        Some(self)
+    }
 }
 
 /// Why nothing was looked at, and what to do about it.
 const NO_CREDENTIALS: &str = "no credentials for Modal; `modal token new` makes them";
+
+/// What people should know of a deployment that starts from a snapshot.
+const SNAPSHOT: &str = "starts from a snapshot of the GPU's memory: alpha at Modal";
+
+/// What people should know of a deployment with a candidate.
+const CANDIDATE_FIRST: &str = "tried out as a candidate first, for one more cold start";
+
+const CANDIDATE_FIRST_FROM_SNAPSHOT: &str = "tried out as a candidate first, for one more cold start; \
+     starts from a snapshot of the GPU's memory: alpha at Modal";

@@ -3,6 +3,7 @@
 //! The intent is kept before anything is changed, so that a rollback that was cut short is finished
 //! by asking for it again, and no apply comes between.
 
+use async_trait::async_trait;
 use miette::Diagnostic;
 use serde_json::json;
 use thiserror::Error;
@@ -10,13 +11,13 @@ use thiserror::Error;
 use super::app::Program;
 use super::kept::{Deployed, Hold, Kept};
 use super::serve::{Recorded, understood};
-use super::{Earlier, Modal, ModalError};
+use super::{Modal, ModalError};
 use crate::clock::{now, written};
 use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
-use crate::spec::ServedNames;
+use crate::spec::{Auth, Model, ServedNames};
 use crate::step::{Facts, Observation, StepError};
-use crate::targets::SmokeKey;
+use crate::targets::{Earlier, SmokeKey, TakenBack, Versions};
 
 /// Why there is no going back.
 #[derive(Debug, Error, Diagnostic)]
@@ -77,46 +78,26 @@ impl Hold {
     }
 }
 
-impl Modal {
-    pub(super) fn hold(&self, model: &str) -> Option<Hold> {
-        self.kept(|kept| kept.holds.get(model).cloned())
+#[async_trait]
+impl Versions for Modal {
+    fn earlier(&self, model: &str, wanted: Option<u32>) -> Result<Earlier, StepError> {
+        self.earlier_version(model, wanted)
     }
 
-    /// The facts of a deployment that is held, and what there is to say about that.
-    pub(super) fn held(&self, model: &str) -> Option<(Facts, String)> {
-        let (hold, deployed) = (self.hold(model)?, self.deployed(model)?);
-        let mut note = hold.note(model);
-        let newest = self.seen_app(model).filter(|app| app.deployed);
-        let newest = newest.and_then(|app| app.history.first().cloned());
-        match (hold.version, newest) {
-            (Some(_), None) => note.push_str("; nothing is deployed now"),
-            (Some(version), Some(newest)) if newest.number != version => {
-                note = format!("{note}; now {} stands", newest.describe());
-            }
-            _ => {}
-        }
-        Some((deployed.facts(), note))
+    async fn other_auth(
+        &self,
+        model: &Model,
+        earlier: &Earlier,
+        reporter: &Reporter,
+    ) -> Result<Option<(Auth, Auth)>, StepError> {
+        let name = model.name.as_str();
+        let (_, applied) = self.read_program(name, &earlier.key, reporter).await?;
+        let was = applied.and_then(|applied| Auth::named(applied.get("serve.auth")?));
+        let wanted = model.serve.auth;
+        Ok(was.filter(|was| *was != wanted).map(|was| (was, wanted)))
     }
 
-    /// How a step is held that is there for a deployment alone: it would cost GPU time in vain.
-    pub(super) fn held_behind(&self, model: &str) -> Option<Observation> {
-        self.held(model)?;
-        self.world().is_ok().then(|| Observation::Held {
-            facts: Facts::new(),
-            note: format!("held, like deploy:{model}"),
-        })
-    }
-
-    /// Fails when what is deployed is to stay.
-    pub(super) fn refuse_held(&self, model: &str) -> Result<(), ModalError> {
-        match self.held(model) {
-            Some((_, note)) => Err(ModalError::Held { model: model.to_owned(), note }),
-            None => Ok(()),
-        }
-    }
-
-    /// Goes back to an earlier version, and holds that; gives the number that it has now.
-    pub async fn roll_back(
+    async fn roll_back(
         &self,
         model: &str,
         earlier: &Earlier,
@@ -193,6 +174,68 @@ impl Modal {
         Ok(version)
     }
 
+    async fn release(&self, model: &str) -> Result<Option<String>, StepError> {
+        if let Observation::Unobserved(Some(why)) = self.stands(model) {
+            let model = model.to_owned();
+            return Err(RollbackError::NotDeployed { model, why }.into());
+        }
+        let Some(hold) = self.hold(model) else { return Ok(None) };
+        self.keep(|kept| drop(kept.holds.remove(model)), &Reporter::silent()).await?;
+        Ok(Some(match hold.version {
+            Some(version) => format!("v{version}"),
+            None => hold.key.short(),
+        }))
+    }
+
+    async fn take_back(
+        &self,
+        model: &str,
+        instance: &str,
+        smoke: &SmokeKey<'_>,
+        reporter: &Reporter,
+    ) -> Result<TakenBack, StepError> {
+        self.go_back_from(model, instance, smoke, reporter).await
+    }
+}
+
+impl Modal {
+    pub(super) fn hold(&self, model: &str) -> Option<Hold> {
+        self.kept(|kept| kept.holds.get(model).cloned())
+    }
+
+    /// The facts of a deployment that is held, and what there is to say about that.
+    pub(super) fn held(&self, model: &str) -> Option<(Facts, String)> {
+        let (hold, deployed) = (self.hold(model)?, self.deployed(model)?);
+        let mut note = hold.note(model);
+        let newest = self.seen_app(model).filter(|app| app.deployed);
+        let newest = newest.and_then(|app| app.history.first().cloned());
+        match (hold.version, newest) {
+            (Some(_), None) => note.push_str("; nothing is deployed now"),
+            (Some(version), Some(newest)) if newest.number != version => {
+                note = format!("{note}; now {} stands", newest.describe());
+            }
+            _ => {}
+        }
+        Some((deployed.facts(), note))
+    }
+
+    /// How a step is held that is there for a deployment alone: it would cost GPU time in vain.
+    pub(super) fn held_behind(&self, model: &str) -> Option<Observation> {
+        self.held(model)?;
+        self.world().is_ok().then(|| Observation::Held {
+            facts: Facts::new(),
+            note: format!("held, like deploy:{model}"),
+        })
+    }
+
+    /// Fails when what is deployed is to stay.
+    pub(super) fn refuse_held(&self, model: &str) -> Result<(), ModalError> {
+        match self.held(model) {
+            Some((_, note)) => Err(ModalError::Held { model: model.to_owned(), note }),
+            None => Ok(()),
+        }
+    }
+
     /// Has Modal go back, or deploys what was deployed then where Modal doesn't.
     async fn go_back(
         &self,
@@ -246,20 +289,6 @@ impl Modal {
             "strategy": "rolling",
         });
         understood(self.client.call(&app, "deploy", request, reporter).await?)
-    }
-
-    /// Ends a hold; says what it was.
-    pub async fn release(&self, model: &str) -> Result<Option<String>, StepError> {
-        if let Observation::Unobserved(Some(why)) = self.stands(model) {
-            let model = model.to_owned();
-            return Err(RollbackError::NotDeployed { model, why }.into());
-        }
-        let Some(hold) = self.hold(model) else { return Ok(None) };
-        self.keep(|kept| drop(kept.holds.remove(model)), &Reporter::silent()).await?;
-        Ok(Some(match hold.version {
-            Some(version) => format!("v{version}"),
-            None => hold.key.short(),
-        }))
     }
 
     /// The files that keep what was deployed for a key.

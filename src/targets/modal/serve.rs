@@ -1,7 +1,4 @@
-//! Images, compile caches and deployments at Modal.
-
-use std::collections::BTreeMap;
-use std::path::PathBuf;
+//! Compile caches and deployments at Modal.
 
 use serde::Deserialize;
 use serde_json::{Value, json};
@@ -9,12 +6,13 @@ use serde_json::{Value, json};
 use super::app::{Program, tags};
 use super::error::in_deployment;
 use super::kept::{Deployed, Kept};
+use super::spec::Replicas;
 use super::{Modal, ModalError};
 use crate::clock::written;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::spec::{Auth, Model};
-use crate::step::{Fact, Facts, Observation, Outcome, StepError, StepId, Task};
+use crate::step::{Fact, Facts, Outcome, StepError, StepId, Task};
 use crate::targets::Deployment;
 
 /// Where engines listen in a container.
@@ -29,56 +27,6 @@ const WARMED: &str = "/root/.cache/goatbuild";
 /// The volumes that a warm-up of a model fills.
 fn caches_of(deployment: &Deployment) -> impl Iterator<Item = &'static str> {
     deployment.spec.engine.kind.caches().iter().map(|cache| cache.volume)
-}
-
-/// An image that Modal is to build.
-#[derive(Debug, Clone)]
-pub struct ImageDescription {
-    /// Its name in the project.
-    pub name: String,
-    /// `debian-slim`, or a reference with its digest.
-    pub base: String,
-    /// Its Python.
-    pub python: String,
-    /// Debian packages besides, each as `name=version`.
-    pub packages: Vec<String>,
-    /// What is installed, each as a requirement with its hash; what is large first.
-    pub requirements: Vec<Vec<String>>,
-    /// The image's variables.
-    pub environment: BTreeMap<String, String>,
-    /// The version of Modal's image builder.
-    pub builder: &'static str,
-}
-
-/// The uv that installs inside Modal's images.
-const UV: &str = "0.13.9";
-
-/// Each locked wheel of the hub's client for Modal's Debian, with its hash.
-const HUB_REQUIREMENTS: &str = include_str!("runtime/hub-requirements.txt");
-
-impl ImageDescription {
-    fn data(&self) -> Value {
-        json!({
-            "base": self.base,
-            "python": self.python,
-            "packages": self.packages,
-            "requirements": self.requirements,
-            "environment": self.environment,
-            "uv": UV,
-        })
-    }
-
-    /// The small image that fetches from a hub.
-    pub(super) fn of_the_hub() -> Value {
-        json!({
-            "base": "debian-slim",
-            "python": "3.12",
-            "packages": [],
-            "requirements": [HUB_REQUIREMENTS.lines().collect::<Vec<_>>()],
-            "environment": {},
-            "uv": UV,
-        })
-    }
 }
 
 /// What a function at Modal answers.
@@ -120,42 +68,11 @@ pub(super) fn warm_facts(model: &str, key: &Key) -> Facts {
 }
 
 impl Modal {
-    /// What is known of an image that Modal builds.
-    pub fn observe_image(&self, key: Option<&Key>) -> Observation {
-        if let Err(why) = &*self.world() {
-            return Observation::Unobserved(Some(why.clone()));
-        }
-        let Some(key) = key else { return Observation::Unobserved(None) };
-        match self.kept(|kept| kept.images.get(key).cloned()) {
-            Some(id) => Observation::Present { key: *key, facts: image_facts(id) },
-            None => Observation::Absent,
-        }
-    }
-
-    /// Has Modal build an image.
-    pub async fn build_image(
-        &self,
-        image: &ImageDescription,
-        task: &Task,
-    ) -> Result<Outcome, StepError> {
-        self.settle_account(&task.reporter).await?;
-        let directory = self.programs.join("images").join(&image.name);
-        let about = format!("The image {}, as Modal builds it.", image.name);
-        let file = Program::Image.write(&directory, &about, &image.data())?;
-        task.reporter.message("Modal builds it");
-        let request = json!({"file": file, "app": self.helper("image"), "builder": image.builder});
-        let what = StepId::image(&image.name);
-        let built = self.client.call(what.as_str(), "build", request, &task.reporter).await?;
-        let id = built["id"].as_str().unwrap_or_default().to_owned();
-        let kept = id.clone();
-        self.keep(|it| drop(it.images.insert(task.key, kept)), &task.reporter).await?;
-        Ok(Outcome { facts: image_facts(id), ..Outcome::default() })
-    }
-
     /// What serving and warming up a model have in common.
     fn data(&self, deployment: &Deployment) -> Value {
         let model = &deployment.spec;
         let weights = self.volume("model-cache");
+        let replicas: &Replicas = model.serve.own.get();
         json!({
             "model": deployment.model,
             "tags": tags(&self.owner),
@@ -163,8 +80,8 @@ impl Modal {
             "gpu": gpu(model),
             "cpu": null,
             "memory_mib": null,
-            "region": model.serve.replicas.region,
-            "cloud": model.serve.replicas.cloud,
+            "region": replicas.region,
+            "cloud": replicas.cloud,
             "port": PORT,
             "command": (deployment.command)(&deployment.served_name, "0.0.0.0", PORT),
             "served_name": deployment.served_name,
@@ -224,39 +141,18 @@ impl Modal {
         if serve.snapshot {
             self.add_snapshot(deployment, &mut data);
         }
-        data["min_containers"] = json!(serve.replicas.min);
-        data["max_containers"] = json!(serve.replicas.max);
-        data["buffer_containers"] = json!(serve.replicas.buffer);
+        let replicas: &Replicas = serve.own.get();
+        data["min_containers"] = json!(replicas.min);
+        data["max_containers"] = json!(replicas.max);
+        data["buffer_containers"] = json!(replicas.buffer);
         data["scaledown_window"] = serve.scaledown_window.as_secs().into();
         data["timeout"] = serve.timeout.as_secs().into();
         data["max_inputs"] = serve.max_inputs.into();
         (format!("Serves {} on Modal.", deployment.model), data)
     }
 
-    /// The programs of a model as they would be run, with their paths among them. `image` is built
-    /// by them, where it isn't one that Modal has.
-    pub fn programs(
-        &self,
-        deployment: &Deployment,
-        image: Option<&ImageDescription>,
-    ) -> Vec<(PathBuf, String)> {
-        let image = image.map(ImageDescription::data);
-        let mut programs = vec![(Program::Serve, self.serving(deployment))];
-        programs.extend(
-            deployment.warm_cache.map(|key| (Program::Warmup, self.warming(deployment, &key))),
-        );
-        let rendered = programs.into_iter().map(|(program, (about, mut data))| {
-            if let Some(image) = &image {
-                data["image"] = image.clone();
-            }
-            let path = PathBuf::from(&deployment.model).join(program.file());
-            (path, program.render(&about, &data))
-        });
-        rendered.collect()
-    }
-
     /// The program that fills a model's caches, and what it says of itself.
-    fn warming(&self, deployment: &Deployment, key: &Key) -> (String, Value) {
+    pub(super) fn warming(&self, deployment: &Deployment, key: &Key) -> (String, Value) {
         let mut data = self.data(deployment);
         let caches = caches_of(deployment).map(|name| {
             let volume = self.volume(name);
@@ -364,10 +260,6 @@ impl Modal {
             reporter.notice(format!("Modal gave {url} instead of {wanted}"));
         }
     }
-}
-
-fn image_facts(id: String) -> Facts {
-    [Fact::IMAGE_ID.is(id)].into()
 }
 
 /// Modal's way to say which GPUs, and how many.

@@ -3,20 +3,19 @@
 //! That it failed is kept before anything is changed. Whoever is cut short then leaves a version that
 //! has not passed, which the next apply tries out again.
 
-use super::earlier::Stands;
 use super::kept::{Deployed, Failed, Kept};
 use super::look::Version;
-use super::{Earlier, Modal, ModalError, RollbackError};
+use super::{Modal, ModalError, RollbackError};
 use crate::clock::{now, written};
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::step::StepError;
-use crate::targets::{SmokeKey, TakenBack};
+use crate::targets::{Earlier, SmokeKey, Stands, TakenBack};
 
 impl Modal {
     /// Goes back to the newest earlier version that had passed its smoke test, or stops the app where
     /// there is none. Holds nothing.
-    pub(super) async fn take_back(
+    pub(super) async fn go_back_from(
         &self,
         model: &str,
         instance: &str,

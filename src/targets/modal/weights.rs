@@ -4,7 +4,8 @@ use serde::Deserialize;
 use serde_json::{Value, json};
 
 use super::app::{Program, tags};
-use super::serve::{Answer, ImageDescription, understood};
+use super::image::ImageDescription;
+use super::serve::{Answer, understood};
 use super::{Modal, ModalError};
 use crate::hub::{DigestKind, RemoteFile};
 use crate::step::{Outcome, StepError, StepId, Task};

@@ -1,0 +1,304 @@
+//! What only some targets can do: who wants it done asks the target whether it can.
+
+use std::collections::BTreeSet;
+use std::fmt;
+use std::path::{Path, PathBuf};
+use std::pin::Pin;
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::{Deployment, SmokeKey, TakenBack};
+use crate::event::Reporter;
+use crate::fingerprint::{Fingerprint, Key};
+use crate::hub::HashCache;
+use crate::lock::LockedImage;
+use crate::lock::pylock::LockedWheel;
+use crate::platform::MajorMinor;
+use crate::spec::{Auth, Image, Model};
+use crate::step::{Facts, Observation, Outcome, StepError, Task};
+
+/// Is told for whom somebody waits.
+pub type Tell<'t> = dyn Fn(&str) + 't;
+
+/// Is given what was printed.
+pub type Print<'p> = dyn Fn(&[u8]) + Sync + 'p;
+
+/// Ends once nobody wants more.
+pub type Stop<'s> = Pin<Box<dyn Future<Output = ()> + 's>>;
+
+/// The right to change things, had by one goatbuild at a time, on whatever machine.
+#[async_trait(?Send)]
+pub trait Leases: Send + Sync {
+    /// Takes it, waiting at most `timeout`; `waiting` is told once for whom it waits. Says whether it
+    /// had to wait, in which case the world has moved.
+    async fn take(
+        &self,
+        command: &str,
+        run: Option<String>,
+        timeout: Duration,
+        waiting: &Tell<'_>,
+    ) -> Result<(Box<dyn Lease>, bool), StepError>;
+
+    /// Who has it, if anybody.
+    async fn holder(&self) -> Result<Option<Holder>, StepError>;
+
+    /// Takes it away from whoever has it.
+    async fn free(&self, holder: &Holder) -> Result<(), StepError>;
+}
+
+/// Who has the right to change things.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Holder {
+    /// No other lease's.
+    pub id: String,
+    /// What is done, where, and since when; for people.
+    pub what: String,
+}
+
+impl fmt::Display for Holder {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(&self.what)
+    }
+}
+
+/// A lease that somebody has. A process that dies just stops having it.
+#[async_trait]
+pub trait Lease: Send + Sync {
+    /// Gives it back.
+    async fn end(self: Box<Self>) -> Result<(), StepError>;
+}
+
+/// The version that a model is to go back to.
+#[derive(Debug, Clone)]
+pub struct Earlier {
+    /// The target's number of it.
+    pub version: u32,
+    /// The deployment's key.
+    pub key: Key,
+    /// Whether the target itself goes back to it.
+    pub allowed: bool,
+    /// What stands now; none where nothing does.
+    pub stands: Option<Stands>,
+    /// For people: when it was deployed, and by whom.
+    pub detail: String,
+}
+
+impl Earlier {
+    /// Whether it stands already.
+    pub fn is_there(&self) -> bool {
+        self.stands.as_ref().is_some_and(|stands| stands.version == self.version)
+    }
+}
+
+/// The version that stands.
+#[derive(Debug, Clone)]
+pub struct Stands {
+    /// The target's number of it.
+    pub version: u32,
+    /// What it is marked with.
+    pub tag: String,
+}
+
+/// Versions of what was deployed, to go back to.
+#[async_trait]
+pub trait Versions: Send + Sync {
+    /// The version to go back to: the one with this number, or the one before what stands.
+    fn earlier(&self, model: &str, wanted: Option<u32>) -> Result<Earlier, StepError>;
+
+    /// Who may ask that version, and who may ask it as its spec is, where the two differ and what was
+    /// deployed is kept.
+    async fn other_auth(
+        &self,
+        model: &Model,
+        earlier: &Earlier,
+        reporter: &Reporter,
+    ) -> Result<Option<(Auth, Auth)>, StepError>;
+
+    /// Goes back to an earlier version, and holds that; gives the number that it has now.
+    async fn roll_back(
+        &self,
+        model: &str,
+        earlier: &Earlier,
+        smoke: &SmokeKey<'_>,
+        reporter: &Reporter,
+    ) -> Result<u32, StepError>;
+
+    /// Ends a hold; says what it was.
+    async fn release(&self, model: &str) -> Result<Option<String>, StepError>;
+
+    /// Takes an instance back that failed its smoke test, where there is something to go back to.
+    async fn take_back(
+        &self,
+        model: &str,
+        instance: &str,
+        smoke: &SmokeKey<'_>,
+        reporter: &Reporter,
+    ) -> Result<TakenBack, StepError>;
+}
+
+/// Deployments that are tried out beside what stands.
+#[async_trait]
+pub trait Candidates: Send + Sync {
+    /// Serves the model beside what stands; gives the facts of that, or nothing where what stands is
+    /// the same already.
+    async fn deploy(
+        &self,
+        deployment: &Deployment,
+        task: &Task,
+    ) -> Result<Option<Facts>, StepError>;
+
+    /// Stops what was tried out. With `failed`, it was found at fault: its last words go into the
+    /// log, and its key is kept.
+    async fn end(
+        &self,
+        model: &str,
+        failed: Option<Key>,
+        reporter: &Reporter,
+    ) -> Result<(), StepError>;
+
+    /// What an apply that was cut short left of a model's candidate, by its name there.
+    fn left(&self, model: &str) -> Option<String>;
+}
+
+/// A locked image that a target is to build.
+#[derive(Debug, Clone)]
+pub struct ImageToBuild {
+    /// What its file says.
+    pub image: Image,
+    /// What the lock says of its base.
+    pub locked: Option<LockedImage>,
+    /// Its Python.
+    pub python: MajorMinor,
+    /// Its wheels.
+    pub wheels: Vec<LockedWheel>,
+}
+
+/// Images that a target builds, or takes from a registry.
+#[async_trait]
+pub trait Images: Send + Sync {
+    /// What people should know of an image that is built there.
+    fn note(&self) -> &'static str;
+
+    /// Describes an image that is built there.
+    fn describe(&self, image: &ImageToBuild) -> Fingerprint;
+
+    /// Adds where an image of goatbuild's comes from, and what takes it from there.
+    fn describe_pushed(&self, image: &str, fingerprint: &mut Fingerprint);
+
+    /// What is known of an image that is built there.
+    fn observe(&self, key: Option<&Key>) -> Observation;
+
+    /// Builds an image; `image-id` among its facts identifies it.
+    async fn build(&self, image: &ImageToBuild, task: &Task) -> Result<Outcome, StepError>;
+}
+
+/// Programs that people can read, and run themselves.
+pub trait Programs: Send + Sync {
+    /// The programs of a model as they would be run, with their paths among them. `image` is built
+    /// by them, where it isn't one that the target has.
+    fn render(
+        &self,
+        deployment: &Deployment,
+        image: Option<&ImageToBuild>,
+    ) -> Vec<(PathBuf, String)>;
+
+    /// What to tell people to do with a model's programs below a directory.
+    fn advice(&self, model: &Model, directory: &Path) -> String;
+}
+
+/// What a model has in volumes, and what others of its project have.
+#[derive(Debug, Default)]
+pub struct Belongings {
+    /// Its repositories.
+    pub repositories: BTreeSet<String>,
+    /// Those of the others.
+    pub others: BTreeSet<String>,
+    /// The keys of its compile caches, beside those that say so themselves.
+    pub caches: BTreeSet<Key>,
+    /// Those that others want; none when that isn't known.
+    pub others_caches: Option<BTreeSet<Key>>,
+}
+
+/// What was removed, and what was not, for people.
+#[derive(Debug, Default)]
+pub struct Discarded {
+    /// What is gone.
+    pub gone: Vec<String>,
+    /// What is kept, each with its reason.
+    pub kept: Vec<String>,
+}
+
+/// Volumes in which models of a project share room with those of others.
+#[async_trait]
+pub trait Volumes: Send + Sync {
+    /// What a model has there that is deployed.
+    fn belongings(&self, model: &str) -> Belongings;
+
+    /// Removes what only this model has there.
+    async fn discard(&self, model: &str, belongings: &Belongings) -> Result<Discarded, StepError>;
+}
+
+/// Logs that are kept at the target.
+#[async_trait(?Send)]
+pub trait Logs: Send + Sync {
+    /// Whether it is certain that a model has none there.
+    fn has_none(&self, model: &str) -> bool;
+
+    /// Prints the last lines that a model's servers printed, or as many as the target shows by
+    /// itself; with `follow` what comes, until `stop`.
+    async fn print(
+        &self,
+        model: &str,
+        lines: Option<usize>,
+        follow: bool,
+        print: &Print<'_>,
+        stop: Stop<'_>,
+    ) -> Result<(), StepError>;
+}
+
+/// How a volume gets to where it belongs.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Way {
+    /// By another name: whoever has it mounted has it still.
+    Renamed,
+    /// To another file system, or beside what another environment goes on using.
+    Copied,
+}
+
+/// A volume that is not yet where it belongs.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Move {
+    /// The directory's name.
+    pub name: String,
+    /// Where it is.
+    pub from: PathBuf,
+    /// Where it belongs.
+    pub to: PathBuf,
+    /// What it takes on disk.
+    pub bytes: u64,
+    /// How it gets there.
+    pub way: Way,
+}
+
+/// Volumes that are not yet where this version has them.
+#[async_trait]
+pub trait Moves: Send + Sync {
+    /// What is going to be moved.
+    fn planned(&self) -> Vec<Move>;
+
+    /// What is in the place of others, and so stays.
+    fn left_over(&self) -> Vec<PathBuf>;
+
+    /// Moves the volumes to where they belong. The caller holds the locks and has looked.
+    ///
+    /// `known` goes on knowing which files of weights were verified.
+    async fn carry_out(
+        &self,
+        known: &dyn HashCache,
+        reporter: &Reporter,
+    ) -> Result<Vec<Move>, StepError>;
+
+    /// Removes what was copied, once no server has it any more. What can't be removed is for `gc`.
+    fn remove_originals(&self);
+}
