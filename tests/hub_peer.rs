@@ -161,7 +161,7 @@ async fn the_hugging_face_client_takes_what_we_fetched_for_its_own() {
         .output()
         .unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-    let snapshot = volume.path().join(ModelCache::snapshot("acme/tiny", COMMIT));
+    let snapshot = volume.path().join(ModelCache::commit_directory("acme/tiny", COMMIT));
     assert_eq!(String::from_utf8_lossy(&output.stdout).trim(), snapshot.to_str().unwrap());
     assert!(double.sent("hub/api/models/acme/tiny/revision") > 0, "it did ask");
     assert_eq!((double.sent("resolve"), double.sent("cdn/")), (0, 0));
@@ -205,7 +205,7 @@ async fn a_hub_that_nobody_here_wrote_gives_its_files() {
     let size = weights.len() as u64 + 2;
     let all = fetched(&hub, "acme/tiny", &revision, volume.path()).await;
     assert_eq!(all, Fetched { fetched: size, reused: 0 });
-    let snapshot = volume.path().join(ModelCache::snapshot("acme/tiny", &new));
+    let snapshot = volume.path().join(ModelCache::commit_directory("acme/tiny", &new));
     assert_eq!(fs::read(snapshot.join("model.safetensors")).unwrap(), weights);
     assert_found(&found(&venv, volume.path(), "acme/tiny", &new), "acme/tiny", &revision);
     // Of the older commit, one file is another.

@@ -42,8 +42,8 @@ impl ModelCache {
         format!("hub/{}", folder(repository))
     }
 
-    /// Where a snapshot is, relative to the cache's root.
-    pub fn snapshot(repository: &str, commit: &str) -> String {
+    /// Where the files of a commit are, relative to the cache's root.
+    pub fn commit_directory(repository: &str, commit: &str) -> String {
         format!("hub/{}/snapshots/{commit}", folder(repository))
     }
 
@@ -53,9 +53,10 @@ impl ModelCache {
     pub fn check(&self, key: &Key) -> Option<Result<String, String>> {
         let text = std::fs::read_to_string(self.receipt(key)).ok()?;
         let receipt: Receipt = serde_json::from_str(&text).ok()?;
-        let snapshot = self.root.join(Self::snapshot(&receipt.repository, &receipt.commit));
+        let directory =
+            self.root.join(Self::commit_directory(&receipt.repository, &receipt.commit));
         for file in &receipt.files {
-            let found = std::fs::metadata(snapshot.join(&file.path));
+            let found = std::fs::metadata(directory.join(&file.path));
             if !found.is_ok_and(|found| found.len() == file.size) {
                 return Some(Err(file.path.clone()));
             }
@@ -120,18 +121,18 @@ impl ModelCache {
         Ok(blobs)
     }
 
-    /// Makes files whose blobs are here a snapshot.
+    /// Gives files whose blobs are here their names in a commit.
     pub(super) fn link(
         &self,
         repository: &str,
         commit: &str,
         files: &[RemoteFile],
     ) -> Result<(), WeightsError> {
-        let snapshot = self.root.join(Self::snapshot(repository, commit));
+        let directory = self.root.join(Self::commit_directory(repository, commit));
         for file in files {
             let up = "../".repeat(file.path.matches('/').count() + 2);
             let target = format!("{up}blobs/{}", file.digest.hex());
-            symlink(&target, &snapshot.join(&file.path))?;
+            symlink(&target, &directory.join(&file.path))?;
         }
         Ok(())
     }

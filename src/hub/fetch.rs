@@ -40,7 +40,7 @@ struct Fetch<'a> {
 }
 
 impl Hub {
-    /// Brings files of a commit into a cache, every one verified, and makes them its snapshot.
+    /// Brings files of a commit into a cache, every one verified, and gives them their names there.
     ///
     /// What a killed run left is taken up; `known` remembers which blobs are verified.
     pub async fn fetch(

@@ -70,7 +70,8 @@ fn what_is_installed_is_all_there_and_is_found_through_its_links() {
     assert_eq!(cache.check(&key(2)), None);
     let model = volume.path().join("hub/models--local--tiny");
     assert_eq!(fs::read_to_string(model.join("refs/main")).unwrap(), manifest.commit());
-    let snapshot = volume.path().join(ModelCache::snapshot("local/tiny", &manifest.commit()));
+    let snapshot =
+        volume.path().join(ModelCache::commit_directory("local/tiny", &manifest.commit()));
     assert_eq!(fs::read_to_string(snapshot.join("a/b/nested.bin")).unwrap(), "deep");
     let link = fs::read_link(snapshot.join("a/b/nested.bin")).unwrap();
     assert!(link.starts_with("../../../../blobs"), "{link:?}");
@@ -86,7 +87,8 @@ fn what_is_missing_or_of_another_size_is_named() {
     let manifest = scanned(from.path());
     install(volume.path(), from.path(), &manifest).unwrap();
     let cache = ModelCache::new(volume.path());
-    let snapshot = volume.path().join(ModelCache::snapshot("local/tiny", &manifest.commit()));
+    let snapshot =
+        volume.path().join(ModelCache::commit_directory("local/tiny", &manifest.commit()));
     let blob = fs::canonicalize(snapshot.join("config.json")).unwrap();
     fs::write(&blob, "longer").unwrap();
     assert_eq!(cache.check(&key(1)), Some(Err("config.json".to_owned())));
@@ -101,7 +103,8 @@ fn a_blob_is_trusted_by_its_bytes_not_by_its_size() {
     let (from, volume) = places();
     let manifest = scanned(from.path());
     install(volume.path(), from.path(), &manifest).unwrap();
-    let snapshot = volume.path().join(ModelCache::snapshot("local/tiny", &manifest.commit()));
+    let snapshot =
+        volume.path().join(ModelCache::commit_directory("local/tiny", &manifest.commit()));
     let blob = fs::canonicalize(snapshot.join("config.json")).unwrap();
     fs::write(&blob, "[]").unwrap();
     assert_eq!(install(volume.path(), from.path(), &manifest).unwrap(), 2);

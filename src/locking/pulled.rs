@@ -10,7 +10,7 @@ use super::{Changes, LockOptions, LockingError, Renew, digest};
 use crate::event::Reporter;
 use crate::lock::{LockedBase, LockedImage, LockedLayer};
 use crate::oci::Content;
-use crate::oci::registry::{Origin, Puller, Resolved};
+use crate::oci::registry::{BaseOrigin, Puller, Resolved};
 use crate::platform::{MajorMinor, Runtime};
 use crate::python;
 use crate::spec::Image;
@@ -87,7 +87,7 @@ pub(super) async fn settle(
 }
 
 /// Digest of everything that the answer depends on.
-fn request(image: &Image, origin: &Origin) -> String {
+fn request(image: &Image, origin: &BaseOrigin) -> String {
     let version =
         |version: Option<MajorMinor>| version.map(|it| it.to_string()).unwrap_or_default();
     let (python, glibc, origin) = (version(image.python), version(image.glibc), origin.to_string());
@@ -98,7 +98,7 @@ fn request(image: &Image, origin: &Origin) -> String {
 fn known(
     workspace: &Workspace,
     image: &Image,
-    origin: &Origin,
+    origin: &BaseOrigin,
     trust_wheels: bool,
 ) -> Result<Option<Runtime>, StepError> {
     if origin.pinned().is_none() {
@@ -163,7 +163,7 @@ async fn look(
     Ok((Runtime { architecture, glibc, python }, own))
 }
 
-fn locked_base(origin: &Origin, resolved: &Resolved, content: Option<Content>) -> LockedBase {
+fn locked_base(origin: &BaseOrigin, resolved: &Resolved, content: Option<Content>) -> LockedBase {
     let layers = resolved.manifest.layers.iter().zip(&resolved.config.diff_ids);
     LockedBase {
         reference: origin.to_string(),
@@ -181,7 +181,7 @@ fn locked_base(origin: &Origin, resolved: &Resolved, content: Option<Content>) -
 }
 
 /// What was known of the base that is pinned now: a tag's image, by the digest that it had.
-fn same(origin: &Origin, locked: &LockedImage) -> Option<LockedBase> {
+fn same(origin: &BaseOrigin, locked: &LockedImage) -> Option<LockedBase> {
     let known = locked.base.as_ref()?;
     let pinned = origin.pinned()?;
     let is_same = known.digest == pinned || known.index.as_deref() == Some(pinned);

@@ -4,7 +4,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::asked;
-use super::deploy::Serving;
+use super::deploy::ModelToServe;
 use crate::openai::{ApiError, Server};
 use crate::step::{Fact, Facts, Outcome, StepError, Task};
 use crate::targets::Deployment;
@@ -29,7 +29,7 @@ pub(super) struct CandidateFailed {
 
 /// Deploys a model once its candidate has passed, and ends the candidate whatever comes.
 pub(super) async fn first(
-    serving: &Serving,
+    serving: &ModelToServe,
     deployment: &Deployment,
     task: &Task,
 ) -> Result<Outcome, StepError> {
@@ -67,7 +67,7 @@ pub(super) async fn first(
 
 /// Asks a candidate.
 async fn ask(
-    serving: &Serving,
+    serving: &ModelToServe,
     server: &Server,
     facts: &Facts,
     task: &Task,

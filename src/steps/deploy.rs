@@ -15,7 +15,7 @@ use crate::step::{
     Edge, EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step, StepError,
     StepId, Task, Wanted,
 };
-use crate::targets::{Deployment, Snapshot, Target, Targets};
+use crate::targets::{Deployment, PinnedRepository, Target, Targets};
 use crate::workspace::{Registries, Workspace};
 
 /// Raise when the same settings come to mean another deployment.
@@ -23,7 +23,7 @@ const VERSION: u32 = 2;
 
 /// What deploying and warming up a model share.
 #[derive(Clone)]
-pub(super) struct Serving {
+pub(super) struct ModelToServe {
     pub(super) project: Arc<Project>,
     pub(super) targets: Arc<Targets>,
     registries: Arc<Registries>,
@@ -84,7 +84,7 @@ impl ImageInput {
 
 const WEIGHTS_FACTS: &[Fact] = &[Fact::COMMIT];
 
-impl Serving {
+impl ModelToServe {
     pub(super) fn new(
         workspace: &Workspace,
         model: &Arc<Model>,
@@ -206,7 +206,7 @@ impl Serving {
         let engine = model.engine.kind;
         let placed = |placed: &Placed| {
             let commit = inputs.fact(&placed.step, Fact::COMMIT).to_owned();
-            Snapshot { repository: placed.repository.clone(), commit }
+            PinnedRepository { repository: placed.repository.clone(), commit }
         };
         let weights = placed(&self.weights);
         let draft = self.draft.as_ref().map(placed);
@@ -233,13 +233,13 @@ impl Serving {
 }
 
 pub(super) struct Deploy {
-    serving: Serving,
+    serving: ModelToServe,
     head: Head,
     warms: bool,
 }
 
 impl Deploy {
-    pub(super) fn new(serving: Serving, warmup: Option<&StepId>) -> Self {
+    pub(super) fn new(serving: ModelToServe, warmup: Option<&StepId>) -> Self {
         let mut inputs = serving.inputs();
         inputs.extend(warmup.map(|step| Input {
             step: step.clone(),

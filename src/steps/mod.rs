@@ -32,7 +32,7 @@ use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::spec::{ImageName, Model, ModelSource, Project, Takes, TargetType};
 use crate::step::{Fact, Input, Inputs, Resource, Step, StepError, StepId};
-use crate::targets::Snapshot;
+use crate::targets::PinnedRepository;
 use crate::workspace::Workspace;
 pub use check::check;
 use deploy::ImageInput;
@@ -81,16 +81,16 @@ pub fn foreseen(
         .iter()
         .filter_map(|step| Some((step.id().clone(), Fact::COMMIT.of(&step.predict())?.clone())))
         .collect();
-    let snapshot = |source: &ModelSource| {
+    let pinned = |source: &ModelSource| {
         let Placed { step, repository } = &placed[&(model.target, source)];
         let written = || source.hub().map_or_else(String::new, |hub| hub.revision.clone());
         let commit = commits.get(step).filter(|commit| !commit.is_empty());
         let commit = commit.cloned().unwrap_or_else(written);
-        Snapshot { repository: repository.clone(), commit }
+        PinnedRepository { repository: repository.clone(), commit }
     };
-    let draft = model.draft.as_ref().map(|draft| snapshot(&draft.source));
+    let draft = model.draft.as_ref().map(|draft| pinned(&draft.source));
     let locked = Arc::new(workspace.engine_of(model));
-    Ok(started::started(&workspace.project, &locked, model, &snapshot(&model.source), draft))
+    Ok(started::started(&workspace.project, &locked, model, &pinned(&model.source), draft))
 }
 
 /// What whoever starts or asks a model's engine has to have: where the accelerators are elsewhere, there
@@ -230,7 +230,7 @@ fn compile_model(
     weights: &AllPlaced<'_>,
     steps: &mut Vec<Arc<dyn Step>>,
 ) {
-    let serving = deploy::Serving::new(workspace, model, image, weights);
+    let serving = deploy::ModelToServe::new(workspace, model, image, weights);
     let chain = Chain::of(&workspace.project, model);
     let warmup = chain.warmup.then(|| {
         let step = warmup::Warmup::new(serving.clone());

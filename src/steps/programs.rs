@@ -6,7 +6,7 @@ use std::sync::Arc;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::deploy::{ImageInput, Serving};
+use super::deploy::{ImageInput, ModelToServe};
 use super::image_there::ImageThere;
 use super::names::Chain;
 use super::{compile_images, warmup, weights};
@@ -44,7 +44,7 @@ pub fn programs(
     let Some(image) = images.get(&place).cloned() else {
         panic!("BUG: {} was not locked", model.image.value)
     };
-    let serving = Serving::new(workspace, model, image, &placed);
+    let serving = ModelToServe::new(workspace, model, image, &placed);
     let inputs = known(&serving, &steps, made);
     if let ImageInput::Pushed { image, .. } = &serving.image
         && inputs.fact(image, Fact::DIGEST).is_empty()
@@ -65,7 +65,7 @@ pub fn programs(
 
 /// The facts that a model's steps would take, as far as they are known; empty where they are not.
 fn known(
-    serving: &Serving,
+    serving: &ModelToServe,
     steps: &[Arc<dyn Step>],
     made: &dyn Fn(&StepId) -> Option<Facts>,
 ) -> Inputs {

@@ -7,7 +7,7 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::fingerprint::Fingerprint;
-use crate::oci::registry::{self, Origin};
+use crate::oci::registry::{self, BaseOrigin};
 use crate::platform::Architecture;
 use crate::spec::ImageName;
 use crate::step::{
@@ -37,7 +37,7 @@ pub(super) struct Pulled {
     cache: Arc<Cache>,
     registries: Arc<Registries>,
     head: Head,
-    origin: Origin,
+    origin: BaseOrigin,
     architecture: Architecture,
     /// The digest that the image's file pins, or else the locked one of the platform's manifest.
     digest: String,
@@ -49,7 +49,7 @@ impl Pulled {
     pub(super) fn new(
         workspace: &Workspace,
         image: &ImageName,
-        origin: Origin,
+        origin: BaseOrigin,
         models: &[String],
     ) -> Self {
         let manifest = workspace.lock.read(|lock| {

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use crate::engine::{self, Locked};
 use crate::hub::ModelCache;
 use crate::spec::{Model, Project};
-use crate::targets::{CommandLine, Snapshot};
+use crate::targets::{CommandLine, PinnedRepository};
 
 /// A program in an image.
 pub struct Started {
@@ -28,8 +28,8 @@ pub(super) fn started(
     project: &Project,
     locked: &Arc<Locked>,
     model: &Arc<Model>,
-    weights: &Snapshot,
-    draft: Option<Snapshot>,
+    weights: &PinnedRepository,
+    draft: Option<PinnedRepository>,
 ) -> Started {
     let model = Arc::clone(model);
     let engine = model.engine.kind;
@@ -41,8 +41,8 @@ pub(super) fn started(
         environment.extend(engine.snapshot_environment());
     }
     let models = mount(project, "model-cache");
-    let in_image = |snapshot: &Snapshot| {
-        format!("{models}/{}", ModelCache::snapshot(&snapshot.repository, &snapshot.commit))
+    let in_image = |pinned: &PinnedRepository| {
+        format!("{models}/{}", ModelCache::commit_directory(&pinned.repository, &pinned.commit))
     };
     let (path, draft_path) = (in_image(weights), draft.as_ref().map(in_image));
     let revision = weights.commit.clone();

@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::REQUESTS;
-use super::deploy::Serving;
+use super::deploy::ModelToServe;
 use crate::fingerprint::Fingerprint;
 use crate::step::{
     EngineUse, Head, Inputs, Observation, Outcome, Step, StepError, StepId, Task, Wanted,
@@ -13,19 +13,19 @@ use crate::step::{
 const VERSION: u32 = 2;
 
 /// Everything that can change what is compiled.
-pub(super) fn describe(serving: &Serving, inputs: &Inputs) -> Fingerprint {
+pub(super) fn describe(serving: &ModelToServe, inputs: &Inputs) -> Fingerprint {
     let mut fingerprint = Fingerprint::new("warmup", VERSION);
     serving.describe_compiled(inputs, &mut fingerprint);
     fingerprint
 }
 
 pub(super) struct Warmup {
-    serving: Serving,
+    serving: ModelToServe,
     head: Head,
 }
 
 impl Warmup {
-    pub(super) fn new(serving: Serving) -> Self {
+    pub(super) fn new(serving: ModelToServe) -> Self {
         // It starts the engine twice.
         let busy = serving.model.serve.startup_timeout * 2 + REQUESTS;
         let engine = EngineUse { starts: true, asks: false, busy };

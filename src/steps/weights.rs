@@ -19,7 +19,7 @@ use crate::step::{
     Facts, Head, Inputs, Observation, Outcome, Resource, Step, StepError, StepId, Task, Wanted,
 };
 use crate::store::Store;
-use crate::targets::{Origin, Snapshot, Target, Targets, Weights};
+use crate::targets::{PinnedRepository, Target, Targets, Weights, WeightsOrigin};
 use crate::workspace::{LockCell, Network, Workspace};
 
 /// Raise when the same files come to lie otherwise in a volume.
@@ -105,7 +105,7 @@ pub(super) fn compile<'a>(
             Content::Unlocked(source) => Weigh::unlocked(workspace, id, source, models),
         };
         for source in sources {
-            let (step, repository) = (step.id().clone(), step.snapshot.repository.clone());
+            let (step, repository) = (step.id().clone(), step.pinned.repository.clone());
             placed.insert((*target, *source), Placed { step, repository });
         }
         steps.push(Arc::new(step));
@@ -167,7 +167,7 @@ struct Weigh {
     /// A model that they are for: where it is served, they are needed.
     model: Arc<Model>,
     head: Head,
-    snapshot: Snapshot,
+    pinned: PinnedRepository,
     source: Source,
 }
 
@@ -186,7 +186,7 @@ enum Source {
 }
 
 impl Weigh {
-    fn new(workspace: &Workspace, head: Head, snapshot: Snapshot, source: Source) -> Self {
+    fn new(workspace: &Workspace, head: Head, pinned: PinnedRepository, source: Source) -> Self {
         let model = head.models.first().and_then(|name| workspace.project.models.get(&**name));
         let model = model.unwrap_or_else(|| panic!("BUG: {} is needed by no model", head.id));
         Self {
@@ -197,7 +197,7 @@ impl Weigh {
             is_locked: workspace.settings.locked,
             model: Arc::clone(model),
             head,
-            snapshot,
+            pinned,
             source,
         }
     }
@@ -212,21 +212,21 @@ impl Weigh {
         let manifest = workspace.manifests.of(path, reporter)?;
         let name: String =
             path.chars().map(|letter| if letter == '/' { '-' } else { letter }).collect();
-        let snapshot = Snapshot {
+        let pinned = PinnedRepository {
             // No organisation on a hub is called so by accident: its models are not fetched here.
             repository: format!("local/{}", name.trim_matches('-')),
             commit: manifest.commit(),
         };
         let head = Head::effect(id, Resource::Disk, models);
         let source = Source::Directory { from: workspace.root.join(path), manifest };
-        Ok(Self::new(workspace, head, snapshot, source))
+        Ok(Self::new(workspace, head, pinned, source))
     }
 
     fn unlocked(workspace: &Workspace, id: StepId, source: &HubSource, models: &[String]) -> Self {
         let (repository, commit) = (source.repository.clone(), String::new());
         let head = Head::effect(id, Resource::Network, models);
-        let snapshot = Snapshot { repository, commit };
-        Self::new(workspace, head, snapshot, Source::Unlocked(source.clone()))
+        let pinned = PinnedRepository { repository, commit };
+        Self::new(workspace, head, pinned, Source::Unlocked(source.clone()))
     }
 
     fn commit(
@@ -237,10 +237,10 @@ impl Weigh {
         models: &[String],
     ) -> Result<Self, StepError> {
         let HubCommit { repository, commit, files } = content.clone();
-        let snapshot = Snapshot { repository, commit };
+        let pinned = PinnedRepository { repository, commit };
         let head = Head::effect(id, Resource::Network, models);
         let source = Source::Hub { revisions, files };
-        let step = Self::new(workspace, head, snapshot, source);
+        let step = Self::new(workspace, head, pinned, source);
         if let (Some(locked), Source::Hub { files, .. }) = (step.locked(), &step.source) {
             step.wanted(&locked, files)?;
         }
@@ -253,7 +253,7 @@ impl Weigh {
 
     /// What the lock knows of the commit.
     fn locked(&self) -> Option<LockedRepository> {
-        let Snapshot { repository, commit } = &self.snapshot;
+        let PinnedRepository { repository, commit } = &self.pinned;
         self.lock.read(|lock| {
             let of_repository = |name: &str| name.split('@').next() == Some(repository);
             let mut entries = lock.hub.iter().filter(|(name, _)| of_repository(name));
@@ -266,7 +266,7 @@ impl Weigh {
         if let Some(locked) = self.locked() {
             return Ok(locked);
         }
-        let Snapshot { repository, commit } = &self.snapshot;
+        let PinnedRepository { repository, commit } = &self.pinned;
         let (listed, _) = hub.listing(repository, commit).await?;
         if listed.commit != *commit {
             return Err(HubError::Changed {
@@ -292,7 +292,7 @@ impl Weigh {
     ) -> Result<Vec<RemoteFile>, NothingWanted> {
         let wanted: Vec<_> = listed.wanted(files).cloned().collect();
         if wanted.is_empty() {
-            let Snapshot { repository, commit } = self.snapshot.clone();
+            let PinnedRepository { repository, commit } = self.pinned.clone();
             let some = listed.files.iter().map(|file| &*file.path).take(8);
             let some = some.collect::<Vec<_>>().join(", ");
             return Err(NothingWanted { repository, commit, some });
@@ -311,8 +311,8 @@ impl Step for Weigh {
         let mut fingerprint = Fingerprint::new("weights", VERSION);
         fingerprint
             .field("target", self.target().name())
-            .field("repository", &self.snapshot.repository)
-            .field("model.revision", &self.snapshot.commit);
+            .field("repository", &self.pinned.repository)
+            .field("model.revision", &self.pinned.commit);
         if let Source::Hub { files, .. } = &self.source {
             for (key, patterns) in files.fields() {
                 fingerprint.field(format_args!("model.{key}"), patterns);
@@ -322,7 +322,7 @@ impl Step for Weigh {
     }
 
     fn predict(&self) -> Facts {
-        self.snapshot.facts()
+        self.pinned.facts()
     }
 
     fn unlocked(&self) -> Option<String> {
@@ -333,27 +333,27 @@ impl Step for Weigh {
     }
 
     fn exclusive(&self) -> Option<String> {
-        Some(format!("volume:{}", self.snapshot.repository))
+        Some(format!("volume:{}", self.pinned.repository))
     }
 
     fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
-        self.target().observe_weights(&self.snapshot, wanted.map(|wanted| wanted.key))
+        self.target().observe_weights(&self.pinned, wanted.map(|wanted| wanted.key))
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let origin = match &self.source {
             Source::Directory { from, manifest } => {
-                Origin::Directory { manifest: manifest.clone(), from: from.clone() }
+                WeightsOrigin::Directory { manifest: manifest.clone(), from: from.clone() }
             }
             Source::Unlocked(source) => panic!("BUG: hf:{source} was not refused"),
             Source::Hub { revisions, files } => {
                 let hub = self.network.hub()?.telling(&task.reporter);
                 let files = self.wanted(&self.listed(&hub).await?, files)?;
-                let branches = revisions.iter().filter(|name| **name != self.snapshot.commit);
-                Origin::Hub { hub, branches: branches.cloned().collect(), files }
+                let branches = revisions.iter().filter(|name| **name != self.pinned.commit);
+                WeightsOrigin::Hub { hub, branches: branches.cloned().collect(), files }
             }
         };
-        let weights = Weights { snapshot: self.snapshot.clone(), origin };
+        let weights = Weights { pinned: self.pinned.clone(), origin };
         self.target().place_weights(&weights, &*self.store, task).await
     }
 }

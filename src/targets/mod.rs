@@ -45,7 +45,7 @@ pub struct Deployment {
     /// Whether the model asks for a graphics processor.
     pub gpu: bool,
     /// The weights.
-    pub weights: Snapshot,
+    pub weights: PinnedRepository,
     /// What requests call the model.
     pub served_name: String,
     /// The program and its arguments; the port is filled in by `command`.
@@ -72,14 +72,14 @@ impl std::fmt::Debug for dyn Target {
 
 /// Weights as a model cache knows them.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Snapshot {
+pub struct PinnedRepository {
     /// `organisation/name`.
     pub repository: String,
     /// 40 lower-case hexadecimal digits.
     pub commit: String,
 }
 
-impl Snapshot {
+impl PinnedRepository {
     /// The facts of the step that puts it there, known before it does.
     pub fn facts(&self) -> Facts {
         [Fact::REPOSITORY.is(&self.repository), Fact::COMMIT.is(&self.commit)].into()
@@ -90,14 +90,14 @@ impl Snapshot {
 #[derive(Debug, Clone)]
 pub struct Weights {
     /// What they are.
-    pub snapshot: Snapshot,
+    pub pinned: PinnedRepository,
     /// Where they come from.
-    pub origin: Origin,
+    pub origin: WeightsOrigin,
 }
 
 /// Where weights come from.
 #[derive(Debug, Clone)]
-pub enum Origin {
+pub enum WeightsOrigin {
     /// A directory on this machine.
     Directory {
         /// Its files.
@@ -229,7 +229,7 @@ pub trait Target: Send + Sync {
     async fn look(&self) -> Result<(), StepError>;
 
     /// Whether the weights of this key are all there.
-    fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation;
+    fn observe_weights(&self, pinned: &PinnedRepository, key: Option<&Key>) -> Observation;
 
     /// Fails when it can't have weights that come from there, before any are looked at.
     fn check_weights(&self, source: &ModelSource) -> Result<(), StepError> {

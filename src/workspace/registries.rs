@@ -10,7 +10,7 @@ use futures_util::future::join_all;
 use super::{Cache, Network};
 use crate::event::Reporter;
 use crate::oci::registry::{
-    self, Destination, Origin, Puller, Pushed, RegistryError, RegistrySettings,
+    self, BaseOrigin, Destination, Puller, Pushed, RegistryError, RegistrySettings,
 };
 use crate::oci::{self, Layout};
 use crate::platform::Architecture;
@@ -62,12 +62,12 @@ impl Registries {
     }
 
     /// Where an image's base comes from, unless it is made of packages.
-    pub fn origin(&self, image: &Image) -> Option<Origin> {
+    pub fn origin(&self, image: &Image) -> Option<BaseOrigin> {
         match &image.base {
             Base::Debian { .. } => None,
-            Base::Registry(reference) => Some(Origin::Registry(reference.clone())),
+            Base::Registry(reference) => Some(BaseOrigin::Registry(reference.clone())),
             Base::Layout(reference) => {
-                Some(Origin::Layout { root: self.root.clone(), reference: reference.clone() })
+                Some(BaseOrigin::Layout { root: self.root.clone(), reference: reference.clone() })
             }
         }
     }
@@ -75,7 +75,7 @@ impl Registries {
     /// Brings an image from `origin` into the layout.
     pub fn puller(
         &self,
-        origin: Origin,
+        origin: BaseOrigin,
         architecture: Architecture,
         reporter: &Reporter,
     ) -> Result<Puller, StepError> {
@@ -147,7 +147,7 @@ impl Registries {
         // What the base's own repository has need not be sent.
         let base = self.project.images.get(image).and_then(|image| self.origin(image));
         let mount = base.and_then(|base| {
-            let Origin::Registry(base) = base else { return None };
+            let BaseOrigin::Registry(base) = base else { return None };
             let is_near = base.registry == to.registry && base.repository != to.repository;
             is_near.then_some(base.repository)
         });

@@ -14,6 +14,7 @@ const KNOWN: &[(&str, &[&str])] = &[
     ("", &["engine", "spec"]),
     // A call may lead into a method, and following a method meets calls: one recursion in two files.
     ("engines/vllm/read", &["calls", "follow"]),
+    // A model is read field by field, and each file of fields knows the model that it is part of.
     (
         "spec",
         &[
@@ -36,21 +37,10 @@ const KNOWN: &[(&str, &[&str])] = &[
     ),
     // Both serve the same thing: one for good, one to fill its caches or to go first.
     ("steps", &["candidate", "deploy", "warmup"]),
+    // What serves is written down, and what is written down says what serves.
     (
         "targets/local",
-        &[
-            "caches",
-            "environments",
-            "mounts",
-            "moving",
-            "runner",
-            "serve",
-            "server",
-            "spec",
-            "state",
-            "tree",
-            "volumes",
-        ],
+        &["caches", "environments", "mounts", "runner", "serve", "server", "spec", "state"],
     ),
 ];
 

@@ -92,7 +92,7 @@ fn a_killed_fetch_goes_on_and_fetches_nothing_again() {
     assert_eq!(said, format!("fetched {missing} reused {}", reported + 2));
     assert_eq!(double.sent("cdn/"), missing, "what is on disk is not fetched again");
     assert_eq!(double.sent("config.json"), 0);
-    let snapshot = volume.path().join(ModelCache::snapshot(REPOSITORY, COMMIT));
+    let snapshot = volume.path().join(ModelCache::commit_directory(REPOSITORY, COMMIT));
     assert_eq!(std::fs::read(snapshot.join("model.safetensors")).unwrap(), content.bytes());
     let blobs = volume.path().join("hub/models--acme--tiny/blobs");
     assert_eq!(std::fs::read_dir(blobs).unwrap().count(), 2, "nothing is left over");

@@ -86,7 +86,7 @@ impl Volume {
 
     /// A file as the Hugging Face client would read it.
     pub(crate) fn read(&self, path: &str) -> Vec<u8> {
-        let snapshot = ModelCache::snapshot(REPOSITORY, COMMIT);
+        let snapshot = ModelCache::commit_directory(REPOSITORY, COMMIT);
         fs::read(self.directory.path().join(snapshot).join(path)).unwrap()
     }
 

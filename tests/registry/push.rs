@@ -10,7 +10,7 @@ use serde_json::json;
 use goatbuild::event::Reporter;
 use goatbuild::fetch::{Fetcher, Patience};
 use goatbuild::oci::Layout;
-use goatbuild::oci::registry::{Origin, Puller, RegistrySettings};
+use goatbuild::oci::registry::{BaseOrigin, Puller, RegistrySettings};
 use goatbuild::platform::Architecture;
 
 use super::support::installed;
@@ -51,7 +51,9 @@ fn a_pushed_image_has_its_digest_there_and_is_sent_once() {
     layout.verify(&digest, &Reporter::silent()).expect("the same image");
     let layout = Layout::open(&elsewhere.path().join("goatbuild")).expect("a layout");
     let puller = Puller::new(
-        Origin::Registry(format!("{}/goat/tiny:1", registry.host).parse().expect("a reference")),
+        BaseOrigin::Registry(
+            format!("{}/goat/tiny:1", registry.host).parse().expect("a reference"),
+        ),
         &Fetcher::new(false, Patience::default()),
         &RegistrySettings::default(),
         layout.clone(),

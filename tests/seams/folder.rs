@@ -12,7 +12,8 @@ use goatbuild::runtime::Check;
 use goatbuild::spec::{Auth, Fields, Image, Model, Own, Takes, TargetType};
 use goatbuild::step::{Fact, Facts, Observation, Outcome, StepError, StepId, Task};
 use goatbuild::targets::{
-    Deployment, ImageToBuild, Images, Live, Measured, Opening, Opens, Snapshot, Target, Weights,
+    Deployment, ImageToBuild, Images, Live, Measured, Opening, Opens, PinnedRepository, Target,
+    Weights,
 };
 use serde_json::{Value, json};
 
@@ -174,11 +175,9 @@ impl Target for Folder {
         Ok(())
     }
 
-    fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation {
+    fn observe_weights(&self, pinned: &PinnedRepository, key: Option<&Key>) -> Observation {
         match self.observe("weights", key) {
-            Observation::Present { key, .. } => {
-                Observation::Present { key, facts: snapshot.facts() }
-            }
+            Observation::Present { key, .. } => Observation::Present { key, facts: pinned.facts() },
             other => other,
         }
     }
@@ -189,7 +188,7 @@ impl Target for Folder {
         _: &dyn HashCache,
         task: &Task,
     ) -> Result<Outcome, StepError> {
-        let facts = weights.snapshot.facts();
+        let facts = weights.pinned.facts();
         self.write("weights", task.key, &json!(facts));
         Ok(Outcome { facts, ..Outcome::default() })
     }

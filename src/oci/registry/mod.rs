@@ -18,6 +18,6 @@ mod seen;
 pub use self::client::RegistrySettings;
 pub use self::error::RegistryError;
 pub use self::manifest::{BaseConfig, BaseManifest, BlobRef};
-pub use self::pull::{Origin, Puller, Resolved, pulled, remembered};
+pub use self::pull::{BaseOrigin, Puller, Resolved, pulled, remembered};
 pub use self::push::{Destination, Pushed, push};
 pub use self::seen::{has, may_push};

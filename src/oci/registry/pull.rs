@@ -27,7 +27,7 @@ const DEPTH: usize = 3;
 
 /// Where an image is taken from.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Origin {
+pub enum BaseOrigin {
     /// A registry.
     Registry(ImageReference),
     /// A layout on disk.
@@ -54,7 +54,7 @@ pub struct Resolved {
 
 /// An image's origin, and where it is brought to.
 pub struct Puller {
-    origin: Origin,
+    origin: BaseOrigin,
     registry: Option<Registry>,
     into: Layout,
     /// Holds what is being fetched.
@@ -65,7 +65,7 @@ pub struct Puller {
 impl Puller {
     /// Takes from `origin` what is missing in `into`; `work` is a directory on the same disk.
     pub fn new(
-        origin: Origin,
+        origin: BaseOrigin,
         fetcher: &Fetcher,
         settings: &RegistrySettings,
         into: Layout,
@@ -73,10 +73,10 @@ impl Puller {
         architecture: Architecture,
     ) -> Self {
         let registry = match &origin {
-            Origin::Registry(reference) => {
+            BaseOrigin::Registry(reference) => {
                 Some(Registry::open(fetcher, settings, reference, Access::Pull))
             }
-            Origin::Layout { .. } => None,
+            BaseOrigin::Layout { .. } => None,
         };
         Self { origin, registry, into, work, architecture }
     }
@@ -85,8 +85,8 @@ impl Puller {
     pub async fn resolve(&self, reporter: &Reporter) -> Result<Resolved, RegistryError> {
         let shown = self.origin.to_string();
         let mut name = match &self.origin {
-            Origin::Registry(reference) => reference.name().to_owned(),
-            Origin::Layout { root, reference } => layout::named(root, reference)?,
+            BaseOrigin::Registry(reference) => reference.name().to_owned(),
+            BaseOrigin::Layout { root, reference } => layout::named(root, reference)?,
         };
         let mut index = None;
         for _ in 0..DEPTH {
@@ -117,10 +117,10 @@ impl Puller {
         }
         match (&self.origin, &self.registry) {
             (_, Some(registry)) => registry.document(name).await,
-            (Origin::Layout { root, reference }, _) => {
+            (BaseOrigin::Layout { root, reference }, _) => {
                 layout::document(&root.join(&reference.path), name)
             }
-            (Origin::Registry(_), None) => panic!("BUG: a registry was not opened"),
+            (BaseOrigin::Registry(_), None) => panic!("BUG: a registry was not opened"),
         }
     }
 
@@ -239,12 +239,12 @@ impl Puller {
                 }
                 Ok(())
             }
-            (None, Origin::Layout { root, reference }) => {
+            (None, BaseOrigin::Layout { root, reference }) => {
                 let from = layout::blob_path(&root.join(&reference.path), &blob.digest)?;
                 let (into, reporter) = (self.into.clone(), reporter.clone());
                 blocking(move || layout::copy(&from, &into, &blob, &reporter)).await
             }
-            (None, Origin::Registry(_)) => panic!("BUG: a registry was not opened"),
+            (None, BaseOrigin::Registry(_)) => panic!("BUG: a registry was not opened"),
         }
     }
 }
@@ -279,7 +279,7 @@ fn content_path(work: &Path, digest: &str) -> PathBuf {
     work.join(format!("{}.json", digest.trim_start_matches("sha256:")))
 }
 
-impl Origin {
+impl BaseOrigin {
     /// The same place, and the image of this digest.
     #[must_use]
     pub fn at(&self, digest: &str) -> Self {
@@ -302,7 +302,7 @@ impl Origin {
     }
 }
 
-impl std::fmt::Display for Origin {
+impl std::fmt::Display for BaseOrigin {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         match self {
             Self::Registry(reference) => reference.fmt(formatter),

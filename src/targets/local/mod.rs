@@ -4,6 +4,7 @@
 mod caches;
 mod compiled;
 mod environments;
+mod error;
 mod log;
 mod mounts;
 mod moving;
@@ -23,14 +24,12 @@ use std::path::PathBuf;
 use std::sync::{PoisonError, RwLock};
 
 use async_trait::async_trait;
-use miette::Diagnostic;
-use thiserror::Error;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{Deployment, Live, Measured, Moves, Snapshot, Target, Weights};
+use super::{Deployment, Live, Measured, Moves, PinnedRepository, Target, Weights};
 use crate::container::{Condition, Container, probe};
 use crate::durable::TEMPORARY;
-use crate::event::{Cancelled, Reporter};
+use crate::event::Reporter;
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::hub::HashCache;
 use crate::leftovers::{Age, sweep};
@@ -43,139 +42,13 @@ use crate::step::{Fact, Facts, Observation, Outcome, StepError, StepId, Task};
 pub use environments::{
     deployed, environments, environments_of, old_volumes_of, state_of, volumes_of,
 };
+pub use error::LocalError;
 use log::{end_of, length};
 use runner::{Chosen, Runner};
 use server::{Life, Running};
 use spec::RUNTIMES;
 pub use spec::{LocalRuntime, LocalType};
 use state::{Served, State};
-
-/// Why something could not be done on this machine.
-#[derive(Debug, Error, Diagnostic)]
-pub enum LocalError {
-    /// Sandboxes can't run here.
-    #[error("this machine can't run images without Docker: {reason}")]
-    #[diagnostic(code(goatbuild::local::runtime))]
-    Runtime {
-        /// The first check that failed.
-        reason: String,
-        /// What to do about it.
-        #[help]
-        help: String,
-    },
-    /// What the setting names can't be had.
-    #[error("`[target.local] runtime` can't be had: {reason}")]
-    #[diagnostic(code(goatbuild::local::wished))]
-    Wished {
-        /// What is in the way.
-        reason: String,
-        /// What to do about it.
-        #[help]
-        help: Option<String>,
-    },
-    /// This system has no embedded runtime.
-    #[error("serving on {system} needs Docker or Podman: {refused}")]
-    #[diagnostic(
-        code(goatbuild::local::needs_docker),
-        help(
-            "start Docker, or a machine of Podman's; everything but serving works without: `goatbuild plan`, `goatbuild apply --only image:NAME`"
-        )
-    )]
-    NeedsEngine {
-        /// The system.
-        system: String,
-        /// What each of them said.
-        refused: String,
-    },
-    /// Who runs the server does not answer, and something holds its port.
-    #[error("port {port} is in use, maybe still by the server there: {reason}")]
-    #[diagnostic(
-        code(goatbuild::local::unreachable),
-        help("start what ran it, or stop what uses the port; nothing was stopped")
-    )]
-    Unreachable {
-        /// The port.
-        port: u16,
-        /// What was tried.
-        reason: String,
-    },
-    /// The port is taken.
-    #[error("port {port} is in use by another program")]
-    #[diagnostic(
-        code(goatbuild::local::port),
-        help(
-            "stop that program (`ss -ltnp` names it), or give the model another `[serve] port`; nothing was stopped"
-        )
-    )]
-    Port {
-        /// The port.
-        port: u16,
-    },
-    /// The server ended before it answered.
-    #[error("{model}: the server ended before it answered{outcome}; the end of its log:\n{log}")]
-    #[diagnostic(
-        code(goatbuild::local::ended),
-        help("`goatbuild logs {model}` shows the whole log")
-    )]
-    Ended {
-        /// The model.
-        model: String,
-        /// What became of the one before.
-        outcome: String,
-        /// The log's last lines.
-        log: String,
-    },
-    /// The server did not answer in time.
-    #[error("{model}: the server {heard} within {seconds} s{outcome}; the end of its log:\n{log}")]
-    #[diagnostic(code(goatbuild::local::unhealthy))]
-    Unhealthy {
-        /// The model.
-        model: String,
-        /// The startup timeout.
-        seconds: u64,
-        /// What it did instead.
-        heard: String,
-        /// What to do.
-        #[help]
-        help: String,
-        /// What became of the one before.
-        outcome: String,
-        /// The log's last lines.
-        log: String,
-    },
-    /// The start was interrupted.
-    #[error("interrupted{outcome}")]
-    #[diagnostic(code(goatbuild::interrupted))]
-    Interrupted {
-        /// What became of the one before.
-        outcome: String,
-        /// Who asked for it.
-        source: Cancelled,
-    },
-    /// A file or directory can't be used.
-    #[error("{} can't be used: {source}", path.display())]
-    #[diagnostic(code(goatbuild::local::file), help("is the disk full? check the permissions"))]
-    File {
-        /// The path.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-    /// The second start compiled again.
-    #[error("{model}: the second start compiled again: {again}")]
-    #[diagnostic(
-        code(goatbuild::local::cold),
-        help(
-            "two equal starts, and so every replica would compile: have what is named the same at each start; `[serve] warmup = \"never\"` deploys all the same"
-        )
-    )]
-    Cold {
-        /// The model.
-        model: String,
-        /// How that is known.
-        again: compiled::Again,
-    },
-}
 
 /// Where things of this project are on this machine.
 #[derive(Debug, Clone)]
@@ -390,8 +263,8 @@ impl Target for Local {
         Ok(())
     }
 
-    fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation {
-        self.weights_receipt(snapshot, key)
+    fn observe_weights(&self, pinned: &PinnedRepository, key: Option<&Key>) -> Observation {
+        self.weights_receipt(pinned, key)
     }
 
     async fn place_weights(

@@ -9,9 +9,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use async_trait::async_trait;
-use miette::Diagnostic;
-use thiserror::Error;
 
+use super::error::{MoveError, failed};
 use super::mounts::{identity, mounted, written_down};
 use super::server::{Life, Recipe};
 use super::state::{Served, State};
@@ -33,61 +32,6 @@ const OUTGOING: &str = ".moved-";
 
 /// In a volume that was copied, the path of the old one, until that is removed.
 const ORIGIN: &str = ".goatbuild/moved-from";
-
-/// Why a volume stays where it is.
-#[derive(Debug, Error, Diagnostic)]
-pub(super) enum MoveError {
-    /// It has no room on the other file system.
-    #[error(
-        "{} has no room for the volumes that move there: {needed} bytes are needed, {available} are free",
-        path.display()
-    )]
-    #[diagnostic(
-        code(goatbuild::local::move_room),
-        help(
-            "free some space, or set GOATBUILD_STATE_DIR to a directory on another disk; volumes that have not moved yet stay usable where they are"
-        )
-    )]
-    NoRoom {
-        /// Where they belong.
-        path: PathBuf,
-        /// Bytes to copy.
-        needed: u64,
-        /// Free bytes.
-        available: u64,
-    },
-    /// Something can't be read or written.
-    #[error("a volume can't be moved: {}: {source}", path.display())]
-    #[diagnostic(
-        code(goatbuild::local::move_volume),
-        help(
-            "check the permissions and the free space; no data is lost, and the next apply goes on. GOATBUILD_STATE_DIR names another place for volumes"
-        )
-    )]
-    Unusable {
-        /// The file or directory.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// What was written is not what was read.
-    #[error("the copy at {} differs from its original", path.display())]
-    #[diagnostic(
-        code(goatbuild::local::move_differs),
-        help(
-            "the disk may be failing; the volume stays in cache/volumes, and the next apply tries again"
-        )
-    )]
-    Differs {
-        /// The copy.
-        path: PathBuf,
-    },
-}
-
-pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> MoveError {
-    let path = path.to_owned();
-    move |source| MoveError::Unusable { path, source }
-}
 
 #[async_trait]
 impl Moves for Local {
@@ -337,6 +281,8 @@ fn rebase(path: &mut PathBuf, moved: &[(PathBuf, PathBuf)]) -> bool {
 
 #[cfg(test)]
 mod tests {
+    use miette::Diagnostic as _;
+
     use super::*;
 
     #[test]

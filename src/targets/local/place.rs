@@ -4,7 +4,7 @@ use std::fs::{File, TryLockError};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use super::super::Snapshot;
+use super::super::PinnedRepository;
 use super::caches::Writer;
 use super::runner::Runner;
 use super::server::Recipe;
@@ -178,11 +178,11 @@ impl Local {
     ///
     /// One for each link: a server that is started again finds the weights that it had.
     fn work(&self, deployment: &Deployment) -> Result<PathBuf, StepError> {
-        let Snapshot { repository, commit } = &deployment.weights;
+        let PinnedRepository { repository, commit } = &deployment.weights;
         let target = format!(
             "{}/{}",
             self.model_cache.path.trim_end_matches('/'),
-            ModelCache::snapshot(repository, commit)
+            ModelCache::commit_directory(repository, commit)
         );
         let leads = format!("{}\n{target}", deployment.served_name);
         let name = blake3::hash(leads.as_bytes()).to_hex();

@@ -8,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use walkdir::WalkDir;
 
-use super::moving::{MoveError, failed};
+use super::error::{MoveError, failed};
 use crate::disk::shared;
 use crate::event::Reporter;
 use crate::step::StepError;

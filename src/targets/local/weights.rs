@@ -1,6 +1,6 @@
 //! Weights in the model cache of this machine.
 
-use super::super::{Origin, Snapshot, Weights};
+use super::super::{PinnedRepository, Weights, WeightsOrigin};
 use super::{Local, drift};
 use crate::blocking::blocking;
 use crate::fingerprint::Key;
@@ -8,14 +8,18 @@ use crate::hub::HashCache;
 use crate::step::{Observation, Outcome, StepError, Task};
 
 impl Local {
-    pub(super) fn weights_receipt(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation {
+    pub(super) fn weights_receipt(
+        &self,
+        pinned: &PinnedRepository,
+        key: Option<&Key>,
+    ) -> Observation {
         let Some(key) = key else { return Observation::Unobserved(None) };
         match self.cache().check(key) {
             None => Observation::Absent,
             Some(Err(file)) => drift(&file, "present", "gone or changed"),
             Some(Ok(commit)) => {
-                let snapshot = Snapshot { commit, ..snapshot.clone() };
-                Observation::Present { key: *key, facts: snapshot.facts() }
+                let pinned = PinnedRepository { commit, ..pinned.clone() };
+                Observation::Present { key: *key, facts: pinned.facts() }
             }
         }
     }
@@ -27,18 +31,18 @@ impl Local {
         task: &Task,
     ) -> Result<Outcome, StepError> {
         let (cache, reporter, key) = (self.cache(), task.reporter.clone(), task.key);
-        let Weights { snapshot, origin } = weights.clone();
-        let facts = snapshot.facts();
+        let Weights { pinned, origin } = weights.clone();
+        let facts = pinned.facts();
         let evidence = match origin {
-            Origin::Directory { manifest, from } => {
+            WeightsOrigin::Directory { manifest, from } => {
                 let size = manifest.size();
                 let install =
-                    move || cache.install(key, &snapshot.repository, &manifest, &from, &reporter);
+                    move || cache.install(key, &pinned.repository, &manifest, &from, &reporter);
                 let copied = blocking(install).await?;
                 [("bytes", size), ("copied", copied), ("bytes-reused", size - copied)]
             }
-            Origin::Hub { hub, branches, files } => {
-                let Snapshot { repository, commit } = &snapshot;
+            WeightsOrigin::Hub { hub, branches, files } => {
+                let PinnedRepository { repository, commit } = &pinned;
                 // The volumes of other environments may have it.
                 let hub = hub.with_caches(self.other_volumes());
                 let done = hub.fetch(repository, commit, &files, &cache, known, &reporter).await?;

@@ -11,7 +11,7 @@ use crate::spec::{Auth, Model};
 /// How the function of an app is made that serves, as the driver tells it. Zero is Modal's word for
 /// what nobody has said.
 #[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct Serving {
+pub(super) struct ServingFunction {
     gpu: Option<String>,
     gpu_count: u32,
     max_inputs: u32,
@@ -27,12 +27,12 @@ pub(super) struct Serving {
 
 impl Modal {
     /// What differs between how an app is made and how a model's would be.
-    pub(super) fn would_change(&self, model: &str, stands: &Serving) -> Vec<Change> {
+    pub(super) fn would_change(&self, model: &str, stands: &ServingFunction) -> Vec<Change> {
         self.specs.get(model).map(|model| changes(stands, model)).unwrap_or_default()
     }
 }
 
-fn changes(stands: &Serving, model: &Model) -> Vec<Change> {
+fn changes(stands: &ServingFunction, model: &Model) -> Vec<Change> {
     let serve = &model.serve;
     let hardware = model.hardware.as_ref();
     let number = |number: u32| (number > 0).then(|| number.to_string());

@@ -6,7 +6,7 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Modal;
-use super::adoption::Serving;
+use super::adoption::ServingFunction;
 use super::app::tags;
 use super::kept::{DIRECTORY, Deployed, Kept};
 use super::spec::CANDIDATE;
@@ -37,7 +37,7 @@ pub(super) struct App {
     owner: Option<String>,
     /// How it is made that nothing is known of.
     #[serde(default)]
-    serves: Option<Serving>,
+    serves: Option<ServingFunction>,
     /// Newest first.
     pub(super) history: Vec<Version>,
 }

@@ -36,8 +36,8 @@ use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use async_trait::async_trait;
 
 use super::{
-    Candidates, Deployment, Images, Leases, Live, Logs, Measured, Programs, Snapshot, Target,
-    Versions, Volumes, Weights,
+    Candidates, Deployment, Images, Leases, Live, Logs, Measured, PinnedRepository, Programs,
+    Target, Versions, Volumes, Weights,
 };
 use crate::engine::Engines;
 use crate::event::Reporter;
@@ -255,10 +255,10 @@ impl Target for Modal {
         Ok(())
     }
 
-    fn observe_weights(&self, snapshot: &Snapshot, key: Option<&Key>) -> Observation {
+    fn observe_weights(&self, pinned: &PinnedRepository, key: Option<&Key>) -> Observation {
         let Some(key) = key else { return Observation::Unobserved(None) };
         match self.has_weights(key) {
-            Ok(true) => Observation::Present { key: *key, facts: snapshot.facts() },
+            Ok(true) => Observation::Present { key: *key, facts: pinned.facts() },
             Ok(false) => Observation::Absent,
             Err(unseen) => unseen,
         }

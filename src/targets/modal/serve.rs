@@ -105,8 +105,8 @@ impl Modal {
     /// Where a container sees a model's weights.
     fn path_of_weights(&self, deployment: &Deployment) -> String {
         let mount = self.volume("model-cache").mount.trim_end_matches('/');
-        let crate::targets::Snapshot { repository, commit } = &deployment.weights;
-        format!("{mount}/{}", crate::hub::ModelCache::snapshot(repository, commit))
+        let crate::targets::PinnedRepository { repository, commit } = &deployment.weights;
+        format!("{mount}/{}", crate::hub::ModelCache::commit_directory(repository, commit))
     }
 
     /// The program that serves a model, and what it says of itself.

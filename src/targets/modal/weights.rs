@@ -9,7 +9,7 @@ use super::serve::{Answer, understood};
 use super::{Modal, ModalError};
 use crate::hub::{DigestKind, RemoteFile};
 use crate::step::{Outcome, StepError, StepId, Task};
-use crate::targets::{Origin, Weights};
+use crate::targets::{Weights, WeightsOrigin};
 
 #[derive(Deserialize)]
 struct Placed {
@@ -24,12 +24,12 @@ impl Modal {
         weights: &Weights,
         task: &Task,
     ) -> Result<Outcome, StepError> {
-        let snapshot = &weights.snapshot;
+        let pinned = &weights.pinned;
         let (hub, branches, files) = match &weights.origin {
-            Origin::Directory { from, .. } => {
+            WeightsOrigin::Directory { from, .. } => {
                 return Err(ModalError::Path { path: from.clone() }.into());
             }
-            Origin::Hub { hub, branches, files } => (hub, branches, files),
+            WeightsOrigin::Hub { hub, branches, files } => (hub, branches, files),
         };
         let volume = self.volume("model-cache");
         // Who reads offline and names no revision means `main`.
@@ -45,20 +45,20 @@ impl Modal {
             "at": volume.mount,
             "secrets": self.settings.hf_secret.iter().collect::<Vec<_>>(),
             "endpoint": hub.endpoint(),
-            "repository": snapshot.repository,
-            "commit": snapshot.commit,
+            "repository": pinned.repository,
+            "commit": pinned.commit,
             "references": references,
             "key": task.key,
             "files": files.iter().map(file).collect::<Vec<_>>(),
         });
-        let name = snapshot.repository.replace('/', "--");
-        let about = format!("Puts {} into a volume on Modal.", snapshot.repository);
+        let name = pinned.repository.replace('/', "--");
+        let about = format!("Puts {} into a volume on Modal.", pinned.repository);
         let directory = self.programs.join("weights").join(name);
         let file = Program::Weights.write(&directory, &about, &data)?;
         // What is expected belongs to the message before it.
         task.reporter.message("Modal fetches them");
         task.reporter.expect(files.iter().map(|file| file.size).sum());
-        let what = StepId::weights(&snapshot.repository);
+        let what = StepId::weights(&pinned.repository);
         let request = json!({"file": file, "function": "fetch"});
         let answer = self.client.call(what.as_str(), "run", request, &task.reporter).await?;
         match understood(answer)? {
@@ -68,12 +68,12 @@ impl Modal {
                     ("bytes-fetched".to_owned(), fetched.to_string()),
                     ("bytes-reused".to_owned(), reused.to_string()),
                 ];
-                Ok(Outcome { facts: snapshot.facts(), evidence: evidence.into() })
+                Ok(Outcome { facts: pinned.facts(), evidence: evidence.into() })
             }
             Answer::Refused { code, message } => Err(ModalError::Weights {
-                repository: snapshot.repository.clone(),
+                repository: pinned.repository.clone(),
                 message,
-                help: self.way_out(&code, &snapshot.repository),
+                help: self.way_out(&code, &pinned.repository),
             }
             .into()),
         }
