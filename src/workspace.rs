@@ -17,6 +17,7 @@ use thiserror::Error;
 
 use crate::debian::Mirrors;
 use crate::durable::TEMPORARY;
+use crate::engine::Engines;
 use crate::fetch::Patience;
 use crate::gateways::{self, Gateway};
 use crate::hub::{HubError, HubSettings};
@@ -77,6 +78,8 @@ pub struct Settings {
     pub mirrors: Mirrors,
     /// Docker's configuration files, of which the first that has credentials counts.
     pub credentials: Vec<PathBuf>,
+    /// What can serve models.
+    pub engines: Engines,
     /// Where models can be served.
     pub targets: Openers,
     /// Reads an environment variable for a target; one that is empty is none.

@@ -146,6 +146,7 @@ fn open(directory: &Path, root: &Path) -> SharedWorkspace {
         patience: Patience::default(),
         mirrors: Mirrors::default(),
         credentials: Vec::new(),
+        engines: goatbuild::engines::built_in(),
         targets: goatbuild::targets::built_in(),
         variable: |_| None,
         hub: || HubSettings::read(|_| None),

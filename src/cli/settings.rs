@@ -11,8 +11,8 @@ use crate::debian::Mirrors;
 use crate::fetch::Patience;
 use crate::hub::HubSettings;
 use crate::ops::open::Site;
-use crate::targets;
 use crate::workspace::Settings;
+use crate::{engines, targets};
 
 /// A variable holds something else than it should.
 #[derive(Debug, Error, Diagnostic)]
@@ -83,6 +83,7 @@ fn settings(global: &Global) -> Result<Settings, WrongVariable> {
         patience,
         mirrors,
         credentials,
+        engines: engines::built_in(),
         targets: targets::built_in(),
         variable,
         hub,

@@ -7,7 +7,8 @@ use super::{CACHES, offline};
 use crate::engine::{Cache, Engine, FlagProblem, Serving, Subject};
 use crate::spec::{CommandEngine, Model, nearest};
 
-pub(super) struct Command;
+/// Whatever a spec's command line starts.
+pub struct Command;
 
 /// What a command line may leave to be filled in.
 const PLACEHOLDERS: [&str; 4] = ["host", "port", "model", "draft"];

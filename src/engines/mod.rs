@@ -2,7 +2,7 @@
 //!
 //! Adding one is one file and one line in [`built_in`].
 
-mod command;
+pub mod command;
 pub mod extra_args;
 mod mlx_lm;
 pub mod vllm;

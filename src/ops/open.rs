@@ -57,6 +57,7 @@ impl Site {
     /// The files of its project.
     pub fn files(&self) -> Result<Files, Report> {
         let mut files = files(self.directory.as_deref(), self.environment.as_deref())?;
+        files.sources.engines = self.settings.engines;
         files.sources.targets = self.settings.targets.types();
         Ok(files)
     }

@@ -16,6 +16,7 @@ fn open(root: &Path) -> Workspace {
         patience: Patience::default(),
         mirrors: Mirrors::default(),
         credentials: Vec::new(),
+        engines: crate::engines::built_in(),
         targets: crate::targets::built_in(),
         variable: |_| None,
         hub: || panic!("no hub is asked"),

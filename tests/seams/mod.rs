@@ -1,6 +1,7 @@
 //! What is registered in one line is planned, applied, found changed and removed by the code that the
-//! commands use: a target that serves by writing files into a directory.
+//! commands use: a target that serves by writing files into a directory, and an engine with one flag.
 
+mod engine;
 mod folder;
 
 use std::fs;
@@ -8,8 +9,11 @@ use std::path::Path;
 use std::sync::Arc;
 use std::time::Duration;
 
+use engine::Echo;
 use folder::FolderType;
 use goatbuild::debian::Mirrors;
+use goatbuild::engine::Engines;
+use goatbuild::engines::command::Command;
 use goatbuild::event::Reporter;
 use goatbuild::exec::Interrupt;
 use goatbuild::fetch::Patience;
@@ -24,7 +28,10 @@ use goatbuild::platform::{Architecture, MajorMinor, Runtime};
 use goatbuild::targets::{Openers, Opens};
 use goatbuild::workspace::Settings;
 
-/// The one line.
+/// The one line of an engine.
+const ENGINES: Engines = Engines::new(&[&Command, &Echo]);
+
+/// The one line of a target.
 const KINDS: &[&dyn Opens] = &[&FolderType];
 
 /// Looks at nothing and agrees to everything.
@@ -61,6 +68,7 @@ fn site(root: &Path) -> Site {
             patience: Patience::default(),
             mirrors: Mirrors::default(),
             credentials: Vec::new(),
+            engines: ENGINES,
             targets: Openers::new(KINDS),
             variable: |_| None,
             hub: || panic!("no hub is asked"),
