@@ -85,6 +85,7 @@ fn site(root: &Path, files: &[(&str, &str)]) -> Site {
         patience: Patience::default(),
         mirrors: Mirrors::default(),
         credentials: Vec::new(),
+        engines: crate::engines::built_in(),
         targets: targets::built_in(),
         variable: |_| None,
         hub: || panic!("no hub is asked"),
