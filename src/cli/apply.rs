@@ -48,13 +48,16 @@ pub(crate) async fn run(
     if let Some(path) = &trace {
         out_file::may_write(path, "trace of an apply", ui::Trace::begins)?;
     }
-    let terminal = Terminal::of_apply(json, verbose, trace.as_deref())?;
     let site = global.site()?;
+    let terminal = Terminal::of_apply(json, verbose, trace.as_deref())?;
     let (refresh, agreed) = (wishes.refresh, Agreed { all: yes, max_cost });
     let asked = Asked { request: wishes.request(models), refresh, agreed };
     let applied = apply::apply(&site, &terminal, asked, interrupt).await;
-    terminal.end_trace(applied.is_err())?;
-    Ok(report(applied?, terminal.mode()))
+    // What was done is told, whatever becomes of its trace.
+    let traced = terminal.end_trace();
+    let exit = report(applied?, terminal.mode());
+    traced?;
+    Ok(exit)
 }
 
 fn report(applied: Applied, mode: Mode) -> Exit {

@@ -34,10 +34,10 @@ impl Terminal {
         if self.json { Mode::Json } else { Mode::for_terminal() }
     }
 
-    /// Writes the trace, if there is one; of an apply that failed, if anything ran.
-    pub(super) fn end_trace(&self, failed: bool) -> Result<(), TraceError> {
-        if let Some(trace) = self.trace.as_ref().filter(|trace| !(failed && trace.is_empty())) {
-            trace.write()?;
+    /// Writes the trace, if there is one, and if the apply came as far as its steps.
+    pub(super) fn end_trace(&self) -> Result<(), TraceError> {
+        let Some(trace) = &self.trace else { return Ok(()) };
+        if trace.write()? {
             self.note(&format!("{} opens in https://ui.perfetto.dev", trace.path().display()));
         }
         Ok(())
@@ -76,6 +76,9 @@ impl Frontend for Terminal {
     fn events(&self, steps: usize) -> (Events, End) {
         let watcher = Arc::new(ui::Watcher::new(self.mode(), steps));
         let (told, traced) = (Arc::clone(&watcher), self.trace.clone());
+        if let Some(trace) = &traced {
+            trace.start();
+        }
         let events = move |event| {
             if let Some(trace) = &traced {
                 trace.tell(&event);

@@ -5,7 +5,7 @@
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, PoisonError};
+use std::sync::{Mutex, OnceLock, PoisonError};
 use std::time::{Duration, Instant};
 
 use miette::Diagnostic;
@@ -33,7 +33,10 @@ const SAMPLE: Duration = Duration::from_millis(100);
 /// Collects events, to be written once all have ended.
 pub struct Trace {
     to: PathBuf,
-    began: Instant,
+    /// Whether there was no such file before.
+    is_new: bool,
+    /// Once steps may run.
+    began: OnceLock<Instant>,
     state: Mutex<State>,
 }
 
@@ -53,14 +56,20 @@ struct Running {
 }
 
 impl Trace {
-    /// A trace that begins now. Whether its file can be made shows at once, not at the end.
+    /// A trace of what has not begun. Whether its file can be made shows at once, not at the end.
     pub fn begin(to: &Path) -> Result<Self, TraceError> {
         let to = to.to_owned();
+        let is_new = !to.exists();
         // What is there stays until there is something to write.
         match std::fs::File::options().create(true).append(true).open(&to) {
-            Ok(_) => Ok(Self { to, began: Instant::now(), state: Mutex::default() }),
+            Ok(_) => Ok(Self { to, is_new, began: OnceLock::new(), state: Mutex::default() }),
             Err(source) => Err(TraceError { path: to, source }),
         }
+    }
+
+    /// What is told from now on is timed from now on.
+    pub fn start(&self) {
+        self.began.get_or_init(Instant::now);
     }
 
     /// Whether a text begins like a trace of ours.
@@ -75,22 +84,25 @@ impl Trace {
 
     /// Takes one event.
     pub fn tell(&self, event: &Event) {
-        let now = self.began.elapsed();
+        let now = self.began.get_or_init(Instant::now).elapsed();
         self.state.lock().unwrap_or_else(PoisonError::into_inner).tell(event, now);
     }
 
-    /// Whether nothing was told to it.
-    pub fn is_empty(&self) -> bool {
-        let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
-        state.events.is_empty() && state.running.is_empty()
-    }
-
-    /// Writes what was collected.
-    pub fn write(&self) -> Result<(), TraceError> {
+    /// Writes what was collected, and says whether there was anything to write: what never started
+    /// leaves no file behind, or the one that was there.
+    pub fn write(&self) -> Result<bool, TraceError> {
+        if self.began.get().is_none() {
+            if self.is_new {
+                // An empty file harms nobody.
+                let _ = std::fs::remove_file(&self.to);
+            }
+            return Ok(false);
+        }
         let state = self.state.lock().unwrap_or_else(PoisonError::into_inner);
         let text = state.render().to_string();
-        std::fs::write(&self.to, text)
-            .map_err(|source| TraceError { path: self.to.clone(), source })
+        let written = std::fs::write(&self.to, text);
+        written.map_err(|source| TraceError { path: self.to.clone(), source })?;
+        Ok(true)
     }
 }
 
@@ -190,6 +202,21 @@ mod tests {
         let traffic = Traffic { fetched: 5, reused: 0 };
         let (took, ending) = (at(0), Ending::Done);
         Event::StepFinished { id: id.into(), ending, took, traffic, error: None }
+    }
+
+    #[test]
+    fn what_never_started_leaves_the_file_as_it_was() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = directory.path().join("trace.json");
+        let trace = Trace::begin(&path).expect("begins");
+        assert!(path.exists() && !trace.write().expect("nothing to write") && !path.exists());
+        std::fs::write(&path, "an older one").expect("a file");
+        assert!(!Trace::begin(&path).expect("begins").write().expect("nothing to write"));
+        assert_eq!(std::fs::read_to_string(&path).expect("it is there"), "an older one");
+        let trace = Trace::begin(&path).expect("begins");
+        trace.start();
+        assert!(trace.write().expect("writes"));
+        assert!(Trace::begins(&std::fs::read_to_string(&path).expect("it is there")));
     }
 
     #[test]
