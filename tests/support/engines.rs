@@ -72,12 +72,21 @@ impl Engine {
 
     /// The containers that carry the label of this state directory, in any state.
     pub(crate) fn containers(&self, state: &Path) -> Vec<String> {
+        self.listed(state, &["--all"])
+    }
+
+    /// Those of them that run.
+    pub(crate) fn running(&self, state: &Path) -> Vec<String> {
+        self.listed(state, &[])
+    }
+
+    fn listed(&self, state: &Path, options: &[&str]) -> Vec<String> {
         if self.name == "embedded" {
             return Vec::new();
         }
         let filter = format!("label=goatbuild.state={}", state.display());
-        let listed =
-            self.ask(&["container", "ls", "--all", "--quiet", "--no-trunc", "--filter", &filter]);
+        let question = ["container", "ls", "--quiet", "--no-trunc", "--filter", &filter];
+        let listed = self.ask(&[&question, options].concat());
         listed.split_whitespace().map(str::to_owned).collect()
     }
 }
