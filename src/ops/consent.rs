@@ -126,7 +126,7 @@ impl Spending {
                     if step.kind.serves() {
                         spending.deploys.push(model.name.to_string());
                     }
-                    // Modal ends whatever takes longer.
+                    // Its target ends whatever takes longer.
                     let busy = step.engine.map(|engine| engine.busy).filter(|busy| !busy.is_zero());
                     let dollars = busy.and_then(|it| Some(price(workspace, model)?.dollars(it)));
                     spending.steps.extend(dollars.map(|it| (step.id.to_string(), it)));

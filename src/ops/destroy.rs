@@ -99,7 +99,7 @@ pub async fn destroy(
     if !consent::confirm(frontend, agreed, &what, &question)? {
         return Ok(());
     }
-    let lease = lease::of_model(&workspace, site, frontend, model).await?;
+    let lease = lease::of_model(&workspace, site, frontend, ("destroy", model)).await?;
     let removed = async {
         remove(&workspace, frontend, model).await?;
         match &volumes {

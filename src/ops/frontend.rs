@@ -51,6 +51,6 @@ pub(super) async fn showing<T>(
 }
 
 /// Tells for whom a command waits.
-pub(super) fn waiting(frontend: &dyn Frontend) -> impl FnOnce(&str) {
+pub(super) fn waiting(frontend: &dyn Frontend) -> impl Fn(&str) {
     |holder| frontend.note(&format!("waiting for another goatbuild: {holder}"))
 }

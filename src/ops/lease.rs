@@ -1,4 +1,5 @@
-//! The lease of what changes things at a target that machines share: which commands need it, taking it and giving it back.
+//! The lease of what changes things at a target that machines share: which commands need it, taking
+//! it and giving it back.
 
 use miette::Report;
 
@@ -11,9 +12,12 @@ use crate::step::At;
 use crate::targets::{Lease, Leases, Target};
 use crate::workspace::Workspace;
 
-/// The target whose changes need a lease. There is one at most: nothing is locked twice.
+/// The target whose changes need a lease: one at most, since no command takes two.
 fn shared(workspace: &Workspace) -> Option<(&dyn Target, &dyn Leases)> {
-    workspace.targets.all().find_map(|target| Some((target, target.leases()?)))
+    let mut shared = workspace.targets.all().filter_map(|it| Some((it, it.leases()?)));
+    let (first, second) = (shared.next(), shared.next());
+    assert!(second.is_none(), "BUG: two targets have leases, and commands take one");
+    first
 }
 
 /// Takes the lease for a command; says whether that took waiting.
@@ -23,8 +27,7 @@ pub(super) async fn take(
     frontend: &dyn Frontend,
     command: &str,
 ) -> Result<(Box<dyn Lease>, bool), Report> {
-    let tell = |holder: &str| waiting(frontend)(holder);
-    leases.take(command, site.ci_run.clone(), site.patience, &tell).await
+    leases.take(command, site.ci_run.clone(), site.patience, &waiting(frontend)).await
 }
 
 /// Takes it when anything at such a target is going to change; says whether that took waiting.
@@ -56,12 +59,12 @@ pub(super) async fn of_model(
     workspace: &Workspace,
     site: &Site,
     frontend: &dyn Frontend,
-    name: &str,
+    (command, name): (&str, &str),
 ) -> Result<Option<Box<dyn Lease>>, Report> {
     let mut seen =
         workspace.targets_of(name).into_iter().filter(|target| target.unseen().is_none());
     let Some(leases) = seen.find_map(Target::leases) else { return Ok(None) };
-    let (lease, _) = take(leases, site, frontend, "destroy").await?;
+    let (lease, _) = take(leases, site, frontend, command).await?;
     // Somebody may have changed what is kept since it was read: while nobody answered, say.
     workspace.look().await?;
     Ok(Some(lease))

@@ -1,18 +1,17 @@
 //! What is deployed, asked as its clients would ask it.
 
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::Frontend;
 use super::open::{self, Site};
-use crate::openai::{ApiError, Credentials, Server};
+use crate::openai::ApiError;
 use crate::served::Tried;
-use crate::spec::Model;
 use crate::step::{Fact, Facts, Observation};
+use crate::steps;
 use crate::words::count;
-use crate::workspace::Workspace;
 
 /// There is nothing to ask.
 #[derive(Debug, Error, Diagnostic)]
@@ -38,7 +37,8 @@ pub async fn test(
     workspace.look().await?;
     let facts = facts(name, workspace.targets.of(model).observe_deployment(name))?;
     let (url, id) = (Fact::URL.text_of(&facts), Fact::SERVED_NAME.text_of(&facts));
-    let server = server(&workspace, model, url)?;
+    let headers = workspace.targets.of(model).headers_of_deployed(model);
+    let server = steps::server(model, url, headers)?;
     tell(Tried::Begins { model: name, url });
     let answered = |call, began: Instant, detail: String| Tried::Answered {
         call,
@@ -107,16 +107,4 @@ fn facts(model: &str, seen: Observation) -> Result<Facts, NotDeployed> {
         Observation::Foreign { owner, .. } => format!("{owner} is in its place"),
     };
     Err(NotDeployed { model: model.to_owned(), why })
-}
-
-fn server(workspace: &Workspace, model: &Model, url: &str) -> Result<Server, Report> {
-    let name = model.name.as_str();
-    let patience = model.serve.timeout.min(Duration::from_secs(600));
-    if model.target.is_here() {
-        return Ok(Server::local(url, name, patience)?);
-    }
-    let headers = workspace.targets.of(model).headers_of_deployed(model);
-    let credentials = Credentials::of_environment(name, headers)?;
-    // The first request starts a replica.
-    Ok(Server::remote(url, name, patience + model.serve.startup_timeout, credentials)?)
 }

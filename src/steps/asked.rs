@@ -4,9 +4,9 @@ use std::time::{Duration, Instant};
 
 use crate::event::{Cancelled, Reporter};
 use crate::openai::{Credentials, Server};
-use crate::spec::Model;
+use crate::spec::{Header, Model};
 use crate::step::{Evidence, StepError};
-use crate::targets::{Measured, Targets};
+use crate::targets::Measured;
 
 /// How often an interruption is looked for.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -32,14 +32,14 @@ impl Answered {
     }
 }
 
-/// A client for a deployment; fails where this shell has not what that asks for.
-pub(super) fn server(targets: &Targets, model: &Model, url: &str) -> Result<Server, StepError> {
+/// A client for a deployment that wants these headers; fails where this shell has not what they hold.
+pub fn server(model: &Model, url: &str, headers: Vec<Header>) -> Result<Server, StepError> {
     let (name, serve) = (model.name.as_str(), &model.serve);
     let patience = serve.timeout.min(Duration::from_secs(600));
     if model.target.is_here() {
         return Ok(Server::local(url, name, patience)?);
     }
-    let credentials = Credentials::of_environment(name, targets.of(model).headers(model))?;
+    let credentials = Credentials::of_environment(name, headers)?;
     // The first request starts a replica.
     Ok(Server::remote(url, name, patience + serve.startup_timeout, credentials)?)
 }

@@ -35,7 +35,8 @@ pub(super) async fn first(
 ) -> Result<Outcome, StepError> {
     let target = serving.target();
     // Where this shell can't ask, nothing is deployed.
-    let server = asked::server(&serving.targets, &serving.model, "")?;
+    let headers = serving.target().headers(&serving.model);
+    let server = asked::server(&serving.model, "", headers)?;
     let Some(candidates) = target.candidates() else {
         return target.deploy(deployment, task).await;
     };

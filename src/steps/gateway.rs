@@ -106,6 +106,6 @@ impl Step for Wire {
         let wanted = self.endpoint(Some(&task.inputs), Some(&task.key));
         let changed = self.gateway.upsert(std::slice::from_ref(&wanted), task.adopt)?;
         task.reporter.log(if changed { "the file was changed" } else { "the file was right" });
-        Ok(Outcome { facts: facts(&wanted), ..Outcome::default() })
+        Ok(Outcome { facts: facts(&wanted.alias), ..Outcome::default() })
     }
 }

@@ -34,6 +34,7 @@ use crate::spec::{ImageName, Model, ModelSource, Project, Takes, TargetType};
 use crate::step::{Fact, Input, Inputs, Resource, Step, StepError, StepId};
 use crate::targets::PinnedRepository;
 use crate::workspace::Workspace;
+pub use asked::server;
 pub use check::check;
 use deploy::ImageInput;
 use names::Chain;
@@ -181,7 +182,10 @@ fn compile_images(workspace: &Workspace, steps: &mut Vec<Arc<dyn Step>>) -> Imag
                 (Takes::Pushed, Some(image), Some(push)) => {
                     ImageInput::Pushed { image: image.clone(), push: push.clone() }
                 }
-                _ => {
+                (Takes::Cached | Takes::Pushed, ..) => {
+                    panic!("BUG: {image} is taken from here, and not built")
+                }
+                (Takes::Built, ..) => {
                     let name = name_at(*target, image, &users);
                     let step =
                         image_there::ImageThere::new(workspace, *target, image, &name, models);

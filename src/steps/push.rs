@@ -1,4 +1,4 @@
-//! `push:<image>`: an image that goatbuild built, in the registry that Modal takes it from.
+//! `push:<image>`: an image that goatbuild built, in the registry that its target takes it from.
 
 use std::sync::Arc;
 

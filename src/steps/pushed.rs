@@ -1,4 +1,4 @@
-//! Images that are pushed for Modal: which of them the registry has, and whether it takes more.
+//! Images that are pushed for a target: which of them the registry has.
 
 use crate::graph::Graph;
 use crate::plan::{self, Memory, Plan, Wishes};

@@ -150,7 +150,8 @@ impl Step for Smoke {
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let fact = |fact| self.fact(&task.inputs, fact);
-        let server = asked::server(&self.targets, &self.model, fact(Fact::URL))?;
+        let headers = self.targets.of(&self.model).headers(&self.model);
+        let server = asked::server(&self.model, fact(Fact::URL), headers)?;
         let name = fact(Fact::SERVED_NAME);
         let asked = asked::ask(&server, &self.model, fact(Fact::URL), name, &task.reporter).await;
         let instance = fact(Fact::INSTANCE);

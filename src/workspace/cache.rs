@@ -65,7 +65,8 @@ impl Cache {
         sweep(&self.root.join("oci"), ".part-", Age::Any);
         sweep(&self.temporary(), "resolve-", Age::Old);
         for tool in std::fs::read_dir(self.tools()).into_iter().flatten().flatten() {
-            sweep(&tool.path(), TEMPORARY, Age::Any);
+            // Whoever plans may be unpacking one, without the lock.
+            sweep(&tool.path(), TEMPORARY, Age::Old);
         }
     }
 }

@@ -89,7 +89,7 @@ fn unlike_a_commit(source: &HubSource) -> Option<engine::Warning> {
     })
 }
 
-/// What anyone asks of a model on Modal starts a replica, which is billed.
+/// What anyone asks of a model that nothing protects starts a replica, which is billed.
 fn open_to_all(model: &Model) -> Option<engine::Warning> {
     let is_open = model.target.auth().is_ok() && model.serve.auth == Auth::Open;
     is_open.then(|| engine::Warning {

@@ -1,7 +1,7 @@
 //! What images are made of, once locking has settled it.
 
 use std::collections::BTreeMap;
-use std::sync::{PoisonError, RwLock};
+use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::lock::pylock::LockedWheel;
 use crate::platform::Runtime;
@@ -19,17 +19,18 @@ pub struct LockedParts {
 /// What the images of a project are made of, as far as a command has settled it.
 #[derive(Debug, Default)]
 pub struct LockedImages {
-    parts: RwLock<BTreeMap<ImageName, LockedParts>>,
+    parts: RwLock<BTreeMap<ImageName, Arc<LockedParts>>>,
 }
 
 impl LockedImages {
     /// What an image is made of; locking has settled it.
     pub fn parts(&self, image: &ImageName) -> LockedParts {
-        self.find(image).unwrap_or_else(|| panic!("BUG: {image} was not locked"))
+        let found = self.find(image).unwrap_or_else(|| panic!("BUG: {image} was not locked"));
+        LockedParts::clone(&found)
     }
 
     /// What an image is made of, if locking has settled it.
-    pub fn find(&self, image: &ImageName) -> Option<LockedParts> {
+    pub fn find(&self, image: &ImageName) -> Option<Arc<LockedParts>> {
         self.parts.read().unwrap_or_else(PoisonError::into_inner).get(image).cloned()
     }
 
@@ -40,6 +41,6 @@ impl LockedImages {
 
     /// Settles what an image is made of.
     pub fn settle(&self, image: ImageName, parts: LockedParts) {
-        self.parts.write().unwrap_or_else(PoisonError::into_inner).insert(image, parts);
+        self.parts.write().unwrap_or_else(PoisonError::into_inner).insert(image, Arc::new(parts));
     }
 }

@@ -7,15 +7,15 @@ use std::sync::{Mutex, PoisonError, RwLock};
 use async_trait::async_trait;
 
 use super::error::ReloadError;
-use crate::durable::TEMPORARY;
+use crate::durable::{self, TEMPORARY};
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::gateways::litellm::file::File;
 use crate::gateways::litellm::{self, Document, Entry, GatewayError, Own};
-use crate::gateways::{Endpoint, Gateway, Problem};
+use crate::gateways::{Endpoint, Gateway, Problem, facts};
 use crate::leftovers::{Age, sweep};
 use crate::plan::Unwanted;
 use crate::spec::GatewaySettings;
-use crate::step::{Fact, Facts, Observation, StepError, StepId};
+use crate::step::{Observation, StepError, StepId};
 
 /// What the files showed at the last look.
 #[derive(Debug)]
@@ -135,7 +135,7 @@ impl LiteLlm {
         }
         let path = self.mark_file();
         let written = std::fs::create_dir_all(self.root.join("cache"))
-            .and_then(|()| std::fs::write(&path, b""));
+            .and_then(|()| durable::write(&path, b"", 0o644));
         written.map_err(|source| ReloadError::Mark { path, source })
     }
 }
@@ -363,7 +363,7 @@ impl Seen {
                 Observation::Drifted { changes: changes.collect() }
             }
             (Own::Present { .. }, _, Some(marked)) => {
-                Observation::Present { key: marked, facts: facts(entry) }
+                Observation::Present { key: marked, facts: facts(&entry.alias) }
             }
             (Own::Present { .. }, _, None) => drifted("model_info.goatbuild.key", "a key", "none"),
         }
@@ -372,11 +372,11 @@ impl Seen {
     fn mirrored(&self, entry: &Entry, key: Key) -> Observation {
         match &self.mirror {
             Some((name, text)) => match litellm::mirror_is_current(name, text, entry) {
-                Ok(true) => Observation::Present { key, facts: facts(entry) },
+                Ok(true) => Observation::Present { key, facts: facts(&entry.alias) },
                 Ok(false) => drifted(name, "as written", "edited or missing"),
                 Err(error) => drifted(name, "readable", &error.to_string()),
             },
-            None => Observation::Present { key, facts: facts(entry) },
+            None => Observation::Present { key, facts: facts(&entry.alias) },
         }
     }
 }
@@ -385,11 +385,6 @@ fn drifted(field: &str, old: &str, new: &str) -> Observation {
     let change =
         Change { field: field.to_owned(), old: Some(old.to_owned()), new: Some(new.to_owned()) };
     Observation::Drifted { changes: vec![change] }
-}
-
-/// What a gateway step makes.
-fn facts(entry: &Entry) -> Facts {
-    [Fact::ALIAS.is(&entry.alias)].into()
 }
 
 #[cfg(test)]

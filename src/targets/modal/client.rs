@@ -94,8 +94,8 @@ impl Client {
         let mut sync = Command::new(&uv.program);
         sync.args(["pip", "sync", "--require-hashes", "--python"]).args([&python, &requirements]);
         finish(sync, reporter).await?;
-        std::fs::write(directory.join("driver.py"), DRIVER)
-            .map_err(write(&directory.join("driver.py")))?;
+        let driver = directory.join("driver.py");
+        durable::write(&driver, DRIVER.as_bytes(), 0o644).map_err(write(&driver))?;
         durable::write(&whole, b"{}\n", 0o644).map_err(write(&whole))?;
         drop(alone);
         Ok(python)

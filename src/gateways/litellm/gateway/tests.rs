@@ -47,7 +47,7 @@ fn an_entry_is_seen_as_it_was_written() {
     gateway.look().unwrap();
     assert_eq!(
         gateway.observe(&entry, Some(&key)),
-        Observation::Present { key, facts: crate::gateways::facts(&entry) }
+        Observation::Present { key, facts: crate::gateways::facts(&entry.alias) }
     );
     assert_eq!(gateway.key("m"), Some(key.to_string()));
     assert_eq!(gateway.unwanted(&|_| false)[0].id.as_str(), "gateway:m");
