@@ -3,40 +3,23 @@
 use crate::support;
 
 use std::fs;
-use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use goatbuild::draw::{Diagram, Edge, Node, Tone};
 use serde_json::Value;
 use support::debian::DebianRoot;
-use support::project::{Ran, copy_all, ran};
-use support::{installed, peers};
+use support::peers;
+use support::project::{Project, Ran, ran};
 
 /// The committed quickstart, never applied. Its locks are committed, so nothing is fetched.
-struct Project {
-    directory: tempfile::TempDir,
+fn quickstart() -> Project {
+    Project::of_example("quickstart", "project")
 }
 
-impl Project {
-    fn new() -> Self {
-        let directory = tempfile::tempdir().unwrap();
-        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/quickstart");
-        copy_all(&committed, &directory.path().join("project"), &["cache", "litellm.yaml"])
-            .unwrap();
-        Self { directory }
-    }
-
-    fn path(&self, name: &str) -> PathBuf {
-        self.directory.path().join(name)
-    }
-
-    fn graph(&self, arguments: &[&str]) -> Ran {
-        let mut command = installed::goatbuild();
-        command.args(["--offline", "-C", "project", "graph"]).args(arguments);
-        command.current_dir(self.directory.path()).stdin(Stdio::null());
-        command.env("GOATBUILD_STATE_DIR", self.path("state")).env("CI", "1");
-        ran(command.env_remove("GOATBUILD_ENV"))
-    }
+/// Drawn from outside of the project, beside which files are written.
+fn graph(project: &Project, arguments: &[&str]) -> Ran {
+    let all = [&["--offline", "-C", "project", "graph"], arguments].concat();
+    ran(project.command(&all).current_dir(project.directory()).env("CI", "1"))
 }
 
 /// Names that every format could stumble over, and a shared box.
@@ -121,35 +104,34 @@ fn by_expat(svg: &str) -> Vec<String> {
 
 #[test]
 fn the_file_says_which_format_is_wanted() {
-    let project = Project::new();
+    let project = quickstart();
     for (file, begin) in [("a.svg", "<svg "), ("a.dot", "digraph "), ("a.mmd", "flowchart LR\n")] {
-        assert_eq!(project.graph(&["-o", file]).done(), "");
-        let text = fs::read_to_string(project.path(file)).unwrap();
+        assert_eq!(graph(&project, &["-o", file]).done(), "");
+        let text = fs::read_to_string(project.directory().join(file)).unwrap();
         assert!(text.starts_with(begin), "{file}: {text}");
     }
-    let refused = project.graph(&["-o", "graph.png"]);
-    assert_eq!(refused.code, 64, "{}", refused.stderr);
-    assert!(refused.stderr.contains("goatbuild::usage::graph_format"), "{}", refused.stderr);
-    assert!(!project.path("graph.png").exists());
+    let refused = graph(&project, &["-o", "graph.png"]);
+    refused.fails(64, &["goatbuild::usage::graph_format"]);
+    assert!(!project.directory().join("graph.png").exists());
 }
 
 #[test]
 fn the_same_plan_is_the_same_bytes() {
-    let (one, other) = (Project::new(), Project::new());
+    let (one, other) = (quickstart(), quickstart());
     for format in ["svg", "dot", "mermaid"] {
-        let first = one.graph(&["--format", format]).done();
-        assert_eq!(first, one.graph(&["--format", format]).done());
-        assert_eq!(first, other.graph(&["--format", format]).done());
+        let first = graph(&one, &["--format", format]).done();
+        assert_eq!(first, graph(&one, &["--format", format]).done());
+        assert_eq!(first, graph(&other, &["--format", format]).done());
     }
 }
 
 #[test]
 fn layers_share_a_box_unless_all_are_wanted() {
-    let project = Project::new();
-    let few = project.graph(&[]).done();
+    let project = quickstart();
+    let few = graph(&project, &[]).done();
     assert!(few.contains("\"wheels:mlx × 28\""), "{few}");
     assert!(!few.contains("\"image:mlx\" -> \"gateway:"), "{few}");
-    let all = project.graph(&["--all", "--plain"]).done();
+    let all = graph(&project, &["--all", "--plain"]).done();
     assert_eq!(all.matches("\\nmlx/").count(), 28, "{all}");
     assert!(all.contains("\"deploy:tiny-qwen3\" -> \"gateway:tiny-qwen3\""), "{all}");
     assert!(!all.contains("pending") && !all.contains("run"), "{all}");
@@ -157,14 +139,12 @@ fn layers_share_a_box_unless_all_are_wanted() {
 
 #[test]
 fn a_model_that_is_not_there_is_wrong_usage() {
-    let refused = Project::new().graph(&["tiny-qwen4"]);
-    assert_eq!(refused.code, 64);
-    assert!(refused.stderr.contains("did you mean `tiny-qwen3`?"), "{}", refused.stderr);
+    graph(&quickstart(), &["tiny-qwen4"]).fails(64, &["did you mean `tiny-qwen3`?"]);
 }
 
 #[test]
 fn graphviz_reads_what_was_written() {
-    let dot = Project::new().graph(&["--format", "dot"]).done();
+    let dot = graph(&quickstart(), &["--format", "dot"]).done();
     let Some(graph) = by_graphviz(&dot) else { return };
     assert_eq!(graph["objects"].as_array().unwrap().len(), 7, "{graph}");
     assert_eq!(graph["edges"].as_array().unwrap().len(), 6, "{graph}");
@@ -186,7 +166,7 @@ fn graphviz_reads_what_was_written() {
 
 #[test]
 fn mermaid_reads_what_was_written() {
-    let text = Project::new().graph(&["--format", "mermaid"]).done();
+    let text = graph(&quickstart(), &["--format", "mermaid"]).done();
     let Some(graph) = by_mermaid(&text) else { return };
     assert_eq!(graph["nodes"].as_array().unwrap().len(), 7, "{graph}");
     assert_eq!(graph["edges"].as_array().unwrap().len(), 6, "{graph}");
@@ -223,7 +203,7 @@ fn unescaped(text: &str) -> String {
 
 #[test]
 fn svg_is_xml_that_holds_every_name() {
-    let svg = Project::new().graph(&["--format", "svg"]).done();
+    let svg = graph(&quickstart(), &["--format", "svg"]).done();
     let texts = by_expat(&svg);
     for text in ["quickstart-3f8a1c", "34 to run", "mlx × 28", "gateway", "tiny-qwen3"] {
         assert!(texts.iter().any(|known| known == text), "{text} is not in {texts:?}");

@@ -7,69 +7,40 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use support::hub::{COMMIT, HubDouble};
-use support::project::{Ran, ran, wants_network};
+use support::project::{Project, ran, wants_network};
 use support::{installed, peers};
 
-/// An empty directory and the real binary in it, with a hub or without.
-struct Place(tempfile::TempDir, Option<HubDouble>);
-
-impl Place {
-    fn new() -> Self {
-        Self(tempfile::tempdir().unwrap(), None)
+/// An empty directory. Nobody is there, unless a test starts a hub.
+fn somewhere() -> Project {
+    let mut place = Project::empty("here");
+    let home = place.directory().to_str().unwrap().to_owned();
+    for (name, value) in [
+        ("HF_ENDPOINT", "http://127.0.0.1:9"),
+        ("HF_HOME", home.as_str()),
+        ("GOATBUILD_HTTP_ATTEMPTS", "1"),
+    ] {
+        place.variable(name, value);
     }
+    place
+}
 
-    /// A directory in which `init` was run.
-    fn begun() -> Self {
-        let place = Self::new();
-        place.run(&["init"]).done();
-        place
-    }
+/// A directory in which `init` was run.
+fn begun() -> Project {
+    let place = somewhere();
+    place.run("init").done();
+    place
+}
 
-    fn path(&self, name: &str) -> PathBuf {
-        self.0.path().join("here").join(name)
-    }
-
-    fn read(&self, name: &str) -> String {
-        fs::read_to_string(self.path(name)).unwrap_or_else(|error| panic!("{name}: {error}"))
-    }
-
-    fn run(&self, arguments: &[&str]) -> Ran {
-        fs::create_dir_all(self.path("")).unwrap();
-        let mut command = installed::goatbuild();
-        command.args(arguments).current_dir(self.path("")).stdin(Stdio::null());
-        command.env("GOATBUILD_STATE_DIR", self.0.path().join("state"));
-        for name in ["CI", "GOATBUILD_ENV", "HF_TOKEN"] {
-            command.env_remove(name);
-        }
-        // Nobody is there, unless a test starts a hub.
-        let hub = self.1.as_ref().map_or("http://127.0.0.1:9", |hub| &hub.url);
-        command.env("HF_ENDPOINT", hub).env("HF_HOME", self.0.path());
-        command.env("GOATBUILD_HTTP_ATTEMPTS", "1");
-        ran(command.env("NO_COLOR", "1"))
-    }
-
-    /// Every file with its bytes.
-    fn files(&self) -> Vec<(PathBuf, Vec<u8>)> {
-        let mut found = Vec::new();
-        let mut open = vec![self.path("")];
-        while let Some(directory) = open.pop() {
-            for entry in fs::read_dir(directory).unwrap() {
-                let path = entry.unwrap().path();
-                if path.is_dir() {
-                    open.push(path);
-                } else {
-                    found.push((path.clone(), fs::read(&path).unwrap()));
-                }
-            }
-        }
-        found.sort();
-        found
-    }
+/// Every file with its bytes.
+fn files(place: &Project) -> Vec<(PathBuf, Vec<u8>)> {
+    let entries = walkdir::WalkDir::new(place.root()).sort_by_file_name().into_iter();
+    let files = entries.map(Result::unwrap).filter(|entry| entry.file_type().is_file());
+    files.map(|file| (file.path().to_owned(), fs::read(file.path()).unwrap())).collect()
 }
 
 #[test]
 fn a_new_project_can_be_checked_and_planned() {
-    let place = Place::begun();
+    let place = begun();
     let specs = place.run(&["check"]).stdout;
     assert!(specs.contains("specs: 1 model, 1 image"), "{specs}");
     assert_eq!(place.read("cache/.gitignore"), "*\n!.gitignore\n");
@@ -86,57 +57,50 @@ fn a_new_project_can_be_checked_and_planned() {
 
 #[test]
 fn every_project_has_an_id_of_its_own() {
-    let id = |place: &Place| {
+    let id = |place: &Project| {
         let text = place.read("goatbuild.toml");
         let line = text.lines().find(|line| line.starts_with("id = ")).unwrap().to_owned();
         assert!(line.starts_with("id = \"here-"), "{line}");
         line
     };
-    assert_ne!(id(&Place::begun()), id(&Place::begun()));
+    assert_ne!(id(&begun()), id(&begun()));
 }
 
 #[test]
 fn a_project_can_be_begun_in_a_directory_that_is_not_there() {
-    let place = Place::new();
+    let place = somewhere();
     let said = place.run(&["init", "Größe & mehr"]).done();
     assert!(said.contains("cd 'Größe & mehr'\n"), "{said}");
     let text = place.read("Größe & mehr/goatbuild.toml");
     assert!(text.contains("id = \"gr-e-mehr-"), "{text}");
     assert!(place.run(&["-C", "Größe & mehr", "check"]).stdout.contains("1 model"));
-    let empty = Place::new();
+    let empty = somewhere();
     empty.run(&["init", "--empty"]).done();
     assert!(empty.run(&["check"]).stdout.contains("specs: 0 models, 0 images"));
 }
 
 #[test]
 fn nothing_that_is_there_is_written_over() {
-    let place = Place::begun();
-    let before = place.files();
-    let refused = place.run(&["init"]);
-    assert_eq!(refused.code, 64);
-    assert!(refused.stderr.contains("goatbuild::usage::exists"), "{}", refused.stderr);
-    assert_eq!(place.files(), before);
+    let place = begun();
+    let before = files(&place);
+    place.run("init").fails(64, &["goatbuild::usage::exists"]);
+    assert_eq!(files(&place), before);
     // A file that an example would have: nothing else is written either.
-    let place = Place::new();
+    let place = somewhere();
     place.run(&["schema", "--write", "x"]).done();
     fs::create_dir_all(place.path("images")).unwrap();
     fs::write(place.path("images/mlx.toml"), "# mine\n").unwrap();
-    let before = place.files();
-    let refused = place.run(&["init"]);
-    assert_eq!(refused.code, 64);
-    assert!(refused.stderr.contains("images/mlx.toml is there already"), "{}", refused.stderr);
-    assert_eq!(place.files(), before);
+    let before = files(&place);
+    place.run("init").fails(64, &["images/mlx.toml is there already"]);
+    assert_eq!(files(&place), before);
 }
 
 #[test]
 fn a_model_is_added_beside_the_others() {
-    let place = Place::begun();
-    let before = place.files();
-    let added = place.run(&["add", "hf:Qwen/Qwen3-0.6B"]);
-    for said in ["http://127.0.0.1:9/", "can't be reached", "`goatbuild lock` finds out"] {
-        assert!(added.stderr.contains(said), "{said} is not in: {}", added.stderr);
-    }
-    added.done();
+    let place = begun();
+    let before = files(&place);
+    let said = ["http://127.0.0.1:9/", "can't be reached", "`goatbuild lock` finds out"];
+    place.run("add hf:Qwen/Qwen3-0.6B").exits(0).tells(&said);
     let text = place.read("specs/qwen3-0.6b.toml");
     assert!(text.contains("source = \"hf:Qwen/Qwen3-0.6B\"\n# The hub's default branch"), "{text}");
     assert!(text.contains("image = \"mlx\"") && text.contains("name = \"mlx-lm\""), "{text}");
@@ -145,7 +109,7 @@ fn a_model_is_added_beside_the_others() {
     let shown = place.run(&["show", "some"]).done();
     assert!(shown.contains("hardware.count"), "{shown}");
     assert!(before.iter().all(|(path, bytes)| fs::read(path).unwrap() == *bytes));
-    let all = place.files();
+    let all = files(&place);
     for (arguments, code, said) in [
         (vec!["hf:Qwen/Qwen3-0.6B"], 64, "specs/qwen3-0.6b.toml is there already"),
         (vec!["hf:org/name", "--as", "A B"], 64, "`A B` can't be the name of a model"),
@@ -157,23 +121,18 @@ fn a_model_is_added_beside_the_others() {
         (vec!["hf:org/name", "--target", "modal"], 65, "[target.modal]"),
         (vec!["hf:org/name", "--revision", "a b"], 65, "`model.revision` can't be \"a b\""),
     ] {
-        let refused = place.run(&[&["add"], &*arguments].concat());
-        assert_eq!(refused.code, code, "{arguments:?}: {}", refused.stderr);
-        assert!(refused.stderr.contains(said), "{arguments:?}: {}", refused.stderr);
+        place.run(&[&["add"], &*arguments].concat()).fails(code, &[said]);
     }
-    assert_eq!(place.files(), all);
+    assert_eq!(files(&place), all);
 }
 
 #[test]
 fn a_model_on_the_hub_is_added_at_the_commit_that_the_hub_names() {
-    let mut place = Place::begun();
-    let hub = HubDouble::start();
+    let (mut place, hub) = (begun(), HubDouble::start());
     hub.small("acme/tiny", "config.json", r#"{"model_type": "qwen3", "hidden_size": 64}"#);
-    place.1 = Some(hub);
-    let added = place.run(&["add", "hf:acme/tiny"]);
+    place.variable("HF_ENDPOINT", &hub.url);
     let said = format!("hf:acme/tiny@main pinned at {}: 1 file, 42 B", &COMMIT[..8]);
-    assert!(added.stderr.contains(&said), "{}", added.stderr);
-    added.done();
+    place.run("add hf:acme/tiny").exits(0).tells(&[&said]);
     let text = place.read("specs/tiny.toml");
     let line = format!("revision = \"{COMMIT}\"   # `main` when this was added\n");
     assert!(text.contains(&line), "{text}");
@@ -185,34 +144,32 @@ fn a_model_on_the_hub_is_added_at_the_commit_that_the_hub_names() {
     assert!(place.read("specs/branch.toml").contains("revision = \"refs/pr/1\"\n"));
     assert!(place.read("goatbuild.lock").contains("[hub.\"acme/tiny@refs/pr/1\""));
 
-    let before = place.files();
+    let before = files(&place);
     for (arguments, said) in [
         (vec!["hf:acme/tinny"], "there is no model acme/tinny"),
         (vec!["hf:acme/tiny", "--as", "other", "--revision", "nope"], "has no revision nope"),
     ] {
-        let refused = place.run(&[&["add"], &*arguments].concat());
-        assert_eq!(refused.code, 1, "{arguments:?}: {}", refused.stderr);
-        assert!(refused.stderr.contains(said), "{arguments:?}: {}", refused.stderr);
+        place.run(&[&["add"], &*arguments].concat()).fails(1, &[said]);
     }
     let specs = |files: &[(PathBuf, Vec<u8>)]| {
         files.iter().filter(|(path, _)| path.ends_with(".toml")).count()
     };
-    assert_eq!(specs(&place.files()), specs(&before));
+    assert_eq!(specs(&files(&place)), specs(&before));
     // Offline nobody is asked, and the lock says so later.
-    place.1.as_ref().unwrap().forget_requests();
+    hub.forget_requests();
     let added = place.run(&["--offline", "add", "hf:acme/tiny", "--as", "later"]);
     assert!(added.stderr.contains("not asked for, with --offline"), "{}", added.stderr);
     assert!(place.read("specs/later.toml").contains("# revision = "));
     // CI's lock stays as it is; the spec names the commit all the same.
     let lock = place.read("goatbuild.lock");
-    assert_eq!(place.1.as_ref().unwrap().requests().len(), 0);
+    assert_eq!(hub.requests().len(), 0);
     place.run(&["--locked", "add", "hf:acme/tiny", "--as", "locked"]).done();
     assert!(place.read("specs/locked.toml").contains(&line));
     assert_eq!(place.read("goatbuild.lock"), lock);
 }
 
 /// What bash offers for a line that is being typed, with the printed script loaded.
-fn bash(place: &Place, line: &str) -> Vec<String> {
+fn bash(place: &Project, line: &str) -> Vec<String> {
     // What `complete -F` would be called with, word by word as bash itself splits the line.
     let program = r#"
         source <("$GOATBUILD" completions bash)
@@ -235,7 +192,7 @@ fn bash(place: &Place, line: &str) -> Vec<String> {
 
 #[test]
 fn bash_completes_commands_and_the_projects_names() {
-    let place = Place::begun();
+    let place = begun();
     place.run(&["add", "hf:Qwen/Qwen3-0.6B"]).done();
     assert_eq!(bash(&place, "goatbuild pl"), ["plan"]);
     assert_eq!(bash(&place, "goatbuild plan "), ["qwen3-0.6b", "tiny-qwen3"]);
@@ -252,12 +209,12 @@ fn bash_completes_commands_and_the_projects_names() {
     // Outside of a project, and in a broken one, there are still commands.
     fs::write(place.path("goatbuild.toml"), "[project\n").unwrap();
     assert_eq!(bash(&place, "goatbuild why deploy:t"), ["tiny-qwen3"]);
-    assert!(bash(&Place::begun(), "goatbuild plan --ver").contains(&"--verbose".to_owned()));
+    assert!(bash(&begun(), "goatbuild plan --ver").contains(&"--verbose".to_owned()));
 }
 
 #[test]
 fn every_shell_has_a_script() {
-    let place = Place::begun();
+    let place = begun();
     for shell in ["bash", "elvish", "fish", "powershell", "zsh"] {
         let script = place.run(&["completions", shell]).done();
         assert!(script.contains("GOATBUILD_COMPLETE"), "{shell}: {script}");
@@ -267,7 +224,7 @@ fn every_shell_has_a_script() {
 
 #[test]
 fn schemas_are_printed_and_written_alike() {
-    let place = Place::begun();
+    let place = begun();
     for which in ["project", "spec", "image"] {
         let printed = place.run(&["schema", which]).done();
         assert_eq!(printed, place.read(&format!(".schemas/{which}.schema.json")));

@@ -4,88 +4,40 @@
 //! `cargo test --test all vllm_cpu -- --ignored`.
 #![cfg(all(target_os = "linux", target_arch = "x86_64"))]
 
-use crate::support::installed;
+use crate::support::project::Project;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{Read as _, Write as _};
 use std::net::TcpStream;
-use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::path::Path;
+use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
 const MODEL: &str = "tiny-qwen3";
 
-/// What of a project is committed.
-fn copy(from: &Path, to: &Path, directories: &[&str]) {
-    for part in directories {
-        fs::create_dir_all(to.join(part)).unwrap();
-        for file in fs::read_dir(from.join(part)).unwrap() {
-            let file = file.unwrap();
-            if file.file_type().unwrap().is_file() {
-                fs::copy(file.path(), to.join(part).join(file.file_name())).unwrap();
-            }
-        }
-    }
-}
-
-struct Example {
-    directory: tempfile::TempDir,
-}
+struct Example(Project);
 
 impl Example {
     fn new() -> Self {
         // Beside the build: temporary directories are often too small.
         let target = Path::new(env!("CARGO_TARGET_TMPDIR"));
-        let directory = tempfile::Builder::new().prefix("vllm-cpu").tempdir_in(target).unwrap();
-        let committed = Path::new(env!("CARGO_MANIFEST_DIR")).join("examples/vllm-cpu");
-        copy(&committed, &directory.path().join("project"), &["", "images", "specs", MODEL]);
-        Self { directory }
-    }
-
-    fn file(&self, path: &str) -> PathBuf {
-        self.directory.path().join("project").join(path)
-    }
-
-    fn command(&self, arguments: &[&str]) -> Command {
-        let mut command = installed::goatbuild();
-        command
-            .args(arguments)
-            .current_dir(self.file(""))
-            .env("GOATBUILD_STATE_DIR", self.directory.path().join("state"))
-            .env_remove("CI")
-            .env_remove("GOATBUILD_ENV")
-            .stdin(Stdio::null());
-        command
+        Self(Project::of_example_within(target, "vllm-cpu", "project"))
     }
 
     /// What the last event of an apply says.
     #[track_caller]
-    fn apply(&self, more: &[&str]) -> Value {
+    fn apply(&self, more: &str) -> Value {
         let began = Instant::now();
-        let output =
-            self.command(&[&["apply", "--json", "--locked"], more].concat()).output().unwrap();
-        println!("apply {more:?}: {:.0} s", began.elapsed().as_secs_f64());
-        let said = String::from_utf8_lossy(&output.stdout).into_owned();
-        assert!(output.status.success(), "{said}\n{}", String::from_utf8_lossy(&output.stderr));
-        let last: Value = serde_json::from_str(said.lines().last().unwrap()).unwrap();
-        assert_eq!(last["event"], "apply_finished", "{said}");
-        last
-    }
-
-    /// Steps by what is to become of them.
-    #[track_caller]
-    fn plan(&self) -> Value {
-        let output = self.command(&["plan", "--json", "--locked"]).output().unwrap();
-        assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
-        serde_json::from_slice(&output.stdout).unwrap()
+        let applied = self.0.run(&format!("apply --json --locked {more}")).exits(0);
+        println!("apply {more}: {:.0} s", began.elapsed().as_secs_f64());
+        applied.finished()
     }
 
     fn url(&self, model: &str) -> String {
-        let output = self.command(&["status", "--json"]).output().unwrap();
-        let status: Value = serde_json::from_slice(&output.stdout).unwrap();
+        let status: Value = serde_json::from_str(&self.0.run("status --json").done()).unwrap();
         let mut models = status["models"].as_array().unwrap().iter();
         let found = models.find(|it| it["model"] == model).unwrap_or_else(|| panic!("{status}"));
         found["url"].as_str().unwrap().to_owned()
@@ -93,8 +45,8 @@ impl Example {
 
     /// The receipt of the only warm-up, and the files in its compile cache, but for locks and logs.
     fn warmed(&self) -> (Value, BTreeSet<String>) {
-        let cache =
-            self.file("../state/vllm-cpu-5d20c9/default/volumes/vllm-cpu-5d20c9-vllm-cache");
+        let volumes = self.0.state().join("vllm-cpu-5d20c9/default/volumes");
+        let cache = volumes.join("vllm-cpu-5d20c9-vllm-cache");
         let receipts: Vec<_> = fs::read_dir(cache.join(".goatbuild")).unwrap().collect();
         assert_eq!(receipts.len(), 1, "{receipts:?}");
         let receipt = fs::read(receipts[0].as_ref().unwrap().path()).unwrap();
@@ -109,15 +61,6 @@ impl Example {
             file.path().strip_prefix(&warm).unwrap().display().to_string()
         };
         (receipt, files.map(name).collect())
-    }
-}
-
-impl Drop for Example {
-    fn drop(&mut self) {
-        // A test that failed leaves no server either.
-        for model in [MODEL, "parser"] {
-            let _ = self.command(&["destroy", model, "--yes"]).output();
-        }
     }
 }
 
@@ -158,13 +101,13 @@ fn chat(more: &Value) -> Value {
 #[ignore = "fetches 4.3 GB and needs 13 GB of disk: run it by name"]
 fn real_vllm_warms_up_serves_chats_streams_and_tool_calls() {
     let example = Example::new();
-    let built = example.apply(&["--only", "image:vllm-cpu"]);
+    let built = example.apply("--only image:vllm-cpu");
     assert!(built["ran"].to_string().contains("image:vllm-cpu"), "{built}");
     // What layers are made of is not needed once they are.
-    fs::remove_dir_all(example.file("cache/wheels")).unwrap();
+    fs::remove_dir_all(example.0.path("cache/wheels")).unwrap();
     expect_shipped_commands_are_taken(&example);
 
-    let first = example.apply(&[]);
+    let first = example.apply("");
     let ran = ["weights", "warmup", "deploy", "smoke"].map(|kind| format!("{kind}:{MODEL}"));
     assert_eq!(sorted(&first["ran"]), BTreeSet::from(ran), "{first}");
     // The second start added nothing, and the deployment behind it has a copy of its own.
@@ -179,32 +122,23 @@ fn real_vllm_warms_up_serves_chats_streams_and_tool_calls() {
     assert!(files.iter().filter(compiled).count() >= 5, "{files:?}");
 
     expect_answers(&example.url(MODEL));
-    let plan = example.plan();
+    let plan = example.0.plan("--locked").0;
     assert_eq!((&plan["summary"]["run"], &plan["summary"]["pending"]), (&json!(0), &json!(0)));
-    let again = example.apply(&[]);
+    let again = example.apply("");
     for list in ["ran", "cut_off", "failed", "blocked", "removed"] {
         assert_eq!(again[list], json!([]), "{again}");
     }
 
-    let spec = example.file(&format!("specs/{MODEL}.toml"));
-    let text = fs::read_to_string(&spec).unwrap();
-    let edit = |line: &str| {
-        let edited = text.replace("max-num-seqs = 4", line);
-        assert_ne!(edited, text);
-        fs::write(&spec, edited).unwrap();
-    };
-    edit("max-num-seqs = 2");
-    let plan = example.plan();
-    let warmup = format!("warmup:{MODEL}");
-    let step = plan["steps"].as_array().unwrap().iter().find(|step| step["id"] == *warmup);
-    assert_eq!(step.unwrap()["reasons"][0]["field"], "engine.max-num-seqs", "{plan}");
-    edit("max-num-seqs = 4\nseed = 1");
+    let spec = format!("specs/{MODEL}.toml");
+    example.0.edit(&spec, "max-num-seqs = 4", "max-num-seqs = 2");
+    let why = example.0.plan("--locked").why(&format!("warmup:{MODEL}"));
+    assert_eq!(why[0], "changed engine.max-num-seqs");
+    example.0.edit(&spec, "max-num-seqs = 2", "max-num-seqs = 4\nseed = 1");
     let url = example.url(MODEL);
-    let edited = example.apply(&[]);
+    let edited = example.apply("");
     assert_eq!(edited["ran"], json!(["deploy:tiny-qwen3", "smoke:tiny-qwen3"]), "{edited}");
     assert_eq!(example.url(MODEL), url, "it keeps its port");
-    let log = example.command(&["logs", MODEL]).output().unwrap();
-    assert!(String::from_utf8_lossy(&log.stdout).contains("'seed': 1"));
+    assert!(example.0.run(&format!("logs {MODEL}")).done().contains("'seed': 1"));
     assert_eq!(example.warmed().1, files, "served from what was warmed");
 }
 
@@ -253,20 +187,11 @@ fn expect_answers(url: &str) {
 
 /// The models that this repository ships for vLLM 0.13, handed to the real parser of that version.
 fn expect_shipped_commands_are_taken(example: &Example) {
-    let root = Path::new(env!("CARGO_MANIFEST_DIR"));
-    let shipped = example.directory.path().join("shipped");
-    copy(root, &shipped, &["specs", "images", "dev"]);
-    for file in ["goatbuild.toml", "goatbuild.lock"] {
-        fs::copy(root.join(file), shipped.join(file)).unwrap();
-    }
+    let shipped = Project::shipped();
     let mut commands = BTreeMap::new();
     for model in ["gpt-oss-20b", "gpt-oss-120b"] {
-        let mut show = example.command(&["show", model, "--command"]);
-        let shown = show.current_dir(&shipped).output().unwrap();
-        let script = format!(
-            "set -- {}\nprintf '%s\\0' \"$@\"",
-            String::from_utf8(shown.stdout).unwrap().trim_end()
-        );
+        let shown = shipped.run(&format!("show {model} --command")).done();
+        let script = format!("set -- {}\nprintf '%s\\0' \"$@\"", shown.trim_end());
         let split = Command::new("sh").args(["-c", &script]).output().unwrap();
         let words = String::from_utf8(split.stdout).unwrap();
         let words = words.trim_end_matches('\0').split('\0').map(str::to_owned);
@@ -281,15 +206,13 @@ fn expect_shipped_commands_are_taken(example: &Example) {
         (wrong("eliminate_noops", "enable_noop"), wrong("async-scheduling", "async-scheduler"));
     commands.extend([("pass".to_owned(), pass), ("flag".to_owned(), flag)]);
 
-    let parser = example.file("parser");
-    fs::create_dir(&parser).unwrap();
-    fs::copy(root.join("tests/data/parse_vllm_commands.py"), parser.join("parse.py")).unwrap();
-    fs::write(parser.join("commands.json"), serde_json::to_vec(&commands).unwrap()).unwrap();
+    example.0.write("parser/parse.py", include_str!("data/parse_vllm_commands.py"));
+    example.0.write("parser/commands.json", &serde_json::to_vec(&commands).unwrap());
     let spec = "image = \"vllm-cpu\"\nserve.smoke = \"never\"\n[model]\nsource = \"path:parser\"\n\
         [engine]\nname = \"command\"\nhealth = \"/health\"\n\
         command = [\"python\", \"{model}/parse.py\", \"--host\", \"{host}\", \"--port\", \"{port}\"]\n";
-    fs::write(example.file("specs/parser.toml"), spec).unwrap();
-    example.apply(&["parser"]);
+    example.0.write("specs/parser.toml", spec);
+    example.apply("parser");
     let parsed = request(&example.url("parser"), "GET", "", "");
     let parsed: Value = serde_json::from_str(&parsed).unwrap();
     for model in ["gpt-oss-20b", "gpt-oss-120b"] {
@@ -317,6 +240,6 @@ fn expect_shipped_commands_are_taken(example: &Example) {
         assert!(parsed[wrong]["refused"].as_str().unwrap().contains(word), "{parsed}");
     }
     // It is no part of the example.
-    example.command(&["destroy", "parser", "--yes"]).output().unwrap();
-    fs::remove_file(example.file("specs/parser.toml")).unwrap();
+    example.0.run("destroy parser --yes").exits(0);
+    fs::remove_file(example.0.path("specs/parser.toml")).unwrap();
 }

@@ -9,8 +9,8 @@
 //!
 //! The commands of the models that this repository ships are held against the same, without a network.
 
-use crate::support::installed;
 use crate::support::peers::skipped;
+use crate::support::project::Project;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
@@ -303,52 +303,6 @@ fn model(spec: &str) -> Model {
     (**project.models.values().next().unwrap()).clone()
 }
 
-/// The shipped project where nothing is in a cache and nobody is reached.
-struct Clone(tempfile::TempDir);
-
-impl Clone {
-    fn new() -> Self {
-        let clone = tempfile::tempdir().unwrap();
-        let committed = Path::new(env!("CARGO_MANIFEST_DIR"));
-        for directory in ["", "specs", "images", "dev"] {
-            fs::create_dir_all(clone.path().join(directory)).unwrap();
-        }
-        for name in ["goatbuild.toml", "goatbuild.lock"] {
-            fs::copy(committed.join(name), clone.path().join(name)).unwrap();
-        }
-        for directory in ["specs", "images", "dev"] {
-            for file in fs::read_dir(committed.join(directory)).unwrap() {
-                let name = Path::new(directory).join(file.unwrap().file_name());
-                fs::copy(committed.join(&name), clone.path().join(&name)).unwrap();
-            }
-        }
-        Self(clone)
-    }
-
-    fn run(&self, arguments: &str) -> (i32, String, String) {
-        let mut command = installed::goatbuild();
-        command
-            .env_clear()
-            .env("PATH", installed::path())
-            .env("CI", "true")
-            .env("HOME", self.0.path());
-        for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
-            command.env(proxy, "http://127.0.0.1:9");
-        }
-        command.args(arguments.split_whitespace()).current_dir(self.0.path());
-        let output = command.output().expect("the binary runs");
-        let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-        (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
-    }
-
-    fn edit(&self, path: &str, from: &str, to: &str) {
-        let file = self.0.path().join(path);
-        let text = fs::read_to_string(&file).unwrap();
-        assert!(text.contains(from), "{path}: {text}");
-        fs::write(file, text.replace(from, to)).unwrap();
-    }
-}
-
 const SHIPPED: [(&str, &str); 6] = [
     ("gpt-oss-120b", "0.13.0"),
     ("gpt-oss-20b", "0.13.0"),
@@ -357,6 +311,10 @@ const SHIPPED: [(&str, &str); 6] = [
     ("qwen3-30b-a3b", "0.8.5.post1"),
     ("qwen3-4b", "0.8.5.post1"),
 ];
+
+fn clone() -> Project {
+    Project::shipped().in_ci_without_a_network()
+}
 
 /// Its words, as a real shell splits it.
 fn words_of(command: &str) -> Vec<String> {
@@ -369,12 +327,8 @@ fn words_of(command: &str) -> Vec<String> {
 
 #[test]
 fn the_commands_of_the_shipped_models_are_known_before_anything_is_fetched() {
-    let clone = Clone::new();
-    let shown = SHIPPED.map(|(model, _)| {
-        let (code, stdout, stderr) = clone.run(&format!("show {model} --command"));
-        assert_eq!(code, 0, "{stderr}");
-        stdout
-    });
+    let clone = clone();
+    let shown = SHIPPED.map(|(model, _)| clone.run(&format!("show {model} --command")).done());
     insta::assert_snapshot!("commands", shown.join("\n"));
 }
 
@@ -416,10 +370,9 @@ fn refused(flag: &str, values: &[String], real: &Value) -> Option<String> {
 
 #[test]
 fn the_real_parsers_take_the_commands_of_the_shipped_models() {
-    let clone = Clone::new();
+    let clone = clone();
     for (model, version) in SHIPPED {
-        let (code, stdout, stderr) = clone.run(&format!("show {model} --command"));
-        assert_eq!(code, 0, "{stderr}");
+        let stdout = clone.run(&format!("show {model} --command")).done();
         let real = data(version);
         let all = words_of(&stdout);
         let starts = all.iter().position(|word| !word.contains('=')).expect("a program");
@@ -464,7 +417,7 @@ fn the_real_parsers_take_the_commands_of_the_shipped_models() {
 
 #[test]
 fn a_wrong_flag_for_another_machine_is_told_before_anything_is_fetched() {
-    let clone = Clone::new();
+    let clone = clone();
     let (qwen, gpt) = ("specs/qwen3-4b.toml", "specs/gpt-oss-20b.toml");
     for (path, from, to, told) in [
         (
@@ -490,14 +443,10 @@ fn a_wrong_flag_for_another_machine_is_told_before_anything_is_fetched() {
     ] {
         clone.edit(path, from, to);
         for command in ["plan", "check"] {
-            let (code, _, stderr) = clone.run(command);
-            assert_eq!(code, 65, "{command}: {stderr}");
-            for told in told.iter().chain([&"goatbuild::spec::", &path]) {
-                assert!(stderr.contains(told), "{command}: `{told}` is missing in {stderr}");
-            }
+            clone.run(command).fails(65, &told).tells(&["goatbuild::spec::", path]);
         }
         clone.edit(path, to, from);
     }
-    let (code, stdout, stderr) = clone.run("plan");
-    assert!(code == 0 && !stdout.contains("warning"), "{stdout}{stderr}");
+    let stdout = clone.run("plan").done();
+    assert!(!stdout.contains("warning"), "{stdout}");
 }

@@ -1,8 +1,6 @@
 //! Requirements that nothing satisfies, and wheels that are not what they should be.
 
 use std::io::{Cursor, Write as _};
-use std::path::Path;
-use std::process::Stdio;
 use std::time::{Duration, Instant};
 
 use goatbuild::fetch::sha256_of;
@@ -12,7 +10,6 @@ use zip::write::SimpleFileOptions;
 
 use super::server::{Answer, Server};
 use super::{built, downloaded};
-use crate::support::installed;
 use crate::support::project::{Project, Ran};
 
 pub(crate) enum Member {
@@ -274,60 +271,34 @@ fn credentials_of_an_index_are_nowhere_to_be_read() {
 }
 
 /// This repository's own project, with one engine's wheel unread and said to be at `url`.
-fn unread(url: &str) -> tempfile::TempDir {
+fn unread(url: &str) -> Project {
     const WHEEL: &str = "vllm-0.8.5.post1-cp38-abi3-manylinux1_x86_64.whl";
-    let (from, to) = (Path::new(env!("CARGO_MANIFEST_DIR")), tempfile::tempdir().expect("one"));
-    for directory in ["specs", "images"] {
-        std::fs::create_dir(to.path().join(directory)).expect("a directory");
-        for entry in std::fs::read_dir(from.join(directory)).expect("a directory").flatten() {
-            let file = to.path().join(directory).join(entry.file_name());
-            std::fs::copy(entry.path(), file).expect("a copy");
-        }
+    let mut project = Project::shipped();
+    for (name, value) in [("HF_ENDPOINT", "http://127.0.0.1:9"), ("GOATBUILD_HTTP_ATTEMPTS", "1")] {
+        project.variable(name, value);
     }
-    std::fs::copy(from.join("goatbuild.toml"), to.path().join("goatbuild.toml")).expect("a copy");
-    let lock = std::fs::read_to_string(from.join("goatbuild.lock")).expect("a lock");
-    let mut lock = LockFile::parse("", &lock).expect("a lock");
+    let mut lock = LockFile::parse("", &project.read("goatbuild.lock")).expect("a lock");
     assert!(lock.engines.remove(WHEEL).is_some());
-    std::fs::write(to.path().join("goatbuild.lock"), lock.render()).expect("a file");
-    let pylock = to.path().join("images/standard.pylock.toml");
-    let text = std::fs::read_to_string(&pylock).expect("a lock");
+    project.write("goatbuild.lock", &lock.render());
+    let text = project.read("images/standard.pylock.toml");
     let (before, after) = text.split_once(WHEEL).expect("the wheel");
     let before = &before[..before.rfind("https://").expect("its address")];
-    std::fs::write(&pylock, format!("{before}{url}/{WHEEL}{after}")).expect("a file");
-    to
+    project.write("images/standard.pylock.toml", &format!("{before}{url}/{WHEEL}{after}"));
+    project
 }
 
 #[test]
 fn an_engines_wheel_that_cannot_be_read_is_named() {
-    let run = |project: &tempfile::TempDir, arguments: &str| {
-        let mut command = installed::goatbuild();
-        for name in ["CI", "GOATBUILD_ENV", "HF_TOKEN"] {
-            command.env_remove(name);
-        }
-        command.env("HF_ENDPOINT", "http://127.0.0.1:9").env("HF_HOME", project.path());
-        command.env("GOATBUILD_HTTP_ATTEMPTS", "1").env("GOATBUILD_STATE_DIR", project.path());
-        command.env("NO_COLOR", "1").stdin(Stdio::null()).current_dir(project.path());
-        let ended = command.args(arguments.split(' ')).output().expect("runs");
-        let said = String::from_utf8_lossy(&ended.stderr);
-        let said: Vec<&str> = said.split_whitespace().filter(|word| *word != "│").collect();
-        (ended.status.code(), said.join(" "))
-    };
     let named = "vllm-0.8.5.post1-cp38-abi3-manylinux1_x86_64.whl of image standard can't be read";
     // The index has it no more: whatever is asked for, that is wrong.
     let server = Server::start();
     let gone = unread(&server.url(""));
     for arguments in ["lock", "plan"] {
-        let (code, said) = run(&gone, arguments);
-        assert_eq!(code, Some(1), "{said}");
-        assert!(said.contains(named) && said.contains("HTTP 404"), "{arguments}: {said}");
+        gone.run(arguments).fails(1, &[named, "HTTP 404"]);
     }
     // Nobody is there: a plan can do without, and says so.
     let away = unread("http://127.0.0.1:9");
-    let (code, said) = run(&away, "lock");
-    assert!(code == Some(1) && said.contains(named), "{said}");
-    let (code, said) = run(&away, "plan");
-    assert_eq!(code, Some(0), "{said}");
-    assert!(said.contains("manylinux1_x86_64.whl can't be read: "), "{said}");
-    let (code, said) = run(&away, "plan --offline");
-    assert_eq!(code, Some(0), "{said}");
+    away.run("lock").fails(1, &[named]);
+    away.run("plan").exits(0).tells(&["manylinux1_x86_64.whl can't be read: "]);
+    away.run("plan --offline").exits(0);
 }

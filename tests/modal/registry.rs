@@ -1,24 +1,20 @@
 //! The six models that this repository ships, planned and applied from a clean checkout.
 
+use std::ffi::OsStr;
 use std::fs;
-use std::path::Path;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
-use tempfile::TempDir;
 
 use super::expected::MODELS;
 use super::support::hub::HubDouble;
-use super::support::installed;
 use super::support::modal::{ModalDouble, PROXY_KEY, PROXY_SECRET, share_client};
-
-/// What a commit has of the project.
-const COMMITTED: [&str; 5] = ["goatbuild.toml", "goatbuild.lock", "specs", "images", "dev"];
+use super::support::project::{Project, ran};
 
 /// The project of this repository, with doubles of Modal and of a hub.
 pub(super) struct Shipped {
-    pub(super) clone: TempDir,
+    pub(super) project: Project,
     pub(super) modal: ModalDouble,
     pub(super) hub: HubDouble,
 }
@@ -44,77 +40,67 @@ impl Shipped {
                 hub.advance(repository, commit);
             }
         }
-        let clone = tempfile::tempdir().unwrap();
-        for name in COMMITTED {
-            copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name), &clone.path().join(name));
+        let mut project = Project::shipped();
+        for (name, value) in [
+            ("HF_ENDPOINT", hub.url.as_str()),
+            ("MODAL_SERVER_URL", &modal.url()),
+            ("MODAL_TOKEN_ID", "ak-test"),
+            ("MODAL_TOKEN_SECRET", "as-test"),
+            ("MODAL_PROXY_KEY", PROXY_KEY),
+            ("MODAL_PROXY_SECRET", PROXY_SECRET),
+        ] {
+            project.variable(name, value);
         }
-        let shipped = Self { clone, modal, hub };
-        shipped.client(&[
-            "secret",
-            "create",
-            "--env",
-            "goat",
-            "goat-hf-token",
-            "HF_TOKEN=hf_of_the_test",
-        ]);
+        for name in
+            ["SSL_CERT_FILE", "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_CERT"]
+        {
+            if let Ok(value) = std::env::var(name) {
+                project.variable(name, &value);
+            }
+        }
+        let shipped = Self { project, modal, hub };
+        let secret =
+            ["secret", "create", "--env", "goat", "goat-hf-token", "HF_TOKEN=hf_of_the_test"];
+        shipped.client(&secret);
         Some(shipped)
     }
 
     /// The same with goatbuild's own client in place, which takes long to install.
     pub(super) fn with_client() -> Option<Self> {
         let shipped = Self::new()?;
-        share_client(shipped.clone.path(), || drop(shipped.run("check")));
+        share_client(&shipped.project.root(), || drop(shipped.run("check")));
         shipped.modal.calls();
         Some(shipped)
     }
 
     /// Leaves what a fresh clone has, and goatbuild's own client.
     pub(super) fn forget(&self) {
-        fs::remove_dir_all(self.clone.path().join("cache")).unwrap();
-        share_client(self.clone.path(), || drop(self.run("check")));
+        fs::remove_dir_all(self.project.path("cache")).unwrap();
+        share_client(&self.project.root(), || drop(self.run("check")));
     }
 
-    pub(super) fn command(&self, program: &str) -> Command {
+    /// A program that is run as goatbuild is.
+    pub(super) fn command(&self, program: impl AsRef<OsStr>) -> Command {
         let mut command = Command::new(program);
-        command
-            .current_dir(self.clone.path())
-            .env_clear()
-            .env("PATH", installed::path())
-            .env("HOME", self.clone.path())
-            .env("HF_ENDPOINT", &self.hub.url)
-            .env("MODAL_SERVER_URL", self.modal.url())
-            .env("MODAL_TOKEN_ID", "ak-test")
-            .env("MODAL_TOKEN_SECRET", "as-test")
-            .env("MODAL_PROXY_KEY", PROXY_KEY)
-            .env("MODAL_PROXY_SECRET", PROXY_SECRET);
-        for name in
-            ["SSL_CERT_FILE", "PIP_INDEX_URL", "UV_INDEX_URL", "UV_DEFAULT_INDEX", "PIP_CERT"]
-        {
-            if let Some(value) = std::env::var_os(name) {
-                command.env(name, value);
-            }
-        }
+        self.project.prepare(&mut command);
         command
     }
 
     #[track_caller]
     pub(super) fn run(&self, arguments: &str) -> String {
-        let output =
-            self.command(installed::GOATBUILD).args(arguments.split_whitespace()).output().unwrap();
-        assert!(output.status.success(), "{arguments}: {output:?}");
-        String::from_utf8(output.stdout).unwrap()
+        self.project.run(arguments).done()
     }
 
+    #[track_caller]
     pub(super) fn client(&self, arguments: &[&str]) {
-        let mut command = self.command(self.modal.python.to_str().unwrap());
-        let output = command.args(["-m", "modal"]).args(arguments).output().unwrap();
-        assert!(output.status.success(), "{output:?}");
+        let mut command = self.command(&self.modal.python);
+        ran(command.args(["-m", "modal"]).args(arguments)).exits(0);
     }
 
     /// Prints how long an apply with nothing to do takes beside as many deployments of the client's
     /// that change nothing.
     fn compare_with_deployments(&self, ours: Duration) {
-        let plan: Value = serde_json::from_str(&self.run("plan --json")).unwrap();
+        let plan = self.project.plan("").0;
         let began = Instant::now();
         for step in plan["steps"].as_array().unwrap().iter().filter(|it| it["kind"] == "deploy") {
             let (model, key) = (step["models"][0].as_str().unwrap(), step["key"].as_str().unwrap());
@@ -125,27 +111,14 @@ impl Shipped {
         let theirs = began.elapsed();
         let ratio = ours.as_secs_f64() / theirs.as_secs_f64();
         println!("nothing to do: {ours:.1?}, six deployments: {theirs:.1?}, ratio {ratio:.2}");
-        let again: Value = serde_json::from_str(&self.run("plan --json")).unwrap();
+        let again = self.project.plan("").0;
         assert_eq!(again["summary"], plan["summary"], "they change nothing");
     }
 
     /// What the last event of an apply says.
     #[track_caller]
     pub(super) fn applied(&self, arguments: &str) -> Value {
-        let events = self.run(&format!("apply --json --yes {arguments}"));
-        serde_json::from_str(events.lines().last().unwrap()).unwrap()
-    }
-}
-
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir_all(to).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let name = entry.unwrap().file_name();
-            copy(&from.join(&name), &to.join(&name));
-        }
-    } else {
-        fs::copy(from, to).unwrap();
+        self.project.run(&format!("apply --json --yes {arguments}")).exits(0).finished()
     }
 }
 
@@ -157,7 +130,7 @@ fn counted(end: &Value, list: &str, kind: &str) -> usize {
 #[test]
 fn six_models_are_planned_and_applied_from_a_clean_checkout() {
     let Some(shipped) = Shipped::new() else { return };
-    let plan: Value = serde_json::from_str(&shipped.run("plan --json")).unwrap();
+    let plan = shipped.project.plan("").0;
     assert_eq!(plan["summary"]["fresh"], 0, "{}", plan["summary"]);
     let end = shipped.applied("");
     for (kind, count) in
@@ -204,7 +177,7 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
     shipped.compare_with_deployments(ours);
     // And a fresh clone sees the same.
     shipped.forget();
-    let plan: Value = serde_json::from_str(&shipped.run("plan --json")).unwrap();
+    let plan = shipped.project.plan("").0;
     assert_eq!(plan["summary"]["run"], 0, "{plan}");
     assert_eq!(plan["summary"]["pending"], 0, "{plan}");
 }

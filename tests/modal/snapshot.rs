@@ -8,29 +8,20 @@ use serde_json::{Value, json};
 use super::programs::complaints;
 use super::registry::Shipped;
 use super::support::modal::{PROXY_KEY, PROXY_SECRET};
-use super::support::{installed, peers};
+use super::support::peers;
 
 const MODEL: &str = "qwen3-4b";
 const SPEC: &str = "specs/qwen3-4b.toml";
 const APP: &str = "goat-vllm-qwen3-4b";
 
-fn edit(shipped: &Shipped, path: &str, change: impl Fn(String) -> String) {
-    let path = shipped.clone.path().join(path);
-    fs::write(&path, change(fs::read_to_string(&path).unwrap())).unwrap();
-}
-
 /// Says something under `[serve]`, where the spec ends.
 fn serve(shipped: &Shipped, line: &str) {
-    edit(shipped, SPEC, |text| format!("{text}{line}\n"));
+    shipped.project.append(SPEC, &format!("{line}\n"));
 }
 
-fn plan(shipped: &Shipped) -> Value {
-    serde_json::from_str(&shipped.run(&format!("plan --json {MODEL}"))).unwrap()
-}
-
-fn step(plan: &Value, id: &str) -> Value {
-    let mut steps = plan["steps"].as_array().unwrap().iter();
-    steps.find(|step| step["id"] == id).unwrap_or_else(|| panic!("no {id} in {plan}")).clone()
+/// The step that deploys the model, as it is planned.
+fn deploy(shipped: &Shipped) -> Value {
+    shipped.project.plan(MODEL).step(&format!("deploy:{MODEL}")).clone()
 }
 
 /// The status that what is deployed answers with; without a body it is a GET.
@@ -62,7 +53,7 @@ fn ask(shipped: &Shipped, path: &str, headers: &[String], body: Option<&str>) ->
 
 /// What of an app's log tells how it started.
 fn started(shipped: &Shipped) -> Vec<String> {
-    let mut command = shipped.command(shipped.modal.python.to_str().unwrap());
+    let mut command = shipped.command(&shipped.modal.python);
     command.args(["-m", "modal", "app", "logs", "--env", "goat", APP, "--tail", "500"]);
     let output = command.output().unwrap();
     let text = String::from_utf8_lossy(&output.stdout).into_owned();
@@ -87,14 +78,14 @@ fn an_engine_sleeps_through_the_snapshot_and_only_clients_reach_it() {
     let Some(shipped) = Shipped::with_client() else { return };
     // From here on, keys are known.
     shipped.applied("--only image:standard");
-    let before = step(&plan(&shipped), &format!("deploy:{MODEL}"));
+    let before = deploy(&shipped);
     serve(&shipped, "snapshot = false");
-    assert_eq!(step(&plan(&shipped), &format!("deploy:{MODEL}"))["key"], before["key"]);
-    edit(&shipped, SPEC, |text| text.replace("snapshot = false", "snapshot = true"));
-    let planned = plan(&shipped);
-    let deploy = step(&planned, &format!("deploy:{MODEL}"));
-    assert_ne!(deploy["key"], before["key"], "{deploy}");
-    assert!(deploy["note"].as_str().unwrap().contains("alpha"), "{deploy}");
+    assert_eq!(deploy(&shipped)["key"], before["key"]);
+    shipped.project.edit(SPEC, "snapshot = false", "snapshot = true");
+    let planned = shipped.project.plan(MODEL);
+    let after = planned.step(&format!("deploy:{MODEL}"));
+    assert_ne!(after["key"], before["key"], "{after}");
+    assert!(after["note"].as_str().unwrap().contains("alpha"), "{after}");
     let command = shipped.run(&format!("show {MODEL} --command"));
     assert!(command.contains("--enable-sleep-mode"), "{command}");
     assert!(command.contains("VLLM_SERVER_DEV_MODE"), "{command}");
@@ -105,7 +96,7 @@ fn an_engine_sleeps_through_the_snapshot_and_only_clients_reach_it() {
     let state = fs::read_to_string(shipped.modal.kept().join("state.json")).unwrap();
     let state: Value = serde_json::from_str(&state).unwrap();
     let labels: Vec<&Value> = state["labels"].as_object().unwrap().values().collect();
-    let url = planned["models"][0]["url"].as_str().unwrap().strip_suffix("/v1").unwrap();
+    let url = planned.0["models"][0]["url"].as_str().unwrap().strip_suffix("/v1").unwrap();
     assert!(labels.iter().any(|label| label["url"] == url), "{url} in {labels:?}");
     let calls = shipped.modal.calls();
     let function =
@@ -133,17 +124,17 @@ fn an_engine_sleeps_through_the_snapshot_and_only_clients_reach_it() {
     assert_eq!(started(&shipped).iter().filter(|it| *it == "asleep").count(), 1);
 
     // There and back: a function serves again, be it at another address.
-    edit(&shipped, SPEC, |text| text.replace("snapshot = true", "snapshot = false"));
+    shipped.project.edit(SPEC, "snapshot = true", "snapshot = false");
     shipped.applied(MODEL);
     assert_eq!(ask(&shipped, "/v1/models", &token, None), "200");
-    edit(&shipped, SPEC, |text| text.replace("snapshot = false", "snapshot = true"));
+    shipped.project.edit(SPEC, "snapshot = false", "snapshot = true");
     shipped.applied(MODEL);
     assert_eq!(ask(&shipped, "/v1/models", &token, None), "200");
     assert_eq!(ask(&shipped, "/server_info", &token, None), "404");
 
     // A fresh clone sees it.
     shipped.forget();
-    assert_eq!(step(&plan(&shipped), &format!("deploy:{MODEL}"))["action"], "fresh");
+    assert_eq!(deploy(&shipped)["action"], "fresh");
 }
 
 #[test]
@@ -169,20 +160,18 @@ fn a_key_is_asked_for_in_front_of_what_can_sleep() {
     const KEY: &str = "gbk-thisIsTheKeyOfTheseTests";
     let Some(shipped) = Shipped::with_client() else { return };
     serve(&shipped, "snapshot = true\nauth = \"api-key\"");
-    edit(&shipped, "goatbuild.toml", |text| {
-        text.replace("hf-secret =", "api-key-secret = \"goat-key\"\nhf-secret =")
-    });
+    let key = "api-key-secret = \"goat-key\"\nhf-secret =";
+    shipped.project.edit("goatbuild.toml", "hf-secret =", key);
     let pair = format!("GOATBUILD_API_KEY={KEY}");
     shipped.client(&["secret", "create", "--env", "goat", "goat-key", &pair]);
-    let mut command = shipped.command(installed::GOATBUILD);
-    let output = command.args(["apply", "--yes", MODEL]).env("GOATBUILD_API_KEY", KEY).output();
-    let output = output.unwrap();
-    if !output.status.success() {
-        let mut command = shipped.command(shipped.modal.python.to_str().unwrap());
+    let arguments = format!("apply --yes {MODEL}");
+    let applied = shipped.project.run_with(&arguments, &[("GOATBUILD_API_KEY", KEY)]);
+    if applied.code != 0 {
+        let mut command = shipped.command(&shipped.modal.python);
         command.args(["-m", "modal", "app", "logs", "--env", "goat", APP, "--tail", "500"]);
         eprintln!("{}", String::from_utf8_lossy(&command.output().unwrap().stdout));
     }
-    assert!(output.status.success(), "{output:?}");
+    applied.exits(0);
     let bearer = [format!("Authorization: Bearer {KEY}")];
     assert_eq!(ask(&shipped, "/v1/models", &bearer, None), "200");
     assert_eq!(ask(&shipped, "/v1/models", &[], None), "401");
@@ -210,10 +199,8 @@ fn a_key_is_asked_for_in_front_of_what_can_sleep() {
     };
     let lints = ["ruff", "check", "--select", "E,F,I,B,UP,SIM", "--ignore", "E501"];
     for auth in ["api-key", "none"] {
-        edit(&shipped, SPEC, |text| {
-            text.replace("auth = \"api-key\"", &format!("auth = \"{auth}\""))
-        });
-        let out = shipped.clone.path().join(auth);
+        shipped.project.edit(SPEC, "auth = \"api-key\"", &format!("auth = \"{auth}\""));
+        let out = shipped.project.path(auth);
         shipped.run(&format!("render {MODEL} -o {}", out.display()));
         let programs: &Path = &out.join(MODEL);
         assert_eq!(complaints(&venv, &lints, programs), None);
@@ -225,29 +212,21 @@ fn a_key_is_asked_for_in_front_of_what_can_sleep() {
 fn a_snapshot_is_for_vllm_on_modal() {
     let Some(shipped) = Shipped::with_client() else { return };
     serve(&shipped, "snapshot = true");
+    let project = &shipped.project;
     let refused = |words: &[&str]| {
-        let mut command = shipped.command(installed::GOATBUILD);
-        let output = command.args(["plan", MODEL]).output().unwrap();
-        let text = String::from_utf8_lossy(&output.stderr).into_owned();
-        assert_eq!(output.status.code(), Some(65), "{text}");
-        let flat = text.split_whitespace().filter(|it| *it != "│").collect::<Vec<_>>().join(" ");
-        for word in words {
-            assert!(flat.contains(word), "{word} in {flat}");
-        }
+        project.run(&format!("plan {MODEL}")).fails(65, words);
     };
-    let spec = fs::read_to_string(shipped.clone.path().join(SPEC)).unwrap();
-    edit(&shipped, SPEC, |text| text.replace("[engine]", "[engine]\nenable-sleep-mode = true"));
+    let spec = project.read(SPEC);
+    project.edit(SPEC, "[engine]", "[engine]\nenable-sleep-mode = true");
     refused(&["goatbuild sets `enable-sleep-mode` itself", "[serve] snapshot"]);
     // A version that can't sleep.
-    edit(&shipped, SPEC, |_| spec.clone());
-    let lock = fs::read_to_string(shipped.clone.path().join("goatbuild.lock")).unwrap();
-    edit(&shipped, "goatbuild.lock", |text| {
-        text.replace("enable-sleep-mode = ", "enable-slumber = ")
-    });
+    project.write(SPEC, &spec);
+    let lock = project.read("goatbuild.lock");
+    project.write("goatbuild.lock", &lock.replace("enable-sleep-mode = ", "enable-slumber = "));
     refused(&["has no flag `enable-sleep-mode`, which a snapshot needs", "qwen3-4b.toml:"]);
-    edit(&shipped, "goatbuild.lock", |_| lock.clone());
-    edit(&shipped, SPEC, |text| text.replace("target = \"modal\"\n", ""));
+    project.write("goatbuild.lock", &lock);
+    project.edit(SPEC, "target = \"modal\"\n", "");
     refused(&["`serve.snapshot` can't be true", "for `target = \"modal\"`"]);
-    edit(&shipped, SPEC, |_| spec.replace("[engine]", "[engine]\nname = \"mlx-lm\""));
+    project.write(SPEC, &spec.replace("[engine]", "[engine]\nname = \"mlx-lm\""));
     refused(&["`serve.snapshot` can't be true", "`name = \"vllm\"`"]);
 }

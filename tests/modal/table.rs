@@ -1,7 +1,5 @@
 //! What an edit does, row by row, by what reaches the control plane.
 
-use std::fs;
-
 use serde_json::{Value, json};
 
 use super::registry::Shipped;
@@ -67,10 +65,7 @@ fn each_edit_reaches_modal_only_with_what_it_has_to() {
     assert_eq!(everything["failed"], json!([]), "{everything}");
     assert_eq!(ran(&shipped.modal.calls()), ["image", "weights", "warmup", "serve"]);
     for (file, from, to, wanted) in ROWS {
-        let path = shipped.clone.path().join(file);
-        let text = fs::read_to_string(&path).unwrap();
-        assert_eq!(text.matches(from).count(), 1, "{from} in {text}");
-        fs::write(&path, text.replace(from, to)).unwrap();
+        shipped.project.edit(file, from, to);
         let end = shipped.applied(MODEL);
         let calls = shipped.modal.calls();
         assert_eq!(ran(&calls), wanted, "{from} to {to}: {end}");

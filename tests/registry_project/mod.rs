@@ -1,103 +1,38 @@
 //! The project that this repository ships, planned in a clean copy: no cache, no credentials, no
 //! network, and as in CI.
 
-use crate::support::installed;
 mod protection;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
-use std::process::Command;
 
 use goatbuild::engines::json;
 use goatbuild::lock::LockFile;
 use goatbuild::project;
-use goatbuild::spec::{Model, ModelSource, Project};
+use goatbuild::spec::{self, Model, ModelSource};
 use goatbuild::steps;
 use serde::Deserialize;
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// What a commit has of the project.
-const COMMITTED: [&str; 5] = ["goatbuild.toml", "goatbuild.lock", "specs", "images", "dev"];
+use crate::support::project::{Plan, Project};
 
-fn copy(from: &Path, to: &Path) {
-    if from.is_dir() {
-        fs::create_dir_all(to).unwrap();
-        for entry in fs::read_dir(from).unwrap() {
-            let name = entry.unwrap().file_name();
-            copy(&from.join(&name), &to.join(&name));
-        }
-    } else {
-        fs::copy(from, to).unwrap();
-    }
+fn clone() -> Project {
+    Project::shipped().in_ci_without_a_network()
 }
 
-fn clone() -> TempDir {
-    let clone = tempfile::tempdir().unwrap();
-    for name in COMMITTED {
-        copy(&Path::new(env!("CARGO_MANIFEST_DIR")).join(name), &clone.path().join(name));
-    }
+/// The same on somebody's desk, where locks may change.
+fn at_a_desk() -> Project {
+    let mut clone = clone();
+    clone.variable("CI", "");
     clone
-}
-
-/// Runs goatbuild as CI does, on a machine that knows nothing and reaches nothing.
-fn run(clone: &TempDir, arguments: &str) -> (i32, String, String) {
-    run_with(clone, arguments, |_| ())
-}
-
-/// The same as on somebody's desk, where locks may change.
-fn run_at_a_desk(clone: &TempDir, arguments: &str) -> (i32, String, String) {
-    run_with(clone, arguments, |command| {
-        command.env_remove("CI");
-    })
-}
-
-fn run_with(
-    clone: &TempDir,
-    arguments: &str,
-    change: impl FnOnce(&mut Command),
-) -> (i32, String, String) {
-    let mut command = installed::goatbuild();
-    command.env_clear().env("PATH", installed::path()).env("CI", "true").env("HOME", clone.path());
-    // Whatever tries to go out all the same finds nobody.
-    for proxy in ["http_proxy", "https_proxy", "all_proxy"] {
-        command.env(proxy, "http://127.0.0.1:9");
-    }
-    change(&mut command);
-    let output = command
-        .args(arguments.split_whitespace())
-        .current_dir(clone.path())
-        .output()
-        .expect("the binary runs");
-    let text = |bytes| String::from_utf8(bytes).expect("UTF-8");
-    (output.status.code().unwrap_or(-1), text(output.stdout), text(output.stderr))
-}
-
-/// Edits one file of the copy.
-fn edit(clone: &TempDir, file: &str, from: &str, to: &str) {
-    let path = clone.path().join(file);
-    let text = fs::read_to_string(&path).unwrap();
-    assert_eq!(text.matches(from).count(), 1, "{from} in {file}");
-    fs::write(path, text.replace(from, to)).unwrap();
-}
-
-/// A diagnostic's words, however it is wrapped.
-fn words(stderr: &str) -> String {
-    stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ")
-}
-
-fn plan(clone: &TempDir, arguments: &str) -> Value {
-    let (code, stdout, stderr) = run(clone, &format!("plan --json {arguments}"));
-    assert_eq!(code, 0, "{stderr}");
-    serde_json::from_str(&stdout).expect("one JSON object")
 }
 
 #[test]
 fn the_shipped_project_is_planned_in_a_clean_clone_without_a_network() {
-    let clone = clone();
-    let (code, stdout, stderr) = run(&clone, "plan");
-    assert_eq!((code, stderr.as_str()), (0, ""), "{stdout}");
+    let planned = clone().run("plan").exits(0);
+    assert_eq!(planned.stderr, "");
+    let stdout = planned.stdout;
     let widest = stdout.lines().map(|line| line.chars().count()).max();
     assert!(widest <= Some(120), "{widest:?} columns:\n{stdout}");
     insta::assert_snapshot!("plan", stdout);
@@ -106,28 +41,24 @@ fn the_shipped_project_is_planned_in_a_clean_clone_without_a_network() {
 #[test]
 fn a_name_that_is_nowhere_near_gets_the_first_names_and_the_number_of_the_others() {
     let clone = clone();
-    let steps = plan(&clone, "")["steps"].as_array().unwrap().len();
-    let (code, _, stderr) = run(&clone, "plan --only nosuch");
-    let words = stderr.split_whitespace().filter(|word| *word != "│").collect::<Vec<_>>().join(" ");
-    assert_eq!(code, 64, "{stderr}");
-    assert!(words.ends_with(&format!("… and {} more", steps - 12)), "{stderr}");
+    let others = clone.plan("").0["steps"].as_array().unwrap().len() - 12;
+    let refused = clone.run("plan --only nosuch").fails(64, &[&format!("… and {others} more")]);
+    assert!(refused.stderr.trim_end().ends_with("more"), "{}", refused.stderr);
 }
 
 #[test]
 fn an_image_that_modal_builds_is_not_looked_for_here() {
     let clone = clone();
     for command in ["inspect standard", "verify standard", "load standard", "export standard -"] {
-        let (code, _, stderr) = run(&clone, &format!("image {command}"));
-        assert_eq!(code, 1, "{stderr}");
-        assert!(stderr.contains("image standard is built by Modal"), "{stderr}");
-        assert!(stderr.contains("`goatbuild --env oci apply --only image:standard`"), "{stderr}");
+        let way_out = "`goatbuild --env oci apply --only image:standard`";
+        let refused = clone.run(&format!("image {command}"));
+        refused.fails(1, &["image standard is built by Modal", way_out]);
     }
 }
 
 #[test]
 fn the_plan_for_programs_has_apps_urls_gpus_and_prices() {
-    let clone = clone();
-    let plan = plan(&clone, "");
+    let plan = clone().plan("").0;
     assert_eq!(plan["format_version"], 1);
     let models: Vec<String> = plan["models"]
         .as_array()
@@ -158,97 +89,81 @@ fn the_plan_for_programs_has_apps_urls_gpus_and_prices() {
 #[test]
 fn what_cannot_be_seen_or_deployed_is_refused_with_a_way_out() {
     let clone = clone();
-    let (code, _, stderr) = run(&clone, "plan --require-observed");
-    assert_eq!(code, 3, "{stderr}");
-    assert!(stderr.contains("goatbuild::plan::unobserved"), "{stderr}");
+    clone.run("plan --require-observed").fails(3, &["goatbuild::plan::unobserved"]);
     for what in [
         "apply",
         "apply qwen3-4b",
         "apply --only image:standard",
         "apply --only push:standard --env oci",
     ] {
-        let (code, stdout, stderr) = run(&clone, what);
-        assert_eq!((code, stdout.as_str()), (1, ""), "{what}: {stderr}");
-        assert!(stderr.contains("there are no credentials for Modal"), "{what}: {stderr}");
-        assert!(stderr.contains("goatbuild::modal::no_credentials"), "{what}: {stderr}");
+        let words = ["there are no credentials for Modal", "goatbuild::modal::no_credentials"];
+        let refused = clone.run(what).fails(1, &words);
+        assert_eq!(refused.stdout, "", "{what}");
     }
-    let (code, stdout, stderr) = run(&clone, "status");
-    assert_eq!(code, 0, "{stderr}");
+    let stdout = clone.run("status").done();
     assert_eq!(stdout.matches("not looked at").count(), 6, "{stdout}");
-    let (code, _, stderr) = run(&clone, "destroy qwen3-4b --yes");
-    assert_eq!(code, 1, "{stderr}");
+    clone.run("destroy qwen3-4b --yes").exits(1);
     for what in
         ["show qwen3-4b", "why deploy:qwen3-4b", "why weights:Qwen/Qwen3-4B-Instruct-2507", "graph"]
     {
-        assert_eq!(run(&clone, what).0, 0, "{what}");
+        clone.run(what).exits(0);
     }
 }
 
 #[test]
 fn another_builder_or_environment_changes_no_key_of_what_is_built() {
     let clone = clone();
-    let file = clone.path().join("goatbuild.toml");
-    let text = fs::read_to_string(&file).unwrap();
     let staging = "\n[environment.staging.target.modal]\nenvironment = \"goat-staging\"\nbuilder = \"oci\"\n\
          registry = \"127.0.0.1:9/goat\"\n";
-    fs::write(&file, text + staging).unwrap();
-    let keys = |plan: &Value, kinds: &[&str]| -> BTreeMap<String, String> {
-        let steps = plan["steps"].as_array().unwrap().iter();
+    clone.append("goatbuild.toml", staging);
+    let keys = |plan: &Plan, kinds: &[&str]| -> BTreeMap<String, String> {
+        let steps = plan.0["steps"].as_array().unwrap().iter();
         let of_kind = steps.filter(|step| kinds.iter().any(|kind| step["kind"] == *kind));
         of_kind.map(|step| (step["id"].to_string(), step["key"].to_string())).collect()
     };
-    let (oci, staging) =
-        (plan(&clone, "--env oci qwen3-4b"), plan(&clone, "--env staging qwen3-4b"));
+    let (oci, staging) = (clone.plan("--env oci qwen3-4b"), clone.plan("--env staging qwen3-4b"));
     let pure = keys(&oci, &["base", "wheels", "image"]);
     assert!(pure.len() > 50, "{pure:?}");
     assert_eq!(pure, keys(&staging, &["base", "wheels", "image"]));
-    let kinds = |plan: &Value| {
-        plan["steps"].as_array().unwrap().iter().any(|step| step["id"] == "push:standard")
+    let is_pushed = |plan: &Plan| {
+        plan.0["steps"].as_array().unwrap().iter().any(|step| step["id"] == "push:standard")
     };
-    assert!(kinds(&oci) && kinds(&staging));
+    assert!(is_pushed(&oci) && is_pushed(&staging));
     // What it deploys stands beside what the default environment does.
-    assert_eq!(oci["models"][0]["app"], "goat-oci-qwen3-4b");
-    let alias = run(&clone, "--env oci show qwen3-4b").1;
-    assert!(alias.contains("\"qwen3-4b-oci-local\""), "{alias}");
+    assert_eq!(oci.0["models"][0]["app"], "goat-oci-qwen3-4b");
+    clone.run("--env oci show qwen3-4b").exits(0).says(&["\"qwen3-4b-oci-local\""]);
     let url = "https://phare-goat-staging--goat-vllm-qwen3-4b-serve.modal.run/v1";
-    assert_eq!(staging["models"][0]["url"], url);
-    let default = plan(&clone, "qwen3-4b");
-    let modal = |plan: &Value| keys(plan, &["image"]);
-    assert_eq!(modal(&default).len(), 1);
-    assert!(!kinds(&default), "Modal builds it");
+    assert_eq!(staging.0["models"][0]["url"], url);
+    let default = clone.plan("qwen3-4b");
+    assert_eq!(keys(&default, &["image"]).len(), 1);
+    assert!(!is_pushed(&default), "Modal builds it");
 }
 
 #[test]
 fn a_model_in_place_of_its_step_is_understood() {
     let clone = clone();
     for command in ["plan --only qwen3-4b", "why qwen3-4b"] {
-        let (code, _, stderr) = run(&clone, command);
-        assert_eq!(code, 64, "{stderr}");
-        assert!(stderr.contains("did you mean `deploy:qwen3-4b`?"), "{stderr}");
+        clone.run(command).fails(64, &["did you mean `deploy:qwen3-4b`?"]);
     }
-    let stderr = run(&clone, "why gpt-oss").2;
-    assert!(stderr.contains("did you mean `image:gpt-oss`?"), "{stderr}");
+    clone.run("why gpt-oss").fails(64, &["did you mean `image:gpt-oss`?"]);
 }
 
 #[test]
 fn wheels_that_cannot_be_locked_offline_are_named_before_the_tool() {
-    let clone = clone();
-    edit(&clone, "images/standard.toml", "\"vllm==0.8.5.post1\"", "\"vllm==0.8.5\"");
-    let (code, _, stderr) = run_at_a_desk(&clone, "--offline plan");
-    assert_eq!(code, 65, "{stderr}");
+    let clone = at_a_desk();
+    clone.edit("images/standard.toml", "\"vllm==0.8.5.post1\"", "\"vllm==0.8.5\"");
     let says = "images/standard.pylock.toml does not answer what the image asks for";
-    assert!(words(&stderr).contains(says) && stderr.contains("`goatbuild lock`"), "{stderr}");
-    fs::remove_file(clone.path().join("images/standard.pylock.toml")).unwrap();
-    let stderr = run_at_a_desk(&clone, "--offline plan").2;
-    assert!(stderr.contains("images/standard.pylock.toml is missing"), "{stderr}");
+    clone.run("--offline plan").fails(65, &[says, "`goatbuild lock`"]);
+    fs::remove_file(clone.path("images/standard.pylock.toml")).unwrap();
+    clone.run("--offline plan").fails(65, &["images/standard.pylock.toml is missing"]);
 }
 
 #[test]
 fn a_revision_that_lost_a_digit_and_sources_that_are_not_locked_are_warned_about() {
     let clone = clone();
     let revision = "cdbee75f17c01a7cc42f958dc650907174af0554";
-    edit(&clone, "specs/qwen3-4b.toml", revision, &revision[..39]);
-    let plan = plan(&clone, "qwen3-4b");
+    clone.edit("specs/qwen3-4b.toml", revision, &revision[..39]);
+    let plan = clone.plan("qwen3-4b").0;
     let warnings = plan["warnings"].as_array().unwrap();
     let told: Vec<&str> = warnings.iter().map(|it| it["message"].as_str().unwrap()).collect();
     assert!(warnings.iter().all(|warning| warning["model"] == "qwen3-4b"), "{warnings:?}");
@@ -258,56 +173,45 @@ fn a_revision_that_lost_a_digit_and_sources_that_are_not_locked_are_warned_about
 
 #[test]
 fn nothing_is_asked_of_a_hub_for_a_step_that_needs_nothing_of_it() {
-    let clone = clone();
+    let clone = at_a_desk();
     let revision = "revision = \"d666cf3b67006cf8227666739edf25164aaffdeb\"\n";
-    edit(&clone, "specs/gpt-oss-20b.toml", revision, "revision = \"later\"\n");
-    let (code, _, stderr) = run_at_a_desk(&clone, "why deploy:qwen3-4b");
-    assert_eq!((code, stderr.as_str()), (0, ""));
+    clone.edit("specs/gpt-oss-20b.toml", revision, "revision = \"later\"\n");
+    assert_eq!(clone.run("why deploy:qwen3-4b").exits(0).stderr, "");
 }
 
 #[test]
 fn show_tells_what_the_project_decides_of_a_model() {
     let clone = clone();
-    let (code, shown, stderr) = run(&clone, "show gpt-oss-20b");
-    assert_eq!(code, 0, "{stderr}");
-    let lines: Vec<String> =
-        shown.lines().map(|line| line.split_whitespace().collect::<Vec<_>>().join(" ")).collect();
-    for line in [
+    let shown = clone.run("show gpt-oss-20b").exits(0).says(&[
         "project:app = \"goat-vllm-gpt-oss-20b\" # goatbuild.toml:8",
         "project:target.modal.builder = \"modal\" # goatbuild.toml:16",
         "project:target.modal.hf-secret = \"goat-hf-token\" # goatbuild.toml:17",
         "project:volumes.model-cache.name = \"goat-model-cache\" # goatbuild.toml:23",
         "project:gpu.H100.usd-per-hour = 4.50 # goatbuild.toml:30",
-    ] {
-        assert!(lines.iter().any(|shown| shown == line), "{line} is not in\n{shown}");
-    }
-    assert_eq!(shown.matches("image:glibc").count(), 1, "{shown}");
-    let oci = run(&clone, "--env oci show gpt-oss-20b").1;
+    ]);
+    assert_eq!(shown.stdout.matches("image:glibc").count(), 1, "{}", shown.stdout);
+    let oci = clone.run("--env oci show gpt-oss-20b").done();
     assert!(oci.contains("\"goat-oci-gpt-oss-20b\"") && !oci.contains("gpu.A10G"), "{oci}");
 }
 
 #[test]
 fn no_program_is_rendered_for_weights_whose_commit_nobody_knows() {
     let clone = clone();
-    let (code, stdout, stderr) = run(&clone, "render gpt-oss-20b");
-    assert_eq!((code, &*stdout), (65, ""), "{stderr}");
-    assert!(words(&stderr).contains("RedHatAI/gpt-oss-20b-speculator.eagle3@main is not locked"));
-    assert!(words(&stderr).contains("goatbuild lock"), "{stderr}");
-    assert_eq!(run(&clone, "render qwen3-4b").0, 0);
+    let draft = "RedHatAI/gpt-oss-20b-speculator.eagle3@main is not locked";
+    let refused = clone.run("render gpt-oss-20b").fails(65, &[draft, "goatbuild lock"]);
+    assert_eq!(refused.stdout, "");
+    clone.run("render qwen3-4b").exits(0);
 }
 
 #[test]
 fn the_steps_that_a_shell_offers_are_those_of_the_plan() {
     let clone = clone();
-    let lock = fs::read(clone.path().join("goatbuild.lock")).unwrap();
-    let lock = LockFile::read("goatbuild.lock", &lock).unwrap();
-    for environment in ["", "oci"] {
+    let lock = LockFile::parse("goatbuild.lock", &clone.read("goatbuild.lock")).unwrap();
+    for (environment, arguments) in [("", ""), ("oci", "--env oci")] {
         let chosen = environment.parse().ok();
-        let sources = project::load(clone.path()).unwrap();
+        let sources = project::load(&clone.root()).unwrap();
         let project = project::read(&sources, chosen.as_ref()).unwrap();
-        let arguments =
-            if environment.is_empty() { String::new() } else { format!("--env {environment}") };
-        let plan = plan(&clone, &arguments);
+        let plan = clone.plan(arguments).0;
         let ids = plan["steps"].as_array().unwrap().iter();
         let ids = ids.map(|step| step["id"].as_str().unwrap().to_owned());
         // Layers are offered once they were built.
@@ -322,21 +226,16 @@ fn the_steps_that_a_shell_offers_are_those_of_the_plan() {
 #[test]
 fn a_model_is_added_where_the_others_are_served() {
     let clone = clone();
-    let add = |arguments: &str| run(&clone, &format!("--offline add {arguments}"));
-    let (code, _, stderr) = add("nonsense");
-    assert_eq!(code, 64, "{stderr}");
-    assert!(stderr.contains("`nonsense` is no source of weights"), "{stderr}");
-    let (code, _, stderr) = add("hf:org/new --image standard");
-    assert_eq!(code, 64, "{stderr}");
-    assert!(stderr.contains("a model on Modal needs a GPU"), "{stderr}");
-    let (code, _, stderr) = add("hf:org/new --image standard --gpu A10G");
-    assert_eq!(code, 0, "{stderr}");
-    assert!(stderr.contains("served by `modal`, like the project's other models"), "{stderr}");
-    let text = fs::read_to_string(clone.path().join("specs/new.toml")).unwrap();
+    let add = |arguments: &str| clone.run(&format!("--offline add {arguments}"));
+    add("nonsense").fails(64, &["`nonsense` is no source of weights"]);
+    add("hf:org/new --image standard").fails(64, &["a model on Modal needs a GPU"]);
+    let told = "served by `modal`, like the project's other models";
+    add("hf:org/new --image standard --gpu A10G").exits(0).tells(&[told]);
+    let text = clone.read("specs/new.toml");
     assert!(text.contains("image = \"standard\"\ntarget = \"modal\"\n"), "{text}");
-    let (code, _, stderr) = add("hf:org/here --image standard --target local");
-    assert_eq!((code, stderr.contains("served by")), (0, false), "{stderr}");
-    let text = fs::read_to_string(clone.path().join("specs/here.toml")).unwrap();
+    let here = add("hf:org/here --image standard --target local").exits(0);
+    assert!(!here.stderr.contains("served by"), "{}", here.stderr);
+    let text = clone.read("specs/here.toml");
     assert!(text.contains("target = \"local\"\n"), "{text}");
 }
 
@@ -371,7 +270,7 @@ impl Row {
     }
 }
 
-fn shipped() -> Project {
+fn shipped() -> spec::Project {
     let root = Path::new(env!("CARGO_MANIFEST_DIR"));
     project::read(&project::load(root).unwrap(), None).unwrap()
 }

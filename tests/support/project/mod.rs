@@ -47,12 +47,14 @@ pub(crate) struct Project {
     pub(crate) wrapper: Vec<String>,
     /// What it is written with, so that it can be read again once a test is over.
     files: &'static [(&'static str, &'static str)],
+    /// Whether commands get nothing of the environment of these tests but a `PATH`.
+    knows_nothing: bool,
 }
 
 impl Project {
     fn at(directory: Place, files: &'static [(&'static str, &'static str)]) -> Self {
         let wrapper = vec![installed::GOATBUILD.to_owned()];
-        Self { directory, variables: Vec::new(), wrapper, files }
+        Self { directory, variables: Vec::new(), wrapper, files, knows_nothing: false }
     }
 
     /// Has images run by this engine from now on.
@@ -167,6 +169,9 @@ impl Project {
 
     /// Gives a command the project's directory and environment.
     pub(crate) fn prepare(&self, command: &mut Command) {
+        if self.knows_nothing {
+            command.env_clear();
+        }
         for variable in HABITS {
             command.env_remove(variable);
         }
