@@ -6,7 +6,7 @@ use goatbuild::gateways::litellm::{Access, Change, Document, Entry, edit, mirror
 use goatbuild::spec::Auth;
 use goatbuild::targets::modal::{ModalType, Settings};
 
-use super::shipped;
+use super::specs::shipped;
 
 #[test]
 fn every_shipped_model_is_protected_and_the_gateway_files_say_how() {
