@@ -118,6 +118,15 @@ impl StepId {
             | None => Subject::Model(name),
         }
     }
+
+    /// Whether asking for this step can come to serving a model.
+    pub fn may_serve(&self) -> bool {
+        match self.subject() {
+            Subject::Image(_) => self.kind().is_some_and(StepKind::pushes),
+            Subject::Weights(_) => false,
+            Subject::Model(_) => true,
+        }
+    }
 }
 
 impl From<&str> for StepId {

@@ -21,7 +21,6 @@ pub mod open;
 pub mod places;
 pub mod plan;
 pub mod preflight;
-mod reach;
 pub mod render;
 pub mod rollback;
 pub mod saved;

@@ -9,13 +9,13 @@ use std::time::Duration;
 use miette::Report;
 
 use super::frontend::{Frontend, waiting};
-use super::reach;
 use crate::plan::saved::Request;
 use crate::project;
 use crate::spec::{
     self, EnvironmentName, LeftOut, Model, Shared, Sources, SpecErrors, Unknown, some_of, unknown,
 };
 use crate::step::StepId;
+use crate::steps;
 use crate::store::{StoreError, WriterLock};
 use crate::targets::local;
 use crate::workspace::{self, Settings, SharedWorkspace, Workspace};
@@ -187,8 +187,8 @@ impl Part {
         let left_out = &self.workspace.project.left_out;
         let is_part = !request.models.is_empty() || !request.only.is_empty();
         // A step is known by a model that needs it; what is nobody's is told as such.
-        let has_step =
-            |name: &String| reach::is_known(&self.workspace, &StepId::from(name.as_str()));
+        let project = &self.workspace.project;
+        let has_step = |name: &String| steps::is_known(project, &StepId::from(name.as_str()));
         let is_had = is_part
             && !request.models.iter().any(|name| left_out.models.contains(name))
             && request.only.iter().all(has_step);

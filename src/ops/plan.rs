@@ -163,7 +163,7 @@ fn scope(workspace: &Workspace, request: &Request) -> Scope {
 
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 fn serves(request: &Request) -> bool {
-    let serves = |name: &String| steps::may_serve(&StepId::from(name.as_str()));
+    let serves = |name: &String| StepId::from(name.as_str()).may_serve();
     request.only.is_empty() || request.only.iter().any(serves)
 }
 

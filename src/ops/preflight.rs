@@ -1,16 +1,13 @@
 //! What keeps a plan from being carried out to its end, found before any of it is.
 
-use std::collections::BTreeMap;
-
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::frontend::Frontend;
 use super::plan::unseen_absent;
-use super::reach;
 use crate::plan::saved::Request;
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
-use crate::spec::{EnvironmentName, TargetType};
+use crate::spec::EnvironmentName;
 use crate::step::StepId;
 use crate::steps;
 use crate::workspace::Workspace;
@@ -57,12 +54,9 @@ enum Refused {
 
 /// Fails when a target that the apply needs can't be used from here.
 pub(super) async fn check_targets(workspace: &Workspace, request: &Request) -> Result<(), Report> {
-    let mut needed: BTreeMap<&'static dyn TargetType, Vec<String>> = BTreeMap::new();
-    for (target, what) in reach::wanted(workspace, request) {
-        needed.entry(target).or_default().push(what);
-    }
     // The farthest target first: it is the one that most likely can't be reached.
-    for (kind, what) in needed.into_iter().rev() {
+    for (kind, what) in steps::at_targets(&workspace.project, request).into_iter().rev() {
+        let what: Vec<String> = what.into_iter().collect();
         workspace.targets.named(kind).check(&what).await?;
     }
     Ok(())

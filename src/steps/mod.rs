@@ -38,7 +38,7 @@ pub use asked::server;
 pub use check::check;
 use deploy::ImageInput;
 use names::Chain;
-pub use names::{is_at_target, may_serve, names, uses};
+pub use names::{at_targets, is_known, names};
 pub use programs::programs;
 pub use pushed::{foreseen_pushes, look_at_pushed};
 pub use smoke::{NotPassed, smoke_key};

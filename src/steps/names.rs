@@ -5,6 +5,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use super::{models_of, name_at, users};
 use crate::lock::LockFile;
+use crate::plan::saved::Request;
 use crate::spec::{Base, ImageName, Model, ModelSource, Project, Takes, TargetType, When};
 use crate::step::{StepId, StepKind, Subject};
 
@@ -67,8 +68,38 @@ pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<StepId> {
     names
 }
 
+/// What of what was asked for is done at which target: models to serve, or steps that were named.
+pub fn at_targets(
+    project: &Project,
+    request: &Request,
+) -> BTreeMap<&'static dyn TargetType, BTreeSet<String>> {
+    let mut wanted: BTreeMap<&'static dyn TargetType, BTreeSet<String>> = BTreeMap::new();
+    for model in project.models.values() {
+        let its = if request.only.is_empty() {
+            let name = model.name.as_str();
+            let is_asked = request.models.is_empty() || request.models.iter().any(|it| it == name);
+            Vec::from_iter(is_asked.then(|| name.to_owned()))
+        } else {
+            let is_its = |name: &&String| {
+                let step = StepId::from(name.as_str());
+                uses(model, &step) && is_at_target(project, model, &step)
+            };
+            request.only.iter().filter(is_its).cloned().collect()
+        };
+        if !its.is_empty() {
+            wanted.entry(model.target).or_default().extend(its);
+        }
+    }
+    wanted
+}
+
+/// Whether any model of the project has this step, as far as names tell.
+pub fn is_known(project: &Project, step: &StepId) -> bool {
+    project.models.values().any(|model| uses(model, step))
+}
+
 /// Whether a model has this step, as far as names tell.
-pub fn uses(model: &Model, step: &StepId) -> bool {
+fn uses(model: &Model, step: &StepId) -> bool {
     match step.subject() {
         Subject::Image(image) => image == model.image.value.as_str(),
         Subject::Weights(name) => model.sources().any(|source| match source {
@@ -81,7 +112,7 @@ pub fn uses(model: &Model, step: &StepId) -> bool {
 
 /// Whether asking for this step of a model needs the model's target, and not this machine's cache
 /// alone.
-pub fn is_at_target(project: &Project, model: &Model, step: &StepId) -> bool {
+fn is_at_target(project: &Project, model: &Model, step: &StepId) -> bool {
     let elsewhere = !model.target.is_here();
     match step.kind() {
         Some(StepKind::Base | StepKind::Python | StepKind::Wheels) => false,
@@ -95,15 +126,6 @@ pub fn is_at_target(project: &Project, model: &Model, step: &StepId) -> bool {
         Some(StepKind::Warmup | StepKind::Deploy | StepKind::Smoke | StepKind::Gateway) | None => {
             true
         }
-    }
-}
-
-/// Whether asking for this step can come to serving a model.
-pub fn may_serve(step: &StepId) -> bool {
-    match step.subject() {
-        Subject::Image(_) => step.kind() == Some(StepKind::Push),
-        Subject::Weights(_) => false,
-        Subject::Model(_) => true,
     }
 }
 
