@@ -9,6 +9,7 @@ mod manifests;
 mod network;
 mod registries;
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -19,13 +20,15 @@ use crate::debian::Mirrors;
 use crate::durable::TEMPORARY;
 use crate::engine::Engines;
 use crate::fetch::Patience;
+use crate::fingerprint::Key;
 use crate::gateways::{self, Gateway};
 use crate::hub::{HubError, HubSettings};
 use crate::leftovers::{Age, sweep};
-use crate::plan::Unwanted;
+use crate::plan::saved::Request;
+use crate::plan::{Plan, PlannedModel, Unwanted, Warning};
 use crate::spec::{Model, ModelSource, Place, Problem, Project, SpecError, SpecErrors};
-use crate::step::{Removal, StepError, StepId, StepKind};
-use crate::store::{Remembered, Store};
+use crate::step::{Facts, Removal, StepError, StepId, StepKind};
+use crate::store::{Remembered, Store, StoreError};
 use crate::targets::{Openers, Opening, Target, Targets};
 
 pub use cache::Cache;
@@ -235,6 +238,38 @@ impl Workspace {
             gateway.look()?;
         }
         Ok(())
+    }
+
+    /// The memory of the cache and the lock together.
+    pub fn remember(&self) -> Result<Remembered<'_>, StoreError> {
+        let locked: HashMap<StepId, (Key, Facts)> = self.lock.read(|lock| {
+            let built = lock.built.iter();
+            built.map(|(id, built)| (id.clone(), (built.key, built.facts.clone()))).collect()
+        });
+        self.store.remember(locked)
+    }
+
+    /// How each model will be served that a deployment of the plan is for.
+    pub fn planned_models(&self, plan: &Plan) -> Vec<PlannedModel> {
+        let deployed = |model: &&Arc<Model>| plan.get(&StepId::deploy(&model.name)).is_some();
+        let models = self.project.models.values().filter(deployed);
+        models.map(|model| self.targets.of(model).plan_model(model)).collect()
+    }
+
+    /// The models that specs keep away from where nobody could look whether they are: no step of
+    /// theirs would tell.
+    pub fn unseen_absent(&self, request: &Request) -> Vec<Warning> {
+        let asked =
+            |model: &&Arc<Model>| request.only.is_empty() && is_asked(model, &request.models);
+        let warning = |model: &Arc<Model>| {
+            Some(Warning {
+                model: model.name.to_string(),
+                message: "its spec says absent, and nobody looked whether it is deployed"
+                    .to_owned(),
+                help: self.targets.of(model).unseen()?,
+            })
+        };
+        self.project.absent.values().filter(asked).filter_map(warning).collect()
     }
 
     /// Resources of this project that no spec wants, gateway entries first.

@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use super::{Renew, hub, wheels};
+use crate::plan::saved::Request;
 use crate::spec::{Image, ImageName, Model};
 use crate::step::{StepError, StepId, Subject};
 use crate::workspace::Workspace;
@@ -24,6 +25,15 @@ pub enum Scope {
 }
 
 impl Scope {
+    /// What was asked for needs.
+    pub fn of_request(workspace: &Workspace, request: &Request) -> Self {
+        if request.models.is_empty() {
+            Self::of_steps(workspace, &request.only)
+        } else {
+            Self::of_models(workspace, &request.models)
+        }
+    }
+
     /// What these models need; all of the project without any.
     pub fn of_models(workspace: &Workspace, names: &[String]) -> Self {
         if names.is_empty() {

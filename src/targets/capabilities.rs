@@ -17,6 +17,7 @@ use crate::lock::pylock::LockedWheel;
 use crate::platform::MajorMinor;
 use crate::spec::{Auth, Image, Model};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
+use crate::words::{bytes, count};
 
 /// Is told for whom somebody waits.
 pub type Tell<'t> = dyn Fn(&str) + 't;
@@ -279,6 +280,23 @@ pub struct Move {
     pub bytes: u64,
     /// How it gets there.
     pub way: Way,
+}
+
+impl Move {
+    /// Which volumes move, from where to where below `root` and how, for people; no line for none.
+    pub fn told(moves: &[Self], root: &Path) -> Vec<String> {
+        let mut lines = Vec::new();
+        for (way, how) in [(Way::Renamed, "renamed"), (Way::Copied, "copied")] {
+            let moves: Vec<&Self> = moves.iter().filter(|it| it.way == way).collect();
+            let Some(first) = moves.first() else { continue };
+            let [from, to] = [&first.from, &first.to].map(|path| path.parent().unwrap_or(path));
+            let from = from.strip_prefix(root).unwrap_or(from).display();
+            let size = bytes(moves.iter().map(|it| it.bytes).sum());
+            let (volumes, to) = (count(moves.len(), "volume"), to.display());
+            lines.push(format!("{volumes}, {size}, from {from} to {to}: {how}"));
+        }
+        lines
+    }
 }
 
 /// Volumes that are not yet where this version has them.

@@ -2,8 +2,10 @@
 
 use super::local::LocalType;
 use super::modal::ModalType;
-use super::{Opening, Opens, Target};
-use crate::spec::{Model, TargetType, TargetTypes};
+use super::{Leases, Moves, Opening, Opens, Target};
+use crate::plan::{Action, Plan};
+use crate::spec::{Model, Project, TargetType, TargetTypes};
+use crate::step::At;
 
 /// All of them, the default one first.
 pub fn built_in() -> Openers {
@@ -63,5 +65,34 @@ impl Targets {
     /// All of them, in the order of their kinds.
     pub fn all(&self) -> impl Iterator<Item = &dyn Target> {
         self.0.iter().map(|target| &**target)
+    }
+
+    /// Those that may have volumes to move.
+    pub fn moves(&self) -> impl Iterator<Item = &dyn Moves> {
+        self.all().filter_map(Target::moves)
+    }
+
+    /// The target whose changes need a lease: one at most, since no command takes two.
+    pub fn leased(&self) -> Option<(&dyn Target, &dyn Leases)> {
+        let mut leased = self.all().filter_map(|it| Some((it, it.leases()?)));
+        let (first, second) = (leased.next(), leased.next());
+        assert!(second.is_none(), "BUG: two targets have leases, and commands take one");
+        first
+    }
+
+    /// The leases of which carrying out a plan needs one: anything at their target is going to change.
+    pub fn leases_for(&self, project: &Project, plan: &Plan) -> Option<&dyn Leases> {
+        let (target, leases) = self.leased()?;
+        let is_there = |name: &String| match project.models.get(name.as_str()) {
+            Some(served) => served.target.name() == target.name(),
+            None => target.has(name),
+        };
+        let changes = plan.steps.iter().any(|step| {
+            let runs = matches!(step.action, Action::Run | Action::Pending);
+            let removed = step.action == Action::Remove && !plan.keeps(step);
+            // What is built here, and the file of a gateway, is under the locks of this machine.
+            (runs || removed) && step.at == At::Target && step.models.iter().any(is_there)
+        });
+        (changes && target.unseen().is_none()).then_some(leases)
     }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use crate::durable::TEMPORARY;
 use crate::leftovers::{Age, sweep};
 use crate::oci::Layout;
-use crate::step::StepError;
+use crate::step::{Fact, Facts, StepError, StepId};
 
 /// A project's cache.
 #[derive(Debug)]
@@ -27,6 +27,24 @@ impl Cache {
     /// The layout that images are built in.
     pub fn layout(&self) -> Result<Layout, StepError> {
         Ok(Layout::open(&self.root.join("oci"))?)
+    }
+
+    /// Lets each image's name in the layout stand for what its step has made.
+    pub fn tag<'a>(
+        &self,
+        made: impl IntoIterator<Item = (&'a StepId, &'a Facts)>,
+    ) -> Result<(), StepError> {
+        let layout = self.layout()?;
+        let tags = layout.tags()?;
+        for (id, facts) in made {
+            let Some(digest) = Fact::DIGEST.of(facts) else { continue };
+            let is_right = tags.iter().any(|(tag, known)| tag == id.name() && known == digest);
+            // What a fresh clone knows from the lock alone has no files yet.
+            if !is_right && layout.read_image(digest).is_ok() {
+                layout.tag(id.name(), digest)?;
+            }
+        }
+        Ok(())
     }
 
     /// Where bases are while they are fetched, and what was found in them.
