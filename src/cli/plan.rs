@@ -7,7 +7,7 @@ use miette::Report;
 
 use super::frontend::Terminal;
 use super::{Exit, Global, Selection, out_file};
-use crate::ops::{open, places, plan, preflight, saved};
+use crate::ops::{consent, open, plan, preflight, saved};
 use crate::plan::saved::SavedPlan;
 use crate::spec::EnvironmentName;
 use crate::ui;
@@ -61,10 +61,7 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
     let options = plan::settling(&workspace, &request);
     let planned = plan::plan(&workspace, &terminal, &request, options).await?;
     let plan = &planned.plan;
-    places::foretell(&workspace, &terminal);
-    if !request.no_refresh {
-        places::tell_targets(&workspace, &terminal, plan).await;
-    }
+    consent::foretell(&workspace, &terminal, plan, &request).await;
     match arguments.format {
         _ if arguments.is_json() => ui::print_line(&plan.to_json()),
         Format::Markdown => {

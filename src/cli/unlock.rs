@@ -5,7 +5,7 @@ use miette::Report;
 
 use super::frontend::Terminal;
 use super::{Exit, Global};
-use crate::ops::lease;
+use crate::ops::unlock;
 
 #[derive(Debug, Args)]
 pub(crate) struct UnlockArgs {
@@ -15,6 +15,6 @@ pub(crate) struct UnlockArgs {
 }
 
 pub(crate) async fn run(global: &Global, arguments: &UnlockArgs) -> Result<Exit, Report> {
-    lease::break_off(&global.site()?, &Terminal::default(), arguments.yes).await?;
+    unlock::unlock(&global.site()?, &Terminal::default(), arguments.yes).await?;
     Ok(Exit::Done)
 }

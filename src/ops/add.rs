@@ -8,7 +8,7 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::open::{Files, Site};
-use super::{Frontend, Work, frontend};
+use super::{Frontend, Work};
 use crate::engine::{Engine, Engines};
 use crate::hub::HubError;
 use crate::lock::LockedRepository;
@@ -177,7 +177,7 @@ async fn ask(
         return Ok(None);
     }
     let hub = workspace.network.hub()?.hasty();
-    let answer = frontend::showing(frontend, Work::Prepares, async |reporter| {
+    let answer = frontend.showing(Work::Prepares, async |reporter| {
         reporter.message(format!("asking the hub for {}", source.repository));
         hub.telling(reporter).listing(&source.repository, &source.revision).await
     });

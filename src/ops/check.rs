@@ -3,7 +3,7 @@
 use miette::Report;
 
 use super::open::{self, Site};
-use super::{Frontend, Work, frontend, gateway};
+use super::{Frontend, Work, gateway};
 use crate::event::Reporter;
 use crate::locking::{self, LockOptions};
 use crate::plan::Warning;
@@ -38,7 +38,7 @@ pub async fn check(
         [count(project.models.len(), "model"), count(project.images.len(), "image")];
     found(passed("specs", format!("{models}, {images}")));
     let options = LockOptions { locked: true, ..LockOptions::default() };
-    let settled = frontend::showing(frontend, Work::Prepares, async |reporter| {
+    let settled = frontend.showing(Work::Prepares, async |reporter| {
         locking::settle(&workspace, &options, reporter).await
     });
     match settled.await {

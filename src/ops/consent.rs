@@ -1,13 +1,19 @@
-//! What an apply would spend or replace elsewhere, and whether somebody agreed to that.
+//! What an apply is about to do: where it serves, which volumes it moves, what it would spend or replace
+//! elsewhere; and whether somebody agreed to that.
+
+use std::collections::BTreeSet;
 
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::frontend::Frontend;
+use super::Frontend;
 use super::plan::Planned;
-use crate::plan::{Action, UsdPerHour};
+use super::preflight;
+use crate::plan::saved::Request;
+use crate::plan::{Action, Plan, PlannedStep, UsdPerHour};
 use crate::spec::Model;
-use crate::workspace::Workspace;
+use crate::targets::{Move, Moves};
+use crate::workspace::{SharedWorkspace, Workspace};
 
 /// Why an apply was not begun.
 #[derive(Debug, Error, Diagnostic)]
@@ -86,6 +92,69 @@ struct Spending {
     stops: Vec<String>,
     /// Steps that may keep a GPU busy, each with the most that it can cost, in dollars.
     steps: Vec<(String, f64)>,
+}
+
+/// Shows a plan, and asks where it has to be agreed to. Says whether it may be carried out as it is: where
+/// locks had to be settled first, it has to be made again.
+pub(super) async fn is_given(
+    workspace: &SharedWorkspace,
+    frontend: &dyn Frontend,
+    planned: &Planned,
+    request: &Request,
+    agreed: Agreed,
+    may_lock: bool,
+) -> Result<bool, Report> {
+    let plan = &planned.plan;
+    frontend.planned(plan);
+    if !preflight::clear(workspace, frontend, plan, request, !may_lock).await? {
+        return Ok(false);
+    }
+    tell_targets(workspace, frontend, plan).await;
+    tell_moves(workspace, frontend, "this apply moves");
+    agree(workspace, frontend, planned, agreed)?;
+    Ok(true)
+}
+
+/// Says what the next apply of a plan moves and leaves on this machine, and where it serves what, unless
+/// nobody looked.
+pub async fn foretell(
+    workspace: &Workspace,
+    frontend: &dyn Frontend,
+    plan: &Plan,
+    request: &Request,
+) {
+    tell_moves(workspace, frontend, "the next apply moves");
+    for left in workspace.targets.moves().flat_map(Moves::left_over) {
+        let left = left.strip_prefix(&workspace.root).unwrap_or(&left).display();
+        frontend.note(&format!("{left} is no longer used: `goatbuild gc` removes it"));
+    }
+    if !request.no_refresh {
+        tell_targets(workspace, frontend, plan).await;
+    }
+}
+
+/// Says where models are going to be served, when any is.
+async fn tell_targets(workspace: &Workspace, frontend: &dyn Frontend, plan: &Plan) {
+    let starts = |step: &&PlannedStep| {
+        step.engine.is_some_and(|engine| engine.starts)
+            && matches!(step.action, Action::Run | Action::Pending)
+    };
+    let models = plan.steps.iter().filter(starts).flat_map(|step| &step.models);
+    let models = models.filter_map(|name| workspace.project.models.get(name.as_str()));
+    let used: BTreeSet<&str> = models.map(|model| workspace.targets.of(model).name()).collect();
+    for target in workspace.targets.all().filter(|target| used.contains(target.name())) {
+        if let Some(place) = target.place().await {
+            frontend.note(&place);
+        }
+    }
+}
+
+/// Says which volumes of this machine are going to be moved; `deed` says by whom.
+fn tell_moves(workspace: &Workspace, frontend: &dyn Frontend, deed: &str) {
+    let planned: Vec<Move> = workspace.targets.moves().flat_map(Moves::planned).collect();
+    for told in Move::told(&planned, &workspace.root) {
+        frontend.note(&format!("{deed} {told}"));
+    }
 }
 
 /// Asks once, unless somebody agreed already.

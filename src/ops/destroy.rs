@@ -99,15 +99,21 @@ pub async fn destroy(
     if !consent::confirm(frontend, agreed, &what, &question)? {
         return Ok(());
     }
-    let lease = lease::of_model(&workspace, site, frontend, ("destroy", model)).await?;
+    let mut seen =
+        workspace.targets_of(model).into_iter().filter(|target| target.unseen().is_none());
+    let leases = seen.find_map(Target::leases);
     let removed = async {
+        if leases.is_some() {
+            // Somebody may have changed what is kept since it was read: while nobody answered, say.
+            workspace.look().await?;
+        }
         remove(&workspace, frontend, model).await?;
         match &volumes {
             Some(belongings) => discard(&workspace, frontend, model, belongings).await,
             None => Ok(()),
         }
     };
-    lease::end(lease, removed.await).await?;
+    lease::during(leases, site, frontend, "destroy", removed).await?;
     if volumes.is_none() && (!live.is_empty() || left.is_some()) {
         frontend.note(&format!("{model}: stopped; image and weights are kept"));
     }

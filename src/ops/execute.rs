@@ -5,9 +5,8 @@ use std::sync::Arc;
 
 use miette::Report;
 
-use super::frontend::{Frontend, Work, showing};
-use super::plan::{Planned, remember};
-use super::{images, places};
+use super::plan::Planned;
+use super::{Frontend, Work};
 use crate::debian::DebianError;
 use crate::exec::{self, Attended, Executor, Interrupt};
 use crate::lock::Built;
@@ -21,16 +20,37 @@ use crate::steps::NotPassed;
 use crate::targets::{Live, Move, Moves, Target};
 use crate::workspace::{SharedWorkspace, Workspace};
 
-/// Moves what is to move, and runs the steps of a plan; nothing where volumes moved otherwise than
-/// planned. Whoever holds the returned promise answers an interruption.
+/// How carrying out a plan ended.
+pub(super) enum Ended {
+    /// Not as it was planned: it is to be planned again, with this locked anew.
+    PlanAgain(Option<Renew>),
+    /// Whatever it came to.
+    Ran(Box<Ran>),
+}
+
+/// What came of a plan.
+pub(super) struct Ran {
+    /// What its steps came to.
+    pub(super) report: exec::Report,
+    /// Resources that were taken away.
+    pub(super) removed: Vec<StepId>,
+    /// What answers now.
+    pub(super) endpoints: Vec<Endpoint>,
+    /// Where the steps were interrupted, that is answered by telling how they ended.
+    pub(super) attended: Option<Attended>,
+}
+
+/// Moves what is to move, runs the steps of a plan, and takes away what it removes. Volumes that move
+/// otherwise than planned end it, and so do packages that were withdrawn, while those `may_renew`.
 pub(super) async fn carry_out(
     workspace: &SharedWorkspace,
     frontend: &dyn Frontend,
     planned: &Planned,
     interrupt: &Interrupt,
-) -> Result<Option<(exec::Report, Attended)>, Report> {
+    may_renew: bool,
+) -> Result<Ended, Report> {
     if move_volumes(workspace, frontend).await? {
-        return Ok(None);
+        return Ok(Ended::PlanAgain(None));
     }
     if planned.wishes.no_refresh {
         // The plan trusted the rows; what runs has to know what it replaces.
@@ -38,21 +58,34 @@ pub(super) async fn carry_out(
     }
     let attended = interrupt.attend();
     let report = execute(workspace, frontend, planned, interrupt).await?;
-    Ok(Some((report, attended)))
+    if may_renew
+        && !interrupt.asked()
+        && let Some((renew, word)) = report.failed.iter().find_map(withdrawn)
+    {
+        frontend.note(&word);
+        return Ok(Ended::PlanAgain(Some(renew)));
+    }
+    let attended = report.interrupted.then_some(attended);
+    let removed = remove(workspace, frontend, planned, &report).await?;
+    let endpoints = endpoints(workspace, &report);
+    Ok(Ended::Ran(Box::new(Ran { report, removed, endpoints, attended })))
 }
 
 /// Moves volumes of this machine to where they belong; says whether that came otherwise than planned.
 async fn move_volumes(workspace: &Workspace, frontend: &dyn Frontend) -> Result<bool, Report> {
-    let planned = places::planned_moves(workspace);
-    let moved = showing(frontend, Work::Transfers, async |reporter| {
+    let targets = &workspace.targets;
+    let planned: Vec<Move> = targets.moves().flat_map(Moves::planned).collect();
+    let moved = frontend.showing(Work::Transfers, async |reporter| {
         let mut moved = Vec::new();
-        for moves in places::moves_of(workspace) {
+        for moves in targets.moves() {
             moved.extend(moves.carry_out(&*workspace.store, reporter).await?);
         }
         Ok::<_, StepError>(moved)
     });
     let moved = moved.await?;
-    places::tell_moves(frontend, "moved", &moved, &workspace.root);
+    for told in Move::told(&moved, &workspace.root) {
+        frontend.note(&format!("moved {told}"));
+    }
     if !moved.is_empty() {
         workspace.look().await?;
     }
@@ -67,7 +100,7 @@ async fn execute(
     planned: &Planned,
     interrupt: &Interrupt,
 ) -> Result<exec::Report, Report> {
-    let memory = remember(workspace)?;
+    let memory = workspace.remember()?;
     let summary = planned.plan.summary();
     let (events, end) = frontend.events(summary.run + summary.pending);
     let run = workspace.store.begin_run("apply")?;
@@ -91,7 +124,7 @@ async fn execute(
     };
     workspace.store.end_run(run, outcome)?;
     forget_taken_back(workspace, &report)?;
-    places::moves_of(workspace).for_each(Moves::remove_originals);
+    workspace.targets.moves().for_each(Moves::remove_originals);
     keep_built(workspace, planned, &report)?;
     tag_images(workspace, planned, &report)?;
     Ok(report)
@@ -156,13 +189,13 @@ fn tag_images(
             _ if report.cut_off.contains(&step.id) => report.facts.get(&step.id)?,
             _ => return None,
         };
-        Some((&step.id, Fact::DIGEST.of(facts)))
+        Some((&step.id, facts))
     });
-    Ok(images::tag(&workspace.cache.layout()?, made)?)
+    workspace.cache.tag(made)
 }
 
 /// What to lock anew when a step failed because a locked package was withdrawn.
-pub(super) fn withdrawn(failed: &exec::FailedStep) -> Option<(Renew, String)> {
+fn withdrawn(failed: &exec::FailedStep) -> Option<(Renew, String)> {
     let package = match failed.error.downcast_ref::<DebianError>() {
         Some(
             DebianError::Gone { package, .. }
@@ -180,7 +213,7 @@ pub(super) fn withdrawn(failed: &exec::FailedStep) -> Option<(Renew, String)> {
 
 /// Takes away what is ours and no spec wants: entries always, deployments when asked to, by a spec or
 /// on the command line.
-pub(super) async fn remove(
+async fn remove(
     workspace: &SharedWorkspace,
     frontend: &dyn Frontend,
     planned: &Planned,
@@ -218,7 +251,7 @@ pub(super) async fn remove(
 }
 
 /// What answers after this apply.
-pub(super) fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<Endpoint> {
+fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<Endpoint> {
     let live: Vec<Live> = workspace.targets.all().flat_map(Target::live).collect();
     let answers = |(name, model): (&ModelName, &Arc<Model>)| {
         let facts = report.facts.get(&StepId::deploy(name))?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use crate::event::{Event, Reporter};
+use crate::locking::Changes;
 use crate::plan::Plan;
 
 /// Takes the view of something away once that has ended.
@@ -38,19 +39,24 @@ pub trait Frontend {
     fn events(&self, steps: usize) -> (Events, End);
 }
 
-/// Shows how something goes on while it does.
-pub(super) async fn showing<T>(
-    frontend: &dyn Frontend,
-    work: Work,
-    done: impl AsyncFnOnce(&Reporter) -> T,
-) -> T {
-    let (reporter, end) = frontend.progress(work);
-    let done = done(&reporter).await;
-    end();
-    done
-}
+impl dyn Frontend + '_ {
+    /// Shows how something goes on while it does.
+    pub(super) async fn showing<T>(&self, work: Work, done: impl AsyncFnOnce(&Reporter) -> T) -> T {
+        let (reporter, end) = self.progress(work);
+        let done = done(&reporter).await;
+        end();
+        done
+    }
 
-/// Tells for whom a command waits.
-pub(super) fn waiting(frontend: &dyn Frontend) -> impl Fn(&str) {
-    |holder| frontend.note(&format!("waiting for another goatbuild: {holder}"))
+    /// Tells for whom a command waits.
+    pub(super) fn waits_for(&self, holder: &str) {
+        self.note(&format!("waiting for another goatbuild: {holder}"));
+    }
+
+    /// Tells what locking changed.
+    pub(super) fn tell_changes(&self, changes: &Changes) {
+        for line in &changes.lines {
+            self.note(&format!("lock: {line}"));
+        }
+    }
 }

@@ -7,12 +7,11 @@ use std::time::Duration;
 use miette::Report;
 
 use super::open::{self, Site};
-use super::{Frontend, frontend, images, plan};
+use super::{Frontend, plan};
 use crate::container::{self, ContainerEngine, ContainerError, Loaded};
 use crate::garbage::{self, Garbage, Needed};
 use crate::plan::{Action, Plan};
 use crate::spec::EnvironmentName;
-use crate::step::Fact;
 use crate::store::WriterLock;
 use crate::targets::local;
 use crate::workspace::Workspace;
@@ -86,8 +85,7 @@ pub async fn clean(
     garbage::measure(&mut found)?;
     if !cleaning.dry_run {
         garbage::untag(&layout, &needed)?;
-        let made = images.iter().map(|(id, facts)| (id, Fact::DIGEST.of(facts)));
-        images::tag(&layout, made)?;
+        workspace.cache.tag(&images)?;
         garbage::remove(&found)?;
         workspace.store.forget_all_but(&recent.runs, needed.keys())?;
     }
@@ -162,8 +160,8 @@ async fn lock_all(
 ) -> Result<Vec<WriterLock>, Report> {
     let mut locks = Vec::new();
     for environment in environments {
-        let (lock, tell) = (environment.join("lock"), frontend::waiting(frontend));
-        locks.push(WriterLock::take(&lock, "gc", timeout, tell).await?.0);
+        let (lock, waiting) = (environment.join("lock"), |holder: &str| frontend.waits_for(holder));
+        locks.push(WriterLock::take(&lock, "gc", timeout, waiting).await?.0);
     }
     Ok(locks)
 }

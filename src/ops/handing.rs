@@ -7,7 +7,7 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::open::Site;
-use super::{Frontend, Work, frontend, images};
+use super::{Frontend, Work, images};
 use crate::blocking::blocking;
 use crate::container::{self, ContainerEngine, image_name};
 use crate::durable::{TEMPORARY, Unfinished};
@@ -68,7 +68,7 @@ pub async fn verify(
     name: &str,
 ) -> Result<images::Built, Report> {
     let (_, found) = images::find(site, frontend, name).await?;
-    let verified = frontend::showing(frontend, Work::Prepares, async |reporter| {
+    let verified = frontend.showing(Work::Prepares, async |reporter| {
         reporter.message(format!("reading {name}"));
         let (layout, digest, reporter) =
             (found.layout.clone(), found.digest.clone(), reporter.clone());
@@ -94,7 +94,7 @@ pub async fn load(
         None => whoever_answers().await?,
     };
     let called = image_name(workspace.project.id.as_str(), name, &image);
-    let handed = frontend::showing(frontend, Work::Prepares, async |reporter| {
+    let handed = frontend.showing(Work::Prepares, async |reporter| {
         container::hand_over(kind, &layout, &image, &called, reporter).await
     });
     let (id, is_new) = handed.await?;
@@ -139,7 +139,7 @@ pub async fn export(
         Archive::File(path) => Some(format!("{called}: {} in {}", bytes(expected), path.display())),
         Archive::Stream(_) => None,
     };
-    let written = frontend::showing(frontend, Work::Prepares, async |reporter| {
+    let written = frontend.showing(Work::Prepares, async |reporter| {
         reporter.expect(expected);
         let reporter = reporter.clone();
         blocking(move || match to {
@@ -193,7 +193,7 @@ pub async fn push(
     let (workspace, found) = images::find(site, frontend, name).await?;
     let (layout, image) = found.complete(site, name)?;
     let reference = destination(&workspace, name, reference)?;
-    let pushed = frontend::showing(frontend, Work::Transfers, async |reporter| {
+    let pushed = frontend.showing(Work::Transfers, async |reporter| {
         reporter.message(format!("pushing {name} to {reference}"));
         workspace.registries.push(name, &layout, &image, &reference, reporter).await
     });

@@ -3,8 +3,8 @@
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
+use super::Frontend;
 use super::open::{self, Site};
-use super::{Frontend, plan};
 use crate::event::Reporter;
 use crate::graph::Graph;
 use crate::locking::{self, LockOptions, Scope};
@@ -155,7 +155,7 @@ async fn find_in(
 
 fn plan_images(workspace: &Workspace, graph: &Graph) -> Result<Vec<PlannedStep>, Report> {
     let wishes = Wishes { no_refresh: true, ..Wishes::default() };
-    Ok(crate::plan::plan(graph, &plan::remember(workspace)?, &[], &wishes).steps)
+    Ok(crate::plan::plan(graph, &workspace.remember()?, &[], &wishes).steps)
 }
 
 impl Built {
@@ -186,23 +186,6 @@ impl Built {
         }
         .into())
     }
-}
-
-/// Lets each image's name in the layout stand for what its step has made.
-pub(super) fn tag<'a>(
-    layout: &Layout,
-    made: impl IntoIterator<Item = (&'a StepId, Option<&'a String>)>,
-) -> Result<(), OciError> {
-    let tags = layout.tags()?;
-    for (id, digest) in made {
-        let Some(digest) = digest else { continue };
-        let is_right = tags.iter().any(|(tag, known)| tag == id.name() && known == digest);
-        // What a fresh clone knows from the lock alone has no files yet.
-        if !is_right && layout.read_image(digest).is_ok() {
-            layout.tag(id.name(), digest)?;
-        }
-    }
-    Ok(())
 }
 
 fn builds(site: &Site, name: &str) -> String {

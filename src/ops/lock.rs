@@ -3,7 +3,7 @@
 use miette::Report;
 
 use super::open::{self, Site};
-use super::{Frontend, Work, frontend, plan};
+use super::{Frontend, Work};
 use crate::locking::{self, Changes, LockOptions, Renew, Scope};
 
 /// Locks all that is open, and anew what is named by `upgrade`. Only what is `frozen` by the user's
@@ -21,12 +21,12 @@ pub async fn lock(
     let is_part = scope != Scope::Project;
     let options = LockOptions { locked: frozen, upgrade, complete: true, lenient: false, scope };
     let mut changes = Changes::default();
-    let settled = frontend::showing(frontend, Work::Prepares, async |reporter| {
+    let settled = frontend.showing(Work::Prepares, async |reporter| {
         locking::settle_into(&mut changes, &workspace, &options, reporter).await
     });
     let settled = settled.await;
     changes.warnings.iter().for_each(|warning| frontend.note(warning));
-    plan::tell_changes(frontend, &changes);
+    frontend.tell_changes(&changes);
     settled?;
     match (changes.lines.is_empty(), changes.warnings.is_empty()) {
         (true, _) if is_part => frontend.note("nothing that was named has moved"),

@@ -14,11 +14,10 @@ pub mod gateway;
 pub mod gc;
 pub mod handing;
 pub mod images;
-pub mod lease;
+mod lease;
 pub mod lock;
 pub mod logs;
 pub mod open;
-pub mod places;
 pub mod plan;
 pub mod preflight;
 pub mod render;
@@ -27,6 +26,7 @@ pub mod saved;
 pub mod show;
 pub mod status;
 pub mod test;
+pub mod unlock;
 pub mod why;
 
 #[cfg(test)]

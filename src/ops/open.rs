@@ -8,11 +8,13 @@ use std::time::Duration;
 
 use miette::Report;
 
-use super::frontend::{Frontend, waiting};
+use super::Frontend;
+use super::saved::Covered;
 use crate::plan::saved::Request;
 use crate::project;
 use crate::spec::{
-    self, EnvironmentName, LeftOut, Model, Shared, Sources, SpecErrors, Unknown, some_of, unknown,
+    self, EnvironmentName, LeftOut, Model, Project, Shared, Sources, SpecErrors, Unknown, some_of,
+    unknown,
 };
 use crate::step::StepId;
 use crate::steps;
@@ -211,20 +213,61 @@ pub fn state_of(workspace: &Workspace) -> PathBuf {
     local::state_of(&workspace.settings.state, project.id.as_str(), environment)
 }
 
-/// Takes the locks of the project's cache and of its state on this machine.
-pub async fn lock(
+/// A project that an apply has to itself.
+pub(super) struct Alone {
+    pub(super) workspace: SharedWorkspace,
+    pub(super) covered: Covered,
+    _locks: Locks,
+}
+
+/// Opens what of a project is covered, once its targets can be used and nobody else is at work there.
+/// Everything is read again then: who waited works on what is true now.
+pub(super) async fn alone(
+    site: &Site,
+    frontend: &dyn Frontend,
+    command: &str,
+    asked: &[String],
+    covers: impl FnOnce(&Project) -> Result<Covered, Report>,
+) -> Result<Alone, Report> {
+    let waiting = part(site, asked)?;
+    let covered = covers(&waiting.workspace.project)?;
+    let request = &covered.request;
+    let waiting = waiting.check(frontend, request)?;
+    // The farthest target first: it is the one that most likely can't be reached.
+    for (kind, what) in steps::at_targets(&waiting.project, request).into_iter().rev() {
+        let what: Vec<String> = what.into_iter().collect();
+        waiting.targets.named(kind).check(&what).await?;
+    }
+    let locks = lock(&waiting, site, frontend, command).await?;
+    let told = waiting.project.left_out.clone();
+    drop(waiting);
+    let part = part(site, &request.models)?;
+    let is_told = part.workspace.project.left_out == told;
+    let workspace = if is_told { part.workspace } else { part.check(frontend, request)? };
+    Ok(Alone { workspace, covered, _locks: locks })
+}
+
+/// The locks of a project's cache and of its state on this machine.
+pub(super) struct Locks {
+    _cache: WriterLock,
+    _state: WriterLock,
+}
+
+/// Takes both, and removes what commands that were killed left half-made.
+pub(super) async fn lock(
     workspace: &Workspace,
     site: &Site,
     frontend: &dyn Frontend,
     command: &str,
-) -> Result<[WriterLock; 2], Report> {
+) -> Result<Locks, Report> {
     let state = state_of(workspace);
     std::fs::create_dir_all(&state)
         .map_err(|source| StoreError::Write { path: state.clone(), source })?;
+    let waiting = |holder: &str| frontend.waits_for(holder);
     let cache = workspace.store.root().join("lock");
-    let (first, _) = WriterLock::take(&cache, command, site.patience, waiting(frontend)).await?;
+    let (cache, _) = WriterLock::take(&cache, command, site.patience, waiting).await?;
     let state = state.join("lock");
-    let (second, _) = WriterLock::take(&state, command, site.patience, waiting(frontend)).await?;
+    let (state, _) = WriterLock::take(&state, command, site.patience, waiting).await?;
     workspace.sweep();
-    Ok([first, second])
+    Ok(Locks { _cache: cache, _state: state })
 }

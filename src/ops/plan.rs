@@ -1,22 +1,19 @@
 //! What would run: locks what is missing, looks at the world, compiles and judges.
 
-use std::collections::{BTreeSet, HashMap};
-use std::sync::Arc;
+use std::collections::BTreeSet;
 
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::frontend::{Frontend, Work, showing};
+use super::{Frontend, Work};
 use crate::event::Reporter;
-use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::locking::{self, Changes, LockOptions, Scope};
 use crate::plan::saved::Request;
-use crate::plan::{self, Plan, PlannedModel, ReasonKind, Warning, Wishes};
-use crate::spec::{Model, Unknown, unknown};
-use crate::step::{Facts, StepId};
+use crate::plan::{self, Plan, Wishes};
+use crate::spec::{Unknown, unknown};
+use crate::step::StepId;
 use crate::steps;
-use crate::store::Remembered;
 use crate::workspace::{SharedWorkspace, Workspace};
 
 /// What was asked for does not go together.
@@ -60,7 +57,7 @@ pub struct Planned {
 
 /// How locks are settled for what was asked for: what can wait for an answer is left open.
 pub fn settling(workspace: &Workspace, request: &Request) -> LockOptions {
-    let (locked, scope) = (workspace.settings.locked, scope(workspace, request));
+    let (locked, scope) = (workspace.settings.locked, Scope::of_request(workspace, request));
     LockOptions { locked, lenient: true, scope, ..LockOptions::default() }
 }
 
@@ -81,11 +78,11 @@ pub async fn plan(
         workspace.look().await?;
     }
     let mut changes = Changes::default();
-    let settled = showing(frontend, Work::Prepares, async |reporter| {
+    let settled = frontend.showing(Work::Prepares, async |reporter| {
         locking::settle_into(&mut changes, workspace, &options, reporter).await
     });
     let settled = settled.await;
-    tell_changes(frontend, &changes);
+    frontend.tell_changes(&changes);
     settled?;
     for warning in &changes.warnings {
         frontend.note(warning);
@@ -94,7 +91,7 @@ pub async fn plan(
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
     }
-    let memory = remember(workspace)?;
+    let memory = workspace.remember()?;
     let warnings = workspace.check_engines(&request.models)?;
     let mut unwanted = if refresh { workspace.unwanted() } else { workspace.unwanted_by(&memory) };
     let whole = steps::compile(workspace, &Reporter::silent())?;
@@ -105,11 +102,11 @@ pub async fn plan(
     }
     unwanted.retain(|it| all || it.absent && request.models.contains(&it.model));
     let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
-    plan.models = planned_models(workspace, &plan);
+    plan.models = workspace.planned_models(&plan);
     let planned = |model: &String| plan.steps.iter().any(|step| step.models.contains(model));
     plan.warnings = warnings.into_iter().filter(|warning| planned(&warning.model)).collect();
     if refresh {
-        plan.warnings.extend(unseen_absent(workspace, request));
+        plan.warnings.extend(workspace.unseen_absent(request));
     }
     Ok(Planned { graph, wishes, plan })
 }
@@ -120,84 +117,14 @@ pub async fn quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
     locking::settle(workspace, &options, &Reporter::silent()).await?;
     let graph = steps::compile(workspace, &Reporter::silent())?;
     let wishes = Wishes::default();
-    let plan = plan::plan(&graph, &remember(workspace)?, &workspace.unwanted(), &wishes);
+    let plan = plan::plan(&graph, &workspace.remember()?, &workspace.unwanted(), &wishes);
     Ok(Planned { graph, wishes, plan })
-}
-
-/// Tells what locking changed.
-pub(super) fn tell_changes(frontend: &dyn Frontend, changes: &Changes) {
-    for line in &changes.lines {
-        frontend.note(&format!("lock: {line}"));
-    }
-}
-
-/// Locks what the plan left open, or tells why that can't be. Says whether there was anything.
-pub(super) async fn settle_open(
-    workspace: &SharedWorkspace,
-    frontend: &dyn Frontend,
-    plan: &Plan,
-    request: &Request,
-    locked: bool,
-) -> Result<bool, Report> {
-    let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
-    if !reasons.any(|reason| reason.kind == ReasonKind::Unlocked) {
-        return Ok(false);
-    }
-    let options =
-        LockOptions { locked, scope: scope(workspace, request), ..LockOptions::default() };
-    let settled = showing(frontend, Work::Prepares, async |reporter| {
-        locking::settle(workspace, &options, reporter).await
-    });
-    tell_changes(frontend, &settled.await?);
-    Ok(true)
-}
-
-/// What has to be locked for what was asked for.
-fn scope(workspace: &Workspace, request: &Request) -> Scope {
-    if request.models.is_empty() {
-        Scope::of_steps(workspace, &request.only)
-    } else {
-        Scope::of_models(workspace, &request.models)
-    }
 }
 
 /// Whether what was asked for can include serving a model, which this machine must be able to do.
 fn serves(request: &Request) -> bool {
     let serves = |name: &String| StepId::from(name.as_str()).may_serve();
     request.only.is_empty() || request.only.iter().any(serves)
-}
-
-/// The models that specs keep away from where nobody could look whether they are: no step of theirs
-/// would tell.
-pub fn unseen_absent(workspace: &Workspace, request: &Request) -> Vec<Warning> {
-    let all = request.models.is_empty() && request.only.is_empty();
-    let absent = workspace.project.absent.values();
-    let asked =
-        absent.filter(|model| all || request.models.iter().any(|it| it == model.name.as_str()));
-    let warning = |model: &Arc<Model>| {
-        Some(Warning {
-            model: model.name.to_string(),
-            message: "its spec says absent, and nobody looked whether it is deployed".to_owned(),
-            help: workspace.targets.of(model).unseen()?,
-        })
-    };
-    asked.filter_map(warning).collect()
-}
-
-/// How each model will be served that a deployment of the plan is for.
-fn planned_models(workspace: &Workspace, plan: &Plan) -> Vec<PlannedModel> {
-    let deployed = |model: &&Arc<Model>| plan.get(&StepId::deploy(&model.name)).is_some();
-    let models = workspace.project.models.values().filter(deployed);
-    models.map(|model| workspace.targets.of(model).plan_model(model)).collect()
-}
-
-/// The memory of the cache and the lock together.
-pub fn remember(workspace: &Workspace) -> Result<Remembered<'_>, Report> {
-    let locked: HashMap<StepId, (Key, Facts)> = workspace.lock.read(|lock| {
-        let built = lock.built.iter();
-        built.map(|(id, built)| (id.clone(), (built.key, built.facts.clone()))).collect()
-    });
-    Ok(workspace.store.remember(locked)?)
 }
 
 fn wishes(graph: &Graph, workspace: &Workspace, asked: &Request) -> Result<Wishes, Unknown> {

@@ -3,14 +3,14 @@
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::frontend::Frontend;
-use super::plan::unseen_absent;
+use super::{Frontend, Work};
+use crate::locking::{self, LockOptions, Scope};
 use crate::plan::saved::Request;
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::spec::EnvironmentName;
 use crate::step::StepId;
 use crate::steps;
-use crate::workspace::Workspace;
+use crate::workspace::{SharedWorkspace, Workspace};
 
 /// Why a plan is refused.
 #[derive(Debug, Error, Diagnostic)]
@@ -52,14 +52,27 @@ enum Refused {
     },
 }
 
-/// Fails when a target that the apply needs can't be used from here.
-pub(super) async fn check_targets(workspace: &Workspace, request: &Request) -> Result<(), Report> {
-    // The farthest target first: it is the one that most likely can't be reached.
-    for (kind, what) in steps::at_targets(&workspace.project, request).into_iter().rev() {
-        let what: Vec<String> = what.into_iter().collect();
-        workspace.targets.named(kind).check(&what).await?;
+/// Refuses a plan that could not be carried out to its end, and locks what it left open. Says whether
+/// it stands as it is.
+pub(super) async fn clear(
+    workspace: &SharedWorkspace,
+    frontend: &dyn Frontend,
+    plan: &Plan,
+    request: &Request,
+    locked: bool,
+) -> Result<bool, Report> {
+    refuse(workspace, frontend, plan, request).await?;
+    let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
+    if !reasons.any(|reason| reason.kind == ReasonKind::Unlocked) {
+        return Ok(true);
     }
-    Ok(())
+    let scope = Scope::of_request(workspace, request);
+    let options = LockOptions { locked, scope, ..LockOptions::default() };
+    let settled = frontend.showing(Work::Prepares, async |reporter| {
+        locking::settle(workspace, &options, reporter).await
+    });
+    frontend.tell_changes(&settled.await?);
+    Ok(false)
 }
 
 /// Refuses a plan that could not be carried out to its end.
@@ -71,7 +84,7 @@ pub(super) async fn refuse(
 ) -> Result<(), Report> {
     if plan.is_empty() {
         // Nothing to do is no news, unless nobody knows that.
-        for warning in unseen_absent(workspace, request) {
+        for warning in workspace.unseen_absent(request) {
             frontend.note(&format!("{}: {}: {}", warning.model, warning.message, warning.help));
         }
     }
@@ -88,7 +101,7 @@ pub fn require_observed(
 ) -> Result<(), Report> {
     let unobserved = plan.steps.iter().filter(|step| !step.observed);
     let mut steps: Vec<String> = unobserved.map(|step| step.id.to_string()).collect();
-    let absent = unseen_absent(workspace, request);
+    let absent = workspace.unseen_absent(request);
     steps.extend(absent.iter().map(|it| StepId::deploy(&it.model).to_string()));
     if steps.is_empty() {
         return Ok(());

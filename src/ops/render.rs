@@ -5,8 +5,8 @@ use std::path::{Path, PathBuf};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
+use super::Frontend;
 use super::open::{self, Site};
-use super::{Frontend, plan};
 use crate::event::Reporter;
 use crate::locking::{self, LockOptions, Scope};
 use crate::step::StepId;
@@ -63,7 +63,7 @@ pub async fn render(
         workspace.look().await?;
     }
     let images = steps::images(&workspace)?;
-    let (_, planned) = steps::foreseen_pushes(&images, &plan::remember(&workspace)?);
+    let (_, planned) = steps::foreseen_pushes(&images, &workspace.remember()?);
     let made = |id: &StepId| planned.get(id).map(|step| step.facts.clone());
     let programs = steps::programs(&workspace, &model, anywhere, &made, &Reporter::silent())?;
     let Some(directory) = out else { return Ok(programs.into_iter().next().map(|it| it.1)) };

@@ -4,12 +4,12 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::open::{self, Site};
-use super::{Frontend, Work, consent, frontend, lease};
+use super::{Frontend, Work, consent, lease};
 use crate::event::Reporter;
 use crate::spec::Auth;
 use crate::step::StepId;
 use crate::steps::smoke_key;
-use crate::targets::{Lease, Target, Versions};
+use crate::targets::{Target, Versions};
 use crate::workspace::Workspace;
 
 /// What is served here has no versions.
@@ -48,9 +48,8 @@ pub async fn roll_back(
     let (target, versions) = check(&workspace, model)?;
     target.check(&[format!("rollback of {model}")]).await?;
     let _lock = open::lock(&workspace, site, frontend, "rollback").await?;
-    let lease = of_target(target, site, frontend, "rollback").await?;
-    let ended = go_back(&workspace, versions, site, frontend, rollback).await;
-    lease::end(lease, ended).await
+    let gone = go_back(&workspace, versions, site, frontend, rollback);
+    lease::during(target.leases(), site, frontend, "rollback", gone).await
 }
 
 async fn go_back(
@@ -76,7 +75,7 @@ async fn go_back(
     if !consent::confirm(frontend, rollback.agreed, &what, &question)? {
         return Ok(());
     }
-    let stands = frontend::showing(frontend, Work::Prepares, async |reporter| {
+    let stands = frontend.showing(Work::Prepares, async |reporter| {
         versions.roll_back(model, &earlier, &smoke_key, reporter).await
     });
     let stands = stands.await?;
@@ -120,12 +119,11 @@ pub async fn release(site: &Site, frontend: &dyn Frontend, model: &str) -> Resul
     let (target, versions) = check(&workspace, model)?;
     target.check(&[format!("hold of {model}")]).await?;
     let _lock = open::lock(&workspace, site, frontend, "release").await?;
-    let lease = of_target(target, site, frontend, "release").await?;
     let released = async {
         workspace.look().await?;
         versions.release(model).await
     };
-    match lease::end(lease, released.await).await? {
+    match lease::during(target.leases(), site, frontend, "release", released).await? {
         Some(held) => frontend.note(&format!(
             "{model} is not held at {held} any more: `{}` shows what its spec wants",
             site.command(&format!("plan {model}"))
@@ -133,17 +131,6 @@ pub async fn release(site: &Site, frontend: &dyn Frontend, model: &str) -> Resul
         None => frontend.note(&format!("{model} is not held: nothing to release")),
     }
     Ok(())
-}
-
-/// Takes the lease of a target that has one.
-async fn of_target(
-    target: &dyn Target,
-    site: &Site,
-    frontend: &dyn Frontend,
-    command: &str,
-) -> Result<Option<Box<dyn Lease>>, Report> {
-    let Some(leases) = target.leases() else { return Ok(None) };
-    Ok(Some(lease::take(leases, site, frontend, command).await?.0))
 }
 
 /// Where a model is served, if versions are kept there.

@@ -1,4 +1,5 @@
-//! Saved plans: which argument is one, reading and writing them, and whether one still holds.
+//! Saved plans: which argument is one, reading and writing them, and planning what one still has to hold
+//! for.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -6,10 +7,11 @@ use std::path::Path;
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
-use super::plan::{Planned, remember};
-use super::preflight;
+use super::plan::{self, Planned};
+use super::{Frontend, preflight};
+use crate::locking::{LockOptions, Renew};
 use crate::plan::saved::{Moved, Request, SavedPlan};
-use crate::spec::{EnvironmentName, Rollout, Unknown};
+use crate::spec::{EnvironmentName, Project, Rollout, Unknown};
 use crate::workspace::{self, SharedWorkspace, Workspace};
 
 /// So many differences are told one by one.
@@ -100,37 +102,48 @@ fn lines(moved: &[Moved]) -> String {
 }
 
 /// A plan that was read from a file.
-pub struct Saved {
+pub(super) struct Saved {
     file: String,
     plan: SavedPlan,
 }
 
-/// The saved plan that a request names, if it does; refuses one that was made for something else.
+/// What an apply covers.
+pub(super) struct Covered {
+    /// In the words of the command line, a saved plan's where one was named.
+    pub(super) request: Request,
+    /// The plan that says so.
+    pub(super) saved: Option<Saved>,
+}
+
+/// What a request covers: what it says, or what the saved plan says that it names; refuses one that was
+/// made for something else.
 ///
 /// A model's name is a model; else what ends in `.plan`, holds a `/` or is a file is a plan.
-pub(super) fn named(
-    workspace: &Workspace,
-    request: &Request,
+pub(super) fn covered(
+    project: &Project,
+    request: Request,
     refresh: bool,
-) -> Result<Option<Saved>, Report> {
-    let models = &workspace.project.models;
+) -> Result<Covered, Report> {
     let is_plan = |word: &&String| {
-        !models.contains_key(word.as_str())
-            && !workspace.project.left_out.models.contains(*word)
+        !project.models.contains_key(word.as_str())
+            && !project.left_out.models.contains(*word)
             && (word.contains('/')
                 || Path::new(word).extension().is_some_and(|extension| extension == "plan")
                 || Path::new(word).is_file())
     };
-    let Some(file) = request.models.iter().find(is_plan) else { return Ok(None) };
+    let Some(file) = request.models.iter().find(is_plan) else {
+        return Ok(Covered { request, saved: None });
+    };
     let alone = Request { models: vec![file.clone()], ..Request::default() };
-    if refresh || *request != alone {
+    if refresh || request != alone {
         return Err(UnreadPlan::AndMore { file: file.clone() }.into());
     }
-    read(workspace, Path::new(file)).map(Some)
+    let saved = read(project, Path::new(file))?;
+    Ok(Covered { request: saved.plan.request.clone(), saved: Some(saved) })
 }
 
 /// Reads a saved plan, and refuses one that was made for something else.
-fn read(workspace: &Workspace, path: &Path) -> Result<Saved, Report> {
+fn read(project: &Project, path: &Path) -> Result<Saved, Report> {
     let file = path.display().to_string();
     let bytes = match std::fs::read(path) {
         Ok(bytes) => bytes,
@@ -140,11 +153,11 @@ fn read(workspace: &Workspace, path: &Path) -> Result<Saved, Report> {
         Err(source) => return Err(workspace::unreadable(path.to_owned(), source)),
     };
     let plan = SavedPlan::parse(&file, &bytes)?;
-    let wanted = workspace.project.id.to_string();
+    let wanted = project.id.to_string();
     if plan.project != wanted {
         return Err(Stale::Project { file, found: plan.project, wanted }.into());
     }
-    let environment = environment(workspace);
+    let environment = environment(project);
     if plan.environment.as_deref() != environment {
         let words = |name: Option<&str>| {
             name.map_or("the default environment".to_owned(), |name| format!("environment {name}"))
@@ -179,24 +192,38 @@ fn keep(
 ) -> Result<SavedPlan, Report> {
     Ok(SavedPlan::new(
         workspace.project.id.as_str(),
-        environment(workspace),
+        environment(&workspace.project),
         request.clone(),
         bound(workspace)?,
         &planned.graph,
         &planned.plan,
-        &remember(workspace)?,
+        &workspace.remember()?,
     ))
 }
 
-impl Saved {
-    /// What it was asked to cover.
-    pub fn request(&self) -> &Request {
-        &self.plan.request
+impl Covered {
+    /// Plans what is true now; a saved plan has to be the same still.
+    pub(super) async fn plan(
+        &self,
+        workspace: &SharedWorkspace,
+        frontend: &dyn Frontend,
+        may_lock: bool,
+        upgrade: Renew,
+    ) -> Result<Planned, Report> {
+        let settling = plan::settling(workspace, &self.request);
+        let options = LockOptions { locked: !may_lock, upgrade, ..settling };
+        let planned = plan::plan(workspace, frontend, &self.request, options).await;
+        let Some(saved) = &self.saved else { return planned };
+        let planned = planned.map_err(|error| saved.explain(error))?;
+        saved.holds(workspace, &planned)?;
+        Ok(planned)
     }
+}
 
+impl Saved {
     /// Refuses unless a plan made now is the one that was saved.
-    pub fn holds(&self, workspace: &SharedWorkspace, planned: &Planned) -> Result<(), Report> {
-        let now = keep(workspace, planned, self.request())?;
+    fn holds(&self, workspace: &SharedWorkspace, planned: &Planned) -> Result<(), Report> {
+        let now = keep(workspace, planned, &self.plan.request)?;
         let moved = self.plan.moved(&now);
         if moved.is_empty() {
             return Ok(());
@@ -210,7 +237,7 @@ impl Saved {
     }
 
     /// What it means when planning again fails: what it names is gone, or asks for other locks.
-    pub fn explain(&self, error: Report) -> Report {
+    fn explain(&self, error: Report) -> Report {
         let code = error.code().map(|code| code.to_string());
         let is_stale = error.downcast_ref::<Unknown>().is_some()
             || code.as_deref() == Some("goatbuild::lock::out_of_date");
@@ -222,8 +249,8 @@ impl Saved {
     }
 }
 
-fn environment(workspace: &Workspace) -> Option<&str> {
-    workspace.project.environment.as_ref().map(EnvironmentName::as_str)
+fn environment(project: &Project) -> Option<&str> {
+    project.environment.as_ref().map(EnvironmentName::as_str)
 }
 
 /// Digests of what no step describes, and an apply depends on.
