@@ -250,19 +250,6 @@ fn there_and_back_again_redeploys_but_builds_nothing() {
 }
 
 #[test]
-fn an_image_edited_there_and_back_again_is_built_once() {
-    let Some(project) = Project::applied() else { return };
-    let image = project.read("images/tiny.toml");
-    let pending = &["deploy:tiny", "smoke:tiny"];
-    project.append("images/tiny.toml", "env = { GREETING = \"from the image\" }\n");
-    let ran = &["image:tiny", "deploy:tiny", "smoke:tiny"];
-    expect(&project, &Expected { run: &["image:tiny"], pending, ran });
-    assert_eq!(project.ask("tiny").as_deref(), Some("from the image"));
-    project.write("images/tiny.toml", &image);
-    expect_redeployed(&project);
-}
-
-#[test]
 fn keys_hold_neither_version_nor_place() {
     let Some(project) = Project::new() else { return };
     std::fs::remove_file(project.root().join("model/server.py")).unwrap();
