@@ -1,6 +1,8 @@
 //! What may import what. A reader who knows a module's floor knows all that it can touch.
 
 mod circles;
+mod early;
+mod functions;
 mod kinds;
 mod map;
 mod names;

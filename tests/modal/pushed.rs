@@ -216,9 +216,7 @@ def nothing():
 #[test]
 fn the_double_refuses_images_that_modal_could_not_run() {
     let Some(pushing) = Pushing::new(false) else { return };
-    if skopeo(&["--version"]).is_none() {
-        return;
-    }
+    let Some(_) = skopeo(&["--version"]) else { return };
     let bases = Bases::new(&peers::directory());
     let bare = bases.layer(&[("usr/bin/python3", "")]);
     bases.image("bare", Architecture::Amd64, vec![bare.clone()], &[]);
