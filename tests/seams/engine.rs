@@ -110,6 +110,6 @@ async fn an_engine_that_is_registered_in_one_line_is_planned_applied_found_chang
 
     fs::remove_file(&spec).unwrap();
     assert_eq!(did(&planned(&site, &all).await, "deploy:m"), Action::Remove);
-    destroy::destroy(&site, &Silent, "m", false, true).await.unwrap();
+    destroy::destroy(&site, &Silent(None), "m", false, true).await.unwrap();
     assert!(!served.exists());
 }

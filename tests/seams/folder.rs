@@ -1,5 +1,5 @@
 //! A target that serves a model by writing a file into a directory, and builds an image by writing
-//! another one.
+//! another one. What it can do besides is in `capabilities`.
 
 use std::fs;
 use std::path::PathBuf;
@@ -12,17 +12,21 @@ use goatbuild::runtime::Check;
 use goatbuild::spec::{Auth, Fields, Image, Model, Own, Takes, TargetType};
 use goatbuild::step::{Fact, Facts, Observation, Outcome, StepError, StepId, Task};
 use goatbuild::targets::{
-    Deployment, ImageToBuild, Images, Live, Measured, Opening, Opens, PinnedRepository, Target,
-    Weights,
+    Candidates, Deployment, ImageToBuild, Images, Leases, Live, Measured, Opening, Opens,
+    PinnedRepository, Target, Versions, Weights,
 };
 use serde_json::{Value, json};
 
 /// The directory, as files speak of it.
 pub(super) struct FolderType;
 
-/// `[target.folder] path`.
+/// `[target.folder]`.
 #[derive(Debug, PartialEq)]
-struct Path(PathBuf);
+struct Settings {
+    path: PathBuf,
+    /// Who answers for what is in its files.
+    url: String,
+}
 
 /// `[serve] greeting`.
 #[derive(Debug, PartialEq)]
@@ -42,8 +46,9 @@ impl TargetType for FolderType {
     }
 
     fn settings(&self, fields: &mut Fields<'_, '_, '_>) -> Own {
-        let path = fields.text_or("path", "served", "Where the files are.");
-        Own::new(Path(path.into()))
+        let path = fields.text_or("path", "served", "Where the files are.").into();
+        let url = fields.text_or("url", "nowhere", "Who answers for them.");
+        Own::new(Settings { path, url })
     }
 
     fn serve(&self, fields: &mut Fields<'_, '_, '_>) -> Own {
@@ -61,22 +66,27 @@ impl TargetType for FolderType {
     fn builds_images(&self) -> bool {
         true
     }
+
+    fn has_candidates(&self) -> bool {
+        true
+    }
 }
 
 impl Opens for FolderType {
     fn open(&self, opening: &Opening<'_>) -> Option<Box<dyn Target>> {
-        let Path(path) = opening.project.targets.of(self)?.get();
-        Some(Box::new(Folder { path: path.clone() }))
+        let Settings { path, url } = opening.project.targets.of(self)?.get();
+        Some(Box::new(Folder { path: path.clone(), url: url.clone() }))
     }
 }
 
 /// The directory.
-struct Folder {
-    path: PathBuf,
+pub(super) struct Folder {
+    pub(super) path: PathBuf,
+    url: String,
 }
 
 impl Folder {
-    fn file(&self, name: &str) -> PathBuf {
+    pub(super) fn file(&self, name: &str) -> PathBuf {
         self.path.join(format!("{name}.json"))
     }
 
@@ -84,15 +94,31 @@ impl Folder {
         serde_json::from_str(&fs::read_to_string(self.file(name)).ok()?).ok()
     }
 
-    fn write(&self, name: &str, key: Key, value: &Value) -> Outcome {
-        fs::create_dir_all(&self.path).unwrap();
+    /// Writes a file; `more` is known of it beside its digest.
+    fn write(&self, name: &str, key: Key, value: &Value, more: Facts) -> Facts {
         let sum = blake3::hash(value.to_string().as_bytes()).to_hex().to_string();
-        let whole = json!({ "key": key.to_string(), "sum": sum, "value": value });
+        let mut facts: Facts =
+            ["image-id", "url", "instance"].map(|name| (name.to_owned(), sum.clone())).into();
+        facts.extend(more);
+        let whole = json!({ "key": key.to_string(), "sum": sum, "value": value, "facts": facts });
+        fs::create_dir_all(self.file(name).parent().unwrap()).unwrap();
         fs::write(self.file(name), whole.to_string()).unwrap();
-        Outcome { facts: facts(&sum), ..Outcome::default() }
+        facts
     }
 
-    fn observe(&self, name: &str, key: Option<&Key>) -> Observation {
+    /// Writes the file of a model, whatever it is called; says so in the journal.
+    pub(super) fn serve(&self, name: &str, deployment: &Deployment, task: &Task) -> Facts {
+        let Greeting(greeting) = deployment.spec.serve.own.get();
+        let command = (deployment.command)(&deployment.model, "nowhere", 0);
+        let value = json!({ "greeting": greeting, "command": command });
+        let url = format!("{}/{name}/{greeting}/v1", self.url);
+        let more = [Fact::URL.is(&url), Fact::SERVED_NAME.is(&deployment.served_name)].into();
+        let facts = self.write(name, task.key, &value, more);
+        self.tell(&format!("serves {greeting} as {name}"));
+        facts
+    }
+
+    pub(super) fn observe(&self, name: &str, key: Option<&Key>) -> Observation {
         let Some(whole) = self.read(name) else { return Observation::Absent };
         let found: Key = whole["key"].as_str().unwrap().parse().unwrap();
         let sum = whole["sum"].as_str().unwrap();
@@ -103,13 +129,9 @@ impl Folder {
             let field = "value".to_owned();
             return Observation::Drifted { changes: vec![Change { field, old: None, new: None }] };
         }
-        Observation::Present { key: found, facts: facts(sum) }
+        let facts = serde_json::from_value(whole["facts"].clone()).unwrap();
+        Observation::Present { key: found, facts }
     }
-}
-
-/// All that anybody consumes.
-fn facts(sum: &str) -> Facts {
-    ["image-id", "url", "instance"].map(|name| (name.to_owned(), sum.to_owned())).into()
 }
 
 #[async_trait]
@@ -131,7 +153,9 @@ impl Images for Folder {
     }
 
     async fn build(&self, image: &ImageToBuild, task: &Task) -> Result<Outcome, StepError> {
-        Ok(self.write("image", task.key, &json!(image.image.name.to_string())))
+        let name = json!(image.image.name.to_string());
+        let facts = self.write("image", task.key, &name, Facts::new());
+        Ok(Outcome { facts, ..Outcome::default() })
     }
 }
 
@@ -189,7 +213,7 @@ impl Target for Folder {
         task: &Task,
     ) -> Result<Outcome, StepError> {
         let facts = weights.pinned.facts();
-        self.write("weights", task.key, &json!(facts));
+        self.write("weights", task.key, &json!(facts), Facts::new());
         Ok(Outcome { facts, ..Outcome::default() })
     }
 
@@ -202,7 +226,10 @@ impl Target for Folder {
     }
 
     fn observe_deployment(&self, model: &str) -> Observation {
-        self.observe(model, None)
+        match (self.observe(model, None), self.held(model)) {
+            (Observation::Present { facts, .. }, Some(note)) => Observation::Held { facts, note },
+            (seen, _) => seen,
+        }
     }
 
     fn predict_deployment(&self, _: &str, _: Option<u16>) -> Facts {
@@ -210,20 +237,38 @@ impl Target for Folder {
     }
 
     async fn deploy(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError> {
-        let Greeting(greeting) = deployment.spec.serve.own.get();
-        let command = (deployment.command)(&deployment.model, "nowhere", 0);
-        let value = json!({ "greeting": greeting, "command": command });
-        let Outcome { mut facts, evidence } = self.write(&deployment.model, task.key, &value);
-        facts.extend([Fact::SERVED_NAME.is(&deployment.served_name)]);
-        Ok(Outcome { facts, evidence })
+        let facts = self.serve(&deployment.model, deployment, task);
+        self.keep(&deployment.model);
+        Ok(Outcome { facts, ..Outcome::default() })
     }
 
-    fn observe_smoke(&self, _: &str) -> Observation {
-        Observation::Absent
+    fn observe_smoke(&self, model: &str) -> Observation {
+        let passed = fs::read_to_string(self.path.join("passed").join(model)).unwrap_or_default();
+        match (passed.split_once(' '), self.observe(model, None)) {
+            (Some((key, instance)), Observation::Present { facts, .. })
+                if Fact::INSTANCE.text_of(&facts) == instance =>
+            {
+                let facts = [Fact::INSTANCE.is(instance)].into();
+                Observation::Present { key: key.parse().unwrap(), facts }
+            }
+            _ => Observation::Absent,
+        }
     }
 
-    async fn passed_smoke(&self, _: &str, _: &str, _: Key, _: Measured) -> Result<(), StepError> {
+    async fn passed_smoke(
+        &self,
+        model: &str,
+        instance: &str,
+        key: Key,
+        _: Measured,
+    ) -> Result<(), StepError> {
+        fs::create_dir_all(self.path.join("passed")).unwrap();
+        fs::write(self.path.join("passed").join(model), format!("{key} {instance}")).unwrap();
         Ok(())
+    }
+
+    fn failed_deployment(&self, model: &str) -> Option<Key> {
+        self.failed(model)
     }
 
     fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
@@ -271,6 +316,18 @@ impl Target for Folder {
     }
 
     fn images(&self) -> Option<&dyn Images> {
+        Some(self)
+    }
+
+    fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
+    }
+
+    fn versions(&self) -> Option<&dyn Versions> {
+        Some(self)
+    }
+
+    fn candidates(&self) -> Option<&dyn Candidates> {
         Some(self)
     }
 }

@@ -1,11 +1,13 @@
 //! What is registered in one line is planned, applied, found changed and removed by the code that the
 //! commands use: a target that serves by writing files into a directory, and an engine with one flag.
 
+mod capabilities;
+mod changes;
 mod engine;
 mod folder;
 
 use std::fs;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -34,11 +36,15 @@ const ENGINES: Engines = Engines::new(&[&Command, &Echo]);
 /// The one line of a target.
 const KINDS: &[&dyn Opens] = &[&FolderType];
 
-/// Looks at nothing and agrees to everything.
-struct Silent;
+/// Agrees to everything, and looks at nothing but a file that it removes when it is told to wait.
+struct Silent(Option<PathBuf>);
 
 impl Frontend for Silent {
-    fn note(&self, _: &str) {}
+    fn note(&self, text: &str) {
+        if let Some(file) = self.0.as_ref().filter(|_| text.starts_with("waiting for another")) {
+            fs::remove_file(file).unwrap();
+        }
+    }
 
     fn confirm(&self, _: &str) -> Option<bool> {
         Some(true)
@@ -126,14 +132,14 @@ fn project(root: &Path) {
 async fn planned(site: &Site, request: &Request) -> Vec<(String, Action)> {
     let workspace = goatbuild::ops::open::whole(site).unwrap();
     let options = plan::settling(&workspace, request);
-    let planned = plan::plan(&workspace, &Silent, request, options).await.unwrap();
+    let planned = plan::plan(&workspace, &Silent(None), request, options).await.unwrap();
     planned.plan.steps.iter().map(|step| (step.id.to_string(), step.action)).collect()
 }
 
 async fn applied(site: &Site, request: Request) {
     let agreed = Agreed { all: true, max_cost: None };
     let asked = Asked { request, refresh: false, agreed };
-    let applied = apply::apply(site, &Silent, asked, &Interrupt::default()).await.unwrap();
+    let applied = apply::apply(site, &Silent(None), asked, &Interrupt::default()).await.unwrap();
     assert!(applied.report.failed.is_empty(), "{:?}", applied.report.failed);
 }
 
@@ -180,7 +186,7 @@ async fn a_target_that_is_registered_in_one_line_is_planned_applied_found_change
     // Without a spec, it goes when it is asked to, and otherwise by name.
     fs::remove_file(&spec).unwrap();
     assert_eq!(did(&planned(&site, &all).await, "deploy:m"), Action::Remove);
-    destroy::destroy(&site, &Silent, "m", false, true).await.unwrap();
+    destroy::destroy(&site, &Silent(None), "m", false, true).await.unwrap();
     assert!(!served.exists());
 }
 
