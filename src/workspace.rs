@@ -8,6 +8,7 @@ mod lock_cell;
 mod manifests;
 mod network;
 mod registries;
+mod settings;
 
 use std::collections::HashMap;
 use std::path::{Path, PathBuf};
@@ -16,20 +17,16 @@ use std::sync::Arc;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::debian::Mirrors;
 use crate::durable::TEMPORARY;
-use crate::engine::Engines;
-use crate::fetch::Patience;
 use crate::fingerprint::Key;
 use crate::gateways::{self, Gateway};
-use crate::hub::{HubError, HubSettings};
 use crate::leftovers::{Age, sweep};
 use crate::plan::saved::Request;
 use crate::plan::{Plan, PlannedModel, Unwanted, Warning};
 use crate::spec::{Model, ModelSource, Place, Problem, Project, SpecError, SpecErrors};
 use crate::step::{Facts, Removal, StepError, StepId, StepKind};
 use crate::store::{Remembered, Store, StoreError};
-use crate::targets::{Openers, Opening, Target, Targets};
+use crate::targets::{Opening, Target, Targets};
 
 pub use cache::Cache;
 pub use files::{FileError, make_directory, unreadable, write};
@@ -38,6 +35,7 @@ pub use lock_cell::LockCell;
 pub use manifests::Manifests;
 pub use network::Network;
 pub use registries::Registries;
+pub use settings::{Settings, WrongVariable};
 
 /// What this version can't do yet, said before anything runs.
 #[derive(Debug, Error, Diagnostic)]
@@ -60,35 +58,6 @@ pub enum Unsupported {
         /// This machine's, as Rust calls it.
         found: &'static str,
     },
-}
-
-/// How a command was started.
-#[derive(Debug, Clone)]
-pub struct Settings {
-    /// Never use the network.
-    pub offline: bool,
-    /// Leave the lock as it is.
-    pub locked: bool,
-    /// Where the local target keeps its state.
-    pub state: PathBuf,
-    /// This program, for supervising servers.
-    pub program: PathBuf,
-    /// Seconds since 1970 that every file in a layer has.
-    pub epoch: u64,
-    /// How patient downloads are.
-    pub patience: Patience,
-    /// Where Debian packages come from.
-    pub mirrors: Mirrors,
-    /// Docker's configuration files, of which the first that has credentials counts.
-    pub credentials: Vec<PathBuf>,
-    /// What can serve models.
-    pub engines: Engines,
-    /// Where models can be served.
-    pub targets: Openers,
-    /// Reads an environment variable for a target; one that is empty is none.
-    pub variable: fn(&str) -> Option<String>,
-    /// Reads which hub to ask, and with which token: only once it is asked.
-    pub hub: fn() -> Result<HubSettings, HubError>,
 }
 
 /// A project, ready to be planned and applied: the parts that its steps and commands work with. Who

@@ -2,6 +2,7 @@
 
 mod add;
 mod apply;
+mod arguments;
 mod check;
 mod completions;
 mod destroy;
@@ -19,7 +20,6 @@ mod release;
 mod render;
 mod rollback;
 mod schema;
-mod settings;
 mod show;
 mod status;
 mod test;
@@ -27,16 +27,15 @@ mod unlock;
 mod why;
 
 use std::ffi::OsString;
-use std::path::PathBuf;
 
-use clap::{Args, Parser, Subcommand};
-use clap_complete::engine::ArgValueCandidates;
+use clap::{Parser, Subcommand};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
+use arguments::{Global, Selection, WishArgs};
+
 use crate::event::Cancelled;
 use crate::exec::Interrupt;
-use crate::plan::saved::Request;
 
 /// Why the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -107,31 +106,6 @@ struct Cli {
     command: Command,
 }
 
-#[derive(Debug, Clone, Args)]
-pub(crate) struct Global {
-    /// Work in DIR's project instead of the current directory's
-    #[arg(short = 'C', value_name = "DIR", global = true)]
-    directory: Option<PathBuf>,
-    /// Apply the overrides of `[environment.NAME]`
-    #[arg(
-        long = "env",
-        value_name = "NAME",
-        env = "GOATBUILD_ENV",
-        global = true,
-        add = ArgValueCandidates::new(completions::environments)
-    )]
-    environment: Option<String>,
-    /// Never use the network
-    #[arg(long, global = true)]
-    offline: bool,
-    /// Refuse to change a lock; the default when CI is set
-    #[arg(long, global = true)]
-    locked: bool,
-    /// Wait at most this long for another goatbuild that is at work here
-    #[arg(long, value_name = "SECONDS", default_value_t = 600, global = true)]
-    lock_timeout: u64,
-}
-
 #[derive(Debug, Subcommand)]
 enum Command {
     /// Begin a project with an example that works on this machine
@@ -194,52 +168,6 @@ impl Command {
             Self::Gc(arguments) => arguments.json,
             _ => false,
         }
-    }
-}
-
-/// What a plan covers and how it is made; shared by `plan`, `apply` and `why`.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct Selection {
-    /// Only these models and what they need; all without any
-    #[arg(value_name = "MODEL", add = ArgValueCandidates::new(completions::models))]
-    models: Vec<String>,
-    #[command(flatten)]
-    wishes: WishArgs,
-}
-
-/// What the user asks for besides the specs.
-#[derive(Debug, Clone, Default, Args)]
-pub(crate) struct WishArgs {
-    /// Only this step and what it needs
-    #[arg(long, value_name = "STEP", add = ArgValueCandidates::new(completions::steps))]
-    only: Vec<String>,
-    /// Run this step even if it is fresh
-    #[arg(long, value_name = "STEP", add = ArgValueCandidates::new(completions::steps))]
-    replace: Vec<String>,
-    /// Take over what somebody else made for this model: a gateway entry, an app on Modal
-    #[arg(long, value_name = "MODEL", add = ArgValueCandidates::new(completions::models))]
-    adopt: Vec<String>,
-    /// Also remove deployments that no spec wants
-    #[arg(long)]
-    prune: bool,
-    /// Trust the last run instead of looking at the world
-    #[arg(long)]
-    no_refresh: bool,
-    /// Look at the world even so (the default)
-    #[arg(long, conflicts_with = "no_refresh")]
-    refresh: bool,
-}
-
-impl Selection {
-    fn request(&self) -> Request {
-        self.wishes.clone().request(self.models.clone())
-    }
-}
-
-impl WishArgs {
-    fn request(self, models: Vec<String>) -> Request {
-        let Self { only, replace, adopt, prune, no_refresh, refresh: _ } = self;
-        Request { models, only, replace, adopt, prune, no_refresh }
     }
 }
 

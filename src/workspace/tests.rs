@@ -1,6 +1,8 @@
 use std::path::Path;
 
 use super::*;
+use crate::debian::Mirrors;
+use crate::fetch::Patience;
 use crate::lock::{Built, LockFile};
 use crate::platform::{Architecture, MajorMinor, Runtime};
 use crate::project;
