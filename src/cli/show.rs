@@ -6,7 +6,7 @@ use miette::Report;
 
 use super::frontend::Terminal;
 use super::{Exit, Global, completions};
-use crate::ops::{open, show};
+use crate::ops::show;
 use crate::ui;
 
 #[derive(Debug, Args)]
@@ -21,12 +21,12 @@ pub(crate) struct ShowArgs {
 
 pub(crate) async fn run(global: &Global, arguments: &ShowArgs) -> Result<Exit, Report> {
     let ShowArgs { model, command } = arguments;
+    let site = global.site()?;
     if *command {
-        let started = show::command(&global.site()?, &Terminal::default(), model).await?;
+        let started = show::command(&site, &Terminal::default(), model).await?;
         ui::print_text(&ui::command_text(&started.environment, &started.command));
     } else {
-        let files = open::files(global.directory.as_deref(), global.environment.as_deref())?;
-        ui::print_text(&show::values(&files, model)?);
+        ui::print_text(&show::values(&site.files()?, model)?);
     }
     Ok(Exit::Done)
 }

@@ -58,10 +58,13 @@ impl Site {
 
     /// The files of its project.
     pub fn files(&self) -> Result<Files, Report> {
-        let mut files = files(self.directory.as_deref(), self.environment.as_deref())?;
-        files.sources.engines = self.settings.engines;
-        files.sources.targets = self.settings.targets.types();
-        Ok(files)
+        let root = project::find(self.directory.as_deref().unwrap_or(Path::new(".")))?;
+        let mut sources = project::load(&root)?;
+        let environment = self.environment.as_deref();
+        let environment = environment.map(|name| named(&sources, name)).transpose()?;
+        sources.engines = self.settings.engines;
+        sources.targets = self.settings.targets.types();
+        Ok(Files { root, sources, environment })
     }
 }
 
@@ -74,14 +77,6 @@ pub struct Files {
     pub sources: Sources,
     /// The environment; none for the default one.
     pub environment: Option<EnvironmentName>,
-}
-
-/// Reads the files of the project at `directory`, or here.
-pub fn files(directory: Option<&Path>, environment: Option<&str>) -> Result<Files, Report> {
-    let root = project::find(directory.unwrap_or(Path::new(".")))?;
-    let sources = project::load(&root)?;
-    let environment = environment.map(|name| named(&sources, name)).transpose()?;
-    Ok(Files { root, sources, environment })
 }
 
 /// The environment that was asked for, which the project has to have.
