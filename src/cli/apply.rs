@@ -1,6 +1,7 @@
 //! `goatbuild apply`.
 
 use std::path::PathBuf;
+use std::sync::Arc;
 
 use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
@@ -11,7 +12,7 @@ use super::{Exit, Global, WishArgs, completions, out_file};
 use crate::exec::Interrupt;
 use crate::ops::apply::{self, Applied, Asked};
 use crate::ops::consent::Agreed;
-use crate::ui::{self, Mode};
+use crate::ui::{self, Mode, Trace, TraceError};
 
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
@@ -46,18 +47,27 @@ pub(crate) async fn run(
 ) -> Result<Exit, Report> {
     let ApplyArgs { models, wishes, json, yes, max_cost, verbose, trace } = arguments;
     if let Some(path) = &trace {
-        out_file::may_write(path, "trace of an apply", ui::Trace::begins)?;
+        out_file::may_write(path, "trace of an apply", Trace::begins)?;
     }
     let site = global.site()?;
-    let terminal = Terminal::of_apply(json, verbose, trace.as_deref())?;
+    let trace = trace.as_deref().map(Trace::begin).transpose()?.map(Arc::new);
+    let terminal = Terminal { json, verbose, trace: trace.clone() };
     let (refresh, agreed) = (wishes.refresh, Agreed { all: yes, max_cost });
     let asked = Asked { request: wishes.request(models), refresh, agreed };
     let applied = apply::apply(&site, &terminal, asked, interrupt).await;
     // What was done is told, whatever becomes of its trace.
-    let traced = terminal.end_trace();
-    let exit = report(applied?, terminal.mode());
+    let traced = trace.map_or(Ok(()), |trace| end(&trace));
+    let exit = report(applied?, Mode::of(json));
     traced?;
     Ok(exit)
+}
+
+/// Writes a trace, if the apply came as far as its steps.
+fn end(trace: &Trace) -> Result<(), TraceError> {
+    if trace.write()? {
+        ui::note(&format!("{} opens in https://ui.perfetto.dev", trace.path().display()));
+    }
+    Ok(())
 }
 
 fn report(applied: Applied, mode: Mode) -> Exit {

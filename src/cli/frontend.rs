@@ -1,47 +1,22 @@
 //! Tells, shows and asks at a terminal.
 
 use std::io::{BufRead as _, IsTerminal as _};
-use std::path::Path;
 use std::sync::Arc;
 
 use crate::event::Reporter;
 use crate::ops::{End, Events, Frontend, Work};
 use crate::plan::Plan;
-use crate::ui::{self, Mode, Trace, TraceError};
+use crate::ui::{self, Mode, Trace};
 
 /// Whoever typed the command, or reads what it writes.
 #[derive(Default)]
 pub(super) struct Terminal {
     /// Whether programs read the events.
-    json: bool,
+    pub(super) json: bool,
     /// Whether a plan shows its fresh steps, too.
-    verbose: bool,
-    trace: Option<Arc<Trace>>,
-}
-
-impl Terminal {
-    /// For an apply, which may be traced.
-    pub(super) fn of_apply(
-        json: bool,
-        verbose: bool,
-        trace: Option<&Path>,
-    ) -> Result<Self, TraceError> {
-        Ok(Self { json, verbose, trace: trace.map(Trace::begin).transpose()?.map(Arc::new) })
-    }
-
-    /// How events and what comes of them are shown.
-    pub(super) fn mode(&self) -> Mode {
-        if self.json { Mode::Json } else { Mode::for_terminal() }
-    }
-
-    /// Writes the trace, if there is one, and if the apply came as far as its steps.
-    pub(super) fn end_trace(&self) -> Result<(), TraceError> {
-        let Some(trace) = &self.trace else { return Ok(()) };
-        if trace.write()? {
-            self.note(&format!("{} opens in https://ui.perfetto.dev", trace.path().display()));
-        }
-        Ok(())
-    }
+    pub(super) verbose: bool,
+    /// Where the events of an apply are kept, too.
+    pub(super) trace: Option<Arc<Trace>>,
 }
 
 impl Frontend for Terminal {
@@ -74,7 +49,7 @@ impl Frontend for Terminal {
     }
 
     fn events(&self, steps: usize) -> (Events, End) {
-        let watcher = Arc::new(ui::Watcher::new(self.mode(), steps));
+        let watcher = Arc::new(ui::Watcher::new(Mode::of(self.json), steps));
         let (told, traced) = (Arc::clone(&watcher), self.trace.clone());
         if let Some(trace) = &traced {
             trace.start();

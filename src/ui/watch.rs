@@ -27,6 +27,11 @@ pub enum Mode {
 }
 
 impl Mode {
+    /// Json where programs read the events.
+    pub fn of(json: bool) -> Self {
+        if json { Self::Json } else { Self::for_terminal() }
+    }
+
     /// Live where somebody looks at it.
     pub fn for_terminal() -> Self {
         let dumb = std::env::var("TERM").is_ok_and(|term| term == "dumb");
