@@ -1,6 +1,7 @@
 //! What serves a model, as everything else sees it: the engines there are come as a value.
 
 mod locked;
+mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
@@ -8,6 +9,7 @@ use std::fmt;
 use crate::spec::Model;
 
 pub use locked::LockedEngine;
+pub use written::{Written, WrittenKey, WrittenWord};
 
 /// The engines there are; the first is that of a spec which names none.
 #[derive(Debug, Clone, Copy, PartialEq)]
@@ -265,6 +267,20 @@ pub trait Engine: Send + Sync {
     fn reaches_compile_key(&self, flag: &str) -> bool {
         let _ = flag;
         true
+    }
+
+    /// What a spec would say in place of a command line that somebody else wrote; nothing of one that
+    /// doesn't start it.
+    fn import(&self, words: &[WrittenWord]) -> Option<Written> {
+        let _ = words;
+        None
+    }
+
+    /// What a spec would say in place of arguments that a program hands to it by name, in a call of
+    /// this; nothing where the call isn't its.
+    fn import_call(&self, name: &str, arguments: &[(String, WrittenWord)]) -> Option<Written> {
+        let _ = (name, arguments);
+        None
     }
 
     /// The program and its arguments.

@@ -32,7 +32,7 @@
 //! | a project, and a run of it | [`project`], [`exec`], [`served`] |
 //! | parts | [`engines`], [`targets`], [`gateways`], [`store`] |
 //! | images | [`wheel`], [`container`] |
-//! | protocols and formats | [`oci`], [`debian`], [`python`], [`runtime`], [`hub`], [`openai`], [`draw`] |
+//! | protocols and formats | [`oci`], [`debian`], [`python`], [`runtime`], [`hub`], [`openai`], [`draw`], [`import`] |
 //! | downloads | [`fetch`] |
 //! | this machine | `blocking`, [`clock`], [`disk`], [`durable`], [`leftovers`] |
 //! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`step_id`], [`engine`], [`platform`], [`words`] |
@@ -55,6 +55,7 @@ pub mod garbage;
 pub mod gateways;
 pub mod graph;
 pub mod hub;
+pub mod import;
 pub mod leftovers;
 pub mod lock;
 pub mod locking;

@@ -14,6 +14,7 @@ mod hub_peer;
 mod hub_weights;
 mod image_peers;
 mod image_tags;
+mod import;
 mod key_sensitivity;
 mod litellm_peer;
 mod local_volumes;

@@ -110,7 +110,7 @@ fn next(arguments: &InitArgs, root: &Path) -> String {
 }
 
 /// The directory's name as far as an id can hold it, and six random digits.
-fn fresh_id(root: &Path) -> String {
+pub(super) fn fresh_id(root: &Path) -> String {
     let absolute = std::path::absolute(root).unwrap_or_default();
     let name = absolute.file_name().map(|name| name.to_string_lossy().to_lowercase());
     let letters = name.as_deref().unwrap_or_default().chars();

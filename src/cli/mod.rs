@@ -11,6 +11,7 @@ mod gateway;
 mod gc;
 mod graph;
 mod image;
+mod import;
 mod init;
 mod lock;
 mod logs;
@@ -112,6 +113,8 @@ enum Command {
     Init(init::InitArgs),
     /// Write a spec for a model
     Add(add::AddArgs),
+    /// Make a project of deploy scripts that are kept by hand, without running them
+    Import(import::ImportArgs),
     /// Settle what the specs leave open: wheels and Debian packages
     Lock(lock::LockArgs),
     /// Check specs, lock and gateway file, and whether this machine can serve
@@ -242,6 +245,7 @@ async fn dispatch(
     match command {
         Command::Init(arguments) => init::run(global, &arguments),
         Command::Add(arguments) => add::run(global, arguments).await,
+        Command::Import(arguments) => import::run(global, arguments),
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Lock(arguments) => lock::run(global, arguments).await,

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use super::vllm::TOOL_PARSER;
 use super::{CACHES, offline};
-use crate::engine::{Cache, Engine, FlagProblem, Serving, Subject};
+use crate::engine::{Cache, Engine, FlagProblem, Serving, Subject, Written, WrittenWord};
 use crate::spec::{CommandEngine, Model, nearest};
 
 /// Whatever a spec's command line starts.
@@ -71,6 +71,10 @@ impl Engine for Command {
 
     fn compiles(&self, model: &Model) -> bool {
         spec(model).compiles && !model.serve.fast_boot
+    }
+
+    fn import(&self, words: &[WrittenWord]) -> Option<Written> {
+        super::import::written_out(words)
     }
 
     fn command(&self, model: &Model, serving: &Serving<'_>) -> Vec<String> {

@@ -4,6 +4,7 @@
 
 pub mod command;
 pub mod extra_args;
+mod import;
 mod mlx_lm;
 pub mod vllm;
 

@@ -7,8 +7,10 @@ pub mod litellm;
 use std::path::Path;
 
 use async_trait::async_trait;
+use miette::Report;
 
 use crate::fingerprint::{Fingerprint, Key};
+use crate::import::LedEntry;
 use crate::plan::Unwanted;
 use crate::spec::{Header, Project};
 use crate::step::{Fact, Facts, Observation, StepError};
@@ -112,6 +114,18 @@ pub trait Gateway: Send + Sync + std::fmt::Debug {
 pub fn of(root: &Path, project: &Project) -> Option<Box<dyn Gateway>> {
     let settings = project.gateway.as_ref()?;
     Some(Box::new(litellm::LiteLlm::new(root, &project.owner(), settings)))
+}
+
+/// What a gateway's file leads to that no project has yet, and how a project's file names it, by its
+/// path there.
+pub fn import(path: &str, text: &str) -> Result<Vec<LedEntry>, Report> {
+    Ok(litellm::entries(path, text)?)
+}
+
+/// The table that names a gateway's file, in a project's own.
+pub fn setting(path: &str) -> String {
+    let path = toml::Value::from(path);
+    format!("[gateway.litellm]\nconfig = {path}\n")
 }
 
 /// What a gateway step makes.

@@ -14,6 +14,7 @@ pub mod gateway;
 pub mod gc;
 pub mod handing;
 pub mod images;
+pub mod import;
 mod lease;
 pub mod lock;
 pub mod logs;

@@ -54,8 +54,8 @@ pub use served_name::*;
 pub use source::*;
 pub use target::*;
 pub use unknown::{Unknown, some_of, unknown};
-pub(crate) use value::duration_text;
 pub use value::{FlagValue, Value};
+pub(crate) use value::{duration_text, seconds};
 
 #[cfg(test)]
 mod tests;

@@ -237,7 +237,7 @@ impl TargetTypes {
     }
 
     /// The graphics processors that any of them has: memory in GiB, and dollars per hour.
-    pub(super) fn gpus(&self) -> impl Iterator<Item = (&'static str, f64, f64)> {
+    pub fn gpus(&self) -> impl Iterator<Item = (&'static str, f64, f64)> {
         self.iter().flat_map(|it| it.gpus().iter().copied())
     }
 }

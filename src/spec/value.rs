@@ -151,6 +151,11 @@ pub(super) fn duration(text: &str) -> Option<Duration> {
     (rest.is_empty() && total > 0 && total <= WEEK).then(|| Duration::from_secs(total))
 }
 
+/// The seconds of a text that is a duration.
+pub(crate) fn seconds(text: &str) -> Option<u64> {
+    duration(text).map(|duration| duration.as_secs())
+}
+
 /// A duration as a TOML string that [`duration`] reads.
 pub(crate) fn duration_text(duration: Duration) -> String {
     let mut seconds = duration.as_secs();

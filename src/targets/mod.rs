@@ -23,7 +23,7 @@ use crate::spec::{Auth, Header, Model, ModelSource};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 pub use capabilities::*;
-pub use opening::{Opening, Opens};
+pub use opening::{Imported, Opening, Opens};
 pub use registry::{Openers, Targets, built_in};
 
 /// Gives the program and its arguments for what names the model, for an address and for a port.

@@ -3,13 +3,34 @@
 use std::path::{Path, PathBuf};
 
 use super::Target;
+use crate::engine::Engines;
 use crate::fetch::Fetcher;
+use crate::import::{Found, Remarks, Script, Secrets};
 use crate::spec::{Project, TargetType};
 
 /// A kind of target that can be opened.
 pub trait Opens: TargetType {
     /// The target of a project; none where the project doesn't have it.
     fn open(&self, opening: &Opening<'_>) -> Option<Box<dyn Target>>;
+
+    /// What a script deploys there that somebody keeps by hand, as specs say it.
+    fn import(&self, script: &Script, engines: Engines) -> Imported {
+        let _ = (script, engines);
+        Imported::default()
+    }
+}
+
+/// What a script deploys.
+#[derive(Debug, Default)]
+pub struct Imported {
+    /// Whether the script speaks of the target at all.
+    pub is_ours: bool,
+    /// What it deploys that can be written as a spec.
+    pub found: Vec<Found>,
+    /// What is to be said of the rest.
+    pub remarks: Remarks,
+    /// The keys and tokens that are written into it.
+    pub secrets: Vec<Secrets>,
 }
 
 /// What a target is opened with.

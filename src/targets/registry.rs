@@ -2,7 +2,9 @@
 
 use super::local::LocalType;
 use super::modal::ModalType;
-use super::{Leases, Moves, Opening, Opens, Target};
+use super::{Imported, Leases, Moves, Opening, Opens, Target};
+use crate::engine::Engines;
+use crate::import::Script;
 use crate::plan::{Action, Plan};
 use crate::spec::{Model, Project, TargetType, TargetTypes};
 use crate::step::At;
@@ -31,6 +33,20 @@ impl Openers {
     /// The same, as files speak of them.
     pub fn types(self) -> TargetTypes {
         TargetTypes::new(self.0.iter().map(|kind| *kind as &'static dyn TargetType))
+    }
+
+    /// What a script deploys to any of them.
+    pub fn import(self, script: &Script, engines: Engines) -> Imported {
+        let mut all = Imported::default();
+        for kind in self.0 {
+            let Imported { is_ours, found, remarks, secrets } = kind.import(script, engines);
+            all.is_ours |= is_ours;
+            all.found.extend(found);
+            all.remarks.lost.extend(remarks.lost);
+            all.remarks.better.extend(remarks.better);
+            all.secrets.extend(secrets);
+        }
+        all
     }
 
     /// The targets of a project.

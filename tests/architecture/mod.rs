@@ -36,7 +36,10 @@ const FLOORS: &[(&str, &[&str])] = &[
     ),
     ("this machine", &["blocking", "clock", "disk", "durable", "leftovers"]),
     ("downloads", &["fetch"]),
-    ("protocols and formats", &["oci", "debian", "python", "runtime", "hub", "openai", "draw"]),
+    (
+        "protocols and formats",
+        &["oci", "debian", "python", "runtime", "hub", "openai", "draw", "import"],
+    ),
     ("images", &["wheel", "container"]),
     ("parts", &["engines", "targets", "gateways", "store"]),
     ("a project, and a run of it", &["project", "exec", "served"]),

@@ -37,6 +37,11 @@ const OURS: [(&str, &str); 12] = [
     ("download-dir", "weights are read from the volume `model-cache`"),
 ];
 
+/// Whether goatbuild sets a flag itself, whatever the spec says.
+pub(super) fn is_ours(flag: &str) -> bool {
+    OURS.iter().any(|(ours, _)| *ours == flag)
+}
+
 /// What can be told without the lock.
 pub(super) fn ours(model: &Model) -> Vec<FlagProblem> {
     let set = |flag: &str| model.engine.flags.contains_key(flag);

@@ -5,6 +5,7 @@ mod check;
 mod command;
 mod first_import;
 mod history;
+mod import;
 pub mod read;
 mod snapshot;
 mod taken;
@@ -15,7 +16,10 @@ mod values;
 use std::collections::BTreeMap;
 
 use super::{CACHES, offline};
-use crate::engine::{Cache, Checked, Engine, FlagProblem, Locked, LockedEngine, Reading, Serving};
+use crate::engine::{
+    Cache, Checked, Engine, FlagProblem, Locked, LockedEngine, Reading, Serving, Written,
+    WrittenWord,
+};
 use crate::spec::{Model, Value};
 
 pub use taken::{Flag, Many, Taken, ValueKind};
@@ -157,6 +161,14 @@ impl Engine for Vllm {
 
     fn reaches_compile_key(&self, flag: &str) -> bool {
         !NEVER_COMPILED.contains(&flag)
+    }
+
+    fn import(&self, words: &[WrittenWord]) -> Option<Written> {
+        import::line(words)
+    }
+
+    fn import_call(&self, name: &str, arguments: &[(String, WrittenWord)]) -> Option<Written> {
+        import::call(name, arguments)
     }
 
     fn command(&self, model: &Model, serving: &Serving<'_>) -> Vec<String> {

@@ -14,6 +14,7 @@ mod edit;
 mod error;
 pub mod file;
 mod gateway;
+mod import;
 mod keys;
 mod mirror;
 mod place;
@@ -31,6 +32,7 @@ pub use document::{Document, observe, owned};
 pub use edit::{Change, edit, remove, upsert};
 pub use error::{GatewayError, ReloadError, Source};
 pub use gateway::LiteLlm;
+pub(super) use import::entries;
 pub use mirror::{mirror_is_current, mirror_remove, mirror_upsert, mirrored};
 
 /// One endpoint as `LiteLLM` should serve it.

@@ -89,6 +89,11 @@ pub(super) fn helper(owner: &str, what: &str) -> String {
     format!("{}-{hash}", &name[..LONGEST_NAME - 9])
 }
 
+/// How the label of an app's function ends, whatever workspace it is in.
+pub(super) fn label(name: &str) -> String {
+    normal(name)
+}
+
 /// The letters that an address has: others become dashes, capitals small.
 fn normal(text: &str) -> String {
     let letter = |letter: char| match letter.to_ascii_lowercase() {

@@ -15,6 +15,7 @@ mod driver;
 mod earlier;
 mod error;
 mod image;
+mod import;
 mod kept;
 mod lease;
 mod literal;

@@ -2,12 +2,14 @@
 
 use std::time::Duration;
 
-use super::{Credentials, Modal};
+use super::{Credentials, Modal, import};
+use crate::engine::Engines;
+use crate::import::Script;
 use crate::spec::{
     AUTHORIZATION, Auth, Builder, Fields, Header, Image, ImageReference, Model, Own, Place,
     Problem, Rollout, SpecError, State, Takes, TargetType, Whole, duration_text,
 };
-use crate::targets::{Opening, Opens, Target};
+use crate::targets::{Imported, Opening, Opens, Target};
 
 /// What the app of a candidate has behind the name of the model's own.
 pub(super) const CANDIDATE: &str = "-next";
@@ -304,6 +306,10 @@ impl Opens for ModalType {
         let settings = project.targets.of(self)?.get::<Settings>().clone();
         let credentials = Credentials::read(variable);
         Some(Box::new(Modal::new(project, settings, cache, credentials, (*fetcher).clone())))
+    }
+
+    fn import(&self, script: &Script, engines: Engines) -> Imported {
+        import::script(script, engines, &GPUS)
     }
 }
 

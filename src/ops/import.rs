@@ -1,0 +1,219 @@
+//! Making a project of deploy scripts that somebody keeps by hand.
+
+use std::path::{Path, PathBuf};
+
+use miette::{Diagnostic, Report};
+use thiserror::Error;
+
+use crate::gateways;
+use crate::import::{Files, Importing, Led, Remark, Script, Secrets, project};
+use crate::project as files;
+use crate::spec::{SourceFile, Sources, TargetType};
+use crate::workspace::{self, Settings};
+
+/// What is to be imported.
+#[derive(Debug)]
+pub struct Import {
+    /// The scripts.
+    pub scripts: Vec<PathBuf>,
+    /// The gateway's file.
+    pub gateway: Option<PathBuf>,
+    /// The project's directory.
+    pub to: PathBuf,
+    /// The project's id.
+    pub id: String,
+    /// Whether nothing is to be written.
+    pub is_dry: bool,
+}
+
+/// What came of it.
+#[derive(Debug)]
+pub struct Written {
+    /// The files, by their paths below the project's directory.
+    pub files: Vec<(String, String)>,
+    /// What isn't carried over.
+    pub lost: Vec<Remark>,
+    /// What would be better otherwise.
+    pub better: Vec<Remark>,
+}
+
+/// Why nothing was written.
+#[derive(Debug, Error, Diagnostic)]
+enum ImportError {
+    #[error("{} can't be read: {source}", path.display())]
+    #[diagnostic(code(goatbuild::import::unreadable), help("nothing was written; {help}"))]
+    Unreadable { path: PathBuf, source: std::io::Error, help: &'static str },
+    #[error("{} holds nothing that goatbuild could deploy", scripts.join(", "))]
+    #[diagnostic(code(goatbuild::import::nothing), help("nothing was written; {help}"))]
+    Nothing { scripts: Vec<String>, help: String },
+    #[error("{} there already", are(paths))]
+    #[diagnostic(
+        code(goatbuild::usage::exists),
+        help("nothing was written; `--to DIR` writes into another directory")
+    )]
+    Exists { paths: Vec<String> },
+    #[error("what was read of the scripts is no project: {message}")]
+    #[diagnostic(
+        code(goatbuild::import::unsound),
+        help("nothing was written; `--dry-run` prints what would be")
+    )]
+    Unsound { message: String },
+}
+
+fn are(paths: &[String]) -> String {
+    let verb = if paths.len() == 1 { "is" } else { "are" };
+    format!("{} {verb}", paths.join(", "))
+}
+
+/// Reads the scripts and writes the project's files: all of them or none.
+pub fn import(import: &Import, settings: &Settings) -> Result<Written, Report> {
+    let types = settings.targets.types();
+    let mut scripts = Vec::new();
+    let mut secrets: Vec<Secrets> = Vec::new();
+    let (mut found, mut lost, mut is_ours) = (Vec::new(), Vec::new(), false);
+    for path in &import.scripts {
+        let name = path.display().to_string();
+        let bytes = read(path, "name a script, such as `goatbuild import deploy.py`")?;
+        let script = Script::parse(&name, bytes)?;
+        let imported = settings.targets.import(&script, settings.engines);
+        is_ours |= imported.is_ours;
+        found.extend(imported.found);
+        secrets.extend(imported.secrets);
+        lost.extend(imported.remarks.lost.into_iter().map(|(line, why)| Remark {
+            script: name.clone(),
+            line,
+            text: String::new(),
+            why,
+        }));
+        scripts.push(script);
+    }
+    let without: Vec<String> =
+        found.iter().filter(|it| it.weights.is_none()).map(|it| it.script.clone()).collect();
+    for script in without {
+        let why =
+            "only a run would tell which model is served: `goatbuild add` writes a spec of it";
+        lost.push(Remark { script, line: 0, text: String::new(), why: why.to_owned() });
+    }
+    found.retain(|it| it.weights.is_some());
+    if found.is_empty() {
+        let scripts = scripts.iter().map(|script| script.path.clone()).collect();
+        let help = match lost.last() {
+            Some(Remark { script, line, why, .. }) if *line > 0 => format!("{script}:{line}: {why}"),
+            Some(Remark { script, why, .. }) => format!("{script}: {why}"),
+            None if is_ours => {
+                "no function of it answers requests and starts an engine; `goatbuild add` writes a spec"
+                    .to_owned()
+            }
+            None => format!("no app for {} is in it", types.titles(TargetType::has_apps)),
+        };
+        return Err(ImportError::Nothing { scripts, help }.into());
+    }
+    let gateway_path = import.gateway.as_ref().map(|path| path.display().to_string());
+    let gateway = match (&import.gateway, &gateway_path) {
+        (Some(path), Some(name)) => {
+            let bytes = read(path, "`--gateway` names the gateway's file")?;
+            let text = String::from_utf8_lossy(&bytes);
+            let setting = below(&import.to, path).map(|path| gateways::setting(&path));
+            if setting.is_none() {
+                let why = "it isn't in the project's directory: put it there, and name it in \
+                           goatbuild.toml";
+                let script = name.clone();
+                lost.push(Remark { script, line: 0, text: String::new(), why: why.to_owned() });
+            }
+            Some(Led { path: name, setting, entries: gateways::import(name, &text)? })
+        }
+        _ => None,
+    };
+    let gateway_text = import.gateway.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
+    let importing = Importing {
+        id: &import.id,
+        found,
+        gateway,
+        gpus: types.gpus().map(|(name, memory, _)| (name, memory)).collect(),
+        caches: settings.engines.caches(),
+        default_engine: settings.engines.default_one().name(),
+    };
+    let Files { files, lost: more, better } = project(&importing);
+    lost.extend(more);
+    let told = |mut remarks: Vec<Remark>| {
+        for remark in &mut remarks {
+            let script = scripts.iter().find(|script| script.path == remark.script);
+            let line = script.map_or_else(
+                || {
+                    let lines = gateway_text.as_deref().unwrap_or_default().lines();
+                    lines.clone().nth(remark.line.wrapping_sub(1)).unwrap_or_default().trim()
+                },
+                |script| script.line(remark.line),
+            );
+            let hide = |text: &str| {
+                secrets.iter().fold(text.to_owned(), |text, secrets| secrets.hide(&text))
+            };
+            remark.text = if remark.line == 0 { String::new() } else { hide(line) };
+            remark.why = hide(&remark.why);
+        }
+        remarks.sort();
+        remarks.dedup();
+        remarks
+    };
+    let written = Written { lost: told(lost), better: told(better), files };
+    check(&written.files, settings)?;
+    if !import.is_dry {
+        write(&import.to, &written.files)?;
+    }
+    Ok(written)
+}
+
+fn read(path: &Path, help: &'static str) -> Result<Vec<u8>, ImportError> {
+    std::fs::read(path).map_err(|source| ImportError::Unreadable {
+        path: path.to_owned(),
+        source,
+        help,
+    })
+}
+
+/// The path of a file as one says it below a directory, if it is there.
+fn below(directory: &Path, file: &Path) -> Option<String> {
+    let directory = std::fs::canonicalize(directory).ok()?;
+    let file = std::fs::canonicalize(file).ok()?;
+    Some(file.strip_prefix(directory).ok()?.to_str()?.to_owned())
+}
+
+/// That goatbuild itself reads what it writes.
+fn check(texts: &[(String, String)], settings: &Settings) -> Result<(), Report> {
+    let file = |(path, text): &(String, String)| SourceFile {
+        path: path.into(),
+        text: text.as_str().into(),
+    };
+    let of = |start: &'static str| -> Vec<SourceFile> {
+        texts.iter().filter(|(path, _)| path.starts_with(start)).map(file).collect()
+    };
+    let Some(project) = of(files::PROJECT_FILE).pop() else {
+        panic!("BUG: a project without its own file")
+    };
+    let sources = Sources {
+        project,
+        specs: of("specs/"),
+        images: of("images/"),
+        mistakes: Vec::new(),
+        engines: settings.engines,
+        targets: settings.targets.types(),
+    };
+    files::read(&sources, None).map(drop).map_err(|error| {
+        let error = Report::new(error);
+        ImportError::Unsound { message: format!("{error:?}") }.into()
+    })
+}
+
+/// Writes the files where none of them is. The one that makes it a project comes last: what a kill leaves
+/// can be taken away and begun anew.
+fn write(root: &Path, texts: &[(String, String)]) -> Result<(), Report> {
+    let is_there = |path: &&(String, String)| root.join(&path.0).symlink_metadata().is_ok();
+    let paths: Vec<String> = texts.iter().filter(is_there).map(|(path, _)| path.clone()).collect();
+    if !paths.is_empty() {
+        return Err(ImportError::Exists { paths }.into());
+    }
+    for (path, text) in texts {
+        workspace::write(&root.join(path), text.as_bytes())?;
+    }
+    Ok(())
+}

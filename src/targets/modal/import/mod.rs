@@ -1,0 +1,178 @@
+//! What somebody's own script deploys to Modal, as specs say it: decorators, images, commands. Read,
+//! never run (`crate::import`).
+
+mod image;
+mod server;
+mod settings;
+#[cfg(test)]
+mod tests;
+
+use super::address::label;
+use crate::engine::Engines;
+use crate::import::{Call, Definition, Found, Reading, Remarks, Script, Value};
+use crate::targets::Imported;
+
+/// What makes an app, in clients of today and of 2024.
+const APPS: [&str; 2] = ["modal.App", "modal.Stub"];
+
+/// What makes a function answer requests.
+const WEB: [&str; 6] = [
+    "modal.web_server",
+    "modal.asgi_app",
+    "modal.wsgi_app",
+    "modal.fastapi_endpoint",
+    "modal.web_endpoint",
+    "modal.experimental.http_server",
+];
+
+/// The GPUs that are known, with their memory and price.
+pub(super) type Gpus = &'static [(&'static str, f64, f64)];
+
+/// Reads a script for all that it deploys.
+pub(super) fn script(script: &Script, engines: Engines, gpus: Gpus) -> Imported {
+    let mut imported = Imported::default();
+    for reading in script.readings() {
+        imported.is_ours |= is_ours(&reading);
+        for definition in &reading.definitions {
+            let Some((app, settings)) = function(definition) else { continue };
+            let mut found = Found {
+                script: script.path.clone(),
+                row: reading.row.clone(),
+                target: "modal",
+                function: definition.name.clone(),
+                ..Found::default()
+            };
+            if read(&reading, (definition, app, settings), (engines, gpus), &mut found) {
+                asides(&reading, definition, &mut found.remarks);
+                imported.found.push(found);
+            } else if web(definition).is_some() || !found.engine.is_empty() {
+                imported.remarks.lost.extend(found.remarks.lost);
+            }
+        }
+        imported.secrets.push(reading.secrets);
+    }
+    imported.remarks.lost.sort();
+    imported.remarks.lost.dedup();
+    imported
+}
+
+/// Whether a script speaks of Modal at all.
+fn is_ours(reading: &Reading) -> bool {
+    let speaks = |value: &Value| {
+        let path = value.path().or_else(|| value.call()?.path());
+        path.is_some_and(|path| path == "modal" || path.starts_with("modal."))
+    };
+    reading.names.values().any(speaks)
+}
+
+/// The app and the settings of a definition that is a function or a class of an app.
+fn function(definition: &Definition) -> Option<(&Value, &Call)> {
+    definition.decorators.iter().find_map(|decorator| {
+        let call = decorator.call()?;
+        let name = call.name()?;
+        if !["function", "cls", "server"].contains(&name) {
+            return None;
+        }
+        // `app` may come from another file.
+        let app = call.receiver().unwrap_or(&call.callee);
+        Some((app, call))
+    })
+}
+
+/// What makes a definition answer requests, with what it is called with.
+fn web(definition: &Definition) -> Option<(&Value, &Definition)> {
+    let of = |it: &Definition| WEB.iter().find_map(|path| it.decorator(path)).is_some();
+    let all = || std::iter::once(definition).chain(&definition.methods);
+    let serving = all().find(|it| of(it))?;
+    let decorator = WEB.iter().find_map(|path| serving.decorator(path))?;
+    Some((decorator, serving))
+}
+
+/// Reads one function or class; says whether it serves a model.
+fn read(
+    reading: &Reading,
+    (definition, app, settings): (&Definition, &Value, &Call),
+    (engines, gpus): (Engines, Gpus),
+    found: &mut Found,
+) -> bool {
+    found.app = app
+        .call()
+        .filter(|call| call.path().is_some_and(|path| APPS.contains(&path)))
+        .and_then(|call| call.argument("name", 0)?.text())
+        .map(str::to_owned);
+    let Some((decorator, serving)) = web(definition) else {
+        // A function that fetches weights isn't missed.
+        let starts = server::command(reading, definition, engines, found).is_some();
+        if starts {
+            let why = "it answers no requests over HTTP: goatbuild serves what clients of the OpenAI \
+                       API ask";
+            found.remarks.lose(definition.line, why);
+        }
+        return false;
+    };
+    if serving.line != definition.line {
+        found.function.clone_from(&definition.name);
+    }
+    let Some(()) = server::command(reading, definition, engines, found) else {
+        let why = "it starts no engine that goatbuild knows how to start";
+        found.remarks.lose(definition.line, why);
+        return false;
+    };
+    if found.app.is_none() {
+        let why = "only a run would tell the app's name: what stands isn't recognised";
+        found.remarks.lose(app.line, why);
+    }
+    settings::place(settings, found);
+    settings::web(decorator, found);
+    settings::function(reading, settings, (definition, gpus), found);
+    let image = settings.named("image").or_else(|| app.call()?.named("image"));
+    match image {
+        Some(image) => {
+            let name = reading.names.iter().find(|(_, value)| value.what == image.what);
+            found.image.name = name.map(|(name, _)| name.clone());
+            image::read(reading, image, found);
+        }
+        None => found.remarks.lose(settings.line, "it has Modal's own image, without an engine"),
+    }
+    server::weights(reading, definition, found);
+    let app = found.app.clone().unwrap_or_default();
+    // A class's method is part of the name, too.
+    let name = if serving.line == definition.line {
+        format!("{app}-{}", definition.name)
+    } else {
+        format!("{app}-{}-{}", definition.name, serving.name)
+    };
+    found.labels.insert(0, label(&name));
+    let is_whole = found.hardware.contains_key("gpu");
+    if !is_whole {
+        let why = "no GPU that goatbuild knows is named: it isn't written; `goatbuild add` writes a \
+                   spec of it";
+        found.remarks.lose(settings.line, why);
+    }
+    is_whole
+}
+
+/// What only whoever runs the script can tell.
+fn asides(reading: &Reading, definition: &Definition, remarks: &mut Remarks) {
+    for asides in [&reading.asides, &definition.asides] {
+        for (line, row, others) in &asides.rows {
+            if !others.is_empty() {
+                let others = others.join(", ");
+                let why = format!("the row `{row}` is chosen there, and written; not {others}");
+                remarks.lose(*line, why);
+            }
+        }
+        for (variable, (line, taken)) in &asides.variables {
+            let Some(taken) = taken.as_deref().filter(|_| !crate::import::is_name(variable)) else {
+                continue;
+            };
+            let taken = reading.secrets.hide(taken);
+            let why = format!("a variable says it where the script is run; `{taken}` is written");
+            remarks.lose(*line, why);
+        }
+        for line in &asides.undecided {
+            let why = "only a run decides that: what stands under it is left out";
+            remarks.lose(*line, why);
+        }
+    }
+}

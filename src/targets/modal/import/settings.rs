@@ -1,0 +1,352 @@
+//! What decorators say of how something is served.
+
+use std::time::Duration;
+
+use super::Gpus;
+use crate::engine::WrittenKey;
+use crate::import::{Call, Definition, Found, Reading, Value, What};
+use crate::spec::duration_text;
+
+/// What Modal does where a script says nothing, in seconds, and in requests.
+const SCALEDOWN: f64 = 60.0;
+const TIMEOUT: f64 = 5.0 * 60.0;
+const STARTUP: f64 = 5.0;
+const INPUTS: i64 = 1;
+
+/// The longest that a start or a request may take.
+const DAY: f64 = 24.0 * 60.0 * 60.0;
+
+/// The secret that is named where a script has the key itself.
+const KEY_SECRET: &str = "goatbuild-api-key";
+
+/// Arguments of functions that nothing here is made of, and what to say of each.
+const LOST: [(&str, &str); 18] = [
+    ("cpu", "specs have no such setting yet"),
+    ("memory", "specs have no such setting yet"),
+    ("ephemeral_disk", "specs have no such setting"),
+    ("retries", "Modal doesn't retry requests of a web server either"),
+    ("network_file_systems", "models have volumes"),
+    ("mounts", "the image has what it needs"),
+    ("proxy", "specs have no such setting"),
+    ("experimental_options", "specs have no such setting"),
+    ("schedule", "what goatbuild deploys answers requests"),
+    ("single_use_containers", "specs have no such setting"),
+    ("max_inputs", "specs have no such setting"),
+    ("restrict_modal_access", "specs have no such setting"),
+    ("block_network", "specs have no such setting"),
+    ("nonpreemptible", "specs have no such setting"),
+    ("i6pn", "one model has one container"),
+    ("enable_gpu_snapshot", "`snapshot = true` in [serve] is goatbuild's way"),
+    ("checkpointing_enabled", "`snapshot = true` in [serve] is goatbuild's way"),
+    ("name", "the function is called `serve`"),
+];
+
+/// Modal's environment, as far as a script names it: of its volumes and secrets, say.
+pub(super) fn place(call: &Call, found: &mut Found) {
+    let volumes = call.named("volumes").map_or(&[][..], Value::pairs).iter().map(|(_, it)| it);
+    let secrets = call.named("secrets").and_then(Value::items).unwrap_or_default();
+    let named = |value: &Value| value.call()?.named("environment_name")?.text().map(str::to_owned);
+    let environment = volumes.chain(secrets).find_map(named).unwrap_or_else(|| {
+        let why = "the script doesn't say which environment of Modal's it is deployed to: `main` is \
+                   written";
+        found.remarks.lose(0, why);
+        "main".to_owned()
+    });
+    found.settings.insert("environment".to_owned(), environment.into());
+}
+
+/// What makes it answer requests.
+pub(super) fn web(decorator: &Value, found: &mut Found) {
+    let Some(call) = decorator.call() else { return open(None, decorator.line, found) };
+    let kind = call.name().unwrap_or_default();
+    if !["web_server", "http_server"].contains(&kind) {
+        let why =
+            format!("`{kind}` answers in the script's own way; the engine's server does instead");
+        found.remarks.lose(call.line, why);
+    }
+    let startup = call.named("startup_timeout").and_then(Value::number).unwrap_or(STARTUP);
+    duration(found, "startup-timeout", startup.max(1.0), call.line);
+    for (name, why) in [
+        ("custom_domains", "goatbuild gives a model Modal's own address"),
+        ("label", "goatbuild gives a model Modal's own label: the URL changes"),
+    ] {
+        let Some(value) = call.named(name).filter(|it| it.what != What::None) else { continue };
+        found.remarks.lose(value.line, why);
+        if let Some(label) = value.text() {
+            found.labels.push(label.to_owned());
+        }
+    }
+    open(call.named("requires_proxy_auth").and_then(Value::boolean), call.line, found);
+}
+
+/// Who may ask it.
+fn open(proxy: Option<bool>, line: usize, found: &mut Found) {
+    if proxy == Some(true) {
+        found.serve.insert("auth".to_owned(), "proxy".into());
+    } else if found.written.key.is_none() {
+        found.serve.insert("auth".to_owned(), "none".into());
+        let what = "anybody may ask it, and have a GPU started. Without `auth = \"none\"` Modal turns \
+                    away who has no proxy token: direct callers then get 401";
+        found.remarks.suggest(line, what);
+    }
+}
+
+/// How its function is made.
+pub(super) fn function(
+    reading: &Reading,
+    call: &Call,
+    (definition, gpus): (&Definition, Gpus),
+    found: &mut Found,
+) {
+    let line = call.line;
+    let number = |names: &[&str]| {
+        let value = names.iter().find_map(|name| call.named(name))?;
+        value.number().map(|number| (number, value.line))
+    };
+    let (scaledown, at) =
+        number(&["scaledown_window", "container_idle_timeout"]).unwrap_or((SCALEDOWN, line));
+    duration(found, "scaledown-window", scaledown.clamp(2.0, 3600.0), at);
+    let (timeout, at) = number(&["timeout"]).unwrap_or((TIMEOUT, line));
+    duration(found, "timeout", timeout.clamp(1.0, DAY), at);
+    if !definition.methods.is_empty() || call.named("startup_timeout").is_some() {
+        // What `@modal.enter` does has as long as this says.
+        let (startup, at) = number(&["startup_timeout"]).unwrap_or((timeout, at));
+        longest(found, startup, at);
+    }
+    let concurrent = definition
+        .decorator("modal.concurrent")
+        .or_else(|| definition.methods.iter().find_map(|it| it.decorator("modal.concurrent")));
+    let inputs = concurrent
+        .and_then(Value::call)
+        .and_then(|call| call.argument("max_inputs", 0))
+        .or_else(|| call.named("allow_concurrent_inputs"));
+    let inputs = inputs.and_then(Value::integer).unwrap_or(INPUTS).clamp(1, 100_000);
+    found.serve.insert("max-inputs".to_owned(), inputs.into());
+    if let Some(target) = concurrent.and_then(|it| it.call()?.named("target_inputs")) {
+        found
+            .remarks
+            .lose(target.line, "specs have no such setting: replicas are added at `max-inputs`");
+    }
+    for (field, names) in [
+        ("min-containers", ["min_containers", "keep_warm"]),
+        ("max-containers", ["max_containers", "concurrency_limit"]),
+        ("buffer-containers", ["buffer_containers", "buffer_containers"]),
+    ] {
+        let count = names.iter().find_map(|name| call.named(name)).and_then(Value::integer);
+        if let Some(count) = count.filter(|count| (1..=1000).contains(count)) {
+            found.serve.insert(field.to_owned(), count.into());
+        }
+    }
+    for field in ["region", "cloud"] {
+        let Some(value) = call.named(field).filter(|it| it.what != What::None) else { continue };
+        match (value.text(), value.items()) {
+            (Some(text), _) => _ = found.serve.insert(field.to_owned(), text.into()),
+            (None, Some([first, ..])) if first.text().is_some() => {
+                let first = first.text().unwrap_or_default();
+                found.serve.insert(field.to_owned(), first.into());
+                found.remarks.lose(value.line, format!("a spec names one {field}: `{first}`"));
+            }
+            _ => found.remarks.lose(value.line, "only a run would tell that"),
+        }
+    }
+    for (name, why) in LOST {
+        if let Some(value) = call.named(name).filter(|it| it.what != What::None) {
+            found.remarks.lose(value.line, format!("`{name}`: {why}"));
+        }
+    }
+    if let Some(value) =
+        call.named("enable_memory_snapshot").filter(|it| it.boolean() == Some(true))
+    {
+        found
+            .remarks
+            .lose(value.line, "`snapshot = true` in [serve] is goatbuild's way; it is alpha");
+    }
+    if call.named.iter().any(|(name, _)| name == "env") {
+        environment(reading, call.named("env"), found);
+    }
+    gpu(call, gpus, found);
+    volumes(call, found);
+    secrets(call, found);
+}
+
+fn duration(found: &mut Found, field: &str, seconds: f64, line: usize) {
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in a range")]
+    let whole = seconds.clamp(1.0, DAY).ceil() as u32;
+    if (f64::from(whole) - seconds).abs() > 0.001 {
+        let why = format!("`{field}` is whole seconds, at most a day: {whole}s is written");
+        found.remarks.lose(line, why);
+    }
+    let text = duration_text(Duration::from_secs(whole.into()));
+    found.serve.insert(field.to_owned(), text.trim_matches('"').into());
+}
+
+/// Takes a longer time to start, if it is.
+fn longest(found: &mut Found, seconds: f64, line: usize) {
+    let before = found.serve.get("startup-timeout").cloned();
+    duration(found, "startup-timeout", seconds, line);
+    let seconds_of = |value: &toml::Value| crate::spec::seconds(value.as_str().unwrap_or_default());
+    if let Some(before) = before
+        && seconds_of(&before) > found.serve.get("startup-timeout").and_then(seconds_of)
+    {
+        found.serve.insert("startup-timeout".to_owned(), before);
+    }
+}
+
+/// Variables for one function alone.
+fn environment(reading: &Reading, value: Option<&Value>, found: &mut Found) {
+    for (name, value) in value.map_or(&[][..], Value::pairs) {
+        let (Some(name), Some(text)) = (name.text(), value.text()) else { continue };
+        if reading.secrets.has(text) {
+            found.remarks.lose(value.line, "a key or token is written out: keep it in a secret");
+        } else {
+            found.image.environment.insert(name.to_owned(), text.into());
+        }
+    }
+}
+
+fn gpu(call: &Call, gpus: Gpus, found: &mut Found) {
+    let Some(value) = call.named("gpu").filter(|it| it.what != What::None) else { return };
+    let first = match value.items() {
+        Some([first, others @ ..]) => {
+            if !others.is_empty() {
+                found.remarks.lose(value.line, "a spec names one GPU: the first is written");
+            }
+            first
+        }
+        _ => value,
+    };
+    let (name, count) = match (first.text(), first.call()) {
+        (Some(text), _) => {
+            let (name, count) = text.split_once(':').unwrap_or((text, "1"));
+            (name.to_owned(), count.trim().parse().ok())
+        }
+        // `modal.gpu.A100(size="80GB", count=2)`
+        (None, Some(call)) => {
+            let name = call.name().unwrap_or_default();
+            let size = call.named("size").and_then(Value::text).map(str::to_owned);
+            let memory = call.named("memory").and_then(Value::integer);
+            let size = size.or_else(|| memory.map(|memory| format!("{memory}GB")));
+            let name = size.map_or(name.to_owned(), |size| format!("{name}-{size}"));
+            (name, call.named("count").map_or(Some(1), Value::integer))
+        }
+        _ => return found.remarks.lose(value.line, "only a run would tell which GPU that is"),
+    };
+    let name = name.trim().to_ascii_uppercase();
+    if !gpus.iter().any(|(known, ..)| *known == name) {
+        return found.remarks.lose(value.line, format!("goatbuild knows no GPU `{name}`"));
+    }
+    let count = count.filter(|count| (1..=8).contains(count)).unwrap_or_else(|| {
+        found
+            .remarks
+            .lose(value.line, "only a run would tell how many GPUs that are: 1 is written");
+        1
+    });
+    found.hardware.insert("gpu".to_owned(), name.into());
+    if count != 1 {
+        found.hardware.insert("count".to_owned(), count.into());
+    }
+    match found.written.spread {
+        Some((spread, line)) if spread != count => {
+            let why = format!("it is spread over {spread} of {count} GPUs; goatbuild uses all");
+            found.remarks.lose(line, why);
+        }
+        None if count > 1 => {
+            let why = format!("nothing spreads it over the {count} GPUs; goatbuild uses all");
+            found.remarks.lose(value.line, why);
+        }
+        _ => {}
+    }
+}
+
+fn volumes(call: &Call, found: &mut Found) {
+    let Some(volumes) = call.named("volumes") else { return };
+    for (mount, volume) in volumes.pairs() {
+        let name = volume.call().filter(|it| {
+            let makes = ["modal.Volume.from_name", "modal.Volume.persisted", "modal.Volume.lookup"];
+            it.path().is_some_and(|path| makes.contains(&path))
+        });
+        let name = name.and_then(|it| it.argument("name", 0)).and_then(Value::text);
+        match (mount.text(), name) {
+            (Some(mount), Some(name)) => {
+                let mount = mount
+                    .trim_end_matches('/')
+                    .replace("/root/.cache/huggingface/hub", "/root/.cache/huggingface");
+                found.volumes.push((mount, name.to_owned()));
+            }
+            _ => found.remarks.lose(mount.line, "only a run would tell which volume that is"),
+        }
+    }
+    if volumes.pairs().is_empty() && volumes.what == What::Unknown {
+        found.remarks.lose(volumes.line, "only a run would tell which volumes these are");
+    }
+}
+
+fn secrets(call: &Call, found: &mut Found) {
+    let mut names = Vec::new();
+    let listed = call.named("secrets").and_then(Value::items).unwrap_or_default();
+    for secret in listed.iter().chain(call.named("secret")) {
+        let Some(made) = secret.call() else {
+            found.remarks.lose(secret.line, "only a run would tell which secret that is");
+            continue;
+        };
+        let name = made.argument("name", 0).and_then(Value::text);
+        let is_named = matches!(made.name(), Some("from_name" | "lookup"));
+        if let Some(name) = name.filter(|_| is_named) {
+            names.push((name.to_owned(), secret.line));
+            continue;
+        }
+        let keys = made.positional.first().map_or(&[][..], Value::pairs);
+        let keys: Vec<&str> = keys.iter().filter_map(|(key, _)| key.text()).collect();
+        let keys = if keys.is_empty() { "what it holds".to_owned() } else { keys.join(", ") };
+        let why = format!(
+            "goatbuild never writes a value of a secret: put {keys} into a secret of Modal's (`modal \
+             secret create`), and name that"
+        );
+        found.remarks.lose(secret.line, why);
+    }
+    let of_hub = |name: &str| {
+        let name = name.to_ascii_lowercase();
+        name.contains("hugging") || name.split(['-', '_', '.']).any(|part| part == "hf")
+    };
+    let hub = names.iter().find(|(name, _)| of_hub(name)).cloned();
+    if let Some((name, _)) = &hub {
+        found.settings.insert("hf-secret".to_owned(), name.as_str().into());
+    }
+    if let Some((key, line)) = found.written.key.clone() {
+        let holds = names.iter().find(|(name, _)| !of_hub(name)).or(names.first());
+        let variable = match key {
+            WrittenKey::Variable(variable) if holds.is_some() => variable,
+            WrittenKey::Variable(variable) => {
+                let why = format!(
+                    "which secret holds {variable} isn't said: make `{KEY_SECRET}` with that variable, \
+                     or name yours in `api-key-secret`"
+                );
+                found.remarks.lose(line, why);
+                variable
+            }
+            WrittenKey::Literal => {
+                let why = format!(
+                    "the key is written out, and goatbuild never writes one: make a secret at Modal, \
+                     `modal secret create {KEY_SECRET} --from-json FILE`, with it as GOATBUILD_API_KEY"
+                );
+                found.remarks.lose(line, why);
+                "GOATBUILD_API_KEY".to_owned()
+            }
+        };
+        let by_name = (variable != "GOATBUILD_API_KEY").then_some(holds).flatten();
+        let secret = by_name.map_or(KEY_SECRET, |(name, _)| name.as_str());
+        found.settings.insert("api-key-secret".to_owned(), secret.into());
+        found.settings.insert("api-key-variable".to_owned(), variable.into());
+        if found.serve.get("auth").and_then(toml::Value::as_str) == Some("proxy") {
+            found.remarks.lose(line, "a model is protected in one way: by Modal's proxy tokens");
+        } else {
+            found.serve.insert("auth".to_owned(), "api-key".into());
+        }
+    }
+    for (name, line) in names {
+        if !found.settings.values().any(|used| used.as_str() == Some(&name)) {
+            let why = format!("replicas of goatbuild's have no secret but the key's: `{name}`");
+            found.remarks.lose(line, why);
+        }
+    }
+}
