@@ -269,6 +269,11 @@ pub trait Engine: Send + Sync {
         true
     }
 
+    /// The variable in which it finds a key, which requests then have to have.
+    fn key_variable(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What a spec would say in place of a command line that somebody else wrote; nothing of one that
     /// doesn't start it.
     fn import(&self, words: &[WrittenWord]) -> Option<Written> {

@@ -47,6 +47,4 @@ pub struct Written {
     pub command: Vec<String>,
     /// Lines of which something isn't carried over, and why.
     pub lost: Vec<(usize, String)>,
-    /// What a new spec might say instead, by line.
-    pub better: Vec<(usize, String)>,
 }

@@ -31,6 +31,8 @@ pub struct Found {
     pub volumes: Vec<(String, String)>,
     /// The engine that serves, as specs name it.
     pub engine: &'static str,
+    /// The variable in which that engine finds a key.
+    pub key_variable: Option<&'static str>,
     /// What it is started with.
     pub written: Written,
     /// What the model is, where the command line doesn't say.

@@ -224,16 +224,16 @@ fn set(written: &mut Written, name: &str, values: &[WrittenWord], line: usize) {
     }
 }
 
-/// The value as a spec has it: what goatbuild would write as the same word.
+/// The value as a spec has it, which an engine reads as it reads the word.
 fn value(text: &str) -> toml::Value {
     if let Ok(number) = text.parse::<i64>()
         && number.to_string() == text
     {
         return number.into();
     }
-    if let Ok(number) = text.parse::<f64>()
-        && serde_json::Number::from_f64(number).is_some_and(|it| it.to_string() == text)
-    {
+    // `inf` and `nan` are words.
+    let is_number = text.starts_with(|first: char| first.is_ascii_digit() || "-.".contains(first));
+    if let (Ok(number), true) = (text.parse::<f64>(), is_number && text.contains(['.', 'e'])) {
         return number.into();
     }
     if text.starts_with(['{', '['])

@@ -163,6 +163,10 @@ impl Engine for Vllm {
         !NEVER_COMPILED.contains(&flag)
     }
 
+    fn key_variable(&self) -> Option<&'static str> {
+        Some("VLLM_API_KEY")
+    }
+
     fn import(&self, words: &[WrittenWord]) -> Option<Written> {
         import::line(words)
     }

@@ -2,6 +2,7 @@
 //! never run (`crate::import`).
 
 mod image;
+mod key;
 mod server;
 mod settings;
 #[cfg(test)]
@@ -123,9 +124,10 @@ fn read(
         found.remarks.lose(app.line, why);
     }
     settings::place(settings, found);
+    let image = settings.named("image").or_else(|| app.call()?.named("image"));
+    key::find(settings, image, definition, found);
     settings::web(decorator, found);
     settings::function(reading, settings, (definition, gpus), found);
-    let image = settings.named("image").or_else(|| app.call()?.named("image"));
     match image {
         Some(image) => {
             let name = reading.names.iter().find(|(_, value)| value.what == image.what);
@@ -134,6 +136,7 @@ fn read(
         }
         None => found.remarks.lose(settings.line, "it has Modal's own image, without an engine"),
     }
+    key::secrets(settings, found);
     server::weights(reading, definition, found);
     let app = found.app.clone().unwrap_or_default();
     // A class's method is part of the name, too.

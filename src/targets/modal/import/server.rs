@@ -1,6 +1,6 @@
 //! What a function starts, and what that serves.
 
-use crate::engine::{Engines, Written};
+use crate::engine::{Engine, Engines, Written};
 use crate::import::{Call, Definition, Found, Reading, Value, Word, words};
 
 /// Calls that start a program, with the words of its command line as the first argument.
@@ -36,7 +36,7 @@ pub(super) fn command(
         if words.is_empty() {
             continue;
         }
-        let read = engines.iter().find_map(|engine| Some((engine.name(), engine.import(&words)?)));
+        let read = engines.iter().find_map(|engine| Some((engine, engine.import(&words)?)));
         if let Some((engine, written)) = read {
             take(engine, written, found);
             return Some(());
@@ -46,9 +46,8 @@ pub(super) fn command(
         let Some(name) = call.name() else { continue };
         let arguments: Vec<(String, Word)> =
             call.named.iter().map(|(name, value)| (name.clone(), reading.word(value))).collect();
-        let read = engines
-            .iter()
-            .find_map(|engine| Some((engine.name(), engine.import_call(name, &arguments)?)));
+        let read =
+            engines.iter().find_map(|engine| Some((engine, engine.import_call(name, &arguments)?)));
         if let Some((engine, written)) = read {
             let why = "the engine runs inside the script's own program: goatbuild starts the engine's \
                        own server, with these arguments";
@@ -81,10 +80,10 @@ fn started(reading: &Reading, call: &Call) -> Vec<Word> {
     Vec::new()
 }
 
-fn take(engine: &'static str, written: Written, found: &mut Found) {
-    found.engine = engine;
+fn take(engine: &'static dyn Engine, written: Written, found: &mut Found) {
+    found.engine = engine.name();
+    found.key_variable = engine.key_variable();
     found.remarks.lost.extend(written.lost.iter().cloned());
-    found.remarks.better.extend(written.better.iter().cloned());
     found.written = written;
 }
 

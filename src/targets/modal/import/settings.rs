@@ -3,7 +3,6 @@
 use std::time::Duration;
 
 use super::Gpus;
-use crate::engine::WrittenKey;
 use crate::import::{Call, Definition, Found, Reading, Value, What};
 use crate::spec::duration_text;
 
@@ -15,9 +14,6 @@ const INPUTS: i64 = 1;
 
 /// The longest that a start or a request may take.
 const DAY: f64 = 24.0 * 60.0 * 60.0;
-
-/// The secret that is named where a script has the key itself.
-const KEY_SECRET: &str = "goatbuild-api-key";
 
 /// Arguments of functions that nothing here is made of, and what to say of each.
 const LOST: [(&str, &str); 18] = [
@@ -166,7 +162,6 @@ pub(super) fn function(
     }
     gpu(call, gpus, found);
     volumes(call, found);
-    secrets(call, found);
 }
 
 fn duration(found: &mut Found, field: &str, seconds: f64, line: usize) {
@@ -278,75 +273,5 @@ fn volumes(call: &Call, found: &mut Found) {
     }
     if volumes.pairs().is_empty() && volumes.what == What::Unknown {
         found.remarks.lose(volumes.line, "only a run would tell which volumes these are");
-    }
-}
-
-fn secrets(call: &Call, found: &mut Found) {
-    let mut names = Vec::new();
-    let listed = call.named("secrets").and_then(Value::items).unwrap_or_default();
-    for secret in listed.iter().chain(call.named("secret")) {
-        let Some(made) = secret.call() else {
-            found.remarks.lose(secret.line, "only a run would tell which secret that is");
-            continue;
-        };
-        let name = made.argument("name", 0).and_then(Value::text);
-        let is_named = matches!(made.name(), Some("from_name" | "lookup"));
-        if let Some(name) = name.filter(|_| is_named) {
-            names.push((name.to_owned(), secret.line));
-            continue;
-        }
-        let keys = made.positional.first().map_or(&[][..], Value::pairs);
-        let keys: Vec<&str> = keys.iter().filter_map(|(key, _)| key.text()).collect();
-        let keys = if keys.is_empty() { "what it holds".to_owned() } else { keys.join(", ") };
-        let why = format!(
-            "goatbuild never writes a value of a secret: put {keys} into a secret of Modal's (`modal \
-             secret create`), and name that"
-        );
-        found.remarks.lose(secret.line, why);
-    }
-    let of_hub = |name: &str| {
-        let name = name.to_ascii_lowercase();
-        name.contains("hugging") || name.split(['-', '_', '.']).any(|part| part == "hf")
-    };
-    let hub = names.iter().find(|(name, _)| of_hub(name)).cloned();
-    if let Some((name, _)) = &hub {
-        found.settings.insert("hf-secret".to_owned(), name.as_str().into());
-    }
-    if let Some((key, line)) = found.written.key.clone() {
-        let holds = names.iter().find(|(name, _)| !of_hub(name)).or(names.first());
-        let variable = match key {
-            WrittenKey::Variable(variable) if holds.is_some() => variable,
-            WrittenKey::Variable(variable) => {
-                let why = format!(
-                    "which secret holds {variable} isn't said: make `{KEY_SECRET}` with that variable, \
-                     or name yours in `api-key-secret`"
-                );
-                found.remarks.lose(line, why);
-                variable
-            }
-            WrittenKey::Literal => {
-                let why = format!(
-                    "the key is written out, and goatbuild never writes one: make a secret at Modal, \
-                     `modal secret create {KEY_SECRET} --from-json FILE`, with it as GOATBUILD_API_KEY"
-                );
-                found.remarks.lose(line, why);
-                "GOATBUILD_API_KEY".to_owned()
-            }
-        };
-        let by_name = (variable != "GOATBUILD_API_KEY").then_some(holds).flatten();
-        let secret = by_name.map_or(KEY_SECRET, |(name, _)| name.as_str());
-        found.settings.insert("api-key-secret".to_owned(), secret.into());
-        found.settings.insert("api-key-variable".to_owned(), variable.into());
-        if found.serve.get("auth").and_then(toml::Value::as_str) == Some("proxy") {
-            found.remarks.lose(line, "a model is protected in one way: by Modal's proxy tokens");
-        } else {
-            found.serve.insert("auth".to_owned(), "api-key".into());
-        }
-    }
-    for (name, line) in names {
-        if !found.settings.values().any(|used| used.as_str() == Some(&name)) {
-            let why = format!("replicas of goatbuild's have no secret but the key's: `{name}`");
-            found.remarks.lose(line, why);
-        }
     }
 }
