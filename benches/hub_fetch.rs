@@ -26,7 +26,7 @@ use std::time::Instant;
 use double::Content;
 use goatbuild::event::Reporter;
 use goatbuild::fetch::Patience;
-use goatbuild::hub::{HashCache, Hub, HubSettings, ModelCache};
+use goatbuild::hub::{FileDigest, HashCache, Hub, HubSettings, ModelCache};
 use hub::{COMMIT, HubDouble};
 
 const REPOSITORY: &str = "acme/large";
@@ -42,11 +42,11 @@ hf_hub_download(repository, file, revision=revision, cache_dir=to)";
 struct Forgetful;
 
 impl HashCache for Forgetful {
-    fn get(&self, _: &str, _: &str) -> Option<String> {
+    fn get(&self, _: &str, _: &str) -> Option<FileDigest> {
         None
     }
 
-    fn put(&self, _: &str, _: &str, _: &str) {}
+    fn put(&self, _: &str, _: &str, _: FileDigest) {}
 }
 
 /// One way to get the file into a directory.

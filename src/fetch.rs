@@ -13,6 +13,7 @@ use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue, RETRY_AFTER};
 use reqwest::{Client, ClientBuilder, RequestBuilder, Response, StatusCode};
 use sha2::{Digest as _, Sha256};
 
+use crate::digest::Digest;
 use crate::event::Reporter;
 
 pub use error::FetchError;
@@ -28,8 +29,8 @@ pub(crate) use retry::{Failure, Retry, wait_as_asked};
 pub struct Expected {
     /// Bytes, when the lock knows.
     pub size: Option<u64>,
-    /// Lower-case hexadecimal SHA-256.
-    pub sha256: String,
+    /// What its bytes hash to.
+    pub sha256: Digest,
 }
 
 /// Downloads over HTTP. Cheap to clone.
@@ -239,26 +240,17 @@ pub fn client_builder() -> ClientBuilder {
     Client::builder().user_agent(concat!("goatbuild/", env!("CARGO_PKG_VERSION")))
 }
 
-/// Lower-case hexadecimal SHA-256 of all that `reader` yields.
-pub fn sha256_of(reader: &mut impl std::io::Read) -> std::io::Result<String> {
+/// What all that `reader` yields hashes to.
+pub fn sha256_of(reader: &mut impl std::io::Read) -> std::io::Result<Digest> {
     let mut hasher = Sha256::new();
     let mut buffer = vec![0; 1 << 18];
     loop {
         let read = reader.read(&mut buffer)?;
         if read == 0 {
-            return Ok(hex(&hasher.finalize()));
+            return Ok(Digest::finish(hasher));
         }
         hasher.update(&buffer[..read]);
     }
-}
-
-/// Lower-case hexadecimal.
-pub fn hex(bytes: &[u8]) -> String {
-    use std::fmt::Write as _;
-    bytes.iter().fold(String::with_capacity(bytes.len() * 2), |mut text, byte| {
-        let _ = write!(text, "{byte:02x}");
-        text
-    })
 }
 
 /// How long the server wants to be left alone: it says so in seconds, or names a time.

@@ -35,13 +35,14 @@
 //! | protocols and formats | [`oci`], [`debian`], [`python`], [`runtime`], [`hub`], [`openai`], [`draw`], [`import`] |
 //! | downloads | [`fetch`] |
 //! | this machine | `blocking`, [`clock`], [`disk`], [`durable`], [`leftovers`] |
-//! | core | [`spec`], [`lock`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`step_id`], [`engine`], [`platform`], [`words`] |
+//! | core | [`spec`], [`lock`], [`digest`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`step_id`], [`engine`], [`platform`], [`words`] |
 
 mod blocking;
 pub mod cli;
 pub mod clock;
 pub mod container;
 pub mod debian;
+pub mod digest;
 pub mod disk;
 pub mod draw;
 pub mod durable;

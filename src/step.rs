@@ -7,6 +7,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
+use crate::digest::{Digest, NotADigest};
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Fingerprint, Key};
 
@@ -80,6 +81,11 @@ impl Inputs {
             Some((_, _, value)) => value,
             None => panic!("BUG: fact `{fact}` of {step} was not declared or not made"),
         }
+    }
+
+    /// The same of one that is a digest; a record or the lock may have something else.
+    pub fn digest(&self, step: &StepId, fact: Fact) -> Result<Digest, NotADigest> {
+        self.fact(step, fact).parse()
     }
 }
 

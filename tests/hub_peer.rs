@@ -11,7 +11,8 @@ use goatbuild::event::Reporter;
 use goatbuild::fetch::Patience;
 use goatbuild::fingerprint::Fingerprint;
 use goatbuild::hub::{
-    DigestKind, Fetched, HashCache, Hub, HubSettings, Manifest, ModelCache, Revision, scan,
+    DigestKind, Fetched, FileDigest, HashCache, Hub, HubSettings, Manifest, ModelCache, Revision,
+    scan,
 };
 use support::double::Content;
 use support::hub::{COMMIT, HubDouble};
@@ -21,11 +22,11 @@ use support::olah::{Git, Olah};
 struct Forgetful;
 
 impl HashCache for Forgetful {
-    fn get(&self, _: &str, _: &str) -> Option<String> {
+    fn get(&self, _: &str, _: &str) -> Option<FileDigest> {
         None
     }
 
-    fn put(&self, _: &str, _: &str, _: &str) {}
+    fn put(&self, _: &str, _: &str, _: FileDigest) {}
 }
 
 fn put(root: &Path, path: &str, bytes: &[u8]) {

@@ -8,10 +8,10 @@ use std::fs;
 use std::os::unix::fs::PermissionsExt as _;
 use std::path::Path;
 
+use goatbuild::digest::Digest;
 use goatbuild::event::Reporter;
 use goatbuild::oci::{Layout, unpack_layers};
 use serde_json::Value;
-use sha2::{Digest as _, Sha256};
 use support::debian::DebianRoot;
 use support::project::{Project, ran};
 use support::quickstart::built;
@@ -28,9 +28,9 @@ fn skopeo_inspects_and_copies_the_image_as_it_is() {
         command.arg("--insecure-policy").args(arguments).env("HOME", quickstart.directory());
         ran(command.current_dir(quickstart.root())).done()
     };
-    let ours = layout(&quickstart).read_image("mlx").unwrap();
+    let ours = layout(&quickstart).tagged("mlx").unwrap();
     let seen: Value = serde_json::from_str(&skopeo(&["inspect", "oci:cache/oci:mlx"])).unwrap();
-    assert_eq!(seen["Digest"], ours.digest, "{seen}");
+    assert_eq!(seen["Digest"], ours.digest.to_string(), "{seen}");
     assert_eq!(seen["Architecture"], "amd64");
     assert_eq!(seen["Layers"].as_array().unwrap().len(), ours.manifest.layers().len());
     assert_eq!(seen["Created"], "1970-01-01T00:00:00Z");
@@ -38,28 +38,19 @@ fn skopeo_inspects_and_copies_the_image_as_it_is() {
     // skopeo verifies every blob against its digest, and every layer against its diff_id.
     let copied = quickstart.directory().join("copied");
     skopeo(&["copy", "oci:cache/oci:mlx", &format!("oci:{}:mlx", copied.display())]);
-    assert_eq!(Layout::open(&copied).unwrap().read_image("mlx").unwrap().digest, ours.digest);
+    assert_eq!(Layout::open(&copied).unwrap().tagged("mlx").unwrap().digest, ours.digest);
     let plain = quickstart.directory().join("plain");
     skopeo(&["copy", "oci:cache/oci:mlx", &format!("dir:{}", plain.display())]);
     let manifest = fs::read(plain.join("manifest.json")).unwrap();
-    assert_eq!(format!("sha256:{:x}", Hex(&Sha256::digest(&manifest))), ours.digest);
+    assert_eq!(Digest::of(&manifest), ours.digest);
     let mut blobs = vec![ours.manifest.config().digest().to_string()];
     blobs.extend(ours.manifest.layers().iter().map(|layer| layer.digest().to_string()));
     for digest in blobs {
-        let path = layout(&quickstart).blobs().path(&digest).unwrap();
+        let path = layout(&quickstart).blobs().path(digest.parse().unwrap());
         let name = digest.trim_start_matches("sha256:");
         let blob = fs::read(path).unwrap();
         assert!(blob == fs::read(copied.join("blobs/sha256").join(name)).unwrap(), "{digest}");
         assert!(blob == fs::read(plain.join(name)).unwrap(), "{digest}");
-    }
-}
-
-/// Bytes, written in hexadecimal.
-struct Hex<'a>(&'a [u8]);
-
-impl std::fmt::LowerHex for Hex<'_> {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.iter().try_for_each(|byte| write!(formatter, "{byte:02x}"))
     }
 }
 
@@ -72,7 +63,7 @@ fn umoci_unpacks_the_same_tree_as_we_do() {
     ran(command.current_dir(quickstart.root())).done();
     let layout = layout(&quickstart);
     let ours = quickstart.directory().join("rootfs");
-    let image = layout.read_image("mlx").unwrap();
+    let image = layout.tagged("mlx").unwrap();
     unpack_layers(&layout, &image, &ours, &Reporter::silent()).unwrap();
 
     let (theirs, ours) = (tree(&bundle.join("rootfs")), tree(&ours));
@@ -91,7 +82,7 @@ fn umoci_unpacks_the_same_tree_as_we_do() {
 #[derive(Debug, PartialEq, Eq)]
 enum Node {
     Directory(u32),
-    File(u32, [u8; 32]),
+    File(u32, Digest),
     Link(std::path::PathBuf),
 }
 
@@ -105,7 +96,7 @@ fn tree(root: &Path) -> BTreeMap<String, Node> {
         } else if entry.file_type().is_dir() {
             Node::Directory(mode())
         } else {
-            Node::File(mode(), Sha256::digest(fs::read(entry.path()).unwrap()).into())
+            Node::File(mode(), Digest::of(&fs::read(entry.path()).unwrap()))
         };
         let path = entry.path().strip_prefix(root).unwrap().to_string_lossy().into_owned();
         nodes.insert(path, node);

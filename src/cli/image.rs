@@ -84,7 +84,7 @@ pub(crate) async fn run(global: &Global, command: &ImageCommand) -> Result<Exit,
     match command {
         ImageCommand::Inspect(InspectArgs { image, json }) => {
             let (_, found) = images::find(&site, &terminal, image).await?;
-            ui::print_image(image, &found.layout.read_image(&found.digest)?, *json);
+            ui::print_image(image, &found.layout.image(found.digest)?, *json);
         }
         ImageCommand::Verify(VerifyArgs { image }) => {
             let found = handing::verify(&site, &terminal, image).await?;

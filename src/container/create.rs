@@ -9,6 +9,7 @@ use super::program::{DEED, Said, ask};
 use super::{
     Container, ContainerEngine, ContainerError, INSTANCE, KEY, Labels, MODEL, PROJECT, STATE,
 };
+use crate::digest::Digest;
 use crate::runtime::Bind;
 
 /// How much shared memory a container may use: a limit, nothing is set aside. What the engines
@@ -46,7 +47,7 @@ pub struct Recipe {
     /// The image's name in the project.
     pub image_name: String,
     /// The digest of the image's manifest.
-    pub digest: String,
+    pub digest: Digest,
     /// What of this machine is visible inside.
     pub binds: Vec<Bind>,
     /// Environment variables over the image's.

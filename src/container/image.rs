@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::program::{DEED, QUESTION, ask, command, last_words, told, unstarted};
 use super::{ContainerEngine, ContainerError};
 use crate::blocking::blocking;
+use crate::digest::Digest;
 use crate::event::Reporter;
 use crate::oci::{Image, Layout, OciError, archive_size, write_archive};
 
@@ -15,7 +16,7 @@ use crate::oci::{Image, Layout, OciError, archive_size, write_archive};
 /// it by mistake, and both engines leave such a name as it is. A label would change the image; by
 /// the project in its name it is known whose it is, and an image of two projects has two names.
 pub fn image_name(project: &str, name: &str, image: &Image) -> String {
-    format!("{}{name}:{}", names_of(project), digits(&image.digest))
+    format!("{}{name}:{}", names_of(project), digits(image.digest))
 }
 
 /// What the names of all images of a project begin with.
@@ -24,9 +25,8 @@ fn names_of(project: &str) -> String {
 }
 
 /// As much of a manifest's digest as an image's name has.
-fn digits(digest: &str) -> &str {
-    let digits = digest.trim_start_matches("sha256:");
-    digits.get(..16).unwrap_or(digits)
+fn digits(digest: Digest) -> String {
+    digest.hex()[..16].to_owned()
 }
 
 /// An image of ours that an engine has.
@@ -42,8 +42,8 @@ pub struct Loaded {
 
 impl Loaded {
     /// Whether it was made of the manifest of this digest.
-    pub fn is_of(&self, digest: &str) -> bool {
-        self.name.rsplit(':').next() == Some(digits(digest))
+    pub fn is_of(&self, digest: Digest) -> bool {
+        self.name.rsplit(':').next() == Some(&digits(digest))
     }
 }
 
@@ -120,9 +120,8 @@ async fn id_of(kind: ContainerEngine, name: &str) -> Result<Option<String>, Cont
 /// Whether an engine's id of an image is that of ours: the digest of the configuration, which names
 /// every layer's content, or of the manifest where containerd stores images.
 fn is_ours(id: &str, image: &Image) -> bool {
-    let digits = |digest: &str| digest.trim_start_matches("sha256:").to_owned();
-    let known = [image.manifest.config().digest().to_string(), image.digest.clone()];
-    known.iter().any(|digest| digits(digest) == digits(id))
+    let digits = id.trim_start_matches("sha256:");
+    image.manifest.config().digest().digest() == digits || image.digest.hex() == digits
 }
 
 /// Streams the image into the engine's `load`; blocks meanwhile.

@@ -10,6 +10,7 @@ use super::probe::{docker, podman};
 use super::{
     Condition, Container, ContainerEngine, ContainerError, Engine, Labels, Network, Recipe,
 };
+use crate::digest::Digest;
 use crate::runtime::Bind;
 
 fn recipe() -> Recipe {
@@ -22,7 +23,7 @@ fn recipe() -> Recipe {
         engine: ContainerEngine::Docker,
         image: "sha256:abc".to_owned(),
         image_name: "tiny".to_owned(),
-        digest: "sha256:def".to_owned(),
+        digest: Digest::of(b"image"),
         binds: vec![
             bind("/p/models", "/root/.cache/huggingface", true),
             bind("/p/a, \"b\"", "/data", false),

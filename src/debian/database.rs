@@ -8,7 +8,7 @@ use md5::{Digest as _, Md5};
 use super::DebianError;
 use super::deb::{Control, Unpacked};
 use super::tree::Tree;
-use crate::fetch::hex;
+use crate::digest::hex;
 
 /// The control files that stay useful; scripts that never ran are not offered for removal.
 const KEPT: [&str; 5] = ["conffiles", "md5sums", "shlibs", "symbols", "triggers"];

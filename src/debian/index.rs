@@ -4,16 +4,17 @@ use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashMap};
 
 use super::version;
+use crate::digest::Digest;
 
 /// One package of a suite, as far as locking needs it.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone)]
 pub(super) struct Package<'a> {
     pub(super) name: &'a str,
     pub(super) version: &'a str,
     pub(super) architecture: &'a str,
     pub(super) path: &'a str,
     pub(super) size: u64,
-    pub(super) sha256: &'a str,
+    pub(super) sha256: Digest,
     /// 0 is `required`, 4 is `extra` or unknown.
     priority: u8,
     depends: &'a str,
@@ -111,7 +112,24 @@ impl<'a> Suite<'a> {
 
 impl<'a> Package<'a> {
     fn parse(stanza: &'a str) -> Result<Self, String> {
-        let mut package = Self { priority: 4, ..Self::default() };
+        let first = stanza.lines().next().unwrap_or_default();
+        let lacking = || format!("{first} lacks a name, version, path or SHA-256");
+        let digits = stanza.lines().find_map(|line| line.strip_prefix("SHA256:"));
+        let sha256 = digits.and_then(|digits| Digest::from_hex(digits.trim()).ok());
+        let mut package = Self {
+            name: "",
+            version: "",
+            architecture: "",
+            path: "",
+            size: 0,
+            sha256: sha256.ok_or_else(lacking)?,
+            priority: 4,
+            depends: "",
+            pre_depends: "",
+            provides: "",
+            conflicts: "",
+            breaks: "",
+        };
         let mut size = None;
         for line in stanza.lines() {
             let Some((key, value)) = line.split_once(':') else { continue };
@@ -122,7 +140,6 @@ impl<'a> Package<'a> {
                 "Architecture" => package.architecture = value,
                 "Filename" => package.path = value,
                 "Size" => size = value.parse().ok(),
-                "SHA256" => package.sha256 = value,
                 "Depends" => package.depends = value,
                 "Pre-Depends" => package.pre_depends = value,
                 "Provides" => package.provides = value,
@@ -140,14 +157,11 @@ impl<'a> Package<'a> {
                 _ => {}
             }
         }
-        let first = stanza.lines().next().unwrap_or_default();
         package.size = size.ok_or_else(|| format!("{first} has no Size"))?;
         let safe = !package.path.starts_with('/')
             && package.path.split('/').all(|part| !matches!(part, "" | "." | ".."));
-        let digest = package.sha256.len() == 64
-            && package.sha256.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        if package.name.is_empty() || package.version.is_empty() || !safe || !digest {
-            return Err(format!("{first} lacks a name, version, path or SHA-256"));
+        if package.name.is_empty() || package.version.is_empty() || !safe {
+            return Err(lacking());
         }
         Ok(package)
     }

@@ -6,14 +6,14 @@ use std::path::{Path, PathBuf};
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
-use sha2::{Digest as _, Sha256};
 
 use super::index::Suite;
 use super::release::{self, ARCHIVE_KEYS, Release};
 use super::{DebianError, DebianRequest, LockedDebian, LockedPackage, Mirrors, solve, version};
 use crate::blocking::blocking;
+use crate::digest::Digest;
 use crate::event::Reporter;
-use crate::fetch::{Expected, FetchError, Fetcher, hex, without_credentials};
+use crate::fetch::{Expected, FetchError, Fetcher, without_credentials};
 use crate::platform::MajorMinor;
 
 /// A release file is some 150 kB.
@@ -75,7 +75,7 @@ pub async fn resolve(
                 version: package.version.to_owned(),
                 path: package.path.to_owned(),
                 size: package.size,
-                sha256: package.sha256.to_owned(),
+                sha256: package.sha256,
             })
             .collect(),
     })
@@ -149,7 +149,7 @@ async fn index_of(
         return Err(unusable(format!("{root} is older than the lock")));
     }
     let directory = wanted.trim_end_matches("Packages.xz");
-    let by_hash = format!("{base}/{directory}by-hash/SHA256/{}", release.index.sha256);
+    let by_hash = format!("{base}/{directory}by-hash/SHA256/{}", release.index.sha256.hex());
     let by_name = format!("{base}/{wanted}");
     let packed = if release.by_hash {
         match fetcher.bytes(&by_hash, None, release.index.size).await {
@@ -162,7 +162,7 @@ async fn index_of(
     } else {
         fetcher.bytes(&by_name, None, release.index.size).await?
     };
-    if hex(&Sha256::digest(&packed)) != release.index.sha256 {
+    if Digest::of(&packed) != release.index.sha256 {
         let shown = without_credentials(&by_name);
         return Err(unusable(format!("{shown} is not the file that the release file names")));
     }
@@ -193,15 +193,8 @@ pub async fn fetch_packages(
     tokio::fs::create_dir_all(into)
         .await
         .map_err(DebianError::io(format!("creating {}", into.display())))?;
-    for package in &locked.packages {
-        // The digest becomes a file's name.
-        if package.sha256.len() != 64 || !package.sha256.bytes().all(|it| it.is_ascii_hexdigit()) {
-            let reason = format!("the lock has no SHA-256 for {}", package.name);
-            return Err(DebianError::Index { suite: locked.suite.clone(), reason });
-        }
-    }
     let (there, missing): (Vec<_>, Vec<_>) =
-        locked.packages.iter().partition(|package| into.join(&package.sha256).exists());
+        locked.packages.iter().partition(|package| into.join(package.sha256.hex()).exists());
     let size = |packages: &[&LockedPackage]| packages.iter().map(|package| package.size).sum();
     reporter.expect(size(&missing));
     reporter.reused(size(&there));
@@ -231,11 +224,11 @@ async fn fetch_package(
     into: &Path,
     reporter: &Reporter,
 ) -> Result<PathBuf, DebianError> {
-    let to = into.join(&package.sha256);
+    let to = into.join(package.sha256.hex());
     if to.exists() {
         return Ok(to);
     }
-    let expected = Expected { size: Some(package.size), sha256: package.sha256.clone() };
+    let expected = Expected { size: Some(package.size), sha256: package.sha256 };
     let mut tried = Vec::new();
     let mut gone = 0;
     let mut superseded = false;

@@ -7,6 +7,7 @@ use pgp::packet::Signature;
 use pgp::types::{Timestamp as Time, VerifyingKey};
 
 use super::DebianError;
+use crate::digest::Digest;
 
 /// Debian's archive and release keys of bookworm and trixie, without third parties' signatures.
 ///
@@ -33,7 +34,7 @@ pub(super) struct Release {
 pub(super) struct Index {
     pub(super) path: String,
     pub(super) size: u64,
-    pub(super) sha256: String,
+    pub(super) sha256: Digest,
 }
 
 /// Verifies a clearsigned release file against `keys` and reads what concerns `index`.
@@ -140,14 +141,9 @@ fn read(text: &str, suite: &str, index: &str, now: Timestamp) -> Result<Release,
                 && path == index
             {
                 let size = size.parse().map_err(|_| format!("{path} has no size"))?;
-                if sha256.len() != 64 || !sha256.bytes().all(|byte| byte.is_ascii_hexdigit()) {
-                    return Err(format!("{path} has no SHA-256"));
-                }
-                found = Some(Index {
-                    path: path.to_owned(),
-                    size,
-                    sha256: sha256.to_ascii_lowercase(),
-                });
+                let sha256 = Digest::from_hex(&sha256.to_ascii_lowercase());
+                let sha256 = sha256.map_err(|_| format!("{path} has no SHA-256"))?;
+                found = Some(Index { path: path.to_owned(), size, sha256 });
             }
         }
     }
@@ -185,7 +181,7 @@ mod tests {
     use pgp::types::KeyDetails as _;
 
     use super::*;
-    use crate::fetch::hex;
+    use crate::digest::hex;
 
     const SIGNED: &[u8] = include_bytes!("testdata/InRelease");
     const TEST_KEY: &[u8] = include_bytes!("testdata/test-key.pgp");

@@ -124,8 +124,8 @@ fn locked(debs: &[(&str, Vec<u8>)], directory: &std::path::Path) -> (LockedDebia
     let mut paths = Vec::new();
     for (name, bytes) in debs {
         let sha256 = sha256_of(&mut bytes.as_slice()).unwrap();
-        paths.push(directory.join(&sha256));
-        std::fs::write(directory.join(&sha256), bytes).unwrap();
+        paths.push(directory.join(sha256.hex()));
+        std::fs::write(directory.join(sha256.hex()), bytes).unwrap();
         packages.push(LockedPackage {
             name: (*name).to_owned(),
             version: "1.0-1".to_owned(),

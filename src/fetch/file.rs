@@ -240,7 +240,7 @@ impl<'a> Download<'a> {
         let found = blocking(move || Ok::<_, FetchError>(sha256_of(&mut &*hashed)));
         let found = found.await.map_err(Failure::Final)?.map_err(written)?;
         if found != self.expected.sha256 {
-            let error = mismatch(url, "SHA-256", &self.expected.sha256, &found);
+            let error = mismatch(url, "SHA-256", &self.expected.sha256.hex(), &found.hex());
             return Err(discarded(error, file, resumed));
         }
         file.sync_data().map_err(written)?;

@@ -6,11 +6,12 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use super::{Garbage, GarbageError, GarbageKind, Needed};
+use crate::digest::Digest;
 use crate::oci::Layout;
 
 /// Blobs that no needed image has.
 pub fn blobs(layout: &Layout, needed: &Needed) -> Result<Vec<Garbage>, GarbageError> {
-    let unneeded = |name: &str| is_sha256(name) && !needed.needs_digest(&format!("sha256:{name}"));
+    let unneeded = |name: &str| is_unneeded(name, needed);
     pieces(GarbageKind::Blob, &layout.root().join("blobs/sha256"), unneeded)
 }
 
@@ -20,7 +21,7 @@ pub fn downloads(cache: &Path, needed: &Needed) -> Result<Vec<Garbage>, GarbageE
         let whole = name.strip_suffix(".part").unwrap_or(name);
         let digits = whole.strip_suffix(".whl").unwrap_or(whole);
         let digits = digits.strip_prefix("python-").unwrap_or(digits);
-        is_sha256(digits) && !needed.needs_download(whole)
+        Digest::from_hex(digits).is_ok() && !needed.needs_download(whole)
     };
     let mut found = Vec::new();
     for directory in ["wheels", "debs", "pythons"] {
@@ -28,20 +29,15 @@ pub fn downloads(cache: &Path, needed: &Needed) -> Result<Vec<Garbage>, GarbageE
     }
     // Blobs on their way into the layout, the locks of those who bring them, and what was found in
     // bases that are whole.
-    let unneeded = |name: &str| {
-        let digits = name.split('.').next().unwrap_or(name);
-        is_sha256(digits) && !needed.needs_digest(&format!("sha256:{digits}"))
-    };
+    let unneeded = |name: &str| is_unneeded(name.split('.').next().unwrap_or(name), needed);
     found.extend(pieces(GarbageKind::Download, &cache.join("bases"), unneeded)?);
     Ok(found)
 }
 
 /// Unpacked images that nothing on this machine runs and no spec here wants.
 pub fn roots(state: &Path, needed: &Needed) -> Result<Vec<Garbage>, GarbageError> {
-    let unneeded = |name: &str| {
-        let digits = name.strip_prefix("sha256-");
-        digits.is_some_and(|digits| !needed.needs_digest(&format!("sha256:{digits}")))
-    };
+    let unneeded =
+        |name: &str| name.strip_prefix("sha256-").is_some_and(|digits| is_unneeded(digits, needed));
     pieces(GarbageKind::Root, &state.join("roots"), unneeded)
 }
 
@@ -51,8 +47,9 @@ pub fn logs(cache: &Path, runs: &BTreeSet<i64>) -> Result<Vec<Garbage>, GarbageE
     pieces(GarbageKind::Log, &cache.join("logs"), past)
 }
 
-fn is_sha256(name: &str) -> bool {
-    name.len() == 64 && name.bytes().all(|byte| byte.is_ascii_hexdigit())
+/// Whether a name is a digest's digits, and nothing needs what has them.
+fn is_unneeded(digits: &str, needed: &Needed) -> bool {
+    Digest::from_hex(digits).is_ok_and(|digest| !needed.needs_digest(digest))
 }
 
 /// The entries of a directory that are garbage, in order; none when there is no such directory.

@@ -6,6 +6,7 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::container::Loaded;
+use crate::digest::Digest;
 use crate::fingerprint::Key;
 use crate::lock::LockFile;
 use crate::oci::{Layout, OciError};
@@ -20,7 +21,7 @@ const LARGEST_DOCUMENT: u64 = 4 << 20;
 /// What is needed.
 #[derive(Debug, Clone, Default)]
 pub struct Needed {
-    digests: BTreeSet<String>,
+    digests: BTreeSet<Digest>,
     keys: BTreeSet<Key>,
     /// Those that specs ask for, and so in volumes of their own environments.
     planned: BTreeSet<Key>,
@@ -53,11 +54,10 @@ impl Needed {
         }
         for (name, image) in &project.images {
             let wheels = workspace.images.parts(name).wheels;
-            self.downloads.extend(wheels.iter().map(|wheel| format!("{}.whl", wheel.sha256)));
+            self.downloads.extend(wheels.iter().map(|wheel| format!("{}.whl", wheel.sha256.hex())));
             // One that a killed pull began with is not in the lock.
             let origin = workspace.registries.origin(image);
-            self.digests
-                .extend(origin.as_ref().and_then(|origin| origin.pinned()).map(str::to_owned));
+            self.digests.extend(origin.and_then(|origin| origin.pinned()));
         }
         workspace.lock.read(|lock| self.add_lock(lock));
         let volumes = project.volumes.values();
@@ -67,17 +67,18 @@ impl Needed {
     pub(super) fn add_lock(&mut self, lock: &LockFile) {
         for image in lock.images.values() {
             let packages = image.debian.iter().flat_map(|debian| &debian.packages);
-            self.downloads.extend(packages.map(|package| package.sha256.clone()));
-            let python = image.python.iter().map(|python| format!("python-{}", python.sha256));
+            self.downloads.extend(packages.map(|package| package.sha256.hex()));
+            let python =
+                image.python.iter().map(|python| format!("python-{}", python.sha256.hex()));
             self.downloads.extend(python);
             if let Some(base) = &image.base {
-                self.digests.extend([&base.digest].into_iter().chain(&base.index).cloned());
-                self.digests.extend(base.layers.iter().map(|layer| layer.digest.clone()));
+                self.digests.extend([base.digest].into_iter().chain(base.index));
+                self.digests.extend(base.layers.iter().map(|layer| layer.digest));
             }
         }
         for (name, locked) in &lock.hub {
             let repository = name.split('@').next().unwrap_or(name);
-            let files = locked.files.iter().map(|file| file.digest.hex().to_owned());
+            let files = locked.files.iter().map(|file| file.digest.hex());
             self.listed.insert((repository.to_owned(), locked.commit.clone()), files.collect());
         }
     }
@@ -96,8 +97,7 @@ impl Needed {
     /// Adds what is deployed, as its target wrote it down.
     pub fn add_deployed(&mut self, text: &str) {
         let digits = |letter: char| !letter.is_ascii_hexdigit();
-        let digests = text.split(digits).filter(|digits| digits.len() == 64);
-        self.digests.extend(digests.map(|digits| format!("sha256:{digits}")));
+        self.digests.extend(text.split(digits).filter_map(|digits| Digest::from_hex(digits).ok()));
         self.deployed.push_str(text);
     }
 
@@ -107,7 +107,7 @@ impl Needed {
     }
 
     fn add_facts(&mut self, facts: &Facts, puts: Option<Key>) {
-        self.digests.extend(facts.values().filter(|value| crate::spec::is_digest(value)).cloned());
+        self.digests.extend(facts.values().filter_map(|value| value.parse::<Digest>().ok()));
         if let (Some(repository), Some(commit)) =
             (Fact::REPOSITORY.of(facts), Fact::COMMIT.of(facts))
         {
@@ -123,19 +123,19 @@ impl Needed {
     /// Adds all that needed documents name: manifests, configurations, layers. Call it once all else
     /// was added.
     pub fn add_parts(&mut self, layout: &Layout) -> Result<(), OciError> {
-        let mut todo: Vec<String> = self.digests.iter().cloned().collect();
+        let mut todo: Vec<Digest> = self.digests.iter().copied().collect();
         while let Some(digest) = todo.pop() {
             let blobs = layout.blobs();
-            if !blobs.has(&digest)? || blobs.len(&digest)? > LARGEST_DOCUMENT {
+            if !blobs.has(digest) || blobs.len(digest)? > LARGEST_DOCUMENT {
                 continue;
             }
-            let bytes = match blobs.read(&digest) {
+            let bytes = match blobs.read(digest) {
                 // What is damaged names nothing.
                 Err(OciError::Damaged { .. }) => continue,
                 read => read?,
             };
             for named in named(&bytes) {
-                if self.digests.insert(named.clone()) {
+                if self.digests.insert(named) {
                     todo.push(named);
                 }
             }
@@ -144,13 +144,13 @@ impl Needed {
     }
 
     /// Whether a blob or an unpacked image is needed.
-    pub(super) fn needs_digest(&self, digest: &str) -> bool {
-        self.digests.contains(digest)
+    pub(super) fn needs_digest(&self, digest: Digest) -> bool {
+        self.digests.contains(&digest)
     }
 
     /// Whether an image that an engine has is needed.
     pub fn needs_loaded(&self, image: &Loaded) -> bool {
-        self.digests.iter().any(|digest| image.is_of(digest))
+        self.digests.iter().any(|digest| image.is_of(*digest))
     }
 
     /// Whether a wheel, a package or a Python is needed, by its file's name.
@@ -218,9 +218,9 @@ impl Needed {
 }
 
 /// The digests that an index or a manifest names.
-fn named(document: &[u8]) -> Vec<String> {
+fn named(document: &[u8]) -> Vec<Digest> {
     let Ok(document) = serde_json::from_slice::<Value>(document) else { return Vec::new() };
     let lists = ["manifests", "layers"].iter().filter_map(|name| document[*name].as_array());
     let all = lists.flatten().chain([&document["config"]]);
-    all.filter_map(|entry| entry["digest"].as_str()).map(str::to_owned).collect()
+    all.filter_map(|entry| entry["digest"].as_str()?.parse().ok()).collect()
 }

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::volumes::{Standing, volumes};
 use super::*;
+use crate::digest::Digest;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::lock::hub::{FileDigest, RemoteFile};
 use crate::lock::{LockFile, LockedBase, LockedImage, LockedLayer, LockedPython, LockedRepository};
@@ -21,8 +22,8 @@ fn digits(digit: char) -> String {
     digit.to_string().repeat(64)
 }
 
-fn digest(digit: char) -> String {
-    format!("sha256:{}", digits(digit))
+fn digest(digit: char) -> Digest {
+    Digest::from_hex(&digits(digit)).unwrap()
 }
 
 fn key(value: u32) -> Key {
@@ -43,7 +44,7 @@ fn paths(root: &Path, found: Result<Vec<Garbage>, GarbageError>) -> Vec<String> 
 }
 
 /// The lock of an image with a Python that is added to a base.
-fn lock(base: LockedBase, python: &str) -> LockFile {
+fn lock(base: LockedBase, python: Digest) -> LockFile {
     let version = |text: &str| text.parse().unwrap();
     let image = LockedImage {
         request: String::new(),
@@ -57,15 +58,14 @@ fn lock(base: LockedBase, python: &str) -> LockFile {
         python: Some(LockedPython {
             version: "3.12.14".to_owned(),
             build: "20260814".to_owned(),
-            sha256: python.to_owned(),
+            sha256: python,
         }),
     };
     LockFile { images: BTreeMap::from([("tiny".to_owned(), image)]), ..LockFile::default() }
 }
 
-fn base(digest: String, layers: &[String]) -> LockedBase {
-    let layer =
-        |digest: &String| LockedLayer { digest: digest.clone(), size: 1, diff_id: String::new() };
+fn base(digest: Digest, layers: &[Digest]) -> LockedBase {
+    let layer = |digest: &Digest| LockedLayer { digest: *digest, size: 1, diff_id: *digest };
     LockedBase {
         reference: "docker.io/library/debian:bookworm".to_owned(),
         digest,
@@ -93,7 +93,7 @@ fn pythons_and_parts_of_bases_stay_while_a_lock_names_them() {
     }
     put(cache.path(), "bases/notes", "whose this is isn't known");
     let mut needed = Needed::default();
-    needed.add_lock(&lock(base(digest('b'), &[digest('c')]), &digits('a')));
+    needed.add_lock(&lock(base(digest('b'), &[digest('c')]), digest('a')));
     let found = paths(cache.path(), downloads(cache.path(), &needed));
     let mut wanted = Vec::new();
     for digit in ['b', 'c'] {
@@ -107,7 +107,7 @@ fn pythons_and_parts_of_bases_stay_while_a_lock_names_them() {
 }
 
 /// Stores a document and gives its digest.
-fn document(layout: &Layout, value: &Value) -> String {
+fn document(layout: &Layout, value: &Value) -> Digest {
     layout.blobs().put(value.to_string().as_bytes()).unwrap()
 }
 
@@ -127,18 +127,21 @@ fn an_index_keeps_its_manifest_and_that_its_configuration_and_layers() {
     };
     let (kept, gone) = (chain("kept"), chain("gone"));
     let mut needed = Needed::default();
-    needed.add_deployed(&format!("{{\"root\": \"/s/roots/{}\"}}", kept[0].replace(':', "-")));
+    needed.add_deployed(&format!(
+        "{{\"root\": \"/s/roots/{}\"}}",
+        kept[0].to_string().replace(':', "-")
+    ));
     needed.add_parts(&layout).unwrap();
     let found: BTreeSet<String> =
         paths(&layout.root().join("blobs/sha256"), blobs(&layout, &needed)).into_iter().collect();
-    assert_eq!(found, gone.iter().map(|it| it.replace("sha256:", "")).collect());
+    assert_eq!(found, gone.iter().map(|it| it.hex()).collect());
 }
 
 fn listing(commit: &str, digests: &[char]) -> (String, LockedRepository) {
     let file = |digit: &char| RemoteFile {
         path: format!("{digit}.bin"),
         size: 1,
-        digest: FileDigest::sha256(digits(*digit)).unwrap(),
+        digest: FileDigest::Sha256(digest(*digit)),
     };
     let files = digests.iter().map(file).collect();
     let locked = LockedRepository { commit: commit.to_owned(), files, config: None };

@@ -199,8 +199,7 @@ fn clear_remains(blobs: &Path) -> Result<(), WeightsError> {
 }
 
 fn remote(file: &WeightFile) -> RemoteFile {
-    let digest = FileDigest::sha256(file.sha256.as_str())
-        .unwrap_or_else(|error| panic!("BUG: a manifest has no digest: {error}"));
+    let digest = FileDigest::Sha256(file.sha256);
     RemoteFile { path: file.path.clone(), size: file.size, digest }
 }
 
@@ -224,7 +223,7 @@ pub(super) fn holds(
             read => hasher.update(&buffer[..read]),
         }
     }
-    let right = hasher.finish() == file.digest.hex();
+    let right = hasher.finish() == file.digest;
     if right {
         reporter.advance(file.size)?;
     }
@@ -253,7 +252,7 @@ pub(super) fn copy(
         incoming.write_all(&buffer[..read]).map_err(failed(to))?;
         reporter.advance(read as u64)?;
     }
-    if hasher.finish() != file.digest.hex() {
+    if hasher.finish() != file.digest {
         return Err(WeightsError::Changed { path: from.to_owned() });
     }
     incoming.finish(to).map_err(failed(to))

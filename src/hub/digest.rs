@@ -2,7 +2,7 @@
 
 use sha2::Digest as _;
 
-use crate::fetch::hex;
+use crate::digest::Digest;
 use crate::lock::hub::{DigestKind, FileDigest};
 
 /// Takes a file's bytes in order.
@@ -31,24 +31,24 @@ impl Hasher {
         }
     }
 
-    /// Lower-case hexadecimal digits.
-    pub(super) fn finish(self) -> String {
+    /// What all of them hash to.
+    pub(super) fn finish(self) -> FileDigest {
         match self {
-            Self::Sha256(hasher) => hex(&hasher.finalize()),
-            Self::GitBlob(hasher) => hex(&sha1::Digest::finalize(hasher)),
+            Self::Sha256(hasher) => FileDigest::Sha256(Digest::finish(hasher)),
+            Self::GitBlob(hasher) => FileDigest::GitBlob(sha1::Digest::finalize(hasher).into()),
         }
     }
 }
 
-/// What `bytes` hash to, as lower-case hexadecimal digits of this kind.
-pub(super) fn digits_of(kind: DigestKind, bytes: &[u8]) -> String {
+/// What `bytes` hash to.
+pub(super) fn digest_of(kind: DigestKind, bytes: &[u8]) -> FileDigest {
     let mut hasher = Hasher::new(kind, bytes.len() as u64);
     hasher.update(bytes);
     hasher.finish()
 }
 
 /// How messages call the hash.
-pub(super) fn name(digest: &FileDigest) -> &'static str {
+pub(super) fn name(digest: FileDigest) -> &'static str {
     match digest.kind() {
         DigestKind::Sha256 => "SHA-256",
         DigestKind::GitBlob => "git blob id",
@@ -63,10 +63,10 @@ mod tests {
     fn a_blob_hashes_as_git_has_it() {
         // `printf 'hello\n' | git hash-object --stdin`, and of nothing.
         let hello = "ce013625030ba8dba906f756967f9e9ca394464a";
-        assert_eq!(digits_of(DigestKind::GitBlob, b"hello\n"), hello);
+        assert_eq!(digest_of(DigestKind::GitBlob, b"hello\n").hex(), hello);
         let empty = "e69de29bb2d1d6434b8b29ae775ad8c2e48c5391";
-        assert_eq!(digits_of(DigestKind::GitBlob, b""), empty);
+        assert_eq!(digest_of(DigestKind::GitBlob, b"").hex(), empty);
         let sha256 = "5891b5b522d5df086d0ff0b110fbd9d21bb4fc7163af34d08286a2e846f6be03";
-        assert_eq!(digits_of(DigestKind::Sha256, b"hello\n"), sha256);
+        assert_eq!(digest_of(DigestKind::Sha256, b"hello\n").hex(), sha256);
     }
 }

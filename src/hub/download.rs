@@ -18,7 +18,7 @@ use crate::blocking::blocking;
 use crate::disk::available;
 use crate::event::Reporter;
 use crate::fetch::Failure;
-use crate::lock::hub::RemoteFile;
+use crate::lock::hub::{FileDigest, RemoteFile};
 
 /// So many answers arrive at once, of all files together.
 pub(super) const CONNECTIONS: usize = 8;
@@ -91,10 +91,10 @@ impl Download {
         self.arrive().await?;
         let hashed = hashed.await;
         let hashed = hashed.unwrap_or_else(|lost| std::panic::resume_unwind(lost.into_panic()));
-        let found = hashed?.unwrap_or_default();
+        let found = hashed?;
         drop(hashing);
         let part = Arc::clone(&self.part);
-        if found == self.file.digest.hex() {
+        if found == Some(self.file.digest) {
             let to = blob.to_owned();
             let named = move || part.finish(&to).map_err(|error| full_or(error, &to, 0));
             return blocking(named).await;
@@ -103,9 +103,9 @@ impl Download {
         Err(HubError::Damaged {
             repository: self.repository.clone(),
             path: self.file.path.clone(),
-            what: name(&self.file.digest),
-            listed: self.file.digest.hex().to_owned(),
-            found,
+            what: name(self.file.digest),
+            listed: self.file.digest.hex(),
+            found: found.map(FileDigest::hex).unwrap_or_default(),
         })
     }
 

@@ -9,8 +9,10 @@ use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use super::WeightsError;
+use crate::digest::{self, Digest};
 use crate::event::Reporter;
 use crate::fetch::sha256_of;
+use crate::lock::hub::FileDigest;
 
 /// One file of a model.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
@@ -19,8 +21,9 @@ pub struct WeightFile {
     pub path: String,
     /// Bytes.
     pub size: u64,
-    /// Lower-case hexadecimal SHA-256.
-    pub sha256: String,
+    /// Of its bytes.
+    #[serde(with = "digest::bare")]
+    pub sha256: Digest,
 }
 
 /// All files of a model, sorted by path.
@@ -35,7 +38,9 @@ impl Manifest {
     pub fn commit(&self) -> String {
         let mut hasher = blake3::Hasher::new();
         for file in &self.files {
-            hasher.update(format!("{}\0{}\0{}\n", file.path, file.size, file.sha256).as_bytes());
+            hasher.update(
+                format!("{}\0{}\0{}\n", file.path, file.size, file.sha256.hex()).as_bytes(),
+            );
         }
         hasher.finalize().to_hex()[..40].to_owned()
     }
@@ -49,9 +54,9 @@ impl Manifest {
 /// Remembers the hashes of files between runs.
 pub trait HashCache: Sync {
     /// The hash of the file at `path` when it still has this stamp.
-    fn get(&self, path: &str, stamp: &str) -> Option<String>;
+    fn get(&self, path: &str, stamp: &str) -> Option<FileDigest>;
     /// Remembers a hash.
-    fn put(&self, path: &str, stamp: &str, sha256: &str);
+    fn put(&self, path: &str, stamp: &str, digest: FileDigest);
 }
 
 /// What changes whenever a file does.
@@ -109,7 +114,7 @@ fn describe(
     let metadata = std::fs::metadata(path).map_err(failed)?;
     let stamp = stamp(&metadata);
     let name = path.to_string_lossy();
-    let sha256 = if let Some(sha256) = known.get(&name, &stamp) {
+    let sha256 = if let Some(FileDigest::Sha256(sha256)) = known.get(&name, &stamp) {
         sha256
     } else {
         let mut file = std::fs::File::open(path).map_err(failed)?;
@@ -118,7 +123,7 @@ fn describe(
         let settled =
             metadata.modified().ok().and_then(|at| SystemTime::now().duration_since(at).ok());
         if settled.is_some_and(|age| age > Duration::from_secs(2)) {
-            known.put(&name, &stamp, &sha256);
+            known.put(&name, &stamp, FileDigest::Sha256(sha256));
         }
         sha256
     };

@@ -18,7 +18,7 @@ use super::digest::Hasher;
 use crate::blocking::blocking;
 use crate::durable;
 use crate::event::{Cancelled, Reporter};
-use crate::lock::hub::{DigestKind, RemoteFile};
+use crate::lock::hub::{DigestKind, FileDigest, RemoteFile};
 
 /// Bytes that are written, and promised by the journal, at once.
 const BLOCK: u64 = 1 << 20;
@@ -160,7 +160,7 @@ impl Part {
     /// Hashes the file as its blocks arrive, from the first to the last.
     ///
     /// `None` when it was stopped before.
-    pub(super) fn hash(&self, kind: DigestKind) -> std::io::Result<Option<String>> {
+    pub(super) fn hash(&self, kind: DigestKind) -> std::io::Result<Option<FileDigest>> {
         let mut hasher = Hasher::new(kind, self.size);
         let count = self.blocks().states.len();
         let mut buffer = vec![0; usize::try_from(BLOCK.min(self.size)).unwrap_or(0)];

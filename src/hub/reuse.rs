@@ -8,27 +8,26 @@ use super::{HashCache, WeightsError};
 use crate::disk::shared;
 use crate::durable;
 use crate::event::Reporter;
-use crate::lock::hub::RemoteFile;
+use crate::lock::hub::{FileDigest, RemoteFile};
 
 /// Whether a blob was verified before and has not changed since.
 pub(super) fn is_known(blob: &Path, file: &RemoteFile, known: &dyn HashCache) -> bool {
     let Ok(metadata) = std::fs::metadata(blob) else { return false };
     metadata.len() == file.size
-        && known.get(&blob.to_string_lossy(), &stamp(&metadata)).as_deref()
-            == Some(file.digest.hex())
+        && known.get(&blob.to_string_lossy(), &stamp(&metadata)) == Some(file.digest)
 }
 
 /// Remembers that a blob was verified.
 pub(super) fn remember(blob: &Path, file: &RemoteFile, known: &dyn HashCache) {
     // One command at a time writes a volume: no other write hides under the same time stamp.
     if let Ok(metadata) = std::fs::metadata(blob) {
-        known.put(&blob.to_string_lossy(), &stamp(&metadata), file.digest.hex());
+        known.put(&blob.to_string_lossy(), &stamp(&metadata), file.digest);
     }
 }
 
 /// The blobs of a volume that were verified and have not changed since, by their paths in it; each
 /// with its hash.
-pub fn verified(volume: &Path, known: &dyn HashCache) -> Vec<(PathBuf, String)> {
+pub fn verified(volume: &Path, known: &dyn HashCache) -> Vec<(PathBuf, FileDigest)> {
     let mut verified = Vec::new();
     for repository in std::fs::read_dir(volume.join("hub")).into_iter().flatten().flatten() {
         let blobs = std::fs::read_dir(repository.path().join("blobs"));
@@ -43,11 +42,11 @@ pub fn verified(volume: &Path, known: &dyn HashCache) -> Vec<(PathBuf, String)> 
 }
 
 /// Remembers blobs as verified in the volume that they were brought to, unchanged, from another.
-pub fn keep_verified(volume: &Path, verified: &[(PathBuf, String)], known: &dyn HashCache) {
+pub fn keep_verified(volume: &Path, verified: &[(PathBuf, FileDigest)], known: &dyn HashCache) {
     for (path, hash) in verified {
         let blob = volume.join(path);
         if let Ok(metadata) = std::fs::metadata(&blob) {
-            known.put(&blob.to_string_lossy(), &stamp(&metadata), hash);
+            known.put(&blob.to_string_lossy(), &stamp(&metadata), *hash);
         }
     }
 }

@@ -8,7 +8,7 @@ use serde::Deserialize;
 use serde::de::DeserializeOwned;
 
 use super::client::{About, Said, shown};
-use super::digest::{digits_of, name};
+use super::digest::{digest_of, name};
 use super::{Hub, HubError};
 use crate::lock::hub::{FileDigest, RemoteFile, Revision};
 
@@ -99,7 +99,7 @@ impl Hub {
         // One byte more, so that a longer file is seen to be one.
         let (bytes, _, said) = self.body(&about, &url, file.size + 1).await?;
         said.check(repository, commit, file)?;
-        let found = digits_of(file.digest.kind(), &bytes);
+        let found = digest_of(file.digest.kind(), &bytes);
         let damaged = |what, listed: String, found| HubError::Damaged {
             repository: repository.to_owned(),
             path: file.path.clone(),
@@ -110,8 +110,8 @@ impl Hub {
         if bytes.len() as u64 != file.size {
             return Err(damaged("size", file.size.to_string(), bytes.len().to_string()));
         }
-        if found != file.digest.hex() {
-            return Err(damaged(name(&file.digest), file.digest.hex().to_owned(), found));
+        if found != file.digest {
+            return Err(damaged(name(file.digest), file.digest.hex(), found.hex()));
         }
         Ok(bytes)
     }
@@ -153,7 +153,7 @@ impl Said {
             etag.len() == listed.len() && etag.bytes().all(|byte| byte.is_ascii_hexdigit())
         };
         match self.etag.as_ref().filter(is_hash) {
-            Some(found) if found != listed => Err(changed("digest", listed, found)),
+            Some(found) if *found != listed => Err(changed("digest", &listed, found)),
             _ => Ok(()),
         }
     }
@@ -168,7 +168,7 @@ fn remote_file(entry: Entry) -> Result<RemoteFile, String> {
             let hex = lfs.oid.strip_prefix("sha256:").unwrap_or(&lfs.oid);
             (FileDigest::sha256(hex), lfs.size)
         }
-        None => (FileDigest::git_blob(entry.oid), entry.size),
+        None => (FileDigest::git_blob(&entry.oid), entry.size),
     };
     let digest = digest.map_err(|wrong| format!("{}: {wrong}", entry.path))?;
     Ok(RemoteFile { path: entry.path, size, digest })

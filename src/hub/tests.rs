@@ -7,18 +7,20 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use miette::Diagnostic as _;
 
 use super::*;
+use crate::digest::Digest;
 use crate::event::{Progress, Reporter};
 use crate::fingerprint::{Fingerprint, Key};
+use crate::lock::hub::FileDigest;
 
 /// Remembers nothing.
 struct Forgetful;
 
 impl HashCache for Forgetful {
-    fn get(&self, _: &str, _: &str) -> Option<String> {
+    fn get(&self, _: &str, _: &str) -> Option<FileDigest> {
         None
     }
 
-    fn put(&self, _: &str, _: &str, _: &str) {}
+    fn put(&self, _: &str, _: &str, _: FileDigest) {}
 }
 
 fn key(value: u32) -> Key {
@@ -215,16 +217,16 @@ fn a_copy_that_has_no_room_is_a_full_disk() {
 
 /// Remembers in memory.
 #[derive(Default)]
-struct Remembering(std::sync::Mutex<Vec<(String, String, String)>>);
+struct Remembering(std::sync::Mutex<Vec<(String, String, FileDigest)>>);
 
 impl HashCache for Remembering {
-    fn get(&self, path: &str, stamp: &str) -> Option<String> {
+    fn get(&self, path: &str, stamp: &str) -> Option<FileDigest> {
         let known = self.0.lock().unwrap();
-        known.iter().find(|one| one.0 == path && one.1 == stamp).map(|one| one.2.clone())
+        known.iter().find(|one| one.0 == path && one.1 == stamp).map(|one| one.2)
     }
 
-    fn put(&self, path: &str, stamp: &str, hash: &str) {
-        self.0.lock().unwrap().push((path.to_owned(), stamp.to_owned(), hash.to_owned()));
+    fn put(&self, path: &str, stamp: &str, hash: FileDigest) {
+        self.0.lock().unwrap().push((path.to_owned(), stamp.to_owned(), hash));
     }
 }
 
@@ -233,6 +235,7 @@ fn what_was_verified_in_a_volume_is_in_the_one_that_it_was_brought_to() {
     let root = tempfile::tempdir().unwrap();
     let [old, new, copy] = ["old", "new", "a copy"].map(|name| root.path().join(name));
     let known = Remembering::default();
+    let hash = |name: &str| FileDigest::Sha256(Digest::of(name.as_bytes()));
     let blobs = "hub/models--acme--tiny/blobs";
     for name in ["aa", "bb", "cc"] {
         put(&old, &format!("{blobs}/{name}"), name);
@@ -240,11 +243,11 @@ fn what_was_verified_in_a_volume_is_in_the_one_that_it_was_brought_to() {
     for name in ["aa", "bb"] {
         let blob = old.join(blobs).join(name);
         let stamp = manifest::stamp(&fs::metadata(&blob).unwrap());
-        known.put(&blob.to_string_lossy(), &stamp, name);
+        known.put(&blob.to_string_lossy(), &stamp, hash(name));
     }
     // One was changed since.
     put(&old, &format!("{blobs}/bb"), "changed");
-    let one = [(Path::new(blobs).join("aa"), "aa".to_owned())];
+    let one = [(Path::new(blobs).join("aa"), hash("aa"))];
     assert_eq!(verified(&old, &known), one);
     fs::rename(&old, &new).unwrap();
     keep_verified(&new, &one, &known);

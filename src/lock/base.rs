@@ -2,6 +2,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::{self, Digest};
+
 /// A base in a registry or in a layout on disk, down to its bytes.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
@@ -9,10 +11,10 @@ pub struct LockedBase {
     /// What was asked for, in full: `docker.io/library/debian:bookworm`.
     pub reference: String,
     /// Of the manifest for the image's platform.
-    pub digest: String,
+    pub digest: Digest,
     /// Of the index that names it, if there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub index: Option<String>,
+    pub index: Option<Digest>,
     /// Where its own Python is, when that is used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub python: Option<String>,
@@ -25,11 +27,11 @@ pub struct LockedBase {
 #[serde(deny_unknown_fields, rename_all = "kebab-case")]
 pub struct LockedLayer {
     /// Of the blob.
-    pub digest: String,
+    pub digest: Digest,
     /// Of the blob, in bytes.
     pub size: u64,
     /// Of the uncompressed tar.
-    pub diff_id: String,
+    pub diff_id: Digest,
 }
 
 /// One build of a standalone Python.
@@ -40,6 +42,7 @@ pub struct LockedPython {
     pub version: String,
     /// The build's date: `20260814`.
     pub build: String,
-    /// Of the archive, in lower-case hexadecimal.
-    pub sha256: String,
+    /// Of the archive.
+    #[serde(with = "digest::bare")]
+    pub sha256: Digest,
 }

@@ -2,6 +2,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::{self, Digest};
 use crate::platform::{Architecture, MajorMinor};
 
 /// What the lock keeps of a Debian base.
@@ -35,6 +36,7 @@ pub struct LockedPackage {
     pub path: String,
     /// Its size in bytes.
     pub size: u64,
-    /// Its lower-case hexadecimal SHA-256.
-    pub sha256: String,
+    /// Of its bytes.
+    #[serde(with = "digest::bare")]
+    pub sha256: Digest,
 }

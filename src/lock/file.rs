@@ -1,18 +1,21 @@
 //! `goatbuild.lock`: what moving references resolved to, and what pure steps made of them.
 
 use std::collections::BTreeMap;
+use std::fmt;
 use std::sync::Arc;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
-use serde::{Deserialize, Serialize};
+use serde::de::{MapAccess, Visitor};
+use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 
 use super::{LockedBase, LockedDebian, LockedPython, LockedRepository};
+use crate::digest::Digest;
 use crate::engine::LockedEngine;
 use crate::fingerprint::Key;
 use crate::platform::Runtime;
 use crate::spec::ImageName;
-use crate::step::{Facts, StepId};
+use crate::step::{Fact, Facts, StepId};
 
 /// The format that this version reads and writes.
 const VERSION: u32 = 1;
@@ -69,7 +72,34 @@ pub struct Built {
     /// The step's key then.
     pub key: Key,
     /// What it made.
+    #[serde(deserialize_with = "facts")]
     pub facts: Facts,
+}
+
+/// Facts, of which the digests are digests: they become names of files.
+fn facts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Facts, D::Error> {
+    struct Named;
+
+    impl<'de> Visitor<'de> for Named {
+        type Value = Facts;
+
+        fn expecting(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+            formatter.write_str("facts")
+        }
+
+        fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Facts, A::Error> {
+            let mut facts = Facts::new();
+            while let Some(name) = map.next_key::<String>()? {
+                let value = match Fact::is_digest(&name) {
+                    true => map.next_value::<Digest>()?.to_string(),
+                    false => map.next_value()?,
+                };
+                facts.insert(name, value);
+            }
+            Ok(facts)
+        }
+    }
+    deserializer.deserialize_map(Named)
 }
 
 impl LockedImage {

@@ -5,20 +5,24 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::digest::{Digest, hex, unhex};
+
 /// What a file's bytes hash to. Its hexadecimal digits name the file in a model cache.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
 #[serde(try_from = "String", into = "String")]
-pub struct FileDigest {
-    kind: DigestKind,
-    hex: String,
+pub enum FileDigest {
+    /// Of the bytes: large files, which the hub keeps outside git.
+    Sha256(Digest),
+    /// Git's blob id, SHA-1 over a header with the length and the bytes: all others.
+    GitBlob([u8; 20]),
 }
 
 /// How a file is hashed.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum DigestKind {
-    /// SHA-256 of the bytes: large files, which the hub keeps outside git.
+    /// As [`FileDigest::Sha256`].
     Sha256,
-    /// Git's blob id, SHA-1 over a header with the length and the bytes: all others.
+    /// As [`FileDigest::GitBlob`].
     GitBlob,
 }
 
@@ -29,43 +33,44 @@ pub struct BadDigest(String);
 
 impl FileDigest {
     /// A SHA-256 of 64 lower-case hexadecimal digits.
-    pub fn sha256(hex: impl Into<String>) -> Result<Self, BadDigest> {
-        Self::checked(DigestKind::Sha256, hex.into())
+    pub fn sha256(hex: &str) -> Result<Self, BadDigest> {
+        Digest::from_hex(hex).map(Self::Sha256).map_err(|_| BadDigest(format!("sha256:{hex}")))
     }
 
     /// A git blob id of 40 lower-case hexadecimal digits.
-    pub fn git_blob(hex: impl Into<String>) -> Result<Self, BadDigest> {
-        Self::checked(DigestKind::GitBlob, hex.into())
+    pub fn git_blob(hex: &str) -> Result<Self, BadDigest> {
+        let wrong = || BadDigest(format!("git-blob:{hex}"));
+        unhex(hex).map(Self::GitBlob).ok_or_else(wrong)
     }
 
-    fn checked(kind: DigestKind, hex: String) -> Result<Self, BadDigest> {
-        let digest = Self { kind, hex };
-        let is_hex = digest.hex.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f'));
-        let right = match kind {
-            DigestKind::Sha256 => digest.hex.len() == 64,
-            DigestKind::GitBlob => digest.hex.len() == 40,
-        };
-        if is_hex && right { Ok(digest) } else { Err(BadDigest(digest.to_string())) }
+    /// One of the digits alone, whose number tells its kind.
+    pub fn from_hex(hex: &str) -> Option<Self> {
+        Self::sha256(hex).or_else(|_| Self::git_blob(hex)).ok()
     }
 
     /// How it was computed.
-    pub fn kind(&self) -> DigestKind {
-        self.kind
+    pub fn kind(self) -> DigestKind {
+        match self {
+            Self::Sha256(_) => DigestKind::Sha256,
+            Self::GitBlob(_) => DigestKind::GitBlob,
+        }
     }
 
     /// The lower-case hexadecimal digits alone.
-    pub fn hex(&self) -> &str {
-        &self.hex
+    pub fn hex(self) -> String {
+        match self {
+            Self::Sha256(digest) => digest.hex(),
+            Self::GitBlob(bytes) => hex(&bytes),
+        }
     }
 }
 
 impl fmt::Display for FileDigest {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let kind = match self.kind {
-            DigestKind::Sha256 => "sha256",
-            DigestKind::GitBlob => "git-blob",
-        };
-        write!(formatter, "{kind}:{}", self.hex)
+        match self {
+            Self::Sha256(digest) => digest.fmt(formatter),
+            Self::GitBlob(bytes) => write!(formatter, "git-blob:{}", hex(bytes)),
+        }
     }
 }
 
@@ -133,13 +138,13 @@ mod tests {
     fn a_digest_is_what_it_says_or_nothing() {
         let sha256 = format!("sha256:{}", "ab".repeat(32));
         assert_eq!(sha256.parse::<FileDigest>().unwrap().to_string(), sha256);
-        let git = FileDigest::git_blob("cd".repeat(20)).unwrap();
+        let git = FileDigest::git_blob(&"cd".repeat(20)).unwrap();
         assert_eq!((git.kind(), git.hex().len()), (DigestKind::GitBlob, 40));
         for wrong in ["", "ab", "sha256:", &sha256.to_uppercase(), &sha256[..70], "md5:00"] {
             assert!(wrong.parse::<FileDigest>().is_err(), "{wrong}");
         }
         assert!(FileDigest::sha256("../../../etc/passwd").is_err());
-        assert!(FileDigest::git_blob("ab".repeat(32)).is_err());
+        assert!(FileDigest::git_blob(&"ab".repeat(32)).is_err());
     }
 
     #[test]

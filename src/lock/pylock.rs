@@ -12,13 +12,14 @@ use std::fmt::Write as _;
 use std::str::FromStr as _;
 
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder, MarkerTree};
+use serde::Deserialize;
 use serde::de::IgnoredAny;
-use serde::{Deserialize, Serialize};
 
 pub use error::PylockError;
 pub use request::{PythonRequest, normalized, validate_requirement};
 pub use tags::{Misfit, SupportedTags, WheelName};
 
+use crate::digest::Digest;
 use crate::platform::Runtime;
 
 /// A `pylock.toml`: only what goatbuild needs; the standard's other fields are passed over.
@@ -81,7 +82,7 @@ pub struct Wheel {
 }
 
 /// The one wheel of a package that an image gets.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub struct LockedWheel {
     /// The package's normalised name.
     pub name: String,
@@ -93,8 +94,8 @@ pub struct LockedWheel {
     pub url: String,
     /// Bytes, where the index says.
     pub size: Option<u64>,
-    /// Lower-case hexadecimal SHA-256.
-    pub sha256: String,
+    /// Of its bytes.
+    pub sha256: Digest,
 }
 
 impl Pylock {
@@ -210,7 +211,7 @@ impl Package {
                 name: (from_url != wheel.filename).then(|| wheel.filename.clone()),
                 url: Some(wheel.url.clone()),
                 size: wheel.size,
-                hashes: BTreeMap::from([("sha256".to_owned(), wheel.sha256.clone())]),
+                hashes: BTreeMap::from([("sha256".to_owned(), wheel.sha256.hex())]),
             }],
             archive: None,
             vcs: None,
@@ -272,9 +273,9 @@ impl Package {
         // A path or `file:` URL would hold on one machine only.
         let url = wheel.url.clone().filter(|url| url.starts_with("http"));
         let url = url.ok_or_else(|| not_a_wheel("a local file"))?;
-        let sha256 = wheel.hashes.get("sha256").map(|digest| digest.to_lowercase());
+        let sha256 = wheel.hashes.get("sha256");
         let sha256 = sha256
-            .filter(|digest| is_sha256(digest))
+            .and_then(|digits| Digest::from_hex(&digits.to_lowercase()).ok())
             .ok_or_else(|| PylockError::Unverifiable { filename: filename.clone() })?;
         Ok(LockedWheel {
             name: normalized(&self.name),
@@ -379,10 +380,6 @@ fn marker_environment(runtime: &Runtime) -> MarkerEnvironment {
         sys_platform: "linux",
     })
     .unwrap_or_else(|error| panic!("BUG: {version} is no Python version: {error}"))
-}
-
-fn is_sha256(text: &str) -> bool {
-    text.len() == 64 && text.bytes().all(|byte| byte.is_ascii_hexdigit())
 }
 
 fn quoted(text: &str) -> String {

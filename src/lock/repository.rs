@@ -114,9 +114,9 @@ mod tests {
     fn repository(files: &[(&str, u64)]) -> LockedRepository {
         let file = |(path, size): &(&str, u64)| {
             let digest = if *path == "config.json" {
-                FileDigest::git_blob("ab".repeat(20))
+                FileDigest::git_blob(&"ab".repeat(20))
             } else {
-                FileDigest::sha256("cd".repeat(32))
+                FileDigest::sha256(&"cd".repeat(32))
             };
             let digest = digest.expect("a digest");
             RemoteFile { path: (*path).to_owned(), size: *size, digest }

@@ -81,7 +81,7 @@ async fn read(
     wheel: &LockedWheel,
     reporter: &Reporter,
 ) -> Result<Option<LockedEngine>, FetchError> {
-    let here = workspace.cache.wheels().join(format!("{}.whl", wheel.sha256));
+    let here = workspace.cache.wheels().join(format!("{}.whl", wheel.sha256.hex()));
     let fetcher = workspace.network.fetcher.telling(reporter);
     let Some(mut reader) = WheelReader::open(&fetcher, wheel, &here).await? else {
         return Ok(None);

@@ -12,8 +12,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::digest::hex;
 use crate::event::Reporter;
-use crate::fetch::{FetchError, hex};
+use crate::fetch::FetchError;
 use crate::lock::LockFile;
 use crate::lock::pylock::PylockError;
 use crate::spec::{Image, ImageName, nearest};

@@ -68,13 +68,13 @@ pub(super) async fn settle(
     if let Some(base) = base.as_ref().filter(|_| is_news) {
         let before = previous.as_ref().and_then(|locked| locked.base.as_ref());
         let old = before.filter(|old| old.digest != base.digest);
-        let old = old.map(|old| format!("{} → ", short(&old.digest))).unwrap_or_default();
+        let old = old.map(|old| format!("{} → ", old.digest.short())).unwrap_or_default();
         changes.resolved.push(image.name.to_string());
         changes.lines.push(format!(
             "{}: base {} is {old}{}",
             image.name,
             base.reference,
-            short(&base.digest)
+            base.digest.short()
         ));
     }
     let locked = LockedImage { request, runtime, debian: None, base, python: build };
@@ -167,14 +167,14 @@ fn locked_base(origin: &BaseOrigin, resolved: &Resolved, content: Option<Content
     let layers = resolved.manifest.layers.iter().zip(&resolved.config.diff_ids);
     LockedBase {
         reference: origin.to_string(),
-        digest: resolved.digest.clone(),
-        index: resolved.index.clone(),
+        digest: resolved.digest,
+        index: resolved.index,
         python: content.and_then(|content| content.python).map(|python| python.path),
         layers: layers
             .map(|((blob, _), diff_id)| LockedLayer {
-                digest: blob.digest.clone(),
+                digest: blob.digest,
                 size: blob.size,
-                diff_id: diff_id.clone(),
+                diff_id: *diff_id,
             })
             .collect(),
     }
@@ -184,13 +184,8 @@ fn locked_base(origin: &BaseOrigin, resolved: &Resolved, content: Option<Content
 fn same(origin: &BaseOrigin, locked: &LockedImage) -> Option<LockedBase> {
     let known = locked.base.as_ref()?;
     let pinned = origin.pinned()?;
-    let is_same = known.digest == pinned || known.index.as_deref() == Some(pinned);
+    let is_same = known.digest == pinned || known.index == Some(pinned);
     // Nobody looks at a base whose own Python is used.
     let base = LockedBase { reference: origin.to_string(), python: None, ..known.clone() };
     is_same.then_some(base)
-}
-
-/// As much of a digest as tells it from others.
-fn short(digest: &str) -> &str {
-    digest.get(..19).unwrap_or(digest)
 }

@@ -13,9 +13,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::document::canonical;
 use super::error::OciError;
-use super::layout::{Image, Layout};
+use super::layout::{Image, Layout, digest_of};
+use crate::digest::{Digest, NotADigest};
 use crate::event::{Cancelled, Reporter};
-use crate::fetch::hex;
 
 /// What containerd takes an image's whole name from.
 const CONTAINERD_NAME: &str = "io.containerd.image.name";
@@ -32,8 +32,7 @@ pub fn write_archive<W: Write>(
     reporter: &Reporter,
 ) -> Result<W, OciError> {
     let blobs = layout.blobs();
-    let config = image.manifest.config();
-    let manifest_size = blobs.len(&image.digest)?;
+    let manifest_size = blobs.len(image.digest)?;
     let index = json!({
         "schemaVersion": 2,
         "mediaType": MediaType::ImageIndex.to_string(),
@@ -48,12 +47,12 @@ pub fn write_archive<W: Write>(
             "annotations": { ANNOTATION_REF_NAME: name, CONTAINERD_NAME: name },
         }],
     });
-    let layers: Vec<String> =
-        image.manifest.layers().iter().map(|layer| place(layer.digest().as_ref())).collect();
+    let layers = layers(image)?;
+    let config = digest_of(image.manifest.config())?;
     let saved = json!([{
-        "Config": place(config.digest().as_ref()),
+        "Config": place(config),
         "RepoTags": [name],
-        "Layers": layers,
+        "Layers": layers.iter().copied().map(place).collect::<Vec<_>>(),
     }]);
     let mut archive = Archive { out, reporter };
     archive.document("oci-layout", br#"{"imageLayoutVersion":"1.0.0"}"#)?;
@@ -61,11 +60,9 @@ pub fn write_archive<W: Write>(
     archive.document("manifest.json", &canonical(&saved))?;
     // Two layers may be the same one.
     let mut written = BTreeSet::new();
-    let mut parts = vec![image.digest.clone(), config.digest().to_string()];
-    parts.extend(image.manifest.layers().iter().map(|layer| layer.digest().to_string()));
-    for digest in parts {
-        if written.insert(digest.clone()) {
-            archive.blob(&digest, blobs.len(&digest)?, blobs.open_blob(&digest)?)?;
+    for digest in [image.digest, config].into_iter().chain(layers) {
+        if written.insert(digest) {
+            archive.blob(digest, blobs.len(digest)?, blobs.open_blob(digest)?)?;
         }
     }
     archive.finish()
@@ -73,14 +70,17 @@ pub fn write_archive<W: Write>(
 
 /// How many bytes of blobs an archive of this image has.
 pub fn archive_size(layout: &Layout, image: &Image) -> Result<u64, OciError> {
-    let layers = image.manifest.layers().iter();
-    let unique: BTreeSet<String> = layers.map(|layer| layer.digest().to_string()).collect();
-    unique.iter().map(|digest| layout.blobs().len(digest)).sum()
+    let unique: BTreeSet<Digest> = layers(image)?.into_iter().collect();
+    unique.into_iter().map(|digest| layout.blobs().len(digest)).sum()
+}
+
+fn layers(image: &Image) -> Result<Vec<Digest>, NotADigest> {
+    image.manifest.layers().iter().map(digest_of).collect()
 }
 
 /// Where a blob is in the archive.
-fn place(digest: &str) -> String {
-    format!("blobs/{}", digest.replace(':', "/"))
+fn place(digest: Digest) -> String {
+    format!("blobs/sha256/{}", digest.hex())
 }
 
 struct Archive<'a, W> {
@@ -95,7 +95,7 @@ impl<W: Write> Archive<'_, W> {
         self.pad(bytes.len() as u64)
     }
 
-    fn blob(&mut self, digest: &str, size: u64, mut content: impl Read) -> Result<(), OciError> {
+    fn blob(&mut self, digest: Digest, size: u64, mut content: impl Read) -> Result<(), OciError> {
         self.header(&place(digest), size)?;
         let mut buffer = vec![0; 1 << 18];
         let mut hasher = Sha256::new();
@@ -111,9 +111,9 @@ impl<W: Write> Archive<'_, W> {
             self.reporter.advance(read as u64)?;
             left -= read as u64;
         }
-        let found = format!("sha256:{}", hex(&hasher.finalize()));
+        let found = Digest::finish(hasher);
         if found != digest {
-            return Err(OciError::Damaged { digest: digest.to_owned(), found });
+            return Err(OciError::Damaged { digest, found });
         }
         self.pad(size)
     }

@@ -9,9 +9,9 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::{OciError, at};
 use super::gzip::Layer;
+use crate::digest::Digest;
 use crate::durable::{self, Unfinished};
 use crate::event::Reporter;
-use crate::fetch::hex;
 
 /// The blobs of one OCI layout.
 #[derive(Debug, Clone)]
@@ -27,34 +27,27 @@ impl Blobs {
     }
 
     /// Where the blob is, or would be.
-    pub fn path(&self, digest: &str) -> Result<PathBuf, OciError> {
-        let digits = digest
-            .strip_prefix("sha256:")
-            .filter(|digits| digits.len() == 64)
-            .filter(|digits| digits.bytes().all(|byte| matches!(byte, b'0'..=b'9' | b'a'..=b'f')))
-            .ok_or_else(|| OciError::Digest { digest: digest.to_owned() })?;
-        Ok(self.directory.join(digits))
+    pub fn path(&self, digest: Digest) -> PathBuf {
+        self.directory.join(digest.hex())
     }
 
     /// Whether the blob is there.
-    pub fn has(&self, digest: &str) -> Result<bool, OciError> {
-        Ok(self.path(digest)?.is_file())
+    pub fn has(&self, digest: Digest) -> bool {
+        self.path(digest).is_file()
     }
 
     /// The blob's size in bytes.
-    pub fn len(&self, digest: &str) -> Result<u64, OciError> {
-        self.open_blob(digest)?
-            .metadata()
-            .map(|data| data.len())
-            .map_err(at(&self.path(digest)?, "read"))
+    pub fn len(&self, digest: Digest) -> Result<u64, OciError> {
+        let metadata = self.open_blob(digest)?.metadata();
+        metadata.map(|data| data.len()).map_err(at(&self.path(digest), "read"))
     }
 
     /// Opens the blob for reading.
-    pub fn open_blob(&self, digest: &str) -> Result<File, OciError> {
-        let path = self.path(digest)?;
+    pub fn open_blob(&self, digest: Digest) -> Result<File, OciError> {
+        let path = self.path(digest);
         File::open(&path).map_err(|source| {
             if source.kind() == io::ErrorKind::NotFound {
-                OciError::Missing { digest: digest.to_owned() }
+                OciError::Missing { digest }
             } else {
                 at(&path, "read")(source)
             }
@@ -62,24 +55,24 @@ impl Blobs {
     }
 
     /// Reads a small blob, and verifies it.
-    pub fn read(&self, digest: &str) -> Result<Vec<u8>, OciError> {
+    pub fn read(&self, digest: Digest) -> Result<Vec<u8>, OciError> {
         let mut bytes = Vec::new();
         io::copy(&mut self.open_blob(digest)?, &mut bytes)
-            .map_err(at(&self.path(digest)?, "read"))?;
-        same(digest, &format!("sha256:{}", hex(&Sha256::digest(&bytes))))?;
+            .map_err(at(&self.path(digest), "read"))?;
+        same(digest, Digest::of(&bytes))?;
         Ok(bytes)
     }
 
     /// Stores bytes and returns their digest.
-    pub fn put(&self, bytes: &[u8]) -> Result<String, OciError> {
+    pub fn put(&self, bytes: &[u8]) -> Result<Digest, OciError> {
         let mut writer = self.writer()?;
         writer.write_all(bytes).map_err(at(&self.directory, "written"))?;
         writer.commit().map(|(digest, _)| digest)
     }
 
     /// Gives a file its name as a blob; its digest is verified already. It has to be on the same disk.
-    pub(super) fn take(&self, file: &Path, digest: &str) -> Result<(), OciError> {
-        let target = self.path(digest)?;
+    pub(super) fn take(&self, file: &Path, digest: Digest) -> Result<(), OciError> {
+        let target = self.path(digest);
         let readable = fs::Permissions::from_mode(0o644);
         fs::set_permissions(file, readable).map_err(at(file, "written"))?;
         durable::rename(file, &target).map_err(at(&target, "written"))
@@ -97,15 +90,15 @@ impl Blobs {
     }
 
     /// Fails when the blob's bytes are not those of its name. Reads all of them.
-    pub fn verify(&self, digest: &str, reporter: &Reporter) -> Result<(), OciError> {
+    pub fn verify(&self, digest: Digest, reporter: &Reporter) -> Result<(), OciError> {
         let mut file = self.open_blob(digest)?;
         let mut hasher = Sha256::new();
         let mut buffer = vec![0; 1 << 18];
         loop {
-            let path = self.path(digest)?;
-            let read = io::Read::read(&mut file, &mut buffer).map_err(at(&path, "read"))?;
+            let read = io::Read::read(&mut file, &mut buffer);
+            let read = read.map_err(at(&self.path(digest), "read"))?;
             if read == 0 {
-                return same(digest, &format!("sha256:{}", hex(&hasher.finalize())));
+                return same(digest, Digest::finish(hasher));
             }
             hasher.update(&buffer[..read]);
             reporter.advance(read as u64)?;
@@ -113,11 +106,8 @@ impl Blobs {
     }
 }
 
-fn same(digest: &str, found: &str) -> Result<(), OciError> {
-    if digest == found {
-        return Ok(());
-    }
-    Err(OciError::Damaged { digest: digest.to_owned(), found: found.to_owned() })
+fn same(digest: Digest, found: Digest) -> Result<(), OciError> {
+    if digest == found { Ok(()) } else { Err(OciError::Damaged { digest, found }) }
 }
 
 /// A blob being written and digested. Dropping it removes it.
@@ -128,15 +118,15 @@ pub struct BlobWriter {
 
 impl BlobWriter {
     /// Puts the blob under its name; returns its digest and size.
-    pub fn commit(self) -> Result<(String, u64), OciError> {
-        let digest = format!("sha256:{}", hex(&self.hasher.finalize()));
-        let size = self.inner.commit_as(&digest)?;
+    pub fn commit(self) -> Result<(Digest, u64), OciError> {
+        let digest = Digest::finish(self.hasher);
+        let size = self.inner.commit_as(digest)?;
         Ok((digest, size))
     }
 
     /// Puts the blob under `digest`, if that is what was written.
-    pub fn commit_if(self, digest: &str) -> Result<u64, OciError> {
-        same(digest, &format!("sha256:{}", hex(&self.hasher.finalize())))?;
+    pub fn commit_if(self, digest: Digest) -> Result<u64, OciError> {
+        same(digest, Digest::finish(self.hasher))?;
         self.inner.commit_as(digest)
     }
 }
@@ -162,13 +152,13 @@ pub struct LayerWriter {
 impl LayerWriter {
     /// Puts the layer under its digest, which its writer computed over just these bytes.
     pub fn commit(self, layer: &Layer) -> Result<(), OciError> {
-        let size = self.commit_as(&layer.digest)?;
+        let size = self.commit_as(layer.digest)?;
         assert!(size == layer.size, "BUG: a layer of {} bytes has {size}", layer.size);
         Ok(())
     }
 
-    fn commit_as(self, digest: &str) -> Result<u64, OciError> {
-        let target = self.blobs.path(digest)?;
+    fn commit_as(self, digest: Digest) -> Result<u64, OciError> {
+        let target = self.blobs.path(digest);
         let file = self.file.into_inner().map_err(io::IntoInnerError::into_error);
         file.and_then(|file| finish(file, &target)).map_err(at(&target, "written"))
     }

@@ -13,8 +13,8 @@ use tar::EntryType;
 
 use super::compression::Compression;
 use super::error::OciError;
+use crate::digest::Digest;
 use crate::event::Reporter;
-use crate::fetch::hex;
 use crate::platform::{Architecture, MajorMinor};
 
 use tree::{Change, Node, Tree, joined, plain};
@@ -54,9 +54,9 @@ pub struct Interpreter {
 #[derive(Debug)]
 pub(super) struct LayerFile {
     /// Of the blob, for errors.
-    pub(super) digest: String,
+    pub(super) digest: Digest,
     /// What the uncompressed bytes must be.
-    pub(super) diff_id: String,
+    pub(super) diff_id: Digest,
     /// The blob's form.
     pub(super) compression: Compression,
     /// The blob.
@@ -117,7 +117,7 @@ fn read_layer(layer: LayerFile, reporter: &Reporter) -> Result<Vec<Change>, OciE
     let failed = |error: io::Error| match reporter.check() {
         Err(stop) => stop.into(),
         Ok(()) => OciError::Unpack {
-            digest: layer.digest.clone(),
+            digest: layer.digest,
             entry: "(archive)".to_owned(),
             reason: error.to_string(),
         },
@@ -132,7 +132,7 @@ fn read_layer(layer: LayerFile, reporter: &Reporter) -> Result<Vec<Change>, OciE
     }
     let mut rest = archive.into_inner();
     io::copy(&mut rest, &mut io::sink()).map_err(failed)?;
-    let found = format!("sha256:{}", hex(&rest.hasher.finalize()));
+    let found = Digest::finish(rest.hasher);
     if found == layer.diff_id {
         return Ok(changes);
     }

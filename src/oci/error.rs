@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::digest::{Digest, NotADigest};
 use crate::event::Cancelled;
 
 /// Why the image store could not do something.
@@ -26,21 +27,15 @@ pub enum OciError {
         source: io::Error,
     },
     /// A name is no digest of a kind that is stored here.
-    #[error("`{digest}` is not a SHA-256 digest")]
-    #[diagnostic(
-        code(goatbuild::oci::digest),
-        help("expected `sha256:` and 64 lower-case hexadecimal digits")
-    )]
-    Digest {
-        /// The name.
-        digest: String,
-    },
+    #[error(transparent)]
+    #[diagnostic(transparent)]
+    Digest(#[from] NotADigest),
     /// A blob is not in the store.
     #[error("the blob {digest} is missing")]
     #[diagnostic(code(goatbuild::oci::missing), help("run `goatbuild apply` to make it again"))]
     Missing {
         /// Its digest.
-        digest: String,
+        digest: Digest,
     },
     /// A blob's bytes are not those of its name.
     #[error("the blob {digest} is damaged: its bytes have the digest {found}")]
@@ -50,9 +45,9 @@ pub enum OciError {
     )]
     Damaged {
         /// As named.
-        digest: String,
+        digest: Digest,
         /// As computed.
-        found: String,
+        found: Digest,
     },
     /// There is no image of that tag or digest.
     #[error("there is no image `{name}` in {}", path.display())]
@@ -86,7 +81,7 @@ pub enum OciError {
     )]
     Unpack {
         /// The layer.
-        digest: String,
+        digest: Digest,
         /// The entry's path.
         entry: String,
         /// What is wrong.

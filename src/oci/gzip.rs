@@ -10,7 +10,7 @@ use std::io::{self, Write};
 use libdeflater::{CompressionLvl, Compressor};
 use sha2::{Digest as _, Sha256};
 
-use crate::fetch::hex;
+use crate::digest::Digest;
 
 /// The uncompressed size of a full block.
 pub const BLOCK: usize = 256 << 10;
@@ -25,12 +25,12 @@ const MEMBER_HEADER: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 0xff];
 /// What was written: the identity of an OCI layer.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Layer {
-    /// Of the compressed bytes: `sha256:` and hexadecimal digits.
-    pub digest: String,
+    /// Of the compressed bytes.
+    pub digest: Digest,
     /// Compressed bytes.
     pub size: u64,
-    /// Of the uncompressed tar: `sha256:` and hexadecimal digits.
-    pub diff_id: String,
+    /// Of the uncompressed tar.
+    pub diff_id: Digest,
 }
 
 /// Compresses what is written to it, block by block, and digests both sides.
@@ -98,9 +98,9 @@ impl<W: Write> GzipBlocks<W> {
         }
         self.out.flush()?;
         let layer = Layer {
-            digest: format!("sha256:{}", hex(&self.written.finalize())),
+            digest: Digest::finish(self.written),
             size: self.size,
-            diff_id: format!("sha256:{}", hex(&self.content.finalize())),
+            diff_id: Digest::finish(self.content),
         };
         Ok((self.out, layer))
     }
@@ -177,9 +177,9 @@ mod tests {
             insta::allow_duplicates! {
                 insta::assert_debug_snapshot!(layer, @r#"
                 Layer {
-                    digest: "sha256:62a105f8133246c49e5e9358b4da819f420628816bf14d88d97975f7904b5ad1",
+                    digest: sha256:62a105f8133246c49e5e9358b4da819f420628816bf14d88d97975f7904b5ad1,
                     size: 303509,
-                    diff_id: "sha256:627e408930e0f9c9d54a715ee0eb6efd513b473d839f37eafadfd568bfdb8099",
+                    diff_id: sha256:627e408930e0f9c9d54a715ee0eb6efd513b473d839f37eafadfd568bfdb8099,
                 }
                 "#);
             }
@@ -212,8 +212,8 @@ mod tests {
         let mut inflated = Vec::new();
         flate2::read::MultiGzDecoder::new(&bytes[..]).read_to_end(&mut inflated).unwrap();
         assert_eq!(inflated, [&b"before"[..], &middle, b"after"].concat());
-        assert_eq!(layer.diff_id, format!("sha256:{}", hex(&Sha256::digest(&inflated))));
-        assert_eq!(layer.digest, format!("sha256:{}", hex(&Sha256::digest(&bytes))));
+        assert_eq!(layer.diff_id, Digest::of(&inflated));
+        assert_eq!(layer.digest, Digest::of(&bytes));
         assert_eq!(layer.size, bytes.len() as u64);
     }
 

@@ -9,6 +9,7 @@ use super::compression::Compression;
 use super::document::{canonical, parse};
 use super::error::OciError;
 use super::layout::Layout;
+use crate::digest::Digest;
 use crate::platform::Architecture;
 
 /// Where an image's own programs come first.
@@ -21,11 +22,11 @@ const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct LayerRef {
     /// Of the blob.
-    pub digest: String,
+    pub digest: Digest,
     /// Of the blob, in bytes.
     pub size: u64,
     /// Of the uncompressed tar.
-    pub diff_id: String,
+    pub diff_id: Digest,
     /// The blob's form.
     pub compression: Compression,
     /// What made it, for the image's history.
@@ -56,11 +57,11 @@ pub struct ImageSpec {
 }
 
 /// Stores the image's documents and returns the manifest's digest; the layers must be stored.
-pub fn write_image(layout: &Layout, spec: &ImageSpec) -> Result<String, OciError> {
+pub fn write_image(layout: &Layout, spec: &ImageSpec) -> Result<Digest, OciError> {
     let blobs = layout.blobs();
     for layer in &spec.layers {
-        if !blobs.has(&layer.digest)? {
-            return Err(OciError::Missing { digest: layer.digest.clone() });
+        if !blobs.has(layer.digest) {
+            return Err(OciError::Missing { digest: layer.digest });
         }
     }
     let config = canonical(&config(spec)?);
@@ -112,7 +113,7 @@ fn config(spec: &ImageSpec) -> Result<Value, OciError> {
         .iter()
         .map(|layer| json!({"created": created, "created_by": layer.created_by}))
         .collect();
-    let diff_ids: Vec<&str> = spec.layers.iter().map(|layer| &*layer.diff_id).collect();
+    let diff_ids: Vec<Digest> = spec.layers.iter().map(|layer| layer.diff_id).collect();
     Ok(json!({
         "created": created,
         "architecture": spec.architecture.name(),

@@ -3,14 +3,17 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::path::{Path, PathBuf};
+use std::str::FromStr as _;
 
 use oci_spec::image::{
     ANNOTATION_REF_NAME, Descriptor, ImageConfiguration, ImageIndex, ImageManifest, MediaType,
+    Sha256Digest,
 };
 
 use super::blob::{self, Blobs};
 use super::document::{canonical, parse};
 use super::error::{OciError, at};
+use crate::digest::{Digest, NotADigest};
 use crate::event::Reporter;
 
 /// One OCI image layout.
@@ -24,7 +27,7 @@ pub struct Layout {
 #[derive(Debug, Clone)]
 pub struct Image {
     /// Of the manifest.
-    pub digest: String,
+    pub digest: Digest,
     /// Names the configuration and the layers.
     pub manifest: ImageManifest,
     /// How it is to be run.
@@ -45,7 +48,7 @@ impl Image {
     /// Whether all of its layers are in the layout. Looks at names, not at bytes.
     pub fn is_complete(&self, layout: &Layout) -> bool {
         let mut layers = self.manifest.layers().iter();
-        layers.all(|layer| layout.blobs().has(layer.digest().as_ref()).unwrap_or(false))
+        layers.all(|layer| digest_of(layer).is_ok_and(|digest| layout.blobs().has(digest)))
     }
 }
 
@@ -75,14 +78,12 @@ impl Layout {
     }
 
     /// Lets `tag` name the manifest `digest`, in place of what it named before.
-    pub fn tag(&self, tag: &str, digest: &str) -> Result<(), OciError> {
+    pub fn tag(&self, tag: &str, digest: Digest) -> Result<(), OciError> {
         let image = self.image(digest)?;
-        let name = digest.parse().map_err(|_| OciError::Digest { digest: digest.to_owned() })?;
-        let mut entry = Descriptor::new(
-            MediaType::ImageManifest,
-            self.blobs.len(digest)?,
-            oci_spec::image::Digest::clone(&name),
-        );
+        let size = self.blobs.len(digest)?;
+        let name = Sha256Digest::from_str(&digest.hex());
+        let name = name.unwrap_or_else(|error| panic!("BUG: {digest} is no digest: {error}"));
+        let mut entry = Descriptor::new(MediaType::ImageManifest, size, name);
         let mut platform = oci_spec::image::Platform::default();
         platform.set_architecture(image.config.architecture().clone());
         platform.set_os(image.config.os().clone());
@@ -105,41 +106,34 @@ impl Layout {
     }
 
     /// All tags with the digests of their manifests, sorted.
-    pub fn tags(&self) -> Result<Vec<(String, String)>, OciError> {
+    pub fn tags(&self) -> Result<Vec<(String, Digest)>, OciError> {
         let entries = self.entries()?;
-        Ok(entries
-            .iter()
-            .filter_map(|entry| Some((ref_name(entry)?.to_owned(), entry.digest().to_string())))
-            .collect())
+        let named = entries.iter().filter_map(|entry| Some((ref_name(entry)?.to_owned(), entry)));
+        named.map(|(tag, entry)| Ok((tag, digest_of(entry)?))).collect()
     }
 
-    /// Reads the image of a tag or of a manifest's digest.
-    pub fn read_image(&self, name: &str) -> Result<Image, OciError> {
-        if name.starts_with("sha256:") {
-            return self.image(name);
-        }
-        let digest = self
-            .entries()?
-            .iter()
-            .find(|entry| ref_name(entry) == Some(name))
-            .map(|entry| entry.digest().to_string())
-            .ok_or_else(|| OciError::NoImage { name: name.to_owned(), path: self.root.clone() })?;
-        self.image(&digest)
+    /// Reads the image of a tag.
+    pub fn tagged(&self, tag: &str) -> Result<Image, OciError> {
+        let entries = self.entries()?;
+        let entry = entries.iter().find(|entry| ref_name(entry) == Some(tag));
+        let none = || OciError::NoImage { name: tag.to_owned(), path: self.root.clone() };
+        self.image(digest_of(entry.ok_or_else(none)?)?)
     }
 
     /// Reads all blobs of an image and compares them with their names.
-    pub fn verify(&self, name: &str, reporter: &Reporter) -> Result<(), OciError> {
+    pub fn verify(&self, digest: Digest, reporter: &Reporter) -> Result<(), OciError> {
         // The manifest and the configuration are verified as they are read.
-        let image = self.read_image(name)?;
+        let image = self.image(digest)?;
         for layer in image.manifest.layers() {
-            self.blobs.verify(layer.digest().as_ref(), reporter)?;
+            self.blobs.verify(digest_of(layer)?, reporter)?;
         }
         Ok(())
     }
 
-    fn image(&self, digest: &str) -> Result<Image, OciError> {
+    /// Reads the image of a manifest's digest.
+    pub fn image(&self, digest: Digest) -> Result<Image, OciError> {
         let manifest: ImageManifest = parse("the manifest", &self.blobs.read(digest)?)?;
-        let config = self.blobs.read(manifest.config().digest().as_ref())?;
+        let config = self.blobs.read(digest_of(manifest.config())?)?;
         let config: ImageConfiguration = parse("the image's configuration", &config)?;
         if config.rootfs().diff_ids().len() != manifest.layers().len() {
             return Err(OciError::Document {
@@ -147,7 +141,7 @@ impl Layout {
                 reason: "its two documents differ in the number of layers".to_owned(),
             });
         }
-        Ok(Image { digest: digest.to_owned(), manifest, config })
+        Ok(Image { digest, manifest, config })
     }
 
     fn index_path(&self) -> PathBuf {
@@ -177,6 +171,11 @@ impl Layout {
         file.lock().map_err(at(&path, "locked"))?;
         Ok(file)
     }
+}
+
+/// What a descriptor names, whose digest could be of any kind.
+pub(super) fn digest_of(entry: &Descriptor) -> Result<Digest, NotADigest> {
+    entry.digest().as_ref().parse()
 }
 
 fn ref_name(entry: &Descriptor) -> Option<&str> {

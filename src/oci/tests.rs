@@ -5,6 +5,7 @@ use std::fs;
 use std::io::Write as _;
 use std::path::Path;
 
+use serde_json::json;
 use tar::{EntryType, Header};
 
 use super::*;
@@ -68,7 +69,7 @@ fn unpacked(layers: &[&[(&str, Put)]]) -> (tempfile::TempDir, Result<(), OciErro
     let layout = Layout::open(&directory.path().join("oci")).unwrap();
     let layers = layers.iter().map(|entries| layer(&layout, entries)).collect();
     let digest = write_image(&layout, &spec(layers)).unwrap();
-    let image = layout.read_image(&digest).unwrap();
+    let image = layout.image(digest).unwrap();
     let outcome =
         unpack_layers(&layout, &image, &directory.path().join("root"), &Reporter::silent());
     (directory, outcome)
@@ -84,15 +85,15 @@ fn an_image_is_the_golden_one_and_found_by_tag_and_digest() {
     let layout = Layout::open(directory.path()).unwrap();
     let layer = layer(&layout, &[("a", Put::File("x"))]);
     let digest = write_image(&layout, &spec(vec![layer])).unwrap();
-    layout.tag("demo", &digest).unwrap();
-    layout.tag("demo", &digest).unwrap();
-    layout.tag("also", &digest).unwrap();
-    let image = layout.read_image("demo").unwrap();
-    assert_eq!(image.digest, layout.read_image(&digest).unwrap().digest);
+    layout.tag("demo", digest).unwrap();
+    layout.tag("demo", digest).unwrap();
+    layout.tag("also", digest).unwrap();
+    let image = layout.tagged("demo").unwrap();
+    assert_eq!(image.digest, layout.image(digest).unwrap().digest);
     assert_eq!(layout.tags().unwrap().len(), 2);
-    layout.verify("demo", &Reporter::silent()).unwrap();
-    let config = image.manifest.config().digest().to_string();
-    let text = String::from_utf8(layout.blobs().read(&config).unwrap()).unwrap();
+    layout.verify(digest, &Reporter::silent()).unwrap();
+    let config = layout::digest_of(image.manifest.config()).unwrap();
+    let text = String::from_utf8(layout.blobs().read(config).unwrap()).unwrap();
     insta::assert_snapshot!(text, @r#"{"architecture":"amd64","config":{"Cmd":[],"Entrypoint":["/opt/goatbuild/bin/python"],"Env":["PATH=/opt/goatbuild/bin:/usr/bin","A=own","B="],"Labels":{"b":"1","c":"1","y":"1","z":"1"},"WorkingDir":"/"},"created":"1970-01-01T00:00:00Z","history":[{"created":"1970-01-01T00:00:00Z","created_by":"test"}],"os":"linux","rootfs":{"diff_ids":["sha256:9667fdd6aa9dc2766dd908df44ed2717bd33abc0521603ed84d2e257dbee2248"],"type":"layers"}}"#);
     insta::assert_snapshot!(fs::read_to_string(directory.path().join("index.json")).unwrap(), @r#"{"manifests":[{"annotations":{"org.opencontainers.image.ref.name":"also"},"digest":"sha256:645939c8812a61f1e384d9fb212930d047564372dcc054b96c0b354c683b8201","mediaType":"application/vnd.oci.image.manifest.v1+json","platform":{"architecture":"amd64","os":"linux"},"size":400},{"annotations":{"org.opencontainers.image.ref.name":"demo"},"digest":"sha256:645939c8812a61f1e384d9fb212930d047564372dcc054b96c0b354c683b8201","mediaType":"application/vnd.oci.image.manifest.v1+json","platform":{"architecture":"amd64","os":"linux"},"size":400}],"mediaType":"application/vnd.oci.image.index.v1+json","schemaVersion":2}"#);
 }
@@ -113,8 +114,8 @@ fn a_damaged_blob_is_named() {
     let layout = Layout::open(directory.path()).unwrap();
     let layer = layer(&layout, &[("a", Put::File("x"))]);
     let digest = write_image(&layout, &spec(vec![layer.clone()])).unwrap();
-    fs::write(layout.blobs().path(&layer.digest).unwrap(), b"other").unwrap();
-    let error = layout.verify(&digest, &Reporter::silent()).unwrap_err();
+    fs::write(layout.blobs().path(layer.digest), b"other").unwrap();
+    let error = layout.verify(digest, &Reporter::silent()).unwrap_err();
     assert!(matches!(error, OciError::Damaged { digest, .. } if digest == layer.digest));
 }
 
@@ -123,7 +124,15 @@ fn names_that_are_no_digests_never_become_paths() {
     let directory = tempfile::tempdir().unwrap();
     let layout = Layout::open(directory.path()).unwrap();
     for name in ["sha256:../../x", "sha256:", "md5:00", "x"] {
-        assert!(matches!(layout.blobs().has(name), Err(OciError::Digest { .. })), "{name}");
+        let entry = json!({
+            "mediaType": "application/vnd.oci.image.manifest.v1+json", "digest": name, "size": 1,
+            "annotations": { "org.opencontainers.image.ref.name": "demo" },
+        });
+        let index = json!({ "schemaVersion": 2, "manifests": [entry] });
+        fs::write(directory.path().join("index.json"), index.to_string()).unwrap();
+        let refused = |error| matches!(error, OciError::Digest(_) | OciError::Document { .. });
+        assert!(layout.tagged("demo").is_err_and(refused), "{name}");
+        assert!(layout.tags().is_err_and(refused), "{name}");
     }
 }
 

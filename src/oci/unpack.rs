@@ -16,7 +16,8 @@ use tar::{Entry, EntryType};
 
 use super::Compression;
 use super::error::{OciError, at};
-use super::layout::{Image, Layout};
+use super::layout::{Image, Layout, digest_of};
+use crate::digest::Digest;
 use crate::event::Reporter;
 
 /// As many links as Linux follows in one path.
@@ -32,8 +33,8 @@ pub fn unpack_layers(
     fs::create_dir_all(into).map_err(at(into, "created"))?;
     let into = fs::canonicalize(into).map_err(at(into, "read"))?;
     for layer in image.manifest.layers() {
-        let digest = layer.digest().to_string();
-        let file = layout.blobs().open_blob(&digest)?;
+        let digest = digest_of(layer)?;
+        let file = layout.blobs().open_blob(digest)?;
         let counted = Counted { file, reporter: reporter.clone() };
         let buffered = BufReader::with_capacity(1 << 18, counted);
         let media_type = layer.media_type().to_string();
@@ -42,7 +43,7 @@ pub fn unpack_layers(
             reason: format!("the media type {media_type} can't be unpacked"),
         })?;
         let content = compression.reader(buffered).map_err(at(&into, "written"))?;
-        unpack(content, &digest, &into, reporter)?;
+        unpack(content, digest, &into, reporter)?;
     }
     Ok(())
 }
@@ -64,15 +65,12 @@ impl Read for Counted {
 /// Applies one layer to the tree in `root`.
 fn unpack(
     content: impl Read,
-    digest: &str,
+    digest: Digest,
     root: &Path,
     reporter: &Reporter,
 ) -> Result<(), OciError> {
-    let wrong = |entry: &str, reason: String| OciError::Unpack {
-        digest: digest.to_owned(),
-        entry: entry.to_owned(),
-        reason,
-    };
+    let wrong =
+        |entry: &str, reason: String| OciError::Unpack { digest, entry: entry.to_owned(), reason };
     // A failed read may be the answer to a request to stop.
     let failed = |error: io::Error| match reporter.check() {
         Err(stop) => stop.into(),

@@ -70,9 +70,8 @@ pub async fn verify(
     let (_, found) = images::find(site, frontend, name).await?;
     let verified = frontend.showing(Work::Prepares, async |reporter| {
         reporter.message(format!("reading {name}"));
-        let (layout, digest, reporter) =
-            (found.layout.clone(), found.digest.clone(), reporter.clone());
-        blocking(move || layout.verify(&digest, &reporter)).await
+        let (layout, digest, reporter) = (found.layout.clone(), found.digest, reporter.clone());
+        blocking(move || layout.verify(digest, &reporter)).await
     });
     verified.await?;
     found.check_tag(site, name)?;
@@ -200,7 +199,7 @@ pub async fn push(
     let pushed = pushed.await?;
     let (sent, there) = (bytes(pushed.sent), bytes(pushed.there));
     frontend.note(&format!("{reference}: {sent} sent, {there} were there"));
-    Ok(reference.at(&image.digest))
+    Ok(reference.at(image.digest))
 }
 
 fn destination(

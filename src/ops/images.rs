@@ -47,9 +47,9 @@ pub enum ImageError {
         /// The image.
         image: String,
         /// What its tag names.
-        found: String,
+        found: Digest,
         /// What it is.
-        locked: String,
+        locked: Digest,
         /// What corrects the tag.
         command: String,
     },
@@ -82,7 +82,7 @@ pub struct Built {
     /// Where it is.
     pub layout: Layout,
     /// Of its manifest, which the layout has.
-    pub digest: String,
+    pub digest: Digest,
     /// Whether the lock, and not only this cache, says that this is what its key makes.
     pub is_locked: bool,
 }
@@ -113,8 +113,8 @@ async fn find_in(
     if !readable {
         // Nobody can tell what is wanted; this was the last that was.
         let built = locked.ok_or_else(not_built)?;
-        let digest = Fact::DIGEST.of(&built.facts).cloned().ok_or_else(not_built)?;
-        if !layout.blobs().has(&digest)? {
+        let digest = Fact::DIGEST.digest_of(&built.facts).ok_or_else(not_built)?;
+        if !layout.blobs().has(digest) {
             return Err(not_built().into());
         }
         return Ok(Built { layout, digest, is_locked: true });
@@ -141,12 +141,12 @@ async fn find_in(
     let planned = plan_images(workspace, &graph)?;
     let planned = planned.iter().find(|step| step.id == id);
     let fresh = planned.filter(|step| step.action == Action::Fresh);
-    let Some((step, digest)) = fresh.and_then(|it| Some((it, Fact::DIGEST.of(&it.facts)?.clone())))
+    let Some((step, digest)) = fresh.and_then(|it| Some((it, Fact::DIGEST.digest_of(&it.facts)?)))
     else {
         let was_built = locked.is_some() || layout.tags()?.iter().any(|(tag, _)| tag == name);
         return Err(if was_built { outdated() } else { not_built() }.into());
     };
-    if !layout.blobs().has(&digest)? {
+    if !layout.blobs().has(digest) {
         return Err(not_built().into());
     }
     let is_locked = locked.is_some_and(|built| Some(built.key) == step.key);
@@ -161,7 +161,7 @@ fn plan_images(workspace: &Workspace, graph: &Graph) -> Result<Vec<PlannedStep>,
 impl Built {
     /// The image with all of its layers.
     pub fn complete(self, site: &Site, name: &str) -> Result<(Layout, Image), Report> {
-        match self.layout.read_image(&self.digest) {
+        match self.layout.image(self.digest) {
             Ok(image) if image.is_complete(&self.layout) => Ok((self.layout, image)),
             Ok(_) | Err(OciError::Missing { .. }) => {
                 Err(ImageError::NotBuilt { image: name.to_owned(), command: builds(site, name) }
@@ -181,7 +181,7 @@ impl Built {
         Err(ImageError::OtherTag {
             image: name.to_owned(),
             found,
-            locked: self.digest.clone(),
+            locked: self.digest,
             command: builds(site, name),
         }
         .into())

@@ -5,6 +5,7 @@
 use std::path::{Path, PathBuf};
 
 use super::PythonError;
+use crate::digest::Digest;
 use crate::event::Reporter;
 use crate::fetch::{Expected, Fetcher};
 use crate::lock::LockedPython;
@@ -17,31 +18,31 @@ const PUBLISHED: &str = "https://github.com/astral-sh/python-build-standalone/re
 const BUILD: &str = "20260814";
 
 /// Version, then the SHA-256 of its build for amd64 and for arm64.
-const BUILDS: [(&str, &str, &str); 5] = [
+const BUILDS: [(&str, Digest, Digest); 5] = [
     (
         "3.10.21",
-        "807bb6746dd8b7a347fe833ee1cc2543457e5c2c98059dc454600468ee7cae7b",
-        "686077ed8d668e3446f03f202bc3c99955d350a0db0ace5f8ce45f1b451b54b7",
+        Digest::known("807bb6746dd8b7a347fe833ee1cc2543457e5c2c98059dc454600468ee7cae7b"),
+        Digest::known("686077ed8d668e3446f03f202bc3c99955d350a0db0ace5f8ce45f1b451b54b7"),
     ),
     (
         "3.11.16",
-        "3b437f08720d3ddd9c1904532476ec9fb373e800d1598c72c907dd6d5f29b79b",
-        "6a250f5c9326eebaa528d5d132cd66ebd1d7540cf45ac703f19e13f41d1be9b6",
+        Digest::known("3b437f08720d3ddd9c1904532476ec9fb373e800d1598c72c907dd6d5f29b79b"),
+        Digest::known("6a250f5c9326eebaa528d5d132cd66ebd1d7540cf45ac703f19e13f41d1be9b6"),
     ),
     (
         "3.12.14",
-        "5acfa3e9ba26b51ae161c83aff278da915b590d22373a424b2ba55b8afe91fcc",
-        "2d8e17dfd732102cfeb18e0e1fa6769b24caa034e159981129590fe409c7157a",
+        Digest::known("5acfa3e9ba26b51ae161c83aff278da915b590d22373a424b2ba55b8afe91fcc"),
+        Digest::known("2d8e17dfd732102cfeb18e0e1fa6769b24caa034e159981129590fe409c7157a"),
     ),
     (
         "3.13.15",
-        "aaca2af2ab4d7b68a712660d1334c0cfd5ec13c0312ccd30c29122d8d0342320",
-        "985efd78c1c6521b379f7c64c2a25e6a1130f07441d1af8be441aa05260886aa",
+        Digest::known("aaca2af2ab4d7b68a712660d1334c0cfd5ec13c0312ccd30c29122d8d0342320"),
+        Digest::known("985efd78c1c6521b379f7c64c2a25e6a1130f07441d1af8be441aa05260886aa"),
     ),
     (
         "3.14.7",
-        "cefba034445d2875408d1fd4d5700ae6731563aeb54dcb39fd8164ab5c457533",
-        "86dfb106b303fa6a1991f7da42ced3e11576f777be299b3162e06617b6d22542",
+        Digest::known("cefba034445d2875408d1fd4d5700ae6731563aeb54dcb39fd8164ab5c457533"),
+        Digest::known("86dfb106b303fa6a1991f7da42ced3e11576f777be299b3162e06617b6d22542"),
     ),
 ];
 
@@ -60,16 +61,12 @@ pub fn standalone(
         Architecture::Amd64 => amd64,
         Architecture::Arm64 => arm64,
     };
-    Ok(LockedPython {
-        version: (*full).to_owned(),
-        build: BUILD.to_owned(),
-        sha256: (*sha256).to_owned(),
-    })
+    Ok(LockedPython { version: (*full).to_owned(), build: BUILD.to_owned(), sha256: *sha256 })
 }
 
 /// Where a build's archive is in `directory`, or would be.
 pub fn archive_of(python: &LockedPython, directory: &Path) -> PathBuf {
-    directory.join(format!("python-{}", python.sha256))
+    directory.join(format!("python-{}", python.sha256.hex()))
 }
 
 /// Fetches a build's archive into `directory`, unless it is there.
@@ -94,7 +91,7 @@ pub async fn fetch_standalone(
     );
     let mirror = std::env::var("UV_PYTHON_INSTALL_MIRROR").ok().filter(|mirror| !mirror.is_empty());
     let root = mirror.as_deref().unwrap_or(PUBLISHED).trim_end_matches('/');
-    let expected = Expected { size: None, sha256: sha256.clone() };
+    let expected = Expected { size: None, sha256: *sha256 };
     let sources = [format!("{root}/{build}/{name}")];
     fetcher.file(&format!("Python {version}"), &sources, &expected, &file, reporter).await?;
     Ok(file)
@@ -108,7 +105,7 @@ mod tests {
     fn builds_are_found_by_minor_version() {
         let version = |text: &str| text.parse().expect("a version");
         let found = standalone(version("3.12"), Architecture::Amd64).expect("a build");
-        assert!(found.version.starts_with("3.12.") && found.sha256.starts_with("5acfa3e9"));
+        assert!(found.version.starts_with("3.12.") && found.sha256.hex().starts_with("5acfa3e9"));
         let error = standalone(version("3.1"), Architecture::Amd64).expect_err("no build");
         assert!(error.to_string().contains("3.1"), "{error}");
     }

@@ -46,7 +46,7 @@ async fn wheels_are_stored_by_digest_and_fetched_once() {
     let into = tempfile::tempdir().unwrap();
     let paths = fetch(None, &wheels, into.path()).await.unwrap();
     assert_eq!(std::fs::read(&paths[0]).unwrap(), b"aaa");
-    assert!(paths[1].ends_with(format!("{}.whl", wheels[1].sha256)));
+    assert!(paths[1].ends_with(format!("{}.whl", wheels[1].sha256.hex())));
     assert_eq!(fetch(None, &wheels, into.path()).await.unwrap(), paths);
     assert_eq!(server.ranges("/a").len(), 1);
 }

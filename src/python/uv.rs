@@ -10,6 +10,7 @@ use tokio::process::Command;
 use super::PythonError;
 use super::index::Index;
 use crate::blocking::blocking;
+use crate::digest::Digest;
 use crate::durable::{TEMPORARY, Unfinished};
 use crate::event::Reporter;
 use crate::fetch::{Expected, FetchError, Fetcher, FileLock};
@@ -25,7 +26,7 @@ struct Pinned {
     machine: (&'static str, &'static str),
     filename: &'static str,
     size: u64,
-    sha256: &'static str,
+    sha256: Digest,
 }
 
 /// The musllinux builds are static, so they run with any libc.
@@ -34,25 +35,25 @@ const PINNED_WHEELS: [Pinned; 4] = [
         machine: ("linux", "x86_64"),
         filename: "uv-0.13.9-py3-none-musllinux_1_1_x86_64.whl",
         size: 19_295_638,
-        sha256: "2c45530751517d6c3bbc69a19473f6effe47cce047bede01ffd8af7ea7b36b25",
+        sha256: Digest::known("2c45530751517d6c3bbc69a19473f6effe47cce047bede01ffd8af7ea7b36b25"),
     },
     Pinned {
         machine: ("linux", "aarch64"),
         filename: "uv-0.13.9-py3-none-manylinux_2_17_aarch64.manylinux2014_aarch64.musllinux_1_1_aarch64.whl",
         size: 18_026_789,
-        sha256: "5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe",
+        sha256: Digest::known("5435c5ce14a56431208ca0996416d310f1598e8c2c8ba707688985a16bb82dbe"),
     },
     Pinned {
         machine: ("macos", "x86_64"),
         filename: "uv-0.13.9-py3-none-macosx_10_12_x86_64.whl",
         size: 17_529_974,
-        sha256: "c16ed11e013557536b3e60065f1b912f6407bd6518e041b961e23ef9e6b4fbf5",
+        sha256: Digest::known("c16ed11e013557536b3e60065f1b912f6407bd6518e041b961e23ef9e6b4fbf5"),
     },
     Pinned {
         machine: ("macos", "aarch64"),
         filename: "uv-0.13.9-py3-none-macosx_11_0_arm64.whl",
         size: 14_660_755,
-        sha256: "66c512266d633bef48384a1f53003f41f2a8e7b36fe6e7fbfd3e0fd52d96fa63",
+        sha256: Digest::known("66c512266d633bef48384a1f53003f41f2a8e7b36fe6e7fbfd3e0fd52d96fa63"),
     },
 ];
 
@@ -121,7 +122,7 @@ pub(super) async fn pinned(
         || PythonError::UvMissing { index: index.shown(), filename: wheel.filename.to_owned() };
     let source = index.find(fetcher, "uv", wheel.filename).await?.ok_or_else(missing)?;
     let file = directory.join(wheel.filename);
-    let expected = Expected { size: Some(wheel.size), sha256: wheel.sha256.to_owned() };
+    let expected = Expected { size: Some(wheel.size), sha256: wheel.sha256 };
     reporter.expect(wheel.size);
     fetcher.file(wheel.filename, &[source], &expected, &file, reporter).await?;
     let (packed, to) = (file.clone(), program.clone());

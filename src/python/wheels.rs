@@ -33,7 +33,7 @@ pub fn wheels_there(wheels: &[LockedWheel], into: &Path) -> u64 {
 
 /// Where a wheel is under `into`, or would be.
 pub fn path_of(wheel: &LockedWheel, into: &Path) -> PathBuf {
-    into.join(format!("{}.whl", wheel.sha256))
+    into.join(format!("{}.whl", wheel.sha256.hex()))
 }
 
 fn is_there(wheel: &LockedWheel, into: &Path) -> bool {
@@ -78,7 +78,7 @@ async fn fetch_one(
     to: PathBuf,
     reporter: &Reporter,
 ) -> Result<(), PythonError> {
-    let expected = Expected { size: wheel.size, sha256: wheel.sha256.clone() };
+    let expected = Expected { size: wheel.size, sha256: wheel.sha256 };
     let locked = match index {
         Some(index) => index.with_credentials(&wheel.url),
         None => wheel.url.clone(),

@@ -4,6 +4,7 @@ use std::fmt;
 use std::str::FromStr;
 
 use super::path::inside;
+use crate::digest::Digest;
 
 /// The registry that is meant when none is written.
 const USUAL_REGISTRY: &str = "docker.io";
@@ -20,8 +21,8 @@ pub struct ImageReference {
     pub repository: String,
     /// The tag; at least one of tag and digest is there.
     pub tag: Option<String>,
-    /// `sha256:` and 64 hexadecimal digits, of a manifest or of an index.
-    pub digest: Option<String>,
+    /// Of a manifest or of an index.
+    pub digest: Option<Digest>,
 }
 
 /// An image in an OCI layout on disk: `oci:path/to/layout:tag`.
@@ -31,8 +32,8 @@ pub struct LayoutReference {
     pub path: String,
     /// The name in its index; not needed when the layout holds one image.
     pub tag: Option<String>,
-    /// `sha256:` and 64 hexadecimal digits, of a manifest or of an index.
-    pub digest: Option<String>,
+    /// Of a manifest or of an index.
+    pub digest: Option<Digest>,
 }
 
 /// The text names no image.
@@ -52,13 +53,14 @@ const DIGEST: &str = "`sha256:` and 64 lower-case hexadecimal digits after the `
 impl ImageReference {
     /// The same repository, with this digest alone.
     #[must_use]
-    pub fn at(&self, digest: &str) -> Self {
-        Self { tag: None, digest: Some(digest.to_owned()), ..self.clone() }
+    pub fn at(&self, digest: Digest) -> Self {
+        Self { tag: None, digest: Some(digest), ..self.clone() }
     }
 
     /// What names the manifest: the digest when there is one.
-    pub fn name(&self) -> &str {
-        self.digest.as_deref().or(self.tag.as_deref()).unwrap_or("latest")
+    pub fn name(&self) -> String {
+        let tag = || self.tag.clone().unwrap_or_else(|| "latest".to_owned());
+        self.digest.map_or_else(tag, String::from)
     }
 }
 
@@ -140,19 +142,10 @@ impl fmt::Display for LayoutReference {
     }
 }
 
-/// Whether `text` is `sha256:` and 64 lower-case hexadecimal digits.
-pub fn is_digest(text: &str) -> bool {
-    text.strip_prefix("sha256:").is_some_and(|digits| {
-        digits.len() == 64 && digits.bytes().all(|it| matches!(it, b'0'..=b'9' | b'a'..=b'f'))
-    })
-}
-
-fn split_digest(text: &str) -> Result<(&str, Option<String>), NotAReference> {
-    match text.split_once('@') {
-        Some((name, digest)) if is_digest(digest) => Ok((name, Some(digest.to_owned()))),
-        Some(_) => Err(NotAReference { expected: DIGEST }),
-        None => Ok((text, None)),
-    }
+fn split_digest(text: &str) -> Result<(&str, Option<Digest>), NotAReference> {
+    let Some((name, digest)) = text.split_once('@') else { return Ok((text, None)) };
+    let digest = digest.parse().map_err(|_| NotAReference { expected: DIGEST })?;
+    Ok((name, Some(digest)))
 }
 
 /// Whether the part before the first slash is a host: as Docker tells it from a path.
@@ -215,7 +208,7 @@ mod tests {
         }
         let both = format!("nvcr.io/a/b:1.0@{DIGITS}");
         let read: ImageReference = both.parse().expect("a reference");
-        assert_eq!((read.to_string(), read.name()), (both, DIGITS));
+        assert_eq!((read.to_string(), read.name()), (both, DIGITS.to_owned()));
         let pinned: ImageReference = format!("debian@{DIGITS}").parse().expect("a reference");
         assert_eq!(pinned.tag, None);
     }
@@ -225,7 +218,7 @@ mod tests {
         let read: LayoutReference = "oci:./bases/cuda:12.8".parse().expect("a reference");
         assert_eq!(read.to_string(), "oci:bases/cuda:12.8");
         let pinned: LayoutReference = format!("oci:b@{DIGITS}").parse().expect("a reference");
-        assert_eq!((pinned.tag, pinned.digest.as_deref()), (None, Some(DIGITS)));
+        assert_eq!((pinned.tag, pinned.digest), (None, DIGITS.parse().ok()));
         for bad in ["oci:", "oci:../x", "oci:/etc", "oci:x:", "b"] {
             assert!(bad.parse::<LayoutReference>().is_err(), "{bad}");
         }

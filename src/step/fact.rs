@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::Facts;
+use crate::digest::Digest;
 
 /// The name of a fact: one thing that identifies what a step made.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -36,6 +37,11 @@ impl Fact {
     /// What a gateway calls a model.
     pub const ALIAS: Self = Self("alias");
 
+    /// Whether the value of the fact of this name is a digest.
+    pub fn is_digest(name: &str) -> bool {
+        [Self::DIGEST, Self::DIFF_ID].iter().any(|fact| fact.0 == name)
+    }
+
     #[cfg(test)]
     pub(crate) const fn of_tests(name: &'static str) -> Self {
         Self(name)
@@ -54,6 +60,11 @@ impl Fact {
     /// Its value, if it is among these.
     pub fn of(self, facts: &Facts) -> Option<&String> {
         facts.get(self.0)
+    }
+
+    /// The digest that is its value, if one is.
+    pub fn digest_of(self, facts: &Facts) -> Option<Digest> {
+        self.of(facts)?.parse().ok()
     }
 
     /// Its value; nothing where it is not known.

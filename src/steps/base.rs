@@ -82,7 +82,7 @@ impl Step for Base {
             .field("architecture", self.locked.architecture.name())
             .field("source-date-epoch", self.epoch);
         for package in &self.locked.packages {
-            let version = format!("{} {}", package.version, package.sha256);
+            let version = format!("{} {}", package.version, package.sha256.hex());
             fingerprint.field(format!("package.{}", package.name), version);
         }
         fingerprint
@@ -100,8 +100,8 @@ impl Step for Base {
         };
         let packages = self.locked.packages.iter();
         let files = packages.map(|package| {
-            let (size, sha256) = (Some(package.size), package.sha256.clone());
-            (into.join(&package.sha256), Expected { size, sha256 })
+            let (size, sha256) = (Some(package.size), package.sha256);
+            (into.join(sha256.hex()), Expected { size, sha256 })
         });
         let is_malformed =
             matches!(failed.downcast_ref(), Some(debian::DebianError::Malformed { .. }));
@@ -115,8 +115,8 @@ impl Step for Base {
 /// The facts of a step that makes one layer.
 pub(super) fn layer_facts(layer: &crate::oci::Layer) -> Facts {
     [
-        Fact::DIGEST.is(&layer.digest),
-        Fact::DIFF_ID.is(&layer.diff_id),
+        Fact::DIGEST.is(layer.digest),
+        Fact::DIFF_ID.is(layer.diff_id),
         Fact::SIZE.is(layer.size.to_string()),
     ]
     .into()
@@ -127,8 +127,8 @@ pub(super) const LAYER_FACTS: &[Fact] = &[Fact::DIGEST, Fact::DIFF_ID, Fact::SIZ
 
 /// Whether the layer that `facts` tell of is in the cache.
 pub(super) fn has_layer(cache: &Cache, facts: &Facts) -> bool {
-    match (cache.layout(), Fact::DIGEST.of(facts)) {
-        (Ok(layout), Some(digest)) => layout.blobs().has(digest).unwrap_or(false),
+    match (cache.layout(), Fact::DIGEST.digest_of(facts)) {
+        (Ok(layout), Some(digest)) => layout.blobs().has(digest),
         _ => false,
     }
 }

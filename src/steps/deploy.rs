@@ -10,7 +10,7 @@ use super::{AllPlaced, Placed, REQUESTS, candidate, engine_resource, image_there
 use crate::engine::{Engine, Locked};
 use crate::engines::json;
 use crate::fingerprint::{Fingerprint, Key};
-use crate::spec::{Model, Project, Rollout, Value};
+use crate::spec::{ImageReference, Model, Project, Rollout, Value};
 use crate::step::{
     Edge, EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step, StepError,
     StepId, Task, Wanted,
@@ -198,7 +198,8 @@ impl ModelToServe {
     fn image_from(&self, inputs: &Inputs) -> Option<String> {
         let ImageInput::Pushed { .. } = &self.image else { return None };
         let repository = self.registries.pushed(&self.model.image.value);
-        Some(repository.at(self.image.identity(inputs)).to_string())
+        let ImageReference { registry, repository, .. } = repository;
+        Some(format!("{registry}/{repository}@{}", self.image.identity(inputs)))
     }
 
     pub(super) fn deployment(&self, inputs: &Inputs, warm_cache: Option<Key>) -> Deployment {

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::base::LAYER_FACTS;
 use super::wheels::{self, Downloaded};
 use crate::blocking::blocking;
+use crate::digest::{Digest, NotADigest};
 use crate::fingerprint::Fingerprint;
 use crate::oci::registry::{self, BlobRef};
 use crate::oci::{self, Compression, ImageSpec, LayerRef, Layout};
@@ -55,15 +56,14 @@ impl Image {
     }
 
     /// The layer that an input made.
-    fn layer(input: &Input, inputs: &Inputs) -> LayerRef {
-        let fact = |fact| inputs.fact(&input.step, fact).to_owned();
-        LayerRef {
-            digest: fact(Fact::DIGEST),
-            diff_id: fact(Fact::DIFF_ID),
-            size: fact(Fact::SIZE).parse().unwrap_or(0),
+    fn layer(input: &Input, inputs: &Inputs) -> Result<LayerRef, NotADigest> {
+        Ok(LayerRef {
+            digest: inputs.digest(&input.step, Fact::DIGEST)?,
+            diff_id: inputs.digest(&input.step, Fact::DIFF_ID)?,
+            size: inputs.fact(&input.step, Fact::SIZE).parse().unwrap_or(0),
             compression: Compression::Gzip,
             created_by: label(&input.step),
-        }
+        })
     }
 
     /// What lies at the bottom, checked against what the wheels were chosen for.
@@ -72,12 +72,12 @@ impl Image {
         let python = self.runtime.python;
         if let spec::Base::Debian { .. } = self.described.base {
             return Ok(Bottom {
-                layers: vec![Self::layer(base, inputs)],
+                layers: vec![Self::layer(base, inputs)?],
                 env: Vec::new(),
                 interpreter: format!("/usr/bin/python{python}"),
             });
         }
-        let digest = inputs.fact(&base.step, Fact::DIGEST);
+        let digest = inputs.digest(&base.step, Fact::DIGEST)?;
         let pulled = registry::pulled(layout, digest, self.described.architecture)?;
         let content = registry::remembered(&self.cache.bases(), digest)
             .unwrap_or_else(|| panic!("BUG: the base {digest} was not looked through"));
@@ -98,7 +98,7 @@ impl Image {
             }
         };
         let layers = pulled.manifest.layers.into_iter().zip(pulled.config.diff_ids);
-        let layer = |((blob, compression), diff_id): ((BlobRef, Compression), String)| LayerRef {
+        let layer = |((blob, compression), diff_id): ((BlobRef, Compression), Digest)| LayerRef {
             digest: blob.digest,
             size: blob.size,
             diff_id,
@@ -117,7 +117,9 @@ impl Image {
         let below = base.layers.len();
         let mut layers = base.layers;
         let others = self.inputs()[1..].iter();
-        layers.extend(others.map(|input| Self::layer(input, &task.inputs)));
+        for input in others {
+            layers.push(Self::layer(input, &task.inputs)?);
+        }
         // The environment comes right above what its interpreter is in.
         let added = self.inputs()[1..]
             .iter()
@@ -157,7 +159,7 @@ impl Image {
             layers.insert(at, environment);
             let spec = ImageSpec { layers: layers.clone(), ..spec };
             let digest = oci::write_image(&layout, &spec)?;
-            layout.tag(&tag, &digest)?;
+            layout.tag(&tag, digest)?;
             let size: u64 = layers.iter().map(|layer| layer.size).sum();
             let evidence = [
                 ("layers".to_owned(), layers.len().to_string()),
@@ -226,9 +228,9 @@ impl Step for Image {
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {
-        match (self.cache.layout(), Fact::DIGEST.of(facts)) {
+        match (self.cache.layout(), Fact::DIGEST.digest_of(facts)) {
             (Ok(layout), Some(digest)) => {
-                layout.read_image(digest).is_ok_and(|image| image.is_complete(&layout))
+                layout.image(digest).is_ok_and(|image| image.is_complete(&layout))
             }
             _ => false,
         }

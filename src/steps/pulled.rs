@@ -6,6 +6,7 @@ use async_trait::async_trait;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::digest::Digest;
 use crate::fingerprint::Fingerprint;
 use crate::oci::registry::{self, BaseOrigin};
 use crate::platform::Architecture;
@@ -40,9 +41,9 @@ pub(super) struct Pulled {
     origin: BaseOrigin,
     architecture: Architecture,
     /// The digest that the image's file pins, or else the locked one of the platform's manifest.
-    digest: String,
+    digest: Digest,
     /// Of the platform's manifest, when the lock has it.
-    manifest: Option<String>,
+    manifest: Option<Digest>,
 }
 
 impl Pulled {
@@ -54,10 +55,10 @@ impl Pulled {
     ) -> Self {
         let manifest = workspace.lock.read(|lock| {
             let base = lock.images.get(image.as_str()).and_then(|image| image.base.as_ref());
-            base.map(|base| base.digest.clone())
+            base.map(|base| base.digest)
         });
         // An index that is pinned stands for itself only where nobody had to look into it.
-        let digest = manifest.clone().or_else(|| origin.pinned().map(str::to_owned));
+        let digest = manifest.or_else(|| origin.pinned());
         Self {
             cache: Arc::clone(&workspace.cache),
             registries: Arc::clone(&workspace.registries),
@@ -79,29 +80,30 @@ impl Step for Pulled {
     fn describe(&self, _: &Inputs) -> Fingerprint {
         let mut fingerprint = Fingerprint::new("base", VERSION);
         // An index and a processor name one manifest.
-        fingerprint.field("architecture", self.architecture.name()).field("digest", &self.digest);
+        fingerprint.field("architecture", self.architecture.name()).field("digest", self.digest);
         fingerprint
     }
 
     fn predict(&self) -> Facts {
-        let digest = self.manifest.iter().map(|digest| Fact::DIGEST.is(digest));
+        let digest = self.manifest.iter().map(|digest| Fact::DIGEST.is(*digest));
         digest.collect()
     }
 
     fn has_blobs(&self, facts: &Facts) -> bool {
-        let (Ok(layout), Some(digest)) = (self.cache.layout(), Fact::DIGEST.of(facts)) else {
+        let (Ok(layout), Some(digest)) = (self.cache.layout(), Fact::DIGEST.digest_of(facts))
+        else {
             return false;
         };
-        let has = |digest: &str| layout.blobs().has(digest).unwrap_or(false);
         registry::remembered(&self.cache.bases(), digest).is_some()
-            && registry::pulled(&layout, digest, self.architecture)
-                .is_ok_and(|base| base.manifest.layers.iter().all(|(layer, _)| has(&layer.digest)))
+            && registry::pulled(&layout, digest, self.architecture).is_ok_and(|base| {
+                base.manifest.layers.iter().all(|(it, _)| layout.blobs().has(it.digest))
+            })
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let reporter = &task.reporter;
         reporter.message(format!("pulling {}", self.origin));
-        let digest = self.manifest.as_ref().unwrap_or(&self.digest);
+        let digest = self.manifest.unwrap_or(self.digest);
         let puller = self.registries.puller(self.origin.at(digest), self.architecture, reporter)?;
         let resolved = puller.resolve(reporter).await?;
         puller.layers(&resolved, reporter).await?;

@@ -4,6 +4,7 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 
+use crate::digest::{Digest, NotADigest};
 use crate::fingerprint::Fingerprint;
 use crate::spec::ImageName;
 use crate::step::{
@@ -39,11 +40,11 @@ impl Push {
         }
     }
 
-    fn digest<'a>(&self, inputs: &'a Inputs) -> &'a str {
-        inputs.fact(&self.inputs()[0].step, Fact::DIGEST)
+    fn digest(&self, inputs: &Inputs) -> Result<Digest, NotADigest> {
+        inputs.digest(&self.inputs()[0].step, Fact::DIGEST)
     }
 
-    fn facts(&self, digest: &str) -> Facts {
+    fn facts(&self, digest: Digest) -> Facts {
         let reference = self.registries.pushed(&self.image).at(digest);
         [Fact::REFERENCE.is(reference.to_string())].into()
     }
@@ -60,14 +61,14 @@ impl Step for Push {
         let mut fingerprint = Fingerprint::new("push", VERSION);
         fingerprint
             .field("registry", format_args!("{}/{}", pushed.registry, pushed.repository))
-            .field("image", self.digest(inputs));
+            .field("image", inputs.fact(&self.inputs()[0].step, Fact::DIGEST));
         fingerprint
     }
 
     fn observe(&self, wanted: Option<Wanted<'_>>) -> Observation {
         // What is not built yet can't have been pushed; which images were is nothing to tell.
         let Some(Wanted { key, inputs }) = wanted else { return Observation::Unobserved(None) };
-        let digest = self.digest(inputs);
+        let Ok(digest) = self.digest(inputs) else { return Observation::Unobserved(None) };
         match self.registries.is_pushed(&self.image, digest) {
             Some(Ok(true)) => Observation::Present { key: *key, facts: self.facts(digest) },
             Some(Ok(false)) => Observation::Absent,
@@ -77,9 +78,9 @@ impl Step for Push {
     }
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
-        let digest = self.digest(&task.inputs);
+        let digest = self.digest(&task.inputs)?;
         let layout = self.cache.layout()?;
-        let built = layout.read_image(digest)?;
+        let built = layout.image(digest)?;
         let to = self.registries.pushed_as(&self.image, digest);
         task.reporter.message(format!("pushing to {to}"));
         let name = self.image.as_str();

@@ -23,7 +23,7 @@ pub async fn look_at_pushed(workspace: &Workspace, graph: &Graph, memory: &dyn M
     }
     let digest = |step: &dyn Step| {
         let image = step.inputs().first()?;
-        let digest = Fact::DIGEST.of(&plan.get(&image.step)?.facts)?.clone();
+        let digest = Fact::DIGEST.digest_of(&plan.get(&image.step)?.facts)?;
         Some((step.id().name().parse::<ImageName>().ok()?, digest))
     };
     let pushed = part.in_order().filter(|step| is_push(&***step));

@@ -80,7 +80,7 @@ impl Step for Python {
         let LockedPython { version, build, sha256 } = &self.locked;
         let mut fingerprint = Fingerprint::new("python", VERSION);
         fingerprint
-            .field("python", format!("{version}+{build} {sha256}"))
+            .field("python", format!("{version}+{build} {}", sha256.hex()))
             .field("source-date-epoch", self.epoch);
         fingerprint
     }
@@ -95,7 +95,7 @@ impl Step for Python {
             Err(error) => error,
             made => return made,
         };
-        let expected = Expected { size: None, sha256: self.locked.sha256.clone() };
+        let expected = Expected { size: None, sha256: self.locked.sha256 };
         let archive = python::archive_of(&self.locked, &into);
         if failed.downcast_ref::<wheel::WheelError>().is_some()
             && were_damaged(vec![(archive, expected)], task).await?

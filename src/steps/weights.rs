@@ -9,8 +9,8 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::{AllPlaced, Placed};
+use crate::digest::hex;
 use crate::event::Reporter;
-use crate::fetch::hex;
 use crate::fingerprint::Fingerprint;
 use crate::hub::{Hub, HubError, Manifest, RemoteFile};
 use crate::lock::LockedRepository;

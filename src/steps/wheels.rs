@@ -105,7 +105,7 @@ impl Downloaded {
         }
         let into = self.cache.wheels();
         let files = self.locked.iter().map(|wheel| {
-            let expected = Expected { size: wheel.size, sha256: wheel.sha256.clone() };
+            let expected = Expected { size: wheel.size, sha256: wheel.sha256 };
             (python::path_of(wheel, &into), expected)
         });
         downloads::were_damaged(files.collect(), task).await
@@ -144,7 +144,7 @@ impl Step for Wheels {
             .field("python", self.scheme.python)
             .field("source-date-epoch", self.scheme.epoch);
         for wheel in &self.downloaded.locked {
-            let version = format!("{} {}", wheel.version, wheel.sha256);
+            let version = format!("{} {}", wheel.version, wheel.sha256.hex());
             fingerprint.field(format!("wheel.{}", wheel.name), version);
             if !self.downloaded.engines.first_import(&wheel.name, &wheel.version).is_empty() {
                 fingerprint.field(format!("wheel.{}.adds", wheel.name), 1);

@@ -5,9 +5,10 @@ use std::collections::HashMap;
 use rusqlite::{OptionalExtension as _, Row, params};
 
 use super::{Store, StoreError};
+use crate::digest::Digest;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::plan::{self, Memory};
-use crate::step::{Facts, StepId};
+use crate::step::{Fact, Facts, StepId};
 
 /// What the cache remembers, as of one moment, besides what the lock knows.
 ///
@@ -62,18 +63,27 @@ impl Remembered<'_> {
     }
 }
 
+/// What is not as steps write it down is not remembered: it is made again.
+fn facts(text: &str) -> Option<Facts> {
+    let facts: Facts = serde_json::from_str(text).ok()?;
+    let is_sound = |(name, value): (&String, &String)| {
+        !Fact::is_digest(name) || value.parse::<Digest>().is_ok()
+    };
+    facts.iter().all(is_sound).then_some(facts)
+}
+
 impl Memory for Remembered<'_> {
     fn record(&self, step: &StepId, key: &Key) -> Option<Facts> {
         // The lock is what all machines agreed on; a cache that differs from it is the one to doubt.
         match self.locked.get(step) {
             Some((locked, facts)) if locked == key => Some(facts.clone()),
-            _ => self.records.get(key).and_then(|facts| serde_json::from_str(facts).ok()),
+            _ => self.records.get(key).and_then(|text| facts(text)),
         }
     }
 
     fn row(&self, step: &StepId) -> Option<plan::Row> {
-        let (key, facts) = self.rows.get(step)?;
-        Some(plan::Row { key: *key, facts: serde_json::from_str(facts).ok()? })
+        let (key, text) = self.rows.get(step)?;
+        Some(plan::Row { key: *key, facts: facts(text)? })
     }
 
     fn applied(&self, step: &StepId) -> Option<Fingerprint> {

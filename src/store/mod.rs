@@ -16,6 +16,7 @@ use thiserror::Error;
 
 use crate::clock::now;
 use crate::fingerprint::{Fingerprint, Key};
+use crate::lock::hub::FileDigest;
 use crate::step::{Class, Facts, Outcome, StepId};
 
 pub use memory::Remembered;
@@ -348,8 +349,9 @@ impl Store {
     }
 
     /// The remembered hash of a file that has not changed since, by path and stamp.
-    pub fn file_hash(&self, path: &str, stamp: &str) -> Option<String> {
-        self.connection()
+    pub fn file_hash(&self, path: &str, stamp: &str) -> Option<FileDigest> {
+        let digits: Option<String> = self
+            .connection()
             .query_row(
                 "select sha256 from files where path = ?1 and stamp = ?2",
                 params![path, stamp],
@@ -357,15 +359,16 @@ impl Store {
             )
             .optional()
             .ok()
-            .flatten()
+            .flatten();
+        FileDigest::from_hex(&digits?)
     }
 
     /// Remembers the hash of a file, so that large weights are not read at every plan.
-    pub fn keep_file_hash(&self, path: &str, stamp: &str, sha256: &str) {
+    pub fn keep_file_hash(&self, path: &str, stamp: &str, digest: FileDigest) {
         // Only a shortcut: failing to remember costs time, nothing else.
         let _ = self.connection().execute(
             "insert or replace into files (path, stamp, sha256) values (?1, ?2, ?3)",
-            params![path, stamp, sha256],
+            params![path, stamp, digest.hex()],
         );
     }
 }

@@ -37,10 +37,10 @@ impl Cache {
         let layout = self.layout()?;
         let tags = layout.tags()?;
         for (id, facts) in made {
-            let Some(digest) = Fact::DIGEST.of(facts) else { continue };
-            let is_right = tags.iter().any(|(tag, known)| tag == id.name() && known == digest);
+            let Some(digest) = Fact::DIGEST.digest_of(facts) else { continue };
+            let is_right = tags.iter().any(|(tag, known)| tag == id.name() && *known == digest);
             // What a fresh clone knows from the lock alone has no files yet.
-            if !is_right && layout.read_image(digest).is_ok() {
+            if !is_right && layout.image(digest).is_ok() {
                 layout.tag(id.name(), digest)?;
             }
         }

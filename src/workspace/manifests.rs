@@ -6,6 +6,7 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::event::Reporter;
 use crate::hub::{HashCache, Manifest, scan};
+use crate::lock::hub::FileDigest;
 use crate::step::StepError;
 use crate::store::Store;
 
@@ -36,11 +37,11 @@ impl Manifests {
 }
 
 impl HashCache for Store {
-    fn get(&self, path: &str, stamp: &str) -> Option<String> {
+    fn get(&self, path: &str, stamp: &str) -> Option<FileDigest> {
         self.file_hash(path, stamp)
     }
 
-    fn put(&self, path: &str, stamp: &str, sha256: &str) {
-        self.keep_file_hash(path, stamp, sha256);
+    fn put(&self, path: &str, stamp: &str, digest: FileDigest) {
+        self.keep_file_hash(path, stamp, digest);
     }
 }

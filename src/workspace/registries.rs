@@ -8,6 +8,7 @@ use std::time::Duration;
 use futures_util::future::join_all;
 
 use super::{Cache, Network};
+use crate::digest::Digest;
 use crate::event::Reporter;
 use crate::oci::registry::{
     self, BaseOrigin, Destination, Puller, Pushed, RegistryError, RegistrySettings,
@@ -95,17 +96,16 @@ impl Registries {
 
     /// The same with a tag that is this digest's alone: what is deployed stays tagged whatever is
     /// pushed later, and no registry takes it for garbage.
-    pub fn pushed_as(&self, image: &ImageName, digest: &str) -> ImageReference {
-        let digits = digest.trim_start_matches("sha256:");
-        let tag = format!("goatbuild-{}", &digits[..digits.len().min(16)]);
+    pub fn pushed_as(&self, image: &ImageName, digest: Digest) -> ImageReference {
+        let tag = format!("goatbuild-{}", &digest.hex()[..16]);
         ImageReference { tag: Some(tag), ..self.pushed(image) }
     }
 
     /// Asks the registry which of these images it has.
-    pub async fn look_at(&self, images: &[(ImageName, String)]) {
+    pub async fn look_at(&self, images: &[(ImageName, Digest)]) {
         let (fetcher, settings) = (self.network.hasty(), self.settings());
-        let one = async |(image, digest): &(ImageName, String)| {
-            let reference = self.pushed(image).at(digest);
+        let one = async |(image, digest): &(ImageName, Digest)| {
+            let reference = self.pushed(image).at(*digest);
             let asked = registry::has(&fetcher, &settings, &reference);
             let found = match tokio::time::timeout(PATIENCE, asked).await {
                 Ok(found) => found.map_err(|error| words(&error)),
@@ -123,7 +123,7 @@ impl Registries {
 
     /// Whether the registry has an image, as it said when it was asked; none when nobody asked it
     /// for anything.
-    pub fn is_pushed(&self, image: &ImageName, digest: &str) -> Option<Result<bool, String>> {
+    pub fn is_pushed(&self, image: &ImageName, digest: Digest) -> Option<Result<bool, String>> {
         let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
         let reference = self.pushed(image).at(digest).to_string();
         // What is built only now was not asked for: whether it is there shows when it is pushed.

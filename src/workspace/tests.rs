@@ -2,10 +2,12 @@ use std::path::Path;
 
 use super::*;
 use crate::debian::Mirrors;
+use crate::digest::Digest;
 use crate::fetch::Patience;
 use crate::lock::{Built, LockFile};
 use crate::platform::{Architecture, MajorMinor, Runtime};
 use crate::project;
+use crate::step::Fact;
 
 fn open(root: &Path) -> Workspace {
     let sources = project::load(root).expect("a project");
@@ -33,7 +35,7 @@ fn commands_at_the_same_time_lose_nothing_that_the_other_locked() {
     std::fs::write(directory.path().join("goatbuild.toml"), "[project]\nid = \"one-2f\"\n")
         .unwrap();
     let key = format!("gb1-{}", "0".repeat(40)).parse().expect("a key");
-    let built = || Built { key, facts: [("digest".to_owned(), "sha256:1".to_owned())].into() };
+    let built = || Built { key, facts: [Fact::DIGEST.is(Digest::of(b"an image"))].into() };
     let name = |worker: usize, at: usize| StepId::from(format!("image:{worker}-{at}").as_str());
     // Each was opened before any of them wrote.
     let workspaces: Vec<Workspace> = (0..4).map(|_| open(directory.path())).collect();

@@ -23,6 +23,7 @@ const FLOORS: &[(&str, &[&str])] = &[
         &[
             "spec",
             "lock",
+            "digest",
             "fingerprint",
             "graph",
             "plan",

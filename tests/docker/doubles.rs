@@ -32,7 +32,7 @@ fn double(project: &mut Project, runtime: &str, answers: &[(&str, &str)]) {
         let _ = writeln!(cases, "  \"{begin}\"*) {answer} ;;");
     }
     let image = goatbuild::oci::Layout::open(&project.root().join("cache/oci")).expect("a layout");
-    let image = image.read_image("tiny").expect("an image");
+    let image = image.tagged("tiny").expect("an image");
     let config = image.manifest.config().digest().to_string().replace("sha256:", "");
     let script = format!(
         "#!/bin/sh\nINFO='{INFO}'\nCONFIG={config}\ncase \"$*\" in\n{cases}\

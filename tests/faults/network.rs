@@ -24,7 +24,7 @@ fn forget(project: &Project, package: &str) -> (String, Vec<u8>) {
     let lock = LockFile::parse("", &project.read("goatbuild.lock")).expect("a lock");
     let debian = lock.images["tiny"].debian.as_ref().expect("a base");
     let found = debian.packages.iter().find(|it| it.name == package).expect("it is locked");
-    let file = project.path("cache/debs").join(&found.sha256);
+    let file = project.path("cache/debs").join(found.sha256.hex());
     let bytes = std::fs::read(&file).expect("it was downloaded");
     std::fs::remove_file(file).expect("removes");
     (format!("/{}", found.path), bytes)
@@ -70,7 +70,7 @@ fn forgotten(project: &Project) {
     let lock = LockFile::parse("", &project.read("goatbuild.lock")).expect("a lock");
     let debian = lock.images["tiny"].debian.as_ref().expect("a base");
     let dash = debian.packages.iter().find(|it| it.name == "dash").expect("it is locked");
-    assert!(!project.path("cache/debs").join(&dash.sha256).exists());
+    assert!(!project.path("cache/debs").join(dash.sha256.hex()).exists());
 }
 
 #[test]
@@ -128,7 +128,7 @@ fn a_package_that_is_gone_is_locked_anew_unless_the_lock_must_stay() {
     let digest = |lock: &str| {
         let lock = LockFile::parse("", lock).expect("a lock");
         let debian = lock.images["tiny"].debian.clone().expect("a base");
-        debian.packages.into_iter().find(|it| it.name == "dash").expect("dash").sha256
+        debian.packages.into_iter().find(|it| it.name == "dash").expect("dash").sha256.hex()
     };
     let right = project.read("goatbuild.lock");
     let stale = right

@@ -50,7 +50,7 @@ fn packages(project: &Project) -> BTreeMap<String, String> {
     let lock = locked(project);
     let bases = lock.images.values().filter_map(|image| image.debian.as_ref());
     let packages = bases.flat_map(|base| &base.packages);
-    packages.map(|package| (package.sha256.clone(), format!("/{}", package.path))).collect()
+    packages.map(|package| (package.sha256.hex(), format!("/{}", package.path))).collect()
 }
 
 /// A mirror that has all that is downloaded now, and from which the project takes it.
@@ -83,7 +83,7 @@ fn is_whole(project: &Project) {
         let path: PathBuf = entry.expect("an entry").path();
         let name = path.file_name().expect("a name").to_string_lossy().into_owned();
         let mut file = std::fs::File::open(&path).expect("opens");
-        assert_eq!(goatbuild::fetch::sha256_of(&mut file).expect("reads"), name);
+        assert_eq!(goatbuild::fetch::sha256_of(&mut file).expect("reads").hex(), name);
         names.push(name);
     }
     names.sort();

@@ -28,7 +28,7 @@ fn offer(server: &Server, versions: &[&str]) {
         let mut links = String::new();
         for version in versions {
             let bytes = wheel_of(name, version, &[]);
-            let sha256 = sha256_of(&mut bytes.as_slice()).expect("a digest");
+            let sha256 = sha256_of(&mut bytes.as_slice()).expect("a digest").hex();
             let file = format!("{name}-{version}-py3-none-any.whl");
             let _ = writeln!(links, "<a href=\"/files/{file}#sha256={sha256}\">{file}</a>");
             server.on(&format!("/files/{file}"), [Answer::Body(bytes)]);

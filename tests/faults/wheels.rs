@@ -117,7 +117,7 @@ fn a_wheel_that_was_damaged_since_is_fetched_anew() {
     let build = ["apply", "--only", "image:tiny"];
     project.run(&build).exits(0);
     let locked = project.read("goatbuild.lock");
-    let file = format!("cache/wheels/{}.whl", sha256_of(&mut &*good).expect("a digest"));
+    let file = format!("cache/wheels/{}.whl", sha256_of(&mut &*good).expect("a digest").hex());
     for at in [40, good.len() / 2, good.len() - 10] {
         std::fs::remove_dir_all(project.path("cache/oci")).expect("removes");
         let mut damaged = good.clone();
@@ -250,7 +250,7 @@ fn credentials_of_an_index_are_nowhere_to_be_read() {
     project.variable("UV_DEFAULT_INDEX", &format!("http://user:{secret}@127.0.0.1:{port}/simple"));
     project.variable("UV_NO_CACHE", "1");
     let good = wheel("good", &[Member::File("good.py", "x = 1\n")]);
-    let sha256 = sha256_of(&mut good.as_slice()).expect("a digest");
+    let sha256 = sha256_of(&mut good.as_slice()).expect("a digest").hex();
     let file = "good-1.0-py3-none-any.whl";
     let link = format!("<a href=\"/files/{file}#sha256={sha256}\">{file}</a>");
     server.on("/simple/good/", [Answer::Body(link.into_bytes())]);

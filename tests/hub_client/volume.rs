@@ -6,23 +6,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use goatbuild::event::{Progress, Reporter};
-use goatbuild::hub::{Fetched, HashCache, Hub, HubError, ModelCache, RemoteFile};
+use goatbuild::hub::{Fetched, FileDigest, HashCache, Hub, HubError, ModelCache, RemoteFile};
 
 use super::REPOSITORY;
 use crate::support::hub::COMMIT;
 
 /// Remembers hashes in memory.
 #[derive(Default)]
-pub(crate) struct Known(pub(crate) Mutex<Vec<(String, String, String)>>);
+pub(crate) struct Known(pub(crate) Mutex<Vec<(String, String, FileDigest)>>);
 
 impl HashCache for Known {
-    fn get(&self, path: &str, stamp: &str) -> Option<String> {
+    fn get(&self, path: &str, stamp: &str) -> Option<FileDigest> {
         let known = self.0.lock().unwrap();
-        known.iter().find(|one| one.0 == path && one.1 == stamp).map(|one| one.2.clone())
+        known.iter().find(|one| one.0 == path && one.1 == stamp).map(|one| one.2)
     }
 
-    fn put(&self, path: &str, stamp: &str, digits: &str) {
-        let entry = (path.to_owned(), stamp.to_owned(), digits.to_owned());
+    fn put(&self, path: &str, stamp: &str, digest: FileDigest) {
+        let entry = (path.to_owned(), stamp.to_owned(), digest);
         self.0.lock().unwrap().push(entry);
     }
 }

@@ -38,7 +38,7 @@ fn who_is_not_let_in_is_told_so_and_what_to_do() {
 #[test]
 fn what_is_refused_or_not_there_is_asked_for_once_and_named() {
     let Some(faulty) = Faulty::new(Door::Open) else { return };
-    let (host, digest, large) = (&faulty.double.host, &faulty.digest, &faulty.large.digest);
+    let (host, digest, large) = (&faulty.double.host, &faulty.digest, &faulty.large());
     let denied = format!("{host} does not allow this account to pull from {REPOSITORY} (HTTP 403)");
     let cases = [
         ("manifests/", 403, "denied", denied.clone()),
@@ -78,7 +78,7 @@ fn a_registry_that_wants_fewer_requests_gets_its_time() {
         [("manifests/", &|| "retry-after: 2".to_owned()), ("blobs/", &later)];
     for (at, header) in cases {
         let Some(faulty) = Faulty::new(Door::Open) else { return };
-        let large = faulty.large.digest.clone();
+        let large = faulty.large();
         let at = if at == "blobs/" { &large } else { at };
         let began = Instant::now();
         faulty.double.fault(at, 1, Fault::Status(429, header().leak()));
@@ -95,7 +95,7 @@ fn a_registry_that_wants_fewer_requests_gets_its_time() {
     faulty.pull().exits(1).says(&["answered HTTP 429 2 time(s)", "wait, or log in"]);
     assert_eq!(faulty.double.asked("GET", "manifests/"), 2);
     // Nobody waits for an hour, and nobody asks again before.
-    for at in ["manifests/", &faulty.large.digest] {
+    for at in ["manifests/", &faulty.large()] {
         faulty.double.fault(at, 9, Fault::Status(429, "retry-after: 3600"));
         faulty.double.forget_requests();
         faulty.pull().exits(1).says(&[
@@ -113,7 +113,7 @@ fn a_registry_that_wants_fewer_requests_gets_its_time() {
 #[test]
 fn a_registry_that_fails_is_asked_again_and_then_named() {
     let Some(faulty) = Faulty::new(Door::Open) else { return };
-    let large = &faulty.large.digest;
+    let large = &faulty.large();
     for at in ["manifests/", large] {
         faulty.double.fault(at, 2, Fault::Status(500, ""));
         let ran = faulty.pull().exits(1);
@@ -127,11 +127,11 @@ fn a_registry_that_fails_is_asked_again_and_then_named() {
     faulty.pull_at_last();
     // Once is no reason to fail.
     let Some(faulty) = Faulty::new(Door::Open) else { return };
-    for at in ["manifests/", &faulty.small.digest, &faulty.large.digest] {
+    for at in ["manifests/", &faulty.small(), &faulty.large()] {
         faulty.double.fault(at, 1, Fault::Status(503, ""));
     }
     faulty.pull().exits(0);
-    for at in ["manifests/", &faulty.small.digest, &faulty.large.digest] {
+    for at in ["manifests/", &faulty.small(), &faulty.large()] {
         assert_eq!(faulty.double.asked("GET", at), 2, "{:?}", faulty.double.requests());
     }
     faulty.pull_at_last();
@@ -140,7 +140,7 @@ fn a_registry_that_fails_is_asked_again_and_then_named() {
 #[test]
 fn wrong_bytes_are_never_kept() {
     let Some(faulty) = Faulty::new(Door::Open) else { return };
-    let large = &faulty.large.digest;
+    let large = &faulty.large();
     faulty.double.fault(large, 1, Fault::Flip(100_000));
     let ran = faulty.pull().exits(1);
     ran.says(&["goatbuild::registry::digest", "wrong digest", large, "nothing was kept"]);
@@ -164,7 +164,7 @@ fn wrong_bytes_are_never_kept() {
 #[test]
 fn a_blob_that_breaks_off_goes_on_where_it_was() {
     let Some(faulty) = Faulty::new(Door::Open) else { return };
-    let large = &faulty.large.digest;
+    let large = &faulty.large();
     // Once more than patience lasts.
     faulty.double.fault(large, 2, Fault::Truncate(100_000));
     let ran = faulty.pull().exits(1);
@@ -174,10 +174,10 @@ fn a_blob_that_breaks_off_goes_on_where_it_was() {
     faulty.pull_at_last();
 
     let Some(faulty) = Faulty::new(Door::Open) else { return };
-    faulty.double.fault(&faulty.large.digest, 1, Fault::Truncate(100_000));
+    faulty.double.fault(&faulty.large(), 1, Fault::Truncate(100_000));
     faulty.pull().exits(0);
     let requests = faulty.double.requests();
-    let ranges = requests.iter().filter(|one| one.path.contains(&faulty.large.digest));
+    let ranges = requests.iter().filter(|one| one.path.contains(&faulty.large()));
     let ranges: Vec<_> = ranges.map(|one| one.range.as_deref()).collect();
     assert_eq!(ranges, [None, Some("bytes=100000-")]);
     faulty.pull_at_last();
@@ -195,8 +195,8 @@ fn an_image_for_another_architecture_is_refused_before_its_layers() {
         let ran = faulty.pull().exits(1);
         ran.says(&["goatbuild::registry::platform", &said, "not linux/amd64", "another base"]);
     }
-    for layer in [&faulty.small, &faulty.large] {
-        assert_eq!(faulty.double.asked("GET", &layer.digest), 0, "{:?}", faulty.double.requests());
+    for layer in [faulty.small(), faulty.large()] {
+        assert_eq!(faulty.double.asked("GET", &layer), 0, "{:?}", faulty.double.requests());
     }
     // The other platform's image is in the same index, and is not touched.
     faulty.bases.index("both", &["arm", "1"]);
@@ -249,7 +249,7 @@ fn what_a_redirect_leads_to_cannot_ask_for_the_credentials() {
 fn redirects_end_somewhere() {
     let Some(faulty) = Faulty::new(Door::Open) else { return };
     let host = &faulty.double.host;
-    for at in [format!("manifests/{}", faulty.digest), format!("blobs/{}", faulty.large.digest)] {
+    for at in [format!("manifests/{}", faulty.digest), format!("blobs/{}", faulty.large())] {
         let round = format!("http://{host}/v2/{REPOSITORY}/{at}");
         faulty.double.fault(&at, 99, Fault::Redirect(round));
         faulty.double.forget_requests();
@@ -269,7 +269,7 @@ fn a_token_that_ends_is_renewed_and_the_pull_goes_on() {
     super::configured(&mut faulty.project, &entry(&faulty.double.host, PASSWORD));
     faulty.project.run("plan").exits(0);
     assert_eq!(faulty.double.requests().len(), 0, "all is written down");
-    faulty.double.fault(&faulty.large.digest, 1, Fault::Status(401, ""));
+    faulty.double.fault(&faulty.large(), 1, Fault::Status(401, ""));
     faulty.double.fault("tokens/", 1, Fault::Status(503, ""));
     faulty.pull().exits(0);
     // One failed, one was given, one more after the end.

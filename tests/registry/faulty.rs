@@ -70,12 +70,23 @@ impl Faulty {
         self.pull().exits(0);
         self.intact();
         for layer in [&self.small, &self.large] {
-            assert!(self.has(&layer.digest), "{} is not there", layer.digest);
-            assert_eq!(self.double.sent(&layer.digest), layer.size, "{:?}", self.double.requests());
+            let digest = layer.digest.to_string();
+            assert!(self.has(&digest), "{digest} is not there");
+            assert_eq!(self.double.sent(&digest), layer.size, "{:?}", self.double.requests());
         }
         self.double.forget_requests();
         self.pull().exits(0);
         assert_eq!(self.double.requests().len(), 0, "it is there already");
+    }
+
+    /// The digest of the smaller layer.
+    pub(crate) fn small(&self) -> String {
+        self.small.digest.to_string()
+    }
+
+    /// The digest of the larger layer.
+    pub(crate) fn large(&self) -> String {
+        self.large.digest.to_string()
     }
 
     pub(crate) fn has(&self, digest: &str) -> bool {
@@ -90,7 +101,7 @@ impl Faulty {
         let blobs = self.project.root().join("cache/oci/blobs/sha256");
         for entry in fs::read_dir(blobs).into_iter().flatten().flatten() {
             let found = sha256_of(&mut fs::File::open(entry.path()).expect("a blob"));
-            assert_eq!(*found.expect("its bytes"), *entry.file_name().to_string_lossy());
+            assert_eq!(found.expect("its bytes").hex(), *entry.file_name().to_string_lossy());
         }
         let bases = fs::read_dir(self.project.root().join("cache/bases")).into_iter().flatten();
         let names = bases.flatten().map(|entry| entry.file_name().into_string().expect("a name"));
@@ -99,6 +110,6 @@ impl Faulty {
         assert!(done.len() <= 1, "{done:?}");
         // What else was on its way goes on from there.
         assert!(half.iter().all(|name| name.strip_suffix(".part").is_some()), "{half:?}");
-        half.contains(&format!("{}.part", self.large.digest.trim_start_matches("sha256:")))
+        half.contains(&format!("{}.part", self.large.digest.hex()))
     }
 }

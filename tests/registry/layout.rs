@@ -88,10 +88,12 @@ fn debian_layer(local: &Local) -> goatbuild::oci::LayerRef {
     let config = manifest["config"]["digest"].as_str().expect("a digest");
     let config: serde_json::Value =
         serde_json::from_slice(&fs::read(local.blob(config)).expect("a file")).expect("JSON");
+    let digest =
+        |value: &serde_json::Value| value.as_str().expect("a digest").parse().expect("one");
     goatbuild::oci::LayerRef {
-        digest: manifest["layers"][0]["digest"].as_str().expect("a digest").to_owned(),
+        digest: digest(&manifest["layers"][0]["digest"]),
         size: manifest["layers"][0]["size"].as_u64().expect("a size"),
-        diff_id: config["rootfs"]["diff_ids"][0].as_str().expect("a digest").to_owned(),
+        diff_id: digest(&config["rootfs"]["diff_ids"][0]),
         compression: goatbuild::oci::Compression::Gzip,
         created_by: "debian".to_owned(),
     }
@@ -118,7 +120,7 @@ fn what_is_missing_or_damaged_in_a_layout_is_named() {
     ran.says(&["goatbuild::registry::incomplete", &none, "base:tiny failed"]);
 
     // A layer that is damaged, and one that is gone.
-    let layer = debian_layer(&local).digest;
+    let layer = debian_layer(&local).digest.to_string();
     let there = local.blob(&layer);
     let mut bytes = fs::read(&there).expect("a layer");
     let middle = bytes.len() / 2;

@@ -133,7 +133,7 @@ fn the_platforms_image_is_picked_from_oci_and_docker_indexes() {
     }
     // Whatever form their documents have, the same layers make the same image.
     assert_eq!(layers[0], layers[1]);
-    assert_eq!(registry.answered(&["GET", &other.digest]), 0, "{}", registry.log());
+    assert_eq!(registry.answered(&["GET", &other.digest.to_string()]), 0, "{}", registry.log());
 }
 
 #[test]

@@ -75,7 +75,7 @@ fn a_base_without_python_gets_one_that_serves() {
 
     // The double has a build of this name, and its bytes are not the published ones.
     let archive = archive(&root(&project));
-    let digest = sha256_of(&mut &archive[..]).expect("a digest");
+    let digest = sha256_of(&mut &archive[..]).expect("a digest").hex();
     let size = archive.len() as u64;
     let (listener, url) = Server::listen("127.0.0.1");
     let mirror = Server::default();

@@ -28,7 +28,7 @@ fn no_file_message_or_trace_holds_a_password_or_token() {
         configured(&mut faulty.project, &config);
         // By its tag, so that locking asks, too.
         faulty.base(":1");
-        let large = faulty.large.digest.clone();
+        let large = faulty.large();
         let mut said = String::new();
         let mut run = |arguments: &str, code: i32| {
             let ran = faulty.project.run(arguments).exits(code);

@@ -6,7 +6,7 @@ use std::net::{TcpListener, TcpStream};
 use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
-use goatbuild::fetch::hex;
+use goatbuild::digest::hex;
 use sha1::Digest as _;
 
 /// What a file holds: `block`, over and over, up to `size`.

@@ -128,7 +128,7 @@ impl Git {
 
     /// A pointer in the tree, and the bytes beside the repository.
     pub(crate) fn put_large(&self, path: &str, bytes: &[u8]) {
-        let oid = goatbuild::fetch::sha256_of(&mut &*bytes).unwrap();
+        let oid = goatbuild::fetch::sha256_of(&mut &*bytes).unwrap().hex();
         let pointer = format!(
             "version https://git-lfs.github.com/spec/v1\noid sha256:{oid}\nsize {}\n",
             bytes.len()

@@ -188,8 +188,8 @@ impl Bases {
             labels: std::collections::BTreeMap::new(),
         };
         let digest = write_image(&self.layout, &spec).expect("an image");
-        self.layout.tag(tag, &digest).expect("a tag");
-        digest
+        self.layout.tag(tag, digest).expect("a tag");
+        digest.to_string()
     }
 
     /// Tags an index of images that are there; returns its digest.
@@ -212,7 +212,7 @@ impl Bases {
             "mediaType": media, "digest": digest, "size": text.len(), "annotations": { name: tag },
         }));
         fs::write(&path, top.to_string()).expect("an index");
-        digest
+        digest.to_string()
     }
 }
 
@@ -229,9 +229,9 @@ pub(crate) fn debian(project: &Project, bases: &Bases) -> LayerRef {
     let digest = fact("digest");
     bases.link(&project.root().join("cache/oci"), &digest);
     LayerRef {
-        diff_id: fact("diff-id"),
+        diff_id: fact("diff-id").parse().expect("a digest"),
         size: fact("size").parse().expect("a size"),
-        digest,
+        digest: digest.parse().expect("a digest"),
         compression: Compression::Gzip,
         created_by: "debian".to_owned(),
     }

@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use goatbuild::fetch::sha256_of;
+use goatbuild::digest::Digest;
 use serde_json::{Value, json};
 
 use super::double::{Answer, Asked, Content, Server};
@@ -328,7 +328,7 @@ fn scope(repository: &str, actions: &str) -> String {
 }
 
 fn digest_of(bytes: &[u8]) -> String {
-    format!("sha256:{}", sha256_of(&mut std::io::Cursor::new(bytes)).unwrap())
+    Digest::of(bytes).to_string()
 }
 
 fn whole(bytes: Vec<u8>) -> Content {

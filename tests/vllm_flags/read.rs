@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::path::Path;
 
+use goatbuild::digest::Digest;
 use goatbuild::engine::{ENTRY_POINTS, Engine as _, Locked, LockedEngine};
 use goatbuild::engines;
 use goatbuild::engines::vllm::read::read;
@@ -25,7 +26,7 @@ fn wheel(name: &str, version: &str, url: &str, sha256: &str) -> LockedWheel {
         filename: url.rsplit('/').next().unwrap().to_owned(),
         url: url.to_owned(),
         size: None,
-        sha256: sha256.to_owned(),
+        sha256: Digest::from_hex(sha256).expect("a digest"),
     }
 }
 

@@ -1,10 +1,16 @@
 use super::*;
+use crate::digest::Digest;
 use crate::fingerprint::Fingerprint;
 use crate::lock::{LockedLayer, LockedPackage};
 use crate::platform::{Architecture, MajorMinor};
+use crate::step::Fact;
 
 fn version(major: u32, minor: u32) -> MajorMinor {
     MajorMinor { major, minor }
+}
+
+fn digest(text: &str) -> Digest {
+    Digest::of(text.as_bytes())
 }
 
 fn sample() -> LockFile {
@@ -13,7 +19,7 @@ fn sample() -> LockFile {
         version: "3.11.2-1+b1".to_owned(),
         path: "pool/main/p/python3.deb".to_owned(),
         size: 26,
-        sha256: "ab".repeat(32),
+        sha256: digest("a package"),
     };
     let image = LockedImage {
         request: "blake3:1".to_owned(),
@@ -32,24 +38,24 @@ fn sample() -> LockFile {
         }),
         base: Some(LockedBase {
             reference: "docker.io/library/debian:bookworm".to_owned(),
-            digest: "sha256:2".to_owned(),
-            index: Some("sha256:3".to_owned()),
+            digest: digest("a manifest"),
+            index: Some(digest("an index")),
             python: None,
             layers: vec![LockedLayer {
-                digest: "sha256:4".to_owned(),
+                digest: digest("a layer"),
                 size: 5,
-                diff_id: "sha256:6".to_owned(),
+                diff_id: digest("its tar"),
             }],
         }),
         python: Some(LockedPython {
             version: "3.12.14".to_owned(),
             build: "20260814".to_owned(),
-            sha256: "7".to_owned(),
+            sha256: digest("a Python"),
         }),
     };
     let built = Built {
         key: Fingerprint::new("image", 1).key(),
-        facts: [("digest".to_owned(), "sha256:1".to_owned())].into(),
+        facts: [Fact::DIGEST.is(digest("wheels"))].into(),
     };
     let mut lock = LockFile::default();
     lock.images.insert("cpu".to_owned(), image);
@@ -81,6 +87,23 @@ fn a_newer_lock_is_refused_whatever_it_holds() {
     let error = LockFile::parse("goatbuild.lock", "version = 2\nwhatever = [1]\n").unwrap_err();
     assert_eq!(error.to_string(), "goatbuild.lock has format 2; this goatbuild knows 1");
     assert_eq!(error.code().unwrap().to_string(), "goatbuild::lock::newer");
+}
+
+#[test]
+fn what_is_no_digest_is_shown_where_it_is() {
+    let text = sample().render();
+    let all = ["a package", "a manifest", "an index", "a layer", "its tar", "a Python", "wheels"];
+    for of in all {
+        let wrong = text.replace(&digest(of).hex(), "../../etc/passwd");
+        let Err(LockFileError::Syntax { span: Some(span), message, .. }) =
+            LockFile::parse("goatbuild.lock", &wrong)
+        else {
+            panic!("{of}: a mistake with a place");
+        };
+        let at = &wrong[span.offset()..][..span.len()];
+        assert!(at.starts_with('"') && at.ends_with("../../etc/passwd\""), "{of}: {at}");
+        assert!(message.contains("SHA-256"), "{of}: {message}");
+    }
 }
 
 #[test]

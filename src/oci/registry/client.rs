@@ -7,14 +7,14 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use reqwest::header::{ACCEPT, AUTHORIZATION, HeaderValue};
 use reqwest::{Method, RequestBuilder, Response, Url};
-use sha2::{Digest as _, Sha256};
 use tokio::sync::Mutex;
 
 use super::RegistryError;
 use super::manifest::{ACCEPT as MANIFESTS, BlobRef};
+use crate::digest::Digest;
 use crate::event::Reporter;
-use crate::fetch::{Expected, Failure, FetchError, Fetcher, Retry, hex};
-use crate::spec::{ImageReference, is_digest};
+use crate::fetch::{Expected, Failure, FetchError, Fetcher, Retry};
+use crate::spec::ImageReference;
 
 /// No manifest or token is larger.
 const LIMIT: usize = 8 << 20;
@@ -123,20 +123,24 @@ impl Registry {
         self.root.starts_with("https:")
     }
 
-    /// A manifest or index, verified when it is named by digest; and its digest.
-    pub(super) async fn document(&self, name: &str) -> Result<(Vec<u8>, String), RegistryError> {
+    /// A manifest or index, verified when it is named by digest and not by the tag; and its digest.
+    pub(super) async fn document(
+        &self,
+        digest: Option<Digest>,
+    ) -> Result<(Vec<u8>, Digest), RegistryError> {
         let mut retry = self.retry();
+        let name = digest.map_or_else(|| self.reference.name(), String::from);
         let path = format!("manifests/{name}");
         loop {
             let mut response = self.request(Method::GET, &path, Some(MANIFESTS)).await?;
             match self.body(&mut response, &path).await {
                 Ok(body) => {
-                    let found = format!("sha256:{}", hex(&Sha256::digest(&body)));
-                    if is_digest(name) && found != name {
+                    let found = Digest::of(&body);
+                    if let Some(expected) = digest.filter(|digest| *digest != found) {
                         return Err(RegistryError::Digest {
                             what: format!("the manifest of {}", self.reference),
-                            expected: name.to_owned(),
-                            found,
+                            expected,
+                            found: found.to_string(),
                         });
                     }
                     return Ok((body, found));
@@ -172,8 +176,7 @@ impl Registry {
     ) -> Result<(), RegistryError> {
         let name = blob_name(&self.reference);
         let sources = [self.url(&format!("blobs/{}", blob.digest))];
-        let digits = blob.digest.trim_start_matches("sha256:");
-        let expected = Expected { size: Some(blob.size), sha256: digits.to_owned() };
+        let expected = Expected { size: Some(blob.size), sha256: blob.digest };
         let mut renewed = false;
         loop {
             let authorization = self.authorization.lock().await.clone();
@@ -185,7 +188,7 @@ impl Registry {
                     renewed = true;
                     self.enter(authorization).await?;
                 }
-                Err(error) => return Err(self.explained(error, &blob.digest)),
+                Err(error) => return Err(self.explained(error, blob.digest)),
             }
         }
     }

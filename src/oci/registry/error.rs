@@ -6,6 +6,7 @@ use std::time::Duration;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::digest::Digest;
 use crate::event::Cancelled;
 use crate::fetch::{FetchError, until};
 use crate::oci::OciError;
@@ -183,7 +184,7 @@ pub enum RegistryError {
         /// What was asked for.
         what: String,
         /// As named.
-        expected: String,
+        expected: Digest,
         /// As received.
         found: String,
     },
@@ -233,7 +234,7 @@ pub enum RegistryError {
         /// The layout.
         path: PathBuf,
         /// The blob.
-        digest: String,
+        digest: Digest,
     },
     /// It is needed and the network is forbidden.
     #[error("{reference} is needed, but --offline forbids the network")]

@@ -3,6 +3,7 @@
 use serde::Deserialize;
 
 use super::RegistryError;
+use crate::digest::Digest;
 use crate::oci::{Compression, OciError};
 use crate::platform::Architecture;
 
@@ -34,14 +35,14 @@ pub struct BaseConfig {
     /// Its environment, as `NAME=value`.
     pub env: Vec<String>,
     /// Of the uncompressed layers.
-    pub diff_ids: Vec<String>,
+    pub diff_ids: Vec<Digest>,
 }
 
 /// A blob, by name.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct BlobRef {
-    /// `sha256:` and hexadecimal digits.
-    pub digest: String,
+    /// Of its bytes.
+    pub digest: Digest,
     /// Bytes.
     pub size: u64,
 }
@@ -76,8 +77,9 @@ struct Entry {
 }
 
 impl Entry {
-    fn blob(self) -> BlobRef {
-        BlobRef { digest: self.digest, size: self.size }
+    /// Only what is taken has to be named in a way that is known here.
+    fn blob(&self) -> Result<BlobRef, OciError> {
+        Ok(BlobRef { digest: self.digest.parse()?, size: self.size })
     }
 }
 
@@ -110,7 +112,7 @@ pub(super) fn read(
         return Err(kind("its manifest has the outdated schema 1"));
     }
     if let Some(entries) = raw.manifests {
-        return pick(reference, entries, architecture).map(Document::Index);
+        return pick(reference, &entries, architecture).map(Document::Index);
     }
     let (Some(config), Some(layers)) = (raw.config, raw.layers) else {
         return Err(kind(raw.media_type.as_deref().unwrap_or("it has no layers")));
@@ -120,17 +122,17 @@ pub(super) fn read(
     if !is_config {
         return Err(kind(raw.artifact_type.as_deref().unwrap_or(&config.media_type)));
     }
-    let layers = layers.into_iter().map(|layer| {
-        let compression = compression(reference, &layer)?;
-        Ok((layer.blob(), compression))
+    let layers = layers.iter().map(|layer| {
+        let compression = compression(reference, layer)?;
+        Ok((layer.blob()?, compression))
     });
     let layers = layers.collect::<Result<_, RegistryError>>()?;
-    Ok(Document::Image(BaseManifest { config: config.blob(), layers }))
+    Ok(Document::Image(BaseManifest { config: config.blob()?, layers }))
 }
 
 fn pick(
     reference: &str,
-    entries: Vec<Entry>,
+    entries: &[Entry],
     architecture: Architecture,
 ) -> Result<BlobRef, RegistryError> {
     let fits = |entry: &Entry| {
@@ -154,16 +156,10 @@ fn pick(
         there
     };
     match position {
-        Some(at) => {
-            let mut entries = entries;
-            Ok(entries.swap_remove(at).blob())
-        }
+        Some(at) => Ok(entries[at].blob()?),
         // One that says nothing of its platform is looked at.
-        None if entries.len() == 1 && entries[0].platform.is_none() => {
-            let mut entries = entries;
-            Ok(entries.swap_remove(0).blob())
-        }
-        None => Err(no_platform(reference, architecture, there(&entries))),
+        None if entries.len() == 1 && entries[0].platform.is_none() => Ok(entries[0].blob()?),
+        None => Err(no_platform(reference, architecture, there(entries))),
     }
 }
 
@@ -212,7 +208,7 @@ struct RawRun {
 
 #[derive(Deserialize)]
 struct RawRoot {
-    diff_ids: Vec<String>,
+    diff_ids: Vec<Digest>,
 }
 
 /// Reads a configuration; `layers` is how many there are, and all must be named in it.
@@ -245,7 +241,8 @@ mod tests {
     fn index(entries: &[(&str, &str)]) -> String {
         let entries: Vec<_> = entries
             .iter()
-            .map(|(platform, digest)| {
+            .map(|(platform, digit)| {
+                let digest = format!("sha256:{}", digit.repeat(64));
                 format!(r#"{{"mediaType":"m","size":1,"digest":"{digest}","platform":{platform}}}"#)
             })
             .collect();
@@ -254,7 +251,7 @@ mod tests {
 
     fn picked(index: &str, architecture: Architecture) -> Result<String, String> {
         match read("r/x:1", index.as_bytes(), architecture) {
-            Ok(Document::Index(blob)) => Ok(blob.digest),
+            Ok(Document::Index(blob)) => Ok(blob.digest.hex()[..1].to_owned()),
             Ok(Document::Image(_)) => Err("an image".to_owned()),
             Err(error) => Err(error.to_string()),
         }

@@ -11,6 +11,7 @@ use super::layout;
 use super::manifest::{self, BaseConfig, BaseManifest, BlobRef, Document};
 use super::{RegistryError, RegistrySettings};
 use crate::blocking::blocking;
+use crate::digest::Digest;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, FileLock};
 use crate::oci::content::{Content, LayerFile, examine};
@@ -43,9 +44,9 @@ pub enum BaseOrigin {
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Resolved {
     /// Of the manifest for the platform.
-    pub digest: String,
+    pub digest: Digest,
     /// Of the index that names it, if there is one.
-    pub index: Option<String>,
+    pub index: Option<Digest>,
     /// The manifest.
     pub manifest: BaseManifest,
     /// What counts of its configuration.
@@ -84,22 +85,22 @@ impl Puller {
     /// Finds the platform's manifest and configuration.
     pub async fn resolve(&self, reporter: &Reporter) -> Result<Resolved, RegistryError> {
         let shown = self.origin.to_string();
-        let mut name = match &self.origin {
-            BaseOrigin::Registry(reference) => reference.name().to_owned(),
-            BaseOrigin::Layout { root, reference } => layout::named(root, reference)?,
+        let mut named = match &self.origin {
+            BaseOrigin::Registry(reference) => reference.digest,
+            BaseOrigin::Layout { root, reference } => Some(layout::named(root, reference)?),
         };
         let mut index = None;
         for _ in 0..DEPTH {
-            let (bytes, digest) = self.document(&name).await?;
+            let (bytes, digest) = self.document(named).await?;
             match manifest::read(&shown, &bytes, self.architecture)? {
                 Document::Index(entry) => {
                     self.into.blobs().put(&bytes)?;
                     index.get_or_insert(digest);
-                    name = entry.digest;
+                    named = Some(entry.digest);
                 }
                 Document::Image(manifest) => {
                     self.blobs(std::slice::from_ref(&manifest.config), reporter).await?;
-                    let config = self.into.blobs().read(&manifest.config.digest)?;
+                    let config = self.into.blobs().read(manifest.config.digest)?;
                     let layers = manifest.layers.len();
                     let config = manifest::read_config(&shown, &config, self.architecture, layers)?;
                     self.into.blobs().put(&bytes)?;
@@ -111,16 +112,20 @@ impl Puller {
         Err(RegistryError::Kind { reference: shown, reason })
     }
 
-    async fn document(&self, name: &str) -> Result<(Vec<u8>, String), RegistryError> {
-        if name.starts_with("sha256:") && self.into.blobs().has(name)? {
-            return Ok((self.into.blobs().read(name)?, name.to_owned()));
+    /// What has this digest; without one, what the origin's tag names.
+    async fn document(&self, digest: Option<Digest>) -> Result<(Vec<u8>, Digest), RegistryError> {
+        if let Some(digest) = digest.filter(|digest| self.into.blobs().has(*digest)) {
+            return Ok((self.into.blobs().read(digest)?, digest));
         }
-        match (&self.origin, &self.registry) {
-            (_, Some(registry)) => registry.document(name).await,
-            (BaseOrigin::Layout { root, reference }, _) => {
-                layout::document(&root.join(&reference.path), name)
+        match (&self.origin, &self.registry, digest) {
+            (_, Some(registry), _) => registry.document(digest).await,
+            (BaseOrigin::Layout { root, reference }, None, Some(digest)) => {
+                layout::document(&root.join(&reference.path), digest)
             }
-            (BaseOrigin::Registry(_), None) => panic!("BUG: a registry was not opened"),
+            (BaseOrigin::Layout { .. }, None, None) => {
+                panic!("BUG: a layout's image has no digest")
+            }
+            (BaseOrigin::Registry(_), None, _) => panic!("BUG: a registry was not opened"),
         }
     }
 
@@ -133,7 +138,7 @@ impl Puller {
         let mut missing = Vec::new();
         let mut seen = BTreeSet::new();
         for blob in wanted {
-            if !self.into.blobs().has(&blob.digest)? && seen.insert(&blob.digest) {
+            if !self.into.blobs().has(blob.digest) && seen.insert(blob.digest) {
                 missing.push(blob.clone());
             }
         }
@@ -166,14 +171,14 @@ impl Puller {
         resolved: &Resolved,
         reporter: &Reporter,
     ) -> Result<Content, RegistryError> {
-        if let Some(content) = remembered(&self.work, &resolved.digest) {
+        if let Some(content) = remembered(&self.work, resolved.digest) {
             return Ok(content);
         }
         let content = self.examine(resolved, resolved.manifest.layers.len(), reporter).await?;
         fs::create_dir_all(&self.work).map_err(at(&self.work, "created"))?;
         let bytes = serde_json::to_vec(&content)
             .unwrap_or_else(|error| panic!("BUG: a content is no JSON: {error}"));
-        blob::replace(&content_path(&self.work, &resolved.digest), &bytes)?;
+        blob::replace(&content_path(&self.work, resolved.digest), &bytes)?;
         Ok(content)
     }
 
@@ -207,12 +212,12 @@ impl Puller {
         reporter: &Reporter,
     ) -> Result<Content, RegistryError> {
         let layers = resolved.manifest.layers.iter().zip(&resolved.config.diff_ids).take(count);
-        let open = |((blob, compression), diff_id): (&(BlobRef, Compression), &String)| {
+        let open = |((blob, compression), diff_id): (&(BlobRef, Compression), &Digest)| {
             Ok(LayerFile {
-                digest: blob.digest.clone(),
-                diff_id: diff_id.clone(),
+                digest: blob.digest,
+                diff_id: *diff_id,
                 compression: *compression,
-                file: self.into.blobs().open_blob(&blob.digest)?,
+                file: self.into.blobs().open_blob(blob.digest)?,
             })
         };
         let layers = layers.map(open).collect::<Result<Vec<_>, OciError>>()?;
@@ -225,22 +230,20 @@ impl Puller {
         let blobs = self.into.blobs();
         match (&self.registry, &self.origin) {
             (Some(registry), _) => {
-                let target = blobs.path(&blob.digest)?;
-                let name = target.file_name().unwrap_or_default();
-                let file = self.work.join(name);
+                let file = self.work.join(blob.digest.hex());
                 // Nobody else may fetch it between its two names.
                 let lock = file.with_extension("lock");
                 let _held =
                     FileLock::wait(&lock, &blob_name(&registry.reference), reporter).await?;
                 // Another command may have brought it while this one waited.
-                if !blobs.has(&blob.digest)? {
+                if !blobs.has(blob.digest) {
                     registry.blob(&blob, &file, reporter).await?;
-                    blobs.take(&file, &blob.digest)?;
+                    blobs.take(&file, blob.digest)?;
                 }
                 Ok(())
             }
             (None, BaseOrigin::Layout { root, reference }) => {
-                let from = layout::blob_path(&root.join(&reference.path), &blob.digest)?;
+                let from = layout::blob_path(&root.join(&reference.path), blob.digest);
                 let (into, reporter) = (self.into.clone(), reporter.clone());
                 blocking(move || layout::copy(&from, &into, &blob, &reporter)).await
             }
@@ -252,41 +255,42 @@ impl Puller {
 /// An image that was pulled before, read from the layout alone.
 pub fn pulled(
     layout: &Layout,
-    digest: &str,
+    digest: Digest,
     architecture: Architecture,
 ) -> Result<Resolved, RegistryError> {
     let bytes = layout.blobs().read(digest)?;
-    match manifest::read(digest, &bytes, architecture)? {
+    let reference = digest.to_string();
+    match manifest::read(&reference, &bytes, architecture)? {
         Document::Index(_) => {
             let reason = "it is an index".to_owned();
-            Err(RegistryError::Kind { reference: digest.to_owned(), reason })
+            Err(RegistryError::Kind { reference, reason })
         }
         Document::Image(manifest) => {
-            let config = layout.blobs().read(&manifest.config.digest)?;
+            let config = layout.blobs().read(manifest.config.digest)?;
             let layers = manifest.layers.len();
-            let config = manifest::read_config(digest, &config, architecture, layers)?;
-            Ok(Resolved { digest: digest.to_owned(), index: None, manifest, config })
+            let config = manifest::read_config(&reference, &config, architecture, layers)?;
+            Ok(Resolved { digest, index: None, manifest, config })
         }
     }
 }
 
 /// What a look at an image's layers found, if it was looked at; `work` as for [`Puller::new`].
-pub fn remembered(work: &Path, digest: &str) -> Option<Content> {
+pub fn remembered(work: &Path, digest: Digest) -> Option<Content> {
     serde_json::from_slice(&fs::read(content_path(work, digest)).ok()?).ok()
 }
 
-fn content_path(work: &Path, digest: &str) -> PathBuf {
-    work.join(format!("{}.json", digest.trim_start_matches("sha256:")))
+fn content_path(work: &Path, digest: Digest) -> PathBuf {
+    work.join(format!("{}.json", digest.hex()))
 }
 
 impl BaseOrigin {
     /// The same place, and the image of this digest.
     #[must_use]
-    pub fn at(&self, digest: &str) -> Self {
+    pub fn at(&self, digest: Digest) -> Self {
         match self {
             Self::Registry(reference) => Self::Registry(reference.at(digest)),
             Self::Layout { root, reference } => {
-                let digest = Some(digest.to_owned());
+                let digest = Some(digest);
                 let reference = LayoutReference { tag: None, digest, ..reference.clone() };
                 Self::Layout { root: root.clone(), reference }
             }
@@ -294,10 +298,10 @@ impl BaseOrigin {
     }
 
     /// The digest that pins it, if one does.
-    pub fn pinned(&self) -> Option<&str> {
+    pub fn pinned(&self) -> Option<Digest> {
         match self {
-            Self::Registry(reference) => reference.digest.as_deref(),
-            Self::Layout { reference, .. } => reference.digest.as_deref(),
+            Self::Registry(reference) => reference.digest,
+            Self::Layout { reference, .. } => reference.digest,
         }
     }
 }

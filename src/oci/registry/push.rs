@@ -21,7 +21,8 @@ use super::{RegistryError, RegistrySettings};
 use crate::blocking::{begin, blocking};
 use crate::event::Reporter;
 use crate::fetch::{Failure, FetchError, Fetcher, client_builder, innermost};
-use crate::oci::{Image, Layout};
+use crate::oci::layout::digest_of;
+use crate::oci::{Image, Layout, OciError};
 use crate::spec::ImageReference;
 
 /// Blobs that are sent at once.
@@ -76,7 +77,7 @@ pub async fn push(
     let push = Push { registry, client, layout, reporter };
     push.registry.enter(None).await?;
 
-    let blobs = blobs(image);
+    let blobs = blobs(image)?;
     reporter.expect(blobs.iter().map(|blob| blob.size).sum());
     // No closure that borrows: what it gives could not be sent to another thread.
     let mut all = Vec::with_capacity(blobs.len());
@@ -94,11 +95,13 @@ pub async fn push(
 }
 
 /// The configuration and the layers, each once.
-fn blobs(image: &Image) -> Vec<BlobRef> {
+fn blobs(image: &Image) -> Result<Vec<BlobRef>, OciError> {
     let mut seen = BTreeSet::new();
     let all = image.manifest.layers().iter().chain([image.manifest.config()]);
-    let all = all.map(|blob| BlobRef { digest: blob.digest().to_string(), size: blob.size() });
-    all.filter(|blob| seen.insert(blob.digest.clone())).collect()
+    let all = all.map(|blob| Ok(BlobRef { digest: digest_of(blob)?, size: blob.size() }));
+    let is_new =
+        |blob: &Result<BlobRef, _>| blob.as_ref().map_or(true, |it| seen.insert(it.digest));
+    all.filter(is_new).collect()
 }
 
 struct Push<'a> {
@@ -119,7 +122,7 @@ impl Push<'_> {
             Err(error) => return Err(error),
         }
         // Bytes of another number would not even be an upload.
-        if self.layout.blobs().len(&blob.digest)? != blob.size {
+        if self.layout.blobs().len(blob.digest)? != blob.size {
             self.undamaged(blob).await?;
         }
         let sent = Arc::new(Sent::default());
@@ -199,7 +202,7 @@ impl Push<'_> {
         if place.scheme() != "https" && self.registry.has_tls() {
             return Err(wrong("it wants the bytes at a place without TLS"));
         }
-        place.query_pairs_mut().append_pair("digest", &blob.digest);
+        place.query_pairs_mut().append_pair("digest", &blob.digest.to_string());
         Ok(Some(place))
     }
 
@@ -211,7 +214,7 @@ impl Push<'_> {
         sent: &Arc<Sent>,
     ) -> Result<Response, Failure<RegistryError>> {
         let failed = |error: crate::oci::OciError| Failure::Final(RegistryError::from(error));
-        let file = self.layout.blobs().open_blob(&blob.digest).map_err(failed)?;
+        let file = self.layout.blobs().open_blob(blob.digest).map_err(failed)?;
         sent.now.store(0, Ordering::Relaxed);
         let body = Streamed::start(file, blob.size, Arc::clone(sent), self.reporter.clone());
         let request = self
@@ -239,7 +242,7 @@ impl Push<'_> {
                 Ok(Ok(response)) => return Ok(response),
                 Ok(Err(error)) => {
                     self.reporter.check().map_err(|stop| Failure::Final(stop.into()))?;
-                    return Err(self.registry.broken(&error, &blob.digest));
+                    return Err(self.registry.broken(&error, &blob.digest.to_string()));
                 }
                 Err(_) if sent.now.load(Ordering::Relaxed) > before => {}
                 Err(_) => {
@@ -256,13 +259,13 @@ impl Push<'_> {
 
     /// A registry refuses bytes that are not those of their digest: whose fault is it?
     async fn undamaged(&self, blob: &BlobRef) -> Result<(), RegistryError> {
-        let (layout, digest) = (self.layout.clone(), blob.digest.clone());
-        let verify = move || layout.blobs().verify(&digest, &Reporter::silent());
+        let (layout, digest) = (self.layout.clone(), blob.digest);
+        let verify = move || layout.blobs().verify(digest, &Reporter::silent());
         Ok(blocking(verify).await?)
     }
 
     async fn manifest(&self, image: &Image) -> Result<(), RegistryError> {
-        let bytes = self.layout.blobs().read(&image.digest)?;
+        let bytes = self.layout.blobs().read(image.digest)?;
         let kind = image.manifest.media_type().as_ref().map_or_else(
             || "application/vnd.oci.image.manifest.v1+json".to_owned(),
             ToString::to_string,
@@ -292,9 +295,9 @@ impl Push<'_> {
         };
         let said = response.headers().get("docker-content-digest");
         match said.and_then(|digest| digest.to_str().ok()) {
-            Some(found) if found != image.digest => Err(RegistryError::Digest {
+            Some(found) if found.parse() != Ok(image.digest) => Err(RegistryError::Digest {
                 what: format!("what {} made of the manifest", self.registry.reference.registry),
-                expected: image.digest.clone(),
+                expected: image.digest,
                 found: found.to_owned(),
             }),
             _ => Ok(()),

@@ -173,7 +173,9 @@ mod tests {
     use super::super::state::State;
     use super::super::{Mount, Places, volumes_of};
     use super::*;
+    use crate::digest::Digest;
     use crate::hub::HashCache;
+    use crate::lock::hub::FileDigest;
     use crate::targets::local::LocalRuntime;
     use crate::targets::{Moves as _, Target as _};
 
@@ -181,11 +183,11 @@ mod tests {
     struct Forgetful;
 
     impl HashCache for Forgetful {
-        fn get(&self, _: &str, _: &str) -> Option<String> {
+        fn get(&self, _: &str, _: &str) -> Option<FileDigest> {
             None
         }
 
-        fn put(&self, _: &str, _: &str, _: &str) {}
+        fn put(&self, _: &str, _: &str, _: FileDigest) {}
     }
 
     /// A target whose checkout and state are below `root`.
@@ -214,8 +216,8 @@ mod tests {
             "instance": null, "health": "/health", "since": "s", "smoke": null,
             "recipe": {
                 "runtime": "container", "engine": "docker", "image": "i", "image-name": "n",
-                "digest": "d", "binds": binds.collect::<Vec<_>>(), "env": {}, "command": [],
-                "workdir": "/", "log": "/l", "network": "host", "port": 4000, "gpus": false,
+                "digest": Digest::of(b"image"), "binds": binds.collect::<Vec<_>>(), "env": {},
+                "command": [], "workdir": "/", "log": "/l", "network": "host", "port": 4000, "gpus": false,
                 "user": null,
             },
         });

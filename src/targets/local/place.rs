@@ -11,6 +11,7 @@ use super::server::Recipe;
 use super::{Deployment, Local, LocalError};
 use crate::blocking::blocking;
 use crate::container::{self, Engine};
+use crate::digest::Digest;
 use crate::durable;
 use crate::event::Reporter;
 use crate::hub::ModelCache;
@@ -35,12 +36,12 @@ impl Local {
         match &self.chosen().await?.runner {
             Runner::Embedded => {
                 reporter.message("unpacking the image");
-                let root = self.root(&deployment.image, reporter).await?;
+                let root = self.root(deployment.image.parse()?, reporter).await?;
                 Ok(Recipe::Embedded(self.sandbox(deployment, root, binds, port)?))
             }
             Runner::Engine(engine) => {
                 reporter.message(format!("handing the image to {}", engine.kind));
-                let image = self.layout()?.read_image(&deployment.image)?;
+                let image = self.layout()?.image(deployment.image.parse()?)?;
                 let id =
                     self.hand_over(engine.kind, &image, &deployment.image_name, reporter).await?;
                 Ok(Recipe::Container(self.container(deployment, engine, &image, id, binds, port)?))
@@ -62,13 +63,13 @@ impl Local {
     }
 
     /// The image flattened into one directory, made once per digest.
-    async fn root(&self, image: &str, reporter: &Reporter) -> Result<PathBuf, StepError> {
+    async fn root(&self, image: Digest, reporter: &Reporter) -> Result<PathBuf, StepError> {
         let roots = self.places.state.join("roots");
-        let root = roots.join(image.replace(':', "-"));
+        let root = roots.join(format!("sha256-{}", image.hex()));
         if root.is_dir() {
             return Ok(root);
         }
-        let (layout, image, reporter) = (self.layout()?, image.to_owned(), reporter.clone());
+        let (layout, reporter) = (self.layout()?, reporter.clone());
         blocking(move || {
             let unusable = |source| LocalError::File { path: roots.clone(), source };
             let _unpacking = unpacking(&roots, true, &reporter)?;
@@ -79,7 +80,7 @@ impl Local {
                 .prefix(".unpacking-")
                 .tempdir_in(&roots)
                 .map_err(unusable)?;
-            oci::unpack_layers(&layout, &layout.read_image(&image)?, unpacked.path(), &reporter)?;
+            oci::unpack_layers(&layout, &layout.image(image)?, unpacked.path(), &reporter)?;
             runtime::prepare_root(unpacked.path())?;
             std::fs::create_dir_all(unpacked.path().join(WORK.trim_start_matches('/')))
                 .map_err(unusable)?;
@@ -103,7 +104,7 @@ impl Local {
         binds: Vec<Bind>,
         port: u16,
     ) -> Result<Sandbox, StepError> {
-        let mut environment = self.layout()?.read_image(&deployment.image)?.environment();
+        let mut environment = self.layout()?.image(deployment.image.parse()?)?.environment();
         environment.extend(deployment.environment.clone());
         Ok(Sandbox {
             root,
@@ -135,7 +136,7 @@ impl Local {
             engine: engine.kind,
             image: id,
             image_name: deployment.image_name.clone(),
-            digest: deployment.image.clone(),
+            digest: image.digest,
             binds,
             env,
             command: (deployment.command)(&deployment.served_name, engine.network.listen(), port),

@@ -10,8 +10,8 @@ use super::server::{Recipe, Started, Stay};
 use super::state::Served;
 use super::{Deployment, Local, LocalError};
 use crate::clock::now;
+use crate::digest::hex;
 use crate::event::{Cancelled, Reporter};
-use crate::fetch::hex;
 use crate::openai::Server;
 use crate::step::{Fact, Facts, Outcome, StepError, Task};
 
@@ -182,7 +182,7 @@ impl Local {
         // Before the start and right after it: whatever kills this process, the next one finds it.
         self.keep(model, &again).await?;
         if let Recipe::Container(recipe) = &mut again.recipe
-            && let Ok(image) = self.layout()?.read_image(&recipe.digest)
+            && let Ok(image) = self.layout()?.image(recipe.digest)
         {
             // Somebody may have removed it there meanwhile.
             recipe.image =

@@ -13,9 +13,10 @@ use tokio::sync::OnceCell;
 use super::driver::{self, Driver};
 use super::error::{ModalError, logs_of};
 use crate::blocking::blocking;
+use crate::digest::hex;
 use crate::durable;
 use crate::event::Reporter;
-use crate::fetch::{Fetcher, hex};
+use crate::fetch::Fetcher;
 use crate::python::{ensure_uv, isolate};
 use crate::step::StepError;
 

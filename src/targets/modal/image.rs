@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::Modal;
 use super::app::Program;
+use crate::digest::Digest;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::lock::pylock::LockedWheel;
 use crate::spec::{Base, Image, ImageReference, Model};
@@ -52,10 +53,9 @@ impl ImageDescription {
         let (base, packages) = match &image.base {
             Base::Debian { packages, .. } => ("debian-slim".to_owned(), packages.as_slice()),
             Base::Registry(reference) => {
-                let digest = reference.digest.clone();
                 let locked = locked.as_ref().and_then(|it| it.base.as_ref());
-                let digest = digest.or_else(|| locked.map(|base| base.digest.clone()));
-                (pinned(reference, digest.as_deref()), [].as_slice())
+                let digest = reference.digest.or(locked.map(|base| base.digest));
+                (pinned(reference, digest), [].as_slice())
             }
             Base::Layout(reference) => (reference.to_string(), [].as_slice()),
         };
@@ -71,7 +71,7 @@ impl ImageDescription {
             None => name.to_owned(),
         });
         let requirement = |wheel: &&LockedWheel| {
-            format!("{}=={} --hash=sha256:{}", wheel.name, wheel.version, wheel.sha256)
+            format!("{}=={} --hash={}", wheel.name, wheel.version, wheel.sha256)
         };
         let (large, small): (Vec<_>, Vec<_>) =
             wheels.iter().partition(|wheel| wheel.size.is_some_and(|size| size >= LARGE));
@@ -128,7 +128,7 @@ impl Images for Modal {
             .field("python", python);
         describe_base(to_build, &mut fingerprint);
         for wheel in wheels {
-            let version = format_args!("{} {}", wheel.version, wheel.sha256);
+            let version = format!("{} {}", wheel.version, wheel.sha256.hex());
             fingerprint.field(format_args!("wheel.{}", wheel.name), version);
         }
         for (name, value) in &image.env {
@@ -220,9 +220,8 @@ fn describe_base(ImageToBuild { image, locked, .. }: &ImageToBuild, fingerprint:
         }
         Base::Registry(reference) => {
             // A tag may move; what it was locked to does not.
-            let locked =
-                locked.as_ref().and_then(|it| it.base.as_ref()).map(|base| base.digest.clone());
-            let digest = reference.digest.clone().or(locked);
+            let locked = locked.as_ref().and_then(|it| it.base.as_ref());
+            let digest = reference.digest.or(locked.map(|base| base.digest));
             fingerprint.field("base.image", reference).optional("base.digest", digest);
         }
         Base::Layout(reference) => {
@@ -252,7 +251,7 @@ fn is_there_already(package: &str) -> bool {
 }
 
 /// A reference without its tag, by digest.
-fn pinned(reference: &ImageReference, digest: Option<&str>) -> String {
+fn pinned(reference: &ImageReference, digest: Option<Digest>) -> String {
     match digest {
         Some(digest) => format!("{}/{}@{digest}", reference.registry, reference.repository),
         None => reference.to_string(),

@@ -7,7 +7,7 @@ use super::app::{Program, tags};
 use super::image::ImageDescription;
 use super::serve::{Answer, understood};
 use super::{Modal, ModalError};
-use crate::hub::{DigestKind, RemoteFile};
+use crate::lock::hub::{FileDigest, RemoteFile};
 use crate::step::{Outcome, StepError, StepId, Task};
 use crate::targets::{Weights, WeightsOrigin};
 
@@ -104,9 +104,9 @@ impl Modal {
 }
 
 fn file(file: &RemoteFile) -> Value {
-    let (git, sha256) = match file.digest.kind() {
-        DigestKind::GitBlob => (Some(file.digest.hex()), None),
-        DigestKind::Sha256 => (None, Some(file.digest.hex())),
+    let (git, sha256) = match file.digest {
+        FileDigest::GitBlob(_) => (Some(file.digest.hex()), None),
+        FileDigest::Sha256(_) => (None, Some(file.digest.hex())),
     };
     json!({"path": file.path, "size": file.size, "git": git, "sha256": sha256})
 }

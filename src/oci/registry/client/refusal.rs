@@ -5,6 +5,7 @@ use std::sync::atomic::Ordering;
 use reqwest::{Response, StatusCode};
 
 use super::{Registry, RegistryError};
+use crate::digest::Digest;
 use crate::fetch::{Failure, FetchError, innermost, retry_after};
 use crate::spec::ImageReference;
 
@@ -86,22 +87,23 @@ impl Registry {
     }
 
     /// A download's error, in a registry's words.
-    pub(super) fn explained(&self, error: FetchError, digest: &str) -> RegistryError {
+    pub(super) fn explained(&self, error: FetchError, digest: Digest) -> RegistryError {
         let registry = self.reference.registry.clone();
+        let name = digest.to_string();
         match error {
-            FetchError::Gone { .. } => self.not_found(digest),
+            FetchError::Gone { .. } => self.not_found(&name),
             FetchError::Status { status: 401, .. } => self.unauthorized(),
             FetchError::Status { status: 403, .. } => self.denied(),
             FetchError::Status { status, attempts, after, .. } => {
-                let what = self.what(digest);
+                let what = self.what(&name);
                 RegistryError::Status { registry, status, attempts, what, after }
             }
             FetchError::Redirects { .. } => {
-                RegistryError::Redirects { registry, what: self.what(digest) }
+                RegistryError::Redirects { registry, what: self.what(&name) }
             }
             FetchError::Mismatch { what: "SHA-256", found, .. } => RegistryError::Digest {
                 what: format!("a blob of {}", self.reference),
-                expected: digest.to_owned(),
+                expected: digest,
                 found: format!("sha256:{found}"),
             },
             FetchError::Network { reason, attempts, .. } => {
