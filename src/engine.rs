@@ -6,6 +6,8 @@ mod written;
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 
+use toml::de::ValueDeserializer;
+
 use crate::spec::Model;
 
 pub use locked::LockedEngine;
@@ -236,11 +238,16 @@ pub trait Engine: Send + Sync {
         Reading::default()
     }
 
-    /// Whether [`Self::read`] would read the same that the lock has; the error says what of that is
-    /// not as this engine writes it.
-    fn has_read(&self, locked: &LockedEngine) -> Result<bool, String> {
+    /// Whether [`Self::read`] would read the same that the lock has.
+    fn has_read(&self, locked: &LockedEngine) -> bool {
         let _ = locked;
-        Ok(true)
+        true
+    }
+
+    /// Fails where what the lock has of it is not as this engine writes it.
+    fn check_kept(&self, kept: ValueDeserializer<'_>) -> Result<(), toml::de::Error> {
+        let _ = kept;
+        Ok(())
     }
 
     /// Files that a wheel of this distribution and version writes into `site-packages` when it is

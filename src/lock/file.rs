@@ -2,16 +2,19 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
+use std::ops::Range;
 use std::sync::Arc;
 
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use serde::de::{MapAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
+use toml::de::{DeTable, ValueDeserializer};
 
+use super::pylock::normalised;
 use super::{LockedBase, LockedDebian, LockedPython, LockedRepository};
 use crate::digest::Digest;
-use crate::engine::LockedEngine;
+use crate::engine::{Engines, LockedEngine};
 use crate::fingerprint::Key;
 use crate::platform::Runtime;
 use crate::spec::ImageName;
@@ -90,9 +93,10 @@ fn facts<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Facts, D::Error> 
         fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Facts, A::Error> {
             let mut facts = Facts::new();
             while let Some(name) = map.next_key::<String>()? {
-                let value = match Fact::is_digest(&name) {
-                    true => map.next_value::<Digest>()?.to_string(),
-                    false => map.next_value()?,
+                let value = if Fact::is_digest(&name) {
+                    map.next_value::<Digest>()?.to_string()
+                } else {
+                    map.next_value()?
                 };
                 facts.insert(name, value);
             }
@@ -159,23 +163,16 @@ pub enum LockFileError {
 impl LockFile {
     /// Reads the bytes of a lock. `path` is for errors.
     pub fn read(path: &str, bytes: &[u8]) -> Result<Self, LockFileError> {
-        let text = std::str::from_utf8(bytes).map_err(|error| LockFileError::Syntax {
-            path: path.to_owned(),
-            message: "it is not UTF-8 text".to_owned(),
-            text: Arc::new(NamedSource::new(path, String::from_utf8_lossy(bytes).into_owned())),
-            span: Some(SourceSpan::from((error.valid_up_to(), 1))),
+        let text = std::str::from_utf8(bytes).map_err(|error| {
+            let (at, shown) = (error.valid_up_to(), String::from_utf8_lossy(bytes));
+            wrong(path, &shown, "it is not UTF-8 text".to_owned(), Some(at..at + 1))
         })?;
         Self::parse(path, text)
     }
 
     /// Reads the text of a lock. `path` is for errors.
     pub fn parse(path: &str, text: &str) -> Result<Self, LockFileError> {
-        let syntax = |error: toml::de::Error| LockFileError::Syntax {
-            path: path.to_owned(),
-            message: error.message().to_owned(),
-            text: Arc::new(NamedSource::new(path, text.to_owned())),
-            span: error.span().map(SourceSpan::from),
-        };
+        let syntax = |error| syntax(path, text, &error);
         let table: toml::Table = toml::from_str(text).map_err(syntax)?;
         match table.get("version").and_then(toml::Value::as_integer) {
             Some(found) if found > i64::from(VERSION) => {
@@ -192,20 +189,41 @@ impl LockFile {
         format!("{HEADER}\n{body}")
     }
 
-    /// The error for data of an engine, by its wheel's file name, that this engine doesn't write.
-    pub fn misread(path: &str, text: &str, wheel: &str, message: String) -> LockFileError {
-        let head = format!("[engine.{wheel:?}");
-        LockFileError::Syntax {
-            path: path.to_owned(),
-            message,
-            text: Arc::new(NamedSource::new(path, text.to_owned())),
-            span: text.find(&head).map(|at| SourceSpan::from((at, head.len() + 1))),
+    /// Fails where the text has something of an engine that the engine doesn't write, or of a wheel
+    /// that is no engine's. What engines keep in the lock is theirs to judge.
+    pub fn check_engines(path: &str, text: &str, engines: Engines) -> Result<(), LockFileError> {
+        let table = DeTable::parse(text).map_err(|error| syntax(path, text, &error))?.into_inner();
+        let kept = table.get("engine").and_then(|kept| kept.get_ref().as_table());
+        for (wheel, data) in kept.into_iter().flatten() {
+            let distribution =
+                wheel.get_ref().split('-').next().map(normalised).unwrap_or_default();
+            let Some(engine) = engines.iter().find(|engine| engine.is_in_wheel(&distribution))
+            else {
+                let message = format!("`{}` is no wheel of an engine", wheel.get_ref());
+                return Err(wrong(path, text, message, Some(wheel.span())));
+            };
+            let checked = engine.check_kept(ValueDeserializer::from(data.clone()));
+            checked.map_err(|error| syntax(path, text, &error))?;
         }
+        Ok(())
     }
 
     /// The entry of an image, if it answers this request.
     pub fn image(&self, image: &ImageName, request: &str) -> Option<&LockedImage> {
         self.images.get(image.as_str()).filter(|locked| locked.request == request)
+    }
+}
+
+fn syntax(path: &str, text: &str, error: &toml::de::Error) -> LockFileError {
+    wrong(path, text, error.message().to_owned(), error.span())
+}
+
+fn wrong(path: &str, text: &str, message: String, at: Option<Range<usize>>) -> LockFileError {
+    LockFileError::Syntax {
+        path: path.to_owned(),
+        message,
+        text: Arc::new(NamedSource::new(path, text.to_owned())),
+        span: at.map(SourceSpan::from),
     }
 }
 

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde::de::IgnoredAny;
 
 pub use error::PylockError;
-pub use request::{PythonRequest, normalized, validate_requirement};
+pub use request::{PythonRequest, normalised, validate_requirement};
 pub use tags::{Misfit, SupportedTags, WheelName};
 
 use crate::digest::Digest;
@@ -278,7 +278,7 @@ impl Package {
             .and_then(|digits| Digest::from_hex(&digits.to_lowercase()).ok())
             .ok_or_else(|| PylockError::Unverifiable { filename: filename.clone() })?;
         Ok(LockedWheel {
-            name: normalized(&self.name),
+            name: normalised(&self.name),
             version: self.version.clone().unwrap_or(version),
             filename,
             url,

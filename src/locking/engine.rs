@@ -48,7 +48,7 @@ async fn settle_one(
     reporter: &Reporter,
     changes: &mut Changes,
 ) -> Result<(), StepError> {
-    let known = |locked: &LockedEngine| engine.has_read(locked) == Ok(true);
+    let known = |locked: &LockedEngine| engine.has_read(locked);
     if workspace.lock.read(|lock| lock.engines.get(&wheel.filename).is_some_and(known))
         || options.locked
     {

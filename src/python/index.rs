@@ -4,7 +4,7 @@ use reqwest::Url;
 use serde::Deserialize;
 
 use crate::fetch::{FetchError, Fetcher, without_credentials};
-use crate::lock::pylock::{filename_in, normalized};
+use crate::lock::pylock::{filename_in, normalised};
 
 /// The public index, used when no variable names another.
 const PYPI: &str = "https://pypi.org/simple";
@@ -58,7 +58,7 @@ impl Index {
         fetcher: &Fetcher,
         package: &str,
     ) -> Result<Vec<IndexFile>, FetchError> {
-        let page = format!("{}/{}/", self.url.as_str().trim_end_matches('/'), normalized(package));
+        let page = format!("{}/{}/", self.url.as_str().trim_end_matches('/'), normalised(package));
         let body = match fetcher.bytes(&page, Some(ACCEPT), PAGE_LIMIT).await {
             Ok(body) => body,
             Err(FetchError::Gone { .. }) => return Ok(Vec::new()),

@@ -10,7 +10,7 @@ use super::index::Index;
 use super::uv::{Uv, output_of};
 use crate::fetch::{Fetcher, text_without_credentials, without_credentials};
 use crate::lock::pylock::{
-    Pylock, PythonRequest, WheelName, no_wheel_among, normalized, validate_requirement,
+    Pylock, PythonRequest, WheelName, no_wheel_among, normalised, validate_requirement,
 };
 use crate::platform::Runtime;
 
@@ -253,7 +253,7 @@ fn unusable(words: &str) -> Vec<(String, String)> {
         // "has no usable wheels", "has no wheels with a matching Python ABI tag" and the like.
         let says = matches!(window[1..], ["has", "no", "usable" | "wheels"]);
         let Some((name, version)) = window[0].split_once("==") else { continue };
-        let pair = (normalized(name.split('[').next().unwrap_or(name)), version.to_owned());
+        let pair = (normalised(name.split('[').next().unwrap_or(name)), version.to_owned());
         if says && !pairs.contains(&pair) {
             pairs.push(pair);
         }
@@ -264,7 +264,7 @@ fn unusable(words: &str) -> Vec<(String, String)> {
 /// Whether a file on an index's page is a wheel of this version.
 fn is_of(filename: &str, package: &str, version: &str) -> bool {
     if let Some(wheel) = WheelName::parse(filename) {
-        return normalized(&wheel.name) == package && same_version(&wheel.version, version);
+        return normalised(&wheel.name) == package && same_version(&wheel.version, version);
     }
     // A source archive: only its version tells it from the others.
     filename

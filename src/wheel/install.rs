@@ -6,12 +6,13 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::WheelError;
 use super::inflate::{Inflater, Piece};
-use super::name::{WheelName, normalised, same_version};
+use super::name::{WheelName, same_version};
 use super::record::{self, Entry};
 use super::scripts::{self, EntryPoint};
 use super::zip::{Archive, Member};
 use super::{PREFIX, Scheme, WheelFile};
 use crate::event::Reporter;
+use crate::lock::pylock::normalised;
 
 /// Where a file's bytes come from.
 #[derive(Debug)]

@@ -37,7 +37,6 @@ use serde::{Deserialize, Serialize};
 
 pub use self::error::WheelError;
 pub use self::interpreter::interpreter_layer;
-pub use self::name::normalised;
 pub use self::slot::{Slot, WheelRef, slots};
 use crate::event::Reporter;
 pub use crate::oci::Layer;

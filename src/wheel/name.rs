@@ -1,6 +1,7 @@
 //! A wheel's file name, and names of distributions.
 
 use super::error::WheelError;
+use crate::lock::pylock::normalised;
 
 /// What a wheel's file name says about its content.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -26,21 +27,6 @@ impl WheelName {
     }
 }
 
-/// The normalised form of a distribution's name (PEP 503): lower case, runs of `-_.` as one `-`.
-pub fn normalised(name: &str) -> String {
-    let mut result = String::with_capacity(name.len());
-    for letter in name.chars() {
-        if matches!(letter, '-' | '_' | '.') {
-            if !result.ends_with('-') {
-                result.push('-');
-            }
-        } else {
-            result.push(letter.to_ascii_lowercase());
-        }
-    }
-    result
-}
-
 /// Whether two spellings mean one version: `1.0` and `1.0.0`, `1.0+a.b` and `1.0+a_b`.
 pub(super) fn same_version(left: &str, right: &str) -> bool {
     let parse = |text: &str| text.replace('_', "-").parse::<pep440_rs::Version>().ok();
@@ -50,11 +36,6 @@ pub(super) fn same_version(left: &str, right: &str) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn names_are_normalised_as_pep_503_says() {
-        assert_eq!(normalised("Foo__bar.-Baz"), "foo-bar-baz");
-    }
 
     #[test]
     fn versions_are_compared_not_their_spelling() {

@@ -2,6 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use crate::lock::pylock::normalised;
+
 /// Into how many groups small wheels fall.
 const GROUPS: usize = 32;
 
@@ -32,7 +34,7 @@ pub struct Slot {
 /// is too many, the smallest large wheels join groups, and only when none is left are groups
 /// halved.
 pub fn slots(wheels: &[WheelRef], free_layers: usize) -> Vec<Slot> {
-    let names: Vec<String> = wheels.iter().map(|wheel| super::normalised(&wheel.name)).collect();
+    let names: Vec<String> = wheels.iter().map(|wheel| normalised(&wheel.name)).collect();
     let mut large: BTreeSet<(u64, &str, usize)> = wheels
         .iter()
         .zip(&names)

@@ -8,7 +8,6 @@ use crate::engine::Engines;
 use crate::lock::LockFile;
 use crate::spec::HubSource;
 use crate::step::StepError;
-use crate::wheel::normalised;
 
 /// A project's lock, as its file has it.
 #[derive(Debug)]
@@ -59,20 +58,13 @@ impl LockCell {
     }
 }
 
-/// What engines keep in it is theirs to judge.
 fn read_file(root: &Path, engines: Engines) -> Result<LockFile, StepError> {
-    let path = root.join("goatbuild.lock");
+    const NAME: &str = "goatbuild.lock";
+    let path = root.join(NAME);
     match std::fs::read(&path) {
         Ok(bytes) => {
-            let lock = LockFile::read("goatbuild.lock", &bytes)?;
-            for (wheel, locked) in &lock.engines {
-                let distribution = wheel.split('-').next().map(normalised).unwrap_or_default();
-                let owner = engines.iter().find(|engine| engine.is_in_wheel(&distribution));
-                if let Some(Err(message)) = owner.map(|engine| engine.has_read(locked)) {
-                    let text = String::from_utf8_lossy(&bytes);
-                    return Err(LockFile::misread("goatbuild.lock", &text, wheel, message).into());
-                }
-            }
+            let lock = LockFile::read(NAME, &bytes)?;
+            LockFile::check_engines(NAME, &String::from_utf8_lossy(&bytes), engines)?;
             Ok(lock)
         }
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(LockFile::default()),

@@ -165,7 +165,7 @@ impl Bases {
         writer.write_all(&bytes).expect("written");
         let (digest, size) = writer.commit().expect("a blob");
         let compression = Compression::None;
-        LayerRef { diff_id: digest.clone(), digest, size, compression, created_by: "t".to_owned() }
+        LayerRef { diff_id: digest, digest, size, compression, created_by: "t".to_owned() }
     }
 
     /// Tags an image of these layers; returns its manifest's digest.

@@ -1,6 +1,6 @@
 //! What wheels for CPUs write into their own environment when they are first imported, as data.
 
-use crate::wheel::normalised;
+use crate::lock::pylock::normalised;
 
 /// Files that a wheel of this distribution and version adds, by their path in `site-packages`.
 ///

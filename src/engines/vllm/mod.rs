@@ -15,6 +15,9 @@ mod values;
 
 use std::collections::BTreeMap;
 
+use serde::Deserialize as _;
+use toml::de::ValueDeserializer;
+
 use super::{CACHES, offline};
 use crate::engine::{
     Cache, Checked, Engine, FlagProblem, Locked, LockedEngine, Reading, Serving, Written,
@@ -136,9 +139,12 @@ impl Engine for Vllm {
         Reading { engine, wanted }
     }
 
-    fn has_read(&self, locked: &LockedEngine) -> Result<bool, String> {
-        let taken: Taken = locked.read().map_err(|error| error.message().to_owned())?;
-        Ok(taken.reading == read::READING)
+    fn has_read(&self, locked: &LockedEngine) -> bool {
+        locked.read().is_ok_and(|taken: Taken| taken.reading == read::READING)
+    }
+
+    fn check_kept(&self, kept: ValueDeserializer<'_>) -> Result<(), toml::de::Error> {
+        Taken::deserialize(kept).map(drop)
     }
 
     fn first_import(&self, distribution: &str, version: &str) -> Vec<(&'static str, String)> {

@@ -7,7 +7,9 @@ use std::collections::BTreeMap;
 use super::history::KNOWN;
 use super::{NEVER_COMPILED, Vllm};
 use crate::engine::{Engine as _, Locked, LockedEngine, Serving, Subject};
+use crate::engines::built_in;
 use crate::engines::vllm::taken::Taken;
+use crate::lock::{LockFile, LockFileError};
 use crate::spec::{Model, SourceFile, Sources};
 
 const PROJECT: &str = "[project]\nid = \"test-1a2b3c\"\n[gateway.litellm]\nconfig = \"l.yaml\"\n";
@@ -386,13 +388,32 @@ fn caches_lie_in_the_volumes() {
 }
 
 #[test]
-fn what_it_did_not_write_into_the_lock_is_told() {
-    let read = |text: &str| Vllm.has_read(&toml::from_str(text).unwrap());
-    let text = "reading = 2\ndistribution = \"vllm\"\nversion = \"0.13.0\"\n";
-    assert_eq!(read(text), Ok(true));
-    assert_eq!(read(&text.replace("reading = 2", "reading = 1")), Ok(false));
-    let error = read(&format!("{text}colour = 1\n")).unwrap_err();
-    assert!(error.contains("unknown field `colour`"), "{error}");
-    let error = read(&format!("{text}[flags]\nseed = \"zig\"\n")).unwrap_err();
-    assert!(error.contains("`zig` is no kind of flag"), "{error}");
+fn what_it_did_not_write_into_the_lock_is_shown_where_it_is() {
+    let kept = "reading = 2\ndistribution = \"vllm\"\nversion = \"0.13.0\"\n";
+    let has_read = |text: &str| Vllm.has_read(&toml::from_str(text).unwrap());
+    assert!(has_read(kept));
+    assert!(!has_read(&kept.replace("reading = 2", "reading = 1")));
+    let check = |wheel: &str, more: &str| {
+        let text = format!("version = 1\n[engine.\"{wheel}\"]\n{kept}{more}");
+        match LockFile::check_engines("goatbuild.lock", &text, built_in()) {
+            Err(LockFileError::Syntax { message, span: Some(span), .. }) => {
+                (text[span.offset()..][..span.len()].to_owned(), message)
+            }
+            checked => (String::new(), format!("{checked:?}")),
+        }
+    };
+    let vllm = "vllm-0.13.0-cp38-abi3-manylinux_2_31_x86_64.whl";
+    assert_eq!(check(vllm, ""), (String::new(), "Ok(())".to_owned()));
+    let (at, said) = check(vllm, "colour = 1\n");
+    assert_eq!(at, "colour");
+    assert!(said.contains("unknown field `colour`"), "{said}");
+    let flags = format!("[engine.\"{vllm}\".flags]\nlong = \"size\"\nseed = \"zig\"\n");
+    let (at, said) = check(vllm, &flags);
+    assert_eq!(at, "\"zig\"");
+    assert!(said.contains("`zig` is no kind of flag"), "{said}");
+    let (at, said) = check("numpy-2.0.0-cp312-cp312-manylinux_2_17_x86_64.whl", "");
+    assert!(
+        at.contains("numpy-2.0.0") && said.contains("is no wheel of an engine"),
+        "{at}: {said}"
+    );
 }

@@ -72,7 +72,7 @@ pub fn validate_requirement(text: &str) -> Result<(), String> {
 }
 
 /// The name as indexes and locks spell it (PEP 503): lower case, runs of `-_.` as one `-`.
-pub fn normalized(name: &str) -> String {
+pub fn normalised(name: &str) -> String {
     let mut normal = String::with_capacity(name.len());
     for character in name.chars() {
         if matches!(character, '-' | '_' | '.') {
@@ -92,7 +92,7 @@ fn canonical(text: &str) -> String {
         return text.trim().to_owned();
     };
     let extras: BTreeSet<String> =
-        requirement.extras.iter().map(|extra| normalized(extra.as_ref())).collect();
+        requirement.extras.iter().map(|extra| normalised(extra.as_ref())).collect();
     let wanted = match &requirement.version_or_url {
         None => String::new(),
         Some(VersionOrUrl::Url(url)) => format!(" @ {url}"),
@@ -103,7 +103,7 @@ fn canonical(text: &str) -> String {
     };
     let marker = requirement.marker.try_to_string().unwrap_or_default();
     let extras = extras.into_iter().collect::<Vec<_>>().join(",");
-    format!("{}[{extras}]{wanted};{marker}", normalized(requirement.name.as_ref()))
+    format!("{}[{extras}]{wanted};{marker}", normalised(requirement.name.as_ref()))
 }
 
 #[cfg(test)]
@@ -173,6 +173,6 @@ mod tests {
 
     #[test]
     fn names_are_normalized() {
-        assert_eq!(normalized("Foo__Bar.-baz"), "foo-bar-baz");
+        assert_eq!(normalised("Foo__Bar.-baz"), "foo-bar-baz");
     }
 }
