@@ -9,9 +9,10 @@ use thiserror::Error;
 
 use crate::engine::{FlagProblem, Subject};
 use crate::engines;
+use crate::gateways;
 use crate::spec::{
-    self, EnvironmentName, FileMistakes, Image, Model, Place, Problem, Project, Shared, SourceFile,
-    Sources, SpecError, SpecErrors, Value,
+    self, EnvironmentName, FileMistakes, Image, Kinds, Model, Place, Problem, Project, Shared,
+    SourceFile, Sources, SpecError, SpecErrors, Value,
 };
 use crate::targets;
 
@@ -64,6 +65,15 @@ pub fn find(from: &Path) -> Result<PathBuf, ProjectError> {
         .ok_or(ProjectError::NotFound { from })
 }
 
+/// What files may name: all that there is.
+pub fn kinds() -> Kinds {
+    Kinds {
+        engines: engines::built_in(),
+        targets: targets::built_in().types(),
+        gateways: gateways::built_in(),
+    }
+}
+
 /// Reads every file of the project at `root`.
 pub fn load(root: &Path) -> Result<Sources, ProjectError> {
     let (project, mut mistakes) = text(root, Path::new(PROJECT_FILE))?;
@@ -76,14 +86,7 @@ pub fn load(root: &Path) -> Result<Sources, ProjectError> {
     let specs = in_parallel(&specs, |path| text(root, path))?.into_iter().map(&mut kept).collect();
     let images = images.iter().map(|path| text(root, path)).collect::<Result<Vec<_>, _>>()?;
     let images = images.into_iter().map(&mut kept).collect();
-    Ok(Sources {
-        project,
-        specs,
-        images,
-        mistakes,
-        engines: engines::built_in(),
-        targets: targets::built_in().types(),
-    })
+    Ok(Sources { project, specs, images, mistakes, kinds: kinds() })
 }
 
 /// Reads and checks a project, its engines' flags included.
@@ -110,7 +113,7 @@ pub fn read_part(
     };
     let read_image = |file: &SourceFile| {
         found(sources.mistakes_of(file))?;
-        spec::read_image(file, &sources.targets)
+        spec::read_image(file, &sources.kinds.targets)
     };
     let read: Vec<Result<Model, Vec<SpecError>>> =
         in_parallel(&sources.specs, |file| Ok::<_, ProjectError>(read_model(file)))?;

@@ -58,8 +58,8 @@ impl Place {
     /// What would be started of what was written.
     fn command(&self, model: &str) -> Vec<String> {
         let mut sources = project::load(&self.path("")).unwrap();
-        sources.engines = goatbuild::engines::built_in();
-        sources.targets = goatbuild::targets::built_in().types();
+        sources.kinds.engines = goatbuild::engines::built_in();
+        sources.kinds.targets = goatbuild::targets::built_in().types();
         let project = project::read(&sources, None).unwrap();
         let model = project.model(model).unwrap();
         let locked = Locked {

@@ -126,8 +126,7 @@ fn problems(texts: &[String; 3]) -> Vec<Problem> {
         specs: vec![file("specs/tiny.toml", &texts[1])],
         images: vec![file("images/one.toml", &texts[2])],
         mistakes: Vec::new(),
-        engines: goatbuild::engines::built_in(),
-        targets: goatbuild::targets::built_in().types(),
+        kinds: goatbuild::project::kinds(),
     };
     match read(&sources, Some(&EnvironmentName::new("staging").unwrap())) {
         Ok(_) => Vec::new(),
@@ -140,12 +139,8 @@ fn accepted(documents: &[(usize, Json)]) -> Option<Vec<bool>> {
     let venv = peers::venv("jsonschema", &["jsonschema==4.26.0"])?;
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("documents.json");
-    let schemas = Document::ALL.map(|it| {
-        serde_json::from_str::<Json>(
-            &it.schema(goatbuild::engines::built_in(), &goatbuild::targets::built_in().types()),
-        )
-        .unwrap()
-    });
+    let schemas = Document::ALL
+        .map(|it| serde_json::from_str::<Json>(&it.schema(&goatbuild::project::kinds())).unwrap());
     fs::write(&file, json!({ "schemas": schemas, "documents": documents }).to_string()).unwrap();
     let program = "import json, sys, jsonschema\n\
                    given = json.load(open(sys.argv[1]))\n\
@@ -165,11 +160,8 @@ fn schemas_accept_what_the_reader_accepts_and_refuse_what_it_does_not_know() {
     let mut cases = Vec::new();
     let mut documents = Vec::new();
     for (place, document) in Document::ALL.iter().enumerate() {
-        let schema: Json = serde_json::from_str(
-            &document
-                .schema(goatbuild::engines::built_in(), &goatbuild::targets::built_in().types()),
-        )
-        .unwrap();
+        let schema: Json =
+            serde_json::from_str(&document.schema(&goatbuild::project::kinds())).unwrap();
         let mut found = Vec::new();
         paths(&schema, &[], &mut found);
         // In a project, flags of another engine would only be wrong together with the spec's own.

@@ -7,7 +7,7 @@ use miette::Report;
 
 use super::Exit;
 use crate::spec::Document;
-use crate::{engines, targets, ui, workspace};
+use crate::{project, ui, workspace};
 
 #[derive(Debug, Args)]
 pub(crate) struct SchemaArgs {
@@ -40,7 +40,7 @@ pub(crate) fn run(arguments: &SchemaArgs) -> Result<Exit, Report> {
             Which::Spec => Document::Spec,
             Which::Image => Document::Image,
         };
-        ui::print_text(&document.schema(engines::built_in(), &targets::built_in().types()));
+        ui::print_text(&document.schema(&project::kinds()));
     }
     Ok(Exit::Done)
 }
@@ -50,7 +50,7 @@ pub(crate) fn write(directory: &Path) -> Result<(), Report> {
     for document in Document::ALL {
         workspace::write(
             &directory.join(document.file_name()),
-            document.schema(engines::built_in(), &targets::built_in().types()).as_bytes(),
+            document.schema(&project::kinds()).as_bytes(),
         )?;
     }
     Ok(())

@@ -1,6 +1,6 @@
 //! The gateways: where clients find the models.
 //!
-//! Adding one is a file or folder with an `impl Gateway`, and a line in [`of`].
+//! Adding one is a file or folder with an `impl Gateway`, an `impl Kind`, and its name in [`KINDS`].
 
 pub mod litellm;
 
@@ -12,7 +12,7 @@ use miette::Report;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::import::LedEntry;
 use crate::plan::Unwanted;
-use crate::spec::{Header, Project};
+use crate::spec::{GatewayType, GatewayTypes, Header, Own, Project};
 use crate::step::{Fact, Facts, Observation, StepError};
 
 /// How a project's file names one, for messages to who has none.
@@ -110,10 +110,25 @@ pub trait Gateway: Send + Sync + std::fmt::Debug {
     fn sweep(&self) {}
 }
 
+/// A kind of gateway: what files may say of it, and how one is had by what they say.
+pub trait Kind: GatewayType {
+    /// The gateway of the project at `root`, which has these settings of it.
+    fn open(&self, root: &Path, project: &str, settings: &Own) -> Box<dyn Gateway>;
+}
+
+/// The kinds that there are.
+const KINDS: &[&dyn Kind] = &[&litellm::LiteLlmType];
+
+/// The kinds that there are, as files speak of them.
+pub fn built_in() -> GatewayTypes {
+    GatewayTypes::new(KINDS.iter().map(|kind| *kind as &dyn GatewayType))
+}
+
 /// The gateway of the project at `root`, if it has one.
 pub fn of(root: &Path, project: &Project) -> Option<Box<dyn Gateway>> {
     let settings = project.gateway.as_ref()?;
-    Some(Box::new(litellm::LiteLlm::new(root, &project.owner(), settings)))
+    let kind = KINDS.iter().find(|kind| kind.name() == settings.kind.name())?;
+    Some(kind.open(root, &project.owner(), &settings.own))
 }
 
 /// What a gateway's file leads to that no project has yet, and how a project's file names it, by its

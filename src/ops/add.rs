@@ -95,12 +95,12 @@ pub async fn add(
     // The specs that are there may have mistakes of their own: only what is new is looked at.
     let mut sources = Sources { specs: Vec::new(), ..files.sources };
     let image = image(&sources, addition.image.as_deref())?;
-    let engine = engine_of(&image, sources.engines);
+    let engine = engine_of(&image, sources.kinds.engines);
     let has_schemas = files.root.join(project::SCHEMAS).is_dir();
     let mut text = spec_text(addition, &image, engine, target, has_schemas, None)?;
     sources.specs.push(SourceFile { path: path.clone().into(), text: text.as_str().into() });
     let project = project::read(&sources, files.environment.as_ref())
-        .map_err(|error| needs_gpu(error, &sources.targets))?;
+        .map_err(|error| needs_gpu(error, &sources.kinds.targets))?;
     let source = project.models.values().find_map(|model| model.source.hub()).cloned();
     if let Some(source) = source {
         let workspace = Workspace::open(files.root.clone(), project, site.settings.clone())?;
@@ -143,7 +143,7 @@ fn target(
     let shared = Shared::new(&files.sources, files.environment.as_ref());
     let others = files.sources.specs.iter().filter_map(|file| spec::read_model(file, &shared).ok());
     let used: BTreeSet<&'static dyn TargetType> = others.map(|model| model.target).collect();
-    let default = files.sources.targets.default_one();
+    let default = files.sources.kinds.targets.default_one();
     let other = *used.iter().find(|it| **it != default)?;
     let (target, why, other) = match used.len() {
         1 => (other, ", like the project's other models", default),
@@ -248,7 +248,7 @@ fn image(sources: &Sources, asked: Option<&str>) -> Result<Image, Report> {
     };
     let file = sources.images.iter().zip(&names).find(|(_, known)| **known == name);
     let (file, _) = file.ok_or_else(|| unknown("image", name, names.iter().copied()))?;
-    match spec::read_image(file, &sources.targets) {
+    match spec::read_image(file, &sources.kinds.targets) {
         Ok(image) => Ok(image),
         Err(errors) => {
             spec::SpecErrors::collect(errors)?;

@@ -5,6 +5,7 @@ use thiserror::Error;
 
 use super::Frontend;
 use super::open::{self, Site};
+use crate::digest::Digest;
 use crate::event::Reporter;
 use crate::graph::Graph;
 use crate::locking::{self, LockOptions, Scope};

@@ -8,7 +8,7 @@ use thiserror::Error;
 use crate::gateways;
 use crate::import::{Files, Importing, Led, Remark, Script, Secrets, project};
 use crate::project as files;
-use crate::spec::{SourceFile, Sources, TargetType};
+use crate::spec::{Kinds, SourceFile, Sources, TargetType};
 use crate::workspace::{self, Settings};
 
 /// What is to be imported.
@@ -195,8 +195,11 @@ fn check(texts: &[(String, String)], settings: &Settings) -> Result<(), Report> 
         specs: of("specs/"),
         images: of("images/"),
         mistakes: Vec::new(),
-        engines: settings.engines,
-        targets: settings.targets.types(),
+        kinds: Kinds {
+            engines: settings.engines,
+            targets: settings.targets.types(),
+            ..files::kinds()
+        },
     };
     files::read(&sources, None).map(drop).map_err(|error| {
         let error = Report::new(error);

@@ -62,8 +62,8 @@ impl Site {
         let mut sources = project::load(&root)?;
         let environment = self.environment.as_deref();
         let environment = environment.map(|name| named(&sources, name)).transpose()?;
-        sources.engines = self.settings.engines;
-        sources.targets = self.settings.targets.types();
+        sources.kinds.engines = self.settings.engines;
+        sources.kinds.targets = self.settings.targets.types();
         Ok(Files { root, sources, environment })
     }
 }

@@ -35,13 +35,12 @@ enum Refused {
     Deployed { steps: Vec<String> },
     /// Nothing but things of this project's other environments are in the way.
     #[error("another environment of this project is in the way: {}", steps.join("; "))]
-    #[diagnostic(
-        code(goatbuild::plan::conflict),
-        help(
-            "give environment {environment} a gateway file of its own, `[environment.{environment}.gateway.litellm] config = \"FILE\"`, or other aliases, `[environment.{environment}.gateway] alias-suffix = \"-{environment}-local\"`. Nothing was changed"
-        )
-    )]
-    Environments { steps: Vec<String>, environment: String },
+    #[diagnostic(code(goatbuild::plan::conflict))]
+    Environments {
+        steps: Vec<String>,
+        #[help]
+        help: String,
+    },
     /// Something could not be looked at.
     #[error("could not be looked at: {}", steps.join(", "))]
     #[diagnostic(code(goatbuild::plan::unobserved))]
@@ -145,7 +144,20 @@ pub fn refuse_conflicts(workspace: &Workspace, plan: &Plan) -> Result<(), Report
     } else if conflicts.clone().all(ours) {
         let environment = workspace.project.environment.as_ref();
         let environment = environment.map_or("NAME", EnvironmentName::as_str).to_owned();
-        Err(Refused::Environments { steps, environment }.into())
+        // Entries of one gateway file: deployments tell their environments apart themselves.
+        let gateway = workspace.project.gateway.as_ref().map(|gateway| gateway.kind);
+        let file = gateway.map(|kind| {
+            format!(
+                "a gateway file of its own, `[environment.{environment}.gateway.{}] {}`, or ",
+                kind.name(),
+                kind.example()
+            )
+        });
+        let help = format!(
+            "give environment {environment} {}other aliases, `[environment.{environment}.gateway] alias-suffix = \"-{environment}-local\"`. Nothing was changed",
+            file.unwrap_or_default()
+        );
+        Err(Refused::Environments { steps, help }.into())
     } else if conflicts.into_iter().all(|step| step.kind.serves()) {
         Err(Refused::Deployed { steps }.into())
     } else {

@@ -45,7 +45,7 @@ pub fn assemble_part(
     let mut models_by_name: BTreeMap<ModelName, Arc<Model>> =
         by_name(models, "model", |model| (&model.name, &model.file.place), &mut errors);
     errors.extend(clashes(models_by_name.values(), &shared.settings.app_prefix));
-    for target in shared.target_types.iter() {
+    for target in shared.kinds.targets.iter() {
         let Some(settings) = shared.settings.targets.of(target) else { continue };
         let (file, environment) = (&shared.file, shared.environment.as_ref());
         let (models, images) = (&models_by_name, &images_by_name);
@@ -71,8 +71,8 @@ pub fn assemble_part(
         environment: shared.environment,
         environments: shared.environments,
         targets,
-        engines: shared.engines,
-        target_types: shared.target_types,
+        engines: shared.kinds.engines,
+        target_types: shared.kinds.targets,
         volumes,
         gpus,
         secrets,

@@ -73,7 +73,7 @@ pub(super) fn auth(
             // What the defaults say is for the models of which it can be said.
             let found = written.filter(|found| found.layer.rank != Rank::Defaults);
             if let (Some(found), Some(auth)) = (found, refused) {
-                let others = shared.target_types.fields(|it| it.auth().is_ok());
+                let others = shared.kinds.targets.fields(|it| it.auth().is_ok());
                 let expected =
                     format!("only \"none\" {why}; \"proxy\" and \"api-key\" are for {others}");
                 table.bad("auth", &quoted(&auth.to_string()), &expected, &found.spot());

@@ -1,10 +1,13 @@
 //! The fields of a table, described once: read from files, or told as a schema.
 
 use std::ops::RangeInclusive;
+use std::path::PathBuf;
 
 use serde_json::{Map, Value};
 
+use super::context::Text;
 use super::model_file::{VARIABLE, is_variable};
+use super::path::inside;
 use super::schema::{self, parts};
 use super::table::Table;
 use super::value::quoted;
@@ -14,20 +17,21 @@ use super::value::quoted;
 pub struct Fields<'f, 'a, 'c> {
     table: Option<&'f mut Table<'a, 'c>>,
     told: Map<String, Value>,
+    required: Vec<&'static str>,
 }
 
 impl<'f, 'a, 'c> Fields<'f, 'a, 'c> {
     pub(super) fn reading(table: &'f mut Table<'a, 'c>) -> Self {
-        Self { table: Some(table), told: Map::new() }
+        Self { table: Some(table), told: Map::new(), required: Vec::new() }
     }
 
-    /// The schemas of what `describe` describes, by name.
+    /// The schemas of what `describe` describes, by name; and which of it has to be there.
     pub(super) fn told<T>(
         describe: impl FnOnce(&mut Fields<'_, '_, '_>) -> T,
-    ) -> Map<String, Value> {
-        let mut fields = Fields { table: None, told: Map::new() };
+    ) -> (Map<String, Value>, Vec<&'static str>) {
+        let mut fields = Fields { table: None, told: Map::new(), required: Vec::new() };
         describe(&mut fields);
-        fields.told
+        (fields.told, fields.required)
     }
 
     /// Reads a field, or tells of it.
@@ -80,6 +84,43 @@ impl<'f, 'a, 'c> Fields<'f, 'a, 'c> {
             kept
         };
         self.field(name, || parts::string(about), read)
+    }
+
+    /// A path relative to the project that doesn't leave it.
+    pub fn path(&mut self, name: &'static str, about: &str) -> Option<PathBuf> {
+        let read = |table: &mut Table<'a, 'c>| {
+            let text = table.string(name)?;
+            path_of(table, name, &text)
+        };
+        self.field(name, || parts::string(about), read)
+    }
+
+    /// The same, of a file that has to be named; `example` is one.
+    pub fn required_path(
+        &mut self,
+        name: &'static str,
+        example: &'static str,
+        about: &str,
+    ) -> Option<PathBuf> {
+        let read = |table: &mut Table<'a, 'c>| {
+            let text = table.required(name, &format!("{name} = {}", quoted(example)))?;
+            path_of(table, name, &text)
+        };
+        self.required.push(name);
+        self.field(name, || parts::matching(about, &[example]), read)
+    }
+
+    /// A program and its arguments.
+    pub fn command(&mut self, name: &'static str, about: &str) -> Option<Vec<String>> {
+        let read = |table: &mut Table<'a, 'c>| {
+            let (texts, spot) = table.strings(name)?;
+            if texts.is_empty() {
+                table.bad(name, "empty", "a program and its arguments", &spot);
+                return None;
+            }
+            Some(texts.into_iter().map(|text| text.value.to_owned()).collect())
+        };
+        self.field(name, || parts::filled(parts::strings(about)), read)
     }
 
     /// Letters, digits and `-`.
@@ -148,9 +189,10 @@ impl<'f, 'a, 'c> Fields<'f, 'a, 'c> {
         describe: impl FnOnce(&mut Fields<'_, 'a, 'c>) -> T,
     ) -> T {
         let Some(table) = self.table.as_deref_mut() else {
-            let mut inner = Fields { table: None, told: Map::new() };
+            let mut inner = Fields { table: None, told: Map::new(), required: Vec::new() };
             let described = describe(&mut inner);
-            self.told.insert(name.to_owned(), parts::closed(about, inner.told));
+            let told = parts::requiring(parts::closed(about, inner.told), &inner.required);
+            self.told.insert(name.to_owned(), told);
             return described;
         };
         let mut inner = table.table(name);
@@ -165,4 +207,14 @@ impl<'f, 'a, 'c> Fields<'f, 'a, 'c> {
             table.bad(name, found, expected, &table.spot.clone());
         }
     }
+}
+
+/// A path relative to the project that doesn't leave it, or a report.
+fn path_of(table: &Table<'_, '_>, key: &str, text: &Text<'_>) -> Option<PathBuf> {
+    let path = inside(text.value);
+    if path.is_none() {
+        let expected = "a path relative to the project that doesn't leave it";
+        table.bad(key, &quoted(text.value), expected, &text.spot);
+    }
+    path.map(PathBuf::from)
 }

@@ -2,10 +2,11 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::engine::Engine;
+use super::gateway::GatewaySettings;
+use super::kinds::Kinds;
 use super::left_out::LeftOut;
 use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
 use super::patterns::FilePatterns;
@@ -120,19 +121,6 @@ pub struct Gpu {
     pub vram_gib: f64,
     /// Price of one GPU for one hour, in US dollars.
     pub usd_per_hour: f64,
-}
-
-/// `[gateway]`, and the proxy in `[gateway.litellm]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct GatewaySettings {
-    /// What aliases end in that clients know to be of our models, see [`GatewayEntry`].
-    pub alias_suffix: String,
-    /// The configuration that holds our entries, relative to the project.
-    pub config: PathBuf,
-    /// A second file that holds the same entries, commented out; relative to the project.
-    pub mirror: Option<PathBuf>,
-    /// What to run after the file changed: a program and its arguments.
-    pub reload: Option<Vec<String>>,
 }
 
 /// One model: what `specs/<model>.toml` describes.
@@ -312,10 +300,8 @@ pub struct Sources {
     pub images: Vec<SourceFile>,
     /// What of these is no text, or could not be read at all.
     pub mistakes: Vec<SpecError>,
-    /// What can serve.
-    pub engines: Engines,
-    /// Where models can be served.
-    pub targets: TargetTypes,
+    /// What files may name.
+    pub kinds: Kinds,
 }
 
 impl Sources {

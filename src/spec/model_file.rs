@@ -35,7 +35,7 @@ pub(super) fn model(
     unset(&mut root, shared);
     let image = image(&mut root, shared);
     let state = root.choice("state", &[("present", State::Present), ("absent", State::Absent)]);
-    let target = root.choice("target", &shared.target_types.words());
+    let target = root.choice("target", &shared.kinds.targets.words());
     if let Some(example) = target.needed().filter(|_| !shared.has_target(target)) {
         let problem = Problem::MissingField {
             field: format!("target.{target}"),
@@ -49,7 +49,7 @@ pub(super) fn model(
     let source = source(root.table("model"));
     let draft = draft(root.table("draft"));
     let hardware = hardware(root.table("hardware"), shared);
-    let engine = engine(root.table("engine"), shared.engines);
+    let engine = engine(root.table("engine"), shared.kinds.engines);
     let kind = engine.as_ref().map(|engine| engine.kind);
     if target.allots_gpus()
         && hardware.is_none()

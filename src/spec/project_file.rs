@@ -1,15 +1,16 @@
 //! Reads what `goatbuild.toml` says about the project itself.
 
 use std::collections::BTreeMap;
-use std::path::PathBuf;
 
 use super::auth::generations;
 use super::context::Text;
 use super::fields::Fields;
-use super::model::{GatewaySettings, Gpu, Volume};
+use super::gateway::{GatewaySettings, GatewayTypes};
+use super::kinds::Kinds;
+use super::model::{Gpu, Volume};
 use super::model_file::{WORD, in_word};
 use super::name::{ProjectId, VolumeName};
-use super::path::{inside, is_mount};
+use super::path::is_mount;
 use super::problem::{Problem, SpecError};
 use super::reference::ImageReference;
 use super::source::Place;
@@ -46,9 +47,10 @@ pub(super) struct Settings {
 /// Reads the whole file, with the overrides of one environment over it.
 pub(super) fn settings<'a>(
     root: &mut Table<'a, '_>,
-    (engines, types): (Engines, &TargetTypes),
+    kinds: &Kinds,
     environment: Option<&mut Table<'a, '_>>,
 ) -> Settings {
+    let Kinds { engines, targets: types, gateways } = kinds;
     let mut target = root.table("target");
     let mut volumes = root.table("volumes");
     let mut gateway = root.table("gateway");
@@ -77,10 +79,10 @@ pub(super) fn settings<'a>(
         (None, None) => String::new(),
     };
     project.finish();
-    let volumes = read_volumes(volumes, engines, id.as_ref().map_or("", ProjectId::as_str));
+    let volumes = read_volumes(volumes, *engines, id.as_ref().map_or("", ProjectId::as_str));
     let (targets, named) = targets(target, types);
     let secrets = generations(secrets, &named, types);
-    let gateway = read_gateway(gateway);
+    let gateway = read_gateway(gateway, gateways);
     let plain_http = plain_http(root.table("registries"));
     let gpus = gpus(root.table("gpu"), types);
     Settings { id, app_prefix, targets, volumes, gpus, secrets, plain_http, gateway }
@@ -237,26 +239,21 @@ fn gpus(mut table: Table<'_, '_>, types: &TargetTypes) -> BTreeMap<String, Gpu> 
     gpus
 }
 
-fn read_gateway(mut table: Table<'_, '_>) -> Option<GatewaySettings> {
+fn read_gateway(mut table: Table<'_, '_>, types: &GatewayTypes) -> Option<GatewaySettings> {
     let alias_suffix = alias_suffix(&mut table);
-    let mut litellm = table.table("litellm");
-    table.finish();
-    if !litellm.is_present() {
-        return None;
-    }
-    let config = litellm.required("config", "config = \"litellm.yaml\"");
-    let config = config.and_then(|text| project_path(&litellm, "config", &text));
-    let mirror = litellm.string("mirror");
-    let mirror = mirror.and_then(|text| project_path(&litellm, "mirror", &text));
-    let reload = litellm.strings("reload").and_then(|(texts, spot)| {
-        if texts.is_empty() {
-            litellm.bad("reload", "empty", "a program and its arguments", &spot);
-            return None;
+    let mut settings = None;
+    for kind in types.iter() {
+        let mut own = table.table(kind.name());
+        if own.is_present() {
+            let read = kind.settings(&mut Fields::reading(&mut own));
+            let read =
+                read.map(|own| GatewaySettings { alias_suffix: alias_suffix.clone(), kind, own });
+            settings = settings.or(read);
         }
-        Some(texts.into_iter().map(|text| text.value.to_owned()).collect())
-    });
-    litellm.finish();
-    Some(GatewaySettings { alias_suffix, config: config?, mirror, reload })
+        own.finish();
+    }
+    table.finish();
+    settings
 }
 
 /// The end of an alias may also be none.
@@ -270,16 +267,6 @@ fn alias_suffix(gateway: &mut Table<'_, '_>) -> String {
         is_word
     });
     text.map_or(USUAL, |text| text.value).to_owned()
-}
-
-/// A path relative to the project that doesn't leave it, or a report.
-fn project_path(table: &Table<'_, '_>, key: &str, text: &Text<'_>) -> Option<PathBuf> {
-    let path = inside(text.value);
-    if path.is_none() {
-        let expected = "a path relative to the project that doesn't leave it";
-        table.bad(key, &quoted(text.value), expected, &text.spot);
-    }
-    path.map(PathBuf::from)
 }
 
 /// What a target can call a volume: a directory here, and what Modal's client takes.

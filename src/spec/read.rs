@@ -10,6 +10,7 @@ use toml::de::{DeTable, DeValue};
 use super::assemble::assemble;
 use super::context::{Context, Layer, Rank, Spot};
 use super::effective::{Effective, Origin};
+use super::kinds::Kinds;
 use super::model::{Image, Model, Project, Sources};
 use super::name::{EnvironmentName, ImageName, ModelName, NotAName};
 use super::problem::{Problem, SpecError, SpecErrors, nearest};
@@ -18,7 +19,6 @@ use super::source::{Place, SourceFile};
 use super::table::Table;
 use super::target::{TargetType, TargetTypes};
 use super::{image_file, model_file, value};
-use crate::engine::Engines;
 
 /// Reads a project for `environment`; fails with every mistake in every file.
 pub fn read(
@@ -36,7 +36,7 @@ pub fn read(
     let images: Vec<_> = sources
         .images
         .iter()
-        .filter_map(|file| read_image(file, &sources.targets).map_err(&mut keep).ok())
+        .filter_map(|file| read_image(file, &sources.kinds.targets).map_err(&mut keep).ok())
         .collect();
     assemble(shared, models, images, errors)
 }
@@ -47,8 +47,7 @@ pub struct Shared<'a> {
     pub(super) file: Arc<SourceFile>,
     /// Nothing when the file isn't TOML.
     tree: Option<Spanned<DeTable<'a>>>,
-    pub(super) engines: Engines,
-    pub(super) target_types: TargetTypes,
+    pub(super) kinds: Kinds,
     pub(super) environment: Option<EnvironmentName>,
     pub(super) environments: Vec<EnvironmentName>,
     pub(super) settings: Settings,
@@ -79,9 +78,7 @@ impl<'a> Shared<'a> {
         let tree = parse(source, &file, &context);
         let empty = DeTable::new();
         let table = tree.as_ref().map_or(&empty, Spanned::get_ref);
-        let engines = sources.engines;
-        let settings =
-            project_file(table, &file, &context, (engines, &sources.targets), environment);
+        let settings = project_file(table, &file, &context, &sources.kinds, environment);
         let mut default_paths = BTreeSet::new();
         if let Some(defaults) = table.get("defaults").and_then(|found| found.get_ref().as_table()) {
             collect_paths(defaults, "", &mut default_paths);
@@ -97,8 +94,7 @@ impl<'a> Shared<'a> {
         let mut shared = Self {
             file,
             tree,
-            engines,
-            target_types: sources.targets.clone(),
+            kinds: sources.kinds.clone(),
             environment,
             environments,
             settings,
@@ -124,7 +120,7 @@ impl<'a> Shared<'a> {
 
     /// What a spec may say of its image.
     pub(super) fn image_example(&self) -> String {
-        let name = self.engines.default_one().name();
+        let name = self.kinds.engines.default_one().name();
         format!("image = {}, for images/{name}.toml", value::quoted(name))
     }
 
@@ -275,7 +271,7 @@ pub fn effective(
     if let Some(file) = file {
         SpecErrors::collect(sources.mistakes_of(file))?;
         let context = Context::traced();
-        image_with(file, &sources.targets, "image:", &context);
+        image_with(file, &sources.kinds.targets, "image:", &context);
         let (errors, mut image_values) = context.finish();
         SpecErrors::collect(errors)?;
         values.append(&mut image_values);
@@ -293,8 +289,7 @@ fn of_project(shared: &Shared<'_>, model: &Model) -> Vec<Effective> {
     let chosen = shared.environment.as_ref().map(EnvironmentName::as_str);
     let name = environments.other_keys().into_iter().find(|name| Some(name.value) == chosen);
     let mut environment = name.map(|name| environments.table(name.value));
-    let settings =
-        settings(&mut root, (shared.engines, &shared.target_types), environment.as_mut());
+    let settings = settings(&mut root, &shared.kinds, environment.as_mut());
     let (_, values) = context.finish();
     let gpu = model.hardware.as_ref().map(|hardware| hardware.gpu.as_str());
     let mut wanted = vec![format!("target.{}.", model.target), "volumes.".to_owned()];
@@ -344,7 +339,7 @@ fn project_file(
     tree: &DeTable<'_>,
     file: &Arc<SourceFile>,
     context: &Context,
-    kinds: (Engines, &TargetTypes),
+    kinds: &Kinds,
     chosen: Option<&EnvironmentName>,
 ) -> Settings {
     let own = Layer { table: tree, file, rank: Rank::Own };

@@ -33,7 +33,7 @@ pub(super) fn rollout(
     let Some(found) = written.filter(|_| rollout == Rollout::Candidate) else { return rollout };
     let expected = match (target.has_candidates(), smoke) {
         (false, _) => {
-            let others = shared.target_types.fields(TargetType::has_candidates);
+            let others = shared.kinds.targets.fields(TargetType::has_candidates);
             let title = target.title();
             format!("only \"in-place\" for a model on {title}; \"candidate\" is for {others}")
         }
@@ -71,8 +71,7 @@ mod tests {
             specs: specs.collect(),
             images: vec![file("images/one.toml".to_owned(), image)],
             mistakes: Vec::new(),
-            engines: crate::engines::built_in(),
-            targets: crate::targets::built_in().types(),
+            kinds: crate::project::kinds(),
         };
         read(&sources, None)
     }

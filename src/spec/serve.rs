@@ -5,12 +5,13 @@ use std::time::Duration;
 use super::auth::{Auth, auth};
 use super::context::Rank;
 use super::fields::Fields;
+use super::own::Own;
 use super::read::Shared;
 use super::rollout::{Rollout, rollout};
 use super::served_name::{ServedNames, served_names};
 use super::source::Located;
 use super::table::Table;
-use super::target::{Own, TargetType};
+use super::target::TargetType;
 use super::value::{duration_text, quoted};
 use crate::engine::Engine;
 
@@ -91,7 +92,7 @@ pub(super) fn serve(
     let startup_timeout = duration("startup-timeout", 10 * 60);
     let mut own = Own::default();
     // What `[defaults]` say for one target is there for the models of another, too.
-    for other in shared.target_types.iter() {
+    for other in shared.kinds.targets.iter() {
         let read = other.serve(&mut Fields::reading(&mut table));
         if other == target {
             own = read;
@@ -134,12 +135,12 @@ fn snapshot(
         // What engine it is couldn't be read, which is told already.
         (true, engine) if engine.is_none_or(Engine::can_sleep) => return wanted,
         (true, _) => {
-            let can = shared.engines.iter().filter(|engine| engine.can_sleep());
+            let can = shared.kinds.engines.iter().filter(|engine| engine.can_sleep());
             let names: Vec<_> = can.map(|can| format!("`name = {}`", quoted(can.name()))).collect();
             format!("only false: {} in [engine] alone can be put to sleep", names.join(" or "))
         }
         (false, _) => {
-            let others = shared.target_types.fields(TargetType::has_snapshots);
+            let others = shared.kinds.targets.fields(TargetType::has_snapshots);
             format!("only false for a model on {}; snapshots are for {others}", target.title())
         }
     };

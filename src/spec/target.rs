@@ -1,7 +1,6 @@
 //! What a kind of target says of files: its own settings, and what it takes of a spec. The kinds
 //! there are come as a value.
 
-use std::any::Any;
 use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -13,6 +12,7 @@ use super::auth::Auth;
 use super::fields::Fields;
 use super::model::{Image, Model};
 use super::name::{EnvironmentName, ImageName, ModelName};
+use super::own::Own;
 use super::problem::{Problem, SpecError};
 use super::source::{Place, SourceFile};
 
@@ -239,47 +239,6 @@ impl TargetTypes {
     /// The graphics processors that any of them has: memory in GiB, and dollars per hour.
     pub fn gpus(&self) -> impl Iterator<Item = (&'static str, f64, f64)> {
         self.iter().flat_map(|it| it.gpus().iter().copied())
-    }
-}
-
-/// What a target alone reads and understands of a file; nothing, unless it has such a thing.
-#[derive(Debug, Clone, Default)]
-pub struct Own(Option<Arc<dyn Settings>>);
-
-impl Own {
-    /// This, for the target that made it.
-    pub fn new(value: impl Any + fmt::Debug + PartialEq + Send + Sync) -> Self {
-        Self(Some(Arc::new(value)))
-    }
-
-    /// What the target made; asked for by that target alone.
-    pub fn get<T: Any>(&self) -> &T {
-        let value: Option<&dyn Any> = self.0.as_deref().map(|value| value as &dyn Any);
-        value
-            .and_then(|value| value.downcast_ref())
-            .unwrap_or_else(|| panic!("BUG: settings of another target: {self:?}"))
-    }
-}
-
-impl PartialEq for Own {
-    fn eq(&self, other: &Self) -> bool {
-        match (&self.0, &other.0) {
-            (Some(one), Some(other)) => one.equals(&**other),
-            (one, other) => one.is_none() && other.is_none(),
-        }
-    }
-}
-
-impl Eq for Own {}
-
-/// What any settings can do.
-trait Settings: Any + fmt::Debug + Send + Sync {
-    fn equals(&self, other: &dyn Any) -> bool;
-}
-
-impl<T: Any + fmt::Debug + PartialEq + Send + Sync> Settings for T {
-    fn equals(&self, other: &dyn Any) -> bool {
-        other.downcast_ref::<T>() == Some(self)
     }
 }
 

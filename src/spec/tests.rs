@@ -86,8 +86,7 @@ fn sources(project: &str, specs: &[(&str, &str)]) -> Sources {
         specs: specs.collect(),
         images,
         mistakes: Vec::new(),
-        engines: crate::engines::built_in(),
-        targets: crate::targets::built_in().types(),
+        kinds: crate::project::kinds(),
     }
 }
 

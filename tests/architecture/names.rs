@@ -14,11 +14,6 @@ const KNOWN: &[(&str, &str, usize)] = &[
     ("spec/image_file.rs", "vllm", 1),
     // The example that `init` writes is one model, with an image of that name.
     ("cli/init.rs", "mlx", 2),
-    // The core reads the table of the one gateway that there is, and publishes its fields.
-    ("spec/project_file.rs", "litellm", 9),
-    ("spec/schema/project.rs", "litellm", 5),
-    // The way out of two environments in one file.
-    ("ops/preflight.rs", "litellm", 1),
 ];
 
 #[test]

@@ -3,6 +3,7 @@
 use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
+use goatbuild::digest::Digest;
 use goatbuild::lock::pylock::{Pylock, PythonRequest};
 use goatbuild::lock::{LockFile, LockedBase};
 use goatbuild::platform::MajorMinor;
@@ -59,7 +60,7 @@ pub(super) static PULLED: Place = Place {
         let (_, reference) = before.split_once("base     = \"").expect("a base");
         let base = LockedBase {
             reference: reference.to_owned(),
-            digest: format!("sha256:{digest}"),
+            digest: Digest::from_hex(digest).expect("a digest"),
             index: None,
             python: None,
             layers: Vec::new(),

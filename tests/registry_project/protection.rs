@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use goatbuild::gateways::litellm::{Access, Change, Document, Entry, edit, mirror_upsert};
+use goatbuild::gateways::litellm::{self, Access, Change, Document, Entry, edit, mirror_upsert};
 use goatbuild::spec::Auth;
 use goatbuild::targets::modal::{ModalType, Settings};
 
@@ -28,7 +28,7 @@ fn every_shipped_model_is_protected_and_the_gateway_files_say_how() {
             }
         })
         .collect();
-    let gateway = project.gateway.as_ref().expect("a gateway");
+    let gateway = project.gateway.as_ref().expect("a gateway").own.get::<litellm::Settings>();
     let read = |path: &Path| {
         std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join(path)).expect("a file")
     };

@@ -201,7 +201,8 @@ fn its_own_fields_are_read_and_published() {
     fs::write(&file, text).unwrap();
     let error = goatbuild::ops::open::whole(&site(root)).unwrap_err();
     assert!(format!("{error:?}").contains("did you mean `path`"), "{error:?}");
-    let types = Openers::new(KINDS).types();
-    let schema = goatbuild::spec::Document::Spec.schema(goatbuild::engines::built_in(), &types);
+    let targets = Openers::new(KINDS).types();
+    let kinds = goatbuild::spec::Kinds { targets, ..goatbuild::project::kinds() };
+    let schema = goatbuild::spec::Document::Spec.schema(&kinds);
     assert!(schema.contains("\"greeting\"") && !schema.contains("min-containers"), "{schema}");
 }

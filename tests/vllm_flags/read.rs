@@ -6,7 +6,6 @@ use std::path::Path;
 
 use goatbuild::digest::Digest;
 use goatbuild::engine::{ENTRY_POINTS, Engine as _, Locked, LockedEngine};
-use goatbuild::engines;
 use goatbuild::engines::vllm::read::read;
 use goatbuild::engines::vllm::{Many, Taken, ValueKind, Vllm};
 use goatbuild::fetch::{Fetcher, Patience};
@@ -267,8 +266,7 @@ fn model(spec: &str) -> Model {
         specs: vec![file("specs/m.toml", spec)],
         images: images.into(),
         mistakes: Vec::new(),
-        engines: engines::built_in(),
-        targets: goatbuild::targets::built_in().types(),
+        kinds: goatbuild::project::kinds(),
     };
     let project = goatbuild::spec::read(&sources, None).unwrap();
     (**project.models.values().next().unwrap()).clone()

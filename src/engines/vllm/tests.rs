@@ -22,8 +22,7 @@ fn model(spec: &str) -> Model {
         specs: vec![file("specs/m.toml", &spec)],
         images: vec![file("images/i.toml", "base = { debian = \"bookworm\" }\n")],
         mistakes: Vec::new(),
-        engines: crate::engines::built_in(),
-        targets: crate::targets::built_in().types(),
+        kinds: crate::project::kinds(),
     };
     let project = crate::spec::read(&sources, None).unwrap();
     (**project.models.values().next().unwrap()).clone()

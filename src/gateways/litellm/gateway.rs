@@ -14,8 +14,18 @@ use crate::gateways::litellm::{self, Document, Entry, GatewayError, Own};
 use crate::gateways::{Endpoint, Gateway, Problem, facts};
 use crate::leftovers::{Age, sweep};
 use crate::plan::Unwanted;
-use crate::spec::GatewaySettings;
 use crate::step::{Observation, StepError, StepId};
+
+/// `[gateway.litellm]`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Settings {
+    /// The configuration that holds our entries, relative to the project.
+    pub config: PathBuf,
+    /// A second file that holds the same entries, commented out; relative to the project.
+    pub mirror: Option<PathBuf>,
+    /// What to run after the file changed: a program and its arguments.
+    pub reload: Option<Vec<String>>,
+}
 
 /// What the files showed at the last look.
 #[derive(Debug)]
@@ -39,7 +49,7 @@ pub struct LiteLlm {
 
 impl LiteLlm {
     /// The gateway of the project at `root`.
-    pub fn new(root: &Path, project: &str, settings: &GatewaySettings) -> Self {
+    pub fn new(root: &Path, project: &str, settings: &Settings) -> Self {
         Self {
             root: root.to_owned(),
             project: project.to_owned(),

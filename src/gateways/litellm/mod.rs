@@ -18,6 +18,7 @@ mod import;
 mod keys;
 mod mirror;
 mod place;
+mod spec;
 mod splice;
 #[cfg(test)]
 mod tests;
@@ -31,9 +32,10 @@ pub use check::check;
 pub use document::{Document, observe, owned};
 pub use edit::{Change, edit, remove, upsert};
 pub use error::{GatewayError, ReloadError, Source};
-pub use gateway::LiteLlm;
+pub use gateway::{LiteLlm, Settings};
 pub(super) use import::entries;
 pub use mirror::{mirror_is_current, mirror_remove, mirror_upsert, mirrored};
+pub use spec::LiteLlmType;
 
 /// One endpoint as `LiteLLM` should serve it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -17,8 +17,7 @@ use parts::{map, string};
 use project::project;
 use spec::spec;
 
-use super::target::TargetTypes;
-use crate::engine::Engines;
+use super::kinds::Kinds;
 
 /// A kind of file that a user writes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,10 +44,11 @@ impl Document {
     }
 
     /// Its schema: JSON, the same bytes every time, with a line break at its end.
-    pub fn schema(self, engines: Engines, targets: &TargetTypes) -> String {
+    pub fn schema(self, kinds: &Kinds) -> String {
+        let Kinds { engines, targets, .. } = kinds;
         let (title, mut schema) = match self {
-            Self::Project => ("goatbuild.toml: a project", project(engines, targets)),
-            Self::Spec => ("specs/MODEL.toml: one model", spec(engines, targets)),
+            Self::Project => ("goatbuild.toml: a project", project(kinds)),
+            Self::Spec => ("specs/MODEL.toml: one model", spec(*engines, targets)),
             Self::Image => ("images/IMAGE.toml: one image", image(targets)),
         };
         // The draft that TOML language servers know best.

@@ -3,17 +3,18 @@
 use serde_json::{Value, json};
 
 use super::super::fields::Fields;
+use super::super::gateway::GatewayTypes;
+use super::super::kinds::Kinds;
 use super::super::project_file::built_in_volumes;
 use super::super::target::TargetTypes;
-use super::parts::{
-    closed, filled, integer, map, matching, number, pattern, requiring, string, strings,
-    with_default,
-};
+use super::parts::{closed, integer, map, number, pattern, requiring, strings, with_default};
 use super::spec::spec;
 use super::{DASHED, FILE_NAME};
 use crate::engine::{Cache, Engines};
 
-pub(super) fn project(engines: Engines, types: &TargetTypes) -> Value {
+pub(super) fn project(kinds: &Kinds) -> Value {
+    let Kinds { engines, targets: types, .. } = kinds;
+    let engines = *engines;
     let about = "A goatbuild project: what marks it, where its models are served, and what all of \
                  its specs share.";
     let marks = closed(
@@ -40,7 +41,7 @@ pub(super) fn project(engines: Engines, types: &TargetTypes) -> Value {
             ("project", apart),
             ("target", targets(types)),
             ("volumes", volumes(engines, false)),
-            ("gateway", gateways(false)),
+            ("gateway", gateways(&kinds.gateways, false)),
             ("secrets", secrets()),
             (
                 "model",
@@ -63,7 +64,7 @@ pub(super) fn project(engines: Engines, types: &TargetTypes) -> Value {
             ("target", targets(types)),
             ("volumes", volumes(engines, true)),
             ("gpu", gpus(types)),
-            ("gateway", gateways(true)),
+            ("gateway", gateways(&kinds.gateways, true)),
             ("secrets", secrets()),
             (
                 "registries",
@@ -99,7 +100,7 @@ fn secrets() -> Value {
 
 fn targets(types: &TargetTypes) -> Value {
     let settings = types.iter().map(|target| {
-        let told = Fields::told(|fields| target.settings(fields));
+        let (told, _) = Fields::told(|fields| target.settings(fields));
         (target.name(), closed(target.about(), told))
     });
     closed("Settings of the places where models are served.", settings)
@@ -171,32 +172,8 @@ fn gpus(types: &TargetTypes) -> Value {
     gpus
 }
 
-/// The gateway; `whole` when this is where it is declared, not overridden.
-fn gateways(whole: bool) -> Value {
-    let litellm = closed(
-        "A LiteLLM proxy, by its configuration.",
-        [
-            (
-                "config",
-                matching(
-                    "The configuration that holds our entries, relative to the project; everything \
-                     else in it stays byte for byte.",
-                    &["litellm.yaml"],
-                ),
-            ),
-            (
-                "mirror",
-                string(
-                    "A second file that holds the same entries, commented out; relative to the project.",
-                ),
-            ),
-            (
-                "reload",
-                filled(strings("What to run after the file changed: a program and its arguments.")),
-            ),
-        ],
-    );
-    let litellm = if whole { requiring(litellm, &["config"]) } else { litellm };
+/// The gateways; `whole` when this is where it is declared, not overridden.
+fn gateways(types: &GatewayTypes, whole: bool) -> Value {
     let suffix = with_default(
         "-local",
         pattern(
@@ -206,5 +183,10 @@ fn gateways(whole: bool) -> Value {
              alias that can't call tools. Empty: clients treat all names alike.",
         ),
     );
-    closed("Where clients find the models.", [("alias-suffix", suffix), ("litellm", litellm)])
+    let told = types.iter().map(|kind| {
+        let (fields, required) = Fields::told(|fields| kind.settings(fields));
+        let table = closed(kind.about(), fields);
+        (kind.name(), if whole { requiring(table, &required) } else { table })
+    });
+    closed("Where clients find the models.", [("alias-suffix", suffix)].into_iter().chain(told))
 }

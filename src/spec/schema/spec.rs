@@ -204,7 +204,7 @@ fn serve(engines: Engines, types: &TargetTypes) -> Value {
     let (snapshots, candidates) =
         (types.titles(TargetType::has_snapshots), types.titles(TargetType::has_candidates));
     let when = |about| with_default("auto", choice(&["auto", "never"], about));
-    let own = types.iter().flat_map(|target| Fields::told(|fields| target.serve(fields)));
+    let own = types.iter().flat_map(|target| Fields::told(|fields| target.serve(fields)).0);
     closed(
         "How the model is served.",
         own.chain([

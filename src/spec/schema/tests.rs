@@ -7,6 +7,7 @@ use toml::{Table, Value as Toml};
 
 use super::spec::engine;
 use super::*;
+use crate::spec::TargetTypes;
 use crate::spec::{
     EnvironmentName, ModelName, Origin, Problem, SourceFile, Sources, effective, read,
 };
@@ -87,8 +88,7 @@ fn sources([project, spec, image]: &[String; 3]) -> Sources {
         specs: vec![file("specs/tiny.toml", spec)],
         images: vec![file("images/one.toml", image)],
         mistakes: Vec::new(),
-        engines: engines::built_in(),
-        targets: types(),
+        kinds: crate::project::kinds(),
     }
 }
 
@@ -224,7 +224,7 @@ fn assert_same(wrong: &[String]) {
 fn schemas_know_what_the_reader_knows() {
     let mut wrong = Vec::new();
     for (document, schema) in [
-        (Document::Project, project(engines::built_in(), &types())),
+        (Document::Project, project(&crate::project::kinds())),
         (Document::Spec, spec(engines::built_in(), &types())),
         (Document::Image, image(&types())),
     ] {
@@ -299,7 +299,7 @@ fn every_field_says_what_it_is() {
     }
     let mut found = Vec::new();
     for schema in [
-        project(engines::built_in(), &types()),
+        project(&crate::project::kinds()),
         spec(engines::built_in(), &types()),
         image(&types()),
         engine(engines::built_in())["then"].clone(),
@@ -315,7 +315,7 @@ fn what_is_published_is_what_is_printed() {
         let path = format!("{}/schemas/{}", env!("CARGO_MANIFEST_DIR"), document.file_name());
         let published = std::fs::read_to_string(&path).unwrap_or_default();
         assert!(
-            published == document.schema(engines::built_in(), &types()),
+            published == document.schema(&crate::project::kinds()),
             "schemas/{} is out of date: print it anew with `goatbuild schema --write schemas`",
             document.file_name()
         );

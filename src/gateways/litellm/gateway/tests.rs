@@ -25,8 +25,7 @@ fn gateway(root: &Path, reload: &str) -> LiteLlm {
             std::fs::write(path, "model_list: []\n").unwrap();
         }
     }
-    let settings = GatewaySettings {
-        alias_suffix: String::new(),
+    let settings = Settings {
         config: "config.yaml".into(),
         mirror: Some("mirror.yaml".into()),
         reload: Some(["sh", "-c", reload].map(str::to_owned).to_vec()),
