@@ -11,7 +11,8 @@ use goatbuild::engine::{Locked, Serving};
 use goatbuild::project;
 use serde_json::Value;
 use support::installed;
-use support::project::{Ran, ran};
+use support::peers;
+use support::project::{Ran, ran, wants_network};
 
 /// An empty directory, and the real binary in it.
 struct Place(tempfile::TempDir);
@@ -52,6 +53,7 @@ impl Place {
             command.env_remove(name);
         }
         command.env("HOME", self.0.path()).env("NO_COLOR", "1");
+        command.env("GOATBUILD_HTTP_ATTEMPTS", "1");
         ran(command.env("HF_ENDPOINT", "http://127.0.0.1:9"))
     }
 
@@ -202,6 +204,23 @@ fn six_models_that_are_kept_by_hand_start_with_the_flags_that_they_have() {
     }
     let checked = place.run("check --offline");
     checked.says(&["specs: 6 models, 2 images"]);
+}
+
+#[test]
+fn what_is_written_is_planned_without_an_account() {
+    let place = Place::kept_by_hand();
+    place.run("import modal_vllm.py --gateway litellm.yaml").exits(0);
+    let planned = place.run("plan");
+    if planned.code != 0 && wants_network(&planned.stderr) {
+        peers::skipped("the package index", &planned.stderr);
+        return;
+    }
+    planned.exits(0).says(&[
+        "deploy:qwen3-30b-a3b",
+        "goat-vllm-llama-3.1-8b",
+        "`qwen-small` at litellm.yaml:3, an entry made by hand",
+        "no credentials for Modal",
+    ]);
 }
 
 #[test]

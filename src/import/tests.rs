@@ -49,6 +49,7 @@ fn expressions_come_to_what_python_makes_of_them() {
         ("r'a\\n'", "a\\n"),
         ("'''a\nb'''", "a\nb"),
         ("0x10 + 0b1", "17"),
+        ("str([1, 2, 'x']).replace(' ', '')", "[1,2,'x']"),
         ("(lambda: 1)()", "?"),
         ("9 ** 999", "?"),
         ("1 // 0", "?"),

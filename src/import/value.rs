@@ -186,6 +186,13 @@ impl Value {
             What::Float(number) if number.fract() == 0.0 => format!("{number:.1}"),
             What::Float(number) => number.to_string(),
             What::Text(text) => text.clone(),
+            What::List(items) => {
+                let inner = |item: &Value| match &item.what {
+                    What::Text(text) if !text.contains(GAP) => format!("'{text}'"),
+                    _ => item.written(),
+                };
+                format!("[{}]", items.iter().map(inner).collect::<Vec<_>>().join(", "))
+            }
             What::Joined(items) => items.iter().map(Value::written).collect::<Vec<_>>().join(" "),
             _ => GAP.to_string(),
         }

@@ -190,6 +190,8 @@ fn set(written: &mut Written, name: &str, values: &[WrittenWord], line: usize) {
         },
         ("speculative-config", [config]) => draft(written, config),
         (name, _) if is_ours(name) => lose("goatbuild sets that itself"),
+        // `-O.level=3`
+        (name, [only]) if name.starts_with("-O.") => written.extra.push(format!("{name}={only}")),
         (name, texts) if name.starts_with('-') => {
             written.extra.push(name.to_owned());
             written.extra.extend(texts.iter().map(|text| (*text).to_owned()));

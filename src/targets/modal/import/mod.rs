@@ -145,7 +145,15 @@ fn read(
     } else {
         format!("{app}-{}-{}", definition.name, serving.name)
     };
-    found.labels.insert(0, label(&name));
+    let (today, ours) = (label(&name), label(&format!("{app}-serve")));
+    if found.app.is_some() && today != ours {
+        let why = format!(
+            "clients find it at …--{today}.modal.run today, and at …--{ours}.modal.run once goatbuild \
+             has deployed it"
+        );
+        found.remarks.lose(definition.line, why);
+    }
+    found.labels.insert(0, today);
     let is_whole = found.hardware.contains_key("gpu");
     if !is_whole {
         let why = "no GPU that goatbuild knows is named: it isn't written; `goatbuild add` writes a \

@@ -61,7 +61,7 @@ fn a_command_line_is_read_however_it_is_written() {
 fn flags_keep_their_values_as_they_were_meant() {
     let found = started(
         "['vllm', 'serve', 'a/b', '--no-enable-prefix-caching', '--limit-mm-per-prompt', '{\"image\": 1}', \
-         '--gpu-memory-utilization', '0.90', '--served-model-name', 'x', 'y', '-tp', '2', '-O3', \
+         '--gpu-memory-utilization', '0.90', '--served-model-name', 'x', 'y', '-tp', '2', '-O3', '-O.sizes=' + str([1, 2]), \
          '--chat-template', 'null', '--hf-overrides', '{\"a\": null}', '--lora-modules', 'l=a', 'm=b']",
     );
     let flags = &found.written.flags;
@@ -71,8 +71,8 @@ fn flags_keep_their_values_as_they_were_meant() {
     assert_eq!(flags["hf-overrides"].as_str(), Some("{\"a\": null}"), "TOML has no null");
     assert_eq!(flags["lora-modules"].as_array().map(Vec::len), Some(2));
     assert_eq!(found.written.served_names, ["x", "y"]);
-    assert_eq!(found.written.extra, ["-O3"]);
-    assert!(lost(&found, 4).contains("spread over 2 of 1 GPUs") || found.written.spread.is_some());
+    assert_eq!(found.written.extra, ["-O3", "-O.sizes=[1, 2]"]);
+    assert!(found.remarks.lost.iter().any(|(_, why)| why.contains("spread over 2 of 1 GPUs")));
 }
 
 /// As `modal-labs/modal-examples`, `06_gpu_and_ml/llm-serving/vllm_inference.py`, of 2024 has it.
@@ -127,6 +127,7 @@ fn a_class_starts_its_engine_where_it_is_entered() {
     );
     assert_eq!(found.serve["max-inputs"].as_integer(), Some(64));
     assert_eq!(found.labels, ["cls-server-web"]);
+    assert!(lost(&found, 6).contains("at …--cls-serve.modal.run once"), "{:?}", found.remarks);
 }
 
 /// As `tensorzero/tensorzero`, `tensorzero-core/fixtures/deployment/sgl-modal/sgl_inference.py`, has it.
