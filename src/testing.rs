@@ -103,7 +103,6 @@ impl Bench {
             memory: &memory,
             wishes: &self.wishes,
             store: &self.store,
-            run: self.store.begin_run("apply").expect("a run"),
             events,
             interrupt,
             cores: 2,

@@ -57,7 +57,7 @@ pub(crate) async fn run(global: &Global, arguments: &PlanArgs) -> Result<Exit, R
     }
     let (site, terminal) = (global.site()?, Terminal::default());
     let request = arguments.selection.request();
-    let workspace = open::part(&site, &request.models)?.check(&terminal, &request)?;
+    let workspace = open::asked(&site, &terminal, &request)?;
     let options = plan::settling(&workspace, &request);
     let planned = plan::plan(&workspace, &terminal, &request, options).await?;
     let plan = &planned.plan;

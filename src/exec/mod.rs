@@ -72,8 +72,6 @@ pub struct Executor<'a> {
     pub wishes: &'a Wishes,
     /// Where outcomes are written.
     pub store: &'a Store,
-    /// The number of this run.
-    pub run: i64,
     /// Told what happens.
     pub events: Arc<dyn Fn(Event) + Send + Sync>,
     /// Asked whether to go on.
@@ -113,8 +111,9 @@ impl Meter {
 }
 
 impl Executor<'_> {
-    /// Runs the plan. Independent branches go on after a failure.
+    /// Runs the plan, and keeps how that ended. Independent branches go on after a failure.
     pub async fn apply(&self) -> Result<Report, StoreError> {
+        let run = self.store.begin_run("apply")?;
         let mut schedule = Schedule::new(self.graph, self.plan, self.memory, self.wishes);
         let mut running: JoinSet<Ended> = JoinSet::new();
         let mut handles: HashMap<Id, (StepId, Instant)> = HashMap::new();
@@ -148,8 +147,8 @@ impl Executor<'_> {
                     *used.entry(resource).or_default() += 1;
                     written.extend(exclusive);
                     let id = ready.step.id().clone();
-                    self.store.intend(self.run, &id, &ready.key)?;
-                    let handle = self.start(&mut running, ready);
+                    self.store.intend(run, &id, &ready.key)?;
+                    let handle = self.start(run, &mut running, ready);
                     handles.insert(handle, (id, Instant::now()));
                 }
                 queue = waiting;
@@ -190,11 +189,17 @@ impl Executor<'_> {
             if let Some(name) = step.exclusive() {
                 written.remove(&name);
             }
-            self.ended(&mut schedule, &mut report, ended)?;
+            self.ended(run, &mut schedule, &mut report, ended)?;
         }
         report.interrupted = self.interrupt.asked();
         self.store.keep(&schedule.standing())?;
         schedule.finish(&mut report);
+        let outcome = match (report.interrupted, report.failed.is_empty()) {
+            (true, _) => "interrupted",
+            (false, true) => "ok",
+            (false, false) => "failed",
+        };
+        self.store.end_run(run, outcome)?;
         Ok(report)
     }
 
@@ -206,10 +211,10 @@ impl Executor<'_> {
         }
     }
 
-    fn start(&self, running: &mut JoinSet<Ended>, ready: Ready) -> Id {
+    fn start(&self, run: i64, running: &mut JoinSet<Ended>, ready: Ready) -> Id {
         let id = ready.step.id().clone();
         (self.events)(Event::StepStarted { id: id.clone() });
-        let log = self.store.root().join(Store::log_name(self.run, &id));
+        let log = self.store.root().join(Store::log_name(run, &id));
         let meter = Arc::new(Meter::default());
         let reporter = self.reporter(id.clone(), log, Arc::clone(&meter));
         let adopt = self.wishes.adopts(&*ready.step);
@@ -278,6 +283,7 @@ impl Executor<'_> {
 
     fn ended(
         &self,
+        run: i64,
         schedule: &mut Schedule<'_>,
         report: &mut Report,
         ended: Ended,
@@ -300,7 +306,7 @@ impl Executor<'_> {
                 } else {
                     (Ending::Failed, "failed")
                 };
-                let log = self.store.root().join(Store::log_name(self.run, id));
+                let log = self.store.root().join(Store::log_name(run, id));
                 let line = match ending {
                     Ending::Failed => format!("{word}: {error:?}"),
                     _ => error.to_string(),
@@ -310,7 +316,7 @@ impl Executor<'_> {
             }
         };
         let seconds = took.as_secs_f64();
-        self.store.finish(self.run, id, step.class(), fingerprint, seconds, ended)?;
+        self.store.finish(run, id, step.class(), fingerprint, seconds, ended)?;
         (self.events)(Event::StepFinished { id: id.clone(), ending, took, traffic, error });
         match outcome {
             Ok(outcome) => {

@@ -38,6 +38,13 @@ pub struct LockOptions {
     pub scope: Scope,
 }
 
+impl LockOptions {
+    /// The lock as it is, with what it leaves open.
+    fn as_it_is() -> Self {
+        Self { locked: true, lenient: true, ..Self::default() }
+    }
+}
+
 /// What to resolve anew although it is locked.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub enum Renew {
@@ -213,6 +220,12 @@ pub async fn settle(
     Ok(changes)
 }
 
+/// Takes what the lock says of a part of the project as it is; what it leaves open stays open.
+pub async fn settle_as_it_is(workspace: &Workspace, scope: Scope) -> Result<(), StepError> {
+    let options = LockOptions { scope, ..LockOptions::as_it_is() };
+    settle_into(&mut Changes::default(), workspace, &options, &Reporter::silent()).await
+}
+
 /// Like [`settle`]; `changes` also tells what was locked before something failed.
 pub async fn settle_into(
     changes: &mut Changes,
@@ -222,7 +235,7 @@ pub async fn settle_into(
 ) -> Result<(), StepError> {
     let images = &workspace.project.images;
     check_names(workspace, options)?;
-    let as_it_is = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
+    let as_it_is = LockOptions::as_it_is();
     for image in images.values() {
         if options.scope.has_image(&image.name) {
             settle_image(workspace, image, options, reporter, changes).await?;

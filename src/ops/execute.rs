@@ -103,26 +103,18 @@ async fn execute(
     let memory = workspace.remember()?;
     let summary = planned.plan.summary();
     let (events, end) = frontend.events(summary.run + summary.pending);
-    let run = workspace.store.begin_run("apply")?;
     let executor = Executor {
         graph: &planned.graph,
         plan: &planned.plan,
         memory: &memory,
         wishes: &planned.wishes,
         store: &workspace.store,
-        run,
         events,
         interrupt,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
     };
     let report = executor.apply().await?;
     end();
-    let outcome = match (report.interrupted, report.failed.is_empty()) {
-        (true, _) => "interrupted",
-        (false, true) => "ok",
-        (false, false) => "failed",
-    };
-    workspace.store.end_run(run, outcome)?;
     forget_taken_back(workspace, &report)?;
     workspace.targets.moves().for_each(Moves::remove_originals);
     keep_built(workspace, planned, &report)?;

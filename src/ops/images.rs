@@ -6,9 +6,8 @@ use thiserror::Error;
 use super::Frontend;
 use super::open::{self, Site};
 use crate::digest::Digest;
-use crate::event::Reporter;
 use crate::graph::Graph;
-use crate::locking::{self, LockOptions, Scope};
+use crate::locking::{self, Scope};
 use crate::oci::{Image, Layout, OciError};
 use crate::plan::{Action, PlannedStep, Wishes};
 use crate::project;
@@ -126,8 +125,7 @@ async fn find_in(
     };
     let outdated = || ImageError::Outdated { image: name.to_owned(), command: builds(site, name) };
     let scope = Scope::of_image(&image.name);
-    let options = LockOptions { locked: true, lenient: true, scope, ..LockOptions::default() };
-    if let Err(error) = locking::settle(workspace, &options, &Reporter::silent()).await {
+    if let Err(error) = locking::settle_as_it_is(workspace, scope).await {
         let code = error.code().map(|code| code.to_string());
         let is_edited = code.as_deref() == Some("goatbuild::lock::out_of_date");
         return Err(if is_edited { outdated().into() } else { error });

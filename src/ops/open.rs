@@ -132,15 +132,15 @@ fn told_left_out(left_out: &LeftOut) -> Option<String> {
 }
 
 /// A project of which a part was asked for, and the mistakes in it.
-pub struct Part {
+struct Part {
     /// What could be read.
-    pub workspace: SharedWorkspace,
+    workspace: SharedWorkspace,
     mistakes: Option<SpecErrors>,
 }
 
 /// Opens the workspace for who may ask for a part of it: mistakes in the rest are no hindrance.
 /// [`Part::check`] tells whether they are.
-pub fn part(site: &Site, asked: &[String]) -> Result<Part, Report> {
+fn part(site: &Site, asked: &[String]) -> Result<Part, Report> {
     let files = site.files()?;
     let shared = Shared::new(&files.sources, files.environment.as_ref());
     let (mut project, mistakes) = project::read_part(&files.sources, shared, false)?;
@@ -161,6 +161,15 @@ pub fn part(site: &Site, asked: &[String]) -> Result<Part, Report> {
     Ok(Part { workspace: Arc::new(workspace), mistakes })
 }
 
+/// Opens the workspace for what was asked for; mistakes in the rest are told, and no hindrance.
+pub fn asked(
+    site: &Site,
+    frontend: &dyn Frontend,
+    request: &Request,
+) -> Result<SharedWorkspace, Report> {
+    part(site, &request.models)?.check(frontend, request)
+}
+
 /// The same for one model alone, which the project has to have.
 pub fn model(
     site: &Site,
@@ -168,7 +177,7 @@ pub fn model(
     name: &str,
 ) -> Result<(SharedWorkspace, Arc<Model>), Report> {
     let request = Request { models: vec![name.to_owned()], ..Request::default() };
-    let workspace = part(site, &request.models)?.check(frontend, &request)?;
+    let workspace = asked(site, frontend, &request)?;
     let model = Arc::clone(workspace.project.model(name)?);
     Ok((workspace, model))
 }
@@ -176,11 +185,7 @@ pub fn model(
 impl Part {
     /// Fails with all mistakes unless what is asked for needs none of the files that have some; says
     /// what is left out.
-    pub fn check(
-        self,
-        frontend: &dyn Frontend,
-        request: &Request,
-    ) -> Result<SharedWorkspace, Report> {
+    fn check(self, frontend: &dyn Frontend, request: &Request) -> Result<SharedWorkspace, Report> {
         let left_out = &self.workspace.project.left_out;
         let is_part = !request.models.is_empty() || !request.only.is_empty();
         // A step is known by a model that needs it; what is nobody's is told as such.

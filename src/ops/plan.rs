@@ -113,8 +113,7 @@ pub async fn plan(
 
 /// A plan of everything as it is locked; changes and tells nothing.
 pub async fn quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
-    let options = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
-    locking::settle(workspace, &options, &Reporter::silent()).await?;
+    locking::settle_as_it_is(workspace, Scope::Project).await?;
     let graph = steps::compile(workspace, &Reporter::silent())?;
     let wishes = Wishes::default();
     let plan = plan::plan(&graph, &workspace.remember()?, &workspace.unwanted(), &wishes);

@@ -8,7 +8,7 @@ use thiserror::Error;
 use super::Frontend;
 use super::open::{self, Site};
 use crate::event::Reporter;
-use crate::locking::{self, LockOptions, Scope};
+use crate::locking::{self, Scope};
 use crate::step::StepId;
 use crate::steps;
 use crate::workspace;
@@ -52,8 +52,7 @@ pub async fn render(
         || RenderError::NoPrograms { model: name.to_owned(), title: model.target.title() };
     let of_target = workspace.targets.of(&model).programs().ok_or_else(no_programs)?;
     let scope = Scope::of_models(&workspace, &[name.to_owned()]);
-    let options = LockOptions { locked: true, lenient: true, scope, ..LockOptions::default() };
-    locking::settle(&workspace, &options, &Reporter::silent()).await?;
+    locking::settle_as_it_is(&workspace, scope).await?;
     let sources = model.sources().filter_map(|source| source.hub());
     if let Some(source) = sources.into_iter().find(|it| workspace.lock.commit(it).is_none()) {
         return Err(RenderError::Unlocked { weights: source.to_string() }.into());

@@ -7,7 +7,7 @@ use miette::Report;
 use super::Frontend;
 use super::open::{self, Files, Site};
 use crate::event::Reporter;
-use crate::locking::{self, LockOptions, Scope};
+use crate::locking::{self, Scope};
 use crate::spec::{self, ModelName, unknown};
 use crate::steps;
 
@@ -41,8 +41,7 @@ pub async fn command(site: &Site, frontend: &dyn Frontend, name: &str) -> Result
     const PORT: u16 = 8000;
     let (workspace, model) = open::model(site, frontend, name)?;
     let scope = Scope::of_models(&workspace, &[name.to_owned()]);
-    let options = LockOptions { locked: true, lenient: true, scope, ..LockOptions::default() };
-    locking::settle(&workspace, &options, &Reporter::silent()).await?;
+    locking::settle_as_it_is(&workspace, scope).await?;
     let started = steps::foreseen(&workspace, &model, &Reporter::silent())?;
     for source in model.sources().filter_map(|source| source.hub()) {
         if workspace.lock.commit(source).is_none() {

@@ -33,7 +33,7 @@ pub async fn why(
     no_refresh: bool,
 ) -> Result<Explained, Report> {
     let only = Request { only: vec![name.to_owned()], ..Request::default() };
-    let workspace = open::part(site, &[])?.check(frontend, &only)?;
+    let workspace = open::asked(site, frontend, &only)?;
     let request = Request { no_refresh, ..Request::default() };
     // Nothing is asked of a hub that this step doesn't need.
     let scope = Scope::of_steps(&workspace, &only.only);
