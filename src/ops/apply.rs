@@ -4,17 +4,15 @@ use std::time::{Duration, Instant};
 
 use miette::Report;
 
-use super::Frontend;
 use super::consent::{self, Agreed};
 use super::execute::{self, Ended, Ran};
 use super::open::{self, Alone, Site};
-use super::saved;
+use super::{Frontend, preflight};
 use crate::exec::{self, Interrupt};
 use crate::locking::Renew;
 use crate::plan::Plan;
 use crate::plan::saved::Request;
 use crate::served::Endpoint;
-use crate::spec::Project;
 use crate::step::StepId;
 use crate::targets::Lease;
 
@@ -53,9 +51,7 @@ pub async fn apply(
 ) -> Result<Applied, Report> {
     let start = Instant::now();
     let Asked { request, refresh, agreed } = asked;
-    let models = request.models.clone();
-    let covers = |project: &Project| saved::covered(project, request, refresh);
-    let begun = open::alone(site, frontend, "apply", &models, covers).await?;
+    let begun = open::alone(site, frontend, request, refresh).await?;
     let mut lease = None;
     let ended = run(&begun, site, frontend, agreed, interrupt, &mut lease).await;
     // Nothing is changed at a target any more.
@@ -92,12 +88,14 @@ async fn run(
     let mut renew = Renew::Nothing;
     loop {
         let planned = covered.plan(workspace, frontend, may_lock, renew.clone()).await?;
-        let request = &covered.request;
-        if !consent::is_given(workspace, frontend, &planned, request, agreed, may_lock).await? {
+        let (plan, request) = (&planned.plan, &covered.request);
+        frontend.planned(plan);
+        if !preflight::clear(workspace, frontend, plan, request, may_lock).await? {
             continue;
         }
+        consent::ask(workspace, frontend, &planned, agreed).await?;
         if lease.is_none()
-            && let Some(leases) = workspace.targets.leases_for(&workspace.project, &planned.plan)
+            && let Some(leases) = workspace.targets.leases_for(&workspace.project, plan)
         {
             let waiting = |holder: &str| frontend.waits_for(holder);
             let run = site.ci_run.clone();

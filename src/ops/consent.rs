@@ -8,12 +8,11 @@ use thiserror::Error;
 
 use super::Frontend;
 use super::plan::Planned;
-use super::preflight;
 use crate::plan::saved::Request;
 use crate::plan::{Action, Plan, PlannedStep, UsdPerHour};
 use crate::spec::Model;
 use crate::targets::{Move, Moves};
-use crate::workspace::{SharedWorkspace, Workspace};
+use crate::workspace::Workspace;
 
 /// Why an apply was not begun.
 #[derive(Debug, Error, Diagnostic)]
@@ -94,25 +93,16 @@ struct Spending {
     steps: Vec<(String, f64)>,
 }
 
-/// Shows a plan, and asks where it has to be agreed to. Says whether it may be carried out as it is: where
-/// locks had to be settled first, it has to be made again.
-pub(super) async fn is_given(
-    workspace: &SharedWorkspace,
+/// Says what an apply is about to do, and asks once, unless somebody agreed already.
+pub(super) async fn ask(
+    workspace: &Workspace,
     frontend: &dyn Frontend,
     planned: &Planned,
-    request: &Request,
     agreed: Agreed,
-    may_lock: bool,
-) -> Result<bool, Report> {
-    let plan = &planned.plan;
-    frontend.planned(plan);
-    if !preflight::clear(workspace, frontend, plan, request, !may_lock).await? {
-        return Ok(false);
-    }
-    tell_targets(workspace, frontend, plan).await;
+) -> Result<(), Report> {
+    tell_targets(workspace, frontend, &planned.plan).await;
     tell_moves(workspace, frontend, "this apply moves");
-    agree(workspace, frontend, planned, agreed)?;
-    Ok(true)
+    agree(workspace, frontend, planned, agreed)
 }
 
 /// Says what the next apply of a plan moves and leaves on this machine, and where it serves what, unless
@@ -157,7 +147,7 @@ fn tell_moves(workspace: &Workspace, frontend: &dyn Frontend, deed: &str) {
     }
 }
 
-/// Asks once, unless somebody agreed already.
+/// Asks whether what a plan spends or replaces may be, unless nothing does or somebody agreed already.
 pub fn agree(
     workspace: &Workspace,
     frontend: &dyn Frontend,

@@ -9,12 +9,11 @@ use std::time::Duration;
 use miette::Report;
 
 use super::Frontend;
-use super::saved::Covered;
+use super::saved::{self, Covered};
 use crate::plan::saved::Request;
 use crate::project;
 use crate::spec::{
-    self, EnvironmentName, LeftOut, Model, Project, Shared, Sources, SpecErrors, Unknown, some_of,
-    unknown,
+    self, EnvironmentName, LeftOut, Model, Shared, Sources, SpecErrors, Unknown, some_of, unknown,
 };
 use crate::step::StepId;
 use crate::steps;
@@ -213,24 +212,23 @@ pub fn state_of(workspace: &Workspace) -> PathBuf {
     local::state_of(&workspace.settings.state, project.id.as_str(), environment)
 }
 
-/// A project that an apply has to itself.
+/// What an apply has to itself.
 pub(super) struct Alone {
     pub(super) workspace: SharedWorkspace,
     pub(super) covered: Covered,
     _locks: Locks,
 }
 
-/// Opens what of a project is covered, once its targets can be used and nobody else is at work there.
+/// Opens what an apply covers of a project, once its targets can be used and nobody else is at work there.
 /// Everything is read again then: who waited works on what is true now.
 pub(super) async fn alone(
     site: &Site,
     frontend: &dyn Frontend,
-    command: &str,
-    asked: &[String],
-    covers: impl FnOnce(&Project) -> Result<Covered, Report>,
+    request: Request,
+    refresh: bool,
 ) -> Result<Alone, Report> {
-    let waiting = part(site, asked)?;
-    let covered = covers(&waiting.workspace.project)?;
+    let waiting = part(site, &request.models)?;
+    let covered = saved::covered(&waiting.workspace.project, request, refresh)?;
     let request = &covered.request;
     let waiting = waiting.check(frontend, request)?;
     // The farthest target first: it is the one that most likely can't be reached.
@@ -238,7 +236,7 @@ pub(super) async fn alone(
         let what: Vec<String> = what.into_iter().collect();
         waiting.targets.named(kind).check(&what).await?;
     }
-    let locks = lock(&waiting, site, frontend, command).await?;
+    let locks = lock(&waiting, site, frontend, "apply").await?;
     let told = waiting.project.left_out.clone();
     drop(waiting);
     let part = part(site, &request.models)?;

@@ -1,4 +1,5 @@
-//! What keeps a plan from being carried out to its end, found before any of it is.
+//! What keeps a plan from being carried out to its end, found before any of it is; and what it leaves
+//! open, locked.
 
 use miette::{Diagnostic, Report};
 use thiserror::Error;
@@ -58,7 +59,7 @@ pub(super) async fn clear(
     frontend: &dyn Frontend,
     plan: &Plan,
     request: &Request,
-    locked: bool,
+    may_lock: bool,
 ) -> Result<bool, Report> {
     refuse(workspace, frontend, plan, request).await?;
     let mut reasons = plan.steps.iter().flat_map(|step| &step.reasons);
@@ -66,7 +67,7 @@ pub(super) async fn clear(
         return Ok(true);
     }
     let scope = Scope::of_request(workspace, request);
-    let options = LockOptions { locked, scope, ..LockOptions::default() };
+    let options = LockOptions { locked: !may_lock, scope, ..LockOptions::default() };
     let settled = frontend.showing(Work::Prepares, async |reporter| {
         locking::settle(workspace, &options, reporter).await
     });

@@ -1,5 +1,4 @@
-//! Saved plans: which argument is one, reading and writing them, and planning what one still has to hold
-//! for.
+//! Saved plans: which argument is one, reading and writing them, and whether one still holds.
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -109,9 +108,9 @@ pub(super) struct Saved {
 
 /// What an apply covers.
 pub(super) struct Covered {
-    /// In the words of the command line, a saved plan's where one was named.
+    /// What was asked for; of a saved plan, when it was made.
     pub(super) request: Request,
-    /// The plan that says so.
+    /// The saved plan that was named, if one was.
     pub(super) saved: Option<Saved>,
 }
 
