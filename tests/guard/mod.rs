@@ -7,7 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::sync::mpsc::{self, Receiver};
 use std::time::{Duration, Instant};
 
-const PART: &str = include_str!("../src/targets/modal/runtime/guard.part.py");
+const PART: &str = include_str!("../../src/targets/modal/runtime/guard.part.py");
 
 /// What the program around it imports.
 const IMPORTS: &str =
