@@ -169,6 +169,32 @@ fn models_on_modal_are_called_by_the_hubs_id_and_have_nothing_else_to_do() {
     assert_eq!(left.to_do("--no-refresh"), BTreeMap::new());
 }
 
+/// The guard came to ask more of requests, and only some models have one.
+#[test]
+fn only_models_with_a_guard_are_deployed_again_for_another_guard() {
+    let left = Left::new("modal");
+    let project = left.root().join("goatbuild.toml");
+    let settings = fs::read_to_string(&project).expect("settings");
+    let secret = "[target.modal]\napi-key-secret = \"k\"\n";
+    fs::write(&project, settings.replace("[target.modal]\n", secret)).expect("written");
+    for entry in fs::read_dir(left.root().join("specs")).expect("specs") {
+        let spec = entry.expect("a spec").path();
+        let model = spec.file_stem().and_then(|stem| stem.to_str()).expect("a name");
+        let auth = if model == "qwen3-4b" { "auth = \"api-key\"\n" } else { "" };
+        let kept = format!("[serve]\n{auth}served-name = \"{model}\"\n");
+        let written = fs::read_to_string(&spec).expect("a spec");
+        fs::write(&spec, written.replace("[serve]\n", &kept)).expect("written");
+    }
+    left.remember(
+        r#"update applied set fingerprint = replace(fingerprint, '["serve.auth","proxy"]',
+        '["serve.auth","api-key"],["target.modal.api-key-secret","k"],["target.modal.api-key-variable","GOATBUILD_API_KEY"],["secrets.k.generation","1"]')
+        where step = 'deploy:qwen3-4b'"#,
+    );
+    let to_do = left.to_do("--no-refresh");
+    assert_eq!(to_do["deploy:qwen3-4b"], ["changed modal.guard:  → 2"]);
+    assert!(to_do.keys().all(|step| step.ends_with(":qwen3-4b")), "{to_do:?}");
+}
+
 /// Locks of 24 to 30 November 2026 say of files where Xet keeps them, which nobody reads any more.
 #[test]
 fn a_lock_that_says_where_xet_keeps_files_is_the_same_lock() {

@@ -12,6 +12,9 @@ use crate::step::StepError;
 /// Raise when a program comes to do something else with the same data.
 pub(super) const RUNTIME: u32 = 1;
 
+/// The same for the guard, which not every model has: the others stay as they are deployed.
+pub(super) const GUARD: u32 = 2;
+
 const IMAGE_PART: &str = include_str!("runtime/image.part.py");
 const VOLUMES_PART: &str = include_str!("runtime/volumes.part.py");
 const ENGINE_PART: &str = include_str!("runtime/engine.part.py");
@@ -22,7 +25,8 @@ const SNAPSHOT: &str = include_str!("runtime/snapshot.py");
 const SNAPSHOT_IMPORTS: [&str; 3] = ["json", "time", "urllib.request"];
 
 /// What the guard imports besides.
-const GUARD_IMPORTS: [&str; 7] = ["asyncio", "contextlib", "hashlib", "hmac", "json", "re", "sys"];
+const GUARD_IMPORTS: [&str; 9] =
+    ["asyncio", "contextlib", "ctypes", "hashlib", "hmac", "json", "re", "socket", "sys"];
 
 /// What a program is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -202,7 +202,7 @@ impl Target for Modal {
             .optional("serve.buffer-containers", *buffer)
             .optional("serve.region", region.as_ref())
             .optional("serve.cloud", cloud.as_ref());
-        self.describe_protection(model.serve.auth, fingerprint);
+        self.describe_protection(&model.serve, fingerprint);
     }
 
     fn headers(&self, model: &Model) -> Vec<Header> {

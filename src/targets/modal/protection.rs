@@ -3,8 +3,9 @@
 use serde_json::{Value, json};
 
 use super::Modal;
+use super::app::GUARD;
 use crate::fingerprint::Fingerprint;
-use crate::spec::{Auth, Model};
+use crate::spec::{Auth, Model, Serve};
 
 impl Modal {
     /// Who may ask what is deployed, as it was deployed.
@@ -26,9 +27,12 @@ impl Modal {
     }
 
     /// Describes who may ask, and the secrets that replicas have: a new one is a new deployment.
-    pub(super) fn describe_protection(&self, auth: Auth, fingerprint: &mut Fingerprint) {
-        fingerprint.field("serve.auth", auth);
-        for secret in self.settings.served_secrets(auth) {
+    pub(super) fn describe_protection(&self, serve: &Serve, fingerprint: &mut Fingerprint) {
+        fingerprint.field("serve.auth", serve.auth);
+        if serve.auth == Auth::ApiKey || serve.snapshot {
+            fingerprint.field("modal.guard", GUARD);
+        }
+        for secret in self.settings.served_secrets(serve.auth) {
             fingerprint
                 .field("target.modal.api-key-secret", secret)
                 .field("target.modal.api-key-variable", &self.settings.api_key_variable)

@@ -22,13 +22,27 @@ def guard() -> None:
     """Starts the guard in a process of its own; from here on, nothing else has the key."""
     keys, named = "", MODEL["api_key"]
     if named is not None:
-        keys = os.environ.pop(named["variable"], "")
+        keys = taken(named["variable"])
         if not keys.split():
             raise RuntimeError(f"{named['variable']} is empty in the secret {named['name']}")
     started = subprocess.Popen([sys.executable, __file__, "guard"], stdin=subprocess.PIPE)
     assert started.stdin is not None
     started.stdin.write(keys.encode())
     started.stdin.close()
+
+
+def taken(variable: str) -> str:
+    """The variable's value, which nobody finds here any more: /proc/PID/environ shows, to an engine
+    that runs as the same user too, the memory that variables had at the start, whatever was unset."""
+    value = os.environ.get(variable, "")
+    libc = ctypes.CDLL(None)
+    libc.getenv.restype = ctypes.c_void_p
+    if at := libc.getenv(os.fsencode(variable)):
+        ctypes.memset(at, 0, len(os.fsencode(value)))
+    os.environ.pop(variable, None)
+    if value and os.fsencode(value) in Path("/proc/self/environ").read_bytes():
+        print(f"{variable} is still in /proc/{os.getpid()}/environ", file=sys.stderr, flush=True)
+    return value
 
 
 async def stand_guard(keys: list[str]) -> None:
