@@ -16,7 +16,7 @@ import time
 from pathlib import Path
 
 PART = Path(__file__).parent.parent / "src/targets/modal/runtime/guard.part.py"
-IMPORTS = "import asyncio, contextlib, hashlib, hmac, json, os, re, subprocess, sys\n"
+IMPORTS = "import asyncio, contextlib, ctypes, hashlib, hmac, json, os, re, socket, subprocess, sys\nfrom pathlib import Path\n"
 BODY = b'{"model": "m", "messages": [{"role": "user", "content": "' + b"x" * 2000 + b'"}]}'
 PIECES = 500
 PIECE = b'data: {"choices": [{"delta": {"content": "word"}}]}\n\n'

@@ -5,17 +5,22 @@
 CHUNK_BYTES = 1 << 16
 HEAD_BYTES = 1 << 16
 HEAD_SECONDS = 60
-FIELD = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
-SIZE = re.compile(rb"[0-9A-Fa-f]{1,16}")
+TOKEN = re.compile(rb"[!#$%&'*+.^_`|~0-9A-Za-z-]+")
+VALUE = re.compile(rb"[\t\x20-\x7e\x80-\xff]*")
+TARGET = re.compile(rb"(/|(?i:https?)://[^/?#])[\x21-\x7e]*")
+VERSION = re.compile(rb"HTTP/[0-9]\.[0-9]")
+SIZE = re.compile(rb"([0-9A-Fa-f]{1,15})[\t ]*(;[\t\x20-\x7e\x80-\xff]*)?\r\n")
+PREFLIGHT = b"access-control-request-method"
 CLIENTS = re.compile(
     rb"/(v1(/[A-Za-z0-9._:@-]+)+|health|ping|version|metrics|tokenize|detokenize)(\?.*)?"
 )
-# The key, which the engine never has, and what is between two programs alone.
-DROPPED = {b"authorization", b"connection", b"keep-alive", b"proxy-connection", b"upgrade"}
+# What says who asks, which the engine never has, and what is between two programs alone.
+DROPPED = {b"authorization", b"proxy-authorization", b"modal-key", b"modal-secret"}
+DROPPED |= {b"connection", b"keep-alive", b"proxy-connection", b"upgrade", b"te", b"trailer"}
 
 
 class Refused(Exception):
-    """A request that the engine never sees; its arguments are the status and the reason."""
+    """A request that the engine never sees as a whole; its arguments are the status and the reason."""
 
 
 def guard() -> None:
@@ -73,52 +78,105 @@ async def answer(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, digests: list[bytes]
 ) -> None:
     """One request: handed on or refused. Another one has to come in a connection of its own."""
+    lines: list[bytes] = []
     with contextlib.suppress(OSError, EOFError, asyncio.TimeoutError):
         try:
-            head = await asyncio.wait_for(reader.readuntil(b"\r\n\r\n"), HEAD_SECONDS)
-            head, length = examined(head, digests)
+            await asyncio.wait_for(read_head(reader, lines), HEAD_SECONDS)
+            head, length = examined(lines, digests)
             await relay(head, length, reader, writer)
-        except asyncio.LimitOverrunError:
-            await refuse(reader, writer, "431 Request Header Fields Too Large", "it is too long")
         except Refused as refused:
-            await refuse(reader, writer, *refused.args)
+            is_head = bool(lines) and lines[0].startswith(b"HEAD ")
+            await refuse(reader, writer, is_head, *refused.args)
+        except asyncio.TimeoutError:
+            if lines:
+                await refuse(reader, writer, False, "408 Request Timeout", "it did not come to an end")
 
 
-def examined(head: bytes, digests: list[bytes]) -> tuple[bytes, int | None]:
+async def read_head(reader: asyncio.StreamReader, lines: list[bytes]) -> None:
+    """Appends the request line and the headers, each without its end, as they come."""
+    left = HEAD_BYTES
+    while True:
+        try:
+            line = await reader.readuntil(b"\n")
+        except asyncio.LimitOverrunError:
+            left = 0
+        except asyncio.IncompleteReadError as cut:
+            if lines or cut.partial:
+                raise Refused("400 Bad Request", "the request ends within its headers") from None
+            raise
+        else:
+            left -= len(line)
+        if left <= 0 and lines:
+            raise Refused("431 Request Header Fields Too Large", "the headers are too long")
+        if left <= 0:
+            raise Refused("414 URI Too Long", "the request line is too long")
+        # Where one program sees an end of a line and another one none, a header could hide.
+        if line[-2:] != b"\r\n":
+            raise Refused("400 Bad Request", "a line does not end as it has to")
+        if line != b"\r\n":
+            lines.append(line[:-2])
+        elif lines:
+            return
+
+
+def examined(lines: list[bytes], digests: list[bytes]) -> tuple[bytes, int | None]:
     """The head as the engine gets it, and the body's length; none for one in chunks."""
-    first, *lines = head[:-4].split(b"\r\n")
-    fields = []
-    for line in lines:
+    words = lines[0].split(b" ")
+    if len(words) != 3 or not TOKEN.fullmatch(words[0]) or not VERSION.fullmatch(words[2]):
+        raise Refused("400 Bad Request", "the request line is malformed")
+    method, target, version = words
+    if not version.startswith(b"HTTP/1."):
+        raise Refused("505 HTTP Version Not Supported", "it has to be HTTP/1.1")
+    if method == b"CONNECT":
+        raise Refused("501 Not Implemented", "this is no tunnel")
+    if not TARGET.fullmatch(target) and words[:2] != [b"OPTIONS", b"*"]:
+        raise Refused("400 Bad Request", "the request line is malformed")
+    kept = [lines[0]]
+    named: dict[bytes, list[bytes]] = {}
+    for line in lines[1:]:
         name, colon, value = line.partition(b":")
         # What two programs could read in two ways could hide a second request.
-        if not colon or not FIELD.fullmatch(name) or any(it in value for it in (b"\n", b"\r")):
+        if not colon or not TOKEN.fullmatch(name) or not VALUE.fullmatch(value):
             raise Refused("400 Bad Request", "a header is malformed")
-        fields.append((name.lower(), value.strip(b" \t"), line))
-    words = first.split(b" ")
-    if len(words) != 3 or any(it < 0x21 or it > 0x7E for word in words for it in word):
-        raise Refused("400 Bad Request", "the request line is malformed")
-    # Says that the model is up, and nothing else.
-    is_health = words[:2] in ([b"GET", b"/health"], [b"HEAD", b"/health"])
-    given = [value for name, value, _ in fields if name == b"authorization"]
-    is_allowed = MODEL["api_key"] is None or is_health
+        name = name.lower()
+        named.setdefault(name, []).append(value.strip(b" \t"))
+        if name not in DROPPED:
+            kept.append(line)
+    hosts = len(named.get(b"host", []))
+    if hosts > 1 or (hosts == 0 and version != b"HTTP/1.0"):
+        raise Refused("400 Bad Request", "it has to name one host")
+    length = length_of(named, version)
+    # What needs no key: the word that the model is up, and a browser's question whether it may ask.
+    is_open = length == 0 and (
+        words[:2] in ([b"GET", b"/health"], [b"HEAD", b"/health"])
+        or (method == b"OPTIONS" and b"origin" in named and PREFLIGHT in named)
+    )
+    given = named.get(b"authorization", [])
+    is_allowed = MODEL["api_key"] is None or is_open
     if not is_allowed and not (len(given) == 1 and is_known(given[0], digests)):
         raise Refused("401 Unauthorized", "a valid API key is needed, as a bearer token")
-    is_plain = CLIENTS.fullmatch(words[1]) and b"/.." not in words[1]
+    is_plain = CLIENTS.fullmatch(target) and b"/.." not in target
     if MODEL.get("snapshot", False) and not is_plain:
         raise Refused("404 Not Found", "there is no such path")
-    lengths = [value for name, value, _ in fields if name == b"content-length"]
-    encodings = [value.lower() for name, value, _ in fields if name == b"transfer-encoding"]
-    length: int | None = 0
+    return b"\r\n".join([*kept, b"Connection: close", b"", b""]), length
+
+
+def length_of(named: dict[bytes, list[bytes]], version: bytes) -> int | None:
+    """How long the body is that follows these headers; none for one in chunks."""
+    lengths, encodings = named.get(b"content-length", []), named.get(b"transfer-encoding", [])
     if encodings:
-        if lengths or encodings != [b"chunked"]:
+        if lengths or version == b"HTTP/1.0":
             raise Refused("400 Bad Request", "the body's length is not clear")
-        length = None
-    elif lengths:
-        if len(lengths) != 1 or not lengths[0].isdigit():
-            raise Refused("400 Bad Request", "the body's length is not clear")
-        length = int(lengths[0])
-    kept = [line for name, _, line in fields if name not in DROPPED]
-    return b"\r\n".join([first, *kept, b"Connection: close", b"", b""]), length
+        if [encoding.lower() for encoding in encodings] != [b"chunked"]:
+            raise Refused("501 Not Implemented", "the transfer encoding has to be `chunked`")
+        return None
+    if not lengths:
+        return 0
+    if len(lengths) != 1 or not lengths[0].isdigit():
+        raise Refused("400 Bad Request", "the body's length is not clear")
+    if len(lengths[0]) > 15:
+        raise Refused("413 Content Too Large", "the body is too long")
+    return int(lengths[0])
 
 
 def is_known(given: bytes, digests: list[bytes]) -> bool:
@@ -143,6 +201,8 @@ async def relay(
     except OSError:
         raise Refused("502 Bad Gateway", "the engine does not answer") from None
 
+    is_answered = False
+
     async def up() -> None:
         engine_writer.write(head)
         await hand_on(reader, engine_writer, length)
@@ -151,17 +211,27 @@ async def relay(
             pass
 
     async def down() -> None:
+        nonlocal is_answered
         while piece := await engine_reader.read(CHUNK_BYTES):
+            is_answered = True
             writer.write(piece)
             await writer.drain()
 
-    ways = [asyncio.create_task(up()), asyncio.create_task(down())]
+    asked, answered = ways = [asyncio.create_task(up()), asyncio.create_task(down())]
     try:
         await asyncio.wait(ways, return_when=asyncio.FIRST_COMPLETED)
-        # An engine that has read enough may still have something to say.
-        stopped = ways[0].done() and isinstance(ways[0].exception(), OSError)
-        if stopped and reader.exception() is None and not reader.at_eof():
-            await asyncio.wait(ways[1:])
+        if asked.done() and not answered.done():
+            failed = asked.exception()
+            if isinstance(failed, Refused) and not is_answered:
+                raise failed
+            # An engine that has read enough may still have something to say.
+            stopped = isinstance(failed, OSError) and reader.exception() is None
+            if (stopped and not reader.at_eof()) or (
+                failed is None and (is_answered or await is_there(writer, head, answered))
+            ):
+                await asyncio.wait([answered])
+        if answered.done() and not is_answered and reader.exception() is None:
+            raise Refused("502 Bad Gateway", "the engine did not answer")
     finally:
         for way in ways:
             way.cancel()
@@ -169,29 +239,59 @@ async def relay(
         engine_writer.close()
 
 
+async def is_there(writer: asyncio.StreamWriter, head: bytes, answered: asyncio.Task[None]) -> bool:
+    """Whether a client that says no more still listens: the engine works for nobody else. It shows
+    when something is sent; what clients pass over, those of HTTP/1.0 would take for the answer."""
+    if head.partition(b"\r\n")[0].endswith(b"HTTP/1.0"):
+        return True
+    writer.write(b"HTTP/1.1 100 Continue\r\n\r\n")
+    for _ in range(10):
+        await asyncio.wait([answered], timeout=0.05)
+        if writer.get_extra_info("socket").getsockopt(socket.SOL_SOCKET, socket.SO_ERROR):
+            return False
+        if answered.done():
+            break
+    return not writer.transport.is_closing()
+
+
 async def hand_on(
     reader: asyncio.StreamReader, writer: asyncio.StreamWriter, length: int | None
 ) -> None:
     """The body of one request, exactly."""
-    if length is not None:
-        await copy(reader, writer, length)
-        return
-    while True:
-        line = (await reader.readuntil(b"\r\n"))[:-2]
-        size = line.partition(b";")[0].strip(b" \t")
-        if not SIZE.fullmatch(size):
-            raise EOFError
-        chunk = int(size, 16)
-        if chunk == 0:
-            break
-        writer.write(b"%x\r\n" % chunk)
-        await copy(reader, writer, chunk)
-        if await reader.readexactly(2) != b"\r\n":
-            raise EOFError
-        writer.write(b"\r\n")
-    while await reader.readuntil(b"\r\n") != b"\r\n":
-        pass  # trailers
+    try:
+        if length is not None:
+            await copy(reader, writer, length)
+            return
+        while size := await size_of_chunk(reader):
+            writer.write(b"%x\r\n" % size)
+            await copy(reader, writer, size)
+            if await reader.readexactly(2) != b"\r\n":
+                raise Refused("400 Bad Request", "a chunk is longer than it says")
+            writer.write(b"\r\n")
+        # Trailers, which nobody here asked for.
+        await read_trailers(reader)
+    except EOFError:
+        raise Refused("400 Bad Request", "the body is shorter than it says") from None
+    except asyncio.LimitOverrunError:
+        raise Refused("400 Bad Request", "a chunk is malformed") from None
     writer.write(b"0\r\n\r\n")
+
+
+async def size_of_chunk(reader: asyncio.StreamReader) -> int:
+    size = SIZE.fullmatch(await reader.readuntil(b"\n"))
+    if size is None:
+        raise Refused("400 Bad Request", "a chunk is malformed")
+    return int(size[1], 16)
+
+
+async def read_trailers(reader: asyncio.StreamReader) -> None:
+    left = HEAD_BYTES
+    while (line := await reader.readuntil(b"\n")) != b"\r\n":
+        name, colon, value = line[:-2].partition(b":")
+        left -= len(line)
+        is_well = colon and TOKEN.fullmatch(name) and VALUE.fullmatch(value)
+        if line[-2:] != b"\r\n" or not is_well or left <= 0:
+            raise Refused("400 Bad Request", "a trailer is malformed")
 
 
 async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, length: int) -> None:
@@ -205,20 +305,26 @@ async def copy(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, lengt
 
 
 async def refuse(
-    reader: asyncio.StreamReader, writer: asyncio.StreamWriter, status: str, message: str
+    reader: asyncio.StreamReader,
+    writer: asyncio.StreamWriter,
+    is_head: bool,
+    status: str,
+    message: str,
 ) -> None:
     """Answers as the OpenAI API does."""
-    code = "invalid_api_key" if status.startswith("401") else None
+    is_strange = status.startswith("401")
+    code = "invalid_api_key" if is_strange else None
     error = {"message": message, "type": "invalid_request_error", "param": None, "code": code}
     body = json.dumps({"error": error}).encode()
     fields = [
         f"HTTP/1.1 {status}",
         "Content-Type: application/json",
         f"Content-Length: {len(body)}",
-        "WWW-Authenticate: Bearer",
+        *(["WWW-Authenticate: Bearer"] if is_strange else []),
         "Connection: close",
     ]
-    writer.write("\r\n".join([*fields, "", ""]).encode() + body)
+    head = "\r\n".join([*fields, "", ""]).encode()
+    writer.write(head if is_head else head + body)
     await writer.drain()
     writer.write_eof()
 
