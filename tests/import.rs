@@ -321,11 +321,11 @@ fn what_is_no_deploy_script_says_why_and_nothing_is_written() {
     ];
     for (name, bytes, expected) in cases {
         place.write(name, bytes);
-        place.run(&format!("import {name}")).exits(1).says(&[expected, "nothing was written"]);
+        place.run(&format!("import {name}")).exits(65).says(&[expected, "nothing was written"]);
     }
     fs::create_dir(place.path("directory")).unwrap();
-    place.run("import directory").exits(1).says(&["goatbuild::import::unreadable"]);
-    place.run("import missing.py").exits(1).says(&["goatbuild::import::unreadable"]);
+    place.run("import directory").exits(65).says(&["goatbuild::import::unreadable"]);
+    place.run("import missing.py").exits(65).says(&["goatbuild::import::unreadable"]);
     place.run("import").exits(64);
     assert!(!place.path("goatbuild.toml").exists());
 }

@@ -51,7 +51,7 @@ pub enum Exit {
     Refused,
     /// The command line is wrong.
     Usage,
-    /// A spec or lock is wrong.
+    /// A spec, lock or imported script is wrong.
     Data,
     /// Another goatbuild was at work for too long.
     Locked,
@@ -90,7 +90,7 @@ impl Exit {
             | "python::no_build"
             | "debian::no_package" => Self::Data,
             code => match code.split("::").next() {
-                Some("spec" | "lock" | "graph" | "plan_file") => Self::Data,
+                Some("spec" | "lock" | "graph" | "plan_file" | "import") => Self::Data,
                 _ => Self::Failed,
             },
         }
