@@ -87,6 +87,30 @@ fn garbage_collection_leaves_the_layout_a_tag_for_every_image_that_is_wanted() {
 }
 
 #[test]
+fn digests_of_other_kinds_that_others_put_into_the_layout_are_in_nobodys_way() {
+    let Some(project) = Project::new() else { return };
+    let (index, first) = ("cache/oci/index.json", tagged(&project).expect("it is built"));
+    let other = format!("sha512:{}", "ab".repeat(64));
+    let text = project.read(index);
+    let mut entries: Value = serde_json::from_str(&text).expect("JSON");
+    let mut theirs = entries["manifests"][0].clone();
+    theirs["digest"] = Value::from(other.as_str());
+    theirs["annotations"]["org.opencontainers.image.ref.name"] = Value::from("theirs");
+    entries["manifests"].as_array_mut().expect("a list").push(theirs);
+    project.write(index, &entries.to_string());
+    assert_eq!(project.apply("--only image:tiny").ran(), [""; 0]);
+    project.run("image verify tiny").exits(0).says(&[&first, "as locked"]);
+    project.run("gc").exits(0);
+    assert!(!project.read(index).contains(&other));
+    // By the image's own name it is another image, until the next apply.
+    project.write(index, &text.replace(&first, &other));
+    let refused = project.run("image verify tiny").exits(1);
+    refused.says(&[&other, &first, "`goatbuild apply --only image:tiny`"]);
+    assert_eq!(project.apply("--only image:tiny").ran(), [""; 0]);
+    assert_eq!(tagged(&project), Some(first));
+}
+
+#[test]
 fn an_image_that_was_edited_and_not_built_is_not_handed_on() {
     let Some(project) = Project::new() else { return };
     project.append(IMAGE, EDIT);

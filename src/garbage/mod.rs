@@ -85,7 +85,7 @@ pub struct GarbageError {
 /// Takes away the tags of images that are not needed, so that nothing names what is removed.
 pub fn untag(layout: &Layout, needed: &Needed) -> Result<(), OciError> {
     for (tag, digest) in layout.tags()? {
-        if !needed.needs_digest(digest) {
+        if !digest.is_ok_and(|digest| needed.needs_digest(digest)) {
             layout.untag(&tag)?;
         }
     }

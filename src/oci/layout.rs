@@ -34,6 +34,10 @@ pub struct Image {
     pub config: ImageConfiguration,
 }
 
+/// A name in a layout, and the digest of its manifest; what others put there may have one of another
+/// kind.
+pub(super) type Tag = (String, Result<Digest, NotADigest>);
+
 impl Image {
     /// The environment variables that it sets.
     pub fn environment(&self) -> BTreeMap<String, String> {
@@ -105,11 +109,11 @@ impl Layout {
         self.write_index(&entries)
     }
 
-    /// All tags with the digests of their manifests, sorted.
-    pub fn tags(&self) -> Result<Vec<(String, Digest)>, OciError> {
+    /// All tags, sorted.
+    pub fn tags(&self) -> Result<Vec<Tag>, OciError> {
         let entries = self.entries()?;
-        let named = entries.iter().filter_map(|entry| Some((ref_name(entry)?.to_owned(), entry)));
-        named.map(|(tag, entry)| Ok((tag, digest_of(entry)?))).collect()
+        let named = |entry| Some((ref_name(entry)?.to_owned(), digest_of(entry)));
+        Ok(entries.iter().filter_map(named).collect())
     }
 
     /// Reads the image of a tag.

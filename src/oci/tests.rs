@@ -132,7 +132,8 @@ fn names_that_are_no_digests_never_become_paths() {
         fs::write(directory.path().join("index.json"), index.to_string()).unwrap();
         let refused = |error| matches!(error, OciError::Digest(_) | OciError::Document { .. });
         assert!(layout.tagged("demo").is_err_and(refused), "{name}");
-        assert!(layout.tags().is_err_and(refused), "{name}");
+        let read = |tags: Vec<layout::Tag>| tags.iter().all(|(_, digest)| digest.is_err());
+        assert!(layout.tags().map_or_else(refused, read), "{name}");
     }
 }
 

@@ -47,7 +47,7 @@ pub enum ImageError {
         /// The image.
         image: String,
         /// What its tag names.
-        found: Digest,
+        found: String,
         /// What it is.
         locked: Digest,
         /// What corrects the tag.
@@ -174,9 +174,10 @@ impl Built {
     pub fn check_tag(&self, site: &Site, name: &str) -> Result<(), Report> {
         let tags = self.layout.tags()?;
         let Some((_, found)) = tags.into_iter().find(|(tag, _)| tag == name) else { return Ok(()) };
-        if found == self.digest {
-            return Ok(());
-        }
+        let found = match found {
+            Ok(found) if found == self.digest => return Ok(()),
+            found => found.map_or_else(|other| other.text, String::from),
+        };
         Err(ImageError::OtherTag {
             image: name.to_owned(),
             found,

@@ -38,7 +38,7 @@ impl Cache {
         let tags = layout.tags()?;
         for (id, facts) in made {
             let Some(digest) = Fact::DIGEST.digest_of(facts) else { continue };
-            let is_right = tags.iter().any(|(tag, known)| tag == id.name() && *known == digest);
+            let is_right = tags.iter().any(|(tag, known)| tag == id.name() && *known == Ok(digest));
             // What a fresh clone knows from the lock alone has no files yet.
             if !is_right && layout.image(digest).is_ok() {
                 layout.tag(id.name(), digest)?;
