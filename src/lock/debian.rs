@@ -1,6 +1,9 @@
 //! What the lock keeps of a base that is made of Debian packages.
 
-use serde::{Deserialize, Serialize};
+use std::collections::BTreeSet;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::digest::{self, Digest};
 use crate::platform::{Architecture, MajorMinor};
@@ -20,8 +23,19 @@ pub struct LockedDebian {
     /// The version of the package python3, when there is one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub python: Option<MajorMinor>,
-    /// All packages, by name.
+    /// All packages, by name, each once.
+    #[serde(deserialize_with = "packages")]
     pub packages: Vec<LockedPackage>,
+}
+
+/// Packages, none of which is there twice, as after a merge: which of the two is meant is not known.
+fn packages<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<LockedPackage>, D::Error> {
+    let packages = Vec::<LockedPackage>::deserialize(deserializer)?;
+    let mut names = BTreeSet::new();
+    match packages.iter().find(|package| !names.insert(&package.name)) {
+        Some(twice) => Err(D::Error::custom(format!("package `{}` is there twice", twice.name))),
+        None => Ok(packages),
+    }
 }
 
 /// One Debian package, down to its bytes.

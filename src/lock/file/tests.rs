@@ -107,6 +107,21 @@ fn what_is_no_digest_is_shown_where_it_is() {
 }
 
 #[test]
+fn a_package_that_a_merge_left_twice_is_named_where_they_are() {
+    let mut lock = sample();
+    let debian = lock.images.values_mut().find_map(|image| image.debian.as_mut()).unwrap();
+    debian.packages.push(debian.packages[0].clone());
+    let text = lock.render();
+    let Err(LockFileError::Syntax { span: Some(span), message, .. }) =
+        LockFile::parse("goatbuild.lock", &text)
+    else {
+        panic!("a mistake with a place");
+    };
+    assert_eq!(message, "package `python3` is there twice");
+    assert!(text[span.offset()..][..span.len()].contains("\"python3\""), "{span:?}");
+}
+
+#[test]
 fn a_mistake_is_shown_where_it_is() {
     let text = |text: &str| match LockFile::parse("goatbuild.lock", text).unwrap_err() {
         LockFileError::Syntax { span, message, .. } => {
