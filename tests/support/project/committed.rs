@@ -50,7 +50,7 @@ impl Project {
     fn empty_within(place: &Path, name: &str) -> Self {
         let directory = tempfile::Builder::new().prefix("goatbuild-").tempdir_in(place);
         let project = Self::at(Place::Temporary(directory.expect("one"), name.to_owned()), &[]);
-        fs::create_dir(project.root()).expect("a directory");
+        fs::create_dir_all(project.root()).expect("a directory");
         project
     }
 
