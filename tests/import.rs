@@ -247,6 +247,31 @@ fn entries_of_the_gateway_keep_their_aliases() {
     assert_eq!(place.read("litellm.yaml"), before);
 }
 
+/// An entry on one line has its key in the line that it begins in.
+#[test]
+fn the_gateways_keys_are_not_printed_with_the_lines_of_its_entries() {
+    let place = Place::kept_by_hand();
+    let entry = "{model: openai/Qwen/Qwen3-4B-Instruct-2507, api_key: correct-horse}";
+    let entry = format!("  - {{model_name: one, litellm_params: {entry}}}\n");
+    place.write("flow.yaml", format!("model_list:\n{entry}{}", entry.replace("one", "two")));
+    let told = place.run("import modal_vllm.py --gateway flow.yaml --dry-run").exits(0);
+    for entry in ["flow.yaml:2: - model_name: one\n", "flow.yaml:3: - model_name: two\n"] {
+        assert!(told.stdout.contains(entry), "{entry}");
+    }
+    assert!(![&told.stdout, &told.stderr].iter().any(|said| said.contains("correct-horse")));
+}
+
+#[test]
+fn what_cannot_be_written_whole_leaves_nothing() {
+    let place = Place::kept_by_hand();
+    // Images come first, and have room.
+    place.write("specs", "a file where the specs would be\n");
+    place.run("import modal_vllm.py").exits(1).says(&["goatbuild::project::file", "specs"]);
+    assert!(!place.path("images/vllm.toml").exists() && !place.path("goatbuild.toml").exists());
+    fs::remove_file(place.path("specs")).unwrap();
+    place.run("import modal_vllm.py").exits(0);
+}
+
 #[test]
 fn nothing_that_is_there_is_overwritten() {
     let place = Place::kept_by_hand();

@@ -1,6 +1,6 @@
 //! Which entries of a gateway's file lead to what scripts deploy.
 
-use super::found::Found;
+use super::found::{Found, Remark};
 use super::importing::{Files, Importing, LedEntry, say};
 
 /// The alias of each model that has one, in order; says what becomes of the entries.
@@ -27,7 +27,7 @@ pub(super) fn aliases(
                 "`{model}` has the entry of the alias `{first}`; this one stays as it is, and leads to \
                  the address of today"
             );
-            say(&mut files.lost, gateway.path, entry.line, why);
+            files.lost.push(entry.remark(gateway.path, why));
             continue;
         }
         aliases[at] = Some(entry.alias.clone());
@@ -49,7 +49,7 @@ pub(super) fn aliases(
             entry.alias,
             changes.join(", ")
         );
-        say(&mut files.better, gateway.path, entry.line, what);
+        files.better.push(entry.remark(gateway.path, what));
     }
     if aliases.iter().all(Option::is_none) {
         let why = "no entry leads to what the scripts deploy".to_owned();
@@ -60,6 +60,14 @@ pub(super) fn aliases(
 
 /// The function that serves what goatbuild deploys.
 const FUNCTION: &str = "serve";
+
+impl LedEntry {
+    /// Something to say of it. Its name stands for what is written in its line, which may have a key.
+    fn remark(&self, path: &str, why: String) -> Remark {
+        let text = format!("- model_name: {}", self.alias);
+        Remark { script: path.to_owned(), line: self.line, text, why }
+    }
+}
 
 fn leads_by_url(entry: &LedEntry, found: &Found) -> bool {
     let Some(url) = &entry.url else { return false };

@@ -26,17 +26,6 @@ pub struct Import {
     pub is_dry: bool,
 }
 
-/// What came of it.
-#[derive(Debug)]
-pub struct Written {
-    /// The files, by their paths below the project's directory.
-    pub files: Vec<(String, String)>,
-    /// What isn't carried over.
-    pub lost: Vec<Remark>,
-    /// What would be better otherwise.
-    pub better: Vec<Remark>,
-}
-
 /// Why nothing was written.
 #[derive(Debug, Error, Diagnostic)]
 enum ImportError {
@@ -66,7 +55,7 @@ fn are(paths: &[String]) -> String {
 }
 
 /// Reads the scripts and writes the project's files: all of them or none.
-pub fn import(import: &Import, settings: &Settings) -> Result<Written, Report> {
+pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
     let types = settings.targets.types();
     let mut scripts = Vec::new();
     let mut secrets: Vec<Secrets> = Vec::new();
@@ -124,7 +113,6 @@ pub fn import(import: &Import, settings: &Settings) -> Result<Written, Report> {
         }
         _ => None,
     };
-    let gateway_text = import.gateway.as_ref().and_then(|path| std::fs::read_to_string(path).ok());
     let importing = Importing {
         id: &import.id,
         found,
@@ -137,25 +125,20 @@ pub fn import(import: &Import, settings: &Settings) -> Result<Written, Report> {
     lost.extend(more);
     let told = |mut remarks: Vec<Remark>| {
         for remark in &mut remarks {
-            let script = scripts.iter().find(|script| script.path == remark.script);
-            let line = script.map_or_else(
-                || {
-                    let lines = gateway_text.as_deref().unwrap_or_default().lines();
-                    lines.clone().nth(remark.line.wrapping_sub(1)).unwrap_or_default().trim()
-                },
-                |script| script.line(remark.line),
-            );
             let hide = |text: &str| {
                 secrets.iter().fold(text.to_owned(), |text, secrets| secrets.hide(&text))
             };
-            remark.text = if remark.line == 0 { String::new() } else { hide(line) };
+            let script = scripts.iter().find(|script| script.path == remark.script);
+            if let Some(script) = script.filter(|_| remark.line > 0) {
+                remark.text = hide(script.line(remark.line));
+            }
             remark.why = hide(&remark.why);
         }
         remarks.sort();
         remarks.dedup();
         remarks
     };
-    let written = Written { lost: told(lost), better: told(better), files };
+    let written = Files { lost: told(lost), better: told(better), files };
     // What isn't sound can still be looked at.
     if !import.is_dry {
         check(&written.files, settings)?;
@@ -208,16 +191,21 @@ fn check(texts: &[(String, String)], settings: &Settings) -> Result<(), Report> 
     })
 }
 
-/// Writes the files where none of them is. The one that makes it a project comes last: what a kill leaves
-/// can be taken away and begun anew.
+/// Writes the files where none of them is; where one can't be written, those before it are taken away
+/// again. The one that makes it a project comes last: what a kill leaves is none.
 fn write(root: &Path, texts: &[(String, String)]) -> Result<(), Report> {
     let is_there = |path: &&(String, String)| root.join(&path.0).symlink_metadata().is_ok();
     let paths: Vec<String> = texts.iter().filter(is_there).map(|(path, _)| path.clone()).collect();
     if !paths.is_empty() {
         return Err(ImportError::Exists { paths }.into());
     }
-    for (path, text) in texts {
-        workspace::write(&root.join(path), text.as_bytes())?;
+    for (at, (path, text)) in texts.iter().enumerate() {
+        if let Err(error) = workspace::write(&root.join(path), text.as_bytes()) {
+            for (path, _) in &texts[..at] {
+                let _ = std::fs::remove_file(root.join(path));
+            }
+            return Err(error);
+        }
     }
     Ok(())
 }
