@@ -66,16 +66,7 @@ impl<'f> Told<'f> {
     fn unasked(&self, function: &Function) -> Vec<String> {
         let body = &function.body;
         let asked = body.match_indices(")?").filter_map(|(end, _)| {
-            let mut depth = 0;
-            let open = body[..end].char_indices().rev().find(|(_, letter)| {
-                match letter {
-                    ')' => depth += 1,
-                    '(' => depth -= 1,
-                    _ => {}
-                }
-                depth < 0
-            });
-            let (open, _) = open?;
+            let open = open_before(body, end, ['(', ')'])?;
             let start = body[..open].rfind(|it: char| !it.is_alphanumeric() && !"_:.".contains(it));
             Some(&body[start.map_or(0, |at| at + 1)..=open])
         });
@@ -94,7 +85,7 @@ impl<'f> Told<'f> {
         };
         let ends = body.match_indices(end).map(|(at, _)| at).filter(is_end);
         let untold = ends.filter(|at| {
-            let opens = open_before(body, *at);
+            let opens = open_before(body, *at, ['{', '}']).unwrap_or(0);
             if self.tells(function, &body[opens..*at]) > 0 {
                 return false;
             }
@@ -113,18 +104,14 @@ impl<'f> Told<'f> {
     }
 }
 
-/// Where the block begins that this place is in.
-fn open_before(code: &str, at: usize) -> usize {
+/// Where the bracket is that this place is behind, if it is behind one.
+fn open_before(code: &str, at: usize, [open, close]: [char; 2]) -> Option<usize> {
     let mut depth = 0;
-    let open = code[..at].char_indices().rev().find(|(_, letter)| {
-        match letter {
-            '}' => depth += 1,
-            '{' => depth -= 1,
-            _ => {}
-        }
+    let found = code[..at].char_indices().rev().find(|(_, letter)| {
+        depth += i32::from(*letter == close) - i32::from(*letter == open);
         depth < 0
     });
-    open.map_or(0, |(at, _)| at)
+    found.map(|(at, _)| at)
 }
 
 /// Where the last `let` stands that is not in another block.
