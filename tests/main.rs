@@ -2,6 +2,7 @@
 //! no core waits for the last test of a file.
 
 mod architecture;
+mod at_3_am;
 mod dependencies;
 mod docker;
 mod environments;

@@ -10,6 +10,7 @@ use std::process::{Command, Stdio};
 
 use serde_json::{Value, json};
 use support::project::Project;
+use support::workflow::{self, github, script};
 use support::{installed, peers};
 
 const SPEC: &str = "specs/tiny.toml";
@@ -104,13 +105,6 @@ fn formats_are_one_switch() {
     assert_eq!(serde_json::from_str::<Value>(&error).unwrap()["event"], "error");
 }
 
-/// The blocks of a language in a document.
-fn blocks(text: &str, language: &str) -> Vec<String> {
-    let fence = format!("```{language}\n");
-    let parts = text.split(&fence).skip(1);
-    parts.map(|part| part.split("```").next().unwrap().to_owned()).collect()
-}
-
 /// The command lines of a workflow's steps, wherever they stand, in order.
 fn commands(yaml: &serde_yaml_ng::Value, found: &mut Vec<String>) {
     match yaml {
@@ -135,14 +129,12 @@ fn commands(yaml: &serde_yaml_ng::Value, found: &mut Vec<String>) {
 
 #[test]
 fn the_documented_workflow_plans_and_applies() {
-    let document = include_str!("../docs/ci.md");
     let mut lines = Vec::new();
-    let blocks = blocks(document, "yaml");
-    for block in &blocks {
-        let yaml: serde_yaml_ng::Value = serde_yaml_ng::from_str(block).expect("YAML");
-        commands(&yaml, &mut lines);
+    let documents = workflow::documents();
+    for document in &documents {
+        commands(document, &mut lines);
     }
-    assert_eq!(blocks.len(), 2);
+    assert_eq!(documents.len(), 3);
     let lines: Vec<String> = lines
         .iter()
         .filter_map(|line| line.strip_prefix("goatbuild "))
@@ -168,20 +160,42 @@ fn the_documented_workflow_plans_and_applies() {
     project.run_with(&lines[0], &ci).exits(65).says(&["images/tiny.pylock.toml is not locked"]);
 }
 
-/// The script of one step of the documented workflow.
-fn script(job: &str, step: &str) -> String {
-    let blocks = blocks(include_str!("../docs/ci.md"), "yaml");
-    let yaml: serde_yaml_ng::Value = serde_yaml_ng::from_str(&blocks[0]).expect("YAML");
-    let mut steps = yaml["jobs"][job]["steps"].as_sequence().expect("steps").iter();
-    let found = steps.find(|it| it["name"].as_str() == Some(step)).expect("the step");
-    found["run"].as_str().expect("a script").to_owned()
-}
-
-/// Runs a script as GitHub does; gives its exit code and what it printed.
-fn github(script: &str, mut command: Command) -> (Option<i32>, String) {
-    command.args(["--noprofile", "--norc", "-e", "-o", "pipefail", "-c", script]);
-    let output = command.output().unwrap();
-    (output.status.code(), String::from_utf8_lossy(&output.stdout).into_owned())
+#[test]
+fn the_documented_workflow_pins_its_actions_and_says_what_each_job_may() {
+    fn uses(yaml: &serde_yaml_ng::Value, found: &mut Vec<String>) {
+        match yaml {
+            serde_yaml_ng::Value::Mapping(map) => {
+                for (key, value) in map {
+                    match value.as_str() {
+                        Some(text) if key.as_str() == Some("uses") => found.push(text.to_owned()),
+                        _ => uses(value, found),
+                    }
+                }
+            }
+            serde_yaml_ng::Value::Sequence(items) => {
+                for item in items {
+                    uses(item, found);
+                }
+            }
+            _ => {}
+        }
+    }
+    let mut actions = Vec::new();
+    for document in workflow::documents() {
+        uses(&document, &mut actions);
+    }
+    actions.retain(|action| !action.starts_with("./"));
+    assert!(actions.len() > 4, "{actions:?}");
+    for action in &actions {
+        let commit = action.split_once('@').expect("a version").1;
+        let is_commit = commit.len() == 40 && commit.bytes().all(|it| it.is_ascii_hexdigit());
+        assert!(is_commit, "{action} is not pinned by commit");
+    }
+    let workflow = workflow::workflow();
+    assert!(workflow["permissions"].as_mapping().expect("permissions").is_empty());
+    for (name, job) in workflow["jobs"].as_mapping().expect("jobs") {
+        assert!(job["permissions"].is_mapping() && job["timeout-minutes"].is_u64(), "{name:?}");
+    }
 }
 
 #[test]

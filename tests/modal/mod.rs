@@ -6,6 +6,7 @@
 mod absent;
 mod apply;
 mod builders;
+mod ci;
 mod client;
 mod drift;
 mod engine;

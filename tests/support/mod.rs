@@ -20,6 +20,7 @@ pub(crate) mod quickstart;
 pub(crate) mod registry;
 pub(crate) mod registry_double;
 pub(crate) mod stages;
+pub(crate) mod workflow;
 
 use std::time::{Duration, Instant};
 

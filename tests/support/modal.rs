@@ -13,7 +13,8 @@ use super::stages::{Shelf, copy_into};
 use super::{installed, peers};
 
 /// What the double runs with, and what its containers have. The first is the client's own version.
-const REQUIREMENTS: [&str; 3] = ["modal==1.6.4", "huggingface_hub==2.4.0", "hf-xet==1.8.0"];
+pub(crate) const REQUIREMENTS: [&str; 3] =
+    ["modal==1.6.4", "huggingface_hub==2.4.0", "hf-xet==1.8.0"];
 
 pub(crate) const PROXY_KEY: &str = "wk-thisIsTheKeyOfTheseTests";
 
