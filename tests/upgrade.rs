@@ -143,9 +143,10 @@ fn models_on_this_machine_have_nothing_to_do() {
     }
 }
 
-/// The one change since then: clients call models by the hub's id first.
+/// What changed since then: clients call models by the hub's id first, and the programs that serve end
+/// with their engines.
 #[test]
-fn models_on_modal_are_called_by_the_hubs_id_and_have_nothing_else_to_do() {
+fn models_on_modal_are_deployed_again_for_two_reasons_and_have_nothing_else_to_do() {
     let left = Left::new("modal");
     let to_do = left.to_do("--no-refresh");
     let specs = fs::read_dir(left.root().join("specs")).expect("specs");
@@ -157,7 +158,7 @@ fn models_on_modal_are_called_by_the_hubs_id_and_have_nothing_else_to_do() {
         let repository = written.split("\"hf:").nth(1).and_then(|rest| rest.split('"').next());
         let repository = repository.expect("a repository of a hub");
         let renamed = format!("changed serve.served-name: {model} → {repository}, {model}");
-        assert_eq!(to_do[&format!("deploy:{model}")], [renamed]);
+        assert_eq!(to_do[&format!("deploy:{model}")], [RUNTIME, &renamed]);
         for kind in ["smoke", "gateway"] {
             let behind = format!("input deploy:{model}:  → ");
             assert_eq!(to_do[&format!("{kind}:{model}")], [behind], "{kind}:{model}");
@@ -166,8 +167,14 @@ fn models_on_modal_are_called_by_the_hubs_id_and_have_nothing_else_to_do() {
         let kept = format!("[serve]\nserved-name = \"{model}\"\n");
         fs::write(&spec, written.replace("[serve]\n", &kept)).expect("written");
     }
-    assert_eq!(left.to_do("--no-refresh"), BTreeMap::new());
+    let to_do = left.to_do("--no-refresh");
+    assert_eq!(to_do.len(), 3 * 6, "{to_do:?}");
+    let deployed = to_do.iter().filter(|(step, _)| step.starts_with("deploy:"));
+    deployed.for_each(|(step, reasons)| assert_eq!(*reasons, [RUNTIME], "{step}"));
 }
+
+/// The programs came to end with their engines.
+const RUNTIME: &str = "changed modal.runtime: 1 → 2";
 
 /// The guard came to ask more of requests, and only some models have one.
 #[test]
@@ -191,8 +198,11 @@ fn only_models_with_a_guard_are_deployed_again_for_another_guard() {
         where step = 'deploy:qwen3-4b'"#,
     );
     let to_do = left.to_do("--no-refresh");
-    assert_eq!(to_do["deploy:qwen3-4b"], ["changed modal.guard:  → 2"]);
-    assert!(to_do.keys().all(|step| step.ends_with(":qwen3-4b")), "{to_do:?}");
+    for (step, reasons) in to_do.iter().filter(|(step, _)| step.starts_with("deploy:")) {
+        let guarded: &[&str] = &["changed modal.guard:  → 2", RUNTIME];
+        let wanted = if step == "deploy:qwen3-4b" { guarded } else { &[RUNTIME] };
+        assert_eq!(reasons, wanted, "{step}");
+    }
 }
 
 /// Locks of 24 to 30 November 2026 say of files where Xet keeps them, which nobody reads any more.

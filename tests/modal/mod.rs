@@ -9,6 +9,7 @@ mod builders;
 mod ci;
 mod client;
 mod drift;
+mod ends;
 mod engine;
 mod expected;
 mod faults;

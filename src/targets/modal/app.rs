@@ -10,7 +10,7 @@ use crate::durable;
 use crate::step::StepError;
 
 /// Raise when a program comes to do something else with the same data.
-pub(super) const RUNTIME: u32 = 1;
+pub(super) const RUNTIME: u32 = 2;
 
 /// The same for the guard, which not every model has: the others stay as they are deployed.
 pub(super) const GUARD: u32 = 2;
@@ -18,15 +18,15 @@ pub(super) const GUARD: u32 = 2;
 const IMAGE_PART: &str = include_str!("runtime/image.part.py");
 const VOLUMES_PART: &str = include_str!("runtime/volumes.part.py");
 const ENGINE_PART: &str = include_str!("runtime/engine.part.py");
+const END_PART: &str = include_str!("runtime/end.part.py");
 const GUARD_PART: &str = include_str!("runtime/guard.part.py");
 
 /// What serves a model that starts from a snapshot, and what it imports besides.
 const SNAPSHOT: &str = include_str!("runtime/snapshot.py");
-const SNAPSHOT_IMPORTS: [&str; 3] = ["json", "time", "urllib.request"];
+const SNAPSHOT_IMPORTS: [&str; 2] = ["json", "urllib.request"];
 
 /// What the guard imports besides.
-const GUARD_IMPORTS: [&str; 9] =
-    ["asyncio", "contextlib", "ctypes", "hashlib", "hmac", "json", "re", "socket", "sys"];
+const GUARD_IMPORTS: [&str; 6] = ["asyncio", "ctypes", "hashlib", "hmac", "json", "re"];
 
 /// What a program is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -73,10 +73,15 @@ impl Program {
     fn imports(self) -> &'static [&'static str] {
         match self {
             Self::Serve => &[
+                "contextlib",
                 "os",
                 "shutil",
+                "socket",
                 "subprocess",
+                "sys",
                 "tempfile",
+                "threading",
+                "time",
                 "from pathlib import Path, PurePosixPath",
                 "from typing import Any",
             ],
@@ -130,12 +135,14 @@ impl Program {
             })
             .collect();
         let name = self.data();
-        let (guard, call) = if guarded { (GUARD_PART, "    guard()\n") } else { ("", "") };
+        let call = "    end_with(guard(), \"the guard\", MODEL[\"port\"])\n";
+        let (guard, call) = if guarded { (GUARD_PART, call) } else { ("", "") };
         let runtime = if from_snapshot { SNAPSHOT } else { self.runtime() };
         let runtime = runtime
             .replace("# <volumes>\n", VOLUMES_PART)
             .replace("# <image>\n", IMAGE_PART)
             .replace("# <engine>\n", ENGINE_PART)
+            .replace("# <end>\n", END_PART)
             .replace("    # <guarded>\n", call)
             .replace("\n\n# <guard>\n", if guarded { "\n\n# <guard>\n" } else { "" })
             .replace("# <guard>\n", guard);

@@ -266,6 +266,7 @@ class Containers:
             status = await container.process.wait()
             when = "" if container.ready else " before it was ready"
             container.failure = container.failure or f"The container exited with status {status}{when}."
+            self._tell_end(container, status)
         finally:
             self._running.pop(container.task_id, None)
             container.ended.set()
@@ -273,6 +274,18 @@ class Containers:
             if container.service is not None:
                 container.service.close()
             shutil.rmtree(container.directory, ignore_errors=True)
+
+    def _tell_end(self, container: Container, status: int) -> None:
+        """For tests alone: Modal tells nobody with what status a container of the past ended."""
+        end = {
+            "app": self._state.data["apps"][container.app_id]["name"],
+            "status": status,
+            "ready": container.ready,
+            "stopped": container.stopping,
+            "seconds": time.time() - container.started_at,
+        }
+        with (self._state.root / "ends.jsonl").open("a") as file:
+            file.write(json.dumps(end) + "\n")
 
     async def _read(self, container: Container, pipe: asyncio.StreamReader, source: int) -> None:
         rest = b""

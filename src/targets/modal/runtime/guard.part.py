@@ -23,7 +23,7 @@ class Refused(Exception):
     """A request that the engine never sees as a whole; its arguments are the status and the reason."""
 
 
-def guard() -> None:
+def guard() -> subprocess.Popen[bytes]:
     """Starts the guard in a process of its own; from here on, nothing else has the key."""
     keys, named = "", MODEL["api_key"]
     if named is not None:
@@ -34,6 +34,7 @@ def guard() -> None:
     assert started.stdin is not None
     started.stdin.write(keys.encode())
     started.stdin.close()
+    return started
 
 
 def taken(variable: str) -> str:

@@ -11,6 +11,9 @@ app = modal.App(MODEL["app"], tags=MODEL["tags"])
 # <engine>
 
 
+# <end>
+
+
 @app.function(
     image=image_of(MODEL["image"]),
     gpu=MODEL["gpu"],
@@ -37,13 +40,13 @@ app = modal.App(MODEL["app"], tags=MODEL["tags"])
     requires_proxy_auth=MODEL["proxy_auth"],
 )
 def serve() -> None:
-    """Starts the engine; Modal waits for its port, and stops the container with it."""
+    """Starts the engine; Modal waits for its port, and the container ends with it."""
     for cache in MODEL["caches"]:
         # A copy of the warmed cache: the engine may write, and the volume stays as it was warmed.
         if Path(cache["warmed"]).exists():
             shutil.copytree(cache["warmed"], cache["at"], dirs_exist_ok=True)
     # <guarded>
-    start()
+    end_with(start(), "the engine", MODEL.get("engine_port", MODEL["port"]))
 
 
 # <guard>

@@ -11,6 +11,9 @@ app = modal.App(MODEL["app"], tags=MODEL["tags"])
 # <engine>
 
 
+# <end>
+
+
 @app.cls(
     image=image_of(MODEL["image"]),
     gpu=MODEL["gpu"],
@@ -44,7 +47,7 @@ class Server:
             if Path(cache["warmed"]).exists():
                 shutil.copytree(cache["warmed"], cache["at"], dirs_exist_ok=True)
         # <guarded>
-        self.engine = start()
+        end_with(start(), "the engine", MODEL["engine_port"])
         self.wait()
         message = {"role": "user", "content": "Hello"}
         question = {"model": MODEL["served_name"], "messages": [message], "max_tokens": 16}
@@ -71,12 +74,9 @@ class Server:
         """Waits until the engine is healthy."""
         end = time.monotonic() + MODEL["startup_timeout"]
         while time.monotonic() < end:
-            if self.engine.poll() is not None:
-                raise RuntimeError(f"the engine ended with {self.engine.returncode}")
             with contextlib.suppress(OSError):
                 self.ask(MODEL["health"], method="GET", seconds=5)
                 return
-            time.sleep(0.1)
         raise RuntimeError(f"the engine is not healthy after {MODEL['startup_timeout']} s")
 
     def ask(
@@ -93,8 +93,13 @@ class Server:
             {"Content-Type": "application/json"},
             method=method,
         )
-        with urllib.request.urlopen(request, timeout=seconds) as answer:
-            answer.read()
+        try:
+            with urllib.request.urlopen(request, timeout=seconds) as answer:
+                answer.read()
+        except OSError:
+            # If the engine has ended, the container ends meanwhile, and that is all there is to say.
+            time.sleep(0.5)
+            raise
 
 
 # <guard>

@@ -1,6 +1,7 @@
 """A DOUBLE of vLLM's server: it wants the weights where its command line says, fills a compile cache as 0.13.0 does
 unless it is eager, and answers the OpenAI API. `GET /double` tells how it was started. With `--enable-sleep-mode` and
-VLLM_SERVER_DEV_MODE=1 it can be put to sleep, in which it answers nothing that needs the model.
+VLLM_SERVER_DEV_MODE=1 it can be put to sleep, in which it answers nothing that needs the model. MODE=crash ends
+before it listens, MODE=mortal ends with status 7 when it is told "end".
 """
 
 import hashlib
@@ -46,6 +47,8 @@ def main():
     # The endpoints for developers are there with the variable; without the flag nothing can sleep.
     developers = os.environ.get("VLLM_SERVER_DEV_MODE") == "1"
     awake = [True]
+    if os.environ.get("MODE") == "crash":
+        sys.exit("no kernel image is available")
     told = {"flags": flags, "compiled": compile_once(flags)}
     print("started", json.dumps(told), flush=True)
 
@@ -90,6 +93,8 @@ def main():
             if self.path != "/v1/chat/completions" or asked.get("model") not in served:
                 self.answer(404, json.dumps({"message": f"no model {asked.get('model')}"}))
                 return
+            if os.environ.get("MODE") == "mortal" and asked["messages"][-1]["content"] == "end":
+                os._exit(7)
             whole = {"object": "chat.completion", "model": asked["model"]}
             if not asked.get("stream"):
                 message = {"role": "assistant", "content": "hello"}
