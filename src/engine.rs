@@ -1,6 +1,7 @@
 //! What serves a model, as everything else sees it: the engines there are come as a value.
 
 mod locked;
+mod named;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -8,9 +9,10 @@ use std::fmt;
 
 use toml::de::ValueDeserializer;
 
-use crate::spec::Model;
+use crate::spec::{FlagValue, Model};
 
 pub use locked::LockedEngine;
+pub use named::{Adapter, Fetched, Named};
 pub use written::{Written, WrittenKey, WrittenWord};
 
 /// The engines there are; the first is that of a spec which names none.
@@ -87,6 +89,8 @@ pub struct Serving<'a> {
     pub draft: Option<&'a str>,
     /// Their commit.
     pub draft_revision: Option<&'a str>,
+    /// What its flags name on a hub, by the values that name it.
+    pub fetched: &'a BTreeMap<String, Fetched>,
     /// The engine in the image.
     pub locked: &'a Locked,
 }
@@ -255,6 +259,18 @@ pub trait Engine: Send + Sync {
     /// read before it was listed; that there are some is part of the key of the layers.
     fn first_import(&self, distribution: &str, version: &str) -> Vec<(&'static str, String)> {
         let _ = (distribution, version);
+        Vec::new()
+    }
+
+    /// Which values of its flags name repositories on a hub. [`Self::command`] says where they lie.
+    fn named(&self, flags: &BTreeMap<String, FlagValue>) -> Vec<Named> {
+        let _ = flags;
+        Vec::new()
+    }
+
+    /// What a server with these flags answers to beside the model's own names.
+    fn adapters(&self, flags: &BTreeMap<String, FlagValue>) -> Vec<Adapter> {
+        let _ = flags;
         Vec::new()
     }
 

@@ -79,6 +79,11 @@ impl StepId {
         Self::of(StepKind::Gateway, model)
     }
 
+    /// The entry of one of a model's adapters.
+    pub fn gateway_of_adapter(model: impl fmt::Display, adapter: impl fmt::Display) -> Self {
+        Self::of(StepKind::Gateway, format_args!("{model}/{adapter}"))
+    }
+
     /// The steps that are meant most likely where a model, an image or a source of weights is named
     /// in place of one.
     pub fn likely(name: &str) -> [Self; 3] {
@@ -115,7 +120,8 @@ impl StepId {
             ) => Subject::Image(name.split('/').next().unwrap_or_default()),
             Some(StepKind::Weights) => Subject::Weights(name),
             Some(StepKind::Warmup | StepKind::Deploy | StepKind::Smoke | StepKind::Gateway)
-            | None => Subject::Model(name),
+            // Behind a model's name stands which of its adapters it is.
+            | None => Subject::Model(name.split('/').next().unwrap_or_default()),
         }
     }
 

@@ -254,7 +254,15 @@ impl Workspace {
 
     /// Whether a spec wants this model, or has mistakes and may want it.
     fn may_be_wanted(&self, model: &str) -> bool {
-        self.project.models.contains_key(model) || self.project.left_out.models.contains(model)
+        let (name, adapter) = match model.split_once('/') {
+            Some((name, adapter)) => (name, Some(adapter)),
+            None => (model, None),
+        };
+        let has_adapter = |model: &Arc<Model>| {
+            adapter.is_none_or(|wanted| model.adapters.iter().any(|it| it.value == wanted))
+        };
+        self.project.models.get(name).is_some_and(has_adapter)
+            || self.project.left_out.models.contains(name)
     }
 
     /// Resources that a run made and no spec wants, for who trusts the rows instead of looking.
@@ -274,7 +282,9 @@ impl Workspace {
 
     /// Tells what is only unwanted from what a spec says is to go.
     fn tell_absent(&self, unwanted: Vec<Unwanted>) -> Vec<Unwanted> {
-        let absent = |model: &str| self.project.absent.contains_key(model);
+        let absent = |model: &str| {
+            self.project.absent.contains_key(model.split('/').next().unwrap_or(model))
+        };
         let tell = |it: Unwanted| Unwanted { absent: absent(&it.model), ..it };
         unwanted.into_iter().map(tell).collect()
     }

@@ -77,6 +77,7 @@ impl Place {
             revision: "a-commit",
             draft: Some("/draft"),
             draft_revision: Some("a-commit"),
+            fetched: &BTreeMap::new(),
             locked: &locked,
         };
         model.engine.kind.command(model, &serving)

@@ -3,11 +3,12 @@
 use crate::engine::{FlagProblem, Subject, Warning};
 use crate::spec::Model;
 
-/// Those that say what goatbuild says itself, with what to write instead.
+/// Those that say what goatbuild says itself, with what to write instead; and those that are `named`,
+/// which name what is on a hub.
 ///
 /// Engines read them with Python's `argparse`: `--port 1`, `--port=1` and, where nothing else begins
 /// so, `--po 1` are the same, and vLLM reads `_` for `-`. What is short for several flags they refuse.
-pub(super) fn problems(model: &Model, ours: &[(&str, &str)]) -> Vec<FlagProblem> {
+pub(super) fn problems(model: &Model, ours: &[(&str, &str)], named: &[&str]) -> Vec<FlagProblem> {
     let flags = &model.engine.flags;
     let find = |(at, text): (usize, &str)| {
         let name = name(text)?;
@@ -16,6 +17,9 @@ pub(super) fn problems(model: &Model, ours: &[(&str, &str)]) -> Vec<FlagProblem>
         let short = ours.iter().find(|(flag, _)| flag.starts_with(&name));
         let (message, help) = if let Some((flag, instead)) = set.or(short) {
             (format!("goatbuild sets `{flag}` itself"), (*instead).to_owned())
+        } else if let Some(flag) = named.iter().find(|flag| flag.starts_with(&name)) {
+            let message = format!("what `{flag}` names on a hub can't be locked here");
+            (message, "write it as a flag of [engine]".to_owned())
         } else if flags.contains_key(positive) {
             let help = "write it in one place".to_owned();
             (format!("`{positive}` is among the flags of [engine] as well"), help)

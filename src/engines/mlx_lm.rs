@@ -6,8 +6,8 @@
 use std::collections::BTreeMap;
 
 use super::{CACHES, argument, extra_args, offline};
-use crate::engine::{Cache, Engine, FlagProblem, Serving, Subject};
-use crate::spec::{Model, Value, nearest};
+use crate::engine::{Cache, Engine, FlagProblem, Named, Serving, Subject};
+use crate::spec::{FlagValue, Model, Value, hub_reference, nearest};
 
 pub(super) struct MlxLm;
 
@@ -36,6 +36,10 @@ const FLAGS: [&str; 22] = [
     "top-p",
     "trust-remote-code",
 ];
+
+/// The flag whose value is fetched like a model, unless it is a directory: `_download` in
+/// `mlx_lm/utils.py`. What `adapter-path` names has to be one.
+const DRAFT: &str = "draft-model";
 
 /// Flags that goatbuild sets itself, and from where.
 const OURS: [(&str, &str); 3] = [
@@ -69,8 +73,35 @@ impl Engine for MlxLm {
         Some("max-tokens = 512")
     }
 
+    fn named(&self, flags: &BTreeMap<String, FlagValue>) -> Vec<Named> {
+        let named = |flag: &FlagValue| match &flag.value {
+            Value::String(text) if !text.is_empty() && !text.starts_with('/') => Some(Named {
+                flag: DRAFT.to_owned(),
+                text: text.clone(),
+                revision: None,
+                is_small: false,
+            }),
+            _ => None,
+        };
+        flags.get(DRAFT).and_then(named).into_iter().collect()
+    }
+
     fn check(&self, model: &Model) -> Vec<FlagProblem> {
-        let mut problems = extra_args::problems(model, &OURS);
+        let mut problems = extra_args::problems(model, &OURS, &[DRAFT]);
+        for named in self.named(&model.engine.flags) {
+            if hub_reference(&named.text).is_none() {
+                problems.push(FlagProblem {
+                    subject: Subject::Flag(named.flag),
+                    message: format!(
+                        "`{}` is neither a repository on the hub nor a path in the image",
+                        named.text
+                    ),
+                    help:
+                        "write `organisation/name`, perhaps with `@revision`; or an absolute path"
+                            .to_owned(),
+                });
+            }
+        }
         for (flag, value) in &model.engine.flags {
             if let Some((_, instead)) = OURS.iter().find(|(ours, _)| ours == flag) {
                 problems.push(FlagProblem {
@@ -117,6 +148,10 @@ impl Engine for MlxLm {
             .collect();
         command.push(serving.port.to_string());
         for (flag, value) in &model.engine.flags {
+            if let Some(fetched) = serving.fetched.get(flag) {
+                command.extend([format!("--{flag}"), fetched.path.clone()]);
+                continue;
+            }
             match &value.value {
                 Value::Boolean(false) => {}
                 Value::Boolean(true) => command.push(format!("--{flag}")),

@@ -31,7 +31,8 @@ pub struct Endpoint {
     pub headers: Vec<Header>,
     /// The project's committed id.
     pub project: String,
-    /// The model's name in this project.
+    /// The model's name in this project; with `/` and the adapter's name behind it, where it is one of
+    /// the model's adapters.
     pub model: String,
     /// The step's key, `gb1-…`.
     pub key: String,
@@ -89,7 +90,7 @@ pub trait Gateway: Send + Sync + std::fmt::Debug {
     /// Writes entries, each of another model. Returns whether anything changed.
     fn upsert(&self, wanted: &[Endpoint], adopt: bool) -> Result<bool, StepError>;
 
-    /// Removes the entries of a model. Returns whether anything changed.
+    /// Removes the entries of a model, and of its adapters. Returns whether anything changed.
     fn remove(&self, model: &str) -> Result<bool, StepError>;
 
     /// Has clients see what changed since this last ran. Returns the command line if one ran.

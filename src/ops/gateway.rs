@@ -28,16 +28,23 @@ pub async fn render(site: &Site) -> Result<String, Report> {
         .flat_map(Target::live)
         .filter_map(|live| {
             let model = project.models.get(live.model.as_str())?;
-            Some(Endpoint {
-                alias: model.gateway.as_ref()?.alias.value.clone(),
-                served_name: model.serve.served_names.first().to_owned(),
-                url: live.url,
+            let endpoint = |alias: &str, served_name: &str, model_name: String| Endpoint {
+                alias: alias.to_owned(),
+                served_name: served_name.to_owned(),
+                url: live.url.clone(),
                 headers: workspace.targets.of(model).headers(model),
                 project: project.owner(),
-                key: gateway.key(&live.model).unwrap_or_default(),
-                model: live.model,
-            })
+                key: gateway.key(&model_name).unwrap_or_default(),
+                model: model_name,
+            };
+            let alias = &model.gateway.as_ref()?.alias.value;
+            let own = endpoint(alias, model.serve.served_names.first(), live.model.clone());
+            let adapters = model.adapters.iter().map(|adapter| &*adapter.value);
+            let adapters =
+                adapters.map(|name| endpoint(name, name, format!("{}/{name}", live.model)));
+            Some(std::iter::once(own).chain(adapters).collect::<Vec<_>>())
         })
+        .flatten()
         .collect();
     gateway.render(&endpoints)
 }

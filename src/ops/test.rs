@@ -59,6 +59,12 @@ pub async fn test(
     let answer = told(tell, "chat", server.chat(id).await)?;
     tell(answered("chat", began, format!("{answer:?}")));
 
+    for adapter in &model.adapters {
+        let began = Instant::now();
+        let answer = told(tell, "adapter", server.chat(&adapter.value).await)?;
+        tell(answered("adapter", began, format!("{}: {answer:?}", adapter.value)));
+    }
+
     let began = Instant::now();
     let streamed = told(tell, "stream", server.stream(id).await)?;
     let detail = format!(

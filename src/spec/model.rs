@@ -9,6 +9,7 @@ use super::gateway::GatewaySettings;
 use super::kinds::Kinds;
 use super::left_out::LeftOut;
 use super::name::{EnvironmentName, ImageName, ModelName, ProjectId, VolumeName};
+use super::named::NamedRepository;
 use super::patterns::FilePatterns;
 use super::problem::SpecError;
 use super::reference::{ImageReference, LayoutReference};
@@ -146,6 +147,10 @@ pub struct Model {
     pub hardware: Option<Hardware>,
     /// What serves it.
     pub engine: Engine,
+    /// What its engine's flags name on a hub.
+    pub named: Vec<NamedRepository>,
+    /// What its server answers to beside its own names, each with an entry in the gateway.
+    pub adapters: Vec<Located<String>>,
     /// How it is served.
     pub serve: Serve,
     /// Its entry in the gateway; there when the project has a gateway.
@@ -313,9 +318,11 @@ impl Sources {
 }
 
 impl Model {
-    /// Where its weights come from: its own, and its draft's.
+    /// Where its weights come from: its own, its draft's, and what its engine's flags name.
     pub fn sources(&self) -> impl Iterator<Item = &ModelSource> {
-        std::iter::once(&self.source).chain(self.draft.as_ref().map(|draft| &draft.source))
+        std::iter::once(&self.source)
+            .chain(self.draft.as_ref().map(|draft| &draft.source))
+            .chain(self.named.iter().map(|named| &named.source))
     }
 
     /// Those of its sources that are on a hub.

@@ -6,6 +6,7 @@ use super::model::{
     Draft, GatewayEntry, Hardware, HubSource, Model, ModelSource, State, is_commit,
 };
 use super::name::{ImageName, ModelName};
+use super::named::{adapters, named};
 use super::path::inside;
 use super::patterns::FilePatterns;
 use super::problem::{Problem, nearest};
@@ -70,6 +71,7 @@ pub(super) fn model(
     root.finish();
     let (name, image, source) = (name?, image?, source?);
     let (engine, serve) = (engine?, serve?);
+    let (named, adapters) = (named(&engine, &source, draft.as_ref()), adapters(&engine));
     Some(Model {
         name,
         file,
@@ -81,6 +83,8 @@ pub(super) fn model(
         draft,
         hardware,
         engine,
+        named,
+        adapters,
         serve,
         gateway,
     })
@@ -199,7 +203,7 @@ fn source_fields(table: &mut Table<'_, '_>) -> Option<ModelSource> {
 }
 
 /// The branch of a repository that is meant when none is named, on every hub.
-const DEFAULT_REVISION: &str = "main";
+pub(super) const DEFAULT_REVISION: &str = "main";
 
 /// Patterns of file names; not empty when they are there.
 fn patterns<'a>(table: &mut Table<'a, '_>, key: &'a str) -> Option<(Vec<String>, Spot<'a>)> {
@@ -215,7 +219,7 @@ fn patterns<'a>(table: &mut Table<'a, '_>, key: &'a str) -> Option<(Vec<String>,
 }
 
 /// Says whether `text` is `organisation/name` in the characters that the hub takes.
-fn is_repository(text: &str) -> bool {
+pub(super) fn is_repository(text: &str) -> bool {
     let is_part = |part: &str| {
         let inner = |byte: u8| byte.is_ascii_alphanumeric() || b"-_.".contains(&byte);
         !part.is_empty()
@@ -229,7 +233,7 @@ fn is_repository(text: &str) -> bool {
 }
 
 /// Says whether `text` can be a git reference (or a commit).
-fn is_revision(text: &str) -> bool {
+pub(super) fn is_revision(text: &str) -> bool {
     let inner = |byte: u8| byte.is_ascii_graphic() && !b"~^:?*[\\".contains(&byte);
     !text.is_empty()
         && text.bytes().all(inner)

@@ -16,8 +16,10 @@ pub(super) fn clashes<'a>(
     let mut aliases: BTreeMap<&str, &Place> = BTreeMap::new();
     let mut claimed: BTreeMap<Problem, Place> = BTreeMap::new();
     for model in models {
-        if let Some(gateway) = &model.gateway {
-            let alias = &gateway.alias;
+        let entry = model.gateway.iter().map(|entry| &entry.alias);
+        // Where there is no gateway, nobody has an alias.
+        let adapters = model.adapters.iter().filter(|_| model.gateway.is_some());
+        for alias in entry.chain(adapters) {
             if let Some(first) = aliases.get(alias.value.as_str()) {
                 let problem = Problem::DuplicateAlias { alias: alias.value.clone() };
                 let error = SpecError::new(problem, alias.place.clone());

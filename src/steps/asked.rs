@@ -89,6 +89,12 @@ async fn questions(
     reporter.log(format!("chat: {answer:?}"));
     reporter.message("a streamed chat completion");
     let streamed = server.stream(served_name).await?;
+    for adapter in &model.adapters {
+        let name = &adapter.value;
+        reporter.message(format!("a chat completion of {name}"));
+        let answer = server.chat(name).await?;
+        reporter.log(format!("chat of {name}: {answer:?}"));
+    }
     let measured = Measured { first_answer, first_token: streamed.first };
     Ok(Answered { measured, pieces: streamed.pieces })
 }

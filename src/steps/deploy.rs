@@ -33,6 +33,8 @@ pub(super) struct ModelToServe {
     pub(super) image: ImageInput,
     pub(super) weights: Placed,
     pub(super) draft: Option<Placed>,
+    /// What its flags name, by the value that names it.
+    named: Vec<(String, Placed)>,
 }
 
 /// The image that serves, as its target takes it.
@@ -101,6 +103,7 @@ impl ModelToServe {
             image,
             weights: placed(&model.source),
             draft: model.draft.as_ref().map(|draft| placed(&draft.source)),
+            named: model.named.iter().map(|it| (it.flag.clone(), placed(&it.source))).collect(),
         }
     }
 
@@ -110,9 +113,13 @@ impl ModelToServe {
 
     pub(super) fn inputs(&self) -> Vec<Input> {
         // A draft that is the model itself is no second input.
+        let others = self.draft.iter().chain(self.named.iter().map(|(_, placed)| placed));
         let mut weights = vec![&self.weights.step];
-        weights.extend(self.draft.as_ref().map(|draft| &draft.step));
-        weights.dedup();
+        for Placed { step, .. } in others {
+            if !weights.contains(&step) {
+                weights.push(step);
+            }
+        }
         let weights = weights.into_iter().map(|step| Input::facts(step.clone(), WEIGHTS_FACTS));
         self.image.inputs().into_iter().chain(weights).collect()
     }
@@ -127,7 +134,7 @@ impl ModelToServe {
     /// Everything that can change what is compiled; also part of what is deployed.
     pub(super) fn describe_compiled(&self, inputs: &Inputs, fingerprint: &mut Fingerprint) {
         self.describe_place(inputs, fingerprint);
-        self.describe_flags(fingerprint, |engine, flag| engine.reaches_compile_key(flag));
+        self.describe_flags(inputs, fingerprint, |engine, flag| engine.reaches_compile_key(flag));
         for (at, argument) in self.model.engine.extra_args.iter().enumerate() {
             fingerprint.field(format_args!("engine.extra-args.{at}"), &argument.text);
         }
@@ -183,6 +190,7 @@ impl ModelToServe {
 
     fn describe_flags(
         &self,
+        inputs: &Inputs,
         fingerprint: &mut Fingerprint,
         wanted: impl Fn(&dyn Engine, &str) -> bool,
     ) {
@@ -190,6 +198,15 @@ impl ModelToServe {
         for (flag, value) in &self.model.engine.flags {
             if wanted(engine, flag) {
                 fingerprint.field(format_args!("engine.{flag}"), json(&value.value));
+            }
+        }
+        for (value, placed) in &self.named {
+            let flag = value.split('.').next().unwrap_or(value);
+            if wanted(engine, flag) {
+                fingerprint.field(format_args!("engine.{value}.source"), &placed.repository).field(
+                    format_args!("engine.{value}.revision"),
+                    inputs.fact(&placed.step, Fact::COMMIT),
+                );
             }
         }
     }
@@ -211,8 +228,10 @@ impl ModelToServe {
         };
         let weights = placed(&self.weights);
         let draft = self.draft.as_ref().map(placed);
+        let named = self.named.iter().map(|(value, it)| (value.clone(), placed(it)));
+        let named: Vec<_> = named.collect();
         let Started { environment, command } =
-            started(&self.project, &self.locked, &model, &weights, draft);
+            started(&self.project, &self.locked, &model, &weights, draft, &named);
         Deployment {
             model: model.name.to_string(),
             spec: Arc::clone(&model),
@@ -271,8 +290,9 @@ impl Step for Deploy {
         let serve = &self.serving.model.serve;
         let mut fingerprint = Fingerprint::new("deploy", VERSION);
         self.serving.describe_compiled(inputs, &mut fingerprint);
-        self.serving
-            .describe_flags(&mut fingerprint, |engine, flag| !engine.reaches_compile_key(flag));
+        self.serving.describe_flags(inputs, &mut fingerprint, |engine, flag| {
+            !engine.reaches_compile_key(flag)
+        });
         let project = &self.serving.project;
         fingerprint
             .field("project", project.owner())

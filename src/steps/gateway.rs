@@ -1,4 +1,5 @@
-//! `gateway:<model>`: the entry through which clients find a model.
+//! `gateway:<model>`: the entry through which clients find a model; and `gateway:<model>/<adapter>`, one
+//! of its adapters.
 
 use std::sync::Arc;
 
@@ -24,15 +25,41 @@ pub(super) struct Wire {
     /// The project, as entries name it.
     owner: String,
     alias: String,
+    /// Which of the model's adapters it is, if it is one.
+    adapter: Option<String>,
     headers: Vec<Header>,
 }
 
 impl Wire {
+    /// The entry of a model.
     pub(super) fn new(
         workspace: &Workspace,
         gateway: &Arc<dyn Gateway>,
         model: &Model,
         alias: &str,
+        deploy: &StepId,
+        smoke: Option<&StepId>,
+    ) -> Self {
+        Self::led(workspace, gateway, model, (alias, None), deploy, smoke)
+    }
+
+    /// The entry of one of its adapters, under the name that the server knows it by.
+    pub(super) fn adapter(
+        workspace: &Workspace,
+        gateway: &Arc<dyn Gateway>,
+        model: &Model,
+        adapter: &str,
+        deploy: &StepId,
+        smoke: Option<&StepId>,
+    ) -> Self {
+        Self::led(workspace, gateway, model, (adapter, Some(adapter)), deploy, smoke)
+    }
+
+    fn led(
+        workspace: &Workspace,
+        gateway: &Arc<dyn Gateway>,
+        model: &Model,
+        (alias, adapter): (&str, Option<&str>),
         deploy: &StepId,
         smoke: Option<&StepId>,
     ) -> Self {
@@ -42,13 +69,17 @@ impl Wire {
             edge: Edge::Gate,
             blobs: false,
         }));
-        let id = StepId::gateway(&model.name);
+        let id = match adapter {
+            Some(adapter) => StepId::gateway_of_adapter(&model.name, adapter),
+            None => StepId::gateway(&model.name),
+        };
         let head = Head::effect(id, Resource::Disk, &[model.name.to_string()]).taking(inputs);
         Self {
             gateway: Arc::clone(gateway),
             owner: workspace.project.owner(),
             head: Head { at: At::Here, ..head },
             alias: alias.to_owned(),
+            adapter: adapter.map(str::to_owned),
             headers: workspace.targets.of(model).headers(model),
         }
     }
@@ -64,11 +95,11 @@ impl Wire {
             |fact| inputs.map_or("", |inputs| inputs.fact(&self.inputs()[0].step, fact)).to_owned();
         Endpoint {
             alias: self.alias.clone(),
-            served_name: fact(Fact::SERVED_NAME),
+            served_name: self.adapter.clone().unwrap_or_else(|| fact(Fact::SERVED_NAME)),
             url: fact(Fact::URL),
             headers: self.headers.clone(),
             project: self.owner.clone(),
-            model: self.models()[0].clone(),
+            model: self.head.id.name().to_owned(),
             key: key.map(ToString::to_string).unwrap_or_default(),
         }
     }

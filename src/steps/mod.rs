@@ -90,8 +90,11 @@ pub fn foreseen(
         PinnedRepository { repository: repository.clone(), commit }
     };
     let draft = model.draft.as_ref().map(|draft| pinned(&draft.source));
+    let named = model.named.iter().map(|named| (named.flag.clone(), pinned(&named.source)));
+    let named: Vec<_> = named.collect();
     let locked = Arc::new(workspace.engine_of(model));
-    Ok(started::started(&workspace.project, &locked, model, &pinned(&model.source), draft))
+    let weights = pinned(&model.source);
+    Ok(started::started(&workspace.project, &locked, model, &weights, draft, &named))
 }
 
 /// What whoever starts or asks a model's engine has to have: where the accelerators are elsewhere, there
@@ -255,5 +258,10 @@ fn compile_model(
         let alias = &entry.alias.value;
         let step = gateway::Wire::new(workspace, gateway, model, alias, &deploy_id, smoke.as_ref());
         steps.push(Arc::new(step));
+        for adapter in &model.adapters {
+            let (name, smoke) = (&adapter.value, smoke.as_ref());
+            let step = gateway::Wire::adapter(workspace, gateway, model, name, &deploy_id, smoke);
+            steps.push(Arc::new(step));
+        }
     }
 }

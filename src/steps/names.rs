@@ -52,6 +52,8 @@ pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<StepId> {
         names.extend(warmup.then(|| StepId::warmup(&model.name)));
         names.extend(smoke.then(|| StepId::smoke(&model.name)));
         names.extend(gateway.then(|| StepId::gateway(&model.name)));
+        let adapters = model.adapters.iter().filter(|_| gateway);
+        names.extend(adapters.map(|it| StepId::gateway_of_adapter(&model.name, &it.value)));
         for source in model.sources() {
             let name = match source {
                 ModelSource::Path(path) => path,

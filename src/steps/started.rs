@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
-use crate::engine::{self, Locked};
+use crate::engine::{self, Fetched, Locked};
 use crate::hub::ModelCache;
 use crate::spec::{Model, Project};
 use crate::targets::{CommandLine, PinnedRepository};
@@ -30,6 +30,7 @@ pub(super) fn started(
     model: &Arc<Model>,
     weights: &PinnedRepository,
     draft: Option<PinnedRepository>,
+    named: &[(String, PinnedRepository)],
 ) -> Started {
     let model = Arc::clone(model);
     let engine = model.engine.kind;
@@ -45,6 +46,13 @@ pub(super) fn started(
         format!("{models}/{}", ModelCache::commit_directory(&pinned.repository, &pinned.commit))
     };
     let (path, draft_path) = (in_image(weights), draft.as_ref().map(in_image));
+    let fetched: BTreeMap<String, Fetched> = named
+        .iter()
+        .map(|(flag, pinned)| {
+            let fetched = Fetched { path: in_image(pinned), commit: pinned.commit.clone() };
+            (flag.clone(), fetched)
+        })
+        .collect();
     let revision = weights.commit.clone();
     let locked = Arc::clone(locked);
     let command = Arc::new(move |name: &str, host: &str, port: u16| {
@@ -56,6 +64,7 @@ pub(super) fn started(
             revision: &revision,
             draft: draft_path.as_deref(),
             draft_revision: draft.as_ref().map(|draft| &*draft.commit),
+            fetched: &fetched,
             locked: &locked,
         };
         engine.command(&model, &serving)

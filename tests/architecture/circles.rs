@@ -27,6 +27,7 @@ const KNOWN: &[(&str, &[&str])] = &[
             "left_out",
             "model",
             "model_file",
+            "named",
             "project_file",
             "read",
             "rollout",

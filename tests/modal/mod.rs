@@ -16,6 +16,7 @@ mod faults;
 mod kills;
 mod lease;
 mod logs;
+mod named;
 mod programs;
 mod protection;
 mod pushed;

@@ -3,14 +3,10 @@
 use super::super::extra_args;
 use super::command::since;
 use super::history::{instead, versions_with};
-use super::{is_on, snapshot, taken};
+use super::{hub, is_on, problem, snapshot, taken};
 use crate::engine::{Checked, FlagProblem, Locked, Subject, Warning};
 use crate::engines::vllm::taken::{Taken, ValueKind};
 use crate::spec::{GatewayEntry, Model, Value, nearest};
-
-pub(super) fn problem(flag: &str, message: String, help: impl Into<String>) -> FlagProblem {
-    FlagProblem { subject: Subject::Flag(flag.to_owned()), message, help: help.into() }
-}
 
 /// The reading that follows a parser through all that fill it; those before knew one module.
 const FOLLOWED: u32 = 2;
@@ -83,7 +79,7 @@ fn extra(model: &Model) -> Vec<FlagProblem> {
         (snapshot::FLAG, model.serve.snapshot, "`[serve] snapshot = true` sets it"),
     ];
     ours.extend(also.into_iter().filter(|(_, set, _)| *set).map(|(flag, _, why)| (flag, why)));
-    extra_args::problems(model, &ours)
+    extra_args::problems(model, &ours, &hub::LOCKED)
 }
 
 /// What the locked version says.
@@ -135,6 +131,7 @@ pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
         });
     }
     checked.warnings.extend(tools(model));
+    checked.warnings.extend(hub::warning(model));
     checked
 }
 
@@ -181,6 +178,8 @@ impl Check<'_> {
             match self.engine.flags.get(flag) {
                 None if self.is_partial() => found.warnings.push(self.unseen(flag)),
                 None => found.problems.push(self.unknown(flag)),
+                // Looked at before the lock was, and more closely.
+                Some(_) if flag == hub::ADAPTERS => {}
                 Some(takes) => self.value(flag, &value.value, takes, found),
             }
         }

@@ -5,7 +5,7 @@ use std::str::FromStr as _;
 use pep440_rs::Version;
 
 use super::super::{argument, extra_args, json};
-use super::{is_on, snapshot, taken};
+use super::{hub, is_on, snapshot, taken};
 use crate::engine::{Locked, Serving};
 use crate::engines::vllm::taken::{Flag, Many, ValueKind};
 use crate::spec::{Model, Value};
@@ -60,9 +60,9 @@ pub(super) fn line(model: &Model, serving: &Serving<'_>) -> Vec<String> {
         line.extend(["--speculative-config".to_owned(), config.to_string()]);
     }
     let taken = taken(locked);
-    for (flag, value) in &model.engine.flags {
-        let taken = taken.as_ref().and_then(|taken| taken.flags.get(flag));
-        add(&mut line, flag, &value.value, taken, locked);
+    for (flag, value) in hub::rewritten(&model.engine.flags, serving.fetched) {
+        let taken = taken.as_ref().and_then(|taken| taken.flags.get(&flag));
+        add(&mut line, &flag, &value, taken, locked);
     }
     line.extend(extra_args::of(model));
     line

@@ -5,6 +5,7 @@ mod check;
 mod command;
 mod first_import;
 mod history;
+mod hub;
 mod import;
 pub mod read;
 mod snapshot;
@@ -20,10 +21,10 @@ use toml::de::ValueDeserializer;
 
 use super::{CACHES, offline};
 use crate::engine::{
-    Cache, Checked, Engine, FlagProblem, Locked, LockedEngine, Reading, Serving, Written,
-    WrittenWord,
+    Adapter, Cache, Checked, Engine, FlagProblem, Locked, LockedEngine, Named, Reading, Serving,
+    Subject, Written, WrittenWord,
 };
-use crate::spec::{Model, Value};
+use crate::spec::{FlagValue, Model, Value};
 
 pub use taken::{Flag, Many, Taken, ValueKind};
 
@@ -90,6 +91,11 @@ fn taken(locked: &Locked) -> Option<Taken> {
     locked.taken.as_ref().map(read)
 }
 
+/// What is wrong with a flag.
+fn problem(flag: &str, message: String, help: impl Into<String>) -> FlagProblem {
+    FlagProblem { subject: Subject::Flag(flag.to_owned()), message, help: help.into() }
+}
+
 /// Whether a flag is set to true.
 fn is_on(model: &Model, flag: &str) -> bool {
     model.engine.flags.get(flag).is_some_and(|flag| flag.value == Value::Boolean(true))
@@ -151,8 +157,16 @@ impl Engine for Vllm {
         first_import::files(distribution, version)
     }
 
+    fn named(&self, flags: &BTreeMap<String, FlagValue>) -> Vec<Named> {
+        hub::named(flags)
+    }
+
+    fn adapters(&self, flags: &BTreeMap<String, FlagValue>) -> Vec<Adapter> {
+        hub::adapters(flags)
+    }
+
     fn check(&self, model: &Model) -> Vec<FlagProblem> {
-        [check::ours(model), snapshot::ours(model)].concat()
+        [check::ours(model), hub::problems(model), snapshot::ours(model)].concat()
     }
 
     fn check_locked(&self, model: &Model, locked: &Locked) -> Checked {

@@ -1,16 +1,17 @@
 //! Command lines and findings, against engines as the lock keeps them.
 
 mod extra_arguments;
+mod hub;
 
 use std::collections::BTreeMap;
 
 use super::history::KNOWN;
 use super::{NEVER_COMPILED, Vllm};
-use crate::engine::{Engine as _, Locked, LockedEngine, Serving, Subject};
+use crate::engine::{Engine as _, Fetched, Locked, LockedEngine, Serving, Subject};
 use crate::engines::built_in;
 use crate::engines::vllm::taken::Taken;
 use crate::lock::{LockFile, LockFileError};
-use crate::spec::{Model, SourceFile, Sources};
+use crate::spec::{HubSource, Model, NamedRepository, SourceFile, Sources};
 
 const PROJECT: &str = "[project]\nid = \"test-1a2b3c\"\n[gateway.litellm]\nconfig = \"l.yaml\"\n";
 
@@ -93,6 +94,17 @@ fuse_allreduce_rms = "toggle"
     }
 }
 
+/// What flags name, as if it lay below `/f`.
+fn fetched(model: &Model) -> BTreeMap<String, Fetched> {
+    let fetched = |named: &NamedRepository| {
+        let HubSource { repository, revision, .. } = named.source.hub().unwrap();
+        let fetched =
+            Fetched { path: format!("/f/{repository}@{revision}"), commit: "f00d".into() };
+        (named.flag.clone(), fetched)
+    };
+    model.named.iter().map(fetched).collect()
+}
+
 fn line(spec: &str, locked: &Locked) -> String {
     let model = model(spec);
     let serving = Serving {
@@ -103,6 +115,7 @@ fn line(spec: &str, locked: &Locked) -> String {
         revision: "c0ffee",
         draft: model.draft.as_ref().map(|_| "/d"),
         draft_revision: model.draft.as_ref().map(|_| "beef"),
+        fetched: &fetched(&model),
         locked,
     };
     Vllm.command(&model, &serving).join(" ")

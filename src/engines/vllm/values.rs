@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 
 use super::super::{argument, json};
-use super::check::{Check, problem};
+use super::check::Check;
 use super::command::takes_json;
 use super::history::instead;
+use super::problem;
 use crate::engine::{Checked, FlagProblem, Warning};
 use crate::engines::vllm::taken::{Flag, Many, ValueKind};
 use crate::spec::{FlagValue, Value, nearest};

@@ -1,6 +1,6 @@
 //! The gateway's files of one project: looked at once per plan, edited one entry at a time.
 
-use std::collections::HashMap;
+use std::collections::{BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError, RwLock};
 
@@ -248,9 +248,30 @@ impl Gateway for LiteLlm {
     }
 
     fn remove(&self, model: &str) -> Result<bool, StepError> {
+        // Those of its adapters are marked with its name, too.
+        let is_of = |owned: &litellm::Owned| {
+            owned
+                .model
+                .strip_prefix(model)
+                .is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
+        };
+        let names = |owned: Vec<litellm::Owned>| -> BTreeSet<String> {
+            owned.into_iter().filter(is_of).map(|owned| owned.model).collect()
+        };
         self.edit(
-            |document| litellm::remove(document, &self.project, model),
-            |name, text| litellm::mirror_remove(name, text, &self.project, model),
+            |document| {
+                let names = names(litellm::owned(document, &self.project));
+                let project = &*self.project;
+                let changes: Vec<_> =
+                    names.iter().map(|model| litellm::Change::Remove { project, model }).collect();
+                litellm::edit(document, &changes)
+            },
+            |name, text| {
+                let names = names(litellm::mirrored(name, text, &self.project)?);
+                names.iter().try_fold(text.to_owned(), |text, model| {
+                    litellm::mirror_remove(name, &text, &self.project, model)
+                })
+            },
         )
     }
 

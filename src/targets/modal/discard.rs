@@ -30,8 +30,10 @@ struct Receipt {
 impl Volumes for Modal {
     fn belongings(&self, model: &str) -> Belongings {
         let deployed = self.deployed(model);
-        let of = |field| deployed.as_ref()?.applied.get(field).map(str::to_owned);
-        let repositories = ["model.source", "draft.source"].into_iter().filter_map(of).collect();
+        // `model.source`, `draft.source`, and those of flags.
+        let fields = deployed.iter().flat_map(|deployed| deployed.applied.pairs());
+        let sources = fields.filter(|(label, _)| label.ends_with(".source"));
+        let repositories = sources.map(|(_, repository)| repository.to_owned()).collect();
         Belongings { repositories, ..Belongings::default() }
     }
 

@@ -77,6 +77,7 @@ fn mlx_lm_takes_extra_arguments_as_well() {
         revision: "c0ffee",
         draft: None,
         draft_revision: None,
+        fetched: &BTreeMap::new(),
         locked: &locked,
     };
     let line = mlx.command(&model(&spec("--odd")), &serving).join(" ");

@@ -29,6 +29,22 @@ def compile_once(flags):
     return True
 
 
+def adapters(flags):
+    """The names and paths of adapters, told apart as `LoRAParserAction` in 0.8.5.post1 and 0.13.0 does."""
+    if "--lora-modules" not in flags:
+        return []
+    assert "--enable-lora" in flags, "LoRA is not enabled"
+    behind = flags[flags.index("--lora-modules") + 1 :]
+    items = list(itertools.takewhile(lambda flag: not flag.startswith("--"), behind))
+    found = [
+        tuple(item.split("=")) if "=" in item and "," not in item else (json.loads(item)["name"], json.loads(item)["path"])
+        for item in items
+    ]
+    for _, path in found:
+        assert (pathlib.Path(path) / "adapter_config.json").is_file(), f"no adapter in {path}"
+    return found
+
+
 def main():
     flags = sys.argv[1:]
 
@@ -41,9 +57,14 @@ def main():
     if "--speculative-config" in flags:
         draft = json.loads(value("--speculative-config"))["model"]
         assert (pathlib.Path(draft) / "config.json").is_file(), f"no draft in {draft}"
+    if "--tokenizer" in flags:
+        words = pathlib.Path(value("--tokenizer"))
+        assert (words / "tokenizer.json").is_file(), f"no tokenizer in {words}"
+        assert not list(words.glob("*.safetensors")), f"weights in {words}"
     # As many names as stand there, as its parser takes them.
     behind = flags[flags.index("--served-model-name") + 1 :]
     served = list(itertools.takewhile(lambda flag: not flag.startswith("--"), behind))
+    served += [name for name, _ in adapters(flags)]
     # The endpoints for developers are there with the variable; without the flag nothing can sleep.
     developers = os.environ.get("VLLM_SERVER_DEV_MODE") == "1"
     awake = [True]
