@@ -118,7 +118,7 @@ enum Command {
     /// Settle what the specs leave open: wheels and Debian packages
     Lock(lock::LockArgs),
     /// Check specs, lock and gateway file, and whether this machine can serve
-    Check,
+    Check(check::CheckArgs),
     /// Print every effective value of a model and where it came from
     Show(show::ShowArgs),
     /// Print the program that serves a model on Modal
@@ -249,7 +249,7 @@ async fn dispatch(
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Lock(arguments) => lock::run(global, arguments).await,
-        Command::Check => check::run(global).await,
+        Command::Check(arguments) => check::run(global, &arguments).await,
         Command::Show(arguments) => show::run(global, &arguments).await,
         Command::Render(arguments) => render::run(global, &arguments).await,
         Command::Unlock(arguments) => unlock::run(global, &arguments).await,

@@ -27,6 +27,7 @@ pub mod saved;
 pub mod show;
 pub mod status;
 pub mod test;
+pub mod trial;
 pub mod unlock;
 pub mod why;
 

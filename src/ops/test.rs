@@ -20,7 +20,7 @@ use crate::words::count;
     code(goatbuild::test::not_deployed),
     help("`goatbuild status` shows what is deployed, `goatbuild apply {model}` deploys it")
 )]
-struct NotDeployed {
+pub(super) struct NotDeployed {
     model: String,
     why: String,
 }
@@ -97,7 +97,7 @@ fn told<T>(
 }
 
 /// What is known of a deployment that stands.
-fn facts(model: &str, seen: Observation) -> Result<Facts, NotDeployed> {
+pub(super) fn facts(model: &str, seen: Observation) -> Result<Facts, NotDeployed> {
     let why = match seen {
         Observation::Present { facts, .. } | Observation::Held { facts, .. } => return Ok(facts),
         Observation::Unobserved(why) => why.unwrap_or_else(|| "nobody looked".to_owned()),

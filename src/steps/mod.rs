@@ -41,7 +41,7 @@ use names::Chain;
 pub use names::{at_targets, is_known, names};
 pub use programs::programs;
 pub use pushed::{foreseen_pushes, look_at_pushed};
-pub use smoke::{NotPassed, smoke_key};
+pub use smoke::{NotPassed, asking, smoke_key};
 pub use started::Started;
 
 /// How long the requests of a warm-up, and of a smoke test, may take.

@@ -1,6 +1,7 @@
 //! `smoke:<model>`: whether the instance that stands answers as clients will ask it.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 use miette::Diagnostic;
@@ -105,6 +106,12 @@ fn describe<'a>(value: impl Fn(Fact) -> &'a str) -> Fingerprint {
     fingerprint
 }
 
+/// How long a replica may be busy that is asked a few things: the one that was started for it stays for
+/// a while.
+pub fn asking(model: &Model) -> Duration {
+    model.serve.startup_timeout + REQUESTS + model.serve.scaledown_window
+}
+
 /// The key of the smoke test of a deployment with these facts.
 pub fn smoke_key(facts: &Facts) -> Key {
     describe(|fact| fact.text_of(facts)).key()
@@ -122,9 +129,7 @@ impl Smoke {
         let resource = engine_resource(model);
         let head = Head::effect(id, resource, &[model.name.to_string()])
             .taking(vec![Input::facts(deploy.clone(), DEPLOY_FACTS)]);
-        // The replica that was started for it stays for a while.
-        let busy = model.serve.startup_timeout + REQUESTS + model.serve.scaledown_window;
-        let engine = EngineUse { starts: false, asks: true, busy };
+        let engine = EngineUse { starts: false, asks: true, busy: asking(model) };
         let head = Head { engine: Some(engine), ..head };
         Self { targets: Arc::clone(targets), head, model: Arc::clone(model) }
     }

@@ -70,6 +70,44 @@ pub trait Lease: Send + Sync {
     async fn end(self: Box<Self>) -> Result<(), StepError>;
 }
 
+/// Something that is taken for granted of a target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Assumption {
+    /// What its row is called in the documentation.
+    pub name: &'static str,
+    /// What is taken for granted.
+    pub taken: &'static str,
+    /// Whether a model shows it that was just asked.
+    pub of_model: bool,
+}
+
+/// What became of trying something out.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Shown {
+    /// Whether it is so; none where that was not to be seen.
+    pub held: Option<bool>,
+    /// What was seen.
+    pub detail: String,
+}
+
+/// What is taken for granted of a target, and only trying it there can show.
+#[async_trait]
+pub trait Trials: Send + Sync {
+    /// All of it, in the order in which it is to be tried.
+    fn assumptions(&self) -> &'static [Assumption];
+
+    /// Tries one out, with nothing that is served; what a model shows is read of this one.
+    async fn try_out(
+        &self,
+        assumption: &Assumption,
+        model: &Model,
+        reporter: &Reporter,
+    ) -> Result<Shown, StepError>;
+
+    /// Removes all that trying has left there.
+    async fn tidy(&self, reporter: &Reporter) -> Result<(), StepError>;
+}
+
 /// The version that a model is to go back to.
 #[derive(Debug, Clone)]
 pub struct Earlier {

@@ -356,6 +356,11 @@ pub trait Target: Send + Sync {
         None
     }
 
+    /// What is taken for granted of it, and only trying it there can show.
+    fn trials(&self) -> Option<&dyn Trials> {
+        None
+    }
+
     /// Volumes of earlier versions that are to be moved.
     fn moves(&self) -> Option<&dyn Moves> {
         None

@@ -29,6 +29,7 @@ use miette::Report;
 
 use crate::event::{Progress, Reporter, Wait};
 use crate::runtime::Check;
+use crate::targets::{Assumption, Shown};
 
 pub use applied::Applied;
 pub use garbage::{Cleaned, print_garbage};
@@ -183,6 +184,17 @@ pub fn checked(fine: bool, name: &str, detail: &str, help: Option<&str>) {
     if let Some(help) = help {
         outln!("  {FAINT}help:{FAINT:#} {help}");
     }
+}
+
+/// One line of what was tried out: whether it held, or was not to be seen.
+pub fn print_shown(row: &Assumption, shown: &Shown) {
+    let (style, mark) = match shown.held {
+        Some(true) => (GOOD, "✓"),
+        Some(false) => (BAD, "✗"),
+        None => (FAINT, "·"),
+    };
+    outln!("{style}{mark}{style:#} {}: {}", row.name, row.taken);
+    outln!("  {FAINT}{}{FAINT:#}", shown.detail);
 }
 
 /// The same, of a check that was made.

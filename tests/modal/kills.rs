@@ -115,7 +115,7 @@ fn lasting(value: Value) -> Value {
 fn running_helpers(remote: &Remote) -> Vec<Value> {
     let apps = remote.client(&["app", "list", "--env", "goat", "--json"]);
     let mut apps: Vec<Value> = serde_json::from_str(&apps).unwrap();
-    apps.retain(|app| app["State"].as_str().is_some_and(|it| it.starts_with("ephemeral")));
+    apps.retain(|app| app["state"].as_str().is_some_and(|it| it.starts_with("ephemeral")));
     apps
 }
 

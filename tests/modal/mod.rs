@@ -27,6 +27,7 @@ mod runbook;
 mod snapshot;
 mod table;
 mod taken_back;
+mod trial;
 mod warmup;
 mod weights;
 

@@ -196,7 +196,7 @@ impl Drop for ModalDouble {
 /// checkout: that takes longer than what most tests do with it.
 pub(crate) fn share_client(root: &Path, install: impl FnOnce()) {
     let from = Path::new(env!("CARGO_MANIFEST_DIR")).join("src/targets/modal");
-    let parts = ["client-requirements.txt", "driver.py"];
+    let parts = ["client-requirements.txt", "driver.py", "trial/rows.py", "trial/app.py"];
     let parts = parts.map(|name| fs::read(from.join(name)).expect("a part of the client"));
     let hash = blake3::hash(&parts.concat()).to_hex();
     let kept = peers::directory().join(format!("modal-client-{}", &hash[..12]));

@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::driver::{self, Driver};
 use super::error::{ModalError, logs_of};
+use super::trial::FILES;
 use crate::blocking::blocking;
 use crate::digest::hex;
 use crate::durable;
@@ -50,7 +51,8 @@ impl Client {
     /// Where the client's environment is. With other requirements, or another driver, it is another
     /// one: commands of two versions don't get into each other's way.
     fn directory(&self) -> PathBuf {
-        let hash = blake3::hash([REQUIREMENTS, DRIVER].concat().as_bytes());
+        let beside = FILES.map(|(_, text)| text).concat();
+        let hash = blake3::hash([REQUIREMENTS, DRIVER, &beside].concat().as_bytes());
         let directory = self.tools.join(format!("modal-{}", hex(&hash.as_bytes()[..6])));
         std::path::absolute(&directory).unwrap_or(directory)
     }
@@ -97,6 +99,10 @@ impl Client {
         finish(sync, reporter).await?;
         let driver = directory.join("driver.py");
         durable::write(&driver, DRIVER.as_bytes(), 0o644).map_err(write(&driver))?;
+        for (name, text) in FILES {
+            let path = directory.join(name);
+            durable::write(&path, text.as_bytes(), 0o644).map_err(write(&path))?;
+        }
         durable::write(&whole, b"{}\n", 0o644).map_err(write(&whole))?;
         drop(alone);
         Ok(python)

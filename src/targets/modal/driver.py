@@ -233,6 +233,22 @@ async def newest(request):
     return {"id": app.app_id, **(await history(client, app.app_id))[0]}
 
 
+@synchronizer.create_blocking
+async def containers(request):
+    """The containers of an app that are up."""
+    client = await connected(request)
+    asked = api_pb2.TaskListRequest(environment_name=request["environment"])
+    tasks = (await client._stub.TaskList(asked)).tasks
+    return [task.task_id for task in tasks if task.app_description == request["app"]]
+
+
+def trial(request):
+    """Tries out one thing that is taken for granted of Modal."""
+    from trial import rows
+
+    return rows.tried(sys.modules[__name__], request)
+
+
 def address(request):
     """Where an app answers: its function, or that method of a class where it starts from a snapshot."""
     place = {"environment_name": request["environment"]}
@@ -462,6 +478,7 @@ COMMANDS = {
     "run": run,
     "stop": stop,
     "take_lease": take_lease,
+    "trial": trial,
 }
 
 

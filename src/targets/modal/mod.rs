@@ -28,6 +28,7 @@ mod serve;
 mod snapshot;
 mod spec;
 mod take_back;
+mod trial;
 mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -38,7 +39,7 @@ use async_trait::async_trait;
 
 use super::{
     Candidates, Deployment, Images, Leases, Live, Logs, Measured, PinnedRepository, Programs,
-    Target, Versions, Volumes, Weights,
+    Target, Trials, Versions, Volumes, Weights,
 };
 use crate::engine::Engines;
 use crate::event::Reporter;
@@ -419,6 +420,10 @@ impl Target for Modal {
     }
 
     fn logs(&self) -> Option<&dyn Logs> {
+        Some(self)
+    }
+
+    fn trials(&self) -> Option<&dyn Trials> {
         Some(self)
     }
 }
