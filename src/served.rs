@@ -123,6 +123,7 @@ impl StatusRow {
             replicas: None,
             auth: None,
             measured: None,
+            told: None,
             detail: String::new(),
         };
         Self {

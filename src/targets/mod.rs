@@ -167,8 +167,39 @@ pub struct Live {
     pub auth: Option<Auth>,
     /// How quickly it answered in its smoke test, where the target keeps that.
     pub measured: Option<Measured>,
+    /// What its replicas told of themselves, where the target knows that.
+    pub told: Option<Replicas>,
     /// Anything else worth a line: process, memory, ….
     pub detail: String,
+}
+
+/// What the replicas of a deployment told of themselves since it was deployed, or in the last day.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Replicas {
+    /// How many of their starts failed.
+    pub failed_starts: usize,
+    /// How many engines ended after they had started.
+    pub ended: usize,
+    /// When the first of those was: RFC 3339.
+    pub since: Option<String>,
+    /// How the last of those was.
+    pub last: Option<String>,
+    /// What they ran on, each with what was wrong with that.
+    pub devices: Vec<String>,
+}
+
+impl Replicas {
+    /// How often engines ended, if they did.
+    pub fn ends(&self) -> Option<String> {
+        let (since, last) = (self.since.as_ref()?, self.last.as_ref()?);
+        let count = |count: usize, one: &str, many: &str| {
+            (count > 0).then(|| format!("{count} {}", if count == 1 { one } else { many }))
+        };
+        let starts = count(self.failed_starts, "failed start", "failed starts");
+        let later = count(self.ended, "engine that ended later", "engines that ended later");
+        let counted: Vec<String> = starts.into_iter().chain(later).collect();
+        Some(format!("{} since {since}, last: {last}", counted.join(" and ")))
+    }
 }
 
 /// The version of a deployment that stands.

@@ -12,6 +12,7 @@ use crate::served::{Part, StatusRow, Verdict};
 use crate::spec::Auth;
 use crate::step::Facts;
 use crate::store::Attempt;
+use crate::targets::Replicas;
 
 /// How a deployment compares with its spec, and what to do about it.
 fn words(verdict: Verdict) -> &'static str {
@@ -101,6 +102,10 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
                     "auth_wanted": row.auth.map(|it| it.to_string()),
                     "first_answer_seconds": row.live.measured.map(|it| seconds(it.first_answer)),
                     "first_token_ms": row.live.measured.map(milliseconds_to_token),
+                    "failed_starts": row.live.told.as_ref().map(|it| it.failed_starts),
+                    "ended_later": row.live.told.as_ref().map(|it| it.ended),
+                    "last_end": row.live.told.as_ref().and_then(|it| it.last.as_ref()),
+                    "devices": row.live.told.as_ref().map(|it| &it.devices),
                     "weights": row.parts.weights,
                     "warmup": row.parts.warmup,
                     "gateway": row.parts.gateway,
@@ -135,6 +140,13 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
         }
         if let Some(asking) = asking(row) {
             outln!("{}  {FAINT}{asking}{FAINT:#}", " ".repeat(width));
+        }
+        let told = live.told.as_ref();
+        if let Some(ends) = told.and_then(Replicas::ends) {
+            outln!("{}  {WARN}{ends}{WARN:#}", " ".repeat(width));
+        }
+        for device in told.map_or(&[][..], |told| &told.devices) {
+            outln!("{}  {FAINT}ran on {device}{FAINT:#}", " ".repeat(width));
         }
     }
 }

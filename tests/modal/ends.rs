@@ -34,7 +34,7 @@ fn ends(kept: &Path, app: &str) -> Vec<Value> {
 /// The one line that tells how an engine ended, of all that its app said.
 #[track_caller]
 fn told(log: &str) -> String {
-    let line = log.lines().find_map(|line| Some(line.split_once("goatbuild: ")?.1));
+    let line = log.lines().find_map(|line| Some(line.split_once("goatbuild-replica: the ")?.1));
     let line = line.unwrap_or_else(|| panic!("nothing is told in {log}"));
     let (told, after) = line.split_once(", after ").unwrap();
     assert!(after.ends_with(" s"), "{line}");
@@ -91,7 +91,23 @@ fn an_engine_that_ends_while_starting_takes_its_container_along() {
         assert!(ends[0]["seconds"].as_f64().unwrap() < SOON, "{ends:?}");
         let log = project.run("logs tiny").exits(0).stdout;
         assert!(log.contains("no kernel image is available"), "{log}");
-        assert_eq!(told(&log), "the engine ended while starting, with exit code 1");
+        assert_eq!(told(&log), "engine ended while starting, with exit code 1");
+        // Each start counts, and whoever only looks starts nothing.
+        say(&url, "double", "hello", &headers);
+        say(&url, "double", "hello", &headers);
+        let starts = remote.modal.starts();
+        let counted = ["3 failed starts since 20", "last: the engine ended while starting"];
+        project.run("status").exits(0).says(&counted);
+        project.run("plan").exits(0).says(&counted);
+        let status: Value = serde_json::from_str(&project.run("status --json").stdout).unwrap();
+        assert_eq!(status["models"][0]["failed_starts"], 3, "{status}");
+        assert_eq!(remote.modal.starts(), starts);
+        // Where the logs can't be had, the rest is told without.
+        let fault = json!({"rpc": "AppFetchLogs", "action": "resource_exhausted"});
+        remote.modal.faults(&json!({"rules": [fault]}));
+        let status = project.run("status").exits(0).stdout;
+        assert!(status.contains("tiny") && !status.contains("failed start"), "{status}");
+        project.run("plan --require-observed").exits(0);
     }
 }
 
@@ -111,7 +127,8 @@ fn an_engine_that_ends_later_makes_way_for_another() {
         assert_eq!((&ends[0]["status"], &ends[0]["ready"]), (&json!(1), &json!(true)), "{ends:?}");
         let log = project.run("logs tiny").exits(0).stdout;
         assert!(log.contains("the device was lost"), "{log}");
-        assert_eq!(told(&log), "the engine ended after it had started, with exit code 7");
+        assert_eq!(told(&log), "engine ended after it had started, with exit code 7");
+        project.run("status").exits(0).says(&["1 engine that ended later since 20"]);
         // Whoever asks next is answered, by another one.
         assert_eq!(say(&url, "double", "hello", &headers), "200");
         assert_eq!(remote.modal.starts(), starts + 1);
@@ -148,7 +165,9 @@ fn an_engine_that_ends_around_a_snapshot_takes_its_container_along() {
         }
         counted = ends.len();
         let log = shipped.run(&format!("logs {MODEL}"));
-        let last = log.rsplit_once("goatbuild: ").map(|(_, last)| format!("goatbuild: {last}"));
-        assert_eq!(told(&last.unwrap_or(log)), format!("the engine ended {how}"));
+        let last = log
+            .rsplit_once("goatbuild-replica: the ")
+            .map(|(_, last)| format!("goatbuild-replica: the {last}"));
+        assert_eq!(told(&last.unwrap_or(log)), format!("engine ended {how}"));
     }
 }

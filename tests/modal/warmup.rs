@@ -59,3 +59,22 @@ fn what_may_be_a_secret_is_told_by_its_name_alone() {
     assert_eq!(factors.get("env.VLLM_API_KEY"), Some(&Value::Null), "{receipt}");
     assert_eq!(factors["env.HOME"].as_str().map(str::len), Some(16), "{receipt}");
 }
+
+#[test]
+fn a_replica_on_another_device_than_its_warm_up_says_so() {
+    let Some(remote) = compiling("once") else { return };
+    let project = &remote.hubbed.project;
+    let device = remote.modal.volume("table-4c19d2-model-cache").join("device");
+    fs::write(&device, "NVIDIA H200\nNVIDIA H200\n").unwrap();
+    let warmed = project.run("apply --yes --only warmup:tiny").exits(0);
+    // Asked for an H100, given an H200: what is compiled for that helps no H100.
+    warmed.says(&["tiny asks for H100 and was warmed up on NVIDIA H200"]);
+    assert_eq!(receipt(&remote)["device"], "NVIDIA H200");
+    fs::write(&device, "NVIDIA H100 80GB HBM3\n").unwrap();
+    project.run("apply --yes").exits(0);
+    let told = "NVIDIA H100 80GB HBM3, and its caches were compiled on NVIDIA H200";
+    project.run("logs tiny").exits(0).says(&[&format!("goatbuild-replica: it runs on {told}")]);
+    project.run("status").exits(0).says(&[&format!("ran on {told}")]);
+    let status: Value = serde_json::from_str(&project.run("status --json").stdout).unwrap();
+    assert_eq!(status["models"][0]["devices"], serde_json::json!([told]), "{status}");
+}

@@ -306,6 +306,7 @@ impl Target for Folder {
                 replicas: None,
                 auth: None,
                 measured: None,
+                told: None,
                 detail: String::new(),
             })
             .collect()

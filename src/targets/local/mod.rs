@@ -394,6 +394,7 @@ impl Target for Local {
                 replicas: None,
                 auth: None,
                 measured: None,
+                told: None,
                 detail: match (&served.instance, life) {
                     (Some(instance), Life::Runs) => {
                         self.described_with_changes(served, instance.describe())

@@ -18,15 +18,15 @@ pub(super) const GUARD: u32 = 2;
 const IMAGE_PART: &str = include_str!("runtime/image.part.py");
 const VOLUMES_PART: &str = include_str!("runtime/volumes.part.py");
 const ENGINE_PART: &str = include_str!("runtime/engine.part.py");
-const END_PART: &str = include_str!("runtime/end.part.py");
+const REPLICA_PART: &str = include_str!("runtime/replica.part.py");
 const GUARD_PART: &str = include_str!("runtime/guard.part.py");
 
 /// What serves a model that starts from a snapshot, and what it imports besides.
 const SNAPSHOT: &str = include_str!("runtime/snapshot.py");
-const SNAPSHOT_IMPORTS: [&str; 2] = ["json", "urllib.request"];
+const SNAPSHOT_IMPORTS: [&str; 1] = ["urllib.request"];
 
 /// What the guard imports besides.
-const GUARD_IMPORTS: [&str; 6] = ["asyncio", "ctypes", "hashlib", "hmac", "json", "re"];
+const GUARD_IMPORTS: [&str; 5] = ["asyncio", "ctypes", "hashlib", "hmac", "re"];
 
 /// What a program is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -74,6 +74,7 @@ impl Program {
         match self {
             Self::Serve => &[
                 "contextlib",
+                "json",
                 "os",
                 "shutil",
                 "socket",
@@ -142,7 +143,7 @@ impl Program {
             .replace("# <volumes>\n", VOLUMES_PART)
             .replace("# <image>\n", IMAGE_PART)
             .replace("# <engine>\n", ENGINE_PART)
-            .replace("# <end>\n", END_PART)
+            .replace("# <replica>\n", REPLICA_PART)
             .replace("    # <guarded>\n", call)
             .replace("\n\n# <guard>\n", if guarded { "\n\n# <guard>\n" } else { "" })
             .replace("# <guard>\n", guard);

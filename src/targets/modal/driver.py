@@ -50,6 +50,13 @@ gc.enable()
 GRACE_SECONDS = 60
 DEPLOYED = api_pb2.APP_STATE_DEPLOYED
 
+# What lines begin with that replicas tell of themselves (`runtime/replica.part.py`), how far back they
+# count, how many, and how long they are waited for.
+REPLICA = "goatbuild-replica: "
+DAY_SECONDS = 86400
+MOST_TOLD = 200
+TOLD_SECONDS = 10
+
 
 class Moved(Exception):
     """What is deployed is not what was planned from."""
@@ -131,12 +138,33 @@ async def serving(client, request, name):
     }
 
 
+async def told(client, app_id, since):
+    """What an app's replicas told of themselves since then, a day back at most; nothing where that can't
+    be had in time: nobody plans by it."""
+    now = time.time()
+    asked = api_pb2.AppFetchLogsRequest(app_id=app_id, limit=MOST_TOLD, search_text=REPLICA)
+    asked.since.FromNanoseconds(int(max(since, now - DAY_SECONDS) * 1e9))
+    asked.until.FromNanoseconds(int(now * 1e9))
+    try:
+        answer = await asyncio.wait_for(client._stub.AppFetchLogs(asked), TOLD_SECONDS)
+    except Exception:  # noqa: BLE001: whatever it is, the rest is told without
+        return None
+    return [
+        {"at": item.timestamp, "replica": batch.task_id, "words": line.removeprefix(REPLICA)}
+        for batch in answer.batches
+        for item in batch.items
+        for line in item.data.splitlines()
+        if line.startswith(REPLICA)
+    ]
+
+
 async def seen_app(client, request, name, app, kept):
     """One app: whether it is up, and its versions; where what is kept doesn't tell, whose it is, and
     how somebody else's is made."""
     versions = await history(client, app.app_id)
     owner = serves = None
-    newest = versions[0] if versions else {"version": 0, "tag": ""}
+    newest = versions[0] if versions else {"version": 0, "tag": "", "at": 0}
+    tells = kept is not None and app.state == DEPLOYED
     if newest["tag"].startswith("gb1-") and newest["version"] != kept:
         asked = api_pb2.AppGetTagsRequest(app_id=app.app_id)
         owner = (await client._stub.AppGetTags(asked)).tags.get("goatbuild")
@@ -149,6 +177,7 @@ async def seen_app(client, request, name, app, kept):
         "history": versions,
         "owner": owner,
         "serves": serves,
+        "told": await told(client, app.app_id, newest["at"]) if tells else None,
     }
 
 

@@ -43,6 +43,7 @@ impl Modal {
                 replicas: Some(containers),
                 auth: self.deployed_auth(&model),
                 measured: deployed.answered.map(Into::into),
+                told: self.told(&model),
                 model,
             }
         });

@@ -9,6 +9,7 @@ use super::Modal;
 use super::adoption::ServingFunction;
 use super::app::tags;
 use super::kept::{DIRECTORY, Deployed, Kept};
+use super::replicas::Told;
 use super::spec::CANDIDATE;
 use crate::clock::written;
 use crate::event::Reporter;
@@ -38,6 +39,9 @@ pub(super) struct App {
     /// How it is made that nothing is known of.
     #[serde(default)]
     serves: Option<ServingFunction>,
+    /// What its replicas told of themselves, the oldest first; none where that wasn't to be had.
+    #[serde(default)]
+    pub(super) told: Option<Vec<Told>>,
     /// Newest first.
     pub(super) history: Vec<Version>,
 }
@@ -84,7 +88,7 @@ struct Answer {
 }
 
 impl Modal {
-    /// Asks Modal what stands: five calls for the two volumes, one for all apps and one for each.
+    /// Asks Modal what stands: five calls for the two volumes, one for all apps and two for each.
     pub(super) async fn ask(&self) -> Result<(Seen, Kept), StepError> {
         let volume = |name: &str, file| json!({"name": name, "directory": DIRECTORY, "file": file});
         let weights = &self.volume("model-cache").name;

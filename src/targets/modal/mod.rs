@@ -23,6 +23,7 @@ mod live;
 mod logs;
 mod look;
 mod protection;
+mod replicas;
 mod rollback;
 mod serve;
 mod snapshot;
@@ -186,7 +187,11 @@ impl Target for Modal {
             gpu: hardware.map(|hardware| hardware.gpu.clone()),
             gpu_count: hardware.map_or(0, |hardware| hardware.count),
             usd_per_hour: hardware.and_then(|hardware| self.price(&hardware.gpu, hardware.count)),
-            notes: notes.into_iter().chain(left).collect(),
+            notes: notes
+                .into_iter()
+                .chain(left)
+                .chain(self.told(name).and_then(|it| it.ends()))
+                .collect(),
         }
     }
 

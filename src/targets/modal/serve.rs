@@ -42,6 +42,8 @@ struct Warmed {
     first_seconds: f64,
     second_seconds: f64,
     files: u64,
+    /// What the GPUs are called.
+    device: Option<String>,
 }
 
 /// What stands, as the driver tells it after a change.
@@ -179,14 +181,17 @@ impl Modal {
         let request = json!({"file": file, "function": "warm"});
         let answer = self.client.call(what.as_str(), "run", request, &task.reporter).await?;
         match understood(answer)? {
-            Answer::Ok(Warmed { first_seconds, second_seconds, files }) => {
+            Answer::Ok(Warmed { first_seconds, second_seconds, files, device }) => {
+                tell_other_device(deployment, device.as_deref(), &task.reporter);
                 let evidence = [
                     ("first-start-seconds".to_owned(), format!("{first_seconds:.1}")),
                     ("second-start-seconds".to_owned(), format!("{second_seconds:.1}")),
                     ("files".to_owned(), files.to_string()),
                 ];
+                let device = device.map(|device| ("device".to_owned(), device));
+                let evidence = evidence.into_iter().chain(device).collect();
                 let facts = warm_facts(&deployment.model, &task.key);
-                Ok(Outcome { facts, evidence: evidence.into() })
+                Ok(Outcome { facts, evidence })
             }
             Answer::Refused { code, message } => {
                 let message = match &*code {
@@ -262,6 +267,25 @@ impl Modal {
     }
 }
 
+/// Says so when a warm-up ran on another device than the spec asks for, which Modal may give: replicas on
+/// that one compile again.
+fn tell_other_device(deployment: &Deployment, device: Option<&str>, reporter: &Reporter) {
+    let asked = deployment.spec.hardware.as_ref().map(|hardware| hardware.gpu.as_str());
+    let (Some(asked), Some(device)) = (asked, device) else { return };
+    if !is_called(device, asked) {
+        let model = &deployment.model;
+        reporter.notice(format!(
+            "{model} asks for {asked} and was warmed up on {device}: a replica on {asked} has no warm cache"
+        ));
+    }
+}
+
+/// Whether a device may be what Modal calls so: `NVIDIA A100-SXM4-80GB` is an `A100-80GB`.
+fn is_called(device: &str, gpu: &str) -> bool {
+    let name = gpu.split(['-', '+', '!']).next().unwrap_or(gpu);
+    device.split([' ', '-']).any(|word| word == name || (name == "A10" && word == "A10G"))
+}
+
 /// Modal's way to say which GPUs, and how many.
 fn gpu(model: &Model) -> Value {
     match &model.hardware {
@@ -276,4 +300,30 @@ pub(super) fn understood<T: serde::de::DeserializeOwned>(answer: Value) -> Resul
     serde_json::from_value(answer).map_err(|error| {
         ModalError::Client { verb: "understood", message: error.to_string() }.into()
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::is_called;
+
+    /// Names as `nvidia-smi` gives them, and Modal's (modal.com/docs/guide/gpu).
+    #[test]
+    fn a_device_is_known_by_what_modal_calls_it() {
+        for (gpu, device) in [
+            ("T4", "Tesla T4"),
+            ("L4", "NVIDIA L4"),
+            ("A10", "NVIDIA A10G"),
+            ("A10G", "NVIDIA A10G"),
+            ("L40S", "NVIDIA L40S"),
+            ("A100", "NVIDIA A100-SXM4-40GB"),
+            ("A100-80GB", "NVIDIA A100 80GB PCIe"),
+            ("RTX-PRO-6000", "NVIDIA RTX PRO 6000 Blackwell Server Edition"),
+            ("H100", "NVIDIA H100 80GB HBM3"),
+            ("H200", "NVIDIA H200"),
+            ("B200+", "NVIDIA B200"),
+        ] {
+            assert!(is_called(device, gpu), "{device} is {gpu}");
+        }
+        assert!(!is_called("NVIDIA H200", "H100") && !is_called("NVIDIA L40S", "L4"));
+    }
 }

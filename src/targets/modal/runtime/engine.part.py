@@ -10,3 +10,14 @@ def start() -> subprocess.Popen[bytes]:
     if not named.is_symlink():
         named.symlink_to(MODEL["weights"])
     return subprocess.Popen(MODEL["command"], env=environment, cwd="/root/goatbuild")
+
+
+def device() -> str | None:
+    """What the GPUs are called, as far as the driver's own tool says it."""
+    query = ["nvidia-smi", "--query-gpu=name", "--format=csv,noheader"]
+    try:
+        asked = subprocess.run(query, capture_output=True, text=True, timeout=60, check=True)
+    except (OSError, subprocess.SubprocessError):
+        return None
+    names = {line.strip() for line in asked.stdout.splitlines() if line.strip()}
+    return " and ".join(sorted(names)) or None

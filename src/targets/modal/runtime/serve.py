@@ -11,7 +11,7 @@ app = modal.App(MODEL["app"], tags=MODEL["tags"])
 # <engine>
 
 
-# <end>
+# <replica>
 
 
 @app.function(
@@ -46,6 +46,7 @@ def serve() -> None:
         if Path(cache["warmed"]).exists():
             shutil.copytree(cache["warmed"], cache["at"], dirs_exist_ok=True)
     # <guarded>
+    compare_device()
     end_with(start(), "the engine", MODEL.get("engine_port", MODEL["port"]))
 
 

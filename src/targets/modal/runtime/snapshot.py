@@ -11,7 +11,7 @@ app = modal.App(MODEL["app"], tags=MODEL["tags"])
 # <engine>
 
 
-# <end>
+# <replica>
 
 
 @app.cls(
@@ -58,6 +58,7 @@ class Server:
     @modal.enter(snap=False)
     def wake_up(self) -> None:
         """What each replica does, be it the first one, or restored from the snapshot."""
+        compare_device()
         self.ask("/wake_up")
         self.wait()
 

@@ -68,7 +68,11 @@ def fill() -> dict[str, Any]:
         modal.Volume.from_name(cache["volume"]).commit()
     receipt = Path(MODEL["caches"][0]["filled"]) / ".goatbuild" / f"warmup-{MODEL['key']}.json"
     receipt.parent.mkdir(exist_ok=True)
-    evidence = {"first_seconds": round(first, 1), "second_seconds": round(second, 1)}
+    evidence = {
+        "first_seconds": round(first, 1),
+        "second_seconds": round(second, 1),
+        "device": device(),
+    }
     fields = {"key": MODEL["key"], "model": MODEL["model"], "factors": kept(told)}
     receipt.write_text(json.dumps(fields | evidence | {"files": after}, indent=1))
     modal.Volume.from_name(MODEL["caches"][0]["volume"]).commit()
