@@ -81,6 +81,8 @@ pub struct Serving<'a> {
     /// What names the model both on the command line and in requests: a path relative to the
     /// working directory.
     pub model: &'a str,
+    /// One more name that it answers to, behind all others; only for those that take several.
+    pub mark: Option<&'a str>,
     /// The absolute path of the weights.
     pub weights: &'a str,
     /// Their commit.

@@ -63,6 +63,8 @@ pub enum Ending {
     Done,
     /// It did not.
     Failed,
+    /// Nobody can tell whether it did.
+    Unproven,
     /// It was asked to stop, and did.
     Interrupted,
 }

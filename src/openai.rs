@@ -64,6 +64,20 @@ pub enum ApiError {
         /// Whose values were sent.
         variables: String,
     },
+    /// What answers is what was to be replaced.
+    #[error("an older version of {model} still answers, {} s after it was replaced", waited.as_secs())]
+    #[diagnostic(
+        code(goatbuild::smoke::older),
+        help(
+            "it may be at work for somebody still, or the new version doesn't come up: `goatbuild logs {model}` shows what it says. Modal's `modal container stop` ends an older one at once"
+        )
+    )]
+    Older {
+        /// The model.
+        model: String,
+        /// How long it was asked.
+        waited: Duration,
+    },
     /// An answer came that isn't what the API says.
     #[error("{url} answered something else than {expected}: {body}")]
     #[diagnostic(
@@ -93,8 +107,27 @@ impl ApiError {
             Self::Unreachable { reached, .. } => *reached,
             Self::Refused { status, .. } => !matches!(*status, TOO_MANY | PROXY),
             Self::Unexpected { .. } => true,
-            Self::Denied { .. } => false,
+            Self::Denied { .. } | Self::Older { .. } => false,
         }
+    }
+
+    /// Whether nobody may be up yet: no connection, or somebody on the way who finds nobody.
+    pub fn is_of_a_start(&self) -> bool {
+        match self {
+            Self::Unreachable { reached, .. } => !reached,
+            Self::Refused { status, .. } => matches!(status, 502..=504),
+            _ => false,
+        }
+    }
+
+    /// Whether somebody says that they can't, and may be able to in a while.
+    pub fn is_of_the_moment(&self) -> bool {
+        matches!(self, Self::Refused { status: 500..=599, .. })
+    }
+
+    /// Whether a server says that it has no model of this name.
+    pub fn has_no_model(&self, name: &str) -> bool {
+        matches!(self, Self::Refused { status: 404, body, .. } if body.contains(name))
     }
 }
 

@@ -6,6 +6,7 @@ mod judge;
 mod planned_model;
 mod reason;
 pub mod saved;
+mod turns;
 
 use std::collections::{BTreeSet, HashMap};
 
@@ -68,6 +69,9 @@ pub struct PlannedStep {
     pub reasons: Vec<Reason>,
     /// The steps it takes something from.
     pub inputs: Vec<StepId>,
+    /// Steps that it goes after beside its inputs: one change reaches models that are up in turn.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub after: Vec<StepId>,
     /// What else people should know of it.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub note: Option<String>,
@@ -77,6 +81,13 @@ pub struct PlannedStep {
     /// What is known of its outcome before the apply.
     #[serde(skip)]
     pub facts: Facts,
+}
+
+impl PlannedStep {
+    /// Whether it runs again since it was left open what came of it.
+    pub fn is_left_open(&self) -> bool {
+        self.reasons.iter().any(|reason| reason.kind == ReasonKind::Unproven)
+    }
 }
 
 /// How many steps have which action.
@@ -205,6 +216,7 @@ fn plan_removal(unwanted: &Unwanted) -> PlannedStep {
         key: None,
         reasons: vec![Reason::about(why, detail)],
         inputs: Vec::new(),
+        after: Vec::new(),
         note: None,
         held: None,
         facts: Facts::new(),
@@ -252,6 +264,7 @@ fn plan_step<'a>(
         key,
         reasons,
         inputs: step.inputs().iter().map(|input| input.step.clone()).collect(),
+        after: Vec::new(),
         note: note.map(str::to_owned),
         held,
         facts,

@@ -73,6 +73,8 @@ pub enum Verdict {
     AsSpecified,
     /// It serves what the spec wants; the smoke test has not passed.
     Untested,
+    /// The same, and its smoke test could not tell: something older answered.
+    Unproven,
     /// Its start has not come to an end.
     Starting,
     /// It served what the spec wants, and ended.

@@ -6,6 +6,8 @@ mod head;
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
+use miette::Diagnostic;
+use thiserror::Error;
 
 use crate::digest::{Digest, NotADigest};
 use crate::event::Reporter;
@@ -152,6 +154,18 @@ pub struct Task {
     pub adopt: bool,
 }
 
+/// It was left open whether a step did what it had to: it neither did nor failed, and what needs it waits.
+#[derive(Debug, Error, Diagnostic)]
+#[error("not proven: {why}")]
+#[diagnostic(code(goatbuild::unproven))]
+pub struct Unproven {
+    /// What could not be told.
+    pub why: String,
+    /// What becomes of it.
+    #[help]
+    pub help: String,
+}
+
 /// The error of a step: any diagnostic.
 pub type StepError = miette::Report;
 
@@ -223,6 +237,12 @@ pub trait Step: Send + Sync {
 
     /// The key that the resource itself is known to have failed with, where its place keeps that.
     fn failed(&self) -> Option<Key> {
+        None
+    }
+
+    /// The key for which the resource itself is known to have left it open whether that is what it stands
+    /// for.
+    fn left_open(&self) -> Option<Key> {
         None
     }
 

@@ -26,6 +26,7 @@ pub(crate) struct Bench {
     pub(crate) store: Store,
     pub(crate) wishes: Wishes,
     pub(crate) unwanted: Vec<Unwanted>,
+    pub(crate) keep_going: bool,
     locked: Mutex<HashMap<StepId, (Key, Facts)>>,
     directory: tempfile::TempDir,
 }
@@ -38,6 +39,7 @@ impl Bench {
             store: Store::open(directory.path(), "").expect("an empty cache"),
             wishes: Wishes::default(),
             unwanted: Vec::new(),
+            keep_going: false,
             locked: Mutex::default(),
             directory,
         }
@@ -68,7 +70,14 @@ impl Bench {
     pub(crate) fn plan(&self, steps: &[Fake]) -> Plan {
         self.world.look();
         let memory = self.store.remember(held(&self.locked).clone()).expect("a memory");
-        plan::plan(&self.graph(steps), &memory, &self.unwanted, &self.wishes)
+        let mut plan = plan::plan(&self.graph(steps), &memory, &self.unwanted, &self.wishes);
+        for planned in &mut plan.steps {
+            let fake = steps.iter().find(|fake| fake.id() == &planned.id);
+            if let (Some(fake), Action::Run | Action::Pending) = (fake, planned.action) {
+                planned.after.clone_from(&fake.after);
+            }
+        }
+        plan
     }
 
     pub(crate) fn saved(&self, steps: &[Fake]) -> SavedPlan {
@@ -98,6 +107,7 @@ impl Bench {
         let graph = self.graph(steps);
         let memory = self.store.remember(held(&self.locked).clone()).expect("a memory");
         let executor = Executor {
+            keep_going: self.keep_going,
             graph: &graph,
             plan,
             memory: &memory,

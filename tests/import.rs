@@ -73,6 +73,7 @@ impl Place {
             host: "0.0.0.0",
             port: 8000,
             model: "weights",
+            mark: None,
             weights: "/weights",
             revision: "a-commit",
             draft: Some("/draft"),

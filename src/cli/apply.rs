@@ -14,6 +14,7 @@ use crate::ops::apply::{self, Applied, Asked};
 use crate::ops::consent::Agreed;
 use crate::ui::{self, Mode, Trace, TraceError};
 
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
 #[derive(Debug, Args)]
 pub(crate) struct ApplyArgs {
     /// Only these models and what they need, all without any; or one saved plan, exactly as it is.
@@ -32,6 +33,10 @@ pub(crate) struct ApplyArgs {
     /// Begin only what can't cost more than this for GPU time, in US dollars
     #[arg(long, value_name = "USD")]
     max_cost: Option<f64>,
+    /// Replace what one change has in common even after one of those failed: each is up, and they go one
+    /// after the other, the cheapest first
+    #[arg(long)]
+    keep_going: bool,
     /// List every step of the plan, the fresh ones too
     #[arg(long, short)]
     verbose: bool,
@@ -45,7 +50,7 @@ pub(crate) async fn run(
     arguments: ApplyArgs,
     interrupt: &Interrupt,
 ) -> Result<Exit, Report> {
-    let ApplyArgs { models, wishes, json, yes, max_cost, verbose, trace } = arguments;
+    let ApplyArgs { models, wishes, json, yes, max_cost, keep_going, verbose, trace } = arguments;
     if let Some(path) = &trace {
         out_file::may_write(path, "trace of an apply", Trace::begins)?;
     }
@@ -53,7 +58,7 @@ pub(crate) async fn run(
     let trace = trace.as_deref().map(Trace::begin).transpose()?.map(Arc::new);
     let terminal = Terminal { json, verbose, trace: trace.clone() };
     let (refresh, agreed) = (wishes.refresh, Agreed { all: yes, max_cost });
-    let asked = Asked { request: wishes.request(models), refresh, agreed };
+    let asked = Asked { request: wishes.request(models), refresh, agreed, keep_going };
     let applied = apply::apply(&site, &terminal, asked, interrupt).await;
     // What was done is told, whatever becomes of its trace.
     let traced = trace.map_or(Ok(()), |trace| end(&trace));

@@ -19,7 +19,7 @@ use crate::event::{Cancelled, Ending, Event, Progress, Reporter, Traffic};
 use crate::fingerprint::Key;
 use crate::graph::Graph;
 use crate::plan::{Memory, Plan, Wishes};
-use crate::step::{Class, Facts, Outcome, Resource, Step, StepError, StepId, Task};
+use crate::step::{Class, Facts, Outcome, Resource, Step, StepError, StepId, Task, Unproven};
 use crate::store::{Store, StoreError};
 
 pub use interrupt::{Attended, Interrupt};
@@ -46,8 +46,15 @@ pub struct Report {
     pub cut_off: Vec<StepId>,
     /// Steps that failed.
     pub failed: Vec<FailedStep>,
-    /// Steps that did not run because an input failed, or because the apply was asked to stop.
+    /// Steps that were left open: nobody can tell yet whether they did what they had to.
+    pub unproven: Vec<FailedStep>,
+    /// Steps that wait until one of those is known.
+    pub waiting: Vec<StepId>,
+    /// Steps that did not run because an input failed, because one failed that they go after, or because
+    /// the apply was asked to stop.
     pub blocked: Vec<StepId>,
+    /// Of the blocked, those whose turn did not come, and the step that failed or was left open before it.
+    pub turns: BTreeMap<StepId, StepId>,
     /// Whether it was asked to stop.
     pub interrupted: bool,
     /// The facts of every step that stands.
@@ -78,6 +85,8 @@ pub struct Executor<'a> {
     pub interrupt: &'a Interrupt,
     /// How many steps may keep a core busy.
     pub cores: usize,
+    /// Whether a step takes its turn even after one that failed.
+    pub keep_going: bool,
 }
 
 /// A step that ended: how, how long it took and what it moved.
@@ -114,7 +123,8 @@ impl Executor<'_> {
     /// Runs the plan, and keeps how that ended. Independent branches go on after a failure.
     pub async fn apply(&self) -> Result<Report, StoreError> {
         let run = self.store.begin_run("apply")?;
-        let mut schedule = Schedule::new(self.graph, self.plan, self.memory, self.wishes);
+        let mut schedule =
+            Schedule::new(self.graph, self.plan, self.memory, self.wishes, self.keep_going);
         let mut running: JoinSet<Ended> = JoinSet::new();
         let mut handles: HashMap<Id, (StepId, Instant)> = HashMap::new();
         let mut used: HashMap<Resource, usize> = HashMap::new();
@@ -303,6 +313,8 @@ impl Executor<'_> {
             Err(error) => {
                 let (ending, word) = if Cancelled::caused(error) {
                     (Ending::Interrupted, "interrupted")
+                } else if error.downcast_ref::<Unproven>().is_some() {
+                    (Ending::Unproven, "unproven")
                 } else {
                     (Ending::Failed, "failed")
                 };
@@ -328,10 +340,18 @@ impl Executor<'_> {
                 schedule.succeeded(id, outcome.facts);
             }
             Err(error) => {
-                if ending == Ending::Failed {
-                    report.failed.push(FailedStep { id: id.clone(), error });
+                let failed = FailedStep { id: id.clone(), error };
+                match ending {
+                    Ending::Unproven => {
+                        report.unproven.push(failed);
+                        schedule.left_open(id);
+                    }
+                    Ending::Failed => {
+                        report.failed.push(failed);
+                        schedule.failed(id);
+                    }
+                    Ending::Done | Ending::Interrupted => schedule.failed(id),
                 }
-                schedule.failed(id);
             }
         }
         Ok(())

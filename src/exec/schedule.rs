@@ -1,6 +1,6 @@
 //! Which step may start now: the state of every step of one apply.
 
-use std::collections::HashMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use super::Report;
@@ -31,7 +31,11 @@ enum State {
     Done,
     /// It ran and failed, or was interrupted.
     Failed,
-    /// An input failed, or somebody else's thing is in the way.
+    /// It ran, and nobody can tell yet what came of it.
+    Unproven,
+    /// What it needs is not known yet.
+    Open,
+    /// An input failed, or one that it goes after, or somebody else's thing is in the way.
     Blocked,
 }
 
@@ -61,6 +65,11 @@ pub(super) struct Schedule<'a> {
     wishes: &'a Wishes,
     states: HashMap<StepId, State>,
     facts: HashMap<StepId, Facts>,
+    keep_going: bool,
+    /// The steps that go after one, beside those that take from it.
+    followers: HashMap<StepId, Vec<StepId>>,
+    /// Steps whose turn did not come, and because of which.
+    turns: BTreeMap<StepId, StepId>,
     /// Steps that something changed for since they were last looked at.
     stale: Vec<StepId>,
 }
@@ -71,6 +80,7 @@ impl<'a> Schedule<'a> {
         plan: &'a Plan,
         memory: &'a dyn Memory,
         wishes: &'a Wishes,
+        keep_going: bool,
     ) -> Self {
         let mut schedule = Self {
             graph,
@@ -80,9 +90,16 @@ impl<'a> Schedule<'a> {
             wishes,
             states: HashMap::with_capacity(graph.len()),
             facts: HashMap::with_capacity(graph.len()),
+            keep_going,
+            followers: HashMap::new(),
+            turns: BTreeMap::new(),
             stale: Vec::new(),
         };
         for planned in &plan.steps {
+            for before in &planned.after {
+                let followers = schedule.followers.entry(before.clone()).or_default();
+                followers.push(planned.id.clone());
+            }
             let id = planned.id.clone();
             let state = match planned.action {
                 Action::Remove => continue,
@@ -141,6 +158,10 @@ impl<'a> Schedule<'a> {
         self.move_to(id, State::Failed);
     }
 
+    pub(super) fn left_open(&mut self, id: &StepId) {
+        self.move_to(id, State::Unproven);
+    }
+
     /// Fills in what came of the steps that did not run.
     pub(super) fn finish(&mut self, report: &mut Report) {
         for planned in &self.plan.steps {
@@ -152,9 +173,11 @@ impl<'a> Schedule<'a> {
                 Some(State::Blocked | State::Waiting | State::Wanted(_) | State::Running(_)) => {
                     report.blocked.push(planned.id.clone());
                 }
+                Some(State::Open) => report.waiting.push(planned.id.clone()),
                 _ => {}
             }
         }
+        report.turns = std::mem::take(&mut self.turns);
         report.facts = std::mem::take(&mut self.facts).into_iter().collect();
     }
 
@@ -187,11 +210,15 @@ impl<'a> Schedule<'a> {
         if !matches!(self.states.get(id), Some(State::Waiting | State::Wanted(_))) {
             return;
         }
-        let ruined = step.inputs().iter().any(|input| {
-            matches!(self.states.get(&input.step), Some(State::Failed | State::Blocked))
-        });
-        if ruined {
+        let any = |is: fn(&State) -> bool| {
+            step.inputs().iter().any(|input| self.states.get(&input.step).is_some_and(is))
+        };
+        if any(|state| matches!(state, State::Failed | State::Blocked)) {
             self.move_to(id, State::Blocked);
+            return;
+        }
+        if any(|state| matches!(state, State::Unproven | State::Open)) {
+            self.move_to(id, State::Open);
             return;
         }
         if matches!(self.states.get(id), Some(State::Waiting)) {
@@ -201,9 +228,39 @@ impl<'a> Schedule<'a> {
             }
         }
         if matches!(self.states.get(id), Some(State::Wanted(_))) {
+            if let Some(culprit) = self.ends_turns(id) {
+                self.turns.insert(id.clone(), culprit);
+                self.move_to(id, State::Blocked);
+                return;
+            }
             // At every look: an input may have been found to have no files only now.
             self.demand_files(step);
             self.hand_out(step, ready);
+        }
+    }
+
+    /// The step because of which this one's turn does not come, if there is one.
+    fn ends_turns(&self, id: &StepId) -> Option<StepId> {
+        let before = self.planned.get(id).filter(|_| !self.keep_going)?.after.iter();
+        before.into_iter().find(|before| self.came_to_nothing(before)).map(|it| self.culprit(it))
+    }
+
+    fn came_to_nothing(&self, id: &StepId) -> bool {
+        let nothing = |state: &State| {
+            matches!(state, State::Failed | State::Blocked | State::Unproven | State::Open)
+        };
+        self.states.get(id).is_some_and(nothing)
+    }
+
+    /// The step that failed or was left open, for which this one came to nothing.
+    fn culprit(&self, id: &StepId) -> StepId {
+        if let Some(culprit) = self.turns.get(id) {
+            return culprit.clone();
+        }
+        let inputs = self.graph.get(id).map_or(&[][..], |step| step.inputs());
+        match inputs.iter().find(|input| self.came_to_nothing(&input.step)) {
+            Some(input) => self.culprit(&input.step),
+            None => id.clone(),
         }
     }
 
@@ -266,13 +323,15 @@ impl<'a> Schedule<'a> {
     }
 
     fn hand_out(&mut self, step: &Arc<dyn Step>, ready: &mut Vec<Ready>) {
-        let waits = step.inputs().iter().any(|input| {
+        let inputs = step.inputs().iter().map(|input| &input.step);
+        let turns = self.planned.get(step.id()).map_or(&[][..], |planned| &planned.after);
+        let is_ahead = |id: &StepId| {
             matches!(
-                self.states.get(&input.step),
+                self.states.get(id),
                 Some(State::Waiting | State::Wanted(_) | State::Running(_))
             )
-        });
-        if waits {
+        };
+        if inputs.chain(turns).any(is_ahead) {
             return;
         }
         if let Some(State::Wanted(prepared)) = self.states.remove(step.id()) {
@@ -287,5 +346,6 @@ impl<'a> Schedule<'a> {
         self.states.insert(id.clone(), state);
         self.stale.push(id.clone());
         self.stale.extend(self.graph.dependents(id).map(|step| step.id().clone()));
+        self.stale.extend(self.followers.get(id).into_iter().flatten().cloned());
     }
 }

@@ -75,6 +75,60 @@ async fn a_resource_has_so_many_places() {
     }
 }
 
+/// Two models of three steps each, the second in turn after the first.
+fn in_turn(note: u32) -> [Fake; 5] {
+    [
+        Fake::effect("deploy:a").field("note", note),
+        Fake::effect("smoke:a").takes("deploy:a").field("note", note),
+        Fake::effect("gateway:a").gated_by("smoke:a"),
+        Fake::effect("deploy:b").field("note", note).in_turn_after("smoke:a"),
+        Fake::effect("smoke:b").takes("deploy:b").field("note", note),
+    ]
+}
+
+#[tokio::test]
+async fn a_turn_comes_once_what_is_before_it_has_ended_and_not_after_a_failure() {
+    let mut bench = Bench::new();
+    let order = ["deploy:a", "smoke:a", "deploy:b", "smoke:b"];
+    let without_gateway = |report: &Report| -> Vec<String> {
+        let ran = ran(report).into_iter().filter(|id| *id != "gateway:a");
+        ran.map(str::to_owned).collect()
+    };
+    assert_eq!(without_gateway(&bench.apply(&in_turn(1)).await), order);
+    for (fails, ran) in [("smoke:a", vec!["deploy:a"]), ("deploy:a", vec![])] {
+        bench.world.script(fails, Some(Script::Fail));
+        let report = bench.apply(&in_turn(2)).await;
+        assert_eq!(without_gateway(&report), ran);
+        assert_eq!(report.turns, [("deploy:b".into(), fails.into())].into());
+        assert!(report.blocked.contains(&"smoke:b".into()), "{:?}", report.blocked);
+        bench.world.script(fails, None);
+        bench.wishes.replace = [StepId::from("deploy:a")].into();
+    }
+    // Whoever wants to goes on, one after the other all the same.
+    bench.world.script("smoke:a", Some(Script::Fail));
+    bench.keep_going = true;
+    let report = bench.apply(&in_turn(3)).await;
+    assert_eq!(without_gateway(&report), ["deploy:a", "deploy:b", "smoke:b"]);
+    assert!(report.turns.is_empty());
+}
+
+#[tokio::test]
+async fn what_is_left_open_fails_nothing_and_has_what_needs_it_wait() {
+    let bench = Bench::new();
+    bench.world.script("smoke:a", Some(Script::LeaveOpen));
+    let report = bench.apply(&in_turn(1)).await;
+    assert!(report.failed.is_empty(), "{:?}", report.failed);
+    assert_eq!(report.unproven[0].id.as_str(), "smoke:a");
+    assert_eq!(report.waiting, ["gateway:a".into()]);
+    // A change that may be no good reaches nothing else.
+    assert_eq!(report.turns, [("deploy:b".into(), "smoke:a".into())].into());
+    assert_eq!(bench.store.last_attempt(&"smoke:a".into()).unwrap().unwrap().outcome, "unproven");
+    assert_eq!(reasons(&bench.plan(&in_turn(1)), "smoke:a"), ["first"]);
+    bench.world.script("smoke:a", None);
+    assert!(bench.apply(&in_turn(1)).await.failed.is_empty());
+    assert!(bench.plan(&in_turn(1)).is_empty());
+}
+
 /// An effect that takes the files of `image`, which takes those of `base`.
 fn chain(flag: u32, note: u32) -> [Fake; 4] {
     [

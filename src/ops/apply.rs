@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use miette::Report;
 
 use super::consent::{self, Agreed};
-use super::execute::{self, Ended, Ran};
+use super::execute::{self, Ended, Ran, Way};
 use super::open::{self, Alone, Site};
 use super::{Frontend, preflight};
 use crate::exec::{self, Interrupt};
@@ -24,6 +24,8 @@ pub struct Asked {
     pub refresh: bool,
     /// What somebody agreed to.
     pub agreed: Agreed,
+    /// Whether what one change reaches in turn is reached even after one that failed.
+    pub keep_going: bool,
 }
 
 /// What an apply came to.
@@ -50,10 +52,10 @@ pub async fn apply(
     interrupt: &Interrupt,
 ) -> Result<Applied, Report> {
     let start = Instant::now();
-    let Asked { request, refresh, agreed } = asked;
+    let Asked { request, refresh, agreed, keep_going } = asked;
     let begun = open::alone(site, frontend, request, refresh).await?;
     let mut lease = None;
-    let ended = run(&begun, site, frontend, agreed, interrupt, &mut lease).await;
+    let ended = run(&begun, site, frontend, (agreed, keep_going), interrupt, &mut lease).await;
     // Nothing is changed at a target any more.
     if let Some(lease) = lease
         && let Err(error) = lease.end().await
@@ -76,7 +78,7 @@ async fn run(
     begun: &Alone,
     site: &Site,
     frontend: &dyn Frontend,
-    agreed: Agreed,
+    (agreed, keep_going): (Agreed, bool),
     interrupt: &Interrupt,
     lease: &mut Option<Box<dyn Lease>>,
 ) -> Result<(Plan, Ran), Report> {
@@ -109,7 +111,8 @@ async fn run(
             workspace.look().await?;
         }
         let may_renew = may_lock && renew == Renew::Nothing;
-        match execute::carry_out(workspace, frontend, &planned, interrupt, may_renew).await? {
+        let way = Way { may_renew, keep_going };
+        match execute::carry_out(workspace, frontend, &planned, interrupt, way).await? {
             Ended::PlanAgain(anew) => renew = anew.unwrap_or(renew),
             Ended::Ran(ran) => return Ok((planned.plan, *ran)),
         }

@@ -40,14 +40,23 @@ pub(super) struct Ran {
     pub(super) attended: Option<Attended>,
 }
 
+/// How a plan is carried out.
+#[derive(Debug, Clone, Copy)]
+pub(super) struct Way {
+    /// Whether what was withdrawn may be locked anew.
+    pub(super) may_renew: bool,
+    /// Whether a step takes its turn even after one that failed.
+    pub(super) keep_going: bool,
+}
+
 /// Moves what is to move, runs the steps of a plan, and takes away what it removes. Volumes that move
-/// otherwise than planned end it, and so do packages that were withdrawn, while those `may_renew`.
+/// otherwise than planned end it, and so do packages that were withdrawn, while those may be renewed.
 pub(super) async fn carry_out(
     workspace: &SharedWorkspace,
     frontend: &dyn Frontend,
     planned: &Planned,
     interrupt: &Interrupt,
-    may_renew: bool,
+    way: Way,
 ) -> Result<Ended, Report> {
     if move_volumes(workspace, frontend).await? {
         return Ok(Ended::PlanAgain(None));
@@ -57,8 +66,8 @@ pub(super) async fn carry_out(
         workspace.look().await?;
     }
     let attended = interrupt.attend();
-    let report = execute(workspace, frontend, planned, interrupt).await?;
-    if may_renew
+    let report = execute(workspace, frontend, planned, interrupt, way.keep_going).await?;
+    if way.may_renew
         && !interrupt.asked()
         && let Some((renew, word)) = report.failed.iter().find_map(withdrawn)
     {
@@ -99,6 +108,7 @@ async fn execute(
     frontend: &dyn Frontend,
     planned: &Planned,
     interrupt: &Interrupt,
+    keep_going: bool,
 ) -> Result<exec::Report, Report> {
     let memory = workspace.remember()?;
     let summary = planned.plan.summary();
@@ -112,6 +122,7 @@ async fn execute(
         events,
         interrupt,
         cores: std::thread::available_parallelism().map_or(1, usize::from),
+        keep_going,
     };
     let report = executor.apply().await?;
     end();
@@ -221,7 +232,8 @@ async fn remove(
     for step in planned.plan.steps.iter().filter(|step| step.action == Action::Remove) {
         let Some(model) = step.models.first() else { continue };
         // It may be what was to be replaced, under another name, by what failed.
-        if !report.failed.is_empty() && is_unwanted(step) && !planned.plan.keeps(step) {
+        let all_went_well = report.failed.is_empty() && report.unproven.is_empty();
+        if !all_went_well && is_unwanted(step) && !planned.plan.keeps(step) {
             frontend.note(&format!("{} is left as it is, since not all went well", step.id));
             continue;
         }

@@ -12,7 +12,7 @@ use crate::locking::{self, Changes, LockOptions, Scope};
 use crate::plan::saved::Request;
 use crate::plan::{self, Plan, Wishes};
 use crate::spec::{Unknown, unknown};
-use crate::step::StepId;
+use crate::step::{Observation, StepId};
 use crate::steps;
 use crate::workspace::{SharedWorkspace, Workspace};
 
@@ -103,6 +103,7 @@ pub async fn plan(
     unwanted.retain(|it| all || it.absent && request.models.contains(&it.model));
     let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
     plan.models = workspace.planned_models(&plan);
+    plan.take_turns(|model| stands_elsewhere(workspace, model));
     let planned = |model: &String| plan.steps.iter().any(|step| step.models.contains(model));
     plan.warnings = warnings.into_iter().filter(|warning| planned(&warning.model)).collect();
     if refresh {
@@ -118,6 +119,15 @@ pub async fn quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
     let wishes = Wishes::default();
     let plan = plan::plan(&graph, &workspace.remember()?, &workspace.unwanted(), &wishes);
     Ok(Planned { graph, wishes, plan })
+}
+
+/// Whether a model is up on machines elsewhere, as far as that is known: clients would notice what becomes
+/// of it.
+fn stands_elsewhere(workspace: &Workspace, model: &str) -> bool {
+    workspace.project.models.get(model).is_some_and(|spec| {
+        let stands = || workspace.targets.of(spec).observe_deployment(model);
+        !spec.target.is_here() && !matches!(stands(), Observation::Absent)
+    })
 }
 
 /// Whether what was asked for can include serving a model, which this machine must be able to do.

@@ -10,7 +10,7 @@ use super::plan::{self, Planned};
 use super::{Frontend, preflight};
 use crate::locking::{LockOptions, Renew};
 use crate::plan::saved::{Moved, Request, SavedPlan};
-use crate::spec::{EnvironmentName, Project, Rollout, Unknown};
+use crate::spec::{EnvironmentName, Project, Rollout, Smoke, Unknown};
 use crate::workspace::{self, SharedWorkspace, Workspace};
 
 /// So many differences are told one by one.
@@ -274,6 +274,9 @@ fn bound(workspace: &Workspace) -> Result<BTreeMap<String, String>, Report> {
     for (name, model) in &workspace.project.models {
         if model.serve.rollout == Rollout::Candidate {
             bound.insert(format!("serve.rollout of {name}"), "candidate".to_owned());
+        }
+        if model.serve.smoke == Smoke::Always {
+            bound.insert(format!("serve.smoke of {name}"), "always".to_owned());
         }
     }
     if let Some((name, text)) = workspace.gateway.as_ref().and_then(|it| it.bound()) {

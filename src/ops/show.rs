@@ -49,7 +49,10 @@ pub async fn command(site: &Site, frontend: &dyn Frontend, name: &str) -> Result
         }
     }
     let host = if model.target.is_here() { "127.0.0.1" } else { "0.0.0.0" };
+    if model.engine.kind.takes_several_names() && workspace.targets.of(&model).rolling().is_some() {
+        frontend.note("a deployment answers to its key, too: that is the last of the served names");
+    }
     let port = model.serve.port.as_ref().map_or(PORT, |port| port.value);
-    let command = (started.command)(model.serve.served_names.first(), host, port);
+    let command = (started.command)(model.serve.served_names.first(), host, port, None);
     Ok(Started { environment: started.environment, command })
 }

@@ -37,6 +37,7 @@ pub async fn status(site: &Site, frontend: &dyn Frontend) -> Result<Vec<StatusRo
                 _ if live.state == "starting" => Verdict::Starting,
                 (Some(_), _) if live.state == "stopped" && wanted == live.key => Verdict::Stopped,
                 (Some(deploy), _) if deploy.action != Action::Fresh => Verdict::Differs,
+                (_, Some(smoke)) if smoke.is_left_open() => Verdict::Unproven,
                 (_, Some(smoke)) if smoke.action != Action::Fresh => Verdict::Untested,
                 _ => Verdict::AsSpecified,
             };

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::Frontend;
 use super::open::{self, Site};
+use crate::fingerprint::Key;
 use crate::openai::ApiError;
 use crate::served::Tried;
 use crate::step::{Fact, Facts, Observation};
@@ -53,7 +54,9 @@ pub async fn test(
         let error = server.unexpected(&url, "a list with the served name", &listed);
         return Ok(told(tell, "models", Err(error))?);
     }
-    tell(answered("models", began, listed.join(", ")));
+    // A deployment's own mark is nothing that anybody asks by.
+    let names = listed.into_iter().filter(|name| name.parse::<Key>().is_err());
+    tell(answered("models", began, names.collect::<Vec<_>>().join(", ")));
 
     let began = Instant::now();
     let answer = told(tell, "chat", server.chat(id).await)?;

@@ -123,6 +123,7 @@ fn step(id: &str, action: Action) -> PlannedStep {
         reasons: Vec::new(),
         inputs: Vec::new(),
         note: None,
+        after: Vec::new(),
         held: None,
         facts: [].into(),
         id,
@@ -135,7 +136,7 @@ fn planned(steps: Vec<PlannedStep>) -> Planned {
 }
 
 fn asked(request: Request) -> Asked {
-    Asked { request, refresh: false, agreed: Agreed::default() }
+    Asked { request, refresh: false, agreed: Agreed::default(), keep_going: false }
 }
 
 fn code(error: &Report) -> String {

@@ -101,6 +101,11 @@ pub fn judge(
     {
         reasons.push(Reason::plain(ReasonKind::FailedBefore));
     }
+    if let Verdict::Run(reasons) | Verdict::Unknown(reasons) = &mut verdict
+        && step.left_open() == Some(*key)
+    {
+        reasons.push(Reason::plain(ReasonKind::Unproven));
+    }
     (*key, verdict, observed)
 }
 

@@ -52,6 +52,8 @@ pub enum ReasonKind {
     Input,
     /// The last attempt with these very inputs failed.
     FailedBefore,
+    /// It was left open whether the last attempt with these very inputs succeeded.
+    Unproven,
     /// The user takes over somebody else's thing.
     Adopted,
     /// No spec wants it.

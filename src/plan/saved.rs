@@ -124,7 +124,7 @@ pub struct SavedStep {
     pub key: Option<Key>,
     /// Why it runs.
     pub reasons: Vec<Reason>,
-    /// Its inputs, and what it takes of each.
+    /// Its inputs, and what it takes of each; and what its turn comes after.
     pub inputs: Vec<String>,
     /// What its key is made of; none while an input's facts are not known.
     pub fields: Option<Fingerprint>,
@@ -197,7 +197,7 @@ impl SavedPlan {
                 action: planned.action,
                 key: planned.key,
                 reasons: planned.reasons.clone(),
-                inputs: step.map(|step| takes(step.inputs())).unwrap_or_default(),
+                inputs: step.map(|step| takes(step.inputs(), &planned.after)).unwrap_or_default(),
                 fields,
                 facts: planned.facts.clone(),
                 seen,
@@ -303,7 +303,7 @@ fn seen(
 }
 
 /// The edges of a step as text.
-fn takes(inputs: &[Input]) -> Vec<String> {
+fn takes(inputs: &[Input], after: &[StepId]) -> Vec<String> {
     let take = |input: &Input| match input.edge {
         Edge::Consumes(facts) => {
             let names: Vec<&str> = facts.iter().map(|fact| fact.name()).collect();
@@ -312,7 +312,8 @@ fn takes(inputs: &[Input]) -> Vec<String> {
         Edge::Order => format!("{} (order)", input.step),
         Edge::Gate => format!("{} (gate)", input.step),
     };
-    inputs.iter().map(take).collect()
+    let turns = after.iter().map(|step| format!("{step} (turn)"));
+    inputs.iter().map(take).chain(turns).collect()
 }
 
 /// The fresh pure steps whose files something that runs may need, directly or not.

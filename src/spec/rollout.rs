@@ -2,7 +2,7 @@
 
 use super::context::Rank;
 use super::read::Shared;
-use super::serve::When;
+use super::serve::Smoke;
 use super::table::Table;
 use super::target::TargetType;
 use super::value::quoted;
@@ -25,7 +25,7 @@ pub(super) const ROLLOUTS: [(&str, Rollout); 2] =
 pub(super) fn rollout(
     table: &mut Table<'_, '_>,
     target: &'static dyn TargetType,
-    smoke: When,
+    smoke: Smoke,
     shared: &Shared<'_>,
 ) -> Rollout {
     let written = table.every("rollout").next();
@@ -37,7 +37,7 @@ pub(super) fn rollout(
             let title = target.title();
             format!("only \"in-place\" for a model on {title}; \"candidate\" is for {others}")
         }
-        (true, When::Never) => {
+        (true, Smoke::Never) => {
             "only \"in-place\" with `smoke = \"never\"`: a candidate is there to be tried out"
                 .to_owned()
         }

@@ -42,7 +42,7 @@ pub struct Serve {
     /// Whether caches are warmed before a deploy.
     pub warmup: When,
     /// Whether a deployment is tried out.
-    pub smoke: When,
+    pub smoke: Smoke,
     /// How it takes the place of what stands.
     pub rollout: Rollout,
 }
@@ -56,6 +56,22 @@ pub enum When {
     /// Never.
     Never,
 }
+
+/// Whether a deployment is tried out, and what it means when that can't tell.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Default)]
+pub enum Smoke {
+    /// It is; what could not be proven neither passed nor failed.
+    #[default]
+    Auto,
+    /// It is; what could not be proven failed.
+    Always,
+    /// It is not.
+    Never,
+}
+
+/// As specs write it.
+pub(super) const SMOKES: [(&str, Smoke); 3] =
+    [("auto", Smoke::Auto), ("always", Smoke::Always), ("never", Smoke::Never)];
 
 /// Reads `[serve]`.
 pub(super) fn serve(
@@ -100,9 +116,8 @@ pub(super) fn serve(
     }
     let fast_boot = table.boolean("fast-boot", false);
     let snapshot = snapshot(&mut table, target, engine, shared);
-    let when = [("auto", When::Auto), ("never", When::Never)];
-    let warmup = table.choice("warmup", &when);
-    let smoke = table.choice("smoke", &when);
+    let warmup = table.choice("warmup", &[("auto", When::Auto), ("never", When::Never)]);
+    let smoke = table.choice("smoke", &SMOKES);
     let rollout = rollout(&mut table, target, smoke, shared);
     table.finish();
     Some(Serve {

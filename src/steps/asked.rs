@@ -1,15 +1,32 @@
-//! A deployment, asked as clients will ask it.
+//! A deployment, asked as clients will ask it, until it is known that it was the one which answered.
 
 use std::time::{Duration, Instant};
 
 use crate::event::{Cancelled, Reporter};
-use crate::openai::{Credentials, Server};
+use crate::openai::{ApiError, Credentials, Server};
 use crate::spec::{Header, Model};
 use crate::step::{Evidence, StepError};
-use crate::targets::Measured;
+use crate::targets::{Measured, Rolling};
 
 /// How often an interruption is looked for.
 const GLANCE: Duration = Duration::from_millis(100);
+
+/// What an older version may take to make way, at most.
+const MOST: Duration = Duration::from_secs(15 * 60);
+
+/// How often somebody is asked who says that they can't.
+const TRIES: u32 = 3;
+
+/// Between two questions; it doubles up to [`LONGEST`]: whoever is asked stays up for that.
+const SHORTEST: Duration = Duration::from_secs(1);
+
+const LONGEST: Duration = Duration::from_secs(30);
+
+/// How long it is waited for an older version to make way, at most: what a start of the new one may take,
+/// and no more than [`MOST`].
+pub(super) fn most_for_older(model: &Model) -> Duration {
+    model.serve.startup_timeout.min(MOST)
+}
 
 /// What asking came to.
 pub(super) struct Answered {
@@ -44,17 +61,115 @@ pub fn server(model: &Model, url: &str, headers: Vec<Header>) -> Result<Server, 
     Ok(Server::remote(url, name, patience + serve.startup_timeout, credentials)?)
 }
 
-/// Asks for the models, for a chat and for a streamed one, until somebody interrupts.
-pub(super) async fn ask(
-    server: &Server,
-    model: &Model,
-    url: &str,
-    served_name: &str,
-    reporter: &Reporter,
-) -> Result<Answered, StepError> {
-    tokio::select! {
-        answered = questions(server, model, url, served_name, reporter) => answered,
-        stopped = interrupted(reporter) => Err(stopped.into()),
+/// A deployment to ask.
+pub(super) struct Asking<'a> {
+    /// Where it is asked.
+    pub(super) server: &'a Server,
+    /// What is served.
+    pub(super) model: &'a Model,
+    /// The base of its API.
+    pub(super) url: &'a str,
+    /// What requests call the model.
+    pub(super) served_name: &'a str,
+    /// The name that only this deployment answers to, if it has one.
+    pub(super) mark: Option<&'a str>,
+    /// Who tells whether what it replaces is up still, by its instance.
+    pub(super) rolling: Option<(&'a dyn Rolling, &'a str)>,
+    pub(super) reporter: &'a Reporter,
+}
+
+impl Asking<'_> {
+    /// Asks for the models, for a chat and for a streamed one, until somebody interrupts.
+    pub(super) async fn ask(&self) -> Result<Answered, StepError> {
+        tokio::select! {
+            answered = self.questions() => answered,
+            stopped = interrupted(self.reporter) => Err(stopped.into()),
+        }
+    }
+
+    async fn questions(&self) -> Result<Answered, StepError> {
+        let mut waiting = Waiting::new(self);
+        if self.mark.is_none() {
+            waiting.until_nothing_is_older().await?;
+        }
+        let first_answer = self.models(&mut waiting).await?;
+        // By a mark it is this version that answers, or none.
+        let name = self.mark.unwrap_or(self.served_name);
+        self.reporter.message("a chat completion");
+        let answer = loop {
+            match self.server.chat(name).await {
+                Err(error) if self.is_older(&error) => waiting.for_older().await?,
+                answer => break answer?,
+            }
+        };
+        self.reporter.log(format!("chat: {answer:?}"));
+        self.reporter.message("a streamed chat completion");
+        let streamed = loop {
+            match self.server.stream(name).await {
+                Err(error) if self.is_older(&error) => waiting.for_older().await?,
+                streamed => break streamed?,
+            }
+        };
+        for adapter in &self.model.adapters {
+            let name = &adapter.value;
+            self.reporter.message(format!("a chat completion of {name}"));
+            let answer = loop {
+                match self.server.chat(name).await {
+                    // This version has told it.
+                    Err(error) if self.mark.is_some() && error.has_no_model(name) => {
+                        waiting.for_older().await?;
+                    }
+                    answer => break answer?,
+                }
+            };
+            self.reporter.log(format!("chat of {name}: {answer:?}"));
+        }
+        let measured = Measured { first_answer, first_token: streamed.first };
+        Ok(Answered { measured, pieces: streamed.pieces })
+    }
+
+    /// Asks for the models until this version tells them; gives how long that took since nothing older
+    /// answered.
+    async fn models(&self, waiting: &mut Waiting<'_>) -> Result<Duration, StepError> {
+        self.reporter.message("GET /v1/models");
+        let mut refused = 0;
+        loop {
+            let listed = match self.server.models().await {
+                Ok(listed) => listed,
+                Err(error) if error.is_of_a_start() => {
+                    waiting.for_a_start(error).await?;
+                    continue;
+                }
+                Err(error) if error.is_of_the_moment() && !self.model.target.is_here() => {
+                    refused += 1;
+                    if refused == TRIES {
+                        return Err(error.into());
+                    }
+                    waiting.after(&error).await;
+                    continue;
+                }
+                Err(error) => return Err(error.into()),
+            };
+            let is_listed = |name| listed.iter().any(|id| id == name);
+            if self.mark.is_some_and(|mark| !is_listed(mark)) {
+                waiting.for_older().await?;
+                continue;
+            }
+            let adapters = self.model.adapters.iter().map(|adapter| adapter.value.as_str());
+            let mut names = self.model.serve.served_names.iter().chain(adapters);
+            let are_listed = is_listed(self.served_name) && names.all(is_listed);
+            if self.model.engine.kind.lists_served_name() && !are_listed {
+                let (url, listed) = (format!("{}/models", self.url), listed.join(", "));
+                let expected = "a list with the served name";
+                return Err(self.server.unexpected(&url, expected, &listed).into());
+            }
+            return Ok(waiting.since.elapsed());
+        }
+    }
+
+    /// Whether an answer is that of a version which doesn't know this one's mark.
+    fn is_older(&self, error: &ApiError) -> bool {
+        self.mark.is_some_and(|mark| error.has_no_model(mark))
     }
 }
 
@@ -67,34 +182,97 @@ async fn interrupted(reporter: &Reporter) -> Cancelled {
     }
 }
 
-async fn questions(
-    server: &Server,
-    model: &Model,
-    url: &str,
-    served_name: &str,
-    reporter: &Reporter,
-) -> Result<Answered, StepError> {
-    reporter.message("GET /v1/models");
-    let began = Instant::now();
-    let listed = server.models().await?;
-    let first_answer = began.elapsed();
-    let is_listed = |name| listed.iter().any(|id| id == name);
-    let are_listed = is_listed(served_name) && model.serve.served_names.iter().all(is_listed);
-    if model.engine.kind.lists_served_name() && !are_listed {
-        let (url, listed) = (format!("{url}/models"), listed.join(", "));
-        return Err(server.unexpected(&url, "a list with the served name", &listed).into());
+/// How long it was waited for a version to answer, and for what.
+struct Waiting<'a> {
+    asking: &'a Asking<'a>,
+    began: Instant,
+    /// When an older version answered last, or the beginning.
+    since: Instant,
+    pause: Duration,
+    /// The next pause in which an older version is left alone.
+    longer: Duration,
+}
+
+impl<'a> Waiting<'a> {
+    fn new(asking: &'a Asking<'a>) -> Self {
+        let now = Instant::now();
+        Self { asking, began: now, since: now, pause: SHORTEST, longer: SHORTEST }
     }
-    reporter.message("a chat completion");
-    let answer = server.chat(served_name).await?;
-    reporter.log(format!("chat: {answer:?}"));
-    reporter.message("a streamed chat completion");
-    let streamed = server.stream(served_name).await?;
-    for adapter in &model.adapters {
-        let name = &adapter.value;
-        reporter.message(format!("a chat completion of {name}"));
-        let answer = server.chat(name).await?;
-        reporter.log(format!("chat of {name}: {answer:?}"));
+
+    /// Waits until nothing older than this version is up: it is known by no mark.
+    async fn until_nothing_is_older(&mut self) -> Result<(), StepError> {
+        let Some((rolling, instance)) = self.asking.rolling else { return Ok(()) };
+        let (model, reporter) = (self.asking.model.name.as_str(), self.asking.reporter);
+        loop {
+            let older = rolling.older(model, instance, reporter).await?;
+            if older == 0 {
+                return Ok(());
+            }
+            let rest = self.rest_for_older()?;
+            reporter.message("an older version is still up");
+            tokio::time::sleep(self.next_pause().min(rest)).await;
+            self.since = Instant::now();
+        }
     }
-    let measured = Measured { first_answer, first_token: streamed.first };
-    Ok(Answered { measured, pieces: streamed.pieces })
+
+    /// Waits before a version is asked again that is not this one: until it is gone, where that can be
+    /// told, and not too long.
+    async fn for_older(&mut self) -> Result<(), StepError> {
+        let rest = self.rest_for_older()?;
+        let (model, reporter) = (self.asking.model.name.as_str(), self.asking.reporter);
+        reporter.message("an older version still answers");
+        // Asking keeps it up: sooner or later it is left alone for long enough to go away.
+        let end = Instant::now() + self.longer.min(rest);
+        self.longer = (self.longer * 2).min(self.asking.model.serve.scaledown_window + LONGEST);
+        let mut glance = SHORTEST;
+        while let Some(left) = end.checked_duration_since(Instant::now()) {
+            tokio::time::sleep(glance.min(left)).await;
+            glance = (glance * 2).min(LONGEST);
+            if let Some((rolling, instance)) = self.asking.rolling
+                && let Ok(0) = rolling.older(model, instance, reporter).await
+            {
+                break;
+            }
+        }
+        self.since = Instant::now();
+        Ok(())
+    }
+
+    /// Waits for somebody to be up, as long as a start may take.
+    async fn for_a_start(&mut self, error: ApiError) -> Result<(), StepError> {
+        let model = self.asking.model;
+        let rest = model.serve.startup_timeout.checked_sub(self.since.elapsed());
+        // On this machine it was up before anybody asked it.
+        let Some(rest) = rest.filter(|rest| !rest.is_zero() && !model.target.is_here()) else {
+            return Err(error.into());
+        };
+        self.asking.reporter.message("nobody answers yet");
+        self.asking.reporter.log(format!("not up yet: {error}"));
+        tokio::time::sleep(self.next_pause().min(rest)).await;
+        Ok(())
+    }
+
+    /// Waits a while after somebody said that they can't.
+    async fn after(&mut self, error: &ApiError) {
+        self.asking.reporter.log(format!("asked again: {error}"));
+        tokio::time::sleep(self.next_pause()).await;
+    }
+
+    fn next_pause(&mut self) -> Duration {
+        let pause = self.pause;
+        self.pause = (pause * 2).min(LONGEST);
+        pause
+    }
+
+    /// How long it is still waited for an older version to make way.
+    fn rest_for_older(&self) -> Result<Duration, ApiError> {
+        let asking = self.asking;
+        let most = most_for_older(asking.model);
+        let rest = most.checked_sub(self.began.elapsed()).filter(|rest| !rest.is_zero());
+        let older = || ApiError::Older {
+            model: asking.model.name.to_string(),
+            waited: self.began.elapsed(),
+        };
+        rest.ok_or_else(older)
+    }
 }

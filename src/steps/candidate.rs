@@ -3,7 +3,7 @@
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::asked;
+use super::asked::{self, Asking};
 use super::deploy::ModelToServe;
 use crate::openai::{ApiError, Server};
 use crate::step::{Fact, Facts, Outcome, StepError, Task};
@@ -43,7 +43,7 @@ pub(super) async fn first(
     let Some(facts) = candidates.deploy(deployment, task).await? else {
         return target.deploy(deployment, task).await;
     };
-    let asked = ask(serving, &server, &facts, task).await;
+    let asked = ask(serving, &server, &facts, deployment.mark.as_deref(), task).await;
     let failed = match &asked {
         Err(error) => error.downcast_ref::<ApiError>().filter(|it| it.is_of_the_server()),
         Ok(()) => None,
@@ -71,11 +71,21 @@ async fn ask(
     serving: &ModelToServe,
     server: &Server,
     facts: &Facts,
+    mark: Option<&str>,
     task: &Task,
 ) -> Result<(), StepError> {
-    let (url, name) = (Fact::URL.text_of(facts), Fact::SERVED_NAME.text_of(facts));
-    let server = server.at(url);
-    let answered = asked::ask(&server, &serving.model, url, name, &task.reporter).await?;
+    let (url, served_name) = (Fact::URL.text_of(facts), Fact::SERVED_NAME.text_of(facts));
+    let asking = Asking {
+        server: &server.at(url),
+        model: &serving.model,
+        url,
+        served_name,
+        mark,
+        // Nothing that it could replace stands.
+        rolling: None,
+        reporter: &task.reporter,
+    };
+    let answered = asking.ask().await?;
     for (name, value) in answered.evidence() {
         task.reporter.log(format!("candidate: {name} {value}"));
     }

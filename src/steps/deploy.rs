@@ -219,6 +219,13 @@ impl ModelToServe {
         Some(format!("{registry}/{repository}@{}", self.image.identity(inputs)))
     }
 
+    /// The name that the deployment of this key alone is to answer to: where others go on answering for
+    /// a while, and the engine takes one more. It is in no key, since it is one.
+    pub(super) fn mark(&self, key: Key) -> Option<String> {
+        let is_told = self.model.engine.kind.takes_several_names();
+        (is_told && self.target().rolling().is_some()).then(|| key.to_string())
+    }
+
     pub(super) fn deployment(&self, inputs: &Inputs, warm_cache: Option<Key>) -> Deployment {
         let model = Arc::clone(&self.model);
         let engine = model.engine.kind;
@@ -241,6 +248,7 @@ impl ModelToServe {
             gpu: model.hardware.is_some(),
             weights,
             served_name: model.serve.served_names.first().to_owned(),
+            mark: None,
             environment,
             port: model.serve.port.as_ref().map(|port| port.value),
             health: engine.health(&model),
@@ -339,7 +347,8 @@ impl Step for Deploy {
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let warm = self.warms.then(|| super::warmup::describe(&self.serving, &task.inputs).key());
-        let deployment = self.serving.deployment(&task.inputs, warm);
+        let mark = self.serving.mark(task.key);
+        let deployment = Deployment { mark, ..self.serving.deployment(&task.inputs, warm) };
         match self.serving.model.serve.rollout {
             Rollout::InPlace => self.serving.target().deploy(&deployment, task).await,
             Rollout::Candidate => candidate::first(&self.serving, &deployment, task).await,

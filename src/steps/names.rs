@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::{models_of, name_at, users};
 use crate::lock::LockFile;
 use crate::plan::saved::Request;
-use crate::spec::{Base, ImageName, Model, ModelSource, Project, Takes, TargetType, When};
+use crate::spec::{Base, ImageName, Model, ModelSource, Project, Smoke, Takes, TargetType, When};
 use crate::step::{StepId, StepKind, Subject};
 
 /// What the steps of a project are called. Layers are those that were built before; parts of a
@@ -150,7 +150,7 @@ impl Chain {
         let compiles = model.engine.kind.compiles(model);
         Self {
             warmup: compiles && model.serve.warmup == When::Auto,
-            smoke: model.serve.smoke == When::Auto,
+            smoke: model.serve.smoke != Smoke::Never,
             gateway: project.gateway.is_some() && model.gateway.is_some(),
         }
     }

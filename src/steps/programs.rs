@@ -6,13 +6,14 @@ use std::sync::Arc;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::deploy::{ImageInput, ModelToServe};
+use super::deploy::{Deploy, ImageInput, ModelToServe};
 use super::image_there::ImageThere;
 use super::names::Chain;
 use super::{compile_images, warmup, weights};
 use crate::event::Reporter;
 use crate::spec::Model;
 use crate::step::{Edge, Fact, Facts, Inputs, Observation, Step, StepError, StepId, Wanted};
+use crate::targets::Deployment;
 use crate::workspace::Workspace;
 
 /// The image has to be built before anything can name it.
@@ -54,6 +55,10 @@ pub fn programs(
     let is_warmed = Chain::of(&workspace.project, model).warmup;
     let warm = is_warmed.then(|| warmup::describe(&serving, &inputs).key());
     let deployment = serving.deployment(&inputs, warm);
+    // Only what goatbuild itself deploys is asked by its mark.
+    let is_named = !anywhere && !deployment.image.is_empty();
+    let key = is_named.then(|| Deploy::new(serving.clone(), None).describe(&inputs).key());
+    let deployment = Deployment { mark: key.and_then(|key| serving.mark(key)), ..deployment };
     let described = match &serving.image {
         ImageInput::There(step) if anywhere || deployment.image.is_empty() => {
             Some(ImageThere::new(workspace, model.target, &model.image.value, step.name(), &[]))

@@ -7,14 +7,15 @@ use async_trait::async_trait;
 use miette::Diagnostic;
 use thiserror::Error;
 
-use super::{REQUESTS, asked, engine_resource};
+use super::asked::{self, Asking};
+use super::{REQUESTS, engine_resource};
 use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::openai::ApiError;
-use crate::spec::Model;
+use crate::spec::{self, Model};
 use crate::step::{
     EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step, StepError, StepId,
-    Task, Wanted,
+    Task, Unproven, Wanted,
 };
 use crate::targets::{TakenBack, Targets};
 
@@ -90,6 +91,10 @@ pub enum NotPassed {
     },
 }
 
+/// What becomes of a deployment of which nobody can tell whether it passes.
+const UNPROVEN: &str = "nothing is taken back, entries in gateways stay as they are, and the next apply asks \
+     again; `goatbuild logs {model}` shows what the new version says. `[serve] smoke = \"always\"` has this failed";
+
 impl NotPassed {
     /// Whether what was deployed is deployed no more.
     pub fn is_taken_back(&self) -> bool {
@@ -129,7 +134,13 @@ impl Smoke {
         let resource = engine_resource(model);
         let head = Head::effect(id, resource, &[model.name.to_string()])
             .taking(vec![Input::facts(deploy.clone(), DEPLOY_FACTS)]);
-        let engine = EngineUse { starts: false, asks: true, busy: asking(model) };
+        let mut busy = asking(model);
+        let target = targets.of(model);
+        if target.rolling().is_some() && target.has(model.name.as_str()) {
+            // What stands is kept up for as long as it is what answers.
+            busy += asked::most_for_older(model);
+        }
+        let engine = EngineUse { starts: false, asks: true, busy };
         let head = Head { engine: Some(engine), ..head };
         Self { targets: Arc::clone(targets), head, model: Arc::clone(model) }
     }
@@ -149,6 +160,10 @@ impl Step for Smoke {
         describe(|fact| self.fact(inputs, fact))
     }
 
+    fn left_open(&self) -> Option<Key> {
+        self.targets.of(&self.model).rolling()?.left_open(self.model.name.as_str())
+    }
+
     fn observe(&self, _: Option<Wanted<'_>>) -> Observation {
         self.targets.of(&self.model).observe_smoke(self.model.name.as_str())
     }
@@ -157,14 +172,23 @@ impl Step for Smoke {
         let fact = |fact| self.fact(&task.inputs, fact);
         let headers = self.targets.of(&self.model).headers(&self.model);
         let server = asked::server(&self.model, fact(Fact::URL), headers)?;
-        let name = fact(Fact::SERVED_NAME);
-        let asked = asked::ask(&server, &self.model, fact(Fact::URL), name, &task.reporter).await;
-        let instance = fact(Fact::INSTANCE);
-        let answered = match asked {
-            Ok(answered) => answered,
-            Err(error) => return Err(self.failed(error, instance, &task.reporter).await),
-        };
         let (target, model) = (self.targets.of(&self.model), self.model.name.as_str());
+        let instance = fact(Fact::INSTANCE);
+        let rolling = target.rolling();
+        let mark = rolling.and_then(|rolling| rolling.mark(model, instance));
+        let asking = Asking {
+            server: &server,
+            model: &self.model,
+            url: fact(Fact::URL),
+            served_name: fact(Fact::SERVED_NAME),
+            mark: mark.as_deref(),
+            rolling: rolling.map(|rolling| (rolling, instance)),
+            reporter: &task.reporter,
+        };
+        let answered = match asking.ask().await {
+            Ok(answered) => answered,
+            Err(error) => return Err(self.not_passed(error, instance, task).await),
+        };
         target.passed_smoke(model, instance, task.key, answered.measured).await?;
         let facts = [Fact::INSTANCE.is(instance)].into();
         Ok(Outcome { facts, evidence: answered.evidence() })
@@ -172,6 +196,24 @@ impl Step for Smoke {
 }
 
 impl Smoke {
+    /// What it means that nothing passed: it failed, or nobody can tell yet.
+    async fn not_passed(&self, error: StepError, instance: &str, task: &Task) -> StepError {
+        let older = error.downcast_ref::<ApiError>();
+        let older = older.filter(|cause| matches!(cause, ApiError::Older { .. }));
+        match (older, self.targets.of(&self.model).rolling()) {
+            (Some(older), Some(rolling)) if self.model.serve.smoke != spec::Smoke::Always => {
+                let model = self.model.name.as_str();
+                if let Err(error) = rolling.leave_open(model, instance, task.key).await {
+                    // The next plan asks for it all the same.
+                    task.reporter.log(format!("that it is open could not be kept: {error:?}"));
+                }
+                let why = older.to_string();
+                Unproven { why, help: UNPROVEN.replace("{model}", model) }.into()
+            }
+            _ => self.failed(error, instance, &task.reporter).await,
+        }
+    }
+
     /// Has the target take back what is at fault; gives the error that tells of it.
     async fn failed(&self, error: StepError, instance: &str, reporter: &Reporter) -> StepError {
         let versions = self.targets.of(&self.model).versions();
@@ -185,7 +227,7 @@ impl Smoke {
             ApiError::Denied { .. } => return cause.into(),
             cause => (self.model.name.to_string(), Box::new(cause)),
         };
-        if !cause.is_of_the_server() {
+        if !cause.is_of_the_server() && !matches!(*cause, ApiError::Older { .. }) {
             return NotPassed::NotReached { model, cause }.into();
         }
         // Whoever interrupts now waits until it is in order.

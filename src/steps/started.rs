@@ -55,11 +55,12 @@ pub(super) fn started(
         .collect();
     let revision = weights.commit.clone();
     let locked = Arc::clone(locked);
-    let command = Arc::new(move |name: &str, host: &str, port: u16| {
+    let command = Arc::new(move |name: &str, host: &str, port: u16, mark: Option<&str>| {
         let serving = engine::Serving {
             host,
             port,
             model: name,
+            mark,
             weights: &path,
             revision: &revision,
             draft: draft_path.as_deref(),

@@ -176,6 +176,27 @@ pub trait Versions: Send + Sync {
     ) -> Result<TakenBack, StepError>;
 }
 
+/// New deployments that take over little by little: for a while, what they replace goes on answering.
+#[async_trait]
+pub trait Rolling: Send + Sync {
+    /// The name that this instance alone answers to; none where it was deployed without one.
+    fn mark(&self, model: &str, instance: &str) -> Option<String>;
+
+    /// How many replicas are up that were asked for before this instance was deployed.
+    async fn older(
+        &self,
+        model: &str,
+        instance: &str,
+        reporter: &Reporter,
+    ) -> Result<u32, StepError>;
+
+    /// Keeps at the target that it was left open whether the instance passes its smoke test.
+    async fn leave_open(&self, model: &str, instance: &str, key: Key) -> Result<(), StepError>;
+
+    /// The key of the smoke test of what stands, where it was left open whether that passes.
+    fn left_open(&self, model: &str) -> Option<Key>;
+}
+
 /// Deployments that are tried out beside what stands.
 #[async_trait]
 pub trait Candidates: Send + Sync {

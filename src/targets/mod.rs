@@ -26,8 +26,9 @@ pub use capabilities::*;
 pub use opening::{Imported, Opening, Opens};
 pub use registry::{Openers, Targets, built_in};
 
-/// Gives the program and its arguments for what names the model, for an address and for a port.
-pub type CommandLine = dyn Fn(&str, &str, u16) -> Vec<String> + Send + Sync;
+/// Gives the program and its arguments for what names the model, for an address, for a port, and for a
+/// deployment's mark.
+pub type CommandLine = dyn Fn(&str, &str, u16, Option<&str>) -> Vec<String> + Send + Sync;
 
 /// What is to be served, whatever the target is.
 #[derive(Clone)]
@@ -48,6 +49,8 @@ pub struct Deployment {
     pub weights: PinnedRepository,
     /// What requests call the model.
     pub served_name: String,
+    /// The name that no other deployment answers to; none where there is no telling by a name.
+    pub mark: Option<String>,
     /// The program and its arguments; the port is filled in by `command`.
     pub command: Arc<CommandLine>,
     /// Environment variables over the image's.
@@ -359,6 +362,11 @@ pub trait Target: Send + Sync {
 
     /// Versions to go back to.
     fn versions(&self) -> Option<&dyn Versions> {
+        None
+    }
+
+    /// New deployments that take over little by little.
+    fn rolling(&self) -> Option<&dyn Rolling> {
         None
     }
 

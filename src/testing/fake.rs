@@ -10,7 +10,7 @@ use crate::event::Cancelled;
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::step::{
     At, Class, Edge, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step,
-    StepError, StepId, StepKind, Task, Wanted,
+    StepError, StepId, StepKind, Task, Unproven, Wanted,
 };
 
 /// The one fact that a fake step makes.
@@ -36,6 +36,8 @@ pub(crate) enum Script {
     /// Runs until it is dropped.
     Deaf,
     Panic,
+    /// Leaves it open what came of it.
+    LeaveOpen,
 }
 
 #[derive(Debug, Default)]
@@ -126,6 +128,8 @@ pub(crate) struct Fake {
     pub(super) predicted: Option<String>,
     pub(super) predicts: bool,
     pub(super) unlocked: Option<String>,
+    /// What it goes after when it runs, beside its inputs.
+    pub(super) after: Vec<StepId>,
     pub(super) world: Option<Arc<World>>,
 }
 
@@ -138,6 +142,7 @@ impl Fake {
             predicted: None,
             predicts: false,
             unlocked: None,
+            after: Vec::new(),
             world: None,
         }
     }
@@ -169,6 +174,11 @@ impl Fake {
 
     pub(crate) fn after(mut self, id: &str) -> Self {
         self.head.inputs.push(Input { step: id.into(), edge: Edge::Order, blobs: false });
+        self
+    }
+
+    pub(crate) fn in_turn_after(mut self, id: &str) -> Self {
+        self.after.push(id.into());
         self
     }
 
@@ -326,6 +336,10 @@ impl Step for Fake {
                 return Err(Cancelled.into());
             }
             Some(Script::Deaf) => std::future::pending().await,
+            Some(Script::LeaveOpen) => {
+                let (why, help) = ("scripted".to_owned(), String::new());
+                return Err(Unproven { why, help }.into());
+            }
             Some(Script::Panic) => panic!("scripted panic"),
             None => {}
         }

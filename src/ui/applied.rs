@@ -42,6 +42,13 @@ impl Applied<'_> {
             errln!("\n{BAD}{} failed{BAD:#}", failed.id);
             super::print_error(&failed.error);
         }
+        for open in &self.report.unproven {
+            errln!("\n{WARN}{} was left open{WARN:#}", open.id);
+            super::print_error(&open.error);
+        }
+        for (id, before) in &self.report.turns {
+            note(&format!("{id} was not begun, since {}", self.why_not(before)));
+        }
         if let Some(command) = self.reloaded {
             note(&format!("ran {command}"));
         }
@@ -91,7 +98,10 @@ impl Applied<'_> {
             "ran": ids(&mut report.ran.iter().map(|(id, _)| id)),
             "cut_off": ids(&mut report.cut_off.iter()),
             "failed": ids(&mut report.failed.iter().map(|failed| &failed.id)),
+            "unproven": ids(&mut report.unproven.iter().map(|open| &open.id)),
+            "waiting": ids(&mut report.waiting.iter()),
             "blocked": ids(&mut report.blocked.iter()),
+            "out_of_turn": report.turns,
             "removed": ids(&mut self.removed.iter()),
             "interrupted": report.interrupted,
             "seconds": (self.took.as_secs_f64() * 1000.0).round() / 1000.0,
@@ -100,6 +110,15 @@ impl Applied<'_> {
             "endpoints": endpoints,
             "errors": failed,
         })
+    }
+
+    /// What became of a step, for those that were to go after it.
+    fn why_not(&self, before: &StepId) -> String {
+        if self.report.unproven.iter().any(|open| open.id == *before) {
+            format!("{before} is not proven: the next apply asks again, and `--keep-going` goes on")
+        } else {
+            format!("{before} failed: they go one after the other, and `--keep-going` goes on")
+        }
     }
 
     /// What is still there although no spec wants it.
@@ -133,6 +152,12 @@ impl Applied<'_> {
         }
         if !report.failed.is_empty() {
             parts.push(format!("{} failed", report.failed.len()));
+        }
+        if !report.unproven.is_empty() {
+            parts.push(format!("{} not proven", report.unproven.len()));
+        }
+        if !report.waiting.is_empty() {
+            parts.push(format!("{} waiting for that", report.waiting.len()));
         }
         if !report.blocked.is_empty() {
             parts.push(format!("{} not started", report.blocked.len()));

@@ -11,7 +11,7 @@ use super::words::count;
 use super::{BAD, BOLD, FAINT, GOOD, WARN};
 use crate::plan::saved::SavedPlan;
 use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind, UsdPerHour, Warning};
-use crate::step::StepKind;
+use crate::step::{StepId, StepKind};
 
 /// So many steps that share action and reason are told one by one; more on one line.
 const LISTED: usize = 6;
@@ -118,6 +118,10 @@ fn line<'a>(step: &'a PlannedStep, plan: &Plan) -> Line<'a> {
     let reasons: Vec<&Reason> = step.reasons.iter().filter(|it| is_told(step, it)).collect();
     if !step.observed {
         notes.extend(unobserved(step, reasons.is_empty()));
+    }
+    if !step.after.is_empty() {
+        let after: Vec<&str> = step.after.iter().map(StepId::as_str).collect();
+        notes.push(format!("in turn, after {}", after.join(" and ")));
     }
     notes.extend(step.held.clone());
     if step.held.is_none() {
@@ -289,6 +293,7 @@ impl ReasonKind {
             Self::Replaced => "--replace",
             Self::Input => "depends on",
             Self::FailedBefore => "failed before",
+            Self::Unproven => "not proven: an older version still answered",
             Self::Adopted => "takes over",
             Self::Unwanted => "no spec wants",
             Self::Absent => "its spec says absent:",

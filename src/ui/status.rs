@@ -21,6 +21,10 @@ fn words(verdict: Verdict) -> &'static str {
         Verdict::Untested => {
             "as specified, but its smoke test has not passed: `goatbuild apply` runs it"
         }
+        Verdict::Unproven => {
+            "as specified, but not proven: an older version still answered its smoke test; \
+                 `goatbuild apply` asks again"
+        }
         Verdict::Starting => {
             "not healthy yet; when no apply is at work, `goatbuild apply` starts it anew"
         }

@@ -135,6 +135,7 @@ impl State {
                 let outcome = match ending {
                     Ending::Done => "ok",
                     Ending::Failed => "failed",
+                    Ending::Unproven => "unproven",
                     Ending::Interrupted => "interrupted",
                 };
                 let kind = id.kind().map_or("", StepKind::word);

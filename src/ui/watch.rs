@@ -11,7 +11,7 @@ use serde_json::json;
 
 use super::out::{errln, outln};
 use super::words::{bytes, duration};
-use super::{BAD, FAINT, GOOD};
+use super::{BAD, FAINT, GOOD, WARN};
 use crate::event::{Ending, Event, Progress, Traffic, Wait};
 use crate::step::StepId;
 
@@ -259,6 +259,7 @@ impl Watcher {
         let word = match ending {
             Ending::Done => "ok",
             Ending::Failed => "failed",
+            Ending::Unproven => "unproven",
             Ending::Interrupted => "interrupted",
         };
         if self.mode == Mode::Json {
@@ -275,11 +276,15 @@ impl Watcher {
             outln!("{line}");
             return;
         }
-        let (style, mark) = if ending == Ending::Done { (GOOD, "✓") } else { (BAD, "✗") };
+        let (style, mark) = match ending {
+            Ending::Done => (GOOD, "✓"),
+            Ending::Unproven => (WARN, "?"),
+            Ending::Failed | Ending::Interrupted => (BAD, "✗"),
+        };
         let note = match (ending, error) {
             (Ending::Done, _) => String::new(),
             // What became of things; a failure is told at the end, with its way out.
-            (Ending::Interrupted, Some(told)) => format!("  {told}"),
+            (Ending::Interrupted | Ending::Unproven, Some(told)) => format!("  {told}"),
             _ => format!("  {word}"),
         };
         let mut told = duration(took);

@@ -80,8 +80,8 @@ pub(super) const MODELS: [Expected; 6] = [
 ];
 
 impl Expected {
-    /// All that its engine is started with, in order.
-    pub(super) fn arguments(&self) -> Vec<String> {
+    /// All that its engine is started with, in order; the last of its names is its deployment's key.
+    pub(super) fn arguments(&self, key: &str) -> Vec<String> {
         let count = self.gpu.1.to_string();
         let weights = snapshot(self.repository, self.commit);
         let mut arguments: Vec<String> = [
@@ -94,6 +94,7 @@ impl Expected {
             "--served-model-name",
             self.repository,
             self.model,
+            key,
             "--revision",
             self.commit,
             "--tensor-parallel-size",

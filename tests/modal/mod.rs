@@ -18,6 +18,7 @@ mod lease;
 mod logs;
 mod named;
 mod programs;
+mod proof;
 mod protection;
 mod pushed;
 mod registry;
@@ -28,6 +29,7 @@ mod snapshot;
 mod table;
 mod taken_back;
 mod trial;
+mod turns;
 mod warmup;
 mod weights;
 

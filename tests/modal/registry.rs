@@ -161,7 +161,12 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
         let url = live["url"].as_str().unwrap().strip_suffix("/v1").unwrap();
         assert_eq!(live["model"], expected.model);
         let told: Value = get(&format!("{url}/double"));
-        assert_eq!(told["flags"], json!(expected.arguments()), "{}", expected.model);
+        assert_eq!(
+            told["flags"],
+            json!(expected.arguments(live["key"].as_str().unwrap())),
+            "{}",
+            expected.model
+        );
         // The caches were warmed, so that no replica compiles.
         assert_eq!(told["compiled"], false, "{}", expected.model);
     }

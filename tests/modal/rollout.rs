@@ -90,8 +90,8 @@ fn a_candidate_goes_first_and_what_it_fails_at_never_reaches_what_stands() {
     project.edit(SPEC, "[engine]", "[hardware]\ngpu = \"H100\"\n\n[engine]");
     project.run("apply --yes --max-cost 1").exits(3).says(&[
         "deploy:tiny $1.32",
-        "smoke:tiny $1.65",
-        "this may cost up to $2.96",
+        "smoke:tiny $2.30",
+        "this may cost up to $3.62",
     ]);
     assert_eq!(remote.modal.changes(), [] as [&str; 0]);
 }

@@ -169,7 +169,8 @@ fn nothing_goes_back_to_what_somebody_went_away_from() {
 fn what_is_no_fault_of_the_deployment_takes_nothing_back() {
     let Some(remote) = passed() else { return };
     let project = &remote.hubbed.project;
-    project.append(SPEC, "\n[serve]\nscaledown-window = \"7m\"\n");
+    // A start has its time, in which nobody may be there.
+    project.append(SPEC, "\n[serve]\nstartup-timeout = \"20s\"\n");
     // Modal's client asks Modal directly; the deployment is asked through a proxy that isn't there.
     let url = remote.modal.url().replace("127.0.0.1", "localhost");
     let refused = remote.hubbed.project.run_with(

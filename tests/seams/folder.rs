@@ -109,7 +109,7 @@ impl Folder {
     /// Writes the file of a model, whatever it is called; says so in the journal.
     pub(super) fn serve(&self, name: &str, deployment: &Deployment, task: &Task) -> Facts {
         let Greeting(greeting) = deployment.spec.serve.own.get();
-        let command = (deployment.command)(&deployment.model, "nowhere", 0);
+        let command = (deployment.command)(&deployment.model, "nowhere", 0, None);
         let value = json!({ "greeting": greeting, "command": command });
         let url = format!("{}/{name}/{greeting}/v1", self.url);
         let more = [Fact::URL.is(&url), Fact::SERVED_NAME.is(&deployment.served_name)].into();

@@ -38,7 +38,7 @@ pub(super) fn line(model: &Model, serving: &Serving<'_>) -> Vec<String> {
     };
     line.extend(["--host", serving.host, "--port", &serving.port.to_string()].map(str::to_owned));
     line.push("--served-model-name".to_owned());
-    line.extend(model.serve.served_names.iter().map(str::to_owned));
+    line.extend(model.serve.served_names.iter().chain(serving.mark).map(str::to_owned));
     // The path says it already; this way the log says it too.
     line.extend(["--revision", serving.revision].map(str::to_owned));
     if let Some(hardware) = &model.hardware {

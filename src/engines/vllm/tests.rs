@@ -111,6 +111,7 @@ fn line(spec: &str, locked: &Locked) -> String {
         host: "127.0.0.1",
         port: 8000,
         model: "m",
+        mark: None,
         weights: "/w",
         revision: "c0ffee",
         draft: model.draft.as_ref().map(|_| "/d"),

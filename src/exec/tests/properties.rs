@@ -23,6 +23,8 @@ struct Node {
     pure: bool,
     foretold: bool,
     inputs: Vec<(usize, Take)>,
+    /// Whether it goes after the last effect before it.
+    in_turn: bool,
 }
 
 /// What happens between two applies.
@@ -35,6 +37,7 @@ enum Happening {
     Drift(usize),
     Vanish(usize),
     Fail(usize),
+    LeaveOpen(usize),
     Replace(usize),
     /// The apply is dropped once its tasks were polled so many times.
     Kill(u8),
@@ -45,11 +48,12 @@ fn node(at: usize) -> impl Strategy<Value = Node> {
         3 => Just(Take::Facts), 3 => Just(Take::Files), 1 => Just(Take::After), 1 => Just(Take::Gate)
     ];
     let inputs = prop::collection::vec((0..at.max(1), take), 0..=at.min(3));
-    (any::<bool>(), prop::bool::weighted(0.3), inputs).prop_map(move |(pure, foretold, inputs)| {
+    let flags = (any::<bool>(), prop::bool::weighted(0.3), prop::bool::weighted(0.3));
+    (flags, inputs).prop_map(move |((pure, foretold, in_turn), inputs)| {
         let mut seen = BTreeSet::new();
         let inputs: Vec<_> =
             inputs.into_iter().filter(|(input, _)| at > 0 && seen.insert(*input)).collect();
-        Node { pure, foretold, inputs }
+        Node { pure, foretold, inputs, in_turn }
     })
 }
 
@@ -66,6 +70,7 @@ fn happening() -> impl Strategy<Value = Happening> {
         1 => at.clone().prop_map(Happening::Drift),
         1 => at.clone().prop_map(Happening::Vanish),
         1 => at.clone().prop_map(Happening::Fail),
+        1 => at.clone().prop_map(Happening::LeaveOpen),
         1 => at.prop_map(Happening::Replace),
         1 => (0_u8..40).prop_map(Happening::Kill),
     ]
@@ -97,6 +102,10 @@ fn steps(nodes: &[Node], values: &[(u32, u32)]) -> Vec<Fake> {
             };
             consumes |= matches!(take, Take::Facts | Take::Files);
         }
+        let before = (0..at).rev().find(|before| !nodes[*before].pure);
+        if let Some(before) = before.filter(|_| node.in_turn && !node.pure) {
+            step = step.in_turn_after(&name(nodes, before));
+        }
         if node.foretold && !consumes { step.foretold() } else { step }
     };
     (0..nodes.len()).map(make).collect()
@@ -117,14 +126,29 @@ fn holds(plan: &Plan, report: &Report) {
     let cut_off = set(&report.cut_off);
     let failed = set(report.failed.iter().map(|failed| &failed.id));
     let blocked = set(&report.blocked);
+    let unproven = set(report.unproven.iter().map(|open| &open.id));
+    let waiting = set(&report.waiting);
     let planned = &run | &pending;
     assert!(ran.is_subset(&planned), "ran {ran:?}, planned {planned:?}");
     assert!(cut_off.is_subset(&pending), "cut off {cut_off:?}, pending {pending:?}");
-    if failed.is_empty() {
+    assert!(!unproven.is_empty() || waiting.is_empty(), "{waiting:?} wait for nothing");
+    if failed.is_empty() && unproven.is_empty() {
         assert!(run.is_subset(&ran), "run {run:?}, ran {ran:?}");
         assert!(blocked.is_empty(), "blocked {blocked:?} though nothing failed");
     }
-    let fates: Vec<&StepId> = [&ran, &cut_off, &failed, &blocked].into_iter().flatten().collect();
+    let fates = [&ran, &cut_off, &failed, &unproven, &waiting, &blocked];
+    let fates: Vec<&StepId> = fates.into_iter().flatten().collect();
+    for step in &plan.steps {
+        let place = |id: &StepId| report.ran.iter().position(|(it, _)| it == id);
+        for before in &step.after {
+            let (place, before) = (place(&step.id), place(before));
+            assert!(place.is_none() || before.is_none() || before < place, "{} is early", step.id);
+        }
+        let failed = step.after.iter().find(|it| !ran.contains(it) && planned.contains(it));
+        if let Some(before) = failed.filter(|it| !cut_off.contains(it)) {
+            assert!(!ran.contains(&step.id), "{} ran after {before}, which did not", step.id);
+        }
+    }
     assert_eq!(fates.len(), planned.len(), "{fates:?} of {planned:?}");
     assert_eq!(set(fates), planned);
 }
@@ -170,7 +194,8 @@ async fn live(nodes: &[Node], history: &[Vec<Happening>], ways_back: bool) {
                 }
                 Happening::Drift(_) => {}
                 Happening::Vanish(at) => bench.world.put(&id(at), None),
-                Happening::Fail(at) => failing.push(id(at)),
+                Happening::Fail(at) => failing.push((id(at), Script::Fail)),
+                Happening::LeaveOpen(at) => failing.push((id(at), Script::LeaveOpen)),
                 Happening::Replace(at) => {
                     bench.wishes.replace.insert(id(at).as_str().into());
                 }
@@ -178,8 +203,8 @@ async fn live(nodes: &[Node], history: &[Vec<Happening>], ways_back: bool) {
             }
         }
         let steps = steps(nodes, &values);
-        for id in &failing {
-            bench.world.script(id, Some(Script::Fail));
+        for (id, script) in &failing {
+            bench.world.script(id, Some(script.clone()));
         }
         let plan = bench.plan(&steps);
         if comparable {
@@ -196,7 +221,7 @@ async fn live(nodes: &[Node], history: &[Vec<Happening>], ways_back: bool) {
             let report = bench.apply(&steps).await;
             holds(&plan, &report);
         }
-        for id in &failing {
+        for (id, _) in &failing {
             bench.world.script(id, None);
         }
     }

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 use super::super::auth::AUTHS;
 use super::super::fields::Fields;
 use super::super::rollout::ROLLOUTS;
+use super::super::serve::SMOKES;
 use super::super::target::{TargetType, TargetTypes};
 use super::parts::{
     boolean, choice, closed, duration, filled, flag, integer, matching, one_or_more, pattern,
@@ -203,7 +204,6 @@ fn serve(engines: Engines, types: &TargetTypes) -> Value {
         (types.titles(|it| it.auth().is_ok()), types.titles(|it| it.auth().is_err()));
     let (snapshots, candidates) =
         (types.titles(TargetType::has_snapshots), types.titles(TargetType::has_candidates));
-    let when = |about| with_default("auto", choice(&["auto", "never"], about));
     let own = types.iter().flat_map(|target| Fields::told(|fields| target.serve(fields)).0);
     closed(
         "How the model is served.",
@@ -260,9 +260,26 @@ fn serve(engines: Engines, types: &TargetTypes) -> Value {
             ),
             (
                 "warmup",
-                when("Whether compile caches are warmed before a deploy that could change them."),
+                with_default(
+                    "auto",
+                    choice(
+                        &["auto", "never"],
+                        "Whether compile caches are warmed before a deploy that could change them.",
+                    ),
+                ),
             ),
-            ("smoke", when("Whether a deployment is tried out before the gateway leads to it.")),
+            (
+                "smoke",
+                with_default(
+                    SMOKES[0].0,
+                    choice(
+                        &SMOKES.map(|(word, _)| word),
+                        "Whether a deployment is tried out before the gateway leads to it. Where an \
+                         older version goes on answering, `auto` leaves it open whether it passed, and \
+                         `always` has it failed.",
+                    ),
+                ),
+            ),
             (
                 "rollout",
                 with_default(

@@ -110,7 +110,7 @@ impl Local {
             root,
             binds,
             env: environment,
-            command: (deployment.command)(&deployment.served_name, "127.0.0.1", port),
+            command: (deployment.command)(&deployment.served_name, "127.0.0.1", port, None),
             workdir: WORK.to_owned(),
             log: self.log_to(deployment)?,
         })
@@ -139,7 +139,12 @@ impl Local {
             digest: image.digest,
             binds,
             env,
-            command: (deployment.command)(&deployment.served_name, engine.network.listen(), port),
+            command: (deployment.command)(
+                &deployment.served_name,
+                engine.network.listen(),
+                port,
+                None,
+            ),
             workdir: WORK.to_owned(),
             log: self.log_to(deployment)?,
             network: engine.network,

@@ -64,7 +64,8 @@ impl Candidates for Modal {
             "file": Program::Serve.write(&directory, &about, &data)?,
             "tag": task.key,
             "replaces": there.and_then(|there| Some(there.history.first()?.tag.clone())),
-            "strategy": "rolling",
+            // Nobody asks it but whoever tries it out: what was left there makes way at once.
+            "strategy": "recreate",
         });
         task.reporter.message(format!("deploying {app}, to try it out"));
         let answer = self.client.call(&app, "deploy", request, &task.reporter).await;

@@ -278,6 +278,18 @@ def trial(request):
     return rows.tried(sys.modules[__name__], request)
 
 
+@synchronizer.create_blocking
+async def older(request):
+    """How many containers are up that were asked for before a version was deployed, as the client
+    itself tells them apart that are to make way for it."""
+    client = await connected(request)
+    versions = await history(client, request["id"])
+    at = next((it["at"] for it in versions if it["version"] == request["version"]), 0)
+    asked = api_pb2.TaskListRequest(environment_name=request["environment"], app_id=request["id"])
+    tasks = (await client._stub.TaskList(asked)).tasks
+    return {"older": sum(1 for task in tasks if 0 < task.enqueued_at < at)}
+
+
 def address(request):
     """Where an app answers: its function, or that method of a class where it starts from a snapshot."""
     place = {"environment_name": request["environment"]}
@@ -497,6 +509,7 @@ COMMANDS = {
     "deploy": deploy,
     "discard": discard,
     "logs": logs,
+    "older": older,
     "end_lease": end_lease,
     "lease_holder": lease_holder,
     "look": look,

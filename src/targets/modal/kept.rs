@@ -127,6 +127,12 @@ pub(super) struct Deployed {
     /// What that was like.
     #[serde(default)]
     pub(super) answered: Option<Answered>,
+    /// Whether it answers to its key, too.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub(super) marked: bool,
+    /// The key of the smoke test of which it was left open whether this version passes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(super) left_open: Option<Key>,
 }
 
 impl Deployed {

@@ -25,6 +25,7 @@ mod look;
 mod protection;
 mod replicas;
 mod rollback;
+mod rolling;
 mod serve;
 mod snapshot;
 mod spec;
@@ -40,7 +41,7 @@ use async_trait::async_trait;
 
 use super::{
     Candidates, Deployment, Images, Leases, Live, Logs, Measured, PinnedRepository, Programs,
-    Target, Trials, Versions, Volumes, Weights,
+    Rolling, Target, Trials, Versions, Volumes, Weights,
 };
 use crate::engine::Engines;
 use crate::event::Reporter;
@@ -349,6 +350,7 @@ impl Target for Modal {
             let deployed = kept.deployments.get_mut(model);
             if let Some(deployed) = deployed.filter(|it| it.instance() == instance) {
                 (deployed.smoke, deployed.answered) = (Some(key), Some(measured.into()));
+                deployed.left_open = None;
                 kept.failed.remove(model);
             }
         };
@@ -405,6 +407,10 @@ impl Target for Modal {
     }
 
     fn versions(&self) -> Option<&dyn Versions> {
+        Some(self)
+    }
+
+    fn rolling(&self) -> Option<&dyn Rolling> {
         Some(self)
     }
 

@@ -154,6 +154,9 @@ impl Versions for Modal {
             at: written(rolled.at),
             smoke: None,
             answered: None,
+            // Nothing else there has its key.
+            marked: program.is_some_and(|program| program.contains(&key.to_string())),
+            left_open: None,
         };
         let passed = self.kept(|kept| kept.earlier.get(model).cloned()).unwrap_or_default();
         if let Some(passed) = passed.iter().chain(&before).find(|it| it.key == *key) {

@@ -85,7 +85,7 @@ impl Modal {
             "region": replicas.region,
             "cloud": replicas.cloud,
             "port": PORT,
-            "command": (deployment.command)(&deployment.served_name, "0.0.0.0", PORT),
+            "command": (deployment.command)(&deployment.served_name, "0.0.0.0", PORT, None),
             "served_name": deployment.served_name,
             "weights": self.path_of_weights(deployment),
             "environment": deployment.environment,
@@ -132,11 +132,15 @@ impl Modal {
             }
         }
         data["app"] = self.app(&deployment.model).into();
+        let command = |host, port| {
+            let mark = deployment.mark.as_deref();
+            json!((deployment.command)(&deployment.served_name, host, port, mark))
+        };
+        data["command"] = command("0.0.0.0", PORT);
         data["secrets"] = self.secrets_of(deployment.spec.serve.auth);
         data["proxy_auth"] = (serve.auth == Auth::Proxy).into();
         if serve.auth == Auth::ApiKey {
-            data["command"] =
-                json!((deployment.command)(&deployment.served_name, "127.0.0.1", GUARDED_PORT));
+            data["command"] = command("127.0.0.1", GUARDED_PORT);
             data["engine_port"] = GUARDED_PORT.into();
             data["api_key"] = data["secrets"][0].clone();
         }
@@ -217,7 +221,10 @@ impl Modal {
         let program = Program::Serve.render(&about, &data);
         let mut request = json!({"app": app});
         // It may stand already, and only have been cut off before that was written down.
-        let command = if self.is_deployed(model, &task.key) {
+        let stands = self.is_deployed(model, &task.key);
+        // By whichever goatbuild: it may answer to no mark.
+        let marked = deployment.mark.is_some() && !stands;
+        let command = if stands {
             "recorded"
         } else {
             task.reporter.message(format!("deploying {app}"));
@@ -243,6 +250,8 @@ impl Modal {
             at: written(recorded.at),
             smoke: None,
             answered: None,
+            marked,
+            left_open: None,
         };
         let facts = deployed.facts();
         let files = self.kept_program(model, &task.key, program, &task.fingerprint);

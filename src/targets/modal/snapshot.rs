@@ -17,8 +17,8 @@ impl Modal {
         // A method of a class has another address by itself.
         data["label"] = Address::name_of(&self.app(&deployment.model)).into();
         if deployment.spec.serve.auth != Auth::ApiKey {
-            data["command"] =
-                (deployment.command)(&deployment.served_name, "127.0.0.1", GUARDED_PORT).into();
+            let (name, mark) = (&deployment.served_name, deployment.mark.as_deref());
+            data["command"] = (deployment.command)(name, "127.0.0.1", GUARDED_PORT, mark).into();
             data["engine_port"] = GUARDED_PORT.into();
             data["api_key"] = Value::Null;
         }

@@ -66,6 +66,7 @@ impl Modal {
             kept.failed.insert(model.to_owned(), remark);
             if let Some(deployed) = kept.deployments.get_mut(model) {
                 (deployed.smoke, deployed.answered) = (None, None);
+                deployed.left_open = None;
             }
         };
         self.keep(remark, reporter).await
@@ -108,6 +109,7 @@ impl Modal {
             version: rolled.version,
             at: written(rolled.at),
             smoke: None,
+            left_open: None,
             ..passed.clone()
         };
         deployed.pass_as(passed, smoke);

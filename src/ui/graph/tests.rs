@@ -30,6 +30,7 @@ impl Sketch {
             },
             inputs: inputs.iter().map(|input| StepId::from(*input)).collect(),
             note: None,
+            after: Vec::new(),
             held: None,
             facts: Facts::new(),
             id,

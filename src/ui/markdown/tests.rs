@@ -14,6 +14,7 @@ fn step(id: &str, action: Action, reasons: Vec<Reason>) -> PlannedStep {
         reasons,
         inputs: Vec::new(),
         note: None,
+        after: Vec::new(),
         held: None,
         facts: crate::step::Facts::new(),
     }

@@ -220,7 +220,7 @@ class Apps:
         return api_pb2.AppPublishResponse(url=url, deployed_at=deployed_at)
 
     async def _deploy(self, app_id: str, version: dict, call) -> float:
-        """Makes a version the one in production; the containers of the one before are stopped."""
+        """Makes a version the one in production; the containers of the one before are stopped, now or later."""
         row = self._row(app_id)
         now = time.time()
         number = row["versions"][-1]["version"] + 1 if row["versions"] else 1
@@ -238,7 +238,10 @@ class Apps:
         self._functions.publish(app_id, version["functions"], version["classes"])
         self._state.touch()
         self._state.save()
-        await self._containers.stop_app(app_id)
+        if seconds := self._faults.read().get("rolling", {}).get(row["name"], 0):
+            self._containers.roll_over(app_id, seconds)
+        else:
+            await self._containers.stop_app(app_id)
         self._containers.keep_warm(app_id)
         return now
 

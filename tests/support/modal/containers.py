@@ -55,6 +55,8 @@ class Container:
     inputs: dict = field(default_factory=dict)
     connections: int = 0
     stopping: bool = False
+    # Of an earlier version, and still taking requests.
+    outdated: bool = False
     last_used: float = field(default_factory=time.monotonic)
 
     @property
@@ -138,7 +140,8 @@ class Containers:
         """Starts containers of a function until `wanted` or its most run."""
         function = self.functions.live(function_id).ranked_functions[0].function
         most = function.autoscaler_settings.max_containers or function.concurrency_limit or _DEFAULT_MOST
-        for _ in range(min(wanted, most) - len(self.of_function(function_id))):
+        current = [task for task in self.of_function(function_id) if not task.outdated]
+        for _ in range(min(wanted, most) - len(current)):
             self._start(function_id, function)
 
     def keep_warm(self, app_id: str) -> None:
@@ -324,6 +327,24 @@ class Containers:
 
     async def stop_app(self, app_id: str) -> None:
         await asyncio.gather(*(self.stop(container, "The app was stopped.") for container in self.of_app(app_id)))
+
+    def roll_over(self, app_id: str, seconds: float) -> None:
+        """What runs goes on taking requests for a while, although another version is deployed.
+
+        That old containers drain while traffic shifts is what the client says of `strategy="rolling"`
+        (`modal.App.deploy` of 1.6.4); that they serve until they scale down is what people report. How long
+        it takes is not published: an assumption of each test.
+        """
+        for container in self.of_app(app_id):
+            container.outdated = True
+        job = asyncio.create_task(self._drain(app_id, seconds))
+        self._tasks.add(job)
+        job.add_done_callback(self._tasks.discard)
+
+    async def _drain(self, app_id: str, seconds: float) -> None:
+        await asyncio.sleep(seconds)
+        outdated = [container for container in self.of_app(app_id) if container.outdated]
+        await asyncio.gather(*(self.stop(container, "A new version took over.") for container in outdated))
 
     async def stop_all(self) -> None:
         await asyncio.gather(*(self.stop(container) for container in self.all()), return_exceptions=True)

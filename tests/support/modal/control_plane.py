@@ -41,7 +41,8 @@ Not as the real one:
     the others have this machine's, so that they reach a loopback hub.
   - A web URL is `http://127.0.0.1:P` instead of `https://LABEL.modal.run` (state.json, "labels", has both), and
     its request waits as long as it must: no redirect after 150 s, no crash loop, only `@modal.web_server`.
-  - A new version, a rollback and a stop kill the containers at once, whatever the strategy.
+  - A new version, a rollback and a stop kill the containers at once, whatever the strategy: unless a test has them
+    go on for a while (`"rolling"` in `faults.py`).
   - Containers end by SIGKILL: `@modal.exit` hooks are not run.
   - Which version a redeploy with only another tag makes, the hash of truncated labels, the tag a rollback shows
     (here: that of the version it goes back to) and many texts of errors are not published by Modal: guesses.
@@ -113,7 +114,7 @@ async def _main(arguments: argparse.Namespace, parent: int) -> None:
     logs = Logs(state)
     extra = dict(pair.split("=", 1) for pair in arguments.env)
     containers = Containers(state, faults, logs, os.path.abspath(arguments.python), extra)
-    web = Web(state)
+    web = Web(state, faults)
     functions = Functions(state, faults, web)
     containers.functions = web.functions = functions
     web.containers = containers

@@ -5,11 +5,13 @@ container without requests found. Bytes are passed on as they come, so streams w
 """
 
 import asyncio
+import json
 import sys
 import time
 
 from modal_proto import api_pb2
 
+from faults import Faults
 from methods import web_of
 from state import State
 
@@ -41,9 +43,11 @@ def _closing(lines: list[bytes], headers: dict[str, str]) -> bytes:
 
 
 class Web:
-    def __init__(self, state: State):
+    def __init__(self, state: State, faults: Faults):
         self._state = state
+        self._faults = faults
         self._servers: dict[str, asyncio.Server] = {}
+        self._refused: dict[str, int] = {}
         # Set once both exist: containers need the functions, which need the URLs.
         self.containers = None
         self.functions = None
@@ -77,6 +81,7 @@ class Web:
             lines, headers = _parse(head)
             function_id, function = self._function(label)
             self._authorize(function, headers)
+            self._refuse(label)
             container = await self._container(function_id, function)
             container.connections += 1
             try:
@@ -115,13 +120,24 @@ class Web:
         if self._state.proxy_tokens().get(key) != secret:
             raise Refused("401 Unauthorized", "modal-http: invalid credentials for proxy authorization")
 
+    def _refuse(self, label: str) -> None:
+        """Turns the first requests away as a test asks for it, by somebody on the way."""
+        app = self._state.data["apps"][self._state.data["labels"][label]["app_id"]]["name"]
+        wanted = self._faults.read().get("refusals", {}).get(app)
+        if wanted and self._refused.setdefault(json.dumps(wanted), 0) < wanted["times"]:
+            self._refused[json.dumps(wanted)] += 1
+            raise Refused(wanted["status"], "no healthy upstream")
+
     async def _container(self, function_id: str, function: api_pb2.Function):
         """A container that is ready, started if there is none."""
         running = self.containers.of_function(function_id)
-        if not running:
+        # As long as containers of an earlier version take requests, they get them.
+        serving = [task for task in running if task.outdated and task.ready]
+        serving = serving or [task for task in running if not task.outdated]
+        if not serving:
             self.containers.ensure(function_id, 1)
-            running = self.containers.of_function(function_id)
-        container = running[0]
+            serving = [task for task in self.containers.of_function(function_id) if not task.outdated]
+        container = serving[0]
         end = time.monotonic() + container.startup_seconds + 30
         while not container.ready and not container.ended.is_set() and time.monotonic() < end:
             await asyncio.sleep(0.02)

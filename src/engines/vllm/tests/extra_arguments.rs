@@ -73,6 +73,7 @@ fn mlx_lm_takes_extra_arguments_as_well() {
         host: "127.0.0.1",
         port: 1,
         model: "m",
+        mark: None,
         weights,
         revision: "c0ffee",
         draft: None,
