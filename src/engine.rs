@@ -330,6 +330,12 @@ pub trait Engine: Send + Sync {
         None
     }
 
+    /// Names of files and directories in the compile cache that are written when a graph was compiled,
+    /// and at no other time.
+    fn graphs(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// Variables without which a snapshot of it can't be taken.
     fn snapshot_environment(&self) -> BTreeMap<String, String> {
         BTreeMap::new()

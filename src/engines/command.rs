@@ -103,6 +103,11 @@ impl Engine for Command {
         Some("cache_key_factors.json")
     }
 
+    /// vLLM's, too.
+    fn graphs(&self) -> &'static [&'static str] {
+        &["torch_aot_compile"]
+    }
+
     fn lists_served_name(&self) -> bool {
         false
     }

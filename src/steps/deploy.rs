@@ -255,6 +255,7 @@ impl ModelToServe {
             startup_timeout: model.serve.startup_timeout,
             warm_cache,
             cache_factors: engine.cache_factors(),
+            graphs: engine.graphs(),
             command,
         }
     }

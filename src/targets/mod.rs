@@ -8,6 +8,7 @@ pub mod local;
 pub mod modal;
 mod opening;
 mod registry;
+mod second_start;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
@@ -25,6 +26,7 @@ use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 pub use capabilities::*;
 pub use opening::{Imported, Opening, Opens};
 pub use registry::{Openers, Targets, built_in};
+pub use second_start::{WAY_OUT, saved_nothing, still_written};
 
 /// Gives the program and its arguments for what names the model, for an address, for a port, and for a
 /// deployment's mark.
@@ -65,6 +67,8 @@ pub struct Deployment {
     pub warm_cache: Option<Key>,
     /// The name of the files there that tell what went into the cache's key.
     pub cache_factors: Option<&'static str>,
+    /// The names in its compile cache that are written when it compiles a graph alone.
+    pub graphs: &'static [&'static str],
 }
 
 impl std::fmt::Debug for dyn Target {

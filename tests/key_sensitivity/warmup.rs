@@ -174,6 +174,18 @@ fn a_server_that_compiles_anew_under_the_same_name_is_refused() {
 }
 
 #[test]
+fn a_second_start_that_is_quick_and_writes_something_is_warned_about() {
+    let Some(project) = Project::new() else { return };
+    project.append(SPEC, &COMPILES.replace("once", "late"));
+    let words = "the second start of tiny was quick, and still wrote late-";
+    project.run("apply --only warmup:tiny").exits(0).says(&[words]);
+    // A graph that is written again was compiled again, however quickly.
+    project.edit(SPEC, "late", "reloading");
+    let refused = project.run("apply --only warmup:tiny").exits(1);
+    refused.says(&["goatbuild::local::cold", "torch_aot_compile/0abc/rank_0_0/model"]);
+}
+
+#[test]
 fn only_what_reaches_the_compiler_warms_up_again() {
     let Some(project) = compiling() else { return };
     project.append(SPEC, "[serve]\nmax-inputs = 4\n");

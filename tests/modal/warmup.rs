@@ -42,12 +42,26 @@ fn a_second_start_that_compiles_keeps_nothing() {
     for (mode, words) in [
         ("always", "the second start compiled again: it wrote /root/.cache/vllm/"),
         ("unsteady", "its cache key differs in env.VLLM_API_KEY"),
+        ("reloading", "it wrote /root/.cache/vllm/torch_aot_compile/0abc/rank_0_0/model"),
     ] {
         let Some(remote) = compiling(mode) else { return };
-        remote.hubbed.project.run("apply --yes --only warmup:tiny").exits(1).says(&[words]);
+        let refused = remote.hubbed.project.run("apply --yes --only warmup:tiny").exits(1);
+        refused.says(&[words, "goatbuild::modal::cold", "warmup = \"never\""]);
         let caches = remote.modal.volume("table-4c19d2-vllm-cache");
         assert!(!caches.join(".goatbuild").exists(), "{mode}");
     }
+}
+
+#[test]
+fn a_second_start_that_is_quick_and_writes_something_is_warned_about() {
+    let Some(remote) = compiling("late") else { return };
+    let warmed = remote.hubbed.project.run("apply --yes --only warmup:tiny").exits(0);
+    let words = "the second start of tiny was quick, and still wrote /root/.cache/vllm/late-";
+    warmed.says(&[words]);
+    // What it wrote is kept as well.
+    let receipt = receipt(&remote);
+    let late = receipt["files"].as_object().unwrap().keys().filter(|it| it.contains("/late-"));
+    assert_eq!(late.count(), 2, "{receipt}");
 }
 
 #[test]

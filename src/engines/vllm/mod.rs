@@ -241,4 +241,12 @@ impl Engine for Vllm {
     fn cache_factors(&self) -> Option<&'static str> {
         Some("cache_key_factors.json")
     }
+
+    /// `vllm_compile_cache.py` lists what was compiled, and is written when that is more than before
+    /// (`compilation/backends.py`, `save_to_file`). With a torch of 2.10 or newer (`envs.py`,
+    /// `use_aot_compile`) the function is kept as a whole, `torch_aot_compile/<hash>/rank_<r>_<d>/model`,
+    /// and written again only when it could not be loaded (`compilation/decorators.py`).
+    fn graphs(&self) -> &'static [&'static str] {
+        &["vllm_compile_cache.py", "torch_aot_compile"]
+    }
 }

@@ -69,8 +69,14 @@ impl Cache {
         self.files.values().map(BTreeMap::len).sum()
     }
 
-    /// What tells that the start after `before` compiled; none when it took all from the cache.
-    pub(super) fn compiled_since(&self, before: &Self) -> Option<Again> {
+    /// What tells that the start after `before` compiled; none when it took all from the cache. Files that
+    /// are new tell it where `graphs` are among them, or where the start was slow.
+    pub(super) fn compiled_since(
+        &self,
+        before: &Self,
+        graphs: &[&str],
+        is_slow: bool,
+    ) -> Option<Again> {
         let changed = self
             .factors
             .iter()
@@ -86,6 +92,16 @@ impl Cache {
         if !differing.is_empty() {
             return Some(Again::Factors(differing.into_iter().map(str::to_owned).collect()));
         }
+        let written = self.written_since(before);
+        let is_graph = |name: &String| {
+            Path::new(name).iter().any(|part| graphs.iter().any(|graph| part == *graph))
+        };
+        let proof = is_slow || written.iter().any(is_graph);
+        (proof && !written.is_empty()).then_some(Again::Files(written))
+    }
+
+    /// The files that the start after `before` wrote.
+    pub(super) fn written_since(&self, before: &Self) -> Vec<String> {
         let written = self.files.iter().flat_map(|(volume, files)| {
             let old = before.files.get(volume);
             let is_new = move |name: &String, file: &Compiled| {
@@ -96,8 +112,7 @@ impl Cache {
                 .filter(move |(name, file)| is_new(name, file))
                 .map(|(name, _)| name.clone())
         });
-        let written: Vec<String> = written.collect();
-        (!written.is_empty()).then_some(Again::Files(written))
+        written.collect()
     }
 }
 
@@ -171,8 +186,8 @@ mod tests {
         let again = ("b/rank_1_0/f", r#"{"rank": 1, "env": {"HOME": "/tmp"}}"#);
         let after = cache(&[ranks[0], ranks[1], again], &["a/graph", "b/graph"]);
         let differing = Again::Factors(vec!["env.HOME".to_owned()]);
-        assert_eq!(after.compiled_since(&before), Some(differing));
-        assert_eq!(before.compiled_since(&before), None);
+        assert_eq!(after.compiled_since(&before, &[], true), Some(differing));
+        assert_eq!(before.compiled_since(&before, &[], true), None);
     }
 
     #[test]
@@ -181,8 +196,12 @@ mod tests {
         let before = cache(&one, &["a/graph", "a/lock"]);
         let after = cache(&[one[0], ("b/f", r#"{"code": 1}"#)], &["a/graph", "a/lock", "b/graph"]);
         let new = Again::Files(vec!["b/f".to_owned(), "b/graph".to_owned()]);
-        assert_eq!(after.compiled_since(&before), Some(new.clone()));
-        assert_eq!(cache(&one, &["a/graph"]).compiled_since(&before), None, "a lock that is gone");
+        assert_eq!(after.compiled_since(&before, &[], true), Some(new.clone()));
+        assert_eq!(
+            cache(&one, &["a/graph"]).compiled_since(&before, &[], true),
+            None,
+            "a lock that is gone"
+        );
         assert_eq!(new.to_string(), "it wrote b/f, b/graph");
         let many = Again::Files((1..8).map(|it| it.to_string()).collect());
         assert_eq!(many.to_string(), "it wrote 1, 2, 3, 4, 5 and 2 more");
@@ -208,12 +227,12 @@ mod tests {
         write("compile/a/held", "");
         write("kernels/jit.log", "again");
         write("kernels/k/.ninja_log", "12");
-        assert_eq!(read().compiled_since(&before), None);
+        assert_eq!(read().compiled_since(&before, &[], true), None);
         write("kernels/k/op.so", "2");
         let again = Again::Files(vec!["k/op.so".to_owned()]);
-        assert_eq!(read().compiled_since(&before), Some(again));
+        assert_eq!(read().compiled_since(&before, &[], true), Some(again));
         write("compile/b", "1");
         let again = Again::Files(vec!["b".to_owned(), "k/op.so".to_owned()]);
-        assert_eq!(read().compiled_since(&before), Some(again));
+        assert_eq!(read().compiled_since(&before, &[], true), Some(again));
     }
 }

@@ -122,12 +122,7 @@ pub enum LocalError {
     },
     /// The second start compiled again.
     #[error("{model}: the second start compiled again: {again}")]
-    #[diagnostic(
-        code(goatbuild::local::cold),
-        help(
-            "two equal starts, and so every replica would compile: have what is named the same at each start; `[serve] warmup = \"never\"` deploys all the same"
-        )
-    )]
+    #[diagnostic(code(goatbuild::local::cold), help("{}", crate::targets::WAY_OUT))]
     Cold {
         /// The model.
         model: String,

@@ -18,6 +18,7 @@ use crate::durable;
 use crate::fingerprint::Key;
 use crate::openai::Server;
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
+use crate::targets::{saved_nothing, still_written};
 
 /// Written last, beside the warmed directory of the compile cache.
 #[derive(Debug, Serialize, Deserialize)]
@@ -93,8 +94,13 @@ impl Local {
         task.reporter.message("second start: from the cache");
         let second = self.try_out(deployment, task).await?;
         let after = self.left(deployment, task).await?;
-        if let Some(again) = after.compiled_since(&before) {
+        let is_slow = saved_nothing(first, second);
+        if let Some(again) = after.compiled_since(&before, deployment.graphs, is_slow) {
             return Err(LocalError::Cold { model: deployment.model.clone(), again }.into());
+        }
+        let written = after.written_since(&before);
+        if !written.is_empty() {
+            task.reporter.notice(still_written(&deployment.model, &written));
         }
         let count = after.count();
         let receipt = Receipt {

@@ -155,7 +155,16 @@ pub enum ModalError {
         #[help]
         help: String,
     },
-    /// The engine did not start, or compiled again.
+    /// The second start compiled again.
+    #[error("{model}: the second start compiled again: {message}")]
+    #[diagnostic(code(goatbuild::modal::cold), help("{}", crate::targets::WAY_OUT))]
+    Cold {
+        /// The model.
+        model: String,
+        /// How that is known.
+        message: String,
+    },
+    /// The engine did not start.
     #[error("{model}: {message}")]
     #[diagnostic(
         code(goatbuild::modal::warmup),

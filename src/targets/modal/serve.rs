@@ -13,7 +13,7 @@ use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::spec::{Auth, Model};
 use crate::step::{Fact, Facts, Outcome, StepError, StepId, Task};
-use crate::targets::Deployment;
+use crate::targets::{Deployment, still_written};
 
 /// Where engines listen in a container.
 const PORT: u16 = 8000;
@@ -44,6 +44,8 @@ struct Warmed {
     files: u64,
     /// What the GPUs are called.
     device: Option<String>,
+    /// What the second start wrote, quick as it was.
+    written: Vec<String>,
 }
 
 /// What stands, as the driver tells it after a change.
@@ -168,6 +170,7 @@ impl Modal {
         data["app"] = self.helper(&format!("warmup-{}", deployment.model)).into();
         data["key"] = key.to_string().into();
         data["health"] = deployment.health.clone().into();
+        data["graphs"] = json!(deployment.graphs);
         data["factors"] = deployment.cache_factors.map_or(Value::Null, Into::into);
         (format!("Fills the compile caches of {} on Modal.", deployment.model), data)
     }
@@ -185,7 +188,10 @@ impl Modal {
         let request = json!({"file": file, "function": "warm"});
         let answer = self.client.call(what.as_str(), "run", request, &task.reporter).await?;
         match understood(answer)? {
-            Answer::Ok(Warmed { first_seconds, second_seconds, files, device }) => {
+            Answer::Ok(Warmed { first_seconds, second_seconds, files, device, written }) => {
+                if !written.is_empty() {
+                    task.reporter.notice(still_written(&deployment.model, &written));
+                }
                 tell_other_device(deployment, device.as_deref(), &task.reporter);
                 let evidence = [
                     ("first-start-seconds".to_owned(), format!("{first_seconds:.1}")),
@@ -198,11 +204,11 @@ impl Modal {
                 Ok(Outcome { facts, evidence })
             }
             Answer::Refused { code, message } => {
-                let message = match &*code {
-                    "cold" => format!("the second start compiled again: {message}"),
-                    _ => message,
-                };
-                Err(ModalError::Warmup { model: deployment.model.clone(), message }.into())
+                let model = deployment.model.clone();
+                Err(match &*code {
+                    "cold" => ModalError::Cold { model, message }.into(),
+                    _ => ModalError::Warmup { model, message }.into(),
+                })
             }
         }
     }
