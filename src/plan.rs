@@ -9,6 +9,7 @@ pub mod saved;
 mod turns;
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -20,7 +21,7 @@ use crate::step::{
 
 use judge::judge_early;
 pub use judge::{Verdict, judge};
-pub use planned_model::{PlannedModel, UsdPerHour};
+pub use planned_model::{AlwaysOn, PlannedModel, UsdPerHour, UsdPerMonth};
 pub use reason::{Action, Reason, ReasonKind};
 
 /// What was remembered of earlier runs.
@@ -57,6 +58,9 @@ pub struct PlannedStep {
     /// What it does with an engine, if anything.
     #[serde(skip)]
     pub engine: Option<EngineUse>,
+    /// How long its target runs a function without accelerators for it, at most.
+    #[serde(skip)]
+    pub errand: Duration,
     /// The models that need it.
     pub models: Vec<String>,
     /// What happens to it.
@@ -210,6 +214,7 @@ fn plan_removal(unwanted: &Unwanted) -> PlannedStep {
         kind,
         at: if kind.removal() == Removal::Deployment { At::Target } else { At::Here },
         engine: None,
+        errand: Duration::ZERO,
         models: vec![model.clone()],
         action: Action::Remove,
         observed: true,
@@ -252,12 +257,13 @@ fn plan_step<'a>(
     };
     // What is not locked yet will make something that the lock does not know.
     let facts = if step.unlocked().is_some() && held.is_none() { Facts::new() } else { facts };
-    let &Head { kind, at, engine, note, .. } = step.head();
+    let &Head { kind, at, engine, errand, note, .. } = step.head();
     PlannedStep {
         id: step.id().clone(),
         kind,
         at,
         engine,
+        errand,
         models: step.models().to_vec(),
         action,
         observed,

@@ -30,13 +30,18 @@ pub(crate) struct ApplyArgs {
     /// machine is ever asked about
     #[arg(long, short)]
     yes: bool,
-    /// Begin only what can't cost more than this for GPU time, in US dollars
+    /// Begin only what can't cost more than this, in US dollars: GPU time, fetches and builds, and a
+    /// month of what it newly leaves always on
     #[arg(long, value_name = "USD")]
     max_cost: Option<f64>,
     /// Replace what one change has in common even after one of those failed: each is up, and they go one
     /// after the other, the cheapest first
     #[arg(long)]
     keep_going: bool,
+    /// Begin only what newly leaves replicas always on for no more than this a month, in US dollars;
+    /// `--max-cost` then is about the apply alone
+    #[arg(long, value_name = "USD")]
+    max_monthly: Option<f64>,
     /// List every step of the plan, the fresh ones too
     #[arg(long, short)]
     verbose: bool,
@@ -50,14 +55,15 @@ pub(crate) async fn run(
     arguments: ApplyArgs,
     interrupt: &Interrupt,
 ) -> Result<Exit, Report> {
-    let ApplyArgs { models, wishes, json, yes, max_cost, keep_going, verbose, trace } = arguments;
+    let ApplyArgs { models, wishes, json, yes, max_cost, max_monthly, keep_going, verbose, trace } =
+        arguments;
     if let Some(path) = &trace {
         out_file::may_write(path, "trace of an apply", Trace::begins)?;
     }
     let site = global.site()?;
     let trace = trace.as_deref().map(Trace::begin).transpose()?.map(Arc::new);
     let terminal = Terminal { json, verbose, trace: trace.clone() };
-    let (refresh, agreed) = (wishes.refresh, Agreed { all: yes, max_cost });
+    let (refresh, agreed) = (wishes.refresh, Agreed { all: yes, max_cost, max_monthly });
     let asked = Asked { request: wishes.request(models), refresh, agreed, keep_going };
     let applied = apply::apply(&site, &terminal, asked, interrupt).await;
     // What was done is told, whatever becomes of its trace.

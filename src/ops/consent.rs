@@ -9,7 +9,7 @@ use thiserror::Error;
 use super::Frontend;
 use super::plan::Planned;
 use crate::plan::saved::Request;
-use crate::plan::{Action, Plan, PlannedStep, UsdPerHour};
+use crate::plan::{Action, Plan, PlannedStep, UsdPerMonth};
 use crate::spec::Model;
 use crate::targets::{Move, Moves};
 use crate::workspace::Workspace;
@@ -32,7 +32,7 @@ pub enum NotAgreed {
     #[diagnostic(
         code(goatbuild::plan::cost),
         help(
-            "that is if every start takes as long as its `startup-timeout` allows. Apply fewer models at once, shorten the time-outs, or allow more. Nothing was changed"
+            "that is if every start takes as long as its `startup-timeout` allows, and every fetch and build as long as it may. Apply fewer models at once, shorten the time-outs, or allow more. Nothing was changed"
         )
     )]
     Cost {
@@ -42,6 +42,24 @@ pub enum NotAgreed {
         allowed: f64,
         /// What each step can cost at most.
         steps: Vec<String>,
+    },
+    /// More replicas stay up than were allowed.
+    #[error("this leaves more up than before for {more} a month, and {limit} allows ${allowed:.2}: {}", models.join(", "))]
+    #[diagnostic(
+        code(goatbuild::plan::always_on),
+        help(
+            "those are paid for though nobody asks anything: `min-containers` says how many. `--max-monthly USD` allows so much a month beside `--max-cost`. Nothing was changed"
+        )
+    )]
+    AlwaysOn {
+        /// What all of it costs more than before.
+        more: UsdPerMonth,
+        /// What says how much may be spent.
+        limit: &'static str,
+        /// So much, in dollars.
+        allowed: f64,
+        /// What of each model stays up.
+        models: Vec<String>,
     },
     /// Somebody said no.
     #[error("nothing was changed")]
@@ -79,8 +97,11 @@ pub fn confirm(
 pub struct Agreed {
     /// All that the plan says.
     pub all: bool,
-    /// But no more than this, in US dollars.
+    /// But no more than this while it lasts, in US dollars.
     pub max_cost: Option<f64>,
+    /// And no more than this a month for what stays up beyond it; where only the other is said, a month
+    /// counts there.
+    pub max_monthly: Option<f64>,
 }
 
 /// What an apply would do on machines that cost money.
@@ -89,8 +110,14 @@ struct Spending {
     deploys: Vec<String>,
     /// Apps that are stopped.
     stops: Vec<String>,
-    /// Steps that may keep a GPU busy, each with the most that it can cost, in dollars.
+    /// Steps that are paid for, each with the most that it can cost, in dollars.
     steps: Vec<(String, f64)>,
+    /// Whether any of them keeps an accelerator busy.
+    on_gpus: bool,
+    /// The replicas of what is deployed that stay up though nobody asks anything, by model.
+    always_on: Vec<String>,
+    /// What those cost more than what stays up now.
+    more: UsdPerMonth,
 }
 
 /// Says what an apply is about to do, and asks once, unless somebody agreed already.
@@ -156,12 +183,7 @@ pub fn agree(
 ) -> Result<(), Report> {
     let spending = Spending::of(workspace, planned);
     let most: f64 = spending.steps.iter().map(|(_, dollars)| dollars).sum();
-    if let Some(allowed) = agreed.max_cost
-        && most > allowed
-    {
-        let steps = spending.steps.iter().map(|(step, it)| format!("{step} ${it:.2}")).collect();
-        return Err(NotAgreed::Cost { most, allowed, steps }.into());
-    }
+    spending.refuse(most, agreed)?;
     let Some(what) = spending.describe(most) else { return Ok(()) };
     if agreed.all {
         frontend.note(&what);
@@ -176,7 +198,14 @@ pub fn agree(
 
 impl Spending {
     fn of(workspace: &Workspace, planned: &Planned) -> Self {
-        let mut spending = Self { deploys: Vec::new(), stops: Vec::new(), steps: Vec::new() };
+        let mut spending = Self {
+            deploys: Vec::new(),
+            stops: Vec::new(),
+            steps: Vec::new(),
+            on_gpus: false,
+            always_on: Vec::new(),
+            more: UsdPerMonth::default(),
+        };
         for step in &planned.plan.steps {
             let model =
                 step.models.first().and_then(|name| workspace.project.models.get(name.as_str()));
@@ -184,10 +213,21 @@ impl Spending {
                 (Action::Run | Action::Pending, Some(model)) if !model.target.is_here() => {
                     if step.kind.serves() {
                         spending.deploys.push(model.name.to_string());
+                        spending.keep_up(workspace, model);
                     }
+                    let target = workspace.targets.of(model);
                     // Its target ends whatever takes longer.
-                    let busy = step.engine.map(|engine| engine.busy).filter(|busy| !busy.is_zero());
-                    let dollars = busy.and_then(|it| Some(price(workspace, model)?.dollars(it)));
+                    let busy = step.engine.filter(|engine| !engine.busy.is_zero());
+                    spending.on_gpus |= busy.is_some();
+                    let served = target.plan_model(model);
+                    let busy = busy.and_then(|engine| {
+                        let stands = engine.asks && !engine.starts;
+                        let replicas = if stands { served.replicas_asked() } else { 1 };
+                        Some(served.usd_per_hour?.times(replicas).dollars(engine.busy))
+                    });
+                    let errand = (!step.errand.is_zero()).then(|| target.price_of_errand());
+                    let errand = errand.flatten().map(|price| price.dollars(step.errand));
+                    let dollars = busy.into_iter().chain(errand).reduce(|one, other| one + other);
                     spending.steps.extend(dollars.map(|it| (step.id.to_string(), it)));
                 }
                 (Action::Remove, _) if step.kind.serves() && !planned.plan.keeps(step) => {
@@ -203,6 +243,44 @@ impl Spending {
         spending
     }
 
+    /// Counts what a model is going to leave up.
+    fn keep_up(&mut self, workspace: &Workspace, model: &Model) {
+        let target = workspace.targets.of(model);
+        let served = target.plan_model(model);
+        let (Some(told), Some(always_on)) = (served.told_always_on(), served.always_on) else {
+            return;
+        };
+        let stands = target.always_on(model.name.as_str());
+        let stands = stands.map_or(UsdPerMonth::default(), |it| it.usd_per_month);
+        self.always_on.push(format!("{} {told}", model.name));
+        self.more = [self.more, always_on.usd_per_month.beyond(stands)].into_iter().sum();
+    }
+
+    /// Refuses more than was allowed.
+    fn refuse(&self, most: f64, agreed: Agreed) -> Result<(), NotAgreed> {
+        let more = self.more.dollars();
+        let limit = match (agreed.max_monthly, agreed.max_cost) {
+            (Some(allowed), _) => Some(("--max-monthly", allowed, more)),
+            // Nobody who allows a few dollars means so many every month.
+            (None, Some(allowed)) if more > 0.0 => Some(("--max-cost", allowed, most + more)),
+            (None, _) => None,
+        };
+        if let Some((limit, allowed, found)) = limit
+            && found > allowed
+            && more > 0.0
+        {
+            let (more, models) = (self.more, self.always_on.clone());
+            return Err(NotAgreed::AlwaysOn { more, limit, allowed, models });
+        }
+        match agreed.max_cost {
+            Some(allowed) if most > allowed => {
+                let steps = self.steps.iter().map(|(step, it)| format!("{step} ${it:.2}"));
+                Err(NotAgreed::Cost { most, allowed, steps: steps.collect() })
+            }
+            _ => Ok(()),
+        }
+    }
+
     fn describe(&self, most: f64) -> Option<String> {
         let mut parts = Vec::new();
         if !self.deploys.is_empty() {
@@ -211,15 +289,14 @@ impl Spending {
         if !self.stops.is_empty() {
             parts.push(format!("stops {}", self.stops.join(", ")));
         }
-        if !self.steps.is_empty() {
+        if !self.always_on.is_empty() {
+            parts.push(format!("leaves always on: {}", self.always_on.join(", ")));
+        }
+        if self.on_gpus {
             parts.push(format!(
                 "spends GPU time, up to ${most:.2} if every start is as slow as it may be"
             ));
         }
         (!parts.is_empty()).then(|| format!("this {}", parts.join("; ")))
     }
-}
-
-fn price(workspace: &Workspace, model: &Model) -> Option<UsdPerHour> {
-    workspace.targets.of(model).plan_model(model).usd_per_hour
 }

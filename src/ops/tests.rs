@@ -20,7 +20,7 @@ use crate::fetch::Patience;
 use crate::graph::Graph;
 use crate::plan::saved::Request;
 use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind, Wishes};
-use crate::step::{At, EngineUse, StepId};
+use crate::step::{At, EngineUse, StepId, StepKind};
 use crate::targets;
 use crate::workspace::{Settings, SharedWorkspace};
 
@@ -115,7 +115,12 @@ fn step(id: &str, action: Action) -> PlannedStep {
     PlannedStep {
         kind: id.kind().expect("a kind"),
         at: At::Target,
-        engine: Some(EngineUse { busy: Duration::from_secs(600), starts: true, asks: false }),
+        engine: Some(EngineUse {
+            busy: Duration::from_secs(600),
+            starts: id.kind() != Some(StepKind::Smoke),
+            asks: id.kind() == Some(StepKind::Smoke),
+        }),
+        errand: Duration::ZERO,
         models: vec![id.name().to_owned()],
         action,
         observed: true,
@@ -171,12 +176,66 @@ fn what_costs_money_elsewhere_is_asked_for_once_and_a_no_is_final() {
     assert_eq!(said, [""; 0]);
     assert_eq!(ended.unwrap_err(), "goatbuild::usage::unconfirmed");
 
-    let all = Agreed { all: true, max_cost: None };
+    let all = Agreed { all: true, ..Agreed::default() };
     let (ended, said) = agreed(&workspace, &nobody, all);
     assert!(ended.is_ok() && told(&said), "with --yes it is told: {ended:?} {said:?}");
     let (ended, said) = agreed(&workspace, &nobody, Agreed { max_cost: Some(0.01), ..all });
     assert_eq!(said, [""; 0], "--yes is no leave to spend more");
     assert_eq!(ended.unwrap_err(), "goatbuild::plan::cost");
+}
+
+#[test]
+fn what_stays_up_is_told_by_the_month_and_few_dollars_are_no_leave_for_it() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let [(_, project), image, (_, spec)] = ON_MODAL;
+    let project = format!("{project}[gpu]\nH100 = {{ usd-per-hour = 4.5 }}\n");
+    let spec = format!("{spec}[serve]\nmin-containers = 2\nbuffer-containers = 1\n");
+    let files = [("goatbuild.toml", &*project), image, ("specs/m.toml", &spec)];
+    let workspace = open::whole(&site(directory.path(), &files)).expect("a project");
+    let nobody = Recording::default();
+    let all = Agreed { all: true, ..Agreed::default() };
+
+    // Two of them for 730 hours at $4.50.
+    let (ended, said) = agreed(&workspace, &nobody, all);
+    assert!(ended.is_ok(), "{ended:?}");
+    let told =
+        "this deploys m; leaves always on: m 2 × H100 ≈ $6,570 a month; spends GPU time, up to $";
+    assert!(said[0].starts_with(told), "{said:?}");
+    // The deployment keeps one busy, and what asks it all that are up then: (1 + 3) × 10 minutes.
+    assert!(said[0].contains("up to $3.00 if"), "{said:?}");
+
+    let (ended, _) = agreed(&workspace, &nobody, Agreed { max_cost: Some(100.0), ..all });
+    assert_eq!(ended.unwrap_err(), "goatbuild::plan::always_on");
+    let month = Agreed { max_monthly: Some(6600.0), ..all };
+    let (ended, _) = agreed(&workspace, &nobody, Agreed { max_cost: Some(100.0), ..month });
+    assert!(ended.is_ok(), "the month is allowed by itself: {ended:?}");
+    let (ended, _) = agreed(&workspace, &nobody, Agreed { max_cost: Some(2.0), ..month });
+    assert_eq!(ended.unwrap_err(), "goatbuild::plan::cost");
+    let (ended, _) = agreed(&workspace, &nobody, Agreed { max_monthly: Some(6500.0), ..all });
+    assert_eq!(ended.unwrap_err(), "goatbuild::plan::always_on");
+    let (ended, _) = agreed(&workspace, &nobody, Agreed { max_cost: Some(6600.0), ..all });
+    assert!(ended.is_ok(), "enough for a month and the apply: {ended:?}");
+}
+
+#[test]
+fn what_is_fetched_and_built_counts_and_is_not_asked_about_by_itself() {
+    let directory = tempfile::tempdir().expect("a directory");
+    let workspace = open::whole(&site(directory.path(), &ON_MODAL)).expect("a project");
+    let mut steps = vec![step("weights:o/m", Action::Run), step("image:i", Action::Run)];
+    for step in &mut steps {
+        (step.engine, step.models) = (None, vec!["m".to_owned()]);
+        step.errand = Duration::from_secs(3600);
+    }
+    let planned = planned(steps);
+    let frontend = Recording::default();
+    agree(&workspace, &frontend, &planned, Agreed::default()).expect("nothing to agree to");
+    assert_eq!(frontend.told(), [""; 0]);
+    // Four cores and 4 GiB for two hours, at 4.716 cents for a core and 0.7992 for a GiB.
+    for (allowed, is_enough) in [(0.45, true), (0.44, false)] {
+        let limit = Agreed { max_cost: Some(allowed), ..Agreed::default() };
+        let ended = agree(&workspace, &frontend, &planned, limit);
+        assert_eq!(ended.is_ok(), is_enough, "{allowed}: {ended:?}");
+    }
 }
 
 #[test]

@@ -85,6 +85,7 @@ mod tests {
             kind,
             at: At::Target,
             engine: None,
+            errand: std::time::Duration::ZERO,
             models: vec![model.to_owned()],
             action: Action::Run,
             observed: true,
@@ -118,6 +119,8 @@ mod tests {
                 gpu: Some("H100".to_owned()),
                 gpu_count: 1,
                 usd_per_hour: price.map(UsdPerHour::new),
+                always_on: None,
+                in_reserve: 0,
                 notes: Vec::new(),
             });
         }

@@ -181,6 +181,19 @@ impl<'f, 'a, 'c> Fields<'f, 'a, 'c> {
         self.field(name, || parts::integer(least, most, about), read)
     }
 
+    /// A number of 0 or more, this one where nothing is said.
+    pub fn number_or(&mut self, name: &'static str, default: f64, about: &str) -> f64 {
+        let tell = || parts::with_default(default, parts::number(about));
+        let read = |table: &mut Table<'a, 'c>| {
+            let number = table.number(name);
+            if !table.has(name) {
+                table.built_in(name, || default.to_string());
+            }
+            number
+        };
+        self.field(name, tell, read).unwrap_or(default)
+    }
+
     /// A table within; nothing else is taken in it.
     pub fn table<T>(
         &mut self,

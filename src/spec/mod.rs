@@ -12,6 +12,7 @@ mod engine;
 mod fields;
 mod flags;
 mod gateway;
+mod hardware;
 mod image_file;
 mod kinds;
 mod left_out;

@@ -145,6 +145,8 @@ pub struct Model {
     pub draft: Option<Draft>,
     /// The GPUs to serve on; always there for engines that need them, where the target allots them.
     pub hardware: Option<Hardware>,
+    /// What a replica has of its machine beside them.
+    pub reserved: Reserved,
     /// What serves it.
     pub engine: Engine,
     /// What its engine's flags name on a hub.
@@ -234,6 +236,28 @@ pub struct Hardware {
     pub gpu: String,
     /// How many of them: 1 to 8.
     pub count: u32,
+}
+
+/// What a replica is sure to have of its machine's processor and memory; what isn't said is the
+/// target's own choice.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct Reserved {
+    /// Thousandths of a physical core.
+    pub milli_cpu: Option<u32>,
+    /// MiB.
+    pub memory_mib: Option<u32>,
+}
+
+impl Reserved {
+    /// Its cores.
+    pub fn cores(self) -> Option<f64> {
+        self.milli_cpu.map(|milli| f64::from(milli) / 1000.0)
+    }
+
+    /// Its memory in GiB.
+    pub fn gib(self) -> Option<f64> {
+        self.memory_mib.map(|mib| f64::from(mib) / 1024.0)
+    }
 }
 
 /// `[gateway]` of a model.

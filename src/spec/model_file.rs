@@ -2,8 +2,9 @@
 
 use super::context::{Spot, Text};
 use super::engine::engine;
+use super::hardware::hardware;
 use super::model::{
-    Draft, GatewayEntry, Hardware, HubSource, Model, ModelSource, State, is_commit,
+    Draft, GatewayEntry, HubSource, Model, ModelSource, Reserved, State, is_commit,
 };
 use super::name::{ImageName, ModelName};
 use super::named::{adapters, named};
@@ -49,13 +50,16 @@ pub(super) fn model(
     table.finish();
     let source = source(root.table("model"));
     let draft = draft(root.table("draft"));
-    let hardware = hardware(root.table("hardware"), shared);
+    let table = root.table("hardware");
+    let names_gpus = table.has("gpu") || table.has("count");
+    let (hardware, reserved) = hardware(table, shared);
     let engine = engine(root.table("engine"), shared.kinds.engines);
     let kind = engine.as_ref().map(|engine| engine.kind);
     if target.allots_gpus()
         && hardware.is_none()
         && kind.is_some_and(Engine::needs_gpu)
-        && !root.has("hardware")
+        && !names_gpus
+        && (!root.has("hardware") || reserved != Reserved::default())
     {
         let example = "[hardware] with gpu = \"H100\"".to_owned();
         let problem = Problem::MissingField { field: "hardware.gpu".to_owned(), example };
@@ -82,6 +86,7 @@ pub(super) fn model(
         source,
         draft,
         hardware,
+        reserved,
         engine,
         named,
         adapters,
@@ -258,43 +263,6 @@ fn draft(mut table: Table<'_, '_>) -> Option<Draft> {
         method: method?.value.to_owned(),
         num_speculative_tokens: u32::try_from(tokens?.0).ok()?,
     })
-}
-
-fn hardware(mut table: Table<'_, '_>, shared: &Shared<'_>) -> Option<Hardware> {
-    if !table.is_present() {
-        return None;
-    }
-    let gpu = table.required("gpu", "gpu = \"H100\"");
-    let gpu = gpu.filter(|text| {
-        shared.has_gpu(text.value) || {
-            let problem = Problem::DanglingName {
-                kind: "GPU",
-                name: text.value.to_owned(),
-                nearest: nearest(text.value, shared.gpu_names()).map(str::to_owned),
-                make: format!(
-                    "add `{} = {{ vram-gib = …, usd-per-hour = … }}` to [gpu] in goatbuild.toml",
-                    super::value::key_text(text.value)
-                ),
-            };
-            table.context.report(problem, &text.spot);
-            false
-        }
-    });
-    let most = if gpu
-        .as_ref()
-        .is_some_and(|gpu| gpu.value.starts_with("A10") && !gpu.value.starts_with("A100"))
-    {
-        5
-    } else {
-        9
-    };
-    let count = table.integer("count", 1..most);
-    if !table.has("count") {
-        table.built_in("count", || "1".to_owned());
-    }
-    table.finish();
-    let count = count.and_then(|(count, _)| u32::try_from(count).ok()).unwrap_or(1);
-    Some(Hardware { gpu: gpu?.value.to_owned(), count })
 }
 
 /// A printable text without spaces or quotes: what requests call a model.

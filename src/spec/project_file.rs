@@ -219,7 +219,8 @@ fn gpus(mut table: Table<'_, '_>, types: &TargetTypes) -> BTreeMap<String, Gpu> 
         (name.to_owned(), Gpu { vram_gib, usd_per_hour })
     };
     let mut gpus: BTreeMap<_, _> = types.gpus().map(built_in).collect();
-    for key in table.other_keys() {
+    let keys = table.other_keys();
+    for key in &keys {
         let known = gpus.get(key.value).copied();
         let mut gpu = table.table(key.value);
         let mut number = |field, known: Option<f64>, example: &str| {
@@ -234,6 +235,14 @@ fn gpus(mut table: Table<'_, '_>, types: &TargetTypes) -> BTreeMap<String, Gpu> 
         gpu.finish();
         if let (Some(vram_gib), Some(usd_per_hour)) = (vram_gib, usd_per_hour) {
             gpus.insert(key.value.to_owned(), Gpu { vram_gib, usd_per_hour });
+        }
+    }
+    let is_stated = |name: &str| keys.iter().any(|key| key.value == name);
+    for (other, today) in types.other_names() {
+        for (from, to) in [(other, today), (today, other)] {
+            if is_stated(from) && !is_stated(to) {
+                gpus.extend(gpus.get(from).map(|gpu| (to.to_owned(), *gpu)));
+            }
         }
     }
     gpus

@@ -91,6 +91,11 @@ pub trait TargetType: Send + Sync {
         &[]
     }
 
+    /// Other names of some of them, each with the name it goes by today: one price serves both.
+    fn other_names(&self) -> &'static [(&'static str, &'static str)] {
+        &[]
+    }
+
     /// Whether models have an app there, called by the project's prefix and the model's name.
     fn has_apps(&self) -> bool {
         false
@@ -234,6 +239,11 @@ impl TargetTypes {
     pub(super) fn fields(&self, holds: impl Fn(&'static dyn TargetType) -> bool) -> String {
         let fields = self.iter().filter(|it| holds(*it));
         fields.map(|it| format!("`target = \"{it}\"`")).collect::<Vec<_>>().join(" or ")
+    }
+
+    /// Other names of graphics processors, each with today's.
+    pub(super) fn other_names(&self) -> impl Iterator<Item = (&'static str, &'static str)> {
+        self.iter().flat_map(|it| it.other_names().iter().copied())
     }
 
     /// The graphics processors that any of them has: memory in GiB, and dollars per hour.

@@ -60,6 +60,9 @@ pub struct Head {
     pub at: At,
     /// What it does with an engine, if anything.
     pub engine: Option<EngineUse>,
+    /// How long its target runs a function without accelerators for it, at most: nothing where that
+    /// isn't billed.
+    pub errand: Duration,
     /// What it mostly uses while it runs.
     pub resource: Resource,
     /// The models that need it.
@@ -78,6 +81,7 @@ impl Head {
             class: Class::Pure,
             at: At::Here,
             engine: None,
+            errand: Duration::ZERO,
             resource,
             models: models.to_vec(),
             inputs: Vec::new(),

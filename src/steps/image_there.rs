@@ -36,7 +36,8 @@ impl ImageThere {
         models: &[String],
     ) -> Self {
         let head = Head::effect(StepId::image(name), Resource::Network, models);
-        let note = images(workspace.targets.named(target)).note();
+        let builder = images(workspace.targets.named(target));
+        let (note, errand) = (builder.note(), builder.time_to_build());
         let parts = workspace.images.parts(image);
         let image = ImageToBuild {
             image: workspace.project.images[image].clone(),
@@ -44,7 +45,7 @@ impl ImageThere {
             python: parts.runtime.python,
             wheels: parts.wheels,
         };
-        let head = Head { note: Some(note), ..head };
+        let head = Head { note: Some(note), errand, ..head };
         Self { targets: Arc::clone(&workspace.targets), head, target, image }
     }
 

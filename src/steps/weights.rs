@@ -189,7 +189,7 @@ impl Weigh {
     fn new(workspace: &Workspace, head: Head, pinned: PinnedRepository, source: Source) -> Self {
         let model = head.models.first().and_then(|name| workspace.project.models.get(&**name));
         let model = model.unwrap_or_else(|| panic!("BUG: {} is needed by no model", head.id));
-        Self {
+        let mut step = Self {
             targets: Arc::clone(&workspace.targets),
             network: Arc::clone(&workspace.network),
             store: Arc::clone(&workspace.store),
@@ -199,7 +199,15 @@ impl Weigh {
             head,
             pinned,
             source,
-        }
+        };
+        step.head.errand = step.target().time_to_fetch(step.bytes());
+        step
+    }
+
+    /// How much it is, where that is known.
+    fn bytes(&self) -> Option<u64> {
+        let Source::Hub { files, .. } = &self.source else { return None };
+        Some(self.locked()?.wanted(files).map(|file| file.size).sum())
     }
 
     fn directory(

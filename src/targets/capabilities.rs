@@ -240,6 +240,11 @@ pub trait Images: Send + Sync {
     /// What people should know of an image that is built there.
     fn note(&self) -> &'static str;
 
+    /// How long a function builds one that is billed, at most.
+    fn time_to_build(&self) -> Duration {
+        Duration::ZERO
+    }
+
     /// Describes an image that is built there.
     fn describe(&self, image: &ImageToBuild) -> Fingerprint;
 

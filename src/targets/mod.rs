@@ -18,7 +18,7 @@ use async_trait::async_trait;
 
 use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
-use crate::plan::{PlannedModel, Unwanted};
+use crate::plan::{AlwaysOn, PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
 use crate::spec::{Auth, Header, Model, ModelSource};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
@@ -248,6 +248,25 @@ pub trait Target: Send + Sync {
 
     /// How it will serve a model, as far as that is known before it does.
     fn plan_model(&self, model: &Model) -> PlannedModel;
+
+    /// What a function without accelerators costs that prepares something there; none where nothing is
+    /// billed.
+    fn price_of_errand(&self) -> Option<UsdPerHour> {
+        None
+    }
+
+    /// How long such a function fetches so many bytes of weights, at most; none are given where nobody
+    /// knows how many.
+    fn time_to_fetch(&self, bytes: Option<u64>) -> Duration {
+        let _ = bytes;
+        Duration::ZERO
+    }
+
+    /// The replicas that stay up of what is deployed of a model, though nobody asks anything.
+    fn always_on(&self, model: &str) -> Option<AlwaysOn> {
+        let _ = model;
+        None
+    }
 
     /// Adds to what a deployment is all that the target itself decides of it.
     fn describe(&self, model: &Model, fingerprint: &mut Fingerprint) {

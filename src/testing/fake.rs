@@ -111,6 +111,7 @@ fn head(id: StepId) -> Head {
         class: Class::Pure,
         at: At::Here,
         engine: None,
+        errand: std::time::Duration::ZERO,
         resource: Resource::Network,
         models: vec!["m".to_owned()],
         inputs: Vec::new(),

@@ -2,6 +2,7 @@
 
 use std::fmt::Write as _;
 
+use super::models::replicas;
 use super::out::out;
 use super::plan::{Line, changed_step, grouped, notes, short};
 use super::words::count;
@@ -161,6 +162,14 @@ fn cost(text: &mut String, plan: &Plan) {
         let _ = writeln!(text, "| **all of them** | | **{sum}** |");
     }
     text.push('\n');
+    for (served, _) in &models {
+        for line in replicas(served) {
+            let _ = writeln!(text, "- {}: {}", code(&served.model), entities(&line));
+        }
+    }
+    if !text.ends_with("\n\n") {
+        text.push('\n');
+    }
 }
 
 fn fold_fields(text: &mut String, lines: &[Line<'_>]) {

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 
 use super::words::count;
 use super::{BOLD, FAINT, WARN};
-use crate::plan::{PlannedModel, UsdPerHour};
+use crate::plan::{PlannedModel, UsdPerHour, UsdPerMonth};
 
 /// Two lines per model that is billed or has an address of its own; nothing for the others, whose
 /// server shows once it runs. Fits 80 columns.
@@ -31,17 +31,39 @@ pub(super) fn render(models: &[PlannedModel]) -> String {
         if let Some(url) = &model.url {
             let _ = writeln!(text, "    {FAINT}{url}{FAINT:#}");
         }
+        for line in replicas(model) {
+            let _ = writeln!(text, "    {line}");
+        }
         for note in &model.notes {
             let _ = writeln!(text, "    {WARN}{note}{WARN:#}");
         }
     }
     let total: UsdPerHour = models.iter().filter_map(|model| model.usd_per_hour).sum();
+    let always: UsdPerMonth =
+        models.iter().filter_map(|model| model.always_on).map(|it| it.usd_per_month).sum();
+    let rest = if always == UsdPerMonth::default() {
+        "nothing while all are scaled to zero".to_owned()
+    } else {
+        format!("{BOLD}{always} a month{BOLD:#} while nobody asks")
+    };
     let _ = writeln!(
         text,
-        "  {}: {BOLD}{total}/h{BOLD:#} with one replica of each, nothing while all are scaled to zero\n",
+        "  {}: {BOLD}{total}/h{BOLD:#} with one replica of each, {rest}\n",
         count(models.len(), "model"),
     );
     text
+}
+
+/// What of a model is up besides one replica while somebody asks.
+pub(super) fn replicas(model: &PlannedModel) -> Vec<String> {
+    let always = model.told_always_on().map(|told| format!("always on: {told}, of 730 hours"));
+    let price = model.usd_per_hour.map(|price| format!(", {}", price.times(model.in_reserve)));
+    let reserve = (model.in_reserve > 0).then(|| {
+        let up = model.accelerators_of(model.in_reserve);
+        let price = price.map(|price| format!("{price}/h more")).unwrap_or_default();
+        format!("while somebody asks: {up} in reserve{price}")
+    });
+    always.into_iter().chain(reserve).collect()
 }
 
 /// `H100 × 4`.

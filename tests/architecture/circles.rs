@@ -22,6 +22,7 @@ const KNOWN: &[(&str, &[&str])] = &[
             "auth",
             "fields",
             "gateway",
+            "hardware",
             "image_file",
             "kinds",
             "left_out",

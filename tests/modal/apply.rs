@@ -85,6 +85,9 @@ fn an_edit_reaches_modal_only_where_it_has_to() {
         "scaledown-window = \"5m\"",
         "max-inputs = 9\nmax-containers = 2\nstartup-timeout = \"2m\"\ntimeout = \"3m\"",
     );
+    project.append(SPEC, "\n[hardware]\ncpu = 2.5\nmemory = 0.5\n");
+    let why = project.plan("").why("deploy:tiny");
+    assert!(why.contains(&"changed hardware.memory".to_owned()), "{why:?}");
     remote.modal.calls();
     project.apply("--yes").ran();
     let calls = remote.modal.calls();
@@ -97,6 +100,8 @@ fn an_edit_reaches_modal_only_where_it_has_to() {
     ] {
         assert_eq!(function[name], wanted, "{function}");
     }
+    // In MiB there.
+    assert_eq!((&function["cpu"], &function["memory"]), (&2.5.into(), &512.into()), "{function}");
     assert!(function.to_string().contains("table-4c19d2-model-cache"), "{function}");
 }
 

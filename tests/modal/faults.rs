@@ -35,12 +35,31 @@ fn nobody_is_asked_where_nobody_can_answer() {
     project.run("apply").exits(64).says(&["this deploys tiny", "--yes"]);
     assert_eq!(remote.modal.changes(), [] as [&str; 0]);
     project.edit(SPEC, "[engine]", "[hardware]\ngpu = \"H100\"\n\n[engine]");
-    // A start may take ten minutes, requests ten more, and the replica stays for five.
-    project.run("apply --yes --max-cost 1.6").exits(3).says(&[
-        "this may cost up to $1.65",
-        "--max-cost allows $1.60",
+    // Weights of unknown size have as long as Modal lets a function run.
+    project.run("apply --yes --max-cost 6").exits(3).says(&["weights:acme/tiny $5.29"]);
+    project.run("lock").exits(0);
+    // A start may take ten minutes, requests ten more, and the replica stays for five. The weights
+    // have half an hour, and an image one: four cores and 4 GiB.
+    project.run("apply --yes --max-cost 1.9").exits(3).says(&[
+        "this may cost up to $1.98",
+        "--max-cost allows $1.90",
+        "weights:acme/tiny $0.11",
+        "image:tiny $0.22",
         "smoke:tiny $1.65",
     ]);
+    assert_eq!(remote.modal.changes(), [] as [&str; 0]);
+    // What stays up though nobody asks is told by the month, everywhere.
+    project.append(SPEC, "\n[serve]\nmin-containers = 2\nbuffer-containers = 1\n");
+    project.run("plan").exits(0).says(&[
+        "always on: 2 × H100 ≈ $5,767 a month",
+        "while somebody asks: 1 × H100 in reserve",
+    ]);
+    assert_eq!(project.plan("").0["models"][0]["always_on"]["usd_per_month"], 5767.0);
+    project.run("apply").exits(64).says(&["leaves always on: tiny 2 × H100 ≈ $5,767 a month"]);
+    project
+        .run("apply --yes --max-cost 50")
+        .exits(3)
+        .says(&["goatbuild::plan::always_on", "--max-monthly USD"]);
     assert_eq!(remote.modal.changes(), [] as [&str; 0]);
 }
 

@@ -73,7 +73,7 @@ impl World {
 
     async fn apply(&self, frontend: &Silent, prune: bool) -> miette::Result<exec::Report> {
         let request = Request { prune, ..Request::default() };
-        let agreed = Agreed { all: true, max_cost: None };
+        let agreed = Agreed { all: true, ..Agreed::default() };
         let asked = Asked { request, refresh: false, agreed, keep_going: false };
         let applied = apply::apply(&self.site, frontend, asked, &Interrupt::default()).await?;
         Ok(applied.report)

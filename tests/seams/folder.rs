@@ -174,6 +174,8 @@ impl Target for Folder {
             gpu: None,
             gpu_count: 0,
             usd_per_hour: None,
+            always_on: None,
+            in_reserve: 0,
             notes: Vec::new(),
         }
     }

@@ -137,7 +137,7 @@ async fn planned(site: &Site, request: &Request) -> Vec<(String, Action)> {
 }
 
 async fn applied(site: &Site, request: Request) {
-    let agreed = Agreed { all: true, max_cost: None };
+    let agreed = Agreed { all: true, ..Agreed::default() };
     let asked = Asked { request, refresh: false, agreed, keep_going: false };
     let applied = apply::apply(site, &Silent(None), asked, &Interrupt::default()).await.unwrap();
     assert!(applied.report.failed.is_empty(), "{:?}", applied.report.failed);

@@ -4,12 +4,13 @@ use serde_json::{Value, json};
 
 use super::super::auth::AUTHS;
 use super::super::fields::Fields;
+use super::super::hardware::{CORES, GIB};
 use super::super::rollout::ROLLOUTS;
 use super::super::serve::SMOKES;
 use super::super::target::{TargetType, TargetTypes};
 use super::parts::{
-    boolean, choice, closed, duration, filled, flag, integer, matching, one_or_more, pattern,
-    strings, with_default,
+    boolean, choice, closed, duration, filled, flag, integer, matching, number, one_or_more,
+    pattern, strings, with_default,
 };
 use super::{FILE_NAME, SERVED_NAME, WORD, env};
 use crate::engine::{Engine, Engines};
@@ -125,14 +126,24 @@ fn weights<const N: usize>(about: &str, more: [(&str, Value); N]) -> Value {
 
 fn hardware(types: &TargetTypes) -> Value {
     let names: Vec<&str> = types.gpus().map(|(name, ..)| name).collect();
+    let places = types.titles(TargetType::allots_gpus);
+    let part = |(least, most): (f64, f64), what| {
+        let about =
+            format!("{what} that a replica is sure to have, and that is paid for. {places} only.");
+        let mut part = number(&about);
+        (part["minimum"], part["maximum"]) = (json!(least), json!(most));
+        part
+    };
     closed(
-        "The GPUs to serve on.",
+        "The GPUs to serve on, and what a replica has beside them.",
         [
             ("gpu", matching("A built-in GPU, or one of `[gpu]` in goatbuild.toml.", &names)),
             (
                 "count",
                 with_default(1, integer(1, 8, "How many of them; at most 4 of A10 and A10G.")),
             ),
+            ("cpu", part(CORES, "So many physical cores")),
+            ("memory", part(GIB, "So much memory, in GiB,")),
         ],
     )
 }

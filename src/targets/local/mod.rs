@@ -205,6 +205,8 @@ impl Target for Local {
             gpu: hardware.map(|hardware| hardware.gpu.clone()),
             gpu_count: hardware.map_or(0, |hardware| hardware.count),
             usd_per_hour: None,
+            always_on: None,
+            in_reserve: 0,
             notes: Vec::new(),
         }
     }

@@ -3,6 +3,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde_json::{Value, json};
@@ -115,6 +116,10 @@ impl ImageDescription {
 impl Images for Modal {
     fn note(&self) -> &'static str {
         "built by Modal: pinned, not bit-identical"
+    }
+
+    fn time_to_build(&self) -> Duration {
+        super::price::BUILD
     }
 
     fn describe(&self, to_build: &ImageToBuild) -> Fingerprint {

@@ -1,8 +1,9 @@
 //! What is deployed, for people.
 
 use super::Modal;
+use super::price::Paid;
 use crate::clock::written;
-use crate::plan::Unwanted;
+use crate::plan::{AlwaysOn, Unwanted};
 use crate::step::{Observation, StepId};
 use crate::targets::{Live, LiveVersion};
 
@@ -50,14 +51,20 @@ impl Modal {
         live.collect()
     }
 
+    /// What stays up of what is deployed of a model, though nobody asks anything.
+    pub(super) fn stays_up(&self, model: &str) -> Option<AlwaysOn> {
+        self.seen_app(model).filter(|app| app.deployed)?;
+        let deployed = self.deployed(model)?;
+        let replicas = deployed.applied.get("serve.min-containers")?.parse().ok()?;
+        Self::always_on(replicas, self.price(Paid::of_applied(&deployed.applied)))
+    }
+
     /// Deployments that none of `wanted` is the model of.
     pub(super) fn deployed_without(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
         let mut unwanted = Vec::new();
         self.kept(|kept| {
             for (model, deployed) in kept.deployments.iter().filter(|(model, _)| !wanted(model)) {
-                let gpu = deployed.applied.get("hardware.gpu");
-                let count = deployed.applied.get("hardware.count").and_then(|it| it.parse().ok());
-                let price = gpu.and_then(|gpu| self.price(gpu, count.unwrap_or(1)));
+                let price = self.price(Paid::of_applied(&deployed.applied));
                 let price = price.map(|price| format!(", {price} per hour while a replica is up"));
                 unwanted.push(Unwanted {
                     id: StepId::deploy(model),

@@ -22,6 +22,7 @@ mod literal;
 mod live;
 mod logs;
 mod look;
+mod price;
 mod protection;
 mod replicas;
 mod rollback;
@@ -36,6 +37,7 @@ mod weights;
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -48,7 +50,7 @@ use crate::event::Reporter;
 use crate::fetch::Fetcher;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::HashCache;
-use crate::plan::{PlannedModel, Unwanted, UsdPerHour};
+use crate::plan::{AlwaysOn, PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
 use crate::spec::{Gpu, Header, Model, ModelSource, Project, Rollout, TargetType, Volume};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
@@ -59,6 +61,7 @@ pub use credentials::Credentials;
 pub use error::ModalError;
 use kept::Kept;
 use look::Seen;
+use price::Paid;
 pub use rollback::RollbackError;
 use spec::Replicas;
 pub use spec::{ModalType, Settings};
@@ -155,11 +158,6 @@ impl Modal {
     fn world(&self) -> RwLockReadGuard<'_, Result<Seen, String>> {
         self.world.read().unwrap_or_else(PoisonError::into_inner)
     }
-
-    /// The price of one replica by its hardware.
-    fn price(&self, gpu: &str, count: u32) -> Option<UsdPerHour> {
-        self.gpus.get(gpu).map(|gpu| UsdPerHour::new(gpu.usd_per_hour).times(count))
-    }
 }
 
 #[async_trait]
@@ -180,6 +178,8 @@ impl Target for Modal {
                 "{left} is up, left of an apply that was cut short: the next deployment stops it"
             )
         });
+        let replicas: &Replicas = model.serve.own.get();
+        let price = self.price(Paid::of(model, replicas.region.as_deref()));
         PlannedModel {
             model: model.name.to_string(),
             target: self.name().to_owned(),
@@ -187,7 +187,9 @@ impl Target for Modal {
             app: Some(app),
             gpu: hardware.map(|hardware| hardware.gpu.clone()),
             gpu_count: hardware.map_or(0, |hardware| hardware.count),
-            usd_per_hour: hardware.and_then(|hardware| self.price(&hardware.gpu, hardware.count)),
+            usd_per_hour: price,
+            always_on: Self::always_on(replicas.min.unwrap_or_default(), price),
+            in_reserve: replicas.buffer.unwrap_or_default(),
             notes: notes
                 .into_iter()
                 .chain(left)
@@ -208,8 +210,22 @@ impl Target for Modal {
             .optional("serve.max-containers", *max)
             .optional("serve.buffer-containers", *buffer)
             .optional("serve.region", region.as_ref())
-            .optional("serve.cloud", cloud.as_ref());
+            .optional("serve.cloud", cloud.as_ref())
+            .optional("hardware.cpu", model.reserved.cores())
+            .optional("hardware.memory", model.reserved.gib());
         self.describe_protection(&model.serve, fingerprint);
+    }
+
+    fn price_of_errand(&self) -> Option<UsdPerHour> {
+        Some(Self::price_of_errand(self))
+    }
+
+    fn time_to_fetch(&self, bytes: Option<u64>) -> Duration {
+        price::time_to_fetch(bytes)
+    }
+
+    fn always_on(&self, model: &str) -> Option<AlwaysOn> {
+        self.stays_up(model)
     }
 
     fn headers(&self, model: &Model) -> Vec<Header> {

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::price::Prices;
 use super::{Credentials, Modal, import};
 use crate::engine::Engines;
 use crate::import::Script;
@@ -25,7 +26,7 @@ const MOST: u32 = 1000;
 pub struct ModalType;
 
 /// `[target.modal]`.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub struct Settings {
     /// Modal's environment; `main`, like Modal's own, when not given.
     pub(super) environment: String,
@@ -46,6 +47,8 @@ pub struct Settings {
     pub(super) api_key_secret: Option<String>,
     /// The variable that holds the key, in that secret and wherever requests are made.
     pub(super) api_key_variable: String,
+    /// What is paid beside GPUs.
+    pub(super) prices: Prices,
 }
 
 impl Settings {
@@ -84,8 +87,9 @@ pub(super) struct Replicas {
     pub(super) cloud: Option<String>,
 }
 
-/// With memory in GiB and dollars per hour (list prices as remembered from 2025, not looked up). A
-/// project overrides what has changed.
+/// With memory in GiB and dollars per hour: Modal's list prices by the second, as quoted in May and June
+/// 2026, by the hour and rounded; `RTX-PRO-6000` as remembered. A project overrides what has changed, and
+/// `goatbuild lock --prices` asks.
 const GPUS: [(&str, f64, f64); 14] = [
     ("T4", 16.0, 0.59),
     ("L4", 24.0, 0.80),
@@ -160,6 +164,7 @@ impl TargetType for ModalType {
             proxy_token,
             api_key_secret,
             api_key_variable,
+            prices: Prices::read(fields),
         })
     }
 
@@ -228,6 +233,10 @@ impl TargetType for ModalType {
 
     fn gpus(&self) -> &'static [(&'static str, f64, f64)] {
         &GPUS
+    }
+
+    fn other_names(&self) -> &'static [(&'static str, &'static str)] {
+        &[("A10G", "A10"), ("A100", "A100-40GB"), ("H100!", "H100")]
     }
 
     fn has_apps(&self) -> bool {

@@ -5,6 +5,7 @@ use serde_json::{Value, json};
 
 use super::app::{Program, tags};
 use super::image::ImageDescription;
+use super::price::time_to_fetch;
 use super::serve::{Answer, understood};
 use super::{Modal, ModalError};
 use crate::lock::hub::{FileDigest, RemoteFile};
@@ -49,6 +50,7 @@ impl Modal {
             "commit": pinned.commit,
             "references": references,
             "key": task.key,
+            "timeout": time_to_fetch(Some(files.iter().map(|file| file.size).sum())).as_secs(),
             "files": files.iter().map(file).collect::<Vec<_>>(),
         });
         let name = pinned.repository.replace('/', "--");

@@ -19,6 +19,7 @@ impl Sketch {
             kind: id.kind().unwrap(),
             at: At::Here,
             engine: None,
+            errand: std::time::Duration::ZERO,
             models: Vec::new(),
             action,
             observed: true,

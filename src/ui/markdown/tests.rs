@@ -7,6 +7,7 @@ fn step(id: &str, action: Action, reasons: Vec<Reason>) -> PlannedStep {
         kind: StepId::from(id).kind().unwrap(),
         at: crate::step::At::Here,
         engine: None,
+        errand: std::time::Duration::ZERO,
         models: vec!["m".to_owned()],
         action,
         observed: true,
@@ -39,6 +40,8 @@ fn served(model: &str, gpu: &str, gpu_count: u32, price: f64) -> PlannedModel {
         gpu: Some(gpu.to_owned()),
         gpu_count,
         usd_per_hour: Some(UsdPerHour::new(price).times(gpu_count)),
+        always_on: None,
+        in_reserve: 0,
         notes: Vec::new(),
     }
 }

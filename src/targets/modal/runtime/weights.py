@@ -25,7 +25,7 @@ class Refused(Exception):
     secrets=[modal.Secret.from_name(name) for name in WEIGHTS["secrets"]],
     cpu=4.0,
     memory=4096,
-    timeout=24 * 60 * 60,
+    timeout=WEIGHTS["timeout"],
     max_containers=1,
 )
 def fetch() -> dict[str, Any]:

@@ -1,0 +1,183 @@
+//! Reads `[hardware]`: the GPUs to serve on, and what a replica has of a machine beside them.
+
+use super::model::{Hardware, Reserved};
+use super::problem::{Problem, nearest};
+use super::read::Shared;
+use super::table::Table;
+use super::value::key_text;
+
+/// The least and the most that is asked for of a machine's processor, in cores.
+pub(super) const CORES: (f64, f64) = (0.125, 192.0);
+
+/// The same of its memory, in GiB.
+pub(super) const GIB: (f64, f64) = (0.125, 2048.0);
+
+/// Reads the whole table. Nothing is there of GPUs where none is named.
+pub(super) fn hardware(
+    mut table: Table<'_, '_>,
+    shared: &Shared<'_>,
+) -> (Option<Hardware>, Reserved) {
+    if !table.is_present() {
+        return (None, Reserved::default());
+    }
+    let reserved = Reserved {
+        milli_cpu: part(&mut table, "cpu", CORES, 1000.0, "cores"),
+        memory_mib: part(&mut table, "memory", GIB, 1024.0, "GiB"),
+    };
+    // Whoever says how much of a machine without a GPU there is to be needs none.
+    if reserved != Reserved::default() && !table.has("gpu") && !table.has("count") {
+        table.finish();
+        return (None, reserved);
+    }
+    (gpus(table, shared), reserved)
+}
+
+fn gpus(mut table: Table<'_, '_>, shared: &Shared<'_>) -> Option<Hardware> {
+    let gpu = table.required("gpu", "gpu = \"H100\"");
+    let gpu = gpu.filter(|text| {
+        shared.has_gpu(text.value) || {
+            let problem = Problem::DanglingName {
+                kind: "GPU",
+                name: text.value.to_owned(),
+                nearest: meant(text.value, shared.gpu_names()),
+                make: format!(
+                    "add `{} = {{ vram-gib = …, usd-per-hour = … }}` to [gpu] in goatbuild.toml",
+                    key_text(text.value)
+                ),
+            };
+            table.context.report(problem, &text.spot);
+            false
+        }
+    });
+    let most = if gpu
+        .as_ref()
+        .is_some_and(|gpu| gpu.value.starts_with("A10") && !gpu.value.starts_with("A100"))
+    {
+        5
+    } else {
+        9
+    };
+    let count = table.integer("count", 1..most);
+    if !table.has("count") {
+        table.built_in("count", || "1".to_owned());
+    }
+    table.finish();
+    let count = count.and_then(|(count, _)| u32::try_from(count).ok()).unwrap_or(1);
+    Some(Hardware { gpu: gpu?.value.to_owned(), count })
+}
+
+/// The GPU that was meant: first of those that are told apart by their memory alone, as `H100-80GB` means
+/// `H100` and no `A100-80GB`.
+fn meant<'a>(typed: &str, known: impl Iterator<Item = &'a str>) -> Option<String> {
+    let family = |name: &str| {
+        let end = name.find(|letter: char| !letter.is_ascii_alphanumeric()).unwrap_or(name.len());
+        name[..end].to_ascii_uppercase()
+    };
+    let known: Vec<&str> = known.collect();
+    let related: Vec<&str> =
+        known.iter().copied().filter(|it| family(it) == family(typed)).collect();
+    let found = nearest(typed, related.iter().copied());
+    let found = found.or_else(|| related.first().copied());
+    found.or_else(|| nearest(typed, known.iter().copied())).map(str::to_owned)
+}
+
+/// So much of a machine, in parts of which a whole has `parts`.
+#[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it is in range")]
+fn part<'a>(
+    table: &mut Table<'a, '_>,
+    key: &'a str,
+    (least, most): (f64, f64),
+    parts: f64,
+    unit: &str,
+) -> Option<u32> {
+    let number = table.number(key)?;
+    if !(least..=most).contains(&number) {
+        table.bad(
+            key,
+            &number.to_string(),
+            &format!("{least} to {most} {unit}"),
+            &table.spot_of(key),
+        );
+        return None;
+    }
+    Some((number * parts).round() as u32)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::spec::{Project, SourceFile, Sources, SpecErrors, read};
+
+    /// A project whose one model has this in `[hardware]`, with more in its own file.
+    fn project(target: &str, hardware: &str, more: &str) -> Result<Project, SpecErrors> {
+        let file = |path: &str, text: String| SourceFile { path: path.into(), text: text.into() };
+        let spec = format!(
+            "image = \"one\"\ntarget = \"{target}\"\nmodel.source = \"hf:a/b\"\n\
+             [hardware]\n{hardware}\n"
+        );
+        let image = "base = { debian = \"bookworm\" }\nrequirements = [\"vllm==0.13.0\"]\n";
+        let sources = Sources {
+            project: file(
+                "goatbuild.toml",
+                format!("project.id = \"a\"\ntarget.modal = {{}}\n{more}"),
+            ),
+            specs: vec![file("specs/m.toml", spec)],
+            images: vec![file("images/one.toml", image.to_owned())],
+            mistakes: Vec::new(),
+            kinds: crate::project::kinds(),
+        };
+        read(&sources, None)
+    }
+
+    fn reserved(hardware: &str) -> Reserved {
+        project("modal", hardware, "").unwrap().models["m"].reserved
+    }
+
+    #[track_caller]
+    fn refuses(target: &str, hardware: &str, why: &str) {
+        let told = format!("{:?}", project(target, hardware, "").unwrap_err());
+        assert!(told.contains(why), "{told}");
+    }
+
+    #[test]
+    fn cores_and_memory_are_asked_for_beside_a_gpu() {
+        let both = reserved("gpu = \"H100\"\ncpu = 8.5\nmemory = 64");
+        assert_eq!(both, Reserved { milli_cpu: Some(8500), memory_mib: Some(65_536) });
+        assert_eq!(format!("{:?} {:?}", both.cores(), both.gib()), "Some(8.5) Some(64.0)");
+        assert_eq!(reserved("gpu = \"H100\""), Reserved::default());
+        refuses("modal", "gpu = \"H100\"\ncpu = 0", "0.125 to 192 cores");
+        refuses("modal", "gpu = \"H100\"\nmemory = 65536", "0.125 to 2048 GiB");
+        refuses("modal", "gpu = \"H100\"\ncpu = \"8\"", "a number");
+    }
+
+    #[test]
+    fn an_engine_that_needs_a_gpu_is_not_served_by_cores_alone() {
+        refuses("modal", "cpu = 8", "hardware.gpu");
+        // This machine has what it has.
+        let here = project("local", "cpu = 8", "").unwrap();
+        assert_eq!(here.models["m"].hardware, None);
+    }
+
+    #[test]
+    fn one_price_serves_both_names_of_a_gpu_and_its_own_wins() {
+        let prices = |more: &str| {
+            let project = project("modal", "gpu = \"A10\"", more).unwrap();
+            ["A10", "A10G"].map(|name| project.gpus[name].usd_per_hour.to_string())
+        };
+        assert_eq!(prices("gpu.A10.usd-per-hour = 2"), ["2", "2"]);
+        assert_eq!(prices("gpu.A10G.usd-per-hour = 3"), ["3", "3"]);
+        assert_eq!(prices("[gpu]\nA10.usd-per-hour = 2\nA10G.usd-per-hour = 3"), ["2", "3"]);
+        assert_eq!(prices(""), ["1.1", "1.1"]);
+    }
+
+    #[test]
+    fn the_nearest_gpu_is_suggested_and_a_machine_has_at_most_four_of_an_a10() {
+        for (typed, meant) in
+            [("a10g", "A10G"), ("A-10", "A10"), ("H100-80GB", "H100"), ("h200", "H200")]
+        {
+            refuses("modal", &format!("gpu = \"{typed}\""), &format!("nearest: Some(\"{meant}\")"));
+        }
+        refuses("modal", "gpu = \"A10\"\ncount = 5", "1 to 4");
+        refuses("modal", "gpu = \"A10G\"\ncount = 5", "1 to 4");
+    }
+}

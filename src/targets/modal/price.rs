@@ -1,0 +1,195 @@
+//! What Modal bills for, beside GPUs: a machine's processor and memory, and where it is.
+
+use std::time::Duration;
+
+use super::Modal;
+use crate::fingerprint::Fingerprint;
+use crate::plan::{AlwaysOn, UsdPerHour};
+use crate::spec::{Fields, Model, Reserved};
+
+/// What Modal reserves where nobody says how much; it bills what is reserved or used, whichever is
+/// more (its guide on CPU, memory and disk, read in November 2026).
+const DEFAULT: Reserved = Reserved { milli_cpu: Some(125), memory_mib: Some(128) };
+
+/// What the function that fetches weights reserves, as `runtime/weights.py` says.
+const FETCHING: Reserved = Reserved { milli_cpu: Some(4000), memory_mib: Some(4096) };
+
+/// How long an image is taken to be built at most. Modal tells neither a limit nor what a build is
+/// given: an assumption, with what a function has that fetches.
+pub(super) const BUILD: Duration = Duration::from_secs(60 * 60);
+
+/// The longest that Modal lets a function run.
+const LONGEST: Duration = Duration::from_secs(24 * 60 * 60);
+
+/// The slowest that weights may come, in bytes per second: a hundredth of what is usual.
+const SLOWEST: u64 = 10_000_000;
+
+/// What a fetch may take besides: it hashes what is there already.
+const BESIDE: Duration = Duration::from_secs(30 * 60);
+
+/// The longest that a fetch of so many bytes may take; what has come is kept, and the next one goes on
+/// with it. As long as Modal allows where nobody knows how many.
+pub(super) fn time_to_fetch(bytes: Option<u64>) -> Duration {
+    let Some(bytes) = bytes else { return LONGEST };
+    (BESIDE + Duration::from_secs(bytes.div_ceil(SLOWEST))).min(LONGEST)
+}
+
+/// What is paid beside GPUs; `[target.modal.prices]`.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub(super) struct Prices {
+    /// A physical core, for an hour.
+    cpu: f64,
+    /// A GiB of memory, for an hour.
+    memory: f64,
+    /// The factor of all of it in a wide region, such as `us`.
+    wide_region: f64,
+    /// The same in a narrow one, such as `us-east`.
+    narrow_region: f64,
+}
+
+impl Prices {
+    /// As files say it. The defaults are Modal's: $0.0000131 per core and second and $0.00000222 per GiB
+    /// and second (modal.com/pricing as quoted on 2026-06-27), and the factors of its guide on regions.
+    pub(super) fn read(fields: &mut Fields<'_, '_, '_>) -> Self {
+        let about = "What Modal bills beside GPUs, in US dollars. Prices change no key.";
+        fields.table("prices", about, |fields| Self {
+            cpu: fields.number_or("cpu", 0.04716, "One physical core for one hour."),
+            memory: fields.number_or("memory", 0.007_992, "One GiB of memory for one hour."),
+            wide_region: fields.number_or(
+                "wide-region",
+                1.5,
+                "The factor of all prices where `region` is a wide one, such as `us`.",
+            ),
+            narrow_region: fields.number_or(
+                "narrow-region",
+                1.75,
+                "The factor of all prices where `region` is a narrow one, such as `us-east`.",
+            ),
+        })
+    }
+
+    /// So much of a machine.
+    fn of(self, reserved: Reserved) -> UsdPerHour {
+        let cores = self.cpu * reserved.cores().unwrap_or_default();
+        UsdPerHour::new(cores + self.memory * reserved.gib().unwrap_or_default())
+    }
+
+    fn factor(self, region: Option<&str>) -> f64 {
+        match region {
+            None => 1.0,
+            Some(region) if region.contains('-') => self.narrow_region,
+            Some(_) => self.wide_region,
+        }
+    }
+}
+
+/// What a replica is made with that is paid for.
+#[derive(Debug, Clone, Copy, Default)]
+pub(super) struct Paid<'a> {
+    /// Which GPUs, and how many.
+    pub(super) gpu: Option<(&'a str, u32)>,
+    pub(super) reserved: Reserved,
+    pub(super) region: Option<&'a str>,
+}
+
+impl<'a> Paid<'a> {
+    pub(super) fn of(model: &'a Model, region: Option<&'a str>) -> Self {
+        Self {
+            gpu: model.hardware.as_ref().map(|it| (it.gpu.as_str(), it.count)),
+            reserved: model.reserved,
+            region,
+        }
+    }
+
+    /// The same of what is deployed.
+    #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was in range")]
+    pub(super) fn of_applied(applied: &'a Fingerprint) -> Self {
+        let number = |field| applied.get(field)?.parse::<f64>().ok();
+        let parts = |field, parts: f64| Some((number(field)? * parts).round() as u32);
+        let count = || applied.get("hardware.count")?.parse().ok();
+        Self {
+            gpu: applied.get("hardware.gpu").map(|gpu| (gpu, count().unwrap_or(1))),
+            reserved: Reserved {
+                milli_cpu: parts("hardware.cpu", 1000.0),
+                memory_mib: parts("hardware.memory", 1024.0),
+            },
+            region: applied.get("serve.region"),
+        }
+    }
+}
+
+impl Modal {
+    /// The price of one replica; none where that of its GPU isn't known. What is used beyond what is
+    /// reserved is billed too, and nobody knows how much that will be: beside a GPU, it is what a spec
+    /// reserves that counts.
+    pub(super) fn price(&self, paid: Paid<'_>) -> Option<UsdPerHour> {
+        let Paid { gpu, reserved, region } = paid;
+        let (gpu, reserved) = if let Some((gpu, count)) = gpu {
+            (UsdPerHour::new(self.gpus.get(gpu)?.usd_per_hour).times(count), reserved)
+        } else {
+            let reserved = Reserved {
+                milli_cpu: reserved.milli_cpu.or(DEFAULT.milli_cpu),
+                memory_mib: reserved.memory_mib.or(DEFAULT.memory_mib),
+            };
+            (UsdPerHour::default(), reserved)
+        };
+        let prices = self.settings.prices;
+        let whole: UsdPerHour = [gpu, prices.of(reserved)].into_iter().sum();
+        Some(whole.by(prices.factor(region)))
+    }
+
+    /// The price of a function without a GPU that prepares something.
+    pub(super) fn price_of_errand(&self) -> UsdPerHour {
+        self.settings.prices.of(FETCHING)
+    }
+
+    /// What so many replicas cost that stay up.
+    pub(super) fn always_on(replicas: u32, price: Option<UsdPerHour>) -> Option<AlwaysOn> {
+        let usd_per_month = price.unwrap_or_default().times(replicas).by_the_month();
+        (replicas > 0).then_some(AlwaysOn { replicas, usd_per_month })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const PRICES: Prices =
+        Prices { cpu: 0.04716, memory: 0.007_992, wide_region: 1.5, narrow_region: 1.75 };
+
+    #[test]
+    fn a_fetch_has_as_long_as_its_bytes_may_take_and_never_longer_than_a_function() {
+        let hours = |bytes| time_to_fetch(bytes).as_secs_f64() / 3600.0;
+        assert!((hours(Some(0)) - 0.5).abs() < 1e-9);
+        // 16 GB, as eight billion parameters have: 27 minutes at 10 MB/s.
+        assert!((0.9..1.0).contains(&hours(Some(16_000_000_000))));
+        assert!((hours(Some(10_u64.pow(13))) - 24.0).abs() < 1e-9);
+        assert!((hours(None) - 24.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn a_region_multiplies_what_a_machine_costs() {
+        // The example of Modal's guide: `us-west` is a narrow region, and 1.75 times as dear.
+        let reserved = Reserved { milli_cpu: Some(1000), memory_mib: Some(1024) };
+        let price = PRICES.of(reserved);
+        assert_eq!(price, UsdPerHour::new(0.055_152));
+        assert_eq!(price.by(PRICES.factor(Some("us-west"))), UsdPerHour::new(0.096_516));
+        assert_eq!(price.by(PRICES.factor(Some("us"))), UsdPerHour::new(0.082_728));
+        assert_eq!(price.by(PRICES.factor(None)), price);
+    }
+
+    #[test]
+    fn what_is_deployed_is_paid_for_as_it_was_described() {
+        let mut applied = Fingerprint::new("deploy", 2);
+        applied
+            .field("hardware.gpu", "H100")
+            .field("hardware.count", 2)
+            .optional("hardware.cpu", Some(8.5))
+            .optional("hardware.memory", Some(0.5))
+            .field("serve.region", "eu");
+        let paid = Paid::of_applied(&applied);
+        assert_eq!((paid.gpu, paid.region), (Some(("H100", 2)), Some("eu")));
+        let reserved = Reserved { milli_cpu: Some(8500), memory_mib: Some(512) };
+        assert_eq!(paid.reserved, reserved);
+    }
+}
