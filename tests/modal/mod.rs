@@ -21,6 +21,7 @@ mod programs;
 mod proof;
 mod protection;
 mod pushed;
+mod redirects;
 mod registry;
 mod rollback;
 mod rollout;

@@ -2,7 +2,7 @@
 
 use super::Remote;
 
-/// Those that take no time: the double sends no request on, and ends what a client left after a minute.
+/// Those that take no time. Of a version that is deployed over, `rolling` wants twenty answers.
 const QUICK: &str = "--row order --row gpu --row max-inputs --row auth --row tag --row rollback \
                      --row crash --row volume --row lease --row builder --row second-start \
                      --row environ --row snapshot";
@@ -47,6 +47,11 @@ fn what_is_taken_for_granted_is_tried_out_and_nothing_of_it_stays() {
     let volumes = remote.client(&["volume", "list", "--env", "goat", "--json"]);
     assert!(!volumes.contains("trial"), "{volumes}");
     assert_eq!(project.run("plan --json").exits(0).stdout, before);
+
+    // A client beats every 15 s, so that in less nobody counts as gone but here.
+    remote.modal.faults(&serde_json::json!({"heartbeat_seconds": 3}));
+    let killed = project.run("check --live tiny --max-cost 9 --row killed").exits(0);
+    assert!(killed.stdout.contains("✓ killed: "), "{}", killed.stdout);
 
     // Where something is otherwise, it says so: addresses of the double are on this machine.
     let otherwise = project.run("check --live tiny --max-cost 9 --row label").exits(1);

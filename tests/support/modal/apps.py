@@ -327,7 +327,7 @@ class Apps:
                 self._heard.setdefault(app_id, time.monotonic())
         while True:
             await asyncio.sleep(0.5)
-            late = time.monotonic() - _HEARTBEAT_SECONDS
+            late = time.monotonic() - self._faults.read().get("heartbeat_seconds", _HEARTBEAT_SECONDS)
             for app_id, row in list(self._state.data["apps"].items()):
                 silent = row["state"] in _WHILE_CLIENT_LIVES and self._heard.get(app_id, late) < late
                 left = row["state"] == api_pb2.APP_STATE_DETACHED_DISCONNECTED

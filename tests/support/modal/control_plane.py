@@ -40,7 +40,7 @@ Not as the real one:
   - Containers with a GPU or a web server have a network of their own without a way out (Modal's have one);
     the others have this machine's, so that they reach a loopback hub.
   - A web URL is `http://127.0.0.1:P` instead of `https://LABEL.modal.run` (state.json, "labels", has both), and
-    its request waits as long as it must: no redirect after 150 s, no crash loop, only `@modal.web_server`.
+    no start is put off after others that failed. Only `@modal.web_server`.
   - A new version, a rollback and a stop kill the containers at once, whatever the strategy: unless a test has them
     go on for a while (`"rolling"` in `faults.py`).
   - Containers end by SIGKILL: `@modal.exit` hooks are not run.

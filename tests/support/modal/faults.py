@@ -2,10 +2,13 @@
 
 `{"rules": [{"rpc": …, "app": …, "nth": 1, "action": …}], "label_stolen": [app], "rollback_refused": [app],
 "image_build_failure": text, "full_volumes": {name: bytes}, "rolling": {app: seconds},
-"refusals": {app: {"status": "503 Service Unavailable", "times": 2}}}` (what containers see of `full_volumes` is empty
-and has no more room than that; `rolling` has what runs go on taking requests for so long after another version was
-deployed; `refusals` turn the first requests away on their way). Counts of `nth` survive a restart of the double (an `"id"` in a rule tells two
-otherwise equal ones apart) and are forgotten when the rule leaves the file. `"retry_after": seconds` makes the
+"refusals": {app: {"status": "503 Service Unavailable", "times": 2}}, "redirect_seconds": 150,
+"heartbeat_seconds": 60}` (what containers see of `full_volumes` is empty and has no more room than that; `rolling`
+has what runs go on taking requests for so long after another version was deployed; `refusals` turn the first requests
+away on their way; the last two are how long a request waits until it is sent on, and a client may be silent).
+
+Counts of `nth` survive a restart of the double (an `"id"` in a rule tells two otherwise equal ones apart) and are
+forgotten when the rule leaves the file. `"retry_after": seconds` makes the
 client wait and try again, as it does when the real server throttles; without it `resource_exhausted` is final.
 The client itself tries `unavailable`, `internal` and `drop` again: for a lasting one leave out `nth`. The `rpc` `*`
 is any call that no container makes. `kill_before` and `kill_after` kill the process whose id is in the file

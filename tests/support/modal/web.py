@@ -5,9 +5,11 @@ container without requests found. Bytes are passed on as they come, so streams w
 """
 
 import asyncio
+import itertools
 import json
 import sys
 import time
+from dataclasses import dataclass
 
 from modal_proto import api_pb2
 
@@ -18,14 +20,26 @@ from state import State
 _HEAD_BYTES = 1 << 16
 _CHUNK_BYTES = 1 << 16
 _HEAD_SECONDS = 60
+# A request that nobody could take for so long is sent on: guide/webhook-timeouts of Modal's documentation.
+_REDIRECT_SECONDS = 150
+_CALL = "__modal_function_call_id"
 
 
 class Refused(Exception):
     """A request gets this answer instead of one from a container."""
 
-    def __init__(self, status: str, text: str):
+    def __init__(self, status: str, text: str, location: str = ""):
         super().__init__(text)
-        self.status, self.text = status, text
+        self.status, self.text, self.location = status, text, location
+
+
+@dataclass
+class Waiting:
+    """A request that was sent on, until it is asked for again."""
+
+    lines: list[bytes]
+    headers: dict[str, str]
+    body: bytes
 
 
 def _parse(head: bytes) -> tuple[list[bytes], dict[str, str]]:
@@ -48,6 +62,8 @@ class Web:
         self._faults = faults
         self._servers: dict[str, asyncio.Server] = {}
         self._refused: dict[str, int] = {}
+        self._waiting: dict[str, Waiting] = {}
+        self._calls = itertools.count(1)
         # Set once both exist: containers need the functions, which need the URLs.
         self.containers = None
         self.functions = None
@@ -82,17 +98,25 @@ class Web:
             function_id, function = self._function(label)
             self._authorize(function, headers)
             self._refuse(label)
-            container = await self._container(function_id, function)
+            waiting = self._sent_on(lines) or Waiting(lines, headers, b"")
+            seconds = self._faults.read().get("redirect_seconds", _REDIRECT_SECONDS)
+            try:
+                container = await asyncio.wait_for(self._container(function_id, function), seconds)
+            except TimeoutError:
+                await self._send_on(label, waiting, reader)
             container.connections += 1
             try:
                 seconds = function.timeout_secs
-                await asyncio.wait_for(self._relay(container, _closing(lines, headers), reader, writer), seconds)
+                request = _closing(waiting.lines, waiting.headers) + waiting.body
+                await asyncio.wait_for(self._relay(container, request, reader, writer), seconds)
             finally:
                 container.connections -= 1
                 container.touch()
         except Refused as refused:
             body = refused.text.encode()
             head = f"HTTP/1.1 {refused.status}\r\nContent-Type: text/plain\r\nContent-Length: {len(body)}\r\n"
+            if refused.location:
+                head += f"Location: {refused.location}\r\n"
             writer.write(head.encode() + b"Connection: close\r\n\r\n" + body)
         except (OSError, TimeoutError, asyncio.IncompleteReadError, asyncio.LimitOverrunError):
             pass
@@ -119,6 +143,33 @@ class Web:
             raise Refused("401 Unauthorized", "modal-http: missing credentials for proxy authorization")
         if self._state.proxy_tokens().get(key) != secret:
             raise Refused("401 Unauthorized", "modal-http: invalid credentials for proxy authorization")
+
+    def _sent_on(self, lines: list[bytes]) -> Waiting | None:
+        """The request that an earlier one is asked for again by."""
+        method, target = lines[0].split(b" ")[:2]
+        _, found, call = target.decode("latin-1").partition(f"{_CALL}=")
+        if not found:
+            return None
+        if method != b"GET":
+            # As somebody met it who sent the POST again.
+            raise Refused("400 Bad Request", "modal-http: bad redirect method")
+        waiting = self._waiting.pop(call, None)
+        if waiting is None:
+            raise Refused("404 Not Found", f"modal-http: no call {call}")
+        return waiting
+
+    async def _send_on(self, label: str, waiting: Waiting, reader: asyncio.StreamReader) -> None:
+        """Has the client ask again, at the same address, for what it has sent by now."""
+        if not waiting.body:
+            waiting.body = await reader.readexactly(int(waiting.headers.get("content-length", 0)))
+        call = f"fc-{next(self._calls)}"
+        self._waiting[call] = waiting
+        target = waiting.lines[0].split(b" ")[1].decode("latin-1")
+        joint = "&" if "?" in target else "?"
+        app = self._state.data["apps"][self._state.data["labels"][label]["app_id"]]["name"]
+        self._state.journal({"rpc": "(web)", "app": app, "sent_on": call})
+        location = f"{self._state.data['labels'][label]['loopback']}{target}{joint}{_CALL}={call}"
+        raise Refused("303 See Other", "", location)
 
     def _refuse(self, label: str) -> None:
         """Turns the first requests away as a test asks for it, by somebody on the way."""
