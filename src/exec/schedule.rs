@@ -177,6 +177,9 @@ impl<'a> Schedule<'a> {
                 _ => {}
             }
         }
+        // What was interrupted ends no turns: nothing more was begun.
+        let known = report.failed.iter().chain(&report.unproven).map(|it| &it.id);
+        self.turns.retain(|_, culprit| known.clone().any(|id| id == culprit));
         report.turns = std::mem::take(&mut self.turns);
         report.facts = std::mem::take(&mut self.facts).into_iter().collect();
     }

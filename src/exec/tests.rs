@@ -113,6 +113,15 @@ async fn a_turn_comes_once_what_is_before_it_has_ended_and_not_after_a_failure()
 }
 
 #[tokio::test]
+async fn an_interruption_is_no_failure_that_ends_turns() {
+    let bench = Bench::new();
+    bench.world.script("smoke:a", Some(Script::Tidy));
+    let report = interrupted(&bench, &in_turn(1), "smoke:a", 1).await;
+    assert!(report.interrupted && report.turns.is_empty(), "{:?}", report.turns);
+    assert!(report.blocked.contains(&"deploy:b".into()), "{:?}", report.blocked);
+}
+
+#[tokio::test]
 async fn what_is_left_open_fails_nothing_and_has_what_needs_it_wait() {
     let bench = Bench::new();
     bench.world.script("smoke:a", Some(Script::LeaveOpen));

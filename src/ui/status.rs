@@ -181,6 +181,10 @@ pub fn print_why(
     if !inputs.is_empty() {
         outln!("  inputs   {}", inputs.join(", "));
     }
+    let after: Vec<String> = step.after.iter().map(ToString::to_string).collect();
+    if !after.is_empty() {
+        outln!("  in turn  after {}", after.join(" and "));
+    }
     if let Some(attempt) = attempt {
         let took = duration(std::time::Duration::from_secs_f64(attempt.seconds.max(0.0)));
         outln!(

@@ -170,7 +170,7 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
         // The caches were warmed, so that no replica compiles.
         assert_eq!(told["compiled"], false, "{}", expected.model);
     }
-    // Nothing is left to do; that takes at most two questions per model.
+    // Nothing is left to do; that takes at most three questions per model.
     shipped.modal.calls();
     let began = Instant::now();
     let end = shipped.applied("");
@@ -178,7 +178,7 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
     assert_eq!(end["ran"], json!([]), "{end}");
     let calls = shipped.modal.calls();
     let asked = calls.iter().filter(|call| call["rpc"] != "ClientHello").count();
-    assert!(asked <= 2 * MODELS.len(), "{asked}: {calls:?}");
+    assert!(asked <= 3 * MODELS.len(), "{asked}: {calls:?}");
     shipped.compare_with_deployments(ours);
     // And a fresh clone sees the same.
     shipped.forget();

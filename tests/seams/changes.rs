@@ -129,7 +129,8 @@ async fn a_candidate_goes_first_and_one_that_fails_goes_no_further() {
     assert_eq!((of("/next/m/hello/v1/"), of("/m/hello/v1/")), (3, 3), "{asked:?}");
 
     world.edit("specs/m.toml", "hello", "boo");
-    world.server.fault("/next/m/boo", 1, Fault::Status(500, ""));
+    // Whoever says that they can't is asked three times.
+    world.server.fault("/next/m/boo", 3, Fault::Status(500, ""));
     let stands = fs::read_to_string(world.path("served/m.json")).unwrap();
     let report = world.apply(&Silent(None), false).await.unwrap();
     let [failed] = &report.failed[..] else { panic!("{:?}", report.failed) };

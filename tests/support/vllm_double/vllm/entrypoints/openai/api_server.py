@@ -13,13 +13,20 @@ import pathlib
 import sys
 
 
+def names(flags):
+    """As many names as stand there, as vLLM's parser takes them."""
+    behind = flags[flags.index("--served-model-name") + 1 :]
+    return list(itertools.takewhile(lambda flag: not flag.startswith("--"), behind))
+
+
 def compile_once(flags):
-    """Compiles where the cache has nothing for this key, and writes down what went into that."""
+    """Compiles where the cache has nothing for this key, and writes down what went into that: not what requests call
+    the model (`ModelConfig.compute_hash` of 0.13.0 leaves `served_model_name` out)."""
     if "--enforce-eager" in flags:
         return False
     cache = pathlib.Path(os.environ["VLLM_CACHE_ROOT"])
     env = {name: value for name, value in os.environ.items() if name.startswith("VLLM_") and name != "VLLM_CACHE_ROOT"}
-    factors = json.dumps({"env": env, "config": sorted(flags)}, sort_keys=True)
+    factors = json.dumps({"env": env, "config": sorted(set(flags) - set(names(flags)))}, sort_keys=True)
     place = cache / "torch_compile_cache" / hashlib.sha256(factors.encode()).hexdigest()[:10] / "rank_0_0" / "backbone"
     if place.exists():
         return False
@@ -61,9 +68,7 @@ def main():
         words = pathlib.Path(value("--tokenizer"))
         assert (words / "tokenizer.json").is_file(), f"no tokenizer in {words}"
         assert not list(words.glob("*.safetensors")), f"weights in {words}"
-    # As many names as stand there, as its parser takes them.
-    behind = flags[flags.index("--served-model-name") + 1 :]
-    served = list(itertools.takewhile(lambda flag: not flag.startswith("--"), behind))
+    served = names(flags)
     served += [name for name, _ in adapters(flags)]
     # The endpoints for developers are there with the variable; without the flag nothing can sleep.
     developers = os.environ.get("VLLM_SERVER_DEV_MODE") == "1"
