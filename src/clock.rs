@@ -7,6 +7,11 @@ pub fn now() -> String {
     Timestamp::from_second(Timestamp::now().as_second()).unwrap_or_default().to_string()
 }
 
+/// Now, in seconds since 1970.
+pub fn seconds() -> f64 {
+    Timestamp::now().as_duration().as_secs_f64()
+}
+
 /// A time that was told in seconds since 1970, to the second, in UTC: RFC 3339.
 #[expect(clippy::cast_possible_truncation, reason = "seconds, far below what an i64 holds")]
 pub fn written(seconds: f64) -> String {

@@ -78,6 +78,22 @@ pub enum ApiError {
         /// How long it was asked.
         waited: Duration,
     },
+    /// Whatever was started for it ended again.
+    #[error("{count} starts of {model} failed, the last: {how}{}", said(words))]
+    #[diagnostic(
+        code(goatbuild::smoke::starts),
+        help("`goatbuild logs {model}` shows what they said")
+    )]
+    Starts {
+        /// The model.
+        model: String,
+        /// How many.
+        count: usize,
+        /// How the last one ended.
+        how: String,
+        /// What that had said last.
+        words: Vec<String>,
+    },
     /// An answer came that isn't what the API says.
     #[error("{url} answered something else than {expected}: {body}")]
     #[diagnostic(
@@ -106,7 +122,7 @@ impl ApiError {
         match self {
             Self::Unreachable { reached, .. } => *reached,
             Self::Refused { status, .. } => !matches!(*status, TOO_MANY | PROXY),
-            Self::Unexpected { .. } => true,
+            Self::Unexpected { .. } | Self::Starts { .. } => true,
             Self::Denied { .. } | Self::Older { .. } => false,
         }
     }
@@ -128,6 +144,16 @@ impl ApiError {
     /// Whether a server says that it has no model of this name.
     pub fn has_no_model(&self, name: &str) -> bool {
         matches!(self, Self::Refused { status: 404, body, .. } if body.contains(name))
+    }
+}
+
+/// The last lines that somebody said, for the end of a message.
+fn said(words: &[String]) -> String {
+    /// How many.
+    const LAST: usize = 3;
+    match &words[words.len().saturating_sub(LAST)..] {
+        [] => String::new(),
+        last => format!(" (it said last: {})", last.join(" / ")),
     }
 }
 

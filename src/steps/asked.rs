@@ -2,11 +2,12 @@
 
 use std::time::{Duration, Instant};
 
+use super::failed_starts::too_many;
 use crate::event::{Cancelled, Reporter};
 use crate::openai::{ApiError, Credentials, Server};
 use crate::spec::{Header, Model};
 use crate::step::{Evidence, StepError};
-use crate::targets::{Measured, Rolling};
+use crate::targets::{Measured, Rolling, Starts, Tried};
 
 /// How often an interruption is looked for.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -75,14 +76,18 @@ pub(super) struct Asking<'a> {
     pub(super) mark: Option<&'a str>,
     /// Who tells whether what it replaces is up still, by its instance.
     pub(super) rolling: Option<(&'a dyn Rolling, &'a str)>,
+    /// Who tells of its starts that fail.
+    pub(super) starts: Option<(&'a dyn Starts, Tried)>,
     pub(super) reporter: &'a Reporter,
 }
 
 impl Asking<'_> {
-    /// Asks for the models, for a chat and for a streamed one, until somebody interrupts.
+    /// Asks for the models, for a chat and for a streamed one, until somebody interrupts or too many
+    /// starts have failed.
     pub(super) async fn ask(&self) -> Result<Answered, StepError> {
         tokio::select! {
             answered = self.questions() => answered,
+            failed = too_many(self.starts, self.model.name.as_str(), self.reporter) => Err(failed.into()),
             stopped = interrupted(self.reporter) => Err(stopped.into()),
         }
     }

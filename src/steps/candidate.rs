@@ -7,7 +7,7 @@ use super::asked::{self, Asking};
 use super::deploy::ModelToServe;
 use crate::openai::{ApiError, Server};
 use crate::step::{Fact, Facts, Outcome, StepError, Task};
-use crate::targets::Deployment;
+use crate::targets::{Deployment, Tried};
 
 /// A candidate did not pass.
 #[derive(Debug, Error, Diagnostic)]
@@ -83,6 +83,7 @@ async fn ask(
         mark,
         // Nothing that it could replace stands.
         rolling: None,
+        starts: serving.target().starts().map(|starts| (starts, Tried::Candidate)),
         reporter: &task.reporter,
     };
     let answered = asking.ask().await?;

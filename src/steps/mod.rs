@@ -8,6 +8,7 @@ mod candidate;
 mod check;
 mod deploy;
 mod downloads;
+mod failed_starts;
 mod gateway;
 mod image;
 mod image_there;

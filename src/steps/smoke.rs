@@ -17,7 +17,7 @@ use crate::step::{
     EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step, StepError, StepId,
     Task, Unproven, Wanted,
 };
-use crate::targets::{TakenBack, Targets};
+use crate::targets::{TakenBack, Targets, Tried};
 
 /// Raise when more is asked of an instance.
 const VERSION: u32 = 1;
@@ -183,6 +183,7 @@ impl Step for Smoke {
             served_name: fact(Fact::SERVED_NAME),
             mark: mark.as_deref(),
             rolling: rolling.map(|rolling| (rolling, instance)),
+            starts: target.starts().map(|starts| (starts, Tried::Standing)),
             reporter: &task.reporter,
         };
         let answered = match asking.ask().await {

@@ -197,6 +197,44 @@ pub trait Rolling: Send + Sync {
     fn left_open(&self, model: &str) -> Option<Key>;
 }
 
+/// A deployment that is being tried out.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Tried {
+    /// What stands.
+    Standing,
+    /// What is to take its place.
+    Candidate,
+}
+
+/// A start that came to nothing.
+#[derive(Debug, Clone)]
+pub struct FailedStart {
+    /// The target's name of the replica.
+    pub replica: String,
+    /// How it ended.
+    pub how: String,
+}
+
+/// Starts that fail, told without asking a replica anything.
+#[async_trait]
+pub trait Starts: Send + Sync {
+    /// Those of a model that failed since then, in seconds since 1970, the oldest first.
+    async fn failed(
+        &self,
+        model: &str,
+        tried: Tried,
+        since: f64,
+    ) -> Result<Vec<FailedStart>, StepError>;
+
+    /// What such a replica said last.
+    async fn last_words(
+        &self,
+        model: &str,
+        tried: Tried,
+        failed: &FailedStart,
+    ) -> Result<Vec<String>, StepError>;
+}
+
 /// Deployments that are tried out beside what stands.
 #[async_trait]
 pub trait Candidates: Send + Sync {

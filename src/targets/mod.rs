@@ -393,6 +393,11 @@ pub trait Target: Send + Sync {
         None
     }
 
+    /// Starts that failed.
+    fn starts(&self) -> Option<&dyn Starts> {
+        None
+    }
+
     /// Deployments beside what stands.
     fn candidates(&self) -> Option<&dyn Candidates> {
         None

@@ -60,6 +60,7 @@ const STEPS: &[(&str, &[&str])] = &[
     ("deploy", &["warmup", "image_there", "started", "candidate"]),
     // Both try out what answers, in the same way.
     ("smoke", &["asked"]),
+    ("asked", &["failed_starts"]),
     ("candidate", &["asked", "deploy"]),
     // What would be run is what a deployment would be made of.
     ("programs", &["deploy", "image_there", "names", "warmup", "weights"]),

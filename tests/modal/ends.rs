@@ -6,7 +6,7 @@
 use std::fs;
 use std::path::Path;
 use std::process::Command;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use serde_json::{Value, json};
 
@@ -108,6 +108,24 @@ fn an_engine_that_ends_while_starting_takes_its_container_along() {
         let status = project.run("status").exits(0).stdout;
         assert!(status.contains("tiny") && !status.contains("failed start"), "{status}");
         project.run("plan --require-observed").exits(0);
+    }
+}
+
+#[test]
+fn whoever_tries_it_out_waits_for_three_starts_and_no_longer() {
+    let Some(remote) = Remote::at(&FETCHED) else { return };
+    let project = &remote.hubbed.project;
+    let serve = "\n[serve]\nstartup-timeout = \"10m\"\nrollout = \"candidate\"\n";
+    project.append(SPEC, &format!("\n[env]\nMODE = \"crash\"\n{serve}"));
+    for (rollout, code) in [("candidate", "candidate"), ("in-place", "stopped")] {
+        project.edit(SPEC, "rollout = \"candidate\"", &format!("rollout = \"{rollout}\""));
+        let began = Instant::now();
+        project.run("apply --yes").exits(1).says(&[
+            &format!("goatbuild::smoke::{code}"),
+            "starts of tiny failed, the last: the engine ended while starting, with exit code 1",
+            "it said last: starting crash / no kernel image is available",
+        ]);
+        assert!(began.elapsed() < Duration::from_secs(120), "{:?}", began.elapsed());
     }
 }
 

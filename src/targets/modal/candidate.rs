@@ -114,7 +114,7 @@ impl Candidates for Modal {
 
 impl Modal {
     /// The name of the app that tries a model out.
-    fn candidate(&self, model: &str) -> String {
+    pub(super) fn candidate(&self, model: &str) -> String {
         format!("{}{CANDIDATE}", self.app(model))
     }
 

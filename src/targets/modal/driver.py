@@ -55,7 +55,8 @@ DEPLOYED = api_pb2.APP_STATE_DEPLOYED
 REPLICA = "goatbuild-replica: "
 DAY_SECONDS = 86400
 MOST_TOLD = 200
-TOLD_SECONDS = 10
+LAST_WORDS = 50
+LOG_SECONDS = 10
 
 
 class Moved(Exception):
@@ -138,22 +139,33 @@ async def serving(client, request, name):
     }
 
 
-async def told(client, app_id, since):
-    """What an app's replicas told of themselves since then, a day back at most; nothing where that can't
-    be had in time: nobody plans by it."""
+async def lines_of(client, since=0, **wanted):
+    """Lines of an app's log since then, a day back at most, each with its replica and its time."""
     now = time.time()
-    asked = api_pb2.AppFetchLogsRequest(app_id=app_id, limit=MOST_TOLD, search_text=REPLICA)
+    asked = api_pb2.AppFetchLogsRequest(**wanted)
     asked.since.FromNanoseconds(int(max(since, now - DAY_SECONDS) * 1e9))
     asked.until.FromNanoseconds(int(now * 1e9))
-    try:
-        answer = await asyncio.wait_for(client._stub.AppFetchLogs(asked), TOLD_SECONDS)
-    except Exception:  # noqa: BLE001: whatever it is, the rest is told without
-        return None
+    answer = await asyncio.wait_for(client._stub.AppFetchLogs(asked), LOG_SECONDS)
     return [
-        {"at": item.timestamp, "replica": batch.task_id, "words": line.removeprefix(REPLICA)}
+        (batch.task_id, item.timestamp, line)
         for batch in answer.batches
         for item in batch.items
         for line in item.data.splitlines()
+    ]
+
+
+async def told_by(client, app_id, since):
+    """What an app's replicas told of themselves since then; nothing where that can't be had in time:
+    nobody plans by it."""
+    try:
+        lines = await lines_of(
+            client, since, app_id=app_id, limit=MOST_TOLD, search_text=REPLICA
+        )
+    except Exception:  # noqa: BLE001: whatever it is, the rest is told without
+        return None
+    return [
+        {"at": at, "replica": replica, "words": line.removeprefix(REPLICA)}
+        for replica, at, line in lines
         if line.startswith(REPLICA)
     ]
 
@@ -177,7 +189,7 @@ async def seen_app(client, request, name, app, kept):
         "history": versions,
         "owner": owner,
         "serves": serves,
-        "told": await told(client, app.app_id, newest["at"]) if tells else None,
+        "told": await told_by(client, app.app_id, newest["at"]) if tells else None,
     }
 
 
@@ -225,6 +237,23 @@ async def look(request):
         *(seen_app(client, request, name, apps[name], kept.get(name)) for name in wanted)
     )
     return {"apps": dict(zip(wanted, seen)), "volumes": volumes}
+
+
+@synchronizer.create_blocking
+async def told(request):
+    """What the replicas of an app told of themselves since then."""
+    client = await connected(request)
+    app = (await listed(client, request)).get(request["app"])
+    return (await told_by(client, app.app_id, request["since"]) if app else None) or []
+
+
+@synchronizer.create_blocking
+async def last_words(request):
+    """What one replica of an app said last, beside what it told of itself."""
+    client = await connected(request)
+    app = (await listed(client, request))[request["app"]]
+    lines = await lines_of(client, app_id=app.app_id, task_id=request["replica"], limit=LAST_WORDS)
+    return [line for _, _, line in lines if line.strip() and not line.startswith(REPLICA)]
 
 
 @synchronizer.create_blocking
@@ -518,7 +547,9 @@ COMMANDS = {
     "recorded": recorded,
     "rollback": rollback,
     "run": run,
+    "last_words": last_words,
     "stop": stop,
+    "told": told,
     "take_lease": take_lease,
     "trial": trial,
 }

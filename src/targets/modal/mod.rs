@@ -43,7 +43,7 @@ use async_trait::async_trait;
 
 use super::{
     Candidates, Deployment, Images, Leases, Live, Logs, Measured, PinnedRepository, Programs,
-    Rolling, Target, Trials, Versions, Volumes, Weights,
+    Rolling, Starts, Target, Trials, Versions, Volumes, Weights,
 };
 use crate::engine::Engines;
 use crate::event::Reporter;
@@ -427,6 +427,10 @@ impl Target for Modal {
     }
 
     fn rolling(&self) -> Option<&dyn Rolling> {
+        Some(self)
+    }
+
+    fn starts(&self) -> Option<&dyn Starts> {
         Some(self)
     }
 
