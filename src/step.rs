@@ -122,12 +122,45 @@ pub enum Observation {
         /// Who made it and where it is.
         owner: String,
         /// Whether it can be taken over.
-        adoptable: bool,
+        adoptable: Adoptable,
         /// Whether it is this project's after all, of another environment.
         ours: bool,
         /// What would change if it were taken over, as far as that can be seen.
-        differs: Vec<Change>,
+        differs: Vec<Difference>,
     },
+}
+
+/// Whether a thing of somebody else can be taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Adoptable {
+    /// It can, once somebody asks for that.
+    Yes,
+    /// Not before this is done.
+    Once(String),
+    /// It can't.
+    No,
+}
+
+/// What would be another once a thing is taken over.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Difference {
+    /// Whom it matters to.
+    pub concerns: Concerns,
+    /// What it is; without values, the field is all that there is to say.
+    pub change: Change,
+}
+
+/// Whom a difference matters to.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Concerns {
+    /// Those who ask: by which name, where, with what.
+    Clients,
+    /// What serves.
+    Engine,
+    /// Who pays.
+    Money,
+    /// Who would have it back as it was.
+    WayBack,
 }
 
 /// What an effect step would stand for if it ran now.

@@ -34,6 +34,13 @@ enum Refused {
         )
     )]
     Deployed { steps: Vec<String> },
+    /// Something of somebody else can't be taken over yet.
+    #[error("not taken over yet: {}", steps.join("; "))]
+    #[diagnostic(
+        code(goatbuild::plan::before_adoption),
+        help("then `goatbuild apply --adopt MODEL` deploys over it. Nothing was changed")
+    )]
+    BeforeAdoption { steps: Vec<String> },
     /// Nothing but things of this project's other environments are in the way.
     #[error("another environment of this project is in the way: {}", steps.join("; "))]
     #[diagnostic(code(goatbuild::plan::conflict))]
@@ -137,11 +144,18 @@ pub fn refuse_conflicts(workspace: &Workspace, plan: &Plan) -> Result<(), Report
         format!("{} ({})", step.id, owner.unwrap_or("unknown"))
     };
     let steps: Vec<String> = conflicts.clone().map(told).collect();
+    let before = |step: &PlannedStep| {
+        let what = step.reasons.iter().find(|reason| reason.kind == ReasonKind::Before)?;
+        Some(format!("{}: {}", told(step), what.field.as_deref()?))
+    };
+    let waiting: Vec<String> = conflicts.clone().filter_map(before).collect();
     let ours = |step: &PlannedStep| {
         step.reasons.iter().any(|reason| reason.kind == ReasonKind::OtherEnvironment)
     };
     if steps.is_empty() {
         Ok(())
+    } else if !waiting.is_empty() {
+        Err(Refused::BeforeAdoption { steps: waiting }.into())
     } else if conflicts.clone().all(ours) {
         let environment = workspace.project.environment.as_ref();
         let environment = environment.map_or("NAME", EnvironmentName::as_str).to_owned();

@@ -272,7 +272,7 @@ fn bound(workspace: &Workspace) -> Result<BTreeMap<String, String>, Report> {
         }
     }
     for (name, model) in &workspace.project.models {
-        if model.serve.rollout == Rollout::Candidate {
+        if model.serve.rollout == Some(Rollout::Candidate) {
             bound.insert(format!("serve.rollout of {name}"), "candidate".to_owned());
         }
         if model.serve.smoke == Smoke::Always {

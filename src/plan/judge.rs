@@ -2,7 +2,7 @@
 
 use super::{Memory, Reason, ReasonKind, Wishes};
 use crate::fingerprint::{Change, Fingerprint, Key};
-use crate::step::{Class, Facts, Inputs, Observation, Step, Wanted};
+use crate::step::{Adoptable, Class, Facts, Inputs, Observation, Step, Wanted};
 
 /// What a step with known inputs has to do.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -172,11 +172,15 @@ fn certain(
         )),
         Observation::Foreign { owner, adoptable, ours, differs } => {
             let because = |kind| {
-                let changes = differs.iter().cloned();
-                let changes = changes.map(|change| Reason::change(ReasonKind::Changed, change));
-                std::iter::once(Reason::about(kind, owner)).chain(changes).collect()
+                let first = match adoptable {
+                    Adoptable::Once(what) => Some(Reason::about(ReasonKind::Before, what)),
+                    Adoptable::Yes | Adoptable::No => None,
+                };
+                let changes =
+                    differs.iter().map(|it| Reason::change(it.concerns.into(), it.change.clone()));
+                std::iter::once(Reason::about(kind, owner)).chain(first).chain(changes).collect()
             };
-            Some(if *adoptable && wishes.adopts(step) {
+            Some(if *adoptable == Adoptable::Yes && wishes.adopts(step) {
                 Verdict::Run(because(ReasonKind::Adopted))
             } else if *ours {
                 Verdict::Conflict(because(ReasonKind::OtherEnvironment))

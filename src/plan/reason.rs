@@ -3,6 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::fingerprint::{Change, STEP_VERSION};
+use crate::step::Concerns;
 
 /// What happens to a step.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, Serialize, Deserialize)]
@@ -64,10 +65,31 @@ pub enum ReasonKind {
     Foreign,
     /// It belongs to another environment of this project.
     OtherEnvironment,
+    /// What has to be done before it can be taken over.
+    Before,
+    /// What taking it over changes for those who ask it.
+    ForClients,
+    /// What taking it over changes in what serves.
+    ForTheEngine,
+    /// What taking it over changes in what it costs.
+    ForMoney,
+    /// Whether what stood before can be had back.
+    WayBack,
     /// Its place could not be looked at, so nobody knows whether it stands.
     Unobserved,
     /// What it is about is not in the lock.
     Unlocked,
+}
+
+impl From<Concerns> for ReasonKind {
+    fn from(concerns: Concerns) -> Self {
+        match concerns {
+            Concerns::Clients => Self::ForClients,
+            Concerns::Engine => Self::ForTheEngine,
+            Concerns::Money => Self::ForMoney,
+            Concerns::WayBack => Self::WayBack,
+        }
+    }
 }
 
 /// Why a step has its action, down to the field.

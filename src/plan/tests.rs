@@ -227,13 +227,13 @@ async fn a_foreign_thing_is_a_conflict_unless_adopted() {
     bench.world.put("deploy:m", Some(Thing::Foreign));
     let plan = bench.plan(&steps);
     assert_eq!(ids(&plan, Action::Conflict), ["deploy:m"]);
-    assert_eq!(reasons(&plan, "deploy:m"), ["foreign project x", "changed size 1 → 2"]);
+    assert_eq!(reasons(&plan, "deploy:m"), ["foreign project x", "for-money size 1 → 2"]);
     bench.wishes.replace.insert("deploy:m".into());
     assert_eq!(ids(&bench.plan(&steps), Action::Conflict), ["deploy:m"]);
     bench.wishes = Wishes { adopt: ["m".to_owned()].into(), ..Wishes::default() };
     assert_eq!(
         reasons(&bench.plan(&steps), "deploy:m"),
-        ["adopted project x", "changed size 1 → 2", "input image:i"]
+        ["adopted project x", "for-money size 1 → 2", "input image:i"]
     );
     let report = bench.apply(&steps).await;
     assert!(ran(&report).contains(&"deploy:m"));

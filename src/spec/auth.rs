@@ -58,13 +58,14 @@ pub const AUTHORIZATION: &str = "Authorization";
 pub(super) const AUTHS: [(&str, Auth); 3] =
     [("proxy", Auth::Proxy), ("api-key", Auth::ApiKey), ("none", Auth::Open)];
 
-/// Reads `serve.auth`.
+/// Reads `serve.auth`, and whether anything says it.
 pub(super) fn auth(
     table: &mut Table<'_, '_>,
     target: &'static dyn TargetType,
     shared: &Shared<'_>,
-) -> Auth {
+) -> (Auth, bool) {
     let written = table.every("auth").next();
+    let is_said = written.is_some();
     let word = table.optional_choice("auth", &AUTHS);
     let default = match target.auth() {
         Ok(default) => default,
@@ -78,10 +79,10 @@ pub(super) fn auth(
                     format!("only \"none\" {why}; \"proxy\" and \"api-key\" are for {others}");
                 table.bad("auth", &quoted(&auth.to_string()), &expected, &found.spot());
             }
-            return Auth::Open;
+            return (Auth::Open, is_said);
         }
     };
-    if written.is_none() {
+    if !is_said {
         table.built_in("auth", || quoted(&default.to_string()));
     }
     let auth = word.unwrap_or(default);
@@ -89,7 +90,7 @@ pub(super) fn auth(
     if let Some(problem) = settings.and_then(|settings| target.lacks(settings, auth)) {
         table.context.report(problem, &table.spot_of("auth"));
     }
-    auth
+    (auth, is_said)
 }
 
 /// Reads `[secrets]`: how often each was replaced. `known` are the names that settings mention.

@@ -21,16 +21,19 @@ pub enum Rollout {
 pub(super) const ROLLOUTS: [(&str, Rollout); 2] =
     [("in-place", Rollout::InPlace), ("candidate", Rollout::Candidate)];
 
-/// Reads `serve.rollout`.
+/// Reads `serve.rollout`, where it is said.
 pub(super) fn rollout(
     table: &mut Table<'_, '_>,
     target: &'static dyn TargetType,
     smoke: Smoke,
     shared: &Shared<'_>,
-) -> Rollout {
+) -> Option<Rollout> {
     let written = table.every("rollout").next();
     let rollout = table.choice("rollout", &ROLLOUTS);
-    let Some(found) = written.filter(|_| rollout == Rollout::Candidate) else { return rollout };
+    let found = written?;
+    if rollout != Rollout::Candidate {
+        return Some(rollout);
+    }
     let expected = match (target.has_candidates(), smoke) {
         (false, _) => {
             let others = shared.kinds.targets.fields(TargetType::has_candidates);
@@ -41,13 +44,13 @@ pub(super) fn rollout(
             "only \"in-place\" with `smoke = \"never\"`: a candidate is there to be tried out"
                 .to_owned()
         }
-        _ => return rollout,
+        _ => return Some(rollout),
     };
     // What the defaults say is for the models of which it can be said.
     if found.layer.rank != Rank::Defaults {
         table.bad("rollout", &quoted("candidate"), &expected, &found.spot());
     }
-    Rollout::InPlace
+    None
 }
 
 #[cfg(test)]
@@ -76,7 +79,7 @@ mod tests {
         read(&sources, None)
     }
 
-    fn rollout(project: &Project, model: &str) -> Rollout {
+    fn rollout(project: &Project, model: &str) -> Option<Rollout> {
         project.models[model].serve.rollout
     }
 
@@ -94,7 +97,7 @@ mod tests {
         let read = project("", &[("m", MODAL, CANDIDATE_WANTED), ("n", MODAL, "")]).unwrap();
         assert_eq!(
             (rollout(&read, "m"), rollout(&read, "n")),
-            (Rollout::Candidate, Rollout::InPlace)
+            (Some(Rollout::Candidate), Some(Rollout::InPlace))
         );
         refuses(&[("m", LOCAL, CANDIDATE_WANTED)], "for a model on this machine");
         let never = format!("{CANDIDATE_WANTED}\nserve.smoke = \"never\"");
@@ -108,9 +111,9 @@ mod tests {
         let never = "serve.smoke = \"never\"";
         let specs = [("m", MODAL, ""), ("local", LOCAL, ""), ("never", MODAL, never)];
         let read = project(defaults, &specs).unwrap();
-        assert_eq!(rollout(&read, "m"), Rollout::Candidate);
-        assert_eq!(rollout(&read, "local"), Rollout::InPlace);
-        assert_eq!(rollout(&read, "never"), Rollout::InPlace);
+        assert_eq!(rollout(&read, "m"), Some(Rollout::Candidate));
+        assert_eq!(rollout(&read, "local"), None);
+        assert_eq!(rollout(&read, "never"), None);
     }
 
     #[test]

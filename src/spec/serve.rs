@@ -24,6 +24,8 @@ pub struct Serve {
     pub served_names: ServedNames,
     /// Who may ask it.
     pub auth: Auth,
+    /// Whether its spec or the defaults say that.
+    pub auth_is_said: bool,
     /// How many requests one replica takes at once; at least 1.
     pub max_inputs: u32,
     /// How long an idle replica stays.
@@ -43,8 +45,8 @@ pub struct Serve {
     pub warmup: When,
     /// Whether a deployment is tried out.
     pub smoke: Smoke,
-    /// How it takes the place of what stands.
-    pub rollout: Rollout,
+    /// How it takes the place of what stands, where anything says that.
+    pub rollout: Option<Rollout>,
 }
 
 /// Whether an optional step takes place.
@@ -86,7 +88,7 @@ pub(super) fn serve(
         Some(Located { value: u16::try_from(port).ok()?, place: spot.place() })
     });
     let served_names = served_names(&mut table, name, engine, repository);
-    let auth = auth(&mut table, target, shared);
+    let (auth, auth_is_said) = auth(&mut table, target, shared);
     let max_inputs = table.integer("max-inputs", 1..100_001);
     if !table.has("max-inputs") {
         table.built_in("max-inputs", || "32".to_owned());
@@ -124,6 +126,7 @@ pub(super) fn serve(
         port,
         served_names: served_names?,
         auth,
+        auth_is_said,
         max_inputs: max_inputs.and_then(|(number, _)| u32::try_from(number).ok()).unwrap_or(32),
         scaledown_window,
         timeout,

@@ -10,9 +10,9 @@ use super::{AllPlaced, Placed, REQUESTS, candidate, engine_resource, image_there
 use crate::engine::{Engine, Locked};
 use crate::engines::json;
 use crate::fingerprint::{Fingerprint, Key};
-use crate::spec::{ImageReference, Model, Project, Rollout, Value};
+use crate::spec::{ImageReference, Model, Project, Rollout, Smoke, Value};
 use crate::step::{
-    Edge, EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step, StepError,
+    Adoptable, Edge, EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step, StepError,
     StepId, Task, Wanted,
 };
 use crate::targets::{Deployment, PinnedRepository, Target, Targets};
@@ -152,6 +152,17 @@ impl ModelToServe {
         }
     }
 
+    /// How a deployment takes the place of what stands where nothing says it: what somebody else made
+    /// is what clients rely on, so that nothing replaces it that wasn't tried out.
+    fn default_rollout(&self) -> Rollout {
+        let target = self.target();
+        let can_try = target.candidates().is_some() && self.model.serve.smoke != Smoke::Never;
+        match target.observe_deployment(self.model.name.as_str()) {
+            Observation::Foreign { adoptable: Adoptable::Yes, .. } if can_try => Rollout::Candidate,
+            _ => Rollout::InPlace,
+        }
+    }
+
     fn describe_place(&self, inputs: &Inputs, fingerprint: &mut Fingerprint) {
         let engine = self.model.engine.kind.name();
         fingerprint
@@ -265,6 +276,7 @@ pub(super) struct Deploy {
     serving: ModelToServe,
     head: Head,
     warms: bool,
+    rollout: Rollout,
 }
 
 impl Deploy {
@@ -276,8 +288,9 @@ impl Deploy {
             blobs: false,
         }));
         let serve = &serving.model.serve;
-        let note = serving.target().note(&serving.model);
-        let engine = match serve.rollout {
+        let rollout = serve.rollout.unwrap_or_else(|| serving.default_rollout());
+        let note = serving.target().note(&serving.model, rollout);
+        let engine = match rollout {
             Rollout::InPlace => EngineUse { starts: true, asks: false, busy: Duration::ZERO },
             // Its candidate starts, too, and is stopped right away.
             Rollout::Candidate => {
@@ -285,7 +298,7 @@ impl Deploy {
             }
         };
         let head = serving.head(StepId::deploy(&serving.model.name), inputs, engine);
-        Self { head: Head { note, ..head }, warms: warmup.is_some(), serving }
+        Self { head: Head { note, ..head }, warms: warmup.is_some(), rollout, serving }
     }
 }
 
@@ -350,7 +363,7 @@ impl Step for Deploy {
         let warm = self.warms.then(|| super::warmup::describe(&self.serving, &task.inputs).key());
         let mark = self.serving.mark(task.key);
         let deployment = Deployment { mark, ..self.serving.deployment(&task.inputs, warm) };
-        match self.serving.model.serve.rollout {
+        match self.rollout {
             Rollout::InPlace => self.serving.target().deploy(&deployment, task).await,
             Rollout::Candidate => candidate::first(&self.serving, &deployment, task).await,
         }

@@ -20,7 +20,7 @@ use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::plan::{AlwaysOn, PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
-use crate::spec::{Auth, Header, Model, ModelSource};
+use crate::spec::{Auth, Header, Model, ModelSource, Rollout};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 pub use capabilities::*;
@@ -354,9 +354,9 @@ pub trait Target: Send + Sync {
     /// Where the server of a model writes its log on this machine.
     fn log(&self, model: &str) -> Option<std::path::PathBuf>;
 
-    /// What people should know of how it is going to serve a model.
-    fn note(&self, model: &Model) -> Option<&'static str> {
-        let _ = model;
+    /// What people should know of how it is going to serve a model, and to come there.
+    fn note(&self, model: &Model, rollout: Rollout) -> Option<&'static str> {
+        let _ = (model, rollout);
         None
     }
 

@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use crate::event::Cancelled;
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::step::{
-    At, Class, Edge, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step,
-    StepError, StepId, StepKind, Task, Unproven, Wanted,
+    Adoptable, At, Class, Concerns, Difference, Edge, Fact, Facts, Head, Input, Inputs, Observation,
+    Outcome, Resource, Step, StepError, StepId, StepKind, Task, Unproven, Wanted,
 };
 
 /// The one fact that a fake step makes.
@@ -282,12 +282,13 @@ impl Step for Fake {
             },
             Some(Thing::Foreign) => {
                 let owner = "project x".to_owned();
-                let differs = vec![Change {
+                let change = Change {
                     field: "size".to_owned(),
                     old: Some("1".to_owned()),
                     new: Some("2".to_owned()),
-                }];
-                Observation::Foreign { owner, adoptable: true, ours: false, differs }
+                };
+                let differs = vec![Difference { concerns: Concerns::Money, change }];
+                Observation::Foreign { owner, adoptable: Adoptable::Yes, ours: false, differs }
             }
             Some(Thing::Held { facts }) => {
                 Observation::Held { facts: facts.clone(), note: "held by ada".to_owned() }

@@ -45,6 +45,9 @@ fn render(plan: &Plan, project: &str, environment: Option<&str>) -> String {
              `--adopt MODEL`.\n\n",
         );
     }
+    for told in super::plan::protected(plan) {
+        let _ = writeln!(text, "**{told}**\n");
+    }
     if !lines.is_empty() {
         text.push_str("| | step | why |\n|:--|:--|:--|\n");
         for line in &lines {

@@ -45,6 +45,9 @@ pub fn note_saved(command: &str, saved: &SavedPlan) {
 /// The text of a plan, with styles.
 pub(super) fn render(plan: &Plan, verbose: bool) -> String {
     let mut text = String::new();
+    for told in protected(plan) {
+        let _ = writeln!(text, "{WARN}!{WARN:#} {BOLD}{told}{BOLD:#}");
+    }
     let shown: Vec<&PlannedStep> = plan
         .steps
         .iter()
@@ -85,6 +88,25 @@ pub(super) fn render(plan: &Plan, verbose: bool) -> String {
         },
     );
     text + &warnings_text(&plan.warnings)
+}
+
+/// The models that anybody may ask now, and not once this plan is carried out: clients notice that
+/// before anything else.
+pub(super) fn protected(plan: &Plan) -> Vec<String> {
+    let becomes = |step: &PlannedStep| {
+        let changed = step.reasons.iter().find(|it| it.field.as_deref() == Some("serve.auth"))?;
+        let is_closed = step.kind.serves()
+            && step.action != Action::Fresh
+            && changed.old.as_deref() == Some("none");
+        let with = match changed.new.as_deref().filter(|_| is_closed)? {
+            "none" => return None,
+            "api-key" => "without the key",
+            _ => "without a proxy token",
+        };
+        let models = step.models.join(", ");
+        Some(format!("{models} becomes protected: direct callers will get 401 {with}"))
+    };
+    plan.steps.iter().filter_map(becomes).collect()
 }
 
 /// Tells what will run, and perhaps not as it was meant.
@@ -298,6 +320,11 @@ impl ReasonKind {
             Self::Unwanted => "no spec wants",
             Self::Absent => "its spec says absent:",
             Self::Foreign | Self::OtherEnvironment => "in the way:",
+            Self::Before => "to take it over,",
+            Self::ForClients => "for clients:",
+            Self::ForTheEngine => "for the engine:",
+            Self::ForMoney => "for money:",
+            Self::WayBack => "the way back:",
             Self::Unobserved => "not looked at:",
             Self::Unlocked => "not locked:",
         }

@@ -67,6 +67,7 @@ fn an_app_of_somebody_else_is_taken_over_only_when_asked_to() {
     project.run("apply --yes").exits(3).says(&["`goatbuild apply --adopt MODEL` deploys over it"]);
     assert_eq!(remote.modal.changes(), [] as [&str; 0]);
 
+    project.append(SPEC, "\n[serve]\nauth = \"proxy\"\nrollout = \"in-place\"\n");
     let ran = project.apply("--yes --adopt tiny").ran();
     assert!(ran.contains(&"deploy:tiny".to_owned()), "{ran:?}");
     // Without a stop between.
@@ -82,46 +83,4 @@ fn a_deployment_after_the_plan_is_not_replaced() {
     project.run("plan -o edit.plan").exits(0);
     deploy_by_hand(&remote, APP);
     project.run("apply edit.plan").exits(3).says(&["deploy:tiny"]);
-}
-
-/// As a script of the team's that nobody deploys any more.
-const OF_A_SCRIPT: &str = "
-import modal
-app = modal.App('script')
-@app.function(gpu='A10G', timeout=1800, scaledown_window=600)
-@modal.concurrent(max_inputs=8)
-@modal.web_server(8000)
-def serve():
-    pass
-";
-
-#[test]
-fn what_taking_over_an_app_would_change_is_told_field_by_field() {
-    let Some(remote) = Remote::new() else { return };
-    let project = &remote.hubbed.project;
-    let file = remote.hubbed.home.path().join("script.py");
-    fs::write(&file, OF_A_SCRIPT).unwrap();
-    remote.client(&["deploy", "--env", "goat", "--name", APP, file.to_str().unwrap()]);
-    project.append(SPEC, "\n[hardware]\ngpu = \"H100\"\n");
-    let told = |arguments: &str| -> Vec<String> {
-        let plan = project.plan(arguments);
-        let reasons = plan.step("deploy:tiny")["reasons"].as_array().unwrap().clone();
-        let changed = reasons.iter().filter(|it| it["kind"] == "changed");
-        let text = |it: &serde_json::Value| it.as_str().unwrap_or("nothing").to_owned();
-        let words = |it: &serde_json::Value| {
-            format!("{} {} {}", text(&it["field"]), text(&it["old"]), text(&it["new"]))
-        };
-        changed.map(words).collect()
-    };
-    let wanted = [
-        "hardware.gpu A10G H100",
-        "serve.max-inputs 8 32",
-        "serve.scaledown-window 600s 300s",
-        "serve.timeout 1800s 3600s",
-        "serve.startup-timeout 1800s 600s",
-        "serve.auth none proxy",
-    ];
-    assert_eq!(told(""), wanted);
-    assert_eq!(told("--adopt tiny"), wanted);
-    project.run("plan").says(&["in the way: the app", "A10G → H100", "none → proxy"]);
 }

@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod absent;
+mod adoption;
 mod apply;
 mod builders;
 mod ci;

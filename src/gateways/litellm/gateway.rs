@@ -14,7 +14,7 @@ use crate::gateways::litellm::{self, Document, Entry, GatewayError, Own};
 use crate::gateways::{Endpoint, Gateway, Problem, facts};
 use crate::leftovers::{Age, sweep};
 use crate::plan::Unwanted;
-use crate::step::{Observation, StepError, StepId};
+use crate::step::{Adoptable, Observation, StepError, StepId};
 
 /// `[gateway.litellm]`.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -364,7 +364,11 @@ impl Seen {
             return Observation::Foreign {
                 owner: format!("`{}` at {file}:{}, {owner}", entry.alias, rival.line),
                 // An included file is never edited, and of several entries none is the one.
-                adoptable: found.rivals.len() == 1 && !rival.included,
+                adoptable: if found.rivals.len() == 1 && !rival.included {
+                    Adoptable::Yes
+                } else {
+                    Adoptable::No
+                },
                 ours,
                 differs: Vec::new(),
             };

@@ -15,6 +15,7 @@ import io
 import json
 import os
 import queue
+import re
 import signal
 import sys
 import threading
@@ -101,6 +102,11 @@ async def history(client, app_id):
     return sorted(versions, key=lambda entry: -entry["version"])
 
 
+def label(name):
+    """How an app's name stands in addresses."""
+    return re.sub("[^a-z0-9-]", "-", name.lower())
+
+
 async def listed(client, request):
     """The apps of the environment by name, those that are deployed before those that were."""
     asked = api_pb2.AppListRequest(environment_name=request["environment"])
@@ -111,10 +117,25 @@ async def listed(client, request):
     return named
 
 
-async def serving(client, request, name):
-    """How an app's function is made that serves, if it has one."""
+def web_url(handle):
+    """Where a function answers, or the method of its class that does; nothing for one that doesn't."""
+    methods = (method.web_url for method in handle.method_handle_metadata.values())
+    return handle.web_url or next(filter(None, methods), "")
+
+
+async def serving(client, request, name, app_id):
+    """How an app's function is made that serves, if it has one, and where its others answer."""
+    layout = await client._stub.AppGetLayout(api_pb2.AppGetLayoutRequest(app_id=app_id))
+    handles = {
+        entry.object_id: entry.function_handle_metadata for entry in layout.app_layout.objects
+    }
+    tags = layout.app_layout.function_ids.items()
+    urls = {tag: web_url(handles[id]) for tag, id in tags if id in handles}
+    found = sorted((tag for tag, url in urls.items() if url), key=lambda tag: (tag != "serve", tag))
+    if not found:
+        return None
     asked = api_pb2.FunctionGetRequest(
-        app_name=name, object_tag="serve", environment_name=request["environment"]
+        app_name=name, object_tag=found[0], environment_name=request["environment"]
     )
     try:
         data = (await client._stub.FunctionGet(asked)).function
@@ -125,7 +146,15 @@ async def serving(client, request, name):
     if function is None:
         return None
     gpu, scaling = function.resources.gpu_config, function.autoscaler_settings
+    configs = [function.webhook_config]
+    configs += [method.webhook_config for method in function.method_definitions.values()]
+    web = next((config for config in configs if config.type), function.webhook_config)
     return {
+        "function": found[0],
+        "label": web.requested_suffix or None,
+        "url": urls[found[0]],
+        "others": [urls[tag] for tag in found[1:]],
+        "domains": [domain.name for domain in web.custom_domains],
         "gpu": gpu.gpu_type if gpu.count else None,
         "gpu_count": gpu.count,
         "max_inputs": function.max_concurrent_inputs,
@@ -135,7 +164,9 @@ async def serving(client, request, name):
         "min_containers": scaling.min_containers,
         "max_containers": scaling.max_containers,
         "buffer_containers": scaling.buffer_containers,
-        "proxy_auth": function.webhook_config.requires_proxy_auth,
+        # What `@app.server` makes is protected unless it says otherwise.
+        "proxy_auth": web.requires_proxy_auth
+        or (function.is_server and not function.http_config.unauthenticated),
     }
 
 
@@ -181,7 +212,7 @@ async def seen_app(client, request, name, app, kept):
         asked = api_pb2.AppGetTagsRequest(app_id=app.app_id)
         owner = (await client._stub.AppGetTags(asked)).tags.get("goatbuild")
     elif kept is None and app.state == DEPLOYED:
-        serves = await serving(client, request, name)
+        serves = await serving(client, request, name, app.app_id)
     return {
         "deployed": app.state == DEPLOYED,
         "containers": app.n_running_tasks,
@@ -227,11 +258,14 @@ async def look(request):
             deployments = json.loads(volume["text"])["deployments"].values()
             kept |= {entry["app"]: entry["version"] for entry in deployments}
     models = {*kept, *request["apps"]}
+    # Another spelling of a name may have its label, and so its address.
+    labels = {label(name) for name in request["apps"]}
     # A candidate may have been left by a model that is nowhere any more.
     wanted = [
         name
         for name, app in apps.items()
-        if name in models or (name.endswith(request["candidate"]) and app.state == DEPLOYED)
+        if name in models
+        or (app.state == DEPLOYED and (name.endswith(request["candidate"]) or label(name) in labels))
     ]
     seen = await asyncio.gather(
         *(seen_app(client, request, name, apps[name], kept.get(name)) for name in wanted)
@@ -328,9 +362,19 @@ def address(request):
         return modal.Cls.from_name(request["app"], "Server", **place)().serve.get_web_url()
 
 
+@synchronizer.create_blocking
+async def made_by_hand(request, app_id):
+    """How an app of somebody else is made."""
+    return await serving(await connected(request), request, request["app"], app_id)
+
+
 def recorded(request):
     """The newest version of a deployed app, and where it answers."""
-    return {**newest(request), "url": address(request)}
+    found = newest(request)
+    if found["tag"].startswith("gb1-"):
+        return {**found, "url": address(request)}
+    serves = made_by_hand(request, found["id"]) or {"url": "", "proxy_auth": False}
+    return {**found, "url": serves["url"], "proxy_auth": serves["proxy_auth"]}
 
 
 @contextlib.contextmanager

@@ -50,10 +50,22 @@ pub(super) struct Kept {
     /// What failed its smoke test last, by model.
     #[serde(default)]
     pub(super) failed: BTreeMap<String, Failed>,
+    /// What was taken over last, by model.
+    #[serde(default)]
+    pub(super) adopted: BTreeMap<String, Adopted>,
 }
 
 /// How many earlier deployments of a model are kept.
 const MOST: usize = 5;
+
+/// A version that somebody else had deployed, and goatbuild deployed over.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub(super) struct Adopted {
+    /// Modal's number of it.
+    pub(super) version: u32,
+    /// Who could ask it, as specs write that.
+    pub(super) auth: String,
+}
 
 /// A deployment that failed its smoke test.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -171,6 +183,7 @@ impl Kept {
             holds: BTreeMap::new(),
             earlier: BTreeMap::new(),
             failed: BTreeMap::new(),
+            adopted: BTreeMap::new(),
         }
     }
 
@@ -198,6 +211,7 @@ impl Kept {
         self.holds.remove(model);
         self.earlier.remove(model);
         self.failed.remove(model);
+        self.adopted.remove(model);
     }
 
     /// Where the program that was deployed for a key is in the volume, and what the key is made of:

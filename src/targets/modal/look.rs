@@ -35,10 +35,10 @@ pub(super) struct App {
     stopped_at: f64,
     /// Whose it is, where what is kept doesn't tell.
     #[serde(default)]
-    owner: Option<String>,
+    pub(super) owner: Option<String>,
     /// How it is made that nothing is known of.
     #[serde(default)]
-    serves: Option<ServingFunction>,
+    pub(super) serves: Option<ServingFunction>,
     /// What its replicas told of themselves, the oldest first; none where that wasn't to be had.
     #[serde(default)]
     pub(super) told: Option<Vec<Told>>,
@@ -167,6 +167,18 @@ impl Modal {
         self.seen(|seen| seen.apps.get(app).cloned()).ok().flatten()
     }
 
+    /// The first app of which that is so, and its newest version.
+    pub(super) fn seen_where(
+        &self,
+        wanted: impl Fn(&str, &App) -> bool,
+    ) -> Option<(String, Version)> {
+        let found = self.seen(|seen| {
+            let mut apps = seen.apps.iter().filter(|(name, app)| wanted(name, app));
+            apps.find_map(|(name, app)| Some((name.clone(), app.history.first()?.clone())))
+        });
+        found.ok().flatten()
+    }
+
     /// What serves a model, unless that is held.
     pub(super) fn observe_app(&self, model: &str) -> Observation {
         let stands = self.stands(model);
@@ -186,6 +198,11 @@ impl Modal {
         };
         let kept = self.kept(|kept| kept.deployments.get(model).cloned());
         let kept = kept.filter(|kept| kept.app == self.app(model));
+        if app.as_ref().is_none_or(|app| !app.deployed)
+            && let Some(alike) = self.alike(model)
+        {
+            return alike;
+        }
         let Some(app) = app else {
             return match kept {
                 Some(_) => drift("app", "deployed", "gone"),
@@ -206,21 +223,17 @@ impl Modal {
             }
             // We deployed it, and were cut off before that was written down, or it was lost.
             _ if newest.is_ours() && self.is_marked(&app) => drift("record", "present", "gone"),
+            // What others made was gone back to, and is held no more.
+            Some(kept) if kept.version == newest.number => {
+                drift("version", "one of goatbuild's", &newest.describe())
+            }
             Some(kept) => drift("version", &format!("v{}", kept.version), &newest.describe()),
-            None => Observation::Foreign {
-                owner: format!("the app {}, deployed as {}", self.app(model), newest.describe()),
-                adoptable: true,
-                ours: app.owner.as_deref().is_some_and(|owner| self.is_other_environment(owner)),
-                differs: match &app.serves {
-                    Some(serving) => self.would_change(model, serving),
-                    None => Vec::new(),
-                },
-            },
+            None => self.foreign(model, &app, newest),
         }
     }
 
     /// Whether a mark is that of this project in another environment.
-    fn is_other_environment(&self, mark: &str) -> bool {
+    pub(super) fn is_other_environment(&self, mark: &str) -> bool {
         let project = self.owner.split('/').next();
         mark.split('.').next() == project && mark != self.owner.replace('/', ".")
     }
@@ -244,6 +257,11 @@ impl Modal {
     pub(super) fn deployed_tag(&self, model: &str) -> Option<String> {
         let app = self.seen_app(model).filter(|app| app.deployed)?;
         Some(app.history.first()?.tag.clone())
+    }
+
+    /// Whether an app is one that goatbuild knows it has deployed.
+    pub(super) fn is_kept(&self, app: &str) -> bool {
+        self.kept(|kept| kept.deployments.values().any(|deployed| deployed.app == app))
     }
 
     pub(super) fn deployed(&self, model: &str) -> Option<Deployed> {

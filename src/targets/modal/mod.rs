@@ -397,8 +397,8 @@ impl Target for Modal {
         None
     }
 
-    fn note(&self, model: &Model) -> Option<&'static str> {
-        match (model.serve.rollout, model.serve.snapshot) {
+    fn note(&self, model: &Model, rollout: Rollout) -> Option<&'static str> {
+        match (rollout, model.serve.snapshot) {
             (Rollout::Candidate, true) => Some(CANDIDATE_FIRST_FROM_SNAPSHOT),
             (Rollout::Candidate, false) => Some(CANDIDATE_FIRST),
             (Rollout::InPlace, true) => Some(SNAPSHOT),

@@ -93,6 +93,10 @@ impl Versions for Modal {
         let name = model.name.as_str();
         let (_, applied) = self.read_program(name, &earlier.key, reporter).await?;
         let was = applied.and_then(|applied| Auth::named(applied.get("serve.auth")?));
+        let was = was.or_else(|| {
+            let adopted = self.kept(|kept| kept.adopted.get(name).cloned())?;
+            Auth::named(&adopted.auth).filter(|_| adopted.version == earlier.version)
+        });
         let wanted = model.serve.auth;
         Ok(was.filter(|was| *was != wanted).map(|was| (was, wanted)))
     }
@@ -140,7 +144,15 @@ impl Versions for Modal {
             }
         };
         let version = rolled.version;
-        let applied = applied.unwrap_or_else(|| Fingerprint::new("deploy", 0));
+        let applied = applied.unwrap_or_else(|| match rolled.auth() {
+            // What somebody else deployed: no more is known of it than who may ask it.
+            Some(auth) => {
+                let mut made = Fingerprint::new("made by hand", 1);
+                made.field("serve.auth", auth);
+                made
+            }
+            None => Fingerprint::new("deploy", 0),
+        });
         let served = applied.get("serve.served-name").map(ServedNames::first_of).map(str::to_owned);
         let served = served.or_else(|| before.as_ref().map(|before| before.served_name.clone()));
         let mut deployed = Deployed {

@@ -57,9 +57,17 @@ pub(super) struct Recorded {
     pub(super) at: f64,
     /// Where the app answers.
     url: String,
+    /// Whether Modal asks for a token there; told of what somebody else deployed.
+    #[serde(default)]
+    proxy_auth: Option<bool>,
 }
 
 impl Recorded {
+    /// Who may ask what somebody else deployed.
+    pub(super) fn auth(&self) -> Option<Auth> {
+        self.proxy_auth.map(|proxy| if proxy { Auth::Proxy } else { Auth::Open })
+    }
+
     /// The base URL of the engine's API.
     pub(super) fn base_url(&self) -> String {
         format!("{}/v1", self.url.trim_end_matches('/'))
@@ -260,6 +268,7 @@ impl Modal {
             left_open: None,
         };
         let facts = deployed.facts();
+        let adopted = self.taken_over(model);
         let files = self.kept_program(model, &task.key, program, &task.fingerprint);
         let change = |kept: &mut Kept| {
             // What failed was another deployment.
@@ -267,6 +276,9 @@ impl Modal {
                 kept.failed.remove(model);
             }
             kept.put(model, deployed);
+            if let Some(adopted) = adopted {
+                kept.adopted.insert(model.to_owned(), adopted);
+            }
         };
         self.keep_with(change, files, &task.reporter).await?;
         Ok(Outcome { facts, ..Outcome::default() })

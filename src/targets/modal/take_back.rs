@@ -44,9 +44,40 @@ impl Modal {
                 return Ok(TakenBack::WentBack { version: passed.version, stands });
             }
         }
+        if let Some(back) = self.go_back_to_others(model, &failed, &versions, reporter).await? {
+            return Ok(back);
+        }
         self.stop(&failed.app, reporter).await?;
         self.keep(|kept| drop(kept.deployments.remove(model)), reporter).await?;
         Ok(TakenBack::Stopped)
+    }
+
+    /// Goes back to what somebody else had deployed and this deployment took over: clients relied on
+    /// that. Nothing where there is no such thing, or Modal doesn't go back to it. It is theirs again
+    /// then, for whoever asks next.
+    async fn go_back_to_others(
+        &self,
+        model: &str,
+        failed: &Deployed,
+        versions: &[Version],
+        reporter: &Reporter,
+    ) -> Result<Option<TakenBack>, StepError> {
+        let before = versions.get(1).filter(|it| it.key().is_none() && it.rollback_allowed);
+        let Some(before) = before else { return Ok(None) };
+        reporter.message(format!("going back to v{}, which goatbuild took over", before.number));
+        let earlier = Earlier {
+            version: before.number,
+            key: failed.key,
+            allowed: true,
+            stands: Some(Stands { version: failed.version, tag: failed.key.to_string() }),
+            detail: String::new(),
+        };
+        let rolled = match self.make_newest(model, &earlier, None, reporter).await {
+            Err(error) if error.downcast_ref::<RollbackError>().is_some() => return Ok(None),
+            rolled => rolled?,
+        };
+        self.keep(|kept| drop(kept.deployments.remove(model)), reporter).await?;
+        Ok(Some(TakenBack::WentBack { version: before.number, stands: rolled.version }))
     }
 
     /// The key that failed its smoke test last, as long as nothing has passed since.
