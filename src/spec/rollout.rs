@@ -97,7 +97,7 @@ mod tests {
         let read = project("", &[("m", MODAL, CANDIDATE_WANTED), ("n", MODAL, "")]).unwrap();
         assert_eq!(
             (rollout(&read, "m"), rollout(&read, "n")),
-            (Some(Rollout::Candidate), Some(Rollout::InPlace))
+            (Some(Rollout::Candidate), None)
         );
         refuses(&[("m", LOCAL, CANDIDATE_WANTED)], "for a model on this machine");
         let never = format!("{CANDIDATE_WANTED}\nserve.smoke = \"never\"");

@@ -12,8 +12,8 @@ use crate::engines::json;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::spec::{ImageReference, Model, Project, Rollout, Smoke, Value};
 use crate::step::{
-    Adoptable, Edge, EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step, StepError,
-    StepId, Task, Wanted,
+    Adoptable, Edge, EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step,
+    StepError, StepId, Task, Wanted,
 };
 use crate::targets::{Deployment, PinnedRepository, Target, Targets};
 use crate::workspace::{Registries, Workspace};

@@ -82,9 +82,8 @@ impl Modal {
     pub(super) fn alike(&self, model: &str) -> Option<Observation> {
         let own = self.app(model);
         let label = address::label(&own);
-        let alike = |name: &str, app: &App| {
-            name != own && app.deployed && address::label(name) == label
-        };
+        let alike =
+            |name: &str, app: &App| name != own && app.deployed && address::label(name) == label;
         let (name, newest) = self.seen_where(alike)?;
         let what = if self.is_kept(&name) {
             "end it with `goatbuild destroy`, by the name of its model".to_owned()
@@ -127,12 +126,7 @@ impl Modal {
         let (engine, money) = (Concerns::Engine, Concerns::Money);
         let fields = [
             (engine, "serve.max-inputs", number(stands.max_inputs), number(serve.max_inputs)),
-            (
-                engine,
-                "serve.timeout",
-                seconds(stands.timeout),
-                seconds(serve.timeout.as_secs()),
-            ),
+            (engine, "serve.timeout", seconds(stands.timeout), seconds(serve.timeout.as_secs())),
             (
                 engine,
                 "serve.startup-timeout",
@@ -218,7 +212,9 @@ fn way_back(model: &str, app: &App, newest: &Version) -> String {
     let number = newest.number;
     let earlier = app.history.get(1..).unwrap_or_default();
     if newest.rollback_allowed || earlier.iter().any(|version| version.rollback_allowed) {
-        format!("`goatbuild rollback {model} v{number}`, as Modal goes back to versions of this app")
+        format!(
+            "`goatbuild rollback {model} v{number}`, as Modal goes back to versions of this app"
+        )
     } else if earlier.is_empty() {
         format!(
             "`goatbuild rollback {model} v{number}`, where Modal allows that, which it tells only once \
@@ -231,7 +227,12 @@ fn way_back(model: &str, app: &App, newest: &Version) -> String {
     }
 }
 
-fn changed(concerns: Concerns, field: &str, old: Option<String>, new: Option<String>) -> Difference {
+fn changed(
+    concerns: Concerns,
+    field: &str,
+    old: Option<String>,
+    new: Option<String>,
+) -> Difference {
     Difference { concerns, change: Change { field: field.to_owned(), old, new } }
 }
 

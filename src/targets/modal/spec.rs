@@ -261,8 +261,8 @@ impl TargetType for ModalType {
     /// The addresses of its app and of its candidate's, as Modal makes them of their names.
     fn claims(&self, model: &Model, app_prefix: &str) -> Vec<(Problem, Place)> {
         let label = format!("{app_prefix}{}", model.name).replace('.', "-");
-        let candidate =
-            (model.serve.rollout == Some(Rollout::Candidate)).then(|| format!("{label}{CANDIDATE}"));
+        let candidate = (model.serve.rollout == Some(Rollout::Candidate))
+            .then(|| format!("{label}{CANDIDATE}"));
         let labels = std::iter::once(label).chain(candidate);
         let place = &model.file.place;
         let how = "in URLs, `.` is written as `-`, and a candidate's app ends in `-next`";
