@@ -5,7 +5,8 @@ use std::sync::Arc;
 use async_trait::async_trait;
 
 use crate::digest::{Digest, NotADigest};
-use crate::fingerprint::Fingerprint;
+use crate::fingerprint::{Change, Fingerprint};
+use crate::oci::registry::Found;
 use crate::spec::ImageName;
 use crate::step::{
     Fact, Facts, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
@@ -69,9 +70,17 @@ impl Step for Push {
         // What is not built yet can't have been pushed; which images were is nothing to tell.
         let Some(Wanted { key, inputs }) = wanted else { return Observation::Unobserved(None) };
         let Ok(digest) = self.digest(inputs) else { return Observation::Unobserved(None) };
-        match self.registries.is_pushed(&self.image, digest) {
-            Some(Ok(true)) => Observation::Present { key: *key, facts: self.facts(digest) },
-            Some(Ok(false)) => Observation::Absent,
+        match self.registries.found(&self.image, digest) {
+            Some(Ok(Found::Tagged)) => {
+                Observation::Present { key: *key, facts: self.facts(digest) }
+            }
+            // It stands, and is swept sooner or later.
+            Some(Ok(Found::Untagged)) => {
+                let tag = self.registries.pushed_as(&self.image, digest).tag;
+                let change = Change { field: "tag".to_owned(), old: tag, new: Some("gone".into()) };
+                Observation::Drifted { changes: vec![change] }
+            }
+            Some(Ok(Found::Nothing)) => Observation::Absent,
             Some(Err(why)) => Observation::Unobserved(Some(why)),
             None => Observation::Unobserved(None),
         }

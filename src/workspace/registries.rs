@@ -11,7 +11,7 @@ use super::{Cache, Network};
 use crate::digest::Digest;
 use crate::event::Reporter;
 use crate::oci::registry::{
-    self, BaseOrigin, Destination, Puller, Pushed, RegistryError, RegistrySettings,
+    self, BaseOrigin, Destination, Found, Puller, Pushed, RegistryError, RegistrySettings,
 };
 use crate::oci::{self, Layout};
 use crate::platform::Architecture;
@@ -21,9 +21,9 @@ use crate::step::StepError;
 /// How long a registry may take to say what it has.
 const PATIENCE: Duration = Duration::from_secs(20);
 
-/// Whether images are in the registry, by reference, or why that isn't known. None before anybody
+/// What the registry has of images, by reference, or why that isn't known. None before anybody
 /// has asked.
-type Seen = Option<HashMap<String, Result<bool, String>>>;
+type Seen = Option<HashMap<String, Result<Found, String>>>;
 
 /// The registries of a project.
 #[derive(Debug)]
@@ -105,8 +105,8 @@ impl Registries {
     pub async fn look_at(&self, images: &[(ImageName, Digest)]) {
         let (fetcher, settings) = (self.network.hasty(), self.settings());
         let one = async |(image, digest): &(ImageName, Digest)| {
-            let reference = self.pushed(image).at(*digest);
-            let asked = registry::has(&fetcher, &settings, &reference);
+            let reference = self.pushed_as(image, *digest);
+            let asked = registry::find(&fetcher, &settings, &reference, *digest);
             let found = match tokio::time::timeout(PATIENCE, asked).await {
                 Ok(found) => found.map_err(|error| words(&error)),
                 Err(_) => Err(format!(
@@ -121,13 +121,13 @@ impl Registries {
         *self.seen.write().unwrap_or_else(PoisonError::into_inner) = Some(found);
     }
 
-    /// Whether the registry has an image, as it said when it was asked; none when nobody asked it
+    /// What the registry has of an image, as it said when it was asked; none when nobody asked it
     /// for anything.
-    pub fn is_pushed(&self, image: &ImageName, digest: Digest) -> Option<Result<bool, String>> {
+    pub fn found(&self, image: &ImageName, digest: Digest) -> Option<Result<Found, String>> {
         let seen = self.seen.read().unwrap_or_else(PoisonError::into_inner);
-        let reference = self.pushed(image).at(digest).to_string();
+        let reference = self.pushed_as(image, digest).to_string();
         // What is built only now was not asked for: whether it is there shows when it is pushed.
-        seen.as_ref().map(|seen| seen.get(&reference).cloned().unwrap_or(Ok(false)))
+        seen.as_ref().map(|seen| seen.get(&reference).cloned().unwrap_or(Ok(Found::Nothing)))
     }
 
     /// Fails where this user may not push an image for a target.

@@ -102,13 +102,13 @@ fn an_image_of_our_own_is_pushed_once_and_served_by_its_digest() {
     assert!(why.contains("bytes-pushed"), "{why}");
 
     // A fresh clone sees the same, and asks once.
-    let asked = registry.answered(&["HEAD", "/v2/goat/tiny/manifests/sha256"]);
+    let asked = registry.answered(&["HEAD", "/v2/goat/tiny/manifests/goatbuild-"]);
     let cache = project.root().join("cache");
     let away = project.root().with_file_name("cache-away");
     fs::rename(&cache, &away).unwrap();
     share_client(&project.root(), || drop(project.run("check").exits(0)));
     assert_eq!(open(&project.plan("")), [] as [&str; 0]);
-    assert!(registry.answered(&["HEAD", "/v2/goat/tiny/manifests/sha256"]) > asked);
+    assert!(registry.answered(&["HEAD", "/v2/goat/tiny/manifests/goatbuild-"]) > asked);
     fs::remove_dir_all(&cache).unwrap();
     fs::rename(&away, &cache).unwrap();
 
@@ -157,6 +157,34 @@ fn who_may_not_push_is_told_before_anything_is_built_or_deployed() {
     project.edit("goatbuild.toml", &pushing.registry.host, "127.0.0.1:9");
     project.edit(IMAGE, "env = { GREETING = \"hoi\" }\n", "");
     project.run("plan").exits(0).says(&["127.0.0.1:9 could not be reached"]);
+}
+
+#[test]
+fn a_tag_that_was_deleted_is_set_again_before_the_registry_sweeps_its_image() {
+    let Some(mut pushing) = Pushing::new(false) else { return };
+    let push = "apply --yes --only push:tiny";
+    pushing.remote.hubbed.project.run(push).exits(0);
+    pushing.registry.untag("goat/tiny");
+    let project = &pushing.remote.hubbed.project;
+    let plan = project.plan("");
+    assert_eq!(plan.why("push:tiny"), ["drift tag"], "{}", plan.0);
+    let sent = pushing.registry.answered(&["PUT", "/blobs/uploads/"]);
+    project.run(push).exits(0);
+    assert_eq!(pushing.registry.answered(&["PUT", "/blobs/uploads/"]), sent, "the tag alone");
+    let reference = format!("docker://{}/goat/tiny", pushing.registry.host);
+    let tags = skopeo(&["list-tags", "--tls-verify=false", &reference]).unwrap();
+    assert!(tags.contains("goatbuild-"), "{tags}");
+    assert_eq!(project.plan("").step("push:tiny")["action"], "fresh");
+
+    // One that takes nothing is found before anything is built for it.
+    pushing.registry.read_only();
+    let project = &pushing.remote.hubbed.project;
+    assert_eq!(project.plan("").step("push:tiny")["action"], "fresh");
+    project.append(IMAGE, "env = { GREETING = \"hoi\" }\n");
+    let refused = project.run(push).exits(1);
+    refused.says(&["goatbuild::registry::read_only", "takes no images", "it is read-only"]);
+    let why = project.run("why image:tiny").exits(0).stdout;
+    assert!(why.starts_with("image:tiny  run"), "{why}");
 }
 
 #[test]

@@ -41,21 +41,41 @@ impl DockerRegistry {
     }
 
     fn start(guarded: bool) -> Option<Self> {
-        let program = DebianRoot::of("docker-registry")?;
         let directory = tempfile::tempdir().expect("a directory");
         let port = {
             let listener = std::net::TcpListener::bind("127.0.0.1:0").expect("a port");
             listener.local_addr().expect("an address").port()
         };
         let host = format!("127.0.0.1:{port}");
-        let htpasswd = directory.path().join("htpasswd");
+        let child = Self::launch(directory.path(), &host, guarded, false)?;
+        Some(Self { child, directory, host })
+    }
+
+    /// Starts it again, for everybody, on what it has: from now on it takes nothing.
+    pub(crate) fn read_only(&mut self) {
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        let again = Self::launch(self.directory.path(), &self.host, false, true);
+        self.child = again.expect("it was had before");
+    }
+
+    /// Deletes the tags of a repository, as owners and rules of retention do; the images stay.
+    pub(crate) fn untag(&self, repository: &str) {
+        let below = format!("data/docker/registry/v2/repositories/{repository}/_manifests/tags");
+        fs::remove_dir_all(self.directory.path().join(below)).expect("tags");
+    }
+
+    fn launch(directory: &Path, host: &str, guarded: bool, read_only: bool) -> Option<Child> {
+        let program = DebianRoot::of("docker-registry")?;
+        let htpasswd = directory.join("htpasswd");
         fs::write(&htpasswd, HTPASSWD).expect("a file");
         let mut config = json!({
             "version": 0.1,
             "log": { "level": "info" },
             "storage": {
-                "filesystem": { "rootdirectory": directory.path().join("data") },
+                "filesystem": { "rootdirectory": directory.join("data") },
                 "delete": { "enabled": true },
+                "maintenance": { "readonly": { "enabled": read_only } },
             },
             "http": { "addr": host },
         });
@@ -63,19 +83,19 @@ impl DockerRegistry {
             config["auth"] = json!({ "htpasswd": { "realm": "test", "path": htpasswd } });
         }
         // JSON is YAML.
-        let file = directory.path().join("config.yml");
+        let file = directory.join("config.yml");
         fs::write(&file, config.to_string()).expect("a file");
-        let log = fs::File::create(directory.path().join("log")).expect("a log");
+        let log = fs::File::create(directory.join("log")).expect("a log");
         let mut command = program.command("usr/bin/docker-registry");
         command.arg("serve").arg(&file).stdin(Stdio::null()).stdout(Stdio::null()).stderr(log);
         let child = command.spawn().expect("the registry starts");
-        let registry = Self { child, directory, host };
         let deadline = Instant::now() + Duration::from_secs(20);
-        while TcpStream::connect(&registry.host).is_err() {
-            assert!(Instant::now() < deadline, "no registry: {}", registry.log());
+        while TcpStream::connect(host).is_err() {
+            let said = || fs::read_to_string(directory.join("log")).unwrap_or_default();
+            assert!(Instant::now() < deadline, "no registry: {}", said());
             std::thread::sleep(Duration::from_millis(20));
         }
-        Some(registry)
+        Some(child)
     }
 
     /// What it logged: among others every request, with method, path and status.

@@ -44,6 +44,20 @@ pub enum RegistryError {
         /// `pull from` or `push to`.
         deed: &'static str,
     },
+    /// 405: it takes nothing, from nobody.
+    #[error("{registry} takes no images: {repository} can't be pushed there (HTTP 405)")]
+    #[diagnostic(
+        code(goatbuild::registry::read_only),
+        help(
+            "it is read-only, for maintenance or because it mirrors another one: name one that takes images, or ask its owner"
+        )
+    )]
+    ReadOnly {
+        /// The registry.
+        registry: String,
+        /// The repository.
+        repository: String,
+    },
     /// 404: no such repository, tag or blob.
     #[error("{registry} has no {repository}{name}")]
     #[diagnostic(
@@ -64,7 +78,11 @@ pub enum RegistryError {
         code(goatbuild::registry::status),
         help(
             "{}; what has arrived is kept",
-            if *status == 429 { "it limits how much may be asked for: wait, or log in with `docker login`" } else { "it may be overloaded or down: run the command again later" }
+            match *status {
+                429 => "it limits how much may be asked for: wait, or log in with `docker login`",
+                408 | 500.. => "it may be overloaded or down: run the command again later",
+                _ => "it refuses that, and would again: is it a registry, and does it offer this?",
+            }
         )
     )]
     Status {

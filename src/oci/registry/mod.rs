@@ -20,4 +20,4 @@ pub use self::error::RegistryError;
 pub use self::manifest::{BaseConfig, BaseManifest, BlobRef};
 pub use self::pull::{BaseOrigin, Puller, Resolved, pulled, remembered};
 pub use self::push::{Destination, Pushed, push};
-pub use self::seen::{has, may_push};
+pub use self::seen::{Found, find, may_push};

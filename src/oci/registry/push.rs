@@ -29,7 +29,7 @@ use crate::spec::ImageReference;
 const PARALLEL: usize = 4;
 
 /// Where uploads begin.
-const UPLOADS: &str = "blobs/uploads/";
+pub(super) const UPLOADS: &str = "blobs/uploads/";
 
 /// Bytes that are read from a blob at once.
 const CHUNK: usize = 1 << 18;

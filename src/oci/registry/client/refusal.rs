@@ -4,7 +4,7 @@ use std::sync::atomic::Ordering;
 
 use reqwest::{Response, StatusCode};
 
-use super::{Registry, RegistryError};
+use super::{Access, Registry, RegistryError};
 use crate::digest::Digest;
 use crate::fetch::{Failure, FetchError, innermost, retry_after};
 use crate::spec::ImageReference;
@@ -35,6 +35,12 @@ impl Registry {
                 Failure::Final(self.unauthorized())
             }
             StatusCode::FORBIDDEN => Failure::Final(self.denied()),
+            StatusCode::METHOD_NOT_ALLOWED if self.access == Access::Push => {
+                Failure::Final(RegistryError::ReadOnly {
+                    registry: self.reference.registry.clone(),
+                    repository: self.reference.repository.clone(),
+                })
+            }
             StatusCode::NOT_FOUND | StatusCode::GONE => Failure::Final(self.not_found(path)),
             StatusCode::TOO_MANY_REQUESTS | StatusCode::REQUEST_TIMEOUT => {
                 Failure::Transient(failed(self.fetcher.patience().attempts), wait)
