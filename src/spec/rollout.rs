@@ -95,10 +95,7 @@ mod tests {
     #[test]
     fn a_candidate_is_for_what_is_tried_out_on_modal() {
         let read = project("", &[("m", MODAL, CANDIDATE_WANTED), ("n", MODAL, "")]).unwrap();
-        assert_eq!(
-            (rollout(&read, "m"), rollout(&read, "n")),
-            (Some(Rollout::Candidate), None)
-        );
+        assert_eq!((rollout(&read, "m"), rollout(&read, "n")), (Some(Rollout::Candidate), None));
         refuses(&[("m", LOCAL, CANDIDATE_WANTED)], "for a model on this machine");
         let never = format!("{CANDIDATE_WANTED}\nserve.smoke = \"never\"");
         refuses(&[("m", MODAL, &never)], "there to be tried out");

@@ -21,6 +21,11 @@ pub(super) struct Shipped {
 
 impl Shipped {
     pub(super) fn new() -> Option<Self> {
+        Self::of(Project::shipped())
+    }
+
+    /// Another project with the same models.
+    pub(super) fn of(mut project: Project) -> Option<Self> {
         let modal = ModalDouble::start()?;
         modal.proxy_tokens(&json!({PROXY_KEY: PROXY_SECRET}));
         let hub = HubDouble::start();
@@ -40,7 +45,6 @@ impl Shipped {
                 hub.advance(repository, commit);
             }
         }
-        let mut project = Project::shipped();
         for (name, value) in [
             ("HF_ENDPOINT", hub.url.as_str()),
             ("MODAL_SERVER_URL", &modal.url()),

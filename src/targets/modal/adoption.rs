@@ -1,8 +1,7 @@
 //! Taking over an app of somebody else: what that changes for those who ask it, in what serves and in
 //! what it costs, as far as Modal tells how the app is made; and what a spec has to say first.
 
-use serde::Deserialize;
-
+use super::by_hand::ServingFunction;
 use super::kept::Adopted;
 use super::look::{App, Version};
 use super::spec::Replicas;
@@ -13,38 +12,6 @@ use crate::step::{Adoptable, Concerns, Difference, Observation};
 
 /// What the function that serves is called in every app of goatbuild's.
 const FUNCTION: &str = "serve";
-
-/// How the function of an app is made that serves, as the driver tells it. Zero is Modal's word for
-/// what nobody has said.
-#[derive(Debug, Clone, Default, Deserialize)]
-pub(super) struct ServingFunction {
-    function: String,
-    /// What it is called in its address instead, where somebody asked for that.
-    label: Option<String>,
-    url: String,
-    /// Where other functions of the app answer.
-    others: Vec<String>,
-    /// Domains of somebody's own that lead to it.
-    domains: Vec<String>,
-    gpu: Option<String>,
-    gpu_count: u32,
-    max_inputs: u32,
-    /// Like all times, in seconds.
-    scaledown_window: u64,
-    timeout: u64,
-    startup_timeout: u64,
-    min_containers: u32,
-    max_containers: u32,
-    buffer_containers: u32,
-    proxy_auth: bool,
-}
-
-impl ServingFunction {
-    /// Who may ask it, as far as Modal knows: a key that its engine asks for is the engine's own.
-    fn auth(&self) -> Auth {
-        if self.proxy_auth { Auth::Proxy } else { Auth::Open }
-    }
-}
 
 impl Modal {
     /// What stands in a model's place that goatbuild didn't deploy.
