@@ -82,7 +82,7 @@ fn end(trace: &Trace) -> Result<(), TraceError> {
 }
 
 fn report(applied: Applied, mode: Mode) -> Exit {
-    let Applied { plan, report, endpoints, removed, reloaded, took } = applied;
+    let Applied { plan, report, endpoints, removed, reloaded, undisturbed, took } = applied;
     let summary = ui::Applied {
         endpoints: &endpoints,
         plan: &plan,
@@ -93,8 +93,13 @@ fn report(applied: Applied, mode: Mode) -> Exit {
     };
     summary.print(mode);
     // The steps ran all the same, and whoever reads the events waits for the last one.
-    if let Err(error) = reloaded {
-        ui::print_error(&error);
+    let errors = [reloaded.err(), undisturbed.err()];
+    let mut failed = false;
+    for error in errors.iter().flatten() {
+        ui::print_error(error);
+        failed = true;
+    }
+    if failed {
         return Exit::Failed;
     }
     if report.interrupted {

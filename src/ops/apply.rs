@@ -14,7 +14,7 @@ use crate::plan::Plan;
 use crate::plan::saved::Request;
 use crate::served::Endpoint;
 use crate::step::StepId;
-use crate::targets::Lease;
+use crate::targets::{Lease, LeaseBroken};
 
 /// What is asked of an apply.
 pub struct Asked {
@@ -40,6 +40,8 @@ pub struct Applied {
     pub removed: Vec<StepId>,
     /// The gateway's reload command, if it ran. The steps did, even where it failed.
     pub reloaded: Result<Option<String>, Report>,
+    /// Whether it had the targets to itself until its end.
+    pub undisturbed: Result<(), Report>,
     /// How long it all took.
     pub took: Duration,
 }
@@ -57,20 +59,28 @@ pub async fn apply(
     let mut lease = None;
     let ended = run(&begun, site, frontend, (agreed, keep_going), interrupt, &mut lease).await;
     // Nothing is changed at a target any more.
-    if let Some(lease) = lease
-        && let Err(error) = lease.end().await
-    {
-        let why = format!("it can't be given back: {error}");
-        frontend.note(&format!("the lease is free in two minutes: {why}"));
-    }
+    let freed = match lease {
+        Some(lease) => lease.end().await,
+        None => Ok(()),
+    };
     let (plan, ran) = ended?;
+    let undisturbed = match freed {
+        Err(error) if error.downcast_ref::<LeaseBroken>().is_some() => Err(error),
+        Err(error) => {
+            let why = format!("it can't be given back: {error}");
+            frontend.note(&format!("the lease is free in two minutes: {why}"));
+            Ok(())
+        }
+        Ok(()) => Ok(()),
+    };
     // Whoever interrupts the steps is told how they ended; a reload command is just dropped.
     let Ran { report, removed, endpoints, attended: _attended } = ran;
     let reloaded = match &begun.workspace.gateway {
-        Some(gateway) if !report.interrupted => gateway.reload().await,
+        Some(gateway) if !report.interrupted && undisturbed.is_ok() => gateway.reload().await,
         _ => Ok(None),
     };
-    Ok(Applied { plan, report, endpoints, removed, reloaded, took: start.elapsed() })
+    let took = start.elapsed();
+    Ok(Applied { plan, report, endpoints, removed, reloaded, undisturbed, took })
 }
 
 /// Plans until a plan can be carried out, and carries it out.

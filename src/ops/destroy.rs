@@ -82,7 +82,8 @@ pub async fn destroy(
         frontend.note(&format!("{model} is not deployed: nothing to destroy"));
         return Ok(());
     }
-    for live in &live {
+    // What has no address is told below.
+    for live in live.iter().filter(|live| !live.url.is_empty()) {
         frontend.note(&format!("{model}: {} at {}", live.state, live.url));
     }
     if let Some(left) = &left {

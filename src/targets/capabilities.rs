@@ -7,6 +7,8 @@ use std::pin::Pin;
 use std::time::Duration;
 
 use async_trait::async_trait;
+use miette::Diagnostic;
+use thiserror::Error;
 
 use super::{Deployment, SmokeKey, TakenBack};
 use crate::event::Reporter;
@@ -66,7 +68,7 @@ impl fmt::Display for Holder {
 /// A lease that somebody has. A process that dies just stops having it.
 #[async_trait]
 pub trait Lease: Send + Sync {
-    /// Gives it back.
+    /// Gives it back; fails with [`LeaseBroken`] where it was broken before.
     async fn end(self: Box<Self>) -> Result<(), StepError>;
 }
 
@@ -106,6 +108,20 @@ pub trait Trials: Send + Sync {
 
     /// Removes all that trying has left there.
     async fn tidy(&self, reporter: &Reporter) -> Result<(), StepError>;
+}
+
+/// A lease was broken while whoever had it was at work.
+#[derive(Debug, Error, Diagnostic)]
+#[error("the lease was broken while this was at work: {now}")]
+#[diagnostic(
+    code(goatbuild::lease::broken),
+    help(
+        "nothing was changed since that was noticed. Another goatbuild may have changed the same things: `goatbuild plan` shows what stands, and `goatbuild apply` finishes what is not done"
+    )
+)]
+pub struct LeaseBroken {
+    /// Who has it now.
+    pub now: String,
 }
 
 /// The version that a model is to go back to.

@@ -158,9 +158,9 @@ pub struct Live {
     pub model: String,
     /// The key it is marked with.
     pub key: Option<Key>,
-    /// `running`, `stopped` or `starting`.
+    /// `running`, `stopped` or `starting`; `left`, where nothing but a candidate is up.
     pub state: &'static str,
-    /// Where it answers.
+    /// Where it answers; empty where nobody is led there.
     pub url: String,
     /// Its process on this machine, where it is one.
     pub pid: Option<i32>,

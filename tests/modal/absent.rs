@@ -38,6 +38,49 @@ fn a_spec_keeps_a_model_away() {
     assert_eq!(project.apply("--yes").ran(), ["deploy:tiny", "gateway:tiny", "smoke:tiny"]);
 }
 
+/// A candidate as an apply leaves it that is killed.
+const LEFT: &str = "
+import modal
+app = modal.App('left', tags={'goatbuild': 'table-4c19d2'})
+@app.function()
+@modal.web_server(8000)
+def serve():
+    pass
+";
+
+#[test]
+fn a_candidate_that_was_left_is_found_though_no_spec_wants_its_model() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    let file = remote.hubbed.home.path().join("left.py");
+    fs::write(&file, LEFT).unwrap();
+    let tag = format!("gb1-{}", "0".repeat(40));
+    for model in ["old", "tiny"] {
+        let app = format!("table-4c19d2-{model}-next");
+        let deploy = ["deploy", "--env", "goat", "--tag", &tag, "--name", &app];
+        remote.client(&[&deploy[..], &[file.to_str().unwrap()]].concat());
+    }
+    let spec = project.read(SPEC);
+    project.write(SPEC, &format!("{STATE}{spec}"));
+    let plan = project.plan("");
+    let left = |model: &str| format!("table-4c19d2-{model}-next is up, left of an apply");
+    for (model, why) in [("old", "unwanted"), ("tiny", "absent")] {
+        let reason = &plan.why(&format!("deploy:{model}"))[0];
+        assert!(reason.starts_with(&format!("{why} {}", left(model))), "{reason}");
+    }
+    project.run("status").exits(0).says(&[&left("old"), &left("tiny"), "no spec wants it"]);
+    // Only what a spec says is to go goes by itself.
+    remote.modal.calls();
+    assert_eq!(project.apply("--yes").ids("removed"), ["deploy:tiny"]);
+    assert_eq!(project.apply("--yes --prune").ids("removed"), ["deploy:old"]);
+    let calls = remote.modal.calls();
+    let stopped: Vec<_> = calls.iter().filter(|call| call["rpc"] == "AppStop").collect();
+    assert_eq!(stopped.len(), 2, "{stopped:?}");
+    // Under the lease, like all that changes something there.
+    assert!(calls.iter().any(|call| call["rpc"] == "DictUpdate"), "{calls:?}");
+    project.run("plan --detailed-exitcode").exits(0);
+}
+
 #[test]
 fn whether_it_is_away_is_known_only_to_who_may_look() {
     let Some(mut remote) = Remote::new() else { return };

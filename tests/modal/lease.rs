@@ -1,16 +1,48 @@
 //! Two machines at once.
 
-use std::io::{BufRead as _, BufReader};
+use std::fs;
+use std::io::{BufRead as _, BufReader, Read as _};
 use std::os::unix::process::CommandExt as _;
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use super::Remote;
-use super::support::eventually;
+use super::support::project::{Project, Ran, ran};
+use super::support::{eventually, peers};
 
 /// What another machine would have put there.
 const HOLDER: &str = "{'id': 'other', 'host': 'elsewhere', 'pid': 7, 'command': 'apply', \
                       'run': 'https://ci.example/7', 'since': '2026-11-28T08:00:00Z', 'beat': 0}";
+
+/// Another process namespace on a machine of this name: a container. None where that is refused.
+fn contained(project: &Project, arguments: &str) -> Option<Ran> {
+    let flags = ["-U", "-r", "-p", "-f", "--mount-proc"];
+    let probe = Command::new("unshare").args(flags).arg("true").status();
+    if !probe.is_ok_and(|status| status.success()) {
+        peers::skipped("unshare", "process namespaces are refused here");
+        return None;
+    }
+    let inside = project.command(arguments);
+    let mut command = Command::new("unshare");
+    command.args(flags).arg(inside.get_program()).args(inside.get_args());
+    command.current_dir(inside.get_current_dir().unwrap()).stdin(Stdio::null());
+    for (name, value) in inside.get_envs() {
+        match value {
+            Some(value) => command.env(name, value),
+            None => command.env_remove(name),
+        };
+    }
+    Some(ran(&mut command))
+}
+
+/// Starts an apply, and waits until it begins a step.
+fn working(project: &Project, step: &str) -> Child {
+    let mut command = project.command("apply --yes");
+    let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut lines = BufReader::new(child.stderr.as_mut().unwrap()).lines();
+    assert!(lines.any(|line| line.unwrap().contains(&format!("start {step}:"))));
+    child
+}
 
 /// Runs a line of Python with the client, as another machine would.
 fn elsewhere(remote: &Remote, line: &str) {
@@ -92,6 +124,67 @@ fn of_two_machines_that_apply_at_once_one_deploys() {
     // Each has its own gateway file, which leads to the same address.
     let addresses = [project.read("litellm.yaml"), project.read("../second/litellm.yaml")];
     assert!(addresses[0].contains("tiny-local") && addresses[0] == addresses[1], "{addresses:?}");
+}
+
+#[test]
+fn a_holder_in_another_process_namespace_is_not_taken_for_dead() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    project.run("lock").exits(0);
+    let second = project.root().with_file_name("second");
+    let copied = Command::new("cp").arg("-a").args([&project.root(), &second]).status().unwrap();
+    assert!(copied.success());
+    // As this process would have put it there: alive, and not to be seen from a container.
+    let me = std::process::id();
+    let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
+    let namespace = fs::read_link("/proc/self/ns/pid").unwrap();
+    let place = format!("{} {}", boot.trim(), namespace.display());
+    let host = nix::unistd::gethostname().unwrap().into_string().unwrap();
+    let of = |pid: u32, place: &str| {
+        HOLDER
+            .replace("'elsewhere'", &format!("'{host}'"))
+            .replace("'pid': 7", &format!("'pid': {pid}{place}"))
+    };
+    elsewhere(&remote, &format!("d.put('lease', {})", of(me, &format!(", 'place': '{place}'"))));
+    let apply = "apply --yes --only weights:acme/tiny --lock-timeout 4";
+    let held = format!("`apply` on {host}, process {me}");
+    if let Some(refused) = contained(project, &format!("{apply} -C ../second")) {
+        refused.exits(75).says(&[&held]);
+    }
+    // One that said no more than its machine's name may be anywhere.
+    let gone = 4_194_304;
+    elsewhere(&remote, &format!("d.put('lease', {})", of(gone, "")));
+    project.run(apply).exits(75).says(&[&format!("process {gone}")]);
+    // One that would be seen from here, and isn't, is dead.
+    elsewhere(&remote, &format!("d.put('lease', {})", of(gone, &format!(", 'place': '{place}'"))));
+    project.run(apply).exits(0);
+}
+
+#[test]
+fn whoever_has_a_lease_that_is_broken_is_told_and_fails() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    project.run("lock").exits(0);
+    let mut child = working(project, "weights");
+    elsewhere(&remote, &format!("d.put('lease', {HOLDER})"));
+    let mut said = String::new();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    for words in ["goatbuild::lease::broken", "`apply` on elsewhere, process 7", "has it now"] {
+        assert!(said.contains(words), "{said}");
+    }
+    let calls = remote.modal.calls();
+    let deployed = calls.iter().any(|call| call["state"] == "APP_STATE_DEPLOYED");
+    assert!(!deployed, "{calls:?}");
+    // It is not given back in the other's name.
+    project.run("unlock").exits(64).says(&["the lease is `apply` on elsewhere"]);
+    project.run("unlock --yes").exits(0);
+    let mut child = working(project, "deploy");
+    elsewhere(&remote, "d.pop('lease')");
+    said.clear();
+    child.stderr.take().unwrap().read_to_string(&mut said).unwrap();
+    assert_eq!(child.wait().unwrap().code(), Some(1), "{said}");
+    assert!(said.contains("nobody has it now"), "{said}");
 }
 
 #[test]

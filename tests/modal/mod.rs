@@ -33,6 +33,7 @@ mod taken_back;
 mod trial;
 mod turns;
 mod warmup;
+mod way_over;
 mod weights;
 
 use crate::support;

@@ -105,10 +105,8 @@ impl Candidates for Modal {
     }
 
     fn left(&self, model: &str) -> Option<String> {
-        let app = self.deployed(model).map_or_else(|| self.app(model), |deployed| deployed.app);
-        let app = format!("{app}{CANDIDATE}");
-        let seen = self.seen_by_name(&app).filter(|seen| seen.deployed)?;
-        (self.is_marked(&seen) && !self.is_a_model(&app)).then_some(app)
+        let left = self.candidates_left();
+        left.into_iter().find_map(|(of, app)| (of == model).then_some(app))
     }
 }
 
@@ -122,6 +120,28 @@ impl Modal {
     fn is_a_model(&self, app: &str) -> bool {
         self.specs.keys().any(|model| self.app(model) == app)
             || self.kept(|kept| kept.deployments.values().any(|deployed| deployed.app == app))
+    }
+
+    /// The candidates that are up, of which model, and the apps: none is while nothing is at work.
+    ///
+    /// A model that nothing is known of any more goes by the name of its app.
+    pub(super) fn candidates_left(&self) -> Vec<(String, String)> {
+        let up = self.seen_apps(|name, app| {
+            name.ends_with(CANDIDATE)
+                && app.deployed
+                && self.is_marked(app)
+                && !self.is_a_model(name)
+        });
+        let model_of = |app: &str| {
+            let own = app.strip_suffix(CANDIDATE).unwrap_or(app);
+            let kept = self.kept(|kept| {
+                let mut kept = kept.deployments.iter();
+                kept.find_map(|(model, deployed)| (deployed.app == own).then(|| model.clone()))
+            });
+            let named = own.strip_prefix(&self.app_prefix).filter(|name| !name.is_empty());
+            kept.unwrap_or_else(|| named.unwrap_or(own).to_owned())
+        };
+        up.into_iter().map(|app| (model_of(&app), app)).collect()
     }
 
     /// Stops the candidate that an apply left, if there is one.

@@ -12,6 +12,7 @@ use tokio::sync::OnceCell;
 
 use super::driver::{self, Driver};
 use super::error::{ModalError, logs_of};
+use super::holder;
 use super::trial::FILES;
 use crate::blocking::blocking;
 use crate::digest::hex;
@@ -41,11 +42,22 @@ pub(super) struct Client {
     python: OnceCell<PathBuf>,
     /// Those that have nothing to do: starting one takes longer than most of what it is asked.
     idle: Mutex<Vec<Driver>>,
+    /// What is had while something is changed: in which Dict, and by which id.
+    lease: Mutex<Option<(String, String)>>,
 }
+
+/// What changes something there, but for leases: done only for as long as the lease is had.
+const CHANGING: [&str; 7] = ["build", "deploy", "discard", "put", "rollback", "run", "stop"];
 
 impl Client {
     pub(super) fn new(tools: PathBuf, fetcher: Fetcher, environment: String) -> Self {
-        Self { tools, fetcher, environment, python: OnceCell::new(), idle: Mutex::default() }
+        let (python, idle, lease) = (OnceCell::new(), Mutex::default(), Mutex::default());
+        Self { tools, fetcher, environment, python, idle, lease }
+    }
+
+    /// Has all that changes something be done under a lease from now on, or under none.
+    pub(super) fn under(&self, lease: Option<(String, String)>) {
+        *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
     }
 
     /// Where the client's environment is. With other requirements, or another driver, it is another
@@ -156,6 +168,11 @@ impl Client {
         request["command"] = command.into();
         request["environment"] = json!(self.environment);
         request["patience"] = PATIENCE.into();
+        if CHANGING.contains(&command)
+            && let Some((dict, id)) = &*self.lease.lock().unwrap_or_else(PoisonError::into_inner)
+        {
+            request["lease"] = json!({"dict": dict, "id": id});
+        }
         request
     }
 
@@ -181,7 +198,10 @@ fn understand(what: &str, answer: &str, last: &str) -> Result<Value, StepError> 
         Value::Null => Ok(answer["ok"].clone()),
         error => {
             let text = |name: &str| error[name].as_str().unwrap_or_default().to_owned();
-            Err(explain(what, &text("kind"), text("message")).into())
+            Err(match &*text("kind") {
+                "broken" => holder::broken(serde_json::from_str(&text("message")).ok().flatten()),
+                kind => explain(what, kind, text("message")).into(),
+            })
         }
     }
 }

@@ -64,6 +64,10 @@ class Moved(Exception):
     """What is deployed is not what was planned from."""
 
 
+class Broken(Exception):
+    """Somebody broke the lease; who has it now, in JSON."""
+
+
 class Unrecorded(Exception):
     """Something was changed, and what stands since then can't be told."""
 
@@ -504,6 +508,13 @@ def take_lease(request):
     return None
 
 
+def assert_held(lease, environment):
+    """Fails once somebody has broken the lease: whoever has it now may be at the same thing."""
+    found = leases({**lease, "environment": environment}).get("lease")
+    if (found or {}).get("id") != lease["id"]:
+        raise Broken(json.dumps(found))
+
+
 def beat(request):
     """Counts up, unless somebody has taken the lease away."""
     dictionary = leases(request)
@@ -516,9 +527,13 @@ def lease_holder(request):
 
 
 def end_lease(request):
+    """Gives a lease back; says whether it was there, and who has another one."""
     dictionary = leases(request)
-    if (dictionary.get("lease") or {}).get("id") == request["id"]:
-        dictionary.pop("lease", None)
+    found = dictionary.get("lease")
+    if (found or {}).get("id") != request["id"]:
+        return {"ended": False, "holder": found}
+    dictionary.pop("lease", None)
+    return {"ended": True, "holder": None}
 
 
 def stop(request):
@@ -530,6 +545,7 @@ def stop(request):
 
 KINDS = [
     (Moved, "moved"),
+    (Broken, "broken"),
     (Unrecorded, "unrecorded"),
     (modal.exception.AuthError, "token"),
     (modal.exception.NotFoundError, "missing"),
@@ -607,6 +623,8 @@ def answered(request):
         os.environ["MODAL_IMAGE_BUILDER_VERSION"] = builder
     try:
         connect(request)
+        if lease := request.pop("lease", None):
+            assert_held(lease, request["environment"])
         return {"ok": COMMANDS[request.pop("command")](request)}
     except BaseException as error:  # noqa: BLE001: whatever it is, the caller hears of it
         kind = next((kind for types, kind in KINDS if isinstance(error, types)), "other")

@@ -10,10 +10,11 @@ use async_trait::async_trait;
 use nix::errno::Errno;
 use nix::sys::signal::kill;
 use nix::unistd::Pid;
-use serde::{Deserialize, Serialize};
+use serde::Deserialize;
 use serde_json::{Value, json};
 use tokio::task::JoinHandle;
 
+use super::holder::{LeaseHolder, broken};
 use super::serve::understood;
 use super::{Modal, ModalError};
 use crate::clock::now;
@@ -31,36 +32,6 @@ const GONE: Duration = Duration::from_secs(120);
 /// How often a waiter asks.
 const PAUSE: Duration = Duration::from_secs(3);
 
-/// Who has the lease.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-pub(super) struct LeaseHolder {
-    /// No other lease's.
-    id: String,
-    /// The machine.
-    host: String,
-    /// The process there.
-    pid: u32,
-    /// What it does: `apply`, ….
-    command: String,
-    /// The address of the CI run, where it is one.
-    run: Option<String>,
-    /// Since when, RFC 3339.
-    since: String,
-    /// Counted up for as long as it is there.
-    beat: u64,
-}
-
-impl std::fmt::Display for LeaseHolder {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { host, pid, command, since, .. } = self;
-        write!(formatter, "`{command}` on {host}, process {pid}, since {since}")?;
-        match &self.run {
-            Some(run) => write!(formatter, ", {run}"),
-            None => Ok(()),
-        }
-    }
-}
-
 /// A process that dies just stops counting.
 #[derive(Debug)]
 struct Held {
@@ -73,9 +44,18 @@ struct Held {
 #[async_trait]
 impl Lease for Held {
     async fn end(self: Box<Self>) -> Result<(), StepError> {
+        #[derive(Deserialize)]
+        struct Ended {
+            ended: bool,
+            holder: Option<LeaseHolder>,
+        }
         self.beats.abort();
+        self.client.under(None);
         let request = json!({"dict": self.dict, "id": self.holder.id});
-        self.client.call("the lease", "end_lease", request, &Reporter::silent()).await.map(drop)
+        let silent = Reporter::silent();
+        let answer = self.client.call("the lease", "end_lease", request, &silent).await?;
+        let Ended { ended, holder } = understood(answer)?;
+        if ended { Ok(()) } else { Err(broken(holder)) }
     }
 }
 
@@ -101,6 +81,7 @@ impl Leases for Modal {
                 .to_owned(),
             host: host.unwrap_or_else(|| "an unknown machine".to_owned()),
             pid: std::process::id(),
+            place: place(),
             command: command.to_owned(),
             run,
             since: now(),
@@ -110,10 +91,12 @@ impl Leases for Modal {
         let (began, mut waiting) = (Instant::now(), Some(waiting));
         let mut seen: Option<(LeaseHolder, Instant)> = None;
         loop {
-            // Whose beat stands still loses it to whoever has watched that; whose process on this very
-            // machine has ended, at once.
+            // Whose beat stands still loses it to whoever has watched that; whose process would be seen
+            // from here and is not, at once.
+            let is_here =
+                |other: &LeaseHolder| other.place.is_some() && other.place == holder.place;
             let ended = |other: &LeaseHolder, since: &Instant| {
-                since.elapsed() > GONE || other.host == holder.host && !is_alive(other.pid)
+                since.elapsed() > GONE || is_here(other) && !is_alive(other.pid)
             };
             let gone = seen.as_ref().filter(|(other, since)| ended(other, since));
             let request = json!({
@@ -138,6 +121,7 @@ impl Leases for Modal {
             }
             seen = Some((other, since));
         }
+        self.client.under(Some((self.dict(), holder.id.clone())));
         let lease = Held {
             client: Arc::clone(&self.client),
             dict: self.dict(),
@@ -159,6 +143,14 @@ impl Leases for Modal {
         let request = json!({"dict": self.dict(), "id": holder.id});
         self.client.call("the lease", "end_lease", request, &Reporter::silent()).await.map(drop)
     }
+}
+
+/// Where a process id of ours means this process: the boot of this machine, and the namespace. None
+/// where the system doesn't tell both.
+fn place() -> Option<String> {
+    let boot = std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok()?;
+    let namespace = std::fs::read_link("/proc/self/ns/pid").ok()?;
+    Some(format!("{} {}", boot.trim(), namespace.display()))
 }
 
 /// Whether a process of this machine is there; one that may not be asked is.

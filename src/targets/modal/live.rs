@@ -1,7 +1,7 @@
 //! What is deployed, for people.
 
-use super::Modal;
 use super::price::Paid;
+use super::{LEFT, Modal};
 use crate::clock::written;
 use crate::plan::{AlwaysOn, Unwanted};
 use crate::step::{Observation, StepId};
@@ -48,7 +48,29 @@ impl Modal {
                 model,
             }
         });
-        live.collect()
+        live.chain(self.left_without()).collect()
+    }
+
+    /// Candidates that were left of models which are neither specified nor deployed: nothing else would
+    /// tell of them.
+    fn left_without(&self) -> impl Iterator<Item = Live> {
+        let unknown = |(model, _): &(String, String)| {
+            !self.specs.contains_key(model) && self.deployed(model).is_none()
+        };
+        let left: Vec<_> = self.candidates_left().into_iter().filter(unknown).collect();
+        left.into_iter().map(|(model, app)| Live {
+            key: None,
+            state: "left",
+            url: String::new(),
+            pid: None,
+            since: String::new(),
+            detail: format!("{app} {LEFT}"),
+            version: None,
+            replicas: self.seen_by_name(&app).map(|app| app.containers),
+            auth: None,
+            measured: None,
+            model,
+        })
     }
 
     /// What stays up of what is deployed of a model, though nobody asks anything.
@@ -74,6 +96,18 @@ impl Modal {
                 });
             }
         });
+        for (model, app) in self.candidates_left().into_iter().filter(|(model, _)| !wanted(model)) {
+            let what = format!("{app} {LEFT}");
+            match unwanted.iter_mut().find(|it| it.model == model) {
+                Some(it) => it.detail = format!("{}; {what}", it.detail),
+                None => unwanted.push(Unwanted {
+                    id: StepId::deploy(&model),
+                    model,
+                    detail: what,
+                    absent: false,
+                }),
+            }
+        }
         unwanted
     }
 }

@@ -6,8 +6,8 @@ use serde::Deserialize;
 use serde_json::json;
 
 use super::Modal;
-use super::adoption::ServingFunction;
 use super::app::tags;
+use super::by_hand::ServingFunction;
 use super::kept::{DIRECTORY, Deployed, Kept};
 use super::replicas::Told;
 use super::spec::CANDIDATE;
@@ -165,6 +165,15 @@ impl Modal {
     /// An app that is of interest.
     pub(super) fn seen_by_name(&self, app: &str) -> Option<App> {
         self.seen(|seen| seen.apps.get(app).cloned()).ok().flatten()
+    }
+
+    /// The names of the apps of which that is so.
+    pub(super) fn seen_apps(&self, wanted: impl Fn(&str, &App) -> bool) -> Vec<String> {
+        let named = |seen: &Seen| -> Vec<String> {
+            let apps = seen.apps.iter().filter(|(name, app)| wanted(name, app));
+            apps.map(|(name, _)| name.clone()).collect()
+        };
+        self.seen(named).unwrap_or_default()
     }
 
     /// The first app of which that is so, and its newest version.

@@ -7,6 +7,7 @@ mod account;
 mod address;
 mod adoption;
 mod app;
+mod by_hand;
 mod candidate;
 mod client;
 mod credentials;
@@ -14,6 +15,7 @@ mod discard;
 mod driver;
 mod earlier;
 mod error;
+mod holder;
 mod image;
 mod import;
 mod kept;
@@ -173,11 +175,8 @@ impl Target for Modal {
         let hardware = model.hardware.as_ref();
         let deployed = self.deployed(name).filter(|it| it.app == app).map(|it| it.url);
         let notes = if deployed.is_some() { None } else { address.note() };
-        let left = self.left(name).map(|left| {
-            format!(
-                "{left} is up, left of an apply that was cut short: the next deployment stops it"
-            )
-        });
+        let left =
+            self.left(name).map(|left| format!("{left} {LEFT}: the next deployment stops it"));
         let replicas: &Replicas = model.serve.own.get();
         let price = self.price(Paid::of(model, replicas.region.as_deref()));
         PlannedModel {
@@ -411,7 +410,7 @@ impl Target for Modal {
     }
 
     fn has(&self, model: &str) -> bool {
-        self.deployed(model).is_some()
+        self.deployed(model).is_some() || self.left(model).is_some()
     }
 
     fn knows(&self, model: &str) -> bool {
@@ -461,6 +460,9 @@ impl Target for Modal {
 
 /// Why nothing was looked at, and what to do about it.
 const NO_CREDENTIALS: &str = "no credentials for Modal; `modal token new` makes them";
+
+/// What there is to say of a candidate that is up while nothing is at work.
+const LEFT: &str = "is up, left of an apply that was cut short";
 
 /// What people should know of a deployment that starts from a snapshot.
 const SNAPSHOT: &str = "starts from a snapshot of the GPU's memory: alpha at Modal";
