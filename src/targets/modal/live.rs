@@ -69,6 +69,7 @@ impl Modal {
             replicas: self.seen_by_name(&app).map(|app| app.containers),
             auth: None,
             measured: None,
+            told: None,
             model,
         })
     }
