@@ -7,14 +7,12 @@ use std::process::Command;
 use serde_json::{Value, json};
 
 use super::registry::Shipped;
+use super::support::modal::share_client;
 use super::support::peers;
 use super::support::project::{Project, ran, wants_network};
 
-/// The scripts, and what chooses one of their rows.
-const SCRIPTS: [(&str, &str, &[&str]); 2] = [
-    ("modal_vllm.py", "VLLM_MODEL", &["llama-3.1-8b", "qwen3-4b", "qwen3-235b"]),
-    ("modal_gpt_oss.py", "GPT_OSS", &["gpt-oss-20b"]),
-];
+/// The rows of a script that somebody has deployed.
+const ROWS: [&str; 3] = ["llama-3.1-8b", "qwen3-4b", "qwen3-235b"];
 
 const MODEL: &str = "qwen3-4b";
 
@@ -23,21 +21,14 @@ const HUB_ID: &str = "Qwen/Qwen3-4B-Instruct-2507";
 fn deployed_by_hand() -> Option<Shipped> {
     let project = Project::empty("project").that_knows_nothing();
     let data = Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/data/import");
-    for name in ["modal_vllm.py", "modal_gpt_oss.py", "litellm.yaml"] {
+    for name in ["modal_vllm.py", "litellm.yaml"] {
         fs::copy(data.join(name), project.path(name)).unwrap();
     }
     let shipped = Shipped::of(project)?;
-    for volume in ["goat-model-cache", "goat-vllm-cache", "goat-flashinfer-cache"] {
-        shipped.client(&["volume", "create", "--env", "goat", volume]);
-    }
-    for (script, variable, rows) in SCRIPTS {
-        for row in rows {
-            let mut command = shipped.command(&shipped.modal.python);
-            command
-                .args(["-m", "modal", "deploy", "--env", "goat"])
-                .arg(shipped.project.path(script));
-            ran(command.env(variable, row)).exits(0);
-        }
+    for row in ROWS {
+        let mut command = shipped.command(&shipped.modal.python);
+        command.args(["-m", "modal", "deploy", "--env", "goat"]);
+        ran(command.arg(shipped.project.path("modal_vllm.py")).env("VLLM_MODEL", row)).exits(0);
     }
     Some(shipped)
 }
@@ -57,8 +48,9 @@ fn asked(url: &str, body: Option<&Value>) -> Value {
 fn scripts_that_are_kept_by_hand_are_imported_and_taken_over_as_they_stand() {
     let Some(shipped) = deployed_by_hand() else { return };
     let project = &shipped.project;
-    let import = "import modal_vllm.py modal_gpt_oss.py --gateway litellm.yaml";
-    project.run(import).exits(0).says(&["6 specs, 2 images"]);
+    let import = "import modal_vllm.py --gateway litellm.yaml";
+    project.run(import).exits(0).says(&["4 specs, 1 image"]);
+    share_client(&project.root(), || drop(project.run("check")));
     let planned = project.run("plan");
     if planned.code != 0 && wants_network(&planned.stderr) {
         peers::skipped("the package index", &planned.stderr);
@@ -67,14 +59,14 @@ fn scripts_that_are_kept_by_hand_are_imported_and_taken_over_as_they_stand() {
     // The settings that Modal tells of what stands are those of the specs: nothing is said to change
     // but what it can't tell. That is true of each of them.
     let plan = project.plan("");
-    for row in SCRIPTS.iter().flat_map(|(_, _, rows)| *rows) {
+    for row in ROWS {
         let step = plan.step(&format!("deploy:{row}"));
         assert_eq!(step["action"], "conflict", "{step}");
         let kinds = step["reasons"].as_array().unwrap().iter().map(|it| &it["kind"]);
         let kinds: Vec<&str> = kinds.map(|kind| kind.as_str().unwrap()).collect();
         assert_eq!(kinds, ["foreign", "for-clients", "for-the-engine", "way-back"], "{step}");
     }
-    assert_eq!(plan.step("deploy:gpt-oss-120b")["reasons"][0]["kind"], "first");
+    assert_eq!(plan.step("deploy:qwen3-30b-a3b")["reasons"][0]["kind"], "first");
 
     shipped.modal.calls();
     let end = shipped.applied(&format!("{MODEL} --adopt {MODEL}"));
@@ -108,5 +100,5 @@ fn scripts_that_are_kept_by_hand_are_imported_and_taken_over_as_they_stand() {
     project.run(&*format!("rollback {MODEL} --yes")).exits(0).says(&["v1 stands again, as v3"]);
     let plan = project.plan("");
     assert!(plan.step(&format!("deploy:{MODEL}"))["held"].is_string(), "{}", plan.0);
-    assert_eq!(plan.ids("conflict").iter().filter(|id| id.starts_with("deploy:")).count(), 3);
+    assert_eq!(plan.ids("conflict").iter().filter(|id| id.starts_with("deploy:")).count(), 2);
 }
