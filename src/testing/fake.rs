@@ -9,8 +9,8 @@ use async_trait::async_trait;
 use crate::event::Cancelled;
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::step::{
-    Adoptable, At, Class, Concerns, Difference, Edge, Fact, Facts, Head, Input, Inputs, Observation,
-    Outcome, Resource, Step, StepError, StepId, StepKind, Task, Unproven, Wanted,
+    Adoptable, At, Class, Concerns, Difference, Edge, Fact, Facts, Head, Input, Inputs,
+    Observation, Outcome, Resource, Step, StepError, StepId, StepKind, Task, Unproven, Wanted,
 };
 
 /// The one fact that a fake step makes.
