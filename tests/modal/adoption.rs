@@ -114,7 +114,7 @@ fn what_taking_over_an_app_would_change_is_told_field_by_field() {
         "for-the-engine serve.timeout 1800s 3600s",
         "for-the-engine serve.startup-timeout 1800s 600s",
         "for-money hardware.gpu A10G H100",
-        "for-money price of a replica per hour $1.10 $4.50",
+        "for-money price of its GPUs per hour $1.10 $4.50",
         "for-money serve.scaledown-window 600s 300s",
         command,
         back,

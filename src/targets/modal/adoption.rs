@@ -4,6 +4,7 @@
 use super::by_hand::ServingFunction;
 use super::kept::Adopted;
 use super::look::{App, Version};
+use super::price::Paid;
 use super::spec::Replicas;
 use super::{Modal, address};
 use crate::fingerprint::Change;
@@ -82,7 +83,10 @@ impl Modal {
         let seconds = |seconds: u64| (seconds > 0).then(|| format!("{seconds}s"));
         let said = |number: Option<u32>| number.filter(|it| *it > 0).map(|it| it.to_string());
         let replicas: &Replicas = serve.own.get();
-        let price = |gpu: &str, count| self.price(gpu, count).map(|it| it.to_string());
+        let price = |gpu: &str, count| {
+            let paid = Paid { gpu: Some((gpu, count)), ..Paid::default() };
+            self.price(paid).map(|it| it.to_string())
+        };
         let priced = stands.gpu.as_ref().zip(hardware);
         let (old, new) = match priced {
             Some((gpu, hardware)) => {
@@ -107,7 +111,7 @@ impl Modal {
                 number(stands.gpu_count),
                 hardware.map(|it| it.count.to_string()),
             ),
-            (money, "price of a replica per hour", old, new),
+            (money, "price of its GPUs per hour", old, new),
             (
                 money,
                 "serve.scaledown-window",
