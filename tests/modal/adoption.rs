@@ -112,7 +112,8 @@ fn what_taking_over_an_app_would_change_is_told_field_by_field() {
         "for-clients serve.auth none proxy",
         "for-the-engine serve.max-inputs 8 32",
         "for-the-engine serve.timeout 1800s 3600s",
-        "for-the-engine serve.startup-timeout 1800s 600s",
+        // Of `web_server` itself, whose default is 5 s; the function's is its `timeout`.
+        "for-the-engine serve.startup-timeout 5s 600s",
         "for-money hardware.gpu A10G H100",
         "for-money price of its GPUs per hour $1.10 $4.50",
         "for-money serve.scaledown-window 600s 300s",

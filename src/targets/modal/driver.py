@@ -153,6 +153,8 @@ async def serving(client, request, name, app_id):
     configs = [function.webhook_config]
     configs += [method.webhook_config for method in function.method_definitions.values()]
     web = next((config for config in configs if config.type), function.webhook_config)
+    # A port that isn't open by then ends a start, however long a container may take for its own.
+    starts = (function.startup_timeout_secs, web.web_server_startup_timeout)
     return {
         "function": found[0],
         "label": web.requested_suffix or None,
@@ -164,7 +166,7 @@ async def serving(client, request, name, app_id):
         "max_inputs": function.max_concurrent_inputs,
         "scaledown_window": scaling.scaledown_window,
         "timeout": function.timeout_secs,
-        "startup_timeout": function.startup_timeout_secs,
+        "startup_timeout": int(min(filter(None, starts), default=0)),
         "min_containers": scaling.min_containers,
         "max_containers": scaling.max_containers,
         "buffer_containers": scaling.buffer_containers,
