@@ -21,6 +21,7 @@ mod named;
 mod programs;
 mod proof;
 mod protection;
+mod proxy;
 mod pushed;
 mod redirects;
 mod registry;

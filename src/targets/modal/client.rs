@@ -22,8 +22,9 @@ use crate::fetch::Fetcher;
 use crate::python::{ensure_uv, isolate};
 use crate::step::StepError;
 
-/// The client and all it needs, by hash, for every Python from 3.10 and every platform: made by
-/// `uv pip compile --universal --generate-hashes --python-version 3.10`.
+/// The client and all it needs, also behind a proxy, by hash, for every Python from 3.10 and every
+/// platform: `modal[api-proxy-support]==1.6.4` by `uv pip compile --universal --generate-hashes
+/// --python-version 3.10 --no-header --no-annotate`.
 const REQUIREMENTS: &str = include_str!("client-requirements.txt");
 
 /// What is run with the client's Python.

@@ -13,6 +13,7 @@ import gc
 import importlib.util
 import io
 import json
+import logging
 import os
 import queue
 import re
@@ -41,6 +42,7 @@ for STORE in (os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.c
 import modal  # noqa: E402
 from google.protobuf.empty_pb2 import Empty  # noqa: E402
 from modal._utils.async_utils import synchronizer  # noqa: E402
+from modal._utils.logger import logger  # noqa: E402
 from modal.client import _Client  # noqa: E402
 from modal.volume import _Volume  # noqa: E402
 from modal_proto import api_pb2  # noqa: E402
@@ -72,13 +74,45 @@ class Unrecorded(Exception):
     """Something was changed, and what stands since then can't be told."""
 
 
+class Failures(logging.Handler):
+    """Why connections fail. The client tells that to who debugs it alone, and tries again until its time
+    is over: `ModalChannel._create_connection` in `modal/_utils/grpc_utils.py`."""
+
+    def __init__(self):
+        super().__init__(logging.DEBUG)
+        self.last = None
+
+    def emit(self, record):
+        said = record.getMessage()
+        if said.startswith("Connection attempt to ") and " failed after " in said:
+            self.last = said.partition(" failed after ")[2].partition(": ")[2]
+
+    def are_final(self):
+        """Whether another attempt would end as well: a proxy that refuses, or what it takes is missing."""
+        return (self.last or "").startswith(("ProxyError(", "ImportError("))
+
+
+FAILURES = Failures()
+# What it has handlers of its own for stays what it was: they have levels of their own.
+logger.addHandler(FAILURES)
+logger.setLevel(logging.DEBUG)
+
+
 async def connected(request):
     """The client, unless Modal doesn't answer in time: its own patience is a minute."""
-    try:
-        return await asyncio.wait_for(_Client.from_env(), request["patience"])
-    except asyncio.TimeoutError:
-        server, patience = modal.config.config["server_url"], request["patience"]
-        raise ConnectionError(f"{server} did not answer in {patience} s") from None
+    server, patience = modal.config.config["server_url"], request["patience"]
+    FAILURES.last = None
+    began = time.monotonic()
+    client = asyncio.ensure_future(_Client.from_env())
+    while not (await asyncio.wait({client}, timeout=0.1))[0]:
+        if FAILURES.are_final():
+            client.cancel()
+            raise ConnectionError(f"{server} can't be reached: {FAILURES.last}")
+        if time.monotonic() - began > patience:
+            client.cancel()
+            why = f": {FAILURES.last}" if FAILURES.last else ""
+            raise ConnectionError(f"{server} did not answer in {patience} s{why}")
+    return client.result()
 
 
 @synchronizer.create_blocking
