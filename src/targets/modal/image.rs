@@ -65,7 +65,7 @@ impl ImageDescription {
             let mut all = locked.iter().flat_map(|debian| &debian.packages);
             Some(all.find(|package| package.name == name)?.version.clone())
         };
-        // Modal's Debian brings a Python of its own, and certificates.
+        // In the version that Modal's Debian has: a locked one would be older, and refused.
         let more = packages.iter().map(|it| &*it.value).filter(|it| !is_there_already(it));
         let packages = more.map(|name| match version(name) {
             Some(version) => format!("{name}={version}"),
@@ -250,9 +250,17 @@ fn image_builder(image: &Image) -> &'static str {
     }
 }
 
-/// Whether Modal's Debian, which is that of the official Python images, has what a package is for.
+/// What Modal's Debian has, in bookworm's names: its client makes it of the official slim Python image
+/// with `apt-get install -y gcc gfortran build-essential` (`debian_slim` in `modal/_image.py` 1.6.4). So
+/// it is what these depend on, what is essential, and what the Python image installs: `apt-cache depends
+/// --recurse` of bookworm's archive, without second alternatives.
+const THERE: &str = include_str!("runtime/debian-slim.txt");
+
+/// Whether Modal's Debian, which brings a Python of its own, has what a package is for.
 fn is_there_already(package: &str) -> bool {
-    package == "ca-certificates" || package == "python3" || package.starts_with("python3-")
+    package == "python3"
+        || package.starts_with("python3-")
+        || THERE.lines().any(|name| name == package)
 }
 
 /// A reference without its tag, by digest.
@@ -260,5 +268,21 @@ fn pinned(reference: &ImageReference, digest: Option<Digest>) -> String {
     match digest {
         Some(digest) => format!("{}/{}@{digest}", reference.registry, reference.repository),
         None => reference.to_string(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_modals_debian_has_gets_no_version_of_the_locks() {
+        for there in ["gcc", "libc6-dev", "libgomp1", "libstdc++6", "python3-dev", "zlib1g"] {
+            assert!(is_there_already(there), "{there}");
+        }
+        for not_there in ["git", "libnuma1", "ffmpeg", "python", "libpython3.11", ""] {
+            assert!(!is_there_already(not_there), "{not_there}");
+        }
+        assert!(THERE.lines().is_sorted());
     }
 }
