@@ -2,6 +2,7 @@
 
 mod locked;
 mod named;
+mod pinned;
 mod written;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -13,6 +14,7 @@ use crate::spec::{FlagValue, Model};
 
 pub use locked::LockedEngine;
 pub use named::{Adapter, Fetched, Named};
+pub use pinned::PinnedFile;
 pub use written::{Written, WrittenKey, WrittenWord};
 
 /// The engines there are; the first is that of a spec which names none.
@@ -276,6 +278,17 @@ pub trait Engine: Send + Sync {
         Vec::new()
     }
 
+    /// Files that a server of this model loads as it starts, beside what is on a hub.
+    fn files(&self, model: &Model, locked: &Locked) -> &'static [PinnedFile] {
+        let _ = (model, locked);
+        &[]
+    }
+
+    /// The variables that say where such files lie.
+    fn file_variables(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// What in the spec it would not take, known before anything runs.
     fn check(&self, model: &Model) -> Vec<FlagProblem>;
 
@@ -320,6 +333,11 @@ pub trait Engine: Send + Sync {
     ///
     /// `mounts` says where the image sees each of [`Self::caches`].
     fn environment(&self, mounts: &[&str]) -> BTreeMap<String, String>;
+
+    /// Those of them that a spec may set otherwise: nothing depends on them.
+    fn left_to_specs(&self) -> &'static [&'static str] {
+        &[]
+    }
 
     /// The path, from the server's root, that answers 200 once it is up.
     fn health(&self, model: &Model) -> String;

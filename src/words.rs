@@ -34,6 +34,13 @@ pub fn duration(time: Duration) -> String {
     }
 }
 
+/// That so many sources of weights are not in the lock, and what puts them there: in the same words
+/// wherever it is told.
+pub fn not_locked(sources: usize) -> String {
+    let number = count(sources, "source");
+    format!("{number} not locked: `goatbuild lock` does it where the hub can be reached")
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

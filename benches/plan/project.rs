@@ -145,6 +145,7 @@ fn open(directory: &Path, root: &Path) -> SharedWorkspace {
         epoch: 0,
         patience: Patience::default(),
         mirrors: Mirrors::default(),
+        files_mirror: None,
         credentials: Vec::new(),
         engines: goatbuild::engines::built_in(),
         targets: goatbuild::targets::built_in(),

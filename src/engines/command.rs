@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::vllm::TOOL_PARSER;
-use super::{CACHES, offline};
+use super::{CACHES, HABITS, offline};
 use crate::engine::{Cache, Engine, FlagProblem, Serving, Subject, Written, WrittenWord};
 use crate::spec::{CommandEngine, Model, nearest};
 
@@ -92,6 +92,10 @@ impl Engine for Command {
 
     fn environment(&self, _: &[&str]) -> BTreeMap<String, String> {
         offline()
+    }
+
+    fn left_to_specs(&self) -> &'static [&'static str] {
+        &HABITS
     }
 
     fn health(&self, model: &Model) -> String {

@@ -5,7 +5,7 @@
 
 use std::collections::BTreeMap;
 
-use super::{CACHES, argument, extra_args, offline};
+use super::{CACHES, HABITS, argument, extra_args, offline};
 use crate::engine::{Cache, Engine, FlagProblem, Named, Serving, Subject};
 use crate::spec::{FlagValue, Model, Value, hub_reference, nearest};
 
@@ -172,6 +172,10 @@ impl Engine for MlxLm {
 
     fn environment(&self, _: &[&str]) -> BTreeMap<String, String> {
         offline()
+    }
+
+    fn left_to_specs(&self) -> &'static [&'static str] {
+        &HABITS
     }
 
     fn health(&self, _: &Model) -> String {

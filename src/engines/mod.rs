@@ -32,6 +32,9 @@ fn offline() -> BTreeMap<String, String> {
         .into()
 }
 
+/// What of that is a habit of goatbuild's, and no more.
+const HABITS: [&str; 2] = ["HF_HUB_DISABLE_TELEMETRY", "PYTHONUNBUFFERED"];
+
 /// A flag's value on a command line: plain when it is a scalar, otherwise JSON.
 fn argument(value: &Value) -> String {
     match value {

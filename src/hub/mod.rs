@@ -9,6 +9,7 @@ mod fetch;
 mod listing;
 mod manifest;
 mod part;
+mod pinned;
 mod reuse;
 mod revision;
 mod settings;
@@ -22,7 +23,7 @@ pub use listing::CONFIG_FILE;
 pub use manifest::{HashCache, Manifest, WeightFile, scan};
 pub use part::PARTIAL;
 pub use reuse::{keep_verified, verified};
-pub use settings::{HubSettings, Token};
+pub use settings::{ENDPOINT, HubSettings, Token};
 
 #[cfg(test)]
 mod tests;

@@ -8,7 +8,7 @@ use std::path::PathBuf;
 use super::HubError;
 
 /// The hub that everybody means.
-const ENDPOINT: &str = "https://huggingface.co";
+pub const ENDPOINT: &str = "https://huggingface.co";
 
 /// Which hub to use, and how.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -126,6 +126,15 @@ pub(super) async fn settle(
     Ok(())
 }
 
+/// The branches and tags that models need and the lock doesn't say anything of.
+pub(super) fn unlocked(workspace: &Workspace) -> Vec<String> {
+    let sources = sources(&workspace.project).into_iter();
+    let open = sources.filter(|(name, (source, _))| {
+        source.pinned().is_none() && workspace.lock.read(|lock| !lock.hub.contains_key(name))
+    });
+    open.map(|(name, _)| format!("hf:{name}")).collect()
+}
+
 /// Every revision that a model needs, by its name in the lock, with the models.
 fn sources(project: &Project) -> BTreeMap<String, (HubSource, Vec<String>)> {
     let mut sources: BTreeMap<String, (HubSource, Vec<String>)> = BTreeMap::new();

@@ -220,6 +220,11 @@ pub async fn settle(
     Ok(changes)
 }
 
+/// What of a hub the lock leaves open that models need.
+pub fn unlocked(workspace: &Workspace) -> Vec<String> {
+    hub::unlocked(workspace)
+}
+
 /// Takes what the lock says of a part of the project as it is; what it leaves open stays open.
 pub async fn settle_as_it_is(workspace: &Workspace, scope: Scope) -> Result<(), StepError> {
     let options = LockOptions { scope, ..LockOptions::as_it_is() };

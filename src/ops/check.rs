@@ -4,11 +4,10 @@ use miette::Report;
 
 use super::open::{self, Site};
 use super::{Frontend, Work, gateway};
-use crate::event::Reporter;
 use crate::locking::{self, LockOptions};
 use crate::plan::Warning;
 use crate::runtime::Check;
-use crate::words::count;
+use crate::words::{count, not_locked};
 
 /// One thing that a check finds.
 #[derive(Debug)]
@@ -37,23 +36,35 @@ pub async fn check(
     let [models, images] =
         [count(project.models.len(), "model"), count(project.images.len(), "image")];
     found(passed("specs", format!("{models}, {images}")));
-    let options = LockOptions { locked: true, ..LockOptions::default() };
+    // What a hub would have to tell keeps no image from having an engine.
+    let options = LockOptions { locked: true, lenient: true, ..LockOptions::default() };
     let settled = frontend.showing(Work::Prepares, async |reporter| {
         locking::settle(&workspace, &options, reporter).await
     });
-    match settled.await {
-        Ok(_) => found(passed("lock", "answers all images".to_owned())),
+    let is_settled = match settled.await {
+        Ok(_) => {
+            let open = locking::unlocked(&workspace);
+            let told = || format!("{} ({})", not_locked(open.len()), open.join(", "));
+            match open.is_empty() {
+                true => found(passed("lock", "answers all images".to_owned())),
+                false if workspace.settings.locked => {
+                    found(Check { name: "lock", ok: false, detail: told(), help: None });
+                }
+                false => frontend.note(&format!("lock: {}", told())),
+            }
+            true
+        }
         Err(error) if workspace.settings.locked => {
             let help = error.help().map(|help| help.to_string());
             found(Check { name: "lock", ok: false, detail: error.to_string(), help });
+            false
         }
         Err(error) => {
             frontend.note(&format!("lock: {error}; the next plan or apply settles it"));
+            false
         }
-    }
-    // What a hub would have to tell keeps no image from having an engine.
-    let lenient = LockOptions { lenient: true, ..options };
-    if locking::settle(&workspace, &lenient, &Reporter::silent()).await.is_ok() {
+    };
+    if is_settled {
         let warnings = workspace.check_engines(&[])?;
         found(passed("engines", "take what the specs say".to_owned()));
         tell(Finding::Warned(warnings));

@@ -84,6 +84,7 @@ fn site(root: &Path, files: &[(&str, &str)]) -> Site {
         epoch: 0,
         patience: Patience::default(),
         mirrors: Mirrors::default(),
+        files_mirror: None,
         credentials: Vec::new(),
         engines: crate::engines::built_in(),
         targets: targets::built_in(),

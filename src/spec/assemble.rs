@@ -3,9 +3,10 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use super::environment::conflicts;
 use super::left_out::{FileMistakes, leave_out};
 use super::model::{Image, Model, Project, State};
-use super::name::ModelName;
+use super::name::{EnvironmentName, ModelName};
 use super::problem::{Problem, SpecError, SpecErrors};
 use super::project_file::Settings;
 use super::read::Shared;
@@ -51,6 +52,13 @@ pub fn assemble_part(
         let (models, images) = (&models_by_name, &images_by_name);
         errors.extend(target.check(&Whole { file, environment, settings, models, images }));
     }
+    errors.extend(conflicts(
+        &shared.file,
+        shared.environment.as_ref().map(EnvironmentName::as_str),
+        &shared.settings.volumes,
+        &models_by_name,
+        &images_by_name,
+    ));
     let mut left_out = wrong.left_out();
     let elsewhere = leave_out(&mut models_by_name, &mut images_by_name, &mut left_out, &errors);
     let is_broken = !elsewhere.is_empty() && !tolerant;

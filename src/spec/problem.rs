@@ -124,6 +124,14 @@ pub enum Problem {
         /// What to do.
         help: String,
     },
+    /// A variable that goatbuild sets itself.
+    #[error("goatbuild sets the variable {name} itself")]
+    OwnVariable {
+        /// The variable.
+        name: String,
+        /// What it sets, and what to do.
+        help: String,
+    },
     /// A file that isn't text.
     #[error("the file is not UTF-8 text")]
     NotText,
@@ -157,6 +165,7 @@ impl Problem {
             Self::DuplicateAddress { .. } => "duplicate_address",
             Self::DuplicateMount { .. } => "duplicate_mount",
             Self::Flag { .. } => "flag",
+            Self::OwnVariable { .. } => "own_variable",
             Self::NotText => "not_text",
             Self::NoWeights { .. } => "no_weights",
             Self::First => "first",
@@ -166,9 +175,11 @@ impl Problem {
     /// What stands under the place.
     fn label(&self) -> String {
         match self {
-            Self::Syntax { .. } | Self::Flag { .. } | Self::NoWeights { .. } | Self::First => {
-                "here".to_owned()
-            }
+            Self::Syntax { .. }
+            | Self::Flag { .. }
+            | Self::OwnVariable { .. }
+            | Self::NoWeights { .. }
+            | Self::First => "here".to_owned(),
             Self::NotText => "this byte".to_owned(),
             Self::UnknownField { .. } => "nothing reads this".to_owned(),
             Self::WrongType { expected, .. } => format!("expected {expected}"),
@@ -222,7 +233,7 @@ impl Problem {
                     .to_owned()
             }
             Self::DuplicateMount { .. } => "set another `mount` for one of them".to_owned(),
-            Self::Flag { help, .. } => help.clone(),
+            Self::Flag { help, .. } | Self::OwnVariable { help, .. } => help.clone(),
             Self::NotText => "save the file as UTF-8".to_owned(),
             Self::NoWeights { .. } => {
                 "put the model's files there; `model.source = \"path:…\"` is relative to the project"

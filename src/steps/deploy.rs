@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::started::{Started, started};
+use super::started::{Lying, Started, started};
 use super::{AllPlaced, Placed, REQUESTS, candidate, engine_resource, image_there};
 use crate::engine::{Engine, Locked};
 use crate::engines::json;
@@ -35,6 +35,8 @@ pub(super) struct ModelToServe {
     pub(super) draft: Option<Placed>,
     /// What its flags name, by the value that names it.
     named: Vec<(String, Placed)>,
+    /// What its engine loads besides, by the variable that says where that is.
+    files: Vec<(&'static str, Placed)>,
 }
 
 /// The image that serves, as its target takes it.
@@ -93,12 +95,15 @@ impl ModelToServe {
         image: ImageInput,
         weights: &AllPlaced<'_>,
     ) -> Self {
-        let placed = |source| weights[&(model.target, source)].clone();
+        let placed = |source| weights.source(model, source).clone();
+        let locked = Arc::new(workspace.engine_of(model));
+        let files = model.engine.kind.files(model, &locked).iter();
         Self {
             project: Arc::clone(&workspace.project),
             targets: Arc::clone(&workspace.targets),
             registries: Arc::clone(&workspace.registries),
-            locked: Arc::new(workspace.engine_of(model)),
+            files: files.map(|it| (it.variable, weights.file(model, it).clone())).collect(),
+            locked,
             model: Arc::clone(model),
             image,
             weights: placed(&model.source),
@@ -114,6 +119,7 @@ impl ModelToServe {
     pub(super) fn inputs(&self) -> Vec<Input> {
         // A draft that is the model itself is no second input.
         let others = self.draft.iter().chain(self.named.iter().map(|(_, placed)| placed));
+        let others = others.chain(self.files.iter().map(|(_, placed)| placed));
         let mut weights = vec![&self.weights.step];
         for Placed { step, .. } in others {
             if !weights.contains(&step) {
@@ -244,12 +250,14 @@ impl ModelToServe {
             let commit = inputs.fact(&placed.step, Fact::COMMIT).to_owned();
             PinnedRepository { repository: placed.repository.clone(), commit }
         };
-        let weights = placed(&self.weights);
-        let draft = self.draft.as_ref().map(placed);
-        let named = self.named.iter().map(|(value, it)| (value.clone(), placed(it)));
-        let named: Vec<_> = named.collect();
-        let Started { environment, command } =
-            started(&self.project, &self.locked, &model, &weights, draft, &named);
+        let lying = Lying {
+            weights: placed(&self.weights),
+            draft: self.draft.as_ref().map(placed),
+            named: self.named.iter().map(|(value, it)| (value.clone(), placed(it))).collect(),
+            files: self.files.iter().map(|(variable, it)| (*variable, placed(it))).collect(),
+        };
+        let weights = lying.weights.clone();
+        let Started { environment, command } = started(&self.project, &self.locked, &model, lying);
         Deployment {
             model: model.name.to_string(),
             spec: Arc::clone(&model),
@@ -315,6 +323,11 @@ impl Step for Deploy {
         self.serving.describe_flags(inputs, &mut fingerprint, |engine, flag| {
             !engine.reaches_compile_key(flag)
         });
+        // Whatever is compiled is the same with other words.
+        for (variable, placed) in &self.serving.files {
+            let label = format_args!("env.{variable}");
+            fingerprint.field(label, inputs.fact(&placed.step, Fact::COMMIT));
+        }
         let project = &self.serving.project;
         fingerprint
             .field("project", project.owner())

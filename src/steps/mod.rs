@@ -28,6 +28,7 @@ use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 use std::time::Duration;
 
+use crate::engine::PinnedFile;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::graph::Graph;
@@ -43,6 +44,7 @@ pub use names::{at_targets, is_known, names};
 pub use programs::programs;
 pub use pushed::{foreseen_pushes, look_at_pushed};
 pub use smoke::{NotPassed, asking, smoke_key};
+use started::Lying;
 pub use started::Started;
 
 /// How long the requests of a warm-up, and of a smoke test, may take.
@@ -83,19 +85,24 @@ pub fn foreseen(
         .iter()
         .filter_map(|step| Some((step.id().clone(), Fact::COMMIT.of(&step.predict())?.clone())))
         .collect();
-    let pinned = |source: &ModelSource| {
-        let Placed { step, repository } = &placed[&(model.target, source)];
-        let written = || source.hub().map_or_else(String::new, |hub| hub.revision.clone());
-        let commit = commits.get(step).filter(|commit| !commit.is_empty());
-        let commit = commit.cloned().unwrap_or_else(written);
-        PinnedRepository { repository: repository.clone(), commit }
+    let pinned = |placed: &Placed, written: &str| {
+        let commit = commits.get(&placed.step).filter(|commit| !commit.is_empty());
+        let commit = commit.map_or(written, |commit| commit).to_owned();
+        PinnedRepository { repository: placed.repository.clone(), commit }
     };
-    let draft = model.draft.as_ref().map(|draft| pinned(&draft.source));
-    let named = model.named.iter().map(|named| (named.flag.clone(), pinned(&named.source)));
-    let named: Vec<_> = named.collect();
+    let of_source = |source: &ModelSource| {
+        pinned(placed.source(model, source), source.hub().map_or("", |hub| &hub.revision))
+    };
     let locked = Arc::new(workspace.engine_of(model));
-    let weights = pinned(&model.source);
-    Ok(started::started(&workspace.project, &locked, model, &weights, draft, &named))
+    let named = model.named.iter().map(|named| (named.flag.clone(), of_source(&named.source)));
+    let files = model.engine.kind.files(model, &locked).iter();
+    let lying = Lying {
+        weights: of_source(&model.source),
+        draft: model.draft.as_ref().map(|draft| of_source(&draft.source)),
+        named: named.collect(),
+        files: files.map(|file| (file.variable, pinned(placed.file(model, file), ""))).collect(),
+    };
+    Ok(started::started(&workspace.project, &locked, model, lying))
 }
 
 /// What whoever starts or asks a model's engine has to have: where the accelerators are elsewhere, there
@@ -111,8 +118,28 @@ struct Placed {
     repository: String,
 }
 
-/// The weights of every source, by target and source.
-type AllPlaced<'a> = HashMap<(&'static dyn TargetType, &'a ModelSource), Placed>;
+/// All that is put into volumes.
+#[derive(Default)]
+struct AllPlaced<'a> {
+    /// The weights of every source, by target and source.
+    sources: HashMap<(&'static dyn TargetType, &'a ModelSource), Placed>,
+    /// What engines load besides, by target and name.
+    files: HashMap<(&'static dyn TargetType, &'static str), Placed>,
+}
+
+impl<'a> AllPlaced<'a> {
+    fn source<'s>(&'s self, model: &Model, source: &'s ModelSource) -> &'s Placed
+    where
+        'a: 's,
+    {
+        let sources: &HashMap<(_, &'s ModelSource), Placed> = &self.sources;
+        &sources[&(model.target, source)]
+    }
+
+    fn file(&self, model: &Model, file: &PinnedFile) -> &Placed {
+        &self.files[&(model.target, file.name)]
+    }
+}
 
 /// Pure steps without inputs, by key: the same work is one step, whichever image asks first.
 type Shared = HashMap<Key, StepId>;

@@ -4,6 +4,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::{models_of, name_at, users};
+use crate::engine::Locked;
 use crate::lock::LockFile;
 use crate::plan::saved::Request;
 use crate::spec::{Base, ImageName, Model, ModelSource, Project, Smoke, Takes, TargetType, When};
@@ -60,6 +61,13 @@ pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<StepId> {
                 ModelSource::Hub(source) => &source.repository,
             };
             weights.entry(name).or_default().insert(model.target);
+        }
+        let config =
+            model.source.hub().and_then(|hub| lock.hub.get(&hub.to_string())?.config.as_ref());
+        let model_type = config.and_then(|config| config.model_type.clone());
+        let locked = Locked { model_type, ..Locked::default() };
+        for file in model.engine.kind.files(model, &locked) {
+            weights.entry(file.name).or_default().insert(model.target);
         }
     }
     for (name, targets) in weights {

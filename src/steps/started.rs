@@ -16,6 +16,18 @@ pub struct Started {
     pub command: Arc<CommandLine>,
 }
 
+/// What lies in the model cache for a program.
+pub(super) struct Lying {
+    /// The weights.
+    pub(super) weights: PinnedRepository,
+    /// Those of its draft.
+    pub(super) draft: Option<PinnedRepository>,
+    /// What its flags name, by the value that names it.
+    pub(super) named: Vec<(String, PinnedRepository)>,
+    /// What it loads besides, by the variable that says where that is.
+    pub(super) files: Vec<(&'static str, PinnedRepository)>,
+}
+
 /// Where an image sees a volume that every project has.
 fn mount<'a>(project: &'a Project, volume: &str) -> &'a str {
     let found = project.volumes.iter().find(|(name, _)| name.as_str() == volume);
@@ -28,24 +40,24 @@ pub(super) fn started(
     project: &Project,
     locked: &Arc<Locked>,
     model: &Arc<Model>,
-    weights: &PinnedRepository,
-    draft: Option<PinnedRepository>,
-    named: &[(String, PinnedRepository)],
+    lying: Lying,
 ) -> Started {
     let model = Arc::clone(model);
     let engine = model.engine.kind;
     let mounts: Vec<&str> =
         engine.caches().iter().map(|cache| mount(project, cache.volume)).collect();
-    let mut environment = engine.environment(&mounts);
-    environment.extend(model.env.clone());
-    if model.serve.snapshot {
-        environment.extend(engine.snapshot_environment());
-    }
+    let Lying { weights, draft, named, files } = lying;
     let models = mount(project, "model-cache");
     let in_image = |pinned: &PinnedRepository| {
         format!("{models}/{}", ModelCache::commit_directory(&pinned.repository, &pinned.commit))
     };
-    let (path, draft_path) = (in_image(weights), draft.as_ref().map(in_image));
+    let mut environment = engine.environment(&mounts);
+    environment.extend(files.iter().map(|(name, it)| ((*name).to_owned(), in_image(it))));
+    environment.extend(model.env.clone());
+    if model.serve.snapshot {
+        environment.extend(engine.snapshot_environment());
+    }
+    let (path, draft_path) = (in_image(&weights), draft.as_ref().map(in_image));
     let fetched: BTreeMap<String, Fetched> = named
         .iter()
         .map(|(flag, pinned)| {
@@ -53,7 +65,7 @@ pub(super) fn started(
             (flag.clone(), fetched)
         })
         .collect();
-    let revision = weights.commit.clone();
+    let revision = weights.commit;
     let locked = Arc::clone(locked);
     let command = Arc::new(move |name: &str, host: &str, port: u16, mark: Option<&str>| {
         let serving = engine::Serving {

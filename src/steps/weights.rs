@@ -1,6 +1,6 @@
 //! `weights:<org/name or path>`: a model's files, verified, in the target's model cache.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
@@ -10,9 +10,10 @@ use thiserror::Error;
 
 use super::{AllPlaced, Placed};
 use crate::digest::hex;
+use crate::engine::PinnedFile;
 use crate::event::Reporter;
 use crate::fingerprint::Fingerprint;
-use crate::hub::{Hub, HubError, Manifest, RemoteFile};
+use crate::hub::{FileDigest, Hub, HubError, Manifest, RemoteFile};
 use crate::lock::LockedRepository;
 use crate::spec::{FilePatterns, HubSource, Model, ModelSource, TargetType};
 use crate::step::{
@@ -45,6 +46,8 @@ enum Content {
     Commit(HubCommit),
     /// What a branch or tag on a hub stands for, which the lock doesn't say.
     Unlocked(HubSource),
+    /// A file that an engine loads besides.
+    File(PinnedFile),
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
@@ -77,10 +80,14 @@ pub(super) fn compile<'a>(
                 models.push(model.name.to_string());
             }
         }
+        for file in model.engine.kind.files(model, &workspace.engine_of(model)) {
+            let users = users.entry((Content::File(*file), model.target)).or_default();
+            users.models.push(model.name.to_string());
+        }
     }
     let contents: Vec<&Content> = users.keys().map(|(content, _)| content).collect();
     let commits: BTreeSet<&HubCommit> = contents.iter().filter_map(|it| it.commit()).collect();
-    let mut placed = HashMap::new();
+    let mut placed = AllPlaced::default();
     for ((content, target), Users { sources, models }) in &users {
         let mut name = match content {
             Content::Directory(path) => path.clone(),
@@ -90,6 +97,7 @@ pub(super) fn compile<'a>(
                 source.to_string()
             }
             Content::Unlocked(source) => source.repository.clone(),
+            Content::File(file) => file.name.to_owned(),
         };
         if contents.iter().filter(|other| **other == content).count() > 1 {
             name = format!("{name}@{target}");
@@ -103,10 +111,15 @@ pub(super) fn compile<'a>(
                 Weigh::commit(workspace, id, commit, revisions, models)?
             }
             Content::Unlocked(source) => Weigh::unlocked(workspace, id, source, models),
+            Content::File(file) => Weigh::file(workspace, id, *file, models),
         };
+        let place =
+            || Placed { step: step.id().clone(), repository: step.pinned.repository.clone() };
+        if let Content::File(file) = content {
+            placed.files.insert((*target, file.name), place());
+        }
         for source in sources {
-            let (step, repository) = (step.id().clone(), step.pinned.repository.clone());
-            placed.insert((*target, *source), Placed { step, repository });
+            placed.sources.insert((*target, *source), place());
         }
         steps.push(Arc::new(step));
     }
@@ -129,7 +142,7 @@ fn content(lock: &LockCell, source: &ModelSource) -> Content {
 impl Content {
     fn commit(&self) -> Option<&HubCommit> {
         match self {
-            Self::Directory(_) | Self::Unlocked(_) => None,
+            Self::Directory(_) | Self::Unlocked(_) | Self::File(_) => None,
             Self::Commit(commit) => Some(commit),
         }
     }
@@ -183,6 +196,15 @@ enum Source {
         revisions: BTreeSet<String>,
         files: FilePatterns,
     },
+    /// A file with an address of its own.
+    File(PinnedFile),
+}
+
+/// A file in the words of a hub's lists.
+fn listed(file: &PinnedFile) -> RemoteFile {
+    let digest = FileDigest::sha256(file.sha256)
+        .unwrap_or_else(|error| panic!("BUG: {} is pinned by {error}", file.name));
+    RemoteFile { path: file.file.to_owned(), size: file.size, digest }
 }
 
 impl Weigh {
@@ -228,6 +250,13 @@ impl Weigh {
         let head = Head::effect(id, Resource::Disk, models);
         let source = Source::Directory { from: workspace.root.join(path), manifest };
         Ok(Self::new(workspace, head, pinned, source))
+    }
+
+    fn file(workspace: &Workspace, id: StepId, file: PinnedFile, models: &[String]) -> Self {
+        // Whatever stands for a commit has as many digits.
+        let (repository, commit) = (file.name.to_owned(), file.sha256[..40].to_owned());
+        let head = Head::effect(id, Resource::Network, models);
+        Self::new(workspace, head, PinnedRepository { repository, commit }, Source::File(file))
     }
 
     fn unlocked(workspace: &Workspace, id: StepId, source: &HubSource, models: &[String]) -> Self {
@@ -336,7 +365,7 @@ impl Step for Weigh {
     fn unlocked(&self) -> Option<String> {
         match &self.source {
             Source::Unlocked(source) => Some(format!("hf:{source}")),
-            Source::Directory { .. } | Source::Hub { .. } => None,
+            Source::Directory { .. } | Source::Hub { .. } | Source::File(_) => None,
         }
     }
 
@@ -354,6 +383,12 @@ impl Step for Weigh {
                 WeightsOrigin::Directory { manifest: manifest.clone(), from: from.clone() }
             }
             Source::Unlocked(source) => panic!("BUG: hf:{source} was not refused"),
+            Source::File(pinned) => WeightsOrigin::File {
+                pinned: *pinned,
+                file: listed(pinned),
+                mirror: self.network.files_mirror.clone(),
+                fetcher: self.network.fetcher.clone(),
+            },
             Source::Hub { revisions, files } => {
                 let hub = self.network.hub()?.telling(&task.reporter);
                 let files = self.wanted(&self.listed(&hub).await?, files)?;

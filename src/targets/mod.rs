@@ -16,6 +16,8 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::engine::PinnedFile;
+use crate::fetch::Fetcher;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::plan::{AlwaysOn, PlannedModel, Unwanted, UsdPerHour};
@@ -120,6 +122,17 @@ pub enum WeightsOrigin {
         branches: Vec<String>,
         /// The files that are wanted.
         files: Vec<RemoteFile>,
+    },
+    /// An address of its own.
+    File {
+        /// What it is.
+        pinned: PinnedFile,
+        /// What its bytes are.
+        file: RemoteFile,
+        /// Where this machine takes files like it from, if not from where they are published.
+        mirror: Option<String>,
+        /// How this machine asks.
+        fetcher: Fetcher,
     },
 }
 

@@ -7,7 +7,7 @@ use anstyle::Style;
 
 use super::models;
 use super::out::{err, out};
-use super::words::count;
+use super::words::{count, not_locked};
 use super::{BAD, BOLD, FAINT, GOOD, WARN};
 use crate::plan::saved::SavedPlan;
 use crate::plan::{Action, Plan, PlannedStep, Reason, ReasonKind, UsdPerHour, Warning};
@@ -190,10 +190,7 @@ pub(super) fn notes(plan: &Plan) -> Vec<String> {
     let unseen = unseen.into_iter().map(|(why, number)| {
         format!("{} not looked at, so never called fresh: {why}", count(number, "step"))
     });
-    let lock = (unlocked > 0).then(|| {
-        let number = count(unlocked, "source");
-        format!("{number} not locked: `goatbuild lock` does it where the hub can be reached")
-    });
+    let lock = (unlocked > 0).then(|| not_locked(unlocked));
     unseen.chain(lock).chain(changed_by_goatbuild(plan)).collect()
 }
 

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use crate::targets::Measured;
-pub(super) use crate::words::{bytes, count, duration};
+pub(super) use crate::words::{bytes, count, duration, not_locked};
 
 /// Seconds with a tenth, as programs read them.
 pub(super) fn seconds(time: Duration) -> f64 {

@@ -50,7 +50,9 @@ impl Workspace {
             let alias = unknown_alias(model);
             let unlike = model.hub_sources().filter_map(unlike_a_commit);
             let extra = extra_args::warning(model);
-            let others = alias.into_iter().chain(extra).chain(open_to_all(model)).chain(unlike);
+            let set = set_otherwise(model);
+            let others =
+                alias.into_iter().chain(set).chain(extra).chain(open_to_all(model)).chain(unlike);
             warnings.extend(checked.warnings.into_iter().chain(others).map(|warning| Warning {
                 model: model.name.to_string(),
                 message: warning.message,
@@ -73,6 +75,17 @@ impl Workspace {
             }
         }
     }
+}
+
+/// What goatbuild sets, too, and leaves to the spec.
+fn set_otherwise(model: &Model) -> Option<engine::Warning> {
+    let left = model.engine.kind.left_to_specs().iter();
+    let set = left.filter(|name| model.env.contains_key(**name));
+    let names = set.copied().collect::<Vec<_>>().join(", ");
+    (!names.is_empty()).then(|| engine::Warning {
+        message: format!("the spec's {names} counts, and not what goatbuild sets"),
+        help: "remove it from `env`, unless that is meant".to_owned(),
+    })
 }
 
 /// A commit that lost a digit is a branch that nobody has.

@@ -14,6 +14,8 @@ pub struct Network {
     pub fetcher: Fetcher,
     /// Where Debian packages come from.
     pub mirrors: Mirrors,
+    /// Where files are taken from that engines load from addresses of their own, if not from there.
+    pub files_mirror: Option<String>,
     offline: bool,
     patience: Patience,
     hub_settings: fn() -> Result<HubSettings, HubError>,
@@ -22,10 +24,11 @@ pub struct Network {
 
 impl Network {
     pub(super) fn new(settings: &Settings) -> Self {
-        let Settings { offline, patience, mirrors, hub, .. } = settings.clone();
+        let Settings { offline, patience, mirrors, files_mirror, hub, .. } = settings.clone();
         Self {
             fetcher: Fetcher::new(offline, patience.clone()),
             mirrors,
+            files_mirror,
             offline,
             patience,
             hub_settings: hub,

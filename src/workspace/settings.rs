@@ -30,6 +30,8 @@ pub struct Settings {
     pub patience: Patience,
     /// Where Debian packages come from.
     pub mirrors: Mirrors,
+    /// Where files are taken from that engines load from addresses of their own, if not from there.
+    pub files_mirror: Option<String>,
     /// Docker's configuration files, of which the first that has credentials counts.
     pub credentials: Vec<PathBuf>,
     /// What can serve models.
@@ -79,6 +81,7 @@ impl Settings {
             mirrors.snapshot = Some(snapshot);
         }
         mirrors.mirror = variable("GOATBUILD_DEBIAN_MIRROR").or(mirrors.mirror);
+        let files_mirror = variable("GOATBUILD_ENCODINGS");
         let credentials = [
             directory("DOCKER_CONFIG")
                 .or_else(|| directory("HOME").map(|home| home.join(".docker")))
@@ -98,6 +101,7 @@ impl Settings {
             epoch,
             patience,
             mirrors,
+            files_mirror,
             credentials,
             engines: engines::built_in(),
             targets: targets::built_in(),

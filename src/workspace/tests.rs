@@ -19,6 +19,7 @@ fn open(root: &Path) -> Workspace {
         epoch: 0,
         patience: Patience::default(),
         mirrors: Mirrors::default(),
+        files_mirror: None,
         credentials: Vec::new(),
         engines: crate::engines::built_in(),
         targets: crate::targets::built_in(),

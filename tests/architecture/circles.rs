@@ -20,6 +20,7 @@ const KNOWN: &[(&str, &[&str])] = &[
         &[
             "assemble",
             "auth",
+            "environment",
             "fields",
             "gateway",
             "hardware",

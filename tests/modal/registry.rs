@@ -8,6 +8,7 @@ use std::time::{Duration, Instant};
 use serde_json::{Value, json};
 
 use super::expected::MODELS;
+use super::support::encodings::Encodings;
 use super::support::hub::HubDouble;
 use super::support::modal::{ModalDouble, PROXY_KEY, PROXY_SECRET, share_client};
 use super::support::project::{Project, ran};
@@ -45,6 +46,15 @@ impl Shipped {
                 hub.advance(repository, commit);
             }
         }
+        let encodings = Encodings::start()?;
+        project.edit(
+            "goatbuild.toml",
+            "[target.modal]\n",
+            &format!(
+                "[target.modal]\nhub-endpoint = \"{}\"\nencodings-endpoint = \"{}\"\n",
+                hub.url, encodings.url
+            ),
+        );
         for (name, value) in [
             ("HF_ENDPOINT", hub.url.as_str()),
             ("MODAL_SERVER_URL", &modal.url()),
@@ -138,7 +148,7 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
     assert_eq!(plan["summary"]["fresh"], 0, "{}", plan["summary"]);
     let end = shipped.applied("");
     for (kind, count) in
-        [("image", 2), ("weights", 8), ("warmup", 2), ("deploy", 6), ("smoke", 6), ("gateway", 6)]
+        [("image", 2), ("weights", 9), ("warmup", 2), ("deploy", 6), ("smoke", 6), ("gateway", 6)]
     {
         assert_eq!(counted(&end, "ran", kind), count, "{kind} in {end}");
     }

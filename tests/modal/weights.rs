@@ -68,3 +68,25 @@ fn parts_of_one_repository_are_fetched_one_after_the_other() {
     let names = receipts.map(|it| it.file_name().into_string().unwrap());
     assert_eq!(names.filter(|name| name.starts_with("weights-gb1-")).count(), 2);
 }
+
+/// `HF_ENDPOINT` may name a mirror that this machine alone reaches.
+#[test]
+fn the_hub_that_is_asked_at_modal_is_the_one_that_the_project_names() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    project.run("lock").exits(0);
+    remote.hubbed.hub.forget_requests();
+    let here = [("HF_ENDPOINT", "http://mirror.invalid")];
+    let apply = "apply --yes --only weights:acme/tiny";
+    project.run_with(apply, &here).exits(0);
+    assert!(!remote.hubbed.hub.requests().is_empty(), "fetched from the project's hub");
+    let program = project.read("cache/modal/weights/acme--tiny/weights.py");
+    assert!(program.contains(&remote.hubbed.hub.url), "{program}");
+    assert!(!program.contains("mirror.invalid"), "{program}");
+    for wrong in ["hub.acme.example", "https://me:secret@hub.acme.example"] {
+        let settings = project.read("goatbuild.toml");
+        project.write("goatbuild.toml", &settings.replace(&remote.hubbed.hub.url, wrong));
+        project.run("plan").exits(65).says(&["`target.modal.hub-endpoint` can't be", "an address"]);
+        project.write("goatbuild.toml", &settings);
+    }
+}

@@ -35,6 +35,24 @@ fn the_shipped_project_is_planned_in_a_clean_clone_without_a_network() {
     insta::assert_snapshot!("plan", stdout);
 }
 
+/// The drafts: nobody could ask the hub for them when the lock was made.
+#[test]
+fn what_the_lock_lacks_is_told_by_plan_check_and_readme_in_the_same_words() {
+    const LACKS: &str =
+        "2 sources not locked: `goatbuild lock` does it where the hub can be reached";
+    let clone = at_a_desk();
+    let planned = clone.run("plan --offline").exits(0);
+    assert_eq!(planned.stdout.matches(LACKS).count(), 1, "{}", planned.stdout);
+    let checked = clone.run("check --offline");
+    assert_eq!(format!("{}{}", checked.stdout, checked.stderr).matches("not locked").count(), 1);
+    let drafts =
+        "(hf:RedHatAI/gpt-oss-20b-speculator.eagle3@main, hf:nvidia/gpt-oss-120b-Eagle3-v2@main)";
+    checked.says(&[LACKS, drafts]);
+    let readme = std::fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/README.md"));
+    let readme: Vec<String> = readme.unwrap().split_whitespace().map(str::to_owned).collect();
+    assert!(readme.join(" ").contains(LACKS));
+}
+
 #[test]
 fn a_name_that_is_nowhere_near_gets_the_first_names_and_the_number_of_the_others() {
     let clone = clone();
@@ -80,7 +98,7 @@ fn the_plan_for_programs_has_apps_urls_gpus_and_prices() {
     // What the specs pin has a key before anything was asked.
     let keyed = |step: &&Value| step["key"].is_string();
     let keyed = plan["steps"].as_array().unwrap().iter().filter(keyed);
-    assert_eq!(keyed.filter(|step| step["kind"] == "weights").count(), 6);
+    assert_eq!(keyed.filter(|step| step["kind"] == "weights").count(), 6 + 1, "and a vocabulary");
 }
 
 #[test]

@@ -73,6 +73,7 @@ fn site(root: &Path) -> Site {
             epoch: 0,
             patience: Patience::default(),
             mirrors: Mirrors::default(),
+            files_mirror: None,
             credentials: Vec::new(),
             engines: ENGINES,
             targets: Openers::new(KINDS),

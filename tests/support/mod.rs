@@ -7,6 +7,7 @@
 
 pub(crate) mod debian;
 pub(crate) mod double;
+pub(crate) mod encodings;
 pub(crate) mod engines;
 pub(crate) mod hub;
 pub(crate) mod hubbed;
@@ -16,6 +17,7 @@ pub(crate) mod modal;
 pub(crate) mod olah;
 pub(crate) mod peers;
 pub(crate) mod project;
+pub(crate) mod proxy;
 pub(crate) mod quickstart;
 pub(crate) mod registry;
 pub(crate) mod registry_double;

@@ -20,6 +20,9 @@ pub(crate) const PROXY_KEY: &str = "wk-thisIsTheKeyOfTheseTests";
 
 pub(crate) const PROXY_SECRET: &str = "ws-thisIsTheSecretOfTheseTests";
 
+/// How a project says which hub functions at Modal ask.
+const ENDPOINT: &str = "hub-endpoint = \"";
+
 /// The running double; dropping it ends it and everything it started.
 pub(crate) struct ModalDouble {
     pub(crate) python: PathBuf,
@@ -246,9 +249,12 @@ impl Remote {
     pub(crate) fn on(modal: ModalDouble) -> Option<Self> {
         let hubbed = Hubbed::new()?;
         let project = &hubbed.project;
+        let endpoint = format!("{ENDPOINT}{}\"", hubbed.hub.url);
         project.append(
             "goatbuild.toml",
-            "\n[target.modal]\nenvironment = \"goat\"\nworkspace = \"phare\"\n",
+            &format!(
+                "\n[target.modal]\nenvironment = \"goat\"\nworkspace = \"phare\"\n{endpoint}\n"
+            ),
         );
         project.edit(SPEC, "image = \"tiny\"\n", "image = \"tiny\"\ntarget = \"modal\"\n");
         Some(Self::of(modal, hubbed))
@@ -257,6 +263,12 @@ impl Remote {
     /// The same of a project that says already that its model is served there.
     pub(super) fn of(modal: ModalDouble, mut hubbed: Hubbed) -> Self {
         let project = &mut hubbed.project;
+        // A copy's hub is another one.
+        let settings = project.read("goatbuild.toml");
+        let (before, rest) = settings.split_once(ENDPOINT).expect("a hub");
+        let (_, rest) = rest.split_once('"').expect("its end");
+        let url = &hubbed.hub.url;
+        project.write("goatbuild.toml", &format!("{before}{ENDPOINT}{url}\"{rest}"));
         project.variable("MODAL_SERVER_URL", &modal.url());
         project.variable("MODAL_TOKEN_ID", "ak-test");
         project.variable("MODAL_TOKEN_SECRET", "as-test");

@@ -108,6 +108,38 @@ fn run(command: &mut Command) -> Result<(), String> {
     Err(format!("{command:?} failed: {}", end.into_iter().rev().collect::<Vec<_>>().join(" | ")))
 }
 
+/// The source of a crate as it is published, fetched by cargo; `None`, loudly, when it cannot be had.
+pub(crate) fn crate_source(name: &str, version: &str) -> Option<PathBuf> {
+    match try_crate_source(name, version) {
+        Ok(source) => Some(source),
+        Err(reason) => {
+            skipped(name, &reason);
+            None
+        }
+    }
+}
+
+fn try_crate_source(name: &str, version: &str) -> Result<PathBuf, String> {
+    let word = |error: std::io::Error| error.to_string();
+    let directory = directory().join(name);
+    fs::create_dir_all(directory.join("src")).map_err(word)?;
+    let lock = File::create(directory.with_extension("lock")).map_err(word)?;
+    lock.lock().map_err(word)?;
+    let source = directory.join(format!("vendor/{name}-{version}"));
+    if source.join(".cargo-checksum.json").exists() {
+        return Ok(source);
+    }
+    let manifest = format!(
+        "[package]\nname = \"peer\"\nversion = \"0.0.0\"\nedition = \"2024\"\n\n[workspace]\n\n\
+         [dependencies]\n{name} = {{ version = \"={version}\", default-features = false }}\n"
+    );
+    fs::write(directory.join("Cargo.toml"), manifest).map_err(word)?;
+    fs::write(directory.join("src/lib.rs"), "").map_err(word)?;
+    let mut vendor = Command::new("cargo");
+    run(vendor.args(["vendor", "--versioned-dirs", "vendor"]).current_dir(&directory))?;
+    Ok(source)
+}
+
 /// A directory with exactly what these files lock, installed by npm: `package.json`, its lock, and a
 /// script that uses it. Made if it isn't there; `None`, loudly, when it cannot be had.
 pub(crate) fn npm(name: &str, files: &[(&str, &str)]) -> Option<PathBuf> {

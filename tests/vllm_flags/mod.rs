@@ -10,11 +10,15 @@
 //! The commands of the models that this repository ships are held against the same, without a network.
 
 mod commands;
+mod environment;
 mod read;
+mod vocabulary;
 
 use std::collections::BTreeSet;
 
 use serde_json::Value;
+
+use crate::support;
 
 fn words(value: &Value) -> BTreeSet<String> {
     let words = value.as_array().into_iter().flatten();

@@ -4,6 +4,7 @@
 mod check;
 mod command;
 mod first_import;
+mod harmony;
 mod history;
 mod hub;
 mod import;
@@ -19,10 +20,10 @@ use std::collections::BTreeMap;
 use serde::Deserialize as _;
 use toml::de::ValueDeserializer;
 
-use super::{CACHES, offline};
+use super::{CACHES, HABITS, offline};
 use crate::engine::{
-    Adapter, Cache, Checked, Engine, FlagProblem, Locked, LockedEngine, Named, Reading, Serving,
-    Subject, Written, WrittenWord,
+    Adapter, Cache, Checked, Engine, FlagProblem, Locked, LockedEngine, Named, PinnedFile, Reading,
+    Serving, Subject, Written, WrittenWord,
 };
 use crate::spec::{FlagValue, Model, Value};
 
@@ -165,6 +166,14 @@ impl Engine for Vllm {
         hub::adapters(flags)
     }
 
+    fn files(&self, model: &Model, locked: &Locked) -> &'static [PinnedFile] {
+        harmony::files(model, locked)
+    }
+
+    fn file_variables(&self) -> &'static [&'static str] {
+        harmony::VARIABLES
+    }
+
     fn check(&self, model: &Model) -> Vec<FlagProblem> {
         [check::ours(model), hub::problems(model), snapshot::ours(model)].concat()
     }
@@ -217,6 +226,10 @@ impl Engine for Vllm {
         ];
         let ours = ours.into_iter().map(|(name, value)| (name.to_owned(), value));
         offline().into_iter().chain(ours).collect()
+    }
+
+    fn left_to_specs(&self) -> &'static [&'static str] {
+        &[HABITS[0], HABITS[1], "VLLM_NO_USAGE_STATS"]
     }
 
     fn health(&self, _: &Model) -> String {

@@ -57,6 +57,14 @@ impl Local {
                 let size = done.fetched + done.reused;
                 [("bytes", size), ("bytes-fetched", done.fetched), ("bytes-reused", done.reused)]
             }
+            WeightsOrigin::File { pinned: published, file, mirror, fetcher } => {
+                let url = published.url(mirror.as_deref());
+                let PinnedRepository { repository, commit } = &pinned;
+                let whose = (key, repository.as_str(), commit.as_str());
+                let came = cache.fetch_file(&fetcher, &url, &file, whose, &reporter).await?;
+                let size = file.size;
+                [("bytes", size), ("bytes-fetched", came), ("bytes-reused", size - came)]
+            }
         };
         let evidence = evidence.map(|(name, bytes)| (name.to_owned(), bytes.to_string()));
         Ok(Outcome { facts, evidence: evidence.into() })

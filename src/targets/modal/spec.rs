@@ -36,6 +36,10 @@ pub struct Settings {
     pub(super) builder: Builder,
     /// The Modal secret that holds the hub's token.
     pub(super) hf_secret: Option<String>,
+    /// The hub that functions there fetch from, if it isn't the one that everybody means.
+    pub(super) hub_endpoint: Option<String>,
+    /// Where they take the vocabularies from that engines load, if not from where they are published.
+    pub(super) encodings_endpoint: Option<String>,
     /// Where images that goatbuild builds are pushed for Modal to take: `host/path`.
     pub(super) registry: Option<String>,
     /// The Modal secret that holds the registry's user name and password.
@@ -133,6 +137,13 @@ impl TargetType for ModalType {
         );
         let about = "The Modal secret that holds `HF_TOKEN`, by name.";
         let hf_secret = fields.text("hf-secret", about);
+        let url = "an address like \"https://hub.acme.example\"";
+        let about = "The hub that functions on Modal fetch weights from; Hugging Face's own when not \
+                     given. `HF_ENDPOINT` is for this machine alone.";
+        let hub_endpoint = fields.checked_text("hub-endpoint", about, url, address);
+        let about = "Where functions on Modal take the vocabularies from that engines load: the address \
+                     of a directory; where they are published when not given.";
+        let encodings_endpoint = fields.checked_text("encodings-endpoint", about, url, address);
         let registry = fields.checked_text(
             "registry",
             "Where images that goatbuild builds are pushed, with `builder = \"oci\"`: a host and \
@@ -159,6 +170,8 @@ impl TargetType for ModalType {
             workspace,
             builder,
             hf_secret,
+            hub_endpoint,
+            encodings_endpoint,
             registry,
             registry_secret,
             proxy_token,
@@ -320,6 +333,14 @@ impl Opens for ModalType {
     fn import(&self, script: &Script, engines: Engines) -> Imported {
         import::script(script, engines, &GPUS)
     }
+}
+
+/// An address without a slash at its end, and without anybody's password in it.
+fn address(text: &str) -> Option<String> {
+    let url = reqwest::Url::parse(text).ok()?;
+    let is_plain = url.username().is_empty() && url.password().is_none() && url.query().is_none();
+    let is_address = ["http", "https"].contains(&url.scheme()) && url.has_host() && is_plain;
+    is_address.then(|| text.trim_end_matches('/').to_owned())
 }
 
 /// A host and perhaps a path, below which each image has a repository.

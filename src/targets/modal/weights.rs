@@ -26,11 +26,24 @@ impl Modal {
         task: &Task,
     ) -> Result<Outcome, StepError> {
         let pinned = &weights.pinned;
-        let (hub, branches, files) = match &weights.origin {
+        let endpoint = self.hub_endpoint();
+        let (branches, files, url) = match &weights.origin {
             WeightsOrigin::Directory { from, .. } => {
                 return Err(ModalError::Path { path: from.clone() }.into());
             }
-            WeightsOrigin::Hub { hub, branches, files } => (hub, branches, files),
+            WeightsOrigin::Hub { hub, branches, files } => {
+                if hub.endpoint() != endpoint {
+                    task.reporter.log(format!(
+                        "Modal fetches from {endpoint}: HF_ENDPOINT, {}, is for this machine",
+                        hub.endpoint()
+                    ));
+                }
+                (branches.as_slice(), files.as_slice(), None)
+            }
+            WeightsOrigin::File { pinned, file, .. } => {
+                let mirror = self.settings.encodings_endpoint.as_deref();
+                (&[][..], std::slice::from_ref(file), Some(pinned.url(mirror)))
+            }
         };
         let volume = self.volume("model-cache");
         // Who reads offline and names no revision means `main`.
@@ -45,7 +58,8 @@ impl Modal {
             "volume": volume.name,
             "at": volume.mount,
             "secrets": self.settings.hf_secret.iter().collect::<Vec<_>>(),
-            "endpoint": hub.endpoint(),
+            "endpoint": endpoint,
+            "url": url,
             "repository": pinned.repository,
             "commit": pinned.commit,
             "references": references,
@@ -81,6 +95,11 @@ impl Modal {
         }
     }
 
+    /// The hub that is asked there: nothing of this shell's environment goes elsewhere.
+    fn hub_endpoint(&self) -> &str {
+        self.settings.hub_endpoint.as_deref().unwrap_or(crate::hub::ENDPOINT)
+    }
+
     /// What to do when weights can't be fetched there.
     fn way_out(&self, code: &str, repository: &str) -> String {
         let secret = match &self.settings.hf_secret {
@@ -89,7 +108,8 @@ impl Modal {
         };
         match code {
             "gated" => format!(
-                "ask for access at https://huggingface.co/{repository} with the account whose HF_TOKEN is in {secret}"
+                "ask for access at {}/{repository} with the account whose HF_TOKEN is in {secret}",
+                self.hub_endpoint()
             ),
             "token" => format!("{secret} has to hold an HF_TOKEN that the hub knows"),
             "repository" => format!("is the name right? A private one needs {secret} with an HF_TOKEN that may read it"),
@@ -99,6 +119,7 @@ impl Modal {
                 "the volume {} has no room: remove what is not needed there, and run it again; what has come is kept",
                 self.volume("model-cache").name
             ),
+            "address" => "can Modal reach that? `[target.modal] encodings-endpoint` names another place".to_owned(),
             "bytes" => "the hub sent other bytes than it lists: they were thrown away. Run it again".to_owned(),
             _ => "run it again: what has come is kept".to_owned(),
         }

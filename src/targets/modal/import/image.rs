@@ -1,6 +1,8 @@
 //! Images that a script describes call by call.
 
+use crate::engine::Engines;
 use crate::import::{Call, Found, Reading, Value, What};
+use crate::spec::own_variables;
 
 /// The Python of an image that names none: Modal takes that of whoever deploys.
 const PYTHON: &str = "3.12";
@@ -23,7 +25,7 @@ const KEEPS: [&str; 7] = [
 ];
 
 /// Reads an image from its first call to its last.
-pub(super) fn read(reading: &Reading, image: &Value, found: &mut Found) {
+pub(super) fn read(reading: &Reading, image: &Value, engines: Engines, found: &mut Found) {
     let mut calls = Vec::new();
     let mut at = image.call();
     while let Some(call) = at {
@@ -53,7 +55,7 @@ pub(super) fn read(reading: &Reading, image: &Value, found: &mut Found) {
                     found.remarks.lose(call.line, why);
                 }
             }
-            "env" => environment(reading, call, found),
+            "env" => environment(reading, call, engines, found),
             "run_commands" => {
                 for value in flat(&call.positional) {
                     command(value, found);
@@ -225,7 +227,8 @@ fn command(value: &Value, found: &mut Found) {
     }
 }
 
-fn environment(reading: &Reading, call: &Call, found: &mut Found) {
+fn environment(reading: &Reading, call: &Call, engines: Engines, found: &mut Found) {
+    let own = own_variables(engines);
     let pairs = call.argument("vars", 0).map_or(&[][..], Value::pairs);
     for (name, value) in pairs {
         let Some(name) = name.text() else { continue };
@@ -235,6 +238,9 @@ fn environment(reading: &Reading, call: &Call, found: &mut Found) {
             Some(text) if reading.secrets.has(&text) => {
                 let why = format!("{name} is a key or token: keep it in a secret of Modal's");
                 found.remarks.lose(value.line, why);
+            }
+            _ if own.contains(name) => {
+                found.remarks.lose(value.line, format!("goatbuild sets {name} itself"));
             }
             Some(text) => _ = found.image.environment.insert(name.to_owned(), text.into()),
             None => found.remarks.lose(value.line, "only a run would tell the value"),

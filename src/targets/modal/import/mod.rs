@@ -132,7 +132,7 @@ fn read(
         Some(image) => {
             let name = reading.names.iter().find(|(_, value)| value.what == image.what);
             found.image.name = name.map(|(name, _)| name.clone());
-            image::read(reading, image, found);
+            image::read(reading, image, engines, found);
         }
         None => found.remarks.lose(settings.line, "it has Modal's own image, without an engine"),
     }

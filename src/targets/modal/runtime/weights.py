@@ -11,6 +11,8 @@ root = Path(WEIGHTS["at"])
 PARALLEL = 8
 #: After how many seconds what has come so far is kept, whatever happens then.
 KEEP_EVERY = 60.0
+#: How often an address is asked that isn't the hub's: its client has patience of its own.
+ATTEMPTS = 3
 #: What lines begin with that are for the program that waits for this one.
 PROGRESS = "goatbuild-progress "
 
@@ -88,6 +90,8 @@ def tell(over: threading.Event) -> None:
 
 def bring(file: dict[str, Any]) -> tuple[int, bool]:
     """One file, verified: its size, and whether it was fetched."""
+    if WEIGHTS["url"] is not None:
+        return bring_from(WEIGHTS["url"], file)
     from huggingface_hub import hf_hub_download, try_to_load_from_cache
 
     where = {
@@ -109,6 +113,37 @@ def bring(file: dict[str, Any]) -> tuple[int, bool]:
     if not verified(path, file):
         discard(path)
         raise Refused("bytes", f"{file['path']} is not the file that is locked")
+    settled[file["path"]] = file["size"]
+    return file["size"], True
+
+
+def bring_from(url: str, file: dict[str, Any]) -> tuple[int, bool]:
+    """The same of a file with an address of its own, in the layout of the hub's client."""
+    path = repository / "snapshots" / WEIGHTS["commit"] / file["path"]
+    if path.exists() and verified(path, file):
+        settled[file["path"]] = file["size"]
+        return file["size"], False
+    discard(path)
+    blob = repository / "blobs" / file["sha256"]
+    coming = blob.with_suffix(".incomplete")
+    for directory in (path.parent, blob.parent):
+        directory.mkdir(parents=True, exist_ok=True)
+    for attempt in range(1, ATTEMPTS + 1):
+        try:
+            with urllib.request.urlopen(url, timeout=60) as answer, coming.open("wb") as stream:
+                shutil.copyfileobj(answer, stream)
+            break
+        except OSError as error:
+            if error.errno == errno.ENOSPC:
+                raise Refused("full", f"{file['path']}: {error}") from error
+            if attempt == ATTEMPTS:
+                raise Refused("address", f"{url}: {error}") from error
+            time.sleep(attempt)
+    if not verified(coming, file):
+        coming.unlink()
+        raise Refused("bytes", f"{url} is not the file that is locked")
+    coming.rename(blob)
+    path.symlink_to(os.path.relpath(blob, path.parent))
     settled[file["path"]] = file["size"]
     return file["size"], True
 

@@ -64,6 +64,10 @@ def main():
     if "--speculative-config" in flags:
         draft = json.loads(value("--speculative-config"))["model"]
         assert (pathlib.Path(draft) / "config.json").is_file(), f"no draft in {draft}"
+    if json.loads((weights / "config.json").read_text())["model_type"] == "gpt_oss":
+        # openai-harmony 0.0.8 reads it here, or else at its public address.
+        words = pathlib.Path(os.environ["TIKTOKEN_ENCODINGS_BASE"]) / "o200k_base.tiktoken"
+        assert hashlib.sha256(words.read_bytes()).hexdigest().startswith("446a9538cb6c348e"), f"{words} is another file"
     if "--tokenizer" in flags:
         words = pathlib.Path(value("--tokenizer"))
         assert (words / "tokenizer.json").is_file(), f"no tokenizer in {words}"
