@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use crate::fingerprint::Key;
 use crate::spec::{Auth, Header};
-use crate::targets::{Live, Measured};
+use crate::targets::{Live, Measured, Spent};
 
 /// A model that answers, and how it is asked.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -136,6 +136,27 @@ impl StatusRow {
             parts: Parts::default(),
             verdict: Verdict::Absent,
         }
+    }
+}
+
+/// What was spent today, beside what may be.
+#[derive(Debug, Clone)]
+pub struct Spending {
+    /// What may be, in dollars.
+    pub budget: f64,
+    /// What was, by target.
+    pub spent: Vec<Spent>,
+}
+
+impl Spending {
+    /// What it comes to, in dollars.
+    pub fn usd(&self) -> f64 {
+        self.spent.iter().map(|spent| spent.usd).sum()
+    }
+
+    /// Whether it is more than may be.
+    pub fn is_over(&self) -> bool {
+        self.usd() > self.budget
     }
 }
 

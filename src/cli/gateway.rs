@@ -22,7 +22,7 @@ pub(crate) async fn run(global: &Global, command: &GatewayCommand) -> Result<Exi
         GatewayCommand::Check => {
             let checks = gateway::check(&site)?;
             checks.iter().for_each(ui::print_check);
-            if checks.iter().any(|check| !check.ok) {
+            if checks.iter().any(crate::runtime::Check::is_wrong) {
                 return Ok(Exit::Failed);
             }
         }

@@ -89,7 +89,7 @@ pub(crate) async fn run(global: &Global, command: &ImageCommand) -> Result<Exit,
         ImageCommand::Verify(VerifyArgs { image }) => {
             let found = handing::verify(&site, &terminal, image).await?;
             let known = if found.is_locked { "as locked" } else { "the lock does not know it" };
-            ui::checked(true, image, &format!("{}, {known}", found.digest), None);
+            ui::checked(Some(true), image, &format!("{}, {known}", found.digest), None);
         }
         ImageCommand::Load(LoadArgs { image, into }) => {
             let kind = into.map(|engine| match engine {

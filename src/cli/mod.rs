@@ -45,7 +45,7 @@ pub enum Exit {
     Done,
     /// Something failed.
     Failed,
-    /// `plan --detailed-exitcode` found something to do.
+    /// `plan --detailed-exitcode` found something to do, or `status --budget` more spent than may be.
     Changes,
     /// The plan was refused.
     Refused,

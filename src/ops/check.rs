@@ -28,10 +28,10 @@ pub async fn check(
     let workspace = open::whole(site)?;
     let mut fine = true;
     let mut found = |check: Check| {
-        fine &= check.ok;
+        fine &= !check.is_wrong();
         tell(Finding::Checked(check));
     };
-    let passed = |name, detail| Check { name, ok: true, detail, help: None };
+    let passed = |name, detail| Check { name, ok: Some(true), detail, help: None };
     let project = &workspace.project;
     let [models, images] =
         [count(project.models.len(), "model"), count(project.images.len(), "image")];
@@ -48,7 +48,7 @@ pub async fn check(
             match open.is_empty() {
                 true => found(passed("lock", "answers all images".to_owned())),
                 false if workspace.settings.locked => {
-                    found(Check { name: "lock", ok: false, detail: told(), help: None });
+                    found(Check { name: "lock", ok: Some(false), detail: told(), help: None });
                 }
                 false => frontend.note(&format!("lock: {}", told())),
             }
@@ -56,7 +56,7 @@ pub async fn check(
         }
         Err(error) if workspace.settings.locked => {
             let help = error.help().map(|help| help.to_string());
-            found(Check { name: "lock", ok: false, detail: error.to_string(), help });
+            found(Check { name: "lock", ok: Some(false), detail: error.to_string(), help });
             false
         }
         Err(error) => {

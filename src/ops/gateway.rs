@@ -61,11 +61,11 @@ pub(super) fn problems(gateway: &dyn Gateway) -> Result<Vec<Check>, Report> {
     let problems = gateway.problems()?;
     if problems.is_empty() {
         let detail = format!("{} is in order", gateway.name());
-        return Ok(vec![Check { name, ok: true, detail, help: None }]);
+        return Ok(vec![Check { name, ok: Some(true), detail, help: None }]);
     }
     let told = problems.into_iter().map(|problem| {
         let detail = format!("{}:{}: {}", problem.path, problem.line, problem.message);
-        Check { name, ok: problem.severity != Severity::Error, detail, help: None }
+        Check { name, ok: Some(problem.severity != Severity::Error), detail, help: None }
     });
     Ok(told.collect())
 }

@@ -10,7 +10,7 @@ use crate::event::Reporter;
 use crate::graph::Graph;
 use crate::locking::{self, Changes, LockOptions, Scope};
 use crate::plan::saved::Request;
-use crate::plan::{self, Plan, Wishes};
+use crate::plan::{self, Plan, Warning, Wishes};
 use crate::spec::{Unknown, unknown};
 use crate::step::{Observation, StepId};
 use crate::steps;
@@ -108,6 +108,13 @@ pub async fn plan(
     plan.warnings = warnings.into_iter().filter(|warning| planned(&warning.model)).collect();
     if refresh {
         plan.warnings.extend(workspace.unseen_absent(request));
+        let lacks = steps::lacks(workspace, &plan).into_iter().map(|(step, lack)| Warning {
+            model: step.models.first().cloned().unwrap_or_default(),
+            message: format!("{}, which {} needs", lack.what, step.id),
+            help: lack.help,
+        });
+        let lacks: Vec<Warning> = lacks.collect();
+        plan.warnings.extend(lacks);
     }
     Ok(Planned { graph, wishes, plan })
 }

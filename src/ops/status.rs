@@ -6,19 +6,34 @@ use super::open::{self, Site};
 use super::{Frontend, plan};
 use crate::gateways::{Endpoint, Gateway};
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
-use crate::served::{Part, Parts, StatusRow, Verdict};
+use crate::served::{Part, Parts, Spending, StatusRow, Verdict};
 use crate::spec::Model;
 use crate::step::{Fact, Observation, StepId, Subject};
 use crate::targets::Target;
-use crate::workspace::Workspace;
+use crate::workspace::{SharedWorkspace, Workspace};
 
-/// How everything that is deployed or wanted is.
-pub async fn status(site: &Site, frontend: &dyn Frontend) -> Result<Vec<StatusRow>, Report> {
+/// How everything that is deployed or wanted is; and what was spent today where a budget is given. No model
+/// is asked anything at its target.
+pub async fn status(
+    site: &Site,
+    frontend: &dyn Frontend,
+    budget: Option<f64>,
+) -> Result<(Vec<StatusRow>, Option<Spending>), Report> {
     let (workspace, _) = open::anyway(site, frontend)?;
+    let rows = rows(&workspace).await?;
+    let Some(budget) = budget else { return Ok((rows, None)) };
+    let mut spent = Vec::new();
+    for bills in workspace.targets.all().filter_map(Target::bills) {
+        spent.push(bills.spent().await?);
+    }
+    Ok((rows, Some(Spending { budget, spent })))
+}
+
+async fn rows(workspace: &SharedWorkspace) -> Result<Vec<StatusRow>, Report> {
     workspace.look().await?;
     let live: Vec<_> = workspace.targets.all().flat_map(Target::live).collect();
     // What is served is known without a lock; whether it is what the specs want is not.
-    let planned = plan::quietly(&workspace).await.ok();
+    let planned = plan::quietly(workspace).await.ok();
     let left_out = &workspace.project.left_out;
     let step = |id: StepId| planned.as_ref().and_then(|planned| planned.plan.get(&id));
     let mut rows: Vec<StatusRow> = live
@@ -76,7 +91,7 @@ pub async fn status(site: &Site, frontend: &dyn Frontend) -> Result<Vec<StatusRo
         row.auth = Some(model.serve.auth).filter(|_| model.target.auth().is_ok());
         if let (Some(gateway), Some(entry)) = (workspace.gateway.as_deref(), &model.gateway) {
             row.alias = Some(entry.alias.value.clone());
-            row.parts.gateway = entry_of(&workspace, gateway, model, &entry.alias.value);
+            row.parts.gateway = entry_of(workspace, gateway, model, &entry.alias.value);
         }
     }
     rows.sort_by(|one, other| one.live.model.cmp(&other.live.model));

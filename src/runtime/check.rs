@@ -24,17 +24,17 @@ pub fn check(scratch: &Path, supervisor: &Path) -> Report {
         outcome => (outcome, "isolated".to_owned()),
     };
     let passed =
-        |name, detail: &str| Check { name, ok: true, detail: detail.to_owned(), help: None };
+        |name, detail: &str| Check { name, ok: Some(true), detail: detail.to_owned(), help: None };
     let checks = match outcome {
         Err(reason) => vec![Check {
             name: "supervisor",
-            ok: false,
+            ok: Some(false),
             detail: reason,
             help: Some("is the directory writable, and its file system mounted with exec?".into()),
         }],
         Ok(Some(Failure::UserNamespaces { reason })) => vec![Check {
             name: "user namespaces",
-            ok: false,
+            ok: Some(false),
             detail: reason,
             help: Some(user_namespaces_help()),
         }],
@@ -42,7 +42,7 @@ pub fn check(scratch: &Path, supervisor: &Path) -> Report {
             passed("user namespaces", "available"),
             Check {
                 name: "mounts",
-                ok: false,
+                ok: Some(false),
                 detail: failure.to_string(),
                 help: Some("a container or security policy refuses it: start Docker or Podman, or run the container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`".into()),
             },
@@ -65,7 +65,7 @@ fn devices() -> Check {
         .collect();
     Check {
         name: "devices",
-        ok: missing.is_empty(),
+        ok: Some(missing.is_empty()),
         detail: if missing.is_empty() {
             "present".to_owned()
         } else {

@@ -122,7 +122,7 @@ pub struct Report {
 impl Report {
     /// True when sandboxes can run here.
     pub fn ok(&self) -> bool {
-        self.checks.iter().all(|check| check.ok)
+        !self.checks.iter().any(Check::is_wrong)
     }
 }
 
@@ -131,10 +131,18 @@ impl Report {
 pub struct Check {
     /// A few words.
     pub name: &'static str,
-    /// Sandboxes can run as far as this is concerned.
-    pub ok: bool,
+    /// Whether sandboxes, or whatever it is about, can run as far as this is concerned; none where nobody
+    /// could look.
+    pub ok: Option<bool>,
     /// What was found.
     pub detail: String,
     /// What to do about it, when there is something to do.
     pub help: Option<String>,
+}
+
+impl Check {
+    /// Whether something is known not to be in order.
+    pub fn is_wrong(&self) -> bool {
+        self.ok == Some(false)
+    }
 }

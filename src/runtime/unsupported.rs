@@ -65,7 +65,7 @@ pub fn check(_: &Path, _: &Path) -> Report {
     Report {
         checks: vec![Check {
             name: "operating system",
-            ok: false,
+            ok: Some(false),
             detail: "the embedded runtime needs Linux".to_owned(),
             help: Some("start Docker or Podman".to_owned()),
         }],

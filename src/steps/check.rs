@@ -1,18 +1,57 @@
 //! What steps that are going to run lack, as far as that shows before any of them does.
 
-use miette::Report;
+use miette::{Diagnostic, Report};
+use thiserror::Error;
 
 use crate::openai::{Credentials, NoKey};
 use crate::plan::{Action, Plan, PlannedStep};
 use crate::spec::ImageName;
-use crate::step::{StepError, Subject};
+use crate::step::{StepError, StepKind, Subject};
+use crate::targets::{Deed, Lack};
 use crate::workspace::Workspace;
 
 /// Fails when a step would run that can only fail.
 pub async fn check(workspace: &Workspace, plan: &Plan) -> Result<(), Report> {
     check_weights(workspace, plan)?;
+    if let Some((step, lack)) = lacks(workspace, plan).into_iter().next() {
+        return Err(Lacking { step: step.id.to_string(), what: lack.what, help: lack.help }.into());
+    }
     check_keys(workspace, plan)?;
     check_pushes(workspace, plan).await
+}
+
+/// Something that a step needs at its target is not there.
+#[derive(Debug, Error, Diagnostic)]
+#[error("{what}, which {step} needs")]
+#[diagnostic(code(goatbuild::target::lacks))]
+struct Lacking {
+    step: String,
+    what: String,
+    #[help]
+    help: String,
+}
+
+/// What steps that would run need at their targets and is not there, each once.
+pub fn lacks<'p>(workspace: &Workspace, plan: &'p Plan) -> Vec<(&'p PlannedStep, Lack)> {
+    let mut lacks: Vec<(&PlannedStep, Lack)> = Vec::new();
+    for step in &plan.steps {
+        let deed = match step.kind {
+            _ if !matches!(step.action, Action::Run | Action::Pending) => continue,
+            StepKind::Weights => Deed::Fetch,
+            StepKind::Warmup => Deed::Start,
+            StepKind::Deploy => Deed::Serve,
+            _ => continue,
+        };
+        let model = step.models.first().and_then(|it| workspace.project.models.get(it.as_str()));
+        let Some(model) = model else { continue };
+        let takes = workspace.project.takes(model);
+        for lack in workspace.targets.of(model).lacks(deed, model, takes) {
+            if !lacks.iter().any(|(_, told)| *told == lack) {
+                lacks.push((step, lack));
+            }
+        }
+    }
+    lacks
 }
 
 /// Fails when weights would be brought to a target that can't be.

@@ -16,6 +16,7 @@ use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::HashCache;
 use crate::lock::LockedImage;
 use crate::lock::pylock::LockedWheel;
+use crate::plan::UsdPerHour;
 use crate::platform::MajorMinor;
 use crate::spec::{Auth, Image, Model};
 use crate::step::{Facts, Observation, Outcome, StepError, Task};
@@ -122,6 +123,64 @@ pub trait Trials: Send + Sync {
 pub struct LeaseBroken {
     /// Who has it now.
     pub now: String,
+}
+
+/// What a step is about to have done at its target.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Deed {
+    /// Weights are fetched there.
+    Fetch,
+    /// An engine is started, and ended.
+    Start,
+    /// A model is served.
+    Serve,
+}
+
+/// What a step needs at its target and is not there.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Lack {
+    /// What is missing.
+    pub what: String,
+    /// What makes it.
+    pub help: String,
+}
+
+/// What is up at a target and paid for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Running {
+    /// What the target calls it.
+    pub app: String,
+    /// The model that it serves, where it is one of the project's.
+    pub model: Option<String>,
+    /// How many replicas.
+    pub replicas: u32,
+    /// Since when the first of them: RFC 3339.
+    pub since: String,
+    /// What all of them cost; none where nobody knows.
+    pub usd_per_hour: Option<UsdPerHour>,
+    /// What they have cost since midnight, in dollars, as far as that is known.
+    pub usd: f64,
+}
+
+/// What was spent since midnight, UTC.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Spent {
+    /// Where, for people.
+    pub place: String,
+    /// What the target has billed, in dollars; or why it doesn't say.
+    pub billed: Result<f64, String>,
+    /// What is up, the dearest first.
+    pub running: Vec<Running>,
+    /// The least that all of it comes to, in dollars: what is billed, and what runs that can't be yet; or
+    /// what runs, where that is more.
+    pub usd: f64,
+}
+
+/// Bills of a target.
+#[async_trait]
+pub trait Bills: Send + Sync {
+    /// What was spent since midnight, UTC. Asks no model anything.
+    async fn spent(&self) -> Result<Spent, StepError>;
 }
 
 /// The version that a model is to go back to.

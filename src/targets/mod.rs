@@ -22,7 +22,7 @@ use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::plan::{AlwaysOn, PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
-use crate::spec::{Auth, Header, Model, ModelSource, Rollout};
+use crate::spec::{Auth, Header, Model, ModelSource, Rollout, Takes};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 pub use capabilities::*;
@@ -275,6 +275,12 @@ pub trait Target: Send + Sync {
         Duration::ZERO
     }
 
+    /// What is needed there to have this done for a model and is not there, as far as the last look tells.
+    fn lacks(&self, deed: Deed, model: &Model, takes: Takes) -> Vec<Lack> {
+        let _ = (deed, model, takes);
+        Vec::new()
+    }
+
     /// The replicas that stay up of what is deployed of a model, though nobody asks anything.
     fn always_on(&self, model: &str) -> Option<AlwaysOn> {
         let _ = model;
@@ -393,6 +399,11 @@ pub trait Target: Send + Sync {
 
     /// The right to change things there, where machines share it.
     fn leases(&self) -> Option<&dyn Leases> {
+        None
+    }
+
+    /// What was spent there.
+    fn bills(&self) -> Option<&dyn Bills> {
         None
     }
 

@@ -13,6 +13,7 @@ mod models;
 mod out;
 mod plan;
 mod shell;
+mod spending;
 mod status;
 mod trace;
 mod tried;
@@ -178,21 +179,26 @@ fn beside(line: Option<&ProgressBar>, tell: impl FnOnce()) {
 }
 
 /// One line of a check.
-pub fn checked(fine: bool, name: &str, detail: &str, help: Option<&str>) {
-    let (style, mark) = if fine { (GOOD, "✓") } else { (BAD, "✗") };
+pub fn checked(fine: Option<bool>, name: &str, detail: &str, help: Option<&str>) {
+    let (style, mark) = marked(fine);
     outln!("{style}{mark}{style:#} {name}: {detail}");
     if let Some(help) = help {
         outln!("  {FAINT}help:{FAINT:#} {help}");
     }
 }
 
-/// One line of what was tried out: whether it held, or was not to be seen.
-pub fn print_shown(row: &Assumption, shown: &Shown) {
-    let (style, mark) = match shown.held {
+/// How it is marked whether something is in order, or was not to be seen.
+fn marked(fine: Option<bool>) -> (Style, &'static str) {
+    match fine {
         Some(true) => (GOOD, "✓"),
         Some(false) => (BAD, "✗"),
         None => (FAINT, "·"),
-    };
+    }
+}
+
+/// One line of what was tried out: whether it held, or was not to be seen.
+pub fn print_shown(row: &Assumption, shown: &Shown) {
+    let (style, mark) = marked(shown.held);
     outln!("{style}{mark}{style:#} {}: {}", row.name, row.taken);
     outln!("  {FAINT}{}{FAINT:#}", shown.detail);
 }

@@ -4,11 +4,12 @@ use serde_json::json;
 
 use super::out::outln;
 use super::plan::{reason, style};
+use super::spending;
 use super::words::{duration, milliseconds_to_token, seconds};
 use super::{BOLD, FAINT, GOOD, WARN};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::plan::PlannedStep;
-use crate::served::{Part, StatusRow, Verdict};
+use crate::served::{Part, Spending, StatusRow, Verdict};
 use crate::spec::Auth;
 use crate::step::Facts;
 use crate::store::Attempt;
@@ -82,7 +83,7 @@ fn asking(row: &StatusRow) -> Option<String> {
 }
 
 /// Prints what is served.
-pub fn print_status(rows: &[StatusRow], as_json: bool) {
+pub fn print_status(rows: &[StatusRow], spending: Option<&Spending>, as_json: bool) {
     if as_json {
         let models: Vec<_> = rows
             .iter()
@@ -116,7 +117,11 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
                 })
             })
             .collect();
-        outln!("{}", json!({ "format_version": 1, "models": models }));
+        let mut document = json!({ "format_version": 1, "models": models });
+        if let Some(it) = spending {
+            document["spending"] = spending::to_json(it);
+        }
+        outln!("{document}");
         return;
     }
     let width = rows.iter().map(|row| row.live.model.len()).max().unwrap_or(0);
@@ -152,6 +157,9 @@ pub fn print_status(rows: &[StatusRow], as_json: bool) {
         for device in told.map_or(&[][..], |told| &told.devices) {
             outln!("{}  {FAINT}ran on {device}{FAINT:#}", " ".repeat(width));
         }
+    }
+    if let Some(it) = spending {
+        spending::print(it);
     }
 }
 

@@ -17,6 +17,7 @@ mod faults;
 mod kills;
 mod lease;
 mod logs;
+mod money;
 mod named;
 mod programs;
 mod proof;

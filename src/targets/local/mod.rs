@@ -224,7 +224,7 @@ impl Target for Local {
             Runner::Embedded => {}
         }
         let report = self.try_embedded()?;
-        match report.checks.into_iter().find(|check| !check.ok) {
+        match report.checks.into_iter().find(Check::is_wrong) {
             None => Ok(()),
             Some(check) => Err(LocalError::Runtime {
                 reason: format!("{}: {}", check.name, check.detail),
@@ -240,11 +240,11 @@ impl Target for Local {
             Err(error) => {
                 let help = error.help().map(|help| help.to_string());
                 let detail = error.to_string();
-                return Ok(vec![Check { name: "local runtime", ok: false, detail, help }]);
+                return Ok(vec![Check { name: "local runtime", ok: Some(false), detail, help }]);
             }
         };
         let detail = chosen.at_length();
-        let mut checks = vec![Check { name: "local runtime", ok: true, detail, help: None }];
+        let mut checks = vec![Check { name: "local runtime", ok: Some(true), detail, help: None }];
         if chosen.runner == Runner::Embedded {
             checks.extend(self.try_embedded()?.checks);
         }

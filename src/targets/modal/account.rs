@@ -57,18 +57,18 @@ impl Modal {
     pub(super) async fn surveyed(&self) -> Check {
         let name = "modal";
         if !self.credentials.are_there() {
-            let detail = NO_CREDENTIALS.to_owned();
-            return Check { name, ok: true, detail, help: None };
+            let detail = format!("not looked at: {NO_CREDENTIALS}");
+            return Check { name, ok: None, detail, help: None };
         }
         match self.account(&Reporter::silent()).await {
             Ok(account) => {
                 let environment = &self.settings.environment;
                 let detail = format!("workspace {}, environment {environment}", account.workspace);
-                Check { name, ok: true, detail, help: None }
+                Check { name, ok: Some(true), detail, help: None }
             }
             Err(error) => {
                 let help = error.help().map(|help| help.to_string());
-                Check { name, ok: false, detail: error.to_string(), help }
+                Check { name, ok: Some(false), detail: error.to_string(), help }
             }
         }
     }

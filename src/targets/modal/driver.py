@@ -22,6 +22,7 @@ import sys
 import threading
 import time
 import traceback
+from datetime import datetime, timezone
 from pathlib import Path
 
 # Answers have a channel of their own, whatever anything prints.
@@ -42,8 +43,10 @@ for STORE in (os.environ.get("SSL_CERT_FILE"), "/etc/ssl/certs/ca-certificates.c
 import modal  # noqa: E402
 from google.protobuf.empty_pb2 import Empty  # noqa: E402
 from modal._utils.async_utils import synchronizer  # noqa: E402
+from modal._environments import _Environment  # noqa: E402
 from modal._utils.logger import logger  # noqa: E402
 from modal.client import _Client  # noqa: E402
+from modal.secret import _Secret  # noqa: E402
 from modal.volume import _Volume  # noqa: E402
 from modal_proto import api_pb2  # noqa: E402
 
@@ -285,11 +288,24 @@ async def seen_volume(client, request, wanted):
     return {"files": [Path(path).name for path in files], "text": text}
 
 
+async def secrets(client, request):
+    """The keys of each secret of the environment, by name; nothing where none is needed or they can't be
+    listed."""
+    if not request.get("secrets"):
+        return None
+    try:
+        found = await _Secret.objects.list(environment_name=request["environment"], client=client)
+    except modal.exception.PermissionDeniedError:
+        return None
+    return {secret.name: sorted(await secret._get_keys()) for secret in found}
+
+
 @synchronizer.create_blocking
 async def look(request):
     client = await connected(request)
-    apps, *volumes = await asyncio.gather(
+    apps, named, *volumes = await asyncio.gather(
         listed(client, request),
+        secrets(client, request),
         *(seen_volume(client, request, wanted) for wanted in request["volumes"]),
     )
     kept = {}
@@ -310,7 +326,28 @@ async def look(request):
     seen = await asyncio.gather(
         *(seen_app(client, request, name, apps[name], kept.get(name)) for name in wanted)
     )
-    return {"apps": dict(zip(wanted, seen)), "volumes": volumes}
+    return {"apps": dict(zip(wanted, seen)), "volumes": volumes, "secrets": named}
+
+
+@synchronizer.create_blocking
+async def spent(request):
+    """What is up in the environment, and what Modal has billed for it since midnight, UTC: for whole hours
+    alone, and only whoever may see bills is told."""
+    client = await connected(request)
+    place = request["environment"]
+    now = datetime.now(timezone.utc)
+    tasks = (await client._stub.TaskList(api_pb2.TaskListRequest(environment_name=place))).tasks
+    running = [{"app": task.app_description, "since": task.started_at} for task in tasks]
+    answer = {"now": now.timestamp(), "running": running, "bill": None, "refused": None}
+    try:
+        environment = _Environment.from_name(place, client=client)
+        await environment.hydrate()
+        midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
+        rows = await environment.billing.report(start=midnight, end=now, resolution="h")
+        answer["bill"] = [{"app": row.description, "usd": str(row.cost)} for row in rows]
+    except (modal.exception.PermissionDeniedError, modal.exception.AuthError) as error:
+        answer["refused"] = str(error)
+    return answer
 
 
 @synchronizer.create_blocking
@@ -644,6 +681,7 @@ COMMANDS = {
     "rollback": rollback,
     "run": run,
     "last_words": last_words,
+    "spent": spent,
     "stop": stop,
     "told": told,
     "take_lease": take_lease,

@@ -25,7 +25,12 @@ pub(super) struct Seen {
     weights: BTreeSet<String>,
     /// Those in the volumes that have compile caches.
     warmups: BTreeSet<String>,
+    /// The keys of each secret; none where nobody needs any, or they were not to be seen.
+    secrets: Option<Secrets>,
 }
+
+/// The keys of secrets, by name.
+pub(super) type Secrets = BTreeMap<String, BTreeSet<String>>;
 
 /// One app.
 #[derive(Debug, Clone, Deserialize)]
@@ -85,6 +90,8 @@ struct Files {
 struct Answer {
     apps: BTreeMap<String, App>,
     volumes: Vec<Option<Files>>,
+    #[serde(default)]
+    secrets: Option<Secrets>,
 }
 
 impl Modal {
@@ -98,6 +105,7 @@ impl Modal {
             "apps": self.specs.keys().map(|model| self.app(model)).collect::<Vec<_>>(),
             "candidate": CANDIDATE,
             "volumes": volumes,
+            "secrets": self.settings.names_secrets(),
         });
         let reporter = Reporter::silent();
         let answer = self.client.call("look", "look", request, &reporter);
@@ -113,7 +121,7 @@ impl Modal {
         let kept = Kept::read(&text, &self.owner, &self.volume("model-cache").name)?;
         let weights = weights.into_iter().flat_map(|it| it.files).collect();
         let warmups = volumes.flatten().flat_map(|it| it.files).collect();
-        Ok((Seen { apps: answer.apps, weights, warmups }, kept))
+        Ok((Seen { apps: answer.apps, weights, warmups, secrets: answer.secrets }, kept))
     }
 
     /// The versions of an app as they are now, the newest first; none of one that isn't deployed.
@@ -139,6 +147,11 @@ impl Modal {
             Ok(seen) => Ok(tell(seen)),
             Err(why) => Err(Observation::Unobserved(Some(why.clone()))),
         }
+    }
+
+    /// The keys of each secret, where they were to be seen.
+    pub(super) fn secrets(&self) -> Option<Secrets> {
+        self.seen(|seen| seen.secrets.clone()).ok().flatten()
     }
 
     /// The names of the receipts that there are, of weights and of warm-ups.

@@ -29,9 +29,11 @@ mod protection;
 mod replicas;
 mod rollback;
 mod rolling;
+mod secrets;
 mod serve;
 mod snapshot;
 mod spec;
+mod spent;
 mod take_back;
 mod trial;
 mod weights;
@@ -44,8 +46,8 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::{
-    Candidates, Deployment, Images, Leases, Live, Logs, Measured, PinnedRepository, Programs,
-    Rolling, Starts, Target, Trials, Versions, Volumes, Weights,
+    Bills, Candidates, Deed, Deployment, Images, Lack, Leases, Live, Logs, Measured,
+    PinnedRepository, Programs, Rolling, Starts, Target, Trials, Versions, Volumes, Weights,
 };
 use crate::engine::Engines;
 use crate::event::Reporter;
@@ -54,7 +56,7 @@ use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::HashCache;
 use crate::plan::{AlwaysOn, PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
-use crate::spec::{Gpu, Header, Model, ModelSource, Project, Rollout, TargetType, Volume};
+use crate::spec::{Gpu, Header, Model, ModelSource, Project, Rollout, Takes, TargetType, Volume};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 use address::Address;
@@ -221,6 +223,10 @@ impl Target for Modal {
 
     fn time_to_fetch(&self, bytes: Option<u64>) -> Duration {
         price::time_to_fetch(bytes)
+    }
+
+    fn lacks(&self, deed: Deed, model: &Model, takes: Takes) -> Vec<Lack> {
+        self.lacking_secrets(deed, model, takes)
     }
 
     fn always_on(&self, model: &str) -> Option<AlwaysOn> {
@@ -418,6 +424,10 @@ impl Target for Modal {
     }
 
     fn leases(&self) -> Option<&dyn Leases> {
+        Some(self)
+    }
+
+    fn bills(&self) -> Option<&dyn Bills> {
         Some(self)
     }
 

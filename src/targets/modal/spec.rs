@@ -70,6 +70,13 @@ impl Settings {
         }
     }
 
+    /// Whether any secret at Modal is named.
+    pub(super) fn names_secrets(&self) -> bool {
+        [&self.hf_secret, &self.registry_secret, &self.api_key_secret]
+            .into_iter()
+            .any(Option::is_some)
+    }
+
     /// The Modal secrets that running replicas have.
     pub(super) fn served_secrets(&self, auth: Auth) -> impl Iterator<Item = &String> {
         self.api_key_secret.iter().filter(move |_| auth == Auth::ApiKey)

@@ -46,7 +46,7 @@ Not as the real one:
   - Containers end by SIGKILL: `@modal.exit` hooks are not run.
   - Which version a redeploy with only another tag makes, the hash of truncated labels, the tag a rollback shows
     (here: that of the version it goes back to) and many texts of errors are not published by Modal: guesses.
-  - Of classes only those without parameters, with one web endpoint; no generators, queues, sandboxes, schedules, domains, billing; one user.
+  - Of classes only those without parameters, with one web endpoint; no generators, queues, sandboxes, schedules, domains; one user.
 """
 # ruff: noqa: E402
 
@@ -64,6 +64,7 @@ from modal_proto import api_pb2
 sys.dont_write_bytecode = True
 
 from apps import Apps
+from billing import Billing
 from calls import Calls
 from classes import Classes
 from containers import Containers
@@ -127,6 +128,7 @@ async def _main(arguments: argparse.Namespace, parent: int) -> None:
             Workspace(state),
             Secrets(state),
             Dicts(state),
+            Billing(state),
             Volumes(state, transfer),
             Images(state, faults),
             Mounts(state, transfer),

@@ -1,0 +1,55 @@
+//! Secrets that steps need at Modal, looked up before any of them runs.
+
+use super::Modal;
+use super::spec::Settings;
+use crate::spec::{Auth, Model, Takes};
+use crate::targets::{Deed, Lack};
+
+impl Modal {
+    /// What a step for a model needs of secrets and is not there, as far as Modal tells: their names and
+    /// keys, never their values.
+    pub(super) fn lacking_secrets(&self, deed: Deed, model: &Model, takes: Takes) -> Vec<Lack> {
+        let Some(there) = self.secrets() else { return Vec::new() };
+        let environment = &self.settings.environment;
+        let lack = |(name, keys): (&String, Vec<&str>)| {
+            let found = there.get(name);
+            let missing: Vec<&str> = keys
+                .iter()
+                .copied()
+                // Of a secret without any key, Modal told none.
+                .filter(|key| found.is_none_or(|it| !it.is_empty() && !it.contains(*key)))
+                .collect();
+            let what = match found {
+                _ if missing.is_empty() => return None,
+                None => format!("Modal has no secret {name} in the environment {environment}"),
+                Some(_) => format!(
+                    "the secret {name} in Modal's environment {environment} has no {}",
+                    missing.join(" and no ")
+                ),
+            };
+            let help = format!(
+                "`modal secret create --env {environment} {name} --from-json FILE`, with {} in the file",
+                keys.join(" and ")
+            );
+            Some(Lack { what, help })
+        };
+        needed(&self.settings, takes, deed, model.serve.auth).into_iter().filter_map(lack).collect()
+    }
+}
+
+/// The secrets that a step is given which has this done, each with the keys that it has to have.
+fn needed(settings: &Settings, takes: Takes, deed: Deed, auth: Auth) -> Vec<(&String, Vec<&str>)> {
+    let mut needed = Vec::new();
+    if deed == Deed::Fetch {
+        needed.extend(settings.hf_secret.as_ref().map(|it| (it, vec!["HF_TOKEN"])));
+    }
+    if deed != Deed::Fetch && takes == Takes::Pushed {
+        let keys = || vec!["REGISTRY_USERNAME", "REGISTRY_PASSWORD"];
+        needed.extend(settings.registry_secret.as_ref().map(|it| (it, keys())));
+    }
+    if deed == Deed::Serve {
+        let key = || vec![settings.api_key_variable.as_str()];
+        needed.extend(settings.served_secrets(auth).map(|it| (it, key())));
+    }
+    needed
+}
