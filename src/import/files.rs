@@ -6,7 +6,7 @@ use std::fmt::Write as _;
 use super::found::{Found, FoundImage};
 use super::importing::{Files, Importing, say};
 use super::naming::{Names, names, slug};
-use super::toml_text::{field, inline, table};
+use super::toml_text::{comment, field, inline, table};
 use super::{fit, led};
 
 /// Where weights are, in images of scripts and of projects alike.
@@ -90,11 +90,11 @@ fn image_text(image: &FoundImage) -> String {
 }
 
 fn spec_text(found: &Found, image: &str, alias: Option<&str>, default_engine: &str) -> String {
-    let mut text = format!("# From {}", found.script);
+    let mut about = format!("From {}", found.script);
     if let Some(row) = &found.row {
-        let _ = write!(text, ", its row `{row}`");
+        let _ = write!(about, ", its row `{row}`");
     }
-    text.push_str(".\n\n");
+    let mut text = format!("{}\n", comment(&format!("{about}.")));
     field(&mut text, "image", &image.into());
     field(&mut text, "target", &found.target.into());
     let written = &found.written;
@@ -139,10 +139,10 @@ fn spec_text(found: &Found, image: &str, alias: Option<&str>, default_engine: &s
 fn project_text(importing: &Importing<'_>, prefix: &str, files: &mut Files) -> String {
     let mut scripts: Vec<&str> = importing.found.iter().map(|it| it.script.as_str()).collect();
     scripts.dedup();
-    let mut text = format!(
-        "# What {} deploys, as `goatbuild import` read it: with the settings that stand.\n",
+    let mut text = comment(&format!(
+        "What {} deploys, as `goatbuild import` read it: with the settings that stand.",
         scripts.join(", ")
-    );
+    ));
     text.push_str("\n[project]\n");
     field(&mut text, "id", &importing.id.into());
     field(&mut text, "app-prefix", &prefix.into());

@@ -5,6 +5,12 @@ use std::fmt::Write as _;
 /// Longer lists have a line for each item.
 const WIDTH: usize = 92;
 
+/// A comment on a line of its own, whatever is in the names of rows and files.
+pub(super) fn comment(text: &str) -> String {
+    let line: String = text.chars().map(|it| if it.is_control() { ' ' } else { it }).collect();
+    format!("# {line}\n")
+}
+
 /// A table under its head; nothing of one that is empty.
 pub(super) fn table(text: &mut String, head: &str, table: &toml::Table) {
     if table.is_empty() {
@@ -69,6 +75,11 @@ fn quoted(text: &str) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_comment_is_one_line() {
+        assert_eq!(comment("its row `a\n[b]\r`"), "# its row `a [b] `\n");
+    }
 
     #[test]
     fn what_is_written_reads_as_the_same_value() {

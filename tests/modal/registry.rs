@@ -129,6 +129,48 @@ impl Shipped {
         assert_eq!(again["summary"], plan["summary"], "they change nothing");
     }
 
+    /// What the team's notes have one do with a model: list what it answers to, chat by the hub's id, and
+    /// find it in the gateway's file, and commented out in the mirror.
+    fn answers_as_the_notes_say(&self, url: &str, model: &str, repository: &str) {
+        let listed = get(&format!("{url}/v1/models"));
+        let ids: Vec<&Value> =
+            listed["data"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
+        assert!(ids.contains(&&json!(repository)), "{listed}");
+        let chat = json!({"model": repository, "messages": [{"role": "user", "content": "hi"}]});
+        let answer = asked(&format!("{url}/v1/chat/completions"), Some(&chat));
+        assert_eq!(answer["choices"][0]["message"]["content"], "hello", "{answer}");
+        let gateway = self.project.read("dev/litellm-config-modal.yaml");
+        let gateway: Value = serde_yaml_ng::from_str(&gateway).unwrap();
+        let alias = format!("{model}-local");
+        let entries = gateway["model_list"].as_array().unwrap();
+        let entry = entries.iter().find(|it| it["model_name"] == *alias).expect(&alias);
+        assert_eq!(entry["litellm_params"]["model"], format!("openai/{repository}"));
+        assert_eq!(entry["litellm_params"]["api_base"], format!("{url}/v1"));
+        let mirror = self.project.read("dev/litellm-config.yaml");
+        let lines: Vec<&str> = mirror.lines().filter(|line| line.contains(&alias)).collect();
+        assert!(
+            !lines.is_empty() && lines.iter().all(|line| line.trim().starts_with('#')),
+            "{mirror}"
+        );
+    }
+
+    /// A model that is added is all that there is to do then. It goes again.
+    fn plans_no_more_than_a_model_that_is_added(&self) {
+        let repository = "Qwen/Qwen3-8B";
+        let config = json!({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]});
+        self.hub.small(repository, "config.json", &config.to_string());
+        self.hub.small(repository, "model.safetensors", "its weights");
+        let lock = self.project.read("goatbuild.lock");
+        self.run(&format!("add hf:{repository} --image standard --gpu A10G"));
+        let plan = self.project.plan("");
+        let open = [plan.ids("run"), plan.ids("pending")].concat();
+        assert!(open.contains(&"deploy:qwen3-8b".to_owned()), "{open:?}");
+        let its = |id: &String| id.to_ascii_lowercase().contains("qwen3-8b");
+        assert!(open.iter().all(its), "{open:?}");
+        fs::remove_file(self.project.path("specs/qwen3-8b.toml")).unwrap();
+        self.project.write("goatbuild.lock", &lock);
+    }
+
     /// What the last event of an apply says.
     #[track_caller]
     pub(super) fn applied(&self, arguments: &str) -> Value {
@@ -183,6 +225,7 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
         );
         // The caches were warmed, so that no replica compiles.
         assert_eq!(told["compiled"], false, "{}", expected.model);
+        shipped.answers_as_the_notes_say(url, expected.model, expected.repository);
     }
     // Nothing is left to do; that takes at most three questions per model.
     shipped.modal.calls();
@@ -194,6 +237,7 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
     let asked = calls.iter().filter(|call| call["rpc"] != "ClientHello").count();
     assert!(asked <= 3 * MODELS.len(), "{asked}: {calls:?}");
     shipped.compare_with_deployments(ours);
+    shipped.plans_no_more_than_a_model_that_is_added();
     // And a fresh clone sees the same.
     shipped.forget();
     let plan = shipped.project.plan("").0;
@@ -203,11 +247,19 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
 
 /// The JSON that an address answers with.
 fn get(url: &str) -> Value {
-    let output = Command::new("curl")
+    asked(url, None)
+}
+
+/// The same of what is asked with a body, with the two headers of a proxy token.
+fn asked(url: &str, body: Option<&Value>) -> Value {
+    let mut command = Command::new("curl");
+    command
         .args(["-sS", "--noproxy", "*", url])
         .args(["-H", &format!("Modal-Key: {PROXY_KEY}")])
-        .args(["-H", &format!("Modal-Secret: {PROXY_SECRET}")])
-        .output()
-        .unwrap();
+        .args(["-H", &format!("Modal-Secret: {PROXY_SECRET}")]);
+    if let Some(body) = body {
+        command.args(["-H", "Content-Type: application/json", "-d", &body.to_string()]);
+    }
+    let output = command.output().unwrap();
     serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
 }
