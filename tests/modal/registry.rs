@@ -18,11 +18,23 @@ pub(super) struct Shipped {
     pub(super) project: Project,
     pub(super) modal: ModalDouble,
     pub(super) hub: HubDouble,
+    encodings: Encodings,
 }
 
 impl Shipped {
     pub(super) fn new() -> Option<Self> {
-        Self::of(Project::shipped())
+        let shipped = Self::of(Project::shipped())?;
+        shipped.name_hubs();
+        Some(shipped)
+    }
+
+    /// Has the project say that functions at Modal fetch from the doubles.
+    pub(super) fn name_hubs(&self) {
+        let (hub, encodings) = (&self.hub.url, &self.encodings.url);
+        let endpoints = format!(
+            "[target.modal]\nhub-endpoint = \"{hub}\"\nencodings-endpoint = \"{encodings}\"\n"
+        );
+        self.project.edit("goatbuild.toml", "[target.modal]\n", &endpoints);
     }
 
     /// Another project with the same models.
@@ -47,14 +59,6 @@ impl Shipped {
             }
         }
         let encodings = Encodings::start()?;
-        project.edit(
-            "goatbuild.toml",
-            "[target.modal]\n",
-            &format!(
-                "[target.modal]\nhub-endpoint = \"{}\"\nencodings-endpoint = \"{}\"\n",
-                hub.url, encodings.url
-            ),
-        );
         for (name, value) in [
             ("HF_ENDPOINT", hub.url.as_str()),
             ("MODAL_SERVER_URL", &modal.url()),
@@ -72,7 +76,7 @@ impl Shipped {
                 project.variable(name, &value);
             }
         }
-        let shipped = Self { project, modal, hub };
+        let shipped = Self { project, modal, hub, encodings };
         let secret =
             ["secret", "create", "--env", "goat", "goat-hf-token", "HF_TOKEN=hf_of_the_test"];
         shipped.client(&secret);

@@ -50,6 +50,7 @@ fn scripts_that_are_kept_by_hand_are_imported_and_taken_over_as_they_stand() {
     let project = &shipped.project;
     let import = "import modal_vllm.py --gateway litellm.yaml";
     project.run(import).exits(0).says(&["4 specs, 1 image"]);
+    shipped.name_hubs();
     share_client(&project.root(), || drop(project.run("check")));
     let planned = project.run("plan");
     if planned.code != 0 && wants_network(&planned.stderr) {
