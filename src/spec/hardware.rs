@@ -4,6 +4,7 @@ use super::model::{Hardware, Reserved};
 use super::problem::{Problem, nearest};
 use super::read::Shared;
 use super::table::Table;
+use super::target::TargetType;
 use super::value::key_text;
 
 /// The least and the most that is asked for of a machine's processor, in cores.
@@ -15,6 +16,7 @@ pub(super) const GIB: (f64, f64) = (0.125, 2048.0);
 /// Reads the whole table. Nothing is there of GPUs where none is named.
 pub(super) fn hardware(
     mut table: Table<'_, '_>,
+    target: &'static dyn TargetType,
     shared: &Shared<'_>,
 ) -> (Option<Hardware>, Reserved) {
     if !table.is_present() {
@@ -29,10 +31,14 @@ pub(super) fn hardware(
         table.finish();
         return (None, reserved);
     }
-    (gpus(table, shared), reserved)
+    (gpus(table, target, shared), reserved)
 }
 
-fn gpus(mut table: Table<'_, '_>, shared: &Shared<'_>) -> Option<Hardware> {
+fn gpus(
+    mut table: Table<'_, '_>,
+    target: &'static dyn TargetType,
+    shared: &Shared<'_>,
+) -> Option<Hardware> {
     let gpu = table.required("gpu", "gpu = \"H100\"");
     let gpu = gpu.filter(|text| {
         shared.has_gpu(text.value) || {
@@ -61,9 +67,25 @@ fn gpus(mut table: Table<'_, '_>, shared: &Shared<'_>) -> Option<Hardware> {
     if !table.has("count") {
         table.built_in("count", || "1".to_owned());
     }
+    let gpu = gpu.map(|gpu| gpu.value.to_owned());
+    let exact = exact(&mut table, gpu.as_deref(), target);
     table.finish();
     let count = count.and_then(|(count, _)| u32::try_from(count).ok()).unwrap_or(1);
-    Some(Hardware { gpu: gpu?.value.to_owned(), count })
+    Some(Hardware { gpu: gpu?, count, exact })
+}
+
+/// Reads `exact`, which is for GPUs that a target gives a better one for unless it is told.
+fn exact(table: &mut Table<'_, '_>, gpu: Option<&str>, target: &'static dyn TargetType) -> bool {
+    let exact = table.boolean("exact", false);
+    let names = target.exact_gpus();
+    let Some(gpu) = gpu.filter(|gpu| exact && !names.contains(gpu)) else { return exact };
+    let title = target.title();
+    let expected = match names {
+        [] => format!("only false for a model on {title}"),
+        names => format!("only false for {gpu}: {title} can be held to {}", names.join(", ")),
+    };
+    table.bad("exact", "true", &expected, &table.spot_of("exact"));
+    false
 }
 
 /// The GPU that was meant: first of those that are told apart by their memory alone, as `H100-80GB` means
@@ -148,6 +170,18 @@ mod tests {
         refuses("modal", "gpu = \"H100\"\ncpu = 0", "0.125 to 192 cores");
         refuses("modal", "gpu = \"H100\"\nmemory = 65536", "0.125 to 2048 GiB");
         refuses("modal", "gpu = \"H100\"\ncpu = \"8\"", "a number");
+    }
+
+    #[test]
+    fn exactly_a_gpu_is_asked_for_where_a_target_gives_others_for_it() {
+        let exact = |more: &str| {
+            let hardware = format!("gpu = \"H100\"{more}");
+            project("modal", &hardware, "").unwrap().models["m"].hardware.as_ref().unwrap().exact
+        };
+        assert!(exact("\nexact = true") && !exact("\nexact = false") && !exact(""));
+        let held = "only false for H200: Modal can be held to H100";
+        refuses("modal", "gpu = \"H200\"\nexact = true", held);
+        refuses("local", "gpu = \"H100\"\nexact = true", "only false for a model on");
     }
 
     #[test]

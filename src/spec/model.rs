@@ -236,6 +236,8 @@ pub struct Hardware {
     pub gpu: String,
     /// How many of them: 1 to 8.
     pub count: u32,
+    /// No other one, be it better: where a target gives such unless it is told.
+    pub exact: bool,
 }
 
 /// What a replica is sure to have of its machine's processor and memory; what isn't said is the

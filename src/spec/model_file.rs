@@ -52,7 +52,7 @@ pub(super) fn model(
     let draft = draft(root.table("draft"));
     let table = root.table("hardware");
     let names_gpus = table.has("gpu") || table.has("count");
-    let (hardware, reserved) = hardware(table, shared);
+    let (hardware, reserved) = hardware(table, target, shared);
     let engine = engine(root.table("engine"), shared.kinds.engines);
     let kind = engine.as_ref().map(|engine| engine.kind);
     if target.allots_gpus()

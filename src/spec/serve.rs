@@ -89,7 +89,8 @@ pub(super) fn serve(
     });
     let served_names = served_names(&mut table, name, engine, repository);
     let (auth, auth_is_said) = auth(&mut table, target, shared);
-    let max_inputs = table.integer("max-inputs", 1..100_001);
+    let most = target.most_inputs().unwrap_or(100_000);
+    let max_inputs = table.integer("max-inputs", 1..i64::from(most) + 1);
     if !table.has("max-inputs") {
         table.built_in("max-inputs", || "32".to_owned());
     }

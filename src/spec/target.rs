@@ -96,6 +96,16 @@ pub trait TargetType: Send + Sync {
         &[]
     }
 
+    /// Those of them that it gives better ones for, unless it is told to give exactly that.
+    fn exact_gpus(&self) -> &'static [&'static str] {
+        &[]
+    }
+
+    /// How many requests a replica can be given at once, at most, where it limits that.
+    fn most_inputs(&self) -> Option<u32> {
+        None
+    }
+
     /// Whether models have an app there, called by the project's prefix and the model's name.
     fn has_apps(&self) -> bool {
         false

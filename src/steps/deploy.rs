@@ -154,7 +154,8 @@ impl ModelToServe {
         if let Some(hardware) = &self.model.hardware {
             fingerprint
                 .field("hardware.gpu", &hardware.gpu)
-                .field("hardware.count", hardware.count);
+                .field("hardware.count", hardware.count)
+                .optional("hardware.exact", hardware.exact.then_some(true));
         }
     }
 

@@ -91,4 +91,13 @@ fn a_replica_on_another_device_than_its_warm_up_says_so() {
     project.run("status").exits(0).says(&[&format!("ran on {told}")]);
     let status: Value = serde_json::from_str(&project.run("status --json").stdout).unwrap();
     assert_eq!(status["models"][0]["devices"], serde_json::json!([told]), "{status}");
+    // Whoever wants no other says so, and is warmed up on that one.
+    project.edit(SPEC, "gpu = \"H100\"", "gpu = \"H100\"\nexact = true");
+    assert_eq!(project.plan("").why("warmup:tiny"), ["changed hardware.exact"]);
+    remote.modal.calls();
+    project.run("apply --yes").exits(0);
+    let calls = remote.modal.calls();
+    let made = calls.iter().filter(|it| it["rpc"] == "FunctionCreate" && !it["gpu"].is_null());
+    let gpus: Vec<&Value> = made.map(|it| &it["gpu"]["type"]).collect();
+    assert_eq!(gpus, ["H100!", "H100!"], "to warm it up, and to serve it");
 }

@@ -142,6 +142,15 @@ fn hardware(types: &TargetTypes) -> Value {
                 "count",
                 with_default(1, integer(1, 8, "How many of them; at most 4 of A10 and A10G.")),
             ),
+            (
+                "exact",
+                with_default(
+                    false,
+                    boolean(&format!(
+                        "No other GPU, be it better: an H100 and no H200. {places} only."
+                    )),
+                ),
+            ),
             ("cpu", part(CORES, "So many physical cores")),
             ("memory", part(GIB, "So much memory, in GiB,")),
         ],

@@ -302,7 +302,7 @@ fn tell_other_device(deployment: &Deployment, device: Option<&str>, reporter: &R
     if !is_called(device, asked) {
         let model = &deployment.model;
         reporter.notice(format!(
-            "{model} asks for {asked} and was warmed up on {device}: a replica on {asked} has no warm cache"
+            "{model} asks for {asked} and was warmed up on {device}: a replica on {asked} has no warm cache, unless `hardware.exact = true` asks for no other"
         ));
     }
 }
@@ -315,10 +315,11 @@ fn is_called(device: &str, gpu: &str) -> bool {
 
 /// Modal's way to say which GPUs, and how many.
 fn gpu(model: &Model) -> Value {
-    match &model.hardware {
-        None => Value::Null,
-        Some(hardware) if hardware.count == 1 => hardware.gpu.clone().into(),
-        Some(hardware) => format!("{}:{}", hardware.gpu, hardware.count).into(),
+    let Some(hardware) = &model.hardware else { return Value::Null };
+    let exactly = if hardware.exact { "!" } else { "" };
+    match hardware.count {
+        1 => format!("{}{exactly}", hardware.gpu).into(),
+        count => format!("{}{exactly}:{count}", hardware.gpu).into(),
     }
 }
 

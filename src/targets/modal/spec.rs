@@ -259,6 +259,16 @@ impl TargetType for ModalType {
         &[("A10G", "A10"), ("A100", "A100-40GB"), ("H100!", "H100")]
     }
 
+    /// `H100!` is the one such name in modal.com/docs/guide/gpu: an H100 may be served by an H200.
+    fn exact_gpus(&self) -> &'static [&'static str] {
+        &["H100"]
+    }
+
+    /// As the client has it: `_runtime/asgi.py` of 1.6.4, "1000 is the max for `@modal.concurrent`".
+    fn most_inputs(&self) -> Option<u32> {
+        Some(1000)
+    }
+
     fn has_apps(&self) -> bool {
         true
     }
