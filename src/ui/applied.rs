@@ -239,8 +239,10 @@ impl Applied<'_> {
                 let header =
                     |it: &Header| format!(" -H \"{}: {}${}\"", it.name, it.scheme, it.variable);
                 let headers: String = headers.iter().map(header).collect();
+                // Who starts a server for a request may send it on until that is up.
+                let follow = if url.starts_with("https:") { "-L " } else { "" };
                 outln!(
-                    "  curl {url}/chat/completions{headers} -H 'Content-Type: application/json' -d '{body}'"
+                    "  curl {follow}{url}/chat/completions{headers} -H 'Content-Type: application/json' -d '{body}'"
                 );
             }
         }
