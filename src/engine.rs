@@ -284,8 +284,8 @@ pub trait Engine: Send + Sync {
         &[]
     }
 
-    /// The variables that say where such files lie.
-    fn file_variables(&self) -> &'static [&'static str] {
+    /// All such files that any model of it may need.
+    fn all_files(&self) -> &'static [PinnedFile] {
         &[]
     }
 

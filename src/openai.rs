@@ -127,11 +127,12 @@ impl ApiError {
         }
     }
 
-    /// Whether nobody may be up yet: no connection, or somebody on the way who finds nobody.
+    /// Whether nobody may be up yet: no connection, or somebody on the way who finds nobody, or has
+    /// waited for long enough (408: Modal's proxy, where it had sent the request on).
     pub fn is_of_a_start(&self) -> bool {
         match self {
             Self::Unreachable { reached, .. } => !reached,
-            Self::Refused { status, .. } => matches!(status, 502..=504),
+            Self::Refused { status, .. } => matches!(status, 408 | 502..=504),
             _ => false,
         }
     }

@@ -57,7 +57,7 @@ pub fn own_variables(engines: Engines) -> BTreeSet<String> {
     for engine in engines.iter() {
         let mounts = vec![""; engine.caches().len()];
         names.extend(engine.environment(&mounts).into_keys());
-        names.extend(engine.file_variables().iter().map(|name| (*name).to_owned()));
+        names.extend(engine.all_files().iter().map(|file| file.variable.to_owned()));
     }
     let left = engines.iter().flat_map(Engine::left_to_specs);
     left.for_each(|name| _ = names.remove(*name));
@@ -79,7 +79,7 @@ fn own(model: &Model, volumes: &BTreeMap<VolumeName, Volume>) -> Own {
     }
     let mut own: Own = environment.into_iter().map(|(name, it)| (name, Some(it))).collect();
     engine.left_to_specs().iter().for_each(|name| _ = own.remove(*name));
-    own.extend(engine.file_variables().iter().map(|name| ((*name).to_owned(), None)));
+    own.extend(engine.all_files().iter().map(|file| (file.variable.to_owned(), None)));
     let home = mount("model-cache");
     let hub = format!("{home}/hub");
     let homes = HOMES.into_iter().zip([home.to_owned(), hub.clone(), hub]);

@@ -7,7 +7,7 @@ use crate::spec::Model;
 /// variable names a directory that has it. Address, name and hash are those of
 /// `src/tiktoken_ext/public_encodings.rs` in openai/harmony at 55dc322; the size is that of the file
 /// with this hash.
-const VOCABULARY: [PinnedFile; 1] = [PinnedFile {
+pub(super) const VOCABULARY: [PinnedFile; 1] = [PinnedFile {
     name: "tiktoken/o200k_base",
     base: "https://openaipublic.blob.core.windows.net/encodings",
     file: "o200k_base.tiktoken",
@@ -15,9 +15,6 @@ const VOCABULARY: [PinnedFile; 1] = [PinnedFile {
     sha256: "446a9538cb6c348e3516120d7c08b09f57c36495e2acfffe59a5bf8b0cfb1a2d",
     variable: "TIKTOKEN_ENCODINGS_BASE",
 }];
-
-/// The variables by which it is told where such files lie.
-pub(super) const VARIABLES: &[&str] = &[VOCABULARY[0].variable];
 
 /// What a model needs of that: all of this family do, by their configuration, or by OpenAI's own names
 /// while that isn't known.

@@ -170,8 +170,8 @@ impl Engine for Vllm {
         harmony::files(model, locked)
     }
 
-    fn file_variables(&self) -> &'static [&'static str] {
-        harmony::VARIABLES
+    fn all_files(&self) -> &'static [PinnedFile] {
+        &harmony::VOCABULARY
     }
 
     fn check(&self, model: &Model) -> Vec<FlagProblem> {

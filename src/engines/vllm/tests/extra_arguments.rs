@@ -89,3 +89,30 @@ fn mlx_lm_takes_extra_arguments_as_well() {
         assert_eq!(mlx.check(&model(&spec(argument))).len(), problems, "{argument}");
     }
 }
+
+/// `load` in `mlx_lm/utils.py` of 0.32 fetches what is no directory.
+#[test]
+fn the_draft_of_mlx_lm_is_locked_and_given_by_path() {
+    let model =
+        |flag: &str| model(&format!("[engine]\nname = \"mlx-lm\"\ndraft-model = \"{flag}\"\n"));
+    let mlx = MlxLm;
+    let command = |flag: &str| {
+        let model = model(flag);
+        let serving = Serving {
+            host: "127.0.0.1",
+            port: 1,
+            model: "m",
+            weights: "/w",
+            revision: "c0ffee",
+            draft: None,
+            draft_revision: None,
+            fetched: &fetched(&model),
+            locked: &Locked::default(),
+        };
+        mlx.command(&model, &serving).join(" ")
+    };
+    assert!(command("acme/draft@v1").ends_with("--port 1 --draft-model /f/acme/draft@v1"));
+    assert!(command("/opt/draft").ends_with("--draft-model /opt/draft"));
+    let refused: Vec<String> = mlx.check(&model("gpt2")).into_iter().map(|it| it.message).collect();
+    assert_eq!(refused, ["`gpt2` is neither a repository on the hub nor a path in the image"]);
+}

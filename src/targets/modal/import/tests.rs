@@ -58,6 +58,18 @@ fn a_command_line_is_read_however_it_is_written() {
 }
 
 #[test]
+fn what_goatbuild_sets_itself_is_left_out_of_an_image() {
+    let found = found(&format!(
+        "import modal, subprocess\n{IMAGE}image = image.env({{'HF_HOME': '/x', 'A': 'b'}})\n\
+         app = modal.App('app')\n@app.function(image=image, gpu='H100')\n\
+         @modal.web_server(port=8000)\ndef serve():\n    subprocess.Popen(['vllm', 'serve', 'a/b'])\n"
+    ));
+    let set: Vec<&String> = found.image.environment.keys().collect();
+    assert_eq!(set, ["A"]);
+    assert_eq!(lost(&found, 3), "goatbuild sets HF_HOME itself");
+}
+
+#[test]
 fn flags_keep_their_values_as_they_were_meant() {
     let found = started(
         "['vllm', 'serve', 'a/b', '--no-enable-prefix-caching', '--limit-mm-per-prompt', '{\"image\": 1}', \
