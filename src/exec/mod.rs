@@ -3,9 +3,10 @@
 //! It knows `dyn Step`, never a step's kind.
 
 mod interrupt;
+mod report;
 mod schedule;
 
-use std::collections::{BTreeMap, HashMap, HashSet};
+use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -23,49 +24,11 @@ use crate::step::{Class, Facts, Outcome, Resource, Step, StepError, StepId, Task
 use crate::store::{Store, StoreError};
 
 pub use interrupt::{Attended, Interrupt};
+pub use report::{FailedStep, Report};
 use schedule::{Ready, Schedule};
 
 /// How long an effect step may take to put things in order after an interruption.
 const GRACE: Duration = if cfg!(test) { Duration::from_secs(1) } else { Duration::from_secs(30) };
-
-/// A step that failed.
-#[derive(Debug)]
-pub struct FailedStep {
-    /// The step.
-    pub id: StepId,
-    /// Why.
-    pub error: StepError,
-}
-
-/// What an apply did.
-#[derive(Debug, Default)]
-pub struct Report {
-    /// Steps that ran to their end, in the order they ended, with the time each took.
-    pub ran: Vec<(StepId, Duration)>,
-    /// Pending steps whose inputs turned out to be the same.
-    pub cut_off: Vec<StepId>,
-    /// Steps that failed.
-    pub failed: Vec<FailedStep>,
-    /// Steps that were left open: nobody can tell yet whether they did what they had to.
-    pub unproven: Vec<FailedStep>,
-    /// Steps that wait until one of those is known.
-    pub waiting: Vec<StepId>,
-    /// Steps that did not run because an input failed, because one failed that they go after, or because
-    /// the apply was asked to stop.
-    pub blocked: Vec<StepId>,
-    /// Of the blocked, those whose turn did not come, and the step that failed or was left open before it.
-    pub turns: BTreeMap<StepId, StepId>,
-    /// Whether it was asked to stop.
-    pub interrupted: bool,
-    /// The facts of every step that stands.
-    pub facts: BTreeMap<StepId, Facts>,
-    /// Keys and facts of the pure steps that ran.
-    pub built: Vec<(StepId, Key, Facts)>,
-    /// What the steps that ran had to say about how.
-    pub evidence: BTreeMap<StepId, Facts>,
-    /// What all steps together moved.
-    pub traffic: Traffic,
-}
 
 /// What an apply works with.
 pub struct Executor<'a> {
