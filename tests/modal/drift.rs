@@ -4,6 +4,7 @@ use std::fs;
 
 use super::Remote;
 use super::support::hubbed::SPEC;
+use super::support::stages::FETCHED;
 
 const APP: &str = "table-4c19d2-tiny";
 
@@ -83,4 +84,29 @@ fn a_deployment_after_the_plan_is_not_replaced() {
     project.run("plan -o edit.plan").exits(0);
     deploy_by_hand(&remote, APP);
     project.run("apply edit.plan").exits(3).says(&["deploy:tiny"]);
+}
+
+#[test]
+fn a_volume_that_was_deleted_and_made_again_is_another() {
+    let Some(remote) = Remote::at(&FETCHED) else { return };
+    let project = &remote.hubbed.project;
+    project.edit(SPEC, "[engine]", "[hardware]\ngpu = \"H100\"\n\n[engine]");
+    project.edit(SPEC, "name = \"command\"", "name = \"command\"\ncompiles = true");
+    project.append(SPEC, "\n[env]\nCOMPILE = \"once\"\n");
+    project.apply("--yes").ran();
+    assert_eq!(project.plan("").ids("run"), [] as [&str; 0]);
+    // One that has no receipts: only its id tells.
+    let volume = "table-4c19d2-flashinfer-cache";
+    let again = |arguments: &[&str]| remote.client(&[&["volume"], arguments].concat());
+    again(&["delete", "--env", "goat", volume, "--yes"]);
+    let gone = project.plan("");
+    assert_eq!(gone.why("deploy:tiny"), [format!("drift volume {volume}")]);
+    again(&["create", "--env", "goat", volume]);
+    let plan = project.plan("");
+    assert_eq!(plan.why("deploy:tiny"), [format!("drift volume {volume}")]);
+    let reason = &plan.step("deploy:tiny")["reasons"][0];
+    assert!(reason["old"].as_str().unwrap().starts_with("vo-"), "{reason}");
+    assert_eq!(plan.ids("run"), ["warmup:tiny", "deploy:tiny"]);
+    assert_eq!(project.apply("--yes").ran(), ["warmup:tiny", "deploy:tiny", "smoke:tiny"]);
+    assert_eq!(project.plan("").ids("run"), [] as [&str; 0]);
 }

@@ -268,7 +268,7 @@ async def seen_app(client, request, name, app, kept):
 
 
 async def seen_volume(client, request, wanted):
-    """The files of one directory of a volume, and one of them; nothing when there is none."""
+    """A volume's id, the files of one directory of it, and one of them; nothing when there is none."""
     volume = _Volume.from_name(
         wanted["name"], environment_name=request["environment"], client=client
     )
@@ -276,16 +276,17 @@ async def seen_volume(client, request, wanted):
         await volume.hydrate()
     except modal.exception.NotFoundError:
         return None
-    text = ""
+    files, text = [], ""
     try:
-        files = [entry.path for entry in await volume.listdir(wanted["directory"])]
-        if wanted["file"] and any(path.endswith(wanted["file"]) for path in files):
+        if wanted["directory"]:
+            files = [entry.path for entry in await volume.listdir(wanted["directory"])]
+        if wanted.get("file") and any(path.endswith(wanted["file"]) for path in files):
             path = f"{wanted['directory']}/{wanted['file']}"
             async for block in volume.read_file(path):
                 text += block.decode()
     except (modal.exception.NotFoundError, FileNotFoundError):
         files = []
-    return {"files": [Path(path).name for path in files], "text": text}
+    return {"id": volume.object_id, "files": [Path(path).name for path in files], "text": text}
 
 
 async def secrets(client, request):
@@ -449,7 +450,11 @@ def recorded(request):
     """The newest version of a deployed app, and where it answers."""
     found = newest(request)
     if found["tag"].startswith("gb1-"):
-        return {**found, "url": address(request)}
+        bound = {
+            name: modal.Volume.from_name(name, environment_name=request["environment"]).hydrate().object_id
+            for name in request.get("volumes", [])
+        }
+        return {**found, "url": address(request), "volumes": bound}
     serves = made_by_hand(request, found["id"]) or {"url": "", "proxy_auth": False}
     return {**found, "url": serves["url"], "proxy_auth": serves["proxy_auth"]}
 

@@ -139,6 +139,9 @@ pub(super) struct Deployed {
     /// What that was like.
     #[serde(default)]
     pub(super) answered: Option<Answered>,
+    /// The ids of the volumes that it is bound to, by name, where that was written down.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) volumes: BTreeMap<String, String>,
     /// Whether it answers to its key, too.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub(super) marked: bool,

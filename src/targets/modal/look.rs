@@ -11,6 +11,7 @@ use super::by_hand::ServingFunction;
 use super::kept::{DIRECTORY, Deployed, Kept};
 use super::replicas::Told;
 use super::spec::CANDIDATE;
+use super::volumes::Ids;
 use crate::clock::written;
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Key};
@@ -25,6 +26,8 @@ pub(super) struct Seen {
     weights: BTreeSet<String>,
     /// Those in the volumes that have compile caches.
     warmups: BTreeSet<String>,
+    /// The ids of the volumes that models see.
+    volumes: Ids,
     /// The keys of each secret; none where nobody needs any, or they were not to be seen.
     secrets: Option<Secrets>,
 }
@@ -82,6 +85,7 @@ impl Version {
 
 #[derive(Deserialize)]
 struct Files {
+    id: String,
     files: Vec<String>,
     text: String,
 }
@@ -95,12 +99,18 @@ struct Answer {
 }
 
 impl Modal {
-    /// Asks Modal what stands: five calls for the two volumes, one for all apps and two for each.
+    /// Asks Modal what stands: six calls for the three volumes, one for all apps and two for each.
     pub(super) async fn ask(&self) -> Result<(Seen, Kept), StepError> {
         let volume = |name: &str, file| json!({"name": name, "directory": DIRECTORY, "file": file});
         let weights = &self.volume("model-cache").name;
         let mut volumes = vec![volume(weights, Some(Kept::file(&self.owner)))];
         volumes.extend(self.receipts_of_warmups().map(|name| volume(name, None)));
+        // Of these nothing is read.
+        volumes.extend(
+            self.other_caches().iter().map(|name| json!({"name": name, "directory": null})),
+        );
+        let names: Vec<String> =
+            volumes.iter().filter_map(|it| it["name"].as_str().map(str::to_owned)).collect();
         let request = json!({
             "apps": self.specs.keys().map(|model| self.app(model)).collect::<Vec<_>>(),
             "candidate": CANDIDATE,
@@ -115,13 +125,16 @@ impl Modal {
         let answer: Answer = serde_json::from_value(answer).map_err(|error| {
             super::ModalError::Client { verb: "understood", message: error.to_string() }
         })?;
+        let ids = answer.volumes.iter().map(|seen| seen.as_ref().map(|files| files.id.clone()));
+        let ids: Ids = names.into_iter().zip(ids).collect();
         let mut volumes = answer.volumes.into_iter();
         let weights = volumes.next().flatten();
         let text = weights.as_ref().map(|it| it.text.clone()).unwrap_or_default();
         let kept = Kept::read(&text, &self.owner, &self.volume("model-cache").name)?;
         let weights = weights.into_iter().flat_map(|it| it.files).collect();
         let warmups = volumes.flatten().flat_map(|it| it.files).collect();
-        Ok((Seen { apps: answer.apps, weights, warmups, secrets: answer.secrets }, kept))
+        let (apps, secrets) = (answer.apps, answer.secrets);
+        Ok((Seen { apps, weights, warmups, volumes: ids, secrets }, kept))
     }
 
     /// The versions of an app as they are now, the newest first; none of one that isn't deployed.
@@ -147,6 +160,11 @@ impl Modal {
             Ok(seen) => Ok(tell(seen)),
             Err(why) => Err(Observation::Unobserved(Some(why.clone()))),
         }
+    }
+
+    /// The ids of the volumes, where they were to be seen.
+    pub(super) fn volume_ids(&self) -> Option<Ids> {
+        self.seen(|seen| seen.volumes.clone()).ok()
     }
 
     /// The keys of each secret, where they were to be seen.
@@ -241,7 +259,12 @@ impl Modal {
         };
         match kept {
             Some(kept) if kept.version == newest.number && newest.tag == kept.key.to_string() => {
-                Observation::Present { key: kept.key, facts: kept.facts() }
+                match self.replaced_volumes(model) {
+                    changes if changes.is_empty() => {
+                        Observation::Present { key: kept.key, facts: kept.facts() }
+                    }
+                    changes => Observation::Drifted { changes },
+                }
             }
             // We deployed it, and were cut off before that was written down, or it was lost.
             _ if newest.is_ours() && self.is_marked(&app) => drift("record", "present", "gone"),

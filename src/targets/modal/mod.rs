@@ -36,6 +36,7 @@ mod spec;
 mod spent;
 mod take_back;
 mod trial;
+mod volumes;
 mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -314,8 +315,10 @@ impl Target for Modal {
         let held = self.held_behind(model);
         let Some(key) = key else { return held.unwrap_or(Observation::Unobserved(None)) };
         match self.is_warm(key) {
-            Ok(true) => Observation::Present { key: *key, facts: serve::warm_facts(model, key) },
-            Ok(false) => held.unwrap_or(Observation::Absent),
+            Ok(true) if !self.lost_caches(model) => {
+                Observation::Present { key: *key, facts: serve::warm_facts(model, key) }
+            }
+            Ok(_) => held.unwrap_or(Observation::Absent),
             Err(unseen) => unseen,
         }
     }

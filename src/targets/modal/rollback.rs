@@ -166,6 +166,8 @@ impl Versions for Modal {
             at: written(rolled.at),
             smoke: None,
             answered: None,
+            // Those of then, whatever stands now.
+            volumes: std::collections::BTreeMap::new(),
             // Nothing else there has its key.
             marked: program.is_some_and(|program| program.contains(&key.to_string())),
             left_open: None,

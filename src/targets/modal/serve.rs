@@ -1,5 +1,7 @@
 //! Compile caches and deployments at Modal.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
 use serde_json::{Value, json};
 
@@ -57,6 +59,9 @@ pub(super) struct Recorded {
     pub(super) at: f64,
     /// Where the app answers.
     url: String,
+    /// The ids of the volumes that it is bound to, by name.
+    #[serde(default)]
+    volumes: BTreeMap<String, String>,
     /// Whether Modal asks for a token there; told of what somebody else deployed.
     #[serde(default)]
     proxy_auth: Option<bool>,
@@ -233,9 +238,11 @@ impl Modal {
         let app = self.app(model);
         let file = Program::Serve.write(&self.programs.join(model), &about, &data)?;
         let program = Program::Serve.render(&about, &data);
-        let mut request = json!({"app": app});
+        let bound: Vec<&Value> =
+            data["volumes"].as_array().into_iter().flatten().map(|it| &it["volume"]).collect();
+        let mut request = json!({"app": app, "volumes": bound});
         // It may stand already, and only have been cut off before that was written down.
-        let stands = self.is_deployed(model, &task.key);
+        let stands = self.is_deployed(model, &task.key) && self.replaced_volumes(model).is_empty();
         // By whichever goatbuild: it may answer to no mark.
         let marked = deployment.mark.is_some() && !stands;
         let command = if stands {
@@ -264,6 +271,7 @@ impl Modal {
             at: written(recorded.at),
             smoke: None,
             answered: None,
+            volumes: recorded.volumes,
             marked,
             left_open: None,
         };
