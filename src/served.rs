@@ -151,7 +151,8 @@ pub struct Spending {
 impl Spending {
     /// What it comes to, in dollars.
     pub fn usd(&self) -> f64 {
-        self.spent.iter().map(|spent| spent.usd).sum()
+        // The sum of nothing is -0 otherwise.
+        self.spent.iter().map(|spent| spent.usd).fold(0.0, |sum, usd| sum + usd)
     }
 
     /// Whether it is more than may be.

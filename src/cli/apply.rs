@@ -7,6 +7,7 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use miette::Report;
 
+use super::arguments::dollars;
 use super::frontend::Terminal;
 use super::{Exit, Global, WishArgs, completions, out_file};
 use crate::exec::Interrupt;
@@ -32,7 +33,7 @@ pub(crate) struct ApplyArgs {
     yes: bool,
     /// Begin only what can't cost more than this, in US dollars: GPU time, fetches and builds, and a
     /// month of what it newly leaves always on
-    #[arg(long, value_name = "USD")]
+    #[arg(long, value_name = "USD", value_parser = dollars)]
     max_cost: Option<f64>,
     /// Replace what one change has in common even after one of those failed: each is up, and they go one
     /// after the other, the cheapest first
@@ -40,7 +41,7 @@ pub(crate) struct ApplyArgs {
     keep_going: bool,
     /// Begin only what newly leaves replicas always on for no more than this a month, in US dollars;
     /// `--max-cost` then is about the apply alone
-    #[arg(long, value_name = "USD")]
+    #[arg(long, value_name = "USD", value_parser = dollars)]
     max_monthly: Option<f64>,
     /// List every step of the plan, the fresh ones too
     #[arg(long, short)]

@@ -11,6 +11,13 @@ use crate::ops::open::Site;
 use crate::plan::saved::Request;
 use crate::workspace::{Settings, WrongVariable};
 
+/// An amount of money, in US dollars: a number that is one, and no debt.
+pub(super) fn dollars(text: &str) -> Result<f64, String> {
+    let amount: f64 = text.parse().map_err(|_| "a number of dollars, such as 1.60".to_owned())?;
+    let is_one = amount.is_finite() && amount >= 0.0;
+    if is_one { Ok(amount) } else { Err("a number of dollars from 0 on".to_owned()) }
+}
+
 #[derive(Debug, Clone, Args)]
 pub(crate) struct Global {
     /// Work in DIR's project instead of the current directory's

@@ -4,8 +4,10 @@ use clap::Args;
 use clap_complete::engine::ArgValueCandidates;
 use miette::Report;
 
+use super::arguments::dollars;
 use super::frontend::Terminal;
 use super::{Exit, Global, completions};
+use crate::exec::Interrupt;
 use crate::ops::check::{self, Finding};
 use crate::ops::trial;
 use crate::ui;
@@ -18,19 +20,23 @@ pub(crate) struct CheckArgs {
         add = ArgValueCandidates::new(completions::models))]
     live: Option<String>,
     /// Begin only if the question can't cost more than this for GPU time, in US dollars
-    #[arg(long, value_name = "USD", requires = "live")]
+    #[arg(long, value_name = "USD", value_parser = dollars, requires = "live")]
     max_cost: Option<f64>,
     /// Try out only this row of docs/modal.md
     #[arg(long = "row", value_name = "ROW", requires = "live")]
     rows: Vec<String>,
 }
 
-pub(crate) async fn run(global: &Global, arguments: &CheckArgs) -> Result<Exit, Report> {
+pub(crate) async fn run(
+    global: &Global,
+    arguments: &CheckArgs,
+    interrupt: &Interrupt,
+) -> Result<Exit, Report> {
     let site = global.site()?;
     let CheckArgs { live, max_cost, rows } = arguments;
     let fine = if let Some((model, max_cost)) = live.as_deref().zip(*max_cost) {
         let wanted = trial::Wanted { model, rows, max_cost };
-        trial::try_out(&site, &Terminal::default(), &wanted, &ui::print_shown).await?
+        trial::try_out(&site, &Terminal::default(), &wanted, &ui::print_shown, interrupt).await?
     } else {
         let tell = |finding| match finding {
             Finding::Checked(check) => ui::print_check(&check),

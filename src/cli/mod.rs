@@ -249,7 +249,7 @@ async fn dispatch(
         Command::Completions(arguments) => Ok(completions::run(&arguments)),
         Command::Schema(arguments) => schema::run(&arguments),
         Command::Lock(arguments) => lock::run(global, arguments).await,
-        Command::Check(arguments) => check::run(global, &arguments).await,
+        Command::Check(arguments) => check::run(global, &arguments, interrupt).await,
         Command::Show(arguments) => show::run(global, &arguments).await,
         Command::Render(arguments) => render::run(global, &arguments).await,
         Command::Unlock(arguments) => unlock::run(global, &arguments).await,

@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::extra_args::OnHub;
 use super::{CACHES, HABITS, argument, extra_args, offline};
 use crate::engine::{Cache, Engine, FlagProblem, Named, Serving, Subject};
 use crate::spec::{FlagValue, Model, Value, hub_reference, nearest};
@@ -48,6 +49,11 @@ const OURS: [(&str, &str); 3] = [
     ("port", "write `[serve] port`"),
 ];
 
+/// Whether a value of [`DRAFT`] names a repository.
+fn names(_: &str, value: &str) -> bool {
+    !value.is_empty() && !value.starts_with('/')
+}
+
 impl Engine for MlxLm {
     fn name(&self) -> &'static str {
         "mlx-lm"
@@ -75,7 +81,7 @@ impl Engine for MlxLm {
 
     fn named(&self, flags: &BTreeMap<String, FlagValue>) -> Vec<Named> {
         let named = |flag: &FlagValue| match &flag.value {
-            Value::String(text) if !text.is_empty() && !text.starts_with('/') => Some(Named {
+            Value::String(text) if names(DRAFT, text) => Some(Named {
                 flag: DRAFT.to_owned(),
                 text: text.clone(),
                 revision: None,
@@ -87,7 +93,8 @@ impl Engine for MlxLm {
     }
 
     fn check(&self, model: &Model) -> Vec<FlagProblem> {
-        let mut problems = extra_args::problems(model, &OURS, &[DRAFT]);
+        let mut problems =
+            extra_args::problems(model, &OURS, &OnHub { flags: &[DRAFT], is_there: names });
         for named in self.named(&model.engine.flags) {
             if hub_reference(&named.text).is_none() {
                 problems.push(FlagProblem {
@@ -96,9 +103,9 @@ impl Engine for MlxLm {
                         "`{}` is neither a repository on the hub nor a path in the image",
                         named.text
                     ),
-                    help:
-                        "write `organisation/name`, perhaps with `@revision`; or an absolute path"
-                            .to_owned(),
+                    help: "the hub wants `owner/name` (such as `openai-community/gpt2`), perhaps \
+                           with `@revision`; or write an absolute path"
+                        .to_owned(),
                 });
             }
         }

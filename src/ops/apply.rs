@@ -63,7 +63,6 @@ pub async fn apply(
         Some(lease) => lease.end().await,
         None => Ok(()),
     };
-    let (plan, ran) = ended?;
     let undisturbed = match freed {
         Err(error) if error.downcast_ref::<LeaseBroken>().is_some() => Err(error),
         Err(error) => {
@@ -73,6 +72,13 @@ pub async fn apply(
         }
         Ok(()) => Ok(()),
     };
+    if let (Err(error), Err(broken)) = (&ended, &undisturbed)
+        && error.downcast_ref::<LeaseBroken>().is_none()
+    {
+        // It fails with what came first.
+        frontend.note(&broken.to_string());
+    }
+    let (plan, ran) = ended?;
     // Whoever interrupts the steps is told how they ended; a reload command is just dropped.
     let Ran { report, removed, endpoints, attended: _attended } = ran;
     let reloaded = match &begun.workspace.gateway {

@@ -37,11 +37,13 @@ pub async fn render(site: &Site) -> Result<String, Report> {
                 key: gateway.key(&model_name).unwrap_or_default(),
                 model: model_name,
             };
-            let alias = &model.gateway.as_ref()?.alias.value;
-            let own = endpoint(alias, model.serve.served_names.first(), live.model.clone());
-            let adapters = model.adapters.iter().map(|adapter| &*adapter.value);
-            let adapters =
-                adapters.map(|name| endpoint(name, name, format!("{}/{name}", live.model)));
+            let entry = model.gateway.as_ref()?;
+            let own =
+                endpoint(&entry.alias.value, model.serve.served_names.first(), live.model.clone());
+            let adapters = model.adapters.iter().map(|adapter| {
+                let name = &adapter.value;
+                endpoint(&entry.adapter_alias(name), name, format!("{}/{name}", live.model))
+            });
             Some(std::iter::once(own).chain(adapters).collect::<Vec<_>>())
         })
         .flatten()

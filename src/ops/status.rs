@@ -8,7 +8,7 @@ use crate::gateways::{Endpoint, Gateway};
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::served::{Part, Parts, Spending, StatusRow, Verdict};
 use crate::spec::Model;
-use crate::step::{Fact, Observation, StepId, Subject};
+use crate::step::{Fact, Observation, StepError, StepId, Subject};
 use crate::targets::Target;
 use crate::workspace::{SharedWorkspace, Workspace};
 
@@ -18,15 +18,19 @@ pub async fn status(
     site: &Site,
     frontend: &dyn Frontend,
     budget: Option<f64>,
-) -> Result<(Vec<StatusRow>, Option<Spending>), Report> {
+) -> Result<(Vec<StatusRow>, Option<Result<Spending, StepError>>), Report> {
     let (workspace, _) = open::anyway(site, frontend)?;
     let rows = rows(&workspace).await?;
     let Some(budget) = budget else { return Ok((rows, None)) };
+    Ok((rows, Some(spending(&workspace, budget).await)))
+}
+
+async fn spending(workspace: &Workspace, budget: f64) -> Result<Spending, StepError> {
     let mut spent = Vec::new();
     for bills in workspace.targets.all().filter_map(Target::bills) {
         spent.push(bills.spent().await?);
     }
-    Ok((rows, Some(Spending { budget, spent })))
+    Ok(Spending { budget, spent })
 }
 
 async fn rows(workspace: &SharedWorkspace) -> Result<Vec<StatusRow>, Report> {

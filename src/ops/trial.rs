@@ -1,5 +1,7 @@
 //! What is taken for granted of a target, tried out there with a model that is deployed.
 
+use std::time::Duration;
+
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
@@ -7,9 +9,14 @@ use super::consent::NotAgreed;
 use super::open::{self, Site};
 use super::test::facts;
 use super::{Frontend, Work};
+use crate::event::Cancelled;
+use crate::exec::Interrupt;
 use crate::step::Fact;
 use crate::steps;
 use crate::targets::{Assumption, Shown, Trials};
+
+/// How often an interruption is looked for.
+const GLANCE: Duration = Duration::from_millis(100);
 
 /// It can't be begun.
 #[derive(Debug, Error, Diagnostic)]
@@ -62,6 +69,7 @@ pub async fn try_out(
     frontend: &dyn Frontend,
     wanted: &Wanted<'_>,
     tell: &dyn Fn(&Assumption, &Shown),
+    interrupt: &Interrupt,
 ) -> Result<bool, Report> {
     let (workspace, model) = open::model(site, frontend, wanted.model)?;
     let name = wanted.model;
@@ -75,8 +83,9 @@ pub async fn try_out(
     target.look().await?;
     let asks = chosen.iter().any(|row| row.of_model);
     if asks {
-        let price = target.plan_model(&model).usd_per_hour;
-        let price = price.ok_or_else(|| NotTried::NoPrice { model: name.to_owned() })?;
+        let planned = target.plan_model(&model);
+        let no_price = || NotTried::NoPrice { model: name.to_owned() };
+        let price = planned.usd_per_hour.ok_or_else(no_price)?.times(planned.replicas_asked());
         let most = price.dollars(steps::asking(&model));
         if most > wanted.max_cost {
             let steps = vec![format!("asking {name} ${most:.2}")];
@@ -113,15 +122,27 @@ pub async fn try_out(
         }
         Ok::<_, Report>(())
     };
-    let tried = tried.await;
+    // Whoever interrupts waits until nothing of it is left there.
+    let attended = interrupt.attend();
+    let tried = tokio::select! {
+        tried = tried => tried,
+        () = asked_to_stop(interrupt) => Err(Cancelled.into()),
+    };
     let tidied = frontend.showing(Work::Prepares, async |reporter| {
         reporter.message("removing what was tried out");
         trials.tidy(&reporter.unstoppable()).await
     });
     let tidied = tidied.await;
+    drop(attended);
     tried?;
     tidied?;
     Ok(all_held)
+}
+
+async fn asked_to_stop(interrupt: &Interrupt) {
+    while !interrupt.asked() {
+        tokio::time::sleep(GLANCE).await;
+    }
 }
 
 /// The rows that somebody wants, in the order in which they are tried.

@@ -12,9 +12,6 @@ use crate::engine::{Engine, Engines};
 /// What the hub's client takes for yes.
 const YES: [&str; 4] = ["1", "on", "yes", "true"];
 
-/// Where the hub's client looks for the model cache, and within it for the hub's part.
-const HOMES: [&str; 3] = ["HF_HOME", "HF_HUB_CACHE", "HUGGINGFACE_HUB_CACHE"];
-
 /// A variable of goatbuild's own; nothing where its value depends on the model.
 type Own = BTreeMap<String, Option<String>>;
 
@@ -53,7 +50,7 @@ pub(super) fn conflicts(
 /// The names of all variables that a server of any of these engines may get from goatbuild, but for
 /// those that are left to specs.
 pub fn own_variables(engines: Engines) -> BTreeSet<String> {
-    let mut names = BTreeSet::from(HOMES.map(str::to_owned));
+    let mut names = BTreeSet::new();
     for engine in engines.iter() {
         let mounts = vec![""; engine.caches().len()];
         names.extend(engine.environment(&mounts).into_keys());
@@ -64,8 +61,8 @@ pub fn own_variables(engines: Engines) -> BTreeSet<String> {
     names
 }
 
-/// Everything that a server of a model gets from goatbuild, and where the hub's client looks for the
-/// model cache.
+/// Everything that a server of a model gets from goatbuild. Where the hub's client keeps its files is
+/// not among it: weights are found by path.
 fn own(model: &Model, volumes: &BTreeMap<VolumeName, Volume>) -> Own {
     let mount = |volume: &str| {
         let found = volumes.iter().find(|(name, _)| name.as_str() == volume);
@@ -80,10 +77,6 @@ fn own(model: &Model, volumes: &BTreeMap<VolumeName, Volume>) -> Own {
     let mut own: Own = environment.into_iter().map(|(name, it)| (name, Some(it))).collect();
     engine.left_to_specs().iter().for_each(|name| _ = own.remove(*name));
     own.extend(engine.all_files().iter().map(|file| (file.variable.to_owned(), None)));
-    let home = mount("model-cache");
-    let hub = format!("{home}/hub");
-    let homes = HOMES.into_iter().zip([home.to_owned(), hub.clone(), hub]);
-    own.extend(homes.map(|(name, value)| (name.to_owned(), Some(value))));
     own
 }
 

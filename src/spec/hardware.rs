@@ -1,5 +1,6 @@
 //! Reads `[hardware]`: the GPUs to serve on, and what a replica has of a machine beside them.
 
+use super::context::Rank;
 use super::model::{Hardware, Reserved};
 use super::problem::{Problem, nearest};
 use super::read::Shared;
@@ -8,10 +9,10 @@ use super::target::TargetType;
 use super::value::key_text;
 
 /// The least and the most that is asked for of a machine's processor, in cores.
-pub(super) const CORES: (f64, f64) = (0.125, 192.0);
+pub(crate) const CORES: (f64, f64) = (0.125, 192.0);
 
 /// The same of its memory, in GiB.
-pub(super) const GIB: (f64, f64) = (0.125, 2048.0);
+pub(crate) const GIB: (f64, f64) = (0.125, 2048.0);
 
 /// Reads the whole table. Nothing is there of GPUs where none is named.
 pub(super) fn hardware(
@@ -26,12 +27,24 @@ pub(super) fn hardware(
         milli_cpu: part(&mut table, "cpu", CORES, 1000.0, "cores"),
         memory_mib: part(&mut table, "memory", GIB, 1024.0, "GiB"),
     };
-    // Whoever says how much of a machine without a GPU there is to be needs none.
-    if reserved != Reserved::default() && !table.has("gpu") && !table.has("count") {
+    if asks_for_none(&table) {
+        if table.has("exact") {
+            table.boolean("exact", false);
+        }
         table.finish();
         return (None, reserved);
     }
     (gpus(table, target, shared), reserved)
+}
+
+/// Whether nothing in the table asks for a GPU. Whoever says how much of a machine without one there is
+/// to be needs none, and what the defaults say of GPUs is for the models that have one.
+pub(super) fn asks_for_none(table: &Table<'_, '_>) -> bool {
+    let exact = table.every("exact").next().map(|found| found.layer.rank);
+    let is_said = ["gpu", "count"].into_iter().any(|key| table.has(key))
+        || exact.is_some_and(|rank| rank != Rank::Defaults);
+    let has_others = exact.is_some() || ["cpu", "memory"].into_iter().any(|key| table.has(key));
+    !is_said && (has_others || !table.is_present())
 }
 
 fn gpus(
@@ -76,6 +89,7 @@ fn gpus(
 
 /// Reads `exact`, which is for GPUs that a target gives a better one for unless it is told.
 fn exact(table: &mut Table<'_, '_>, gpu: Option<&str>, target: &'static dyn TargetType) -> bool {
+    let written = table.every("exact").next();
     let exact = table.boolean("exact", false);
     let names = target.exact_gpus();
     let Some(gpu) = gpu.filter(|gpu| exact && !names.contains(gpu)) else { return exact };
@@ -84,7 +98,10 @@ fn exact(table: &mut Table<'_, '_>, gpu: Option<&str>, target: &'static dyn Targ
         [] => format!("only false for a model on {title}"),
         names => format!("only false for {gpu}: {title} can be held to {}", names.join(", ")),
     };
-    table.bad("exact", "true", &expected, &table.spot_of("exact"));
+    // What the defaults say is for the models of which it can be said.
+    if let Some(found) = written.filter(|found| found.layer.rank != Rank::Defaults) {
+        table.bad("exact", "true", &expected, &found.spot());
+    }
     false
 }
 
@@ -182,6 +199,21 @@ mod tests {
         let held = "only false for H200: Modal can be held to H100";
         refuses("modal", "gpu = \"H200\"\nexact = true", held);
         refuses("local", "gpu = \"H100\"\nexact = true", "only false for a model on");
+    }
+
+    #[test]
+    fn defaults_are_for_the_gpus_that_a_target_can_be_held_to() {
+        let defaults = "defaults.hardware.exact = true\n";
+        let exact = |target: &str, hardware: &str| {
+            let read = project(target, hardware, defaults).unwrap();
+            read.models["m"].hardware.as_ref().map(|hardware| hardware.exact)
+        };
+        assert_eq!(exact("modal", "gpu = \"H100\""), Some(true));
+        assert_eq!(exact("modal", "gpu = \"H200\""), Some(false));
+        assert_eq!(exact("local", "gpu = \"H100\""), Some(false));
+        assert_eq!(exact("local", ""), None);
+        let told = format!("{:?}", project("modal", "", defaults).unwrap_err());
+        assert!(told.contains("hardware.gpu"), "{told}");
     }
 
     #[test]

@@ -46,6 +46,7 @@ pub use engine::*;
 pub use environment::own_variables;
 pub use fields::Fields;
 pub use gateway::*;
+pub(crate) use hardware::{CORES, GIB};
 pub use kinds::Kinds;
 pub use left_out::{FileMistakes, LeftOut};
 pub use model::*;

@@ -270,12 +270,20 @@ pub struct GatewayEntry {
     /// From the project's `gateway.alias-suffix`: what aliases end in for whose models clients send
     /// `tool_choice: "auto"` and a temperature of their own. Empty when clients treat none so.
     pub suffix: String,
+    /// What aliases of adapters end in: nothing in the default environment, and the suffix in others,
+    /// whose entries may be in the same file.
+    pub adapter_suffix: String,
 }
 
 impl GatewayEntry {
     /// Whether clients treat the alias as one for models that call tools.
     pub fn is_sent_tools(&self) -> bool {
         !self.suffix.is_empty() && self.alias.value.ends_with(&self.suffix)
+    }
+
+    /// The alias of one of the model's adapters.
+    pub fn adapter_alias(&self, adapter: &str) -> String {
+        format!("{adapter}{}", self.adapter_suffix)
     }
 }
 

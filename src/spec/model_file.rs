@@ -2,10 +2,8 @@
 
 use super::context::{Spot, Text};
 use super::engine::engine;
-use super::hardware::hardware;
-use super::model::{
-    Draft, GatewayEntry, HubSource, Model, ModelSource, Reserved, State, is_commit,
-};
+use super::hardware::{asks_for_none, hardware};
+use super::model::{Draft, GatewayEntry, HubSource, Model, ModelSource, State, is_commit};
 use super::name::{ImageName, ModelName};
 use super::named::{adapters, named};
 use super::path::inside;
@@ -51,16 +49,11 @@ pub(super) fn model(
     let source = source(root.table("model"));
     let draft = draft(root.table("draft"));
     let table = root.table("hardware");
-    let names_gpus = table.has("gpu") || table.has("count");
+    let asks_for_none = asks_for_none(&table) && (table.is_present() || !root.has("hardware"));
     let (hardware, reserved) = hardware(table, target, shared);
     let engine = engine(root.table("engine"), shared.kinds.engines);
     let kind = engine.as_ref().map(|engine| engine.kind);
-    if target.allots_gpus()
-        && hardware.is_none()
-        && kind.is_some_and(Engine::needs_gpu)
-        && !names_gpus
-        && (!root.has("hardware") || reserved != Reserved::default())
-    {
+    if target.allots_gpus() && asks_for_none && kind.is_some_and(Engine::needs_gpu) {
         let example = "[hardware] with gpu = \"H100\"".to_owned();
         let problem = Problem::MissingField { field: "hardware.gpu".to_owned(), example };
         root.context.report(problem, &root.spot);
@@ -70,7 +63,7 @@ pub(super) fn model(
     let repository = source.as_ref().and_then(ModelSource::hub);
     let repository = repository.map(|hub| hub.repository.as_str());
     let serve = serve(root.table("serve"), fallback, repository, place, shared);
-    let gateway = gateway(root.table("gateway"), fallback, shared.alias_suffix());
+    let gateway = gateway(root.table("gateway"), fallback, shared);
     let file = Located { value: (), place: root.spot.place() };
     root.finish();
     let (name, image, source) = (name?, image?, source?);
@@ -288,13 +281,16 @@ pub(super) fn in_word(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || b"-_./:@+".contains(&byte)
 }
 
-/// `suffix` is there when the project has a gateway.
-fn gateway(mut table: Table<'_, '_>, name: &str, suffix: Option<&str>) -> Option<GatewayEntry> {
+/// There is an entry when the project has a gateway.
+fn gateway(mut table: Table<'_, '_>, name: &str, shared: &Shared<'_>) -> Option<GatewayEntry> {
+    let suffix = shared.alias_suffix();
     let alias = if suffix.is_some() || table.is_present() {
         word(&mut table, "alias", &format!("{name}{}", suffix.unwrap_or_default()))
     } else {
         None
     };
     table.finish();
-    Some(GatewayEntry { alias: alias?, suffix: suffix?.to_owned() })
+    let (alias, suffix) = (alias?, suffix?.to_owned());
+    let adapter_suffix = shared.environment.as_ref().map(|_| suffix.clone()).unwrap_or_default();
+    Some(GatewayEntry { alias, suffix, adapter_suffix })
 }

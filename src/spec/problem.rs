@@ -90,6 +90,14 @@ pub enum Problem {
         /// The alias.
         alias: String,
     },
+    /// An adapter with the gateway alias of a model or of another adapter.
+    #[error("the adapter `{adapter}` has a gateway alias that is taken: `{alias}`")]
+    DuplicateAdapter {
+        /// The adapter.
+        adapter: String,
+        /// The alias.
+        alias: String,
+    },
     /// Two local models with one port.
     #[error("two local models have the port {port}")]
     DuplicatePort {
@@ -160,7 +168,7 @@ impl Problem {
             Self::DanglingName { .. } => "dangling_name",
             Self::BadName { .. } => "bad_name",
             Self::DuplicateName { .. } => "duplicate_name",
-            Self::DuplicateAlias { .. } => "duplicate_alias",
+            Self::DuplicateAlias { .. } | Self::DuplicateAdapter { .. } => "duplicate_alias",
             Self::DuplicatePort { .. } => "duplicate_port",
             Self::DuplicateAddress { .. } => "duplicate_address",
             Self::DuplicateMount { .. } => "duplicate_mount",
@@ -189,6 +197,7 @@ impl Problem {
             Self::BadName { .. } => "not a name".to_owned(),
             Self::DuplicateName { .. }
             | Self::DuplicateAlias { .. }
+            | Self::DuplicateAdapter { .. }
             | Self::DuplicatePort { .. }
             | Self::DuplicateAddress { .. }
             | Self::DuplicateMount { .. } => "the second one".to_owned(),
@@ -226,6 +235,11 @@ impl Problem {
             Self::DuplicateAlias { .. } => {
                 "the gateway would balance requests between the two; set another \
                  `gateway.alias` in one of them"
+                    .to_owned()
+            }
+            Self::DuplicateAdapter { .. } => {
+                "the gateway would balance requests between the two; rename the adapter in \
+                 `lora-modules`"
                     .to_owned()
             }
             Self::DuplicatePort { .. } => {

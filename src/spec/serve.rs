@@ -71,6 +71,10 @@ pub enum Smoke {
     Never,
 }
 
+/// How many requests a replica is given at once where nothing says it, and at most where its target
+/// has no limit of its own.
+const INPUTS: (u32, u32) = (32, 100_000);
+
 /// As specs write it.
 pub(super) const SMOKES: [(&str, Smoke); 3] =
     [("auto", Smoke::Auto), ("always", Smoke::Always), ("never", Smoke::Never)];
@@ -89,11 +93,7 @@ pub(super) fn serve(
     });
     let served_names = served_names(&mut table, name, engine, repository);
     let (auth, auth_is_said) = auth(&mut table, target, shared);
-    let most = target.most_inputs().unwrap_or(100_000);
-    let max_inputs = table.integer("max-inputs", 1..i64::from(most) + 1);
-    if !table.has("max-inputs") {
-        table.built_in("max-inputs", || "32".to_owned());
-    }
+    let max_inputs = max_inputs(&mut table, target);
     let mut duration = |key, seconds| {
         let default = Duration::from_secs(seconds);
         if !table.has(key) {
@@ -128,7 +128,7 @@ pub(super) fn serve(
         served_names: served_names?,
         auth,
         auth_is_said,
-        max_inputs: max_inputs.and_then(|(number, _)| u32::try_from(number).ok()).unwrap_or(32),
+        max_inputs,
         scaledown_window,
         timeout,
         startup_timeout,
@@ -139,6 +139,22 @@ pub(super) fn serve(
         smoke,
         rollout,
     })
+}
+
+/// Reads `max-inputs`, of which targets have limits.
+fn max_inputs(table: &mut Table<'_, '_>, target: &'static dyn TargetType) -> u32 {
+    let (default, any) = INPUTS;
+    let most = target.most_inputs().unwrap_or(any);
+    // What the defaults say is for the models of which it can be said.
+    let written = table.every("max-inputs").next();
+    let is_default = written.is_some_and(|found| found.layer.rank == Rank::Defaults);
+    let end = if is_default { any } else { most };
+    let number = table.integer("max-inputs", 1..i64::from(end) + 1);
+    if written.is_none() {
+        table.built_in("max-inputs", || default.to_string());
+    }
+    let number = number.and_then(|(number, _)| u32::try_from(number).ok());
+    number.filter(|number| *number <= most).unwrap_or(default)
 }
 
 /// Reads `snapshot`, which is for an engine that can sleep, at a target that can wake it.
@@ -168,4 +184,42 @@ fn snapshot(
         table.bad("snapshot", "true", &expected, &found.spot());
     }
     false
+}
+
+#[cfg(test)]
+mod tests {
+    use crate::spec::{Project, SourceFile, Sources, SpecErrors, read};
+
+    const MODAL: &str =
+        "image = \"one\"\ntarget = \"modal\"\nhardware.gpu = \"H100\"\nmodel.source = \"hf:a/b\"\n";
+    const LOCAL: &str = "image = \"one\"\nmodel.source = \"path:tiny\"\n";
+
+    fn project(defaults: &str, spec: &str) -> Result<Project, SpecErrors> {
+        let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
+        let image = "base = { debian = \"bookworm\" }\nrequirements = [\"vllm==0.13.0\"]\n";
+        let sources = Sources {
+            project: file(
+                "goatbuild.toml",
+                &format!("project.id = \"a\"\ntarget.modal = {{}}\n{defaults}"),
+            ),
+            specs: vec![file("specs/m.toml", spec)],
+            images: vec![file("images/one.toml", image)],
+            mistakes: Vec::new(),
+            kinds: crate::project::kinds(),
+        };
+        read(&sources, None)
+    }
+
+    #[test]
+    fn defaults_beyond_a_targets_limit_are_for_the_models_of_others() {
+        let many = "defaults.serve.max-inputs = 2000\n";
+        let inputs = |spec: &str| project(many, spec).unwrap().models["m"].serve.max_inputs;
+        assert_eq!(inputs(LOCAL), 2000);
+        assert_eq!(inputs(MODAL), 32);
+        assert_eq!(inputs(&format!("{MODAL}serve.max-inputs = 1000\n")), 1000);
+        let said = format!("{MODAL}serve.max-inputs = 2000\n");
+        let told = format!("{:?}", project("", &said).unwrap_err());
+        assert!(told.contains("a number from 1 to 1000"), "{told}");
+        assert!(project("defaults.serve.max-inputs = 0\n", LOCAL).is_err());
+    }
 }

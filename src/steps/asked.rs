@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use super::failed_starts::too_many;
 use crate::event::{Cancelled, Reporter};
 use crate::openai::{ApiError, Credentials, Server};
-use crate::spec::{Header, Model};
+use crate::spec::{Auth, Header, Model};
 use crate::step::{Evidence, StepError};
 use crate::targets::{Measured, Rolling, Starts, Tried};
 
@@ -17,6 +17,9 @@ const MOST: Duration = Duration::from_secs(15 * 60);
 
 /// How often somebody is asked who says that they can't.
 const TRIES: u32 = 3;
+
+/// How long after the first such answer they are asked again, at most: each may have taken a whole start.
+const MOMENT: Duration = Duration::from_secs(60);
 
 /// Between two questions; it doubles up to [`LONGEST`]: whoever is asked stays up for that.
 const SHORTEST: Duration = Duration::from_secs(1);
@@ -103,16 +106,16 @@ impl Asking<'_> {
         self.reporter.message("a chat completion");
         let answer = loop {
             match self.server.chat(name).await {
-                Err(error) if self.is_older(&error) => waiting.for_older().await?,
-                answer => break answer?,
+                Ok(answer) => break answer,
+                Err(error) => waiting.unless_of_this(error, name).await?,
             }
         };
         self.reporter.log(format!("chat: {answer:?}"));
         self.reporter.message("a streamed chat completion");
         let streamed = loop {
             match self.server.stream(name).await {
-                Err(error) if self.is_older(&error) => waiting.for_older().await?,
-                streamed => break streamed?,
+                Ok(streamed) => break streamed,
+                Err(error) => waiting.unless_of_this(error, name).await?,
             }
         };
         for adapter in &self.model.adapters {
@@ -120,11 +123,8 @@ impl Asking<'_> {
             self.reporter.message(format!("a chat completion of {name}"));
             let answer = loop {
                 match self.server.chat(name).await {
-                    // This version has told it.
-                    Err(error) if self.mark.is_some() && error.has_no_model(name) => {
-                        waiting.for_older().await?;
-                    }
-                    answer => break answer?,
+                    Ok(answer) => break answer,
+                    Err(error) => waiting.unless_of_this(error, name).await?,
                 }
             };
             self.reporter.log(format!("chat of {name}: {answer:?}"));
@@ -137,23 +137,13 @@ impl Asking<'_> {
     /// answered.
     async fn models(&self, waiting: &mut Waiting<'_>) -> Result<Duration, StepError> {
         self.reporter.message("GET /v1/models");
-        let mut refused = 0;
         loop {
             let listed = match self.server.models().await {
                 Ok(listed) => listed,
-                Err(error) if error.is_of_a_start() => {
-                    waiting.for_a_start(error).await?;
+                Err(error) => {
+                    waiting.for_a_list(error).await?;
                     continue;
                 }
-                Err(error) if error.is_of_the_moment() && !self.model.target.is_here() => {
-                    refused += 1;
-                    if refused == TRIES {
-                        return Err(error.into());
-                    }
-                    waiting.after(&error).await;
-                    continue;
-                }
-                Err(error) => return Err(error.into()),
             };
             let is_listed = |name| listed.iter().any(|id| id == name);
             if self.mark.is_some_and(|mark| !is_listed(mark)) {
@@ -170,11 +160,6 @@ impl Asking<'_> {
             }
             return Ok(waiting.since.elapsed());
         }
-    }
-
-    /// Whether an answer is that of a version which doesn't know this one's mark.
-    fn is_older(&self, error: &ApiError) -> bool {
-        self.mark.is_some_and(|mark| error.has_no_model(mark))
     }
 }
 
@@ -196,12 +181,24 @@ struct Waiting<'a> {
     pause: Duration,
     /// The next pause in which an older version is left alone.
     longer: Duration,
+    /// How often somebody has said that they can't.
+    refused: u32,
+    /// When they said so first.
+    refused_since: Option<Instant>,
 }
 
 impl<'a> Waiting<'a> {
     fn new(asking: &'a Asking<'a>) -> Self {
         let now = Instant::now();
-        Self { asking, began: now, since: now, pause: SHORTEST, longer: SHORTEST }
+        Self {
+            asking,
+            began: now,
+            since: now,
+            pause: SHORTEST,
+            longer: SHORTEST,
+            refused: 0,
+            refused_since: None,
+        }
     }
 
     /// Waits until nothing older than this version is up: it is known by no mark.
@@ -243,12 +240,70 @@ impl<'a> Waiting<'a> {
         Ok(())
     }
 
+    /// Waits before the models are asked for again; fails where nobody else could answer better.
+    async fn for_a_list(&mut self, error: ApiError) -> Result<(), StepError> {
+        if error.is_of_a_start() {
+            return self.for_a_start(error).await;
+        }
+        if self.is_of_older(&error).await {
+            return self.for_older().await;
+        }
+        let is_here = self.asking.model.target.is_here();
+        if error.is_of_the_moment() && !is_here && self.may_ask_again() {
+            self.after(&error).await;
+            return Ok(());
+        }
+        Err(error.into())
+    }
+
+    /// Waits before somebody is asked again by a name that this version has told, where an older one may
+    /// have answered; fails otherwise.
+    async fn unless_of_this(&mut self, error: ApiError, name: &str) -> Result<(), StepError> {
+        let is_unknown = self.asking.mark.is_some() && error.has_no_model(name);
+        if is_unknown || self.is_of_older(&error).await {
+            return self.for_older().await;
+        }
+        Err(error.into())
+    }
+
+    /// Whether it may be an older version that answers so: one is up, and such an answer tells of no
+    /// mark. Where nobody knows of one, this version is meant.
+    async fn is_of_older(&self, error: &ApiError) -> bool {
+        let asking = self.asking;
+        let is_answer = match error {
+            // Modal's proxy turns away on its own.
+            ApiError::Denied { .. } => asking.model.serve.auth != Auth::Proxy,
+            ApiError::Refused { .. } | ApiError::Unexpected { .. } => error.is_of_the_server(),
+            _ => false,
+        };
+        let Some((rolling, instance)) = asking.rolling.filter(|_| asking.mark.is_some()) else {
+            return false;
+        };
+        let (model, reporter) = (asking.model.name.as_str(), asking.reporter);
+        let is_up = is_answer
+            && rolling.older(model, instance, reporter).await.is_ok_and(|older| older > 0);
+        if is_up {
+            reporter.log(format!("an older version may have answered: {error}"));
+        }
+        is_up
+    }
+
+    /// Whether somebody who says that they can't is asked once more.
+    fn may_ask_again(&mut self) -> bool {
+        let since = *self.refused_since.get_or_insert_with(Instant::now);
+        self.refused += 1;
+        self.refused < TRIES && since.elapsed() < MOMENT
+    }
+
     /// Waits for somebody to be up, as long as a start may take.
     async fn for_a_start(&mut self, error: ApiError) -> Result<(), StepError> {
         let model = self.asking.model;
         let rest = model.serve.startup_timeout.checked_sub(self.since.elapsed());
         // On this machine it was up before anybody asked it.
         let Some(rest) = rest.filter(|rest| !rest.is_zero() && !model.target.is_here()) else {
+            if self.is_of_older(&error).await {
+                return self.for_older().await;
+            }
             return Err(error.into());
         };
         self.asking.reporter.message("nobody answers yet");

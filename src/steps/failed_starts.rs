@@ -15,7 +15,8 @@ const FIRST: Duration = Duration::from_secs(4);
 
 const LONGEST: Duration = Duration::from_secs(15);
 
-/// Waits until too many starts have failed since now; for ever where nobody tells.
+/// Waits until too many starts have failed since now, of those that what is tried out began; for ever
+/// where nobody tells.
 pub(super) async fn too_many(
     starts: Option<(&dyn Starts, Tried)>,
     model: &str,

@@ -43,16 +43,16 @@ impl Wire {
         Self::led(workspace, gateway, model, (alias, None), deploy, smoke)
     }
 
-    /// The entry of one of its adapters, under the name that the server knows it by.
+    /// The entry of one of its adapters, which leads to the name that the server knows it by.
     pub(super) fn adapter(
         workspace: &Workspace,
         gateway: &Arc<dyn Gateway>,
         model: &Model,
-        adapter: &str,
+        (alias, adapter): (&str, &str),
         deploy: &StepId,
         smoke: Option<&StepId>,
     ) -> Self {
-        Self::led(workspace, gateway, model, (adapter, Some(adapter)), deploy, smoke)
+        Self::led(workspace, gateway, model, (alias, Some(adapter)), deploy, smoke)
     }
 
     fn led(

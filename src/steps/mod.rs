@@ -287,8 +287,9 @@ fn compile_model(
         let step = gateway::Wire::new(workspace, gateway, model, alias, &deploy_id, smoke.as_ref());
         steps.push(Arc::new(step));
         for adapter in &model.adapters {
-            let (name, smoke) = (&adapter.value, smoke.as_ref());
-            let step = gateway::Wire::adapter(workspace, gateway, model, name, &deploy_id, smoke);
+            let alias = entry.adapter_alias(&adapter.value);
+            let (names, smoke) = ((&*alias, &*adapter.value), smoke.as_ref());
+            let step = gateway::Wire::adapter(workspace, gateway, model, names, &deploy_id, smoke);
             steps.push(Arc::new(step));
         }
     }

@@ -228,8 +228,13 @@ impl Weigh {
 
     /// How much it is, where that is known.
     fn bytes(&self) -> Option<u64> {
-        let Source::Hub { files, .. } = &self.source else { return None };
-        Some(self.locked()?.wanted(files).map(|file| file.size).sum())
+        match &self.source {
+            Source::Hub { files, .. } => {
+                Some(self.locked()?.wanted(files).map(|file| file.size).sum())
+            }
+            Source::File(file) => Some(file.size),
+            Source::Directory { .. } | Source::Unlocked(_) => None,
+        }
     }
 
     fn directory(

@@ -87,6 +87,12 @@ fn who_may_ask_has_to_be_said_before_anything_is_taken_over() {
     project.edit(SPEC, "auth = \"none\"\n", "");
     deploy(&remote, APP, &[("PROTECTED", "True")]);
     assert_eq!(project.plan("--adopt tiny").ids("conflict"), [] as [&str; 0]);
+    // Where nothing tells who may, that has to be said, too.
+    let served = "@modal.web_server(8000, LABELrequires_proxy_auth=PROTECTED)\n";
+    deploy(&remote, APP, &[("@modal.concurrent(max_inputs=8)\n", ""), (served, "")]);
+    let refused = project.run("apply --yes --adopt tiny").exits(3);
+    refused.says(&["goatbuild::plan::before_adoption", "Modal doesn't tell who may now"]);
+    deploy(&remote, APP, &[("PROTECTED", "True")]);
     project.append("goatbuild.toml", "\n[defaults]\nserve.auth = \"none\"\n");
     assert!(told(&remote, "").contains(&"for-clients serve.auth proxy none".to_owned()));
 }

@@ -145,4 +145,10 @@ fn an_engine_that_takes_several_names_answers_to_its_deployment_s_key() {
     // Two requests of the smoke test and three of `test`; none of the second one to the first server.
     let first = ["started", "asked", "asked", "asked", "asked", "asked"];
     assert_eq!(words, [&first[..], &["started", "asked", "asked"]].concat(), "{text}");
+
+    // As long as something older is up, an error may be its own: three of them take nothing back.
+    let broken = json!({"status": "500 Internal Server Error", "times": 3});
+    shipped.modal.faults(&json!({"rolling": {VLLM: 6}, "refusals": {VLLM: broken}}));
+    shipped.project.edit("specs/qwen3-4b.toml", "max-inputs = 16", "max-inputs = 15");
+    shipped.applied(MODEL);
 }

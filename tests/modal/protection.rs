@@ -117,7 +117,6 @@ fn replicas_turn_away_who_has_no_key_and_the_engine_never_sees_it() {
     project.append(SPEC, "\n[serve]\nauth = \"api-key\"\n");
     project.run("plan").exits(65).says(&["target.modal.api-key-secret"]);
     project.append("goatbuild.toml", "api-key-secret = \"tiny-key\"\n");
-    project.run("apply --yes").exits(1).says(&["GOATBUILD_API_KEY is not set", "Modal secret"]);
     project.variable("GOATBUILD_API_KEY", KEY);
     project.run("apply --yes").exits(1).says(&["tiny-key", "modal secret create"]);
     remote.client(&["secret", "create", "--env", "goat", "tiny-key", "OTHER=1"]);
@@ -139,6 +138,8 @@ fn replicas_turn_away_who_has_no_key_and_the_engine_never_sees_it() {
     };
     create(&values);
     let project = &remote.hubbed.project;
+    let unset = project.run_with("apply --yes", &[("GOATBUILD_API_KEY", "")]).exits(1);
+    unset.says(&["GOATBUILD_API_KEY is not set", "Modal secret"]);
     remote.modal.calls();
     let done = project.run("apply --yes").exits(0);
     done.says(&["-H \"Authorization: Bearer $GOATBUILD_API_KEY\""]);

@@ -26,7 +26,8 @@ async fn a_server_is_reachable_and_stop_leaves_nothing() {
     eventually("a greeting", || greeting(port).as_deref() == Some("hello\n")).await;
     assert!(runtime::is_alive(&instance));
     assert!(fixture.log().contains("listening"));
-    assert!(processes_of(&id) >= 5, "supervisors, the server and what it forked");
+    let all = "supervisors, the server and what it forked";
+    eventually(all, || processes_of(&id) >= 5).await;
 
     runtime::stop(&instance, Duration::from_secs(5)).await.expect("stops");
     assert!(!runtime::is_alive(&instance));

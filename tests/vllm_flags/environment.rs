@@ -11,7 +11,6 @@ fn what_goatbuild_sets_is_refused_where_it_is_set_otherwise() {
     for (path, from, to, told) in [
         (SPEC, "\n[serve]", env("VLLM_CACHE_ROOT = \"/x\"") + "\n[serve]", "VLLM_CACHE_ROOT"),
         (SPEC, "\n[serve]", env("HF_HUB_OFFLINE = \"0\"") + "\n[serve]", "HF_HUB_OFFLINE"),
-        (SPEC, "\n[serve]", env("HF_HOME = \"/data\"") + "\n[serve]", "HF_HOME"),
         (
             SPEC,
             "\n[serve]",
@@ -45,7 +44,8 @@ fn what_goatbuild_sets_is_refused_where_it_is_set_otherwise() {
 fn what_says_the_same_or_matters_to_nothing_is_left_to_the_spec() {
     let clone = Project::shipped().in_ci_without_a_network();
     let plain = clone.run("plan").done();
-    let same = "\n[env]\nHF_HUB_OFFLINE = \"ON\"\nHF_HOME = \"/root/.cache/huggingface\"\n";
+    let same =
+        "\n[env]\nHF_HUB_OFFLINE = \"ON\"\nHF_HOME = \"/data\"\nHF_HUB_CACHE = \"/data/hub\"\n";
     clone.append(SPEC, same);
     assert!(!clone.run("plan").done().contains("not what goatbuild sets"), "{plain}");
     clone.append(SPEC, "VLLM_NO_USAGE_STATS = \"0\"\n");

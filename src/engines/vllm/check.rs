@@ -1,6 +1,6 @@
 //! What in a spec vLLM would not take, and what it would take and not mean.
 
-use super::super::extra_args;
+use super::super::extra_args::{self, OnHub};
 use super::command::since;
 use super::history::{instead, versions_with};
 use super::{hub, is_on, problem, snapshot, taken};
@@ -79,7 +79,7 @@ fn extra(model: &Model) -> Vec<FlagProblem> {
         (snapshot::FLAG, model.serve.snapshot, "`[serve] snapshot = true` sets it"),
     ];
     ours.extend(also.into_iter().filter(|(_, set, _)| *set).map(|(flag, _, why)| (flag, why)));
-    extra_args::problems(model, &ours, &hub::LOCKED)
+    extra_args::problems(model, &ours, &OnHub { flags: &hub::LOCKED, is_there: hub::names })
 }
 
 /// What the locked version says.
@@ -137,7 +137,7 @@ pub(super) fn locked(model: &Model, locked: &Locked) -> Checked {
 
 /// A request with `tool_choice: "auto"` is refused without both flags.
 fn tools(model: &Model) -> Option<Warning> {
-    let GatewayEntry { alias, suffix } =
+    let GatewayEntry { alias, suffix, .. } =
         model.gateway.as_ref().filter(|entry| entry.is_sent_tools())?;
     let set = model.engine.flags.contains_key("tool-call-parser");
     if set && is_on(model, "enable-auto-tool-choice") {

@@ -30,7 +30,8 @@ const PLAIN: [(&str, Option<&str>, bool, &[&str]); 5] = [
 /// What a draft may be that is no model.
 const DRAFTLESS: &[&str] = &["ngram", "[ngram]"];
 
-/// What `extra-args` can't say: it would be fetched from a hub that the server can't reach.
+/// What `extra-args` can't name a repository by: it would be fetched from a hub that the server can't
+/// reach.
 pub(super) const LOCKED: [&str; 9] = [
     "tokenizer",
     "hf-config-path",
@@ -67,6 +68,26 @@ pub(super) fn named(flags: &BTreeMap<String, FlagValue>) -> Vec<Named> {
         None
     });
     named
+}
+
+/// Whether a value that a flag has on a command line names a repository.
+pub(super) fn names(flag: &str, value: &str) -> bool {
+    !written(flag, value).is_empty()
+}
+
+/// What such a value names that is neither a repository nor a path in the image.
+pub(super) fn unknown(flag: &str, value: &str) -> Option<String> {
+    written(flag, value).into_iter().find(|text| hub_reference(text).is_none())
+}
+
+fn written(flag: &str, value: &str) -> Vec<String> {
+    let mut flags = BTreeMap::from([(flag.to_owned(), Value::String(value.to_owned()))]);
+    let mut texts = Vec::new();
+    walk(&mut flags, &mut |found| {
+        texts.push(found.text.to_owned());
+        None
+    });
+    texts
 }
 
 /// The flags with paths in place of what they name.
@@ -214,8 +235,8 @@ pub(super) fn problems(model: &Model) -> Vec<FlagProblem> {
             None => problems.push(problem(
                 &flag,
                 format!("`{text}` is neither a repository on the hub nor a path in the image"),
-                "write `organisation/name`, perhaps with `@revision`, which is locked and fetched \
-                 beforehand; or an absolute path",
+                "the hub wants `owner/name` (such as `openai-community/gpt2`), perhaps with \
+                 `@revision`: that is locked and fetched beforehand; or write an absolute path",
             )),
             Some((_, Some(behind))) if revision.as_ref().is_some_and(|it| it != behind) => {
                 problems.push(problem(

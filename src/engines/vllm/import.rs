@@ -2,7 +2,9 @@
 
 use super::check::is_ours;
 use super::command::PROGRAM;
+use super::hub;
 use crate::engine::{Written, WrittenKey, WrittenWord};
+use crate::spec::hub_reference;
 
 /// Switches that end in no way that tells them from flags with a value.
 const SWITCHES: [&str; 12] = [
@@ -99,6 +101,7 @@ pub(super) fn line(words: &[WrittenWord]) -> Option<Written> {
         let why = "no flag takes that word".to_owned();
         written.lost.push((more.line, why));
     }
+    lose_revision(&mut written, words[0].line);
     Some(written)
 }
 
@@ -120,7 +123,18 @@ pub(super) fn call(name: &str, arguments: &[(String, WrittenWord)]) -> Option<Wr
             _ => set(&mut written, &name, std::slice::from_ref(word), word.line),
         }
     }
+    lose_revision(&mut written, arguments.first().map_or(0, |(_, word)| word.line));
     Some(written)
+}
+
+/// Leaves the revision of a tokenizer out that isn't there.
+fn lose_revision(written: &mut Written, line: usize) {
+    if !written.flags.contains_key("tokenizer")
+        && written.flags.remove("tokenizer-revision").is_some()
+    {
+        let why = "`tokenizer-revision` says nothing without `tokenizer`";
+        written.lost.push((line, why.to_owned()));
+    }
 }
 
 /// The name of a flag, and what stands behind `=`.
@@ -178,6 +192,17 @@ fn set(written: &mut Written, name: &str, values: &[WrittenWord], line: usize) {
         }
         return;
     }
+    let (unknown, texts): (Vec<&str>, Vec<&str>) =
+        texts.into_iter().partition(|text| hub::unknown(name, text).is_some());
+    for named in unknown.iter().filter_map(|text| hub::unknown(name, text)) {
+        lose(&format!(
+            "`{named}` is neither `owner/name` on a hub nor an absolute path: `{name}` can name nothing \
+             else"
+        ));
+    }
+    if !unknown.is_empty() && texts.is_empty() {
+        return;
+    }
     match (name, &texts[..]) {
         ("model" | "model-tag", [model]) => written.model = Some(((*model).to_owned(), line)),
         ("revision", [revision]) => written.revision = Some((*revision).to_owned()),
@@ -198,7 +223,12 @@ fn set(written: &mut Written, name: &str, values: &[WrittenWord], line: usize) {
         }
         // `--compilation-config.level=3`
         (name, texts) if name.contains('.') => {
-            let joined = texts.first().map(|text| format!("={text}")).unwrap_or_default();
+            let text = texts.first().copied().unwrap_or_default();
+            let (flag, key) = name.split_once('.').unwrap_or((name, ""));
+            if hub::names(flag, &serde_json::json!({ key: text }).to_string()) {
+                return lose("what that names on a hub is locked where it is written as JSON");
+            }
+            let joined = if texts.is_empty() { String::new() } else { format!("={text}") };
             written.extra.push(format!("--{name}{joined}"));
         }
         (name, []) => {
@@ -265,7 +295,8 @@ fn draft(written: &mut Written, config: &str) {
     let whole = json.filter(|json| json.keys().all(|key| known.contains(&key.as_str())));
     let read = whole.and_then(|json| {
         let mut draft = toml::Table::new();
-        let model = json.get("model")?.as_str().filter(|it| it.split('/').count() == 2)?;
+        let is_repository = |text: &&str| matches!(hub_reference(text), Some((_, None)));
+        let model = json.get("model")?.as_str().filter(is_repository)?;
         draft.insert("source".to_owned(), format!("hf:{model}").into());
         if let Some(revision) = json.get("revision") {
             draft.insert("revision".to_owned(), revision.as_str()?.into());

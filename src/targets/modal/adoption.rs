@@ -19,7 +19,7 @@ impl Modal {
     pub(super) fn foreign(&self, model: &str, app: &App, newest: &Version) -> Observation {
         let spec = self.specs.get(model);
         let stands = app.serves.as_ref();
-        let undecided = spec.zip(stands).and_then(|(spec, stands)| undecided(spec, stands));
+        let undecided = spec.and_then(|spec| undecided(spec, stands));
         let mut differs = Vec::new();
         if let Some(spec) = spec {
             let names = spec.serve.served_names.to_string();
@@ -162,20 +162,22 @@ impl Modal {
 }
 
 /// What a spec has to say before an app is taken over: who may ask it, where nothing says that and it
-/// would be others than may now.
-fn undecided(model: &Model, stands: &ServingFunction) -> Option<String> {
-    let (serve, now) = (&model.serve, stands.auth());
-    (!serve.auth_is_said && serve.auth != now).then(|| {
-        let who = match now {
-            Auth::Open => "keeps it open to anyone",
-            Auth::Proxy | Auth::ApiKey => "keeps it as it is",
-        };
-        format!(
-            "its spec has to say who may ask it, under [serve]: `auth = \"{now}\"` {who}, `auth = \
-             \"{}\"` makes it as the default is",
-            serve.auth
-        )
-    })
+/// may be others than may now.
+fn undecided(model: &Model, stands: Option<&ServingFunction>) -> Option<String> {
+    let (serve, now) = (&model.serve, stands.map(ServingFunction::auth));
+    if serve.auth_is_said || now == Some(serve.auth) {
+        return None;
+    }
+    let who = match now {
+        Some(now @ Auth::Open) => format!("`auth = \"{now}\"` keeps it open to anyone"),
+        Some(now @ (Auth::Proxy | Auth::ApiKey)) => format!("`auth = \"{now}\"` keeps it as it is"),
+        None => "Modal doesn't tell who may now".to_owned(),
+    };
+    Some(format!(
+        "its spec has to say who may ask it, under [serve]: {who}, `auth = \"{}\"` makes it as the \
+         default is",
+        serve.auth
+    ))
 }
 
 /// Whether what stands can be had back, as far as that can be known while it stands.

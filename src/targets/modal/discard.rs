@@ -102,6 +102,15 @@ impl Volumes for Modal {
 }
 
 impl Modal {
+    /// Whether there is a receipt of a warm-up of this model.
+    pub(super) async fn has_warmed(&self, model: &str) -> Result<bool, StepError> {
+        let (_, names) = self
+            .receipts()
+            .map_err(|why| RollbackError::NotDeployed { model: model.to_owned(), why })?;
+        let found = self.warmups(&names).await?;
+        Ok(found.iter().any(|(_, receipt)| receipt.model.as_deref() == Some(model)))
+    }
+
     /// The receipts of warm-ups, each with the volume that it lies in.
     async fn warmups(&self, names: &BTreeSet<String>) -> Result<Vec<(&str, Receipt)>, StepError> {
         let mut found = Vec::new();

@@ -79,7 +79,8 @@ impl Modal {
         self.seen_app(model).filter(|app| app.deployed)?;
         let deployed = self.deployed(model)?;
         let replicas = deployed.applied.get("serve.min-containers")?.parse().ok()?;
-        Self::always_on(replicas, self.price(Paid::of_applied(&deployed.applied)))
+        let paid = Paid::of_applied(&deployed.applied)?;
+        Self::always_on(replicas, self.price(paid))
     }
 
     /// Deployments that none of `wanted` is the model of.
@@ -87,7 +88,7 @@ impl Modal {
         let mut unwanted = Vec::new();
         self.kept(|kept| {
             for (model, deployed) in kept.deployments.iter().filter(|(model, _)| !wanted(model)) {
-                let price = self.price(Paid::of_applied(&deployed.applied));
+                let price = Paid::of_applied(&deployed.applied).and_then(|paid| self.price(paid));
                 let price = price.map(|price| format!(", {price} per hour while a replica is up"));
                 unwanted.push(Unwanted {
                     id: StepId::deploy(model),

@@ -84,7 +84,7 @@ impl Version {
 }
 
 #[derive(Deserialize)]
-struct Files {
+struct Volume {
     id: String,
     files: Vec<String>,
     text: String,
@@ -93,7 +93,7 @@ struct Files {
 #[derive(Deserialize)]
 struct Answer {
     apps: BTreeMap<String, App>,
-    volumes: Vec<Option<Files>>,
+    volumes: Vec<Option<Volume>>,
     #[serde(default)]
     secrets: Option<Secrets>,
 }

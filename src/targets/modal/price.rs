@@ -101,20 +101,22 @@ impl<'a> Paid<'a> {
         }
     }
 
-    /// The same of what is deployed.
+    /// The same of what is deployed; none of what somebody else did, of which nothing is known.
     #[expect(clippy::cast_possible_truncation, clippy::cast_sign_loss, reason = "it was in range")]
-    pub(super) fn of_applied(applied: &'a Fingerprint) -> Self {
+    pub(super) fn of_applied(applied: &'a Fingerprint) -> Option<Self> {
+        // Every deployment of goatbuild's says it.
+        applied.get("serve.max-inputs")?;
         let number = |field| applied.get(field)?.parse::<f64>().ok();
         let parts = |field, parts: f64| Some((number(field)? * parts).round() as u32);
         let count = || applied.get("hardware.count")?.parse().ok();
-        Self {
+        Some(Self {
             gpu: applied.get("hardware.gpu").map(|gpu| (gpu, count().unwrap_or(1))),
             reserved: Reserved {
                 milli_cpu: parts("hardware.cpu", 1000.0),
                 memory_mib: parts("hardware.memory", 1024.0),
             },
             region: applied.get("serve.region"),
-        }
+        })
     }
 }
 
@@ -186,10 +188,14 @@ mod tests {
             .field("hardware.count", 2)
             .optional("hardware.cpu", Some(8.5))
             .optional("hardware.memory", Some(0.5))
+            .field("serve.max-inputs", 32)
             .field("serve.region", "eu");
-        let paid = Paid::of_applied(&applied);
+        let paid = Paid::of_applied(&applied).unwrap();
         assert_eq!((paid.gpu, paid.region), (Some(("H100", 2)), Some("eu")));
         let reserved = Reserved { milli_cpu: Some(8500), memory_mib: Some(512) };
         assert_eq!(paid.reserved, reserved);
+        let mut by_hand = Fingerprint::new("made by hand", 1);
+        by_hand.field("serve.auth", "none");
+        assert!(Paid::of_applied(&by_hand).is_none(), "nobody knows what it runs on");
     }
 }

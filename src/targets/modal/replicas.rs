@@ -3,6 +3,7 @@
 use std::collections::BTreeSet;
 
 use async_trait::async_trait;
+use jiff::Timestamp;
 use serde::Deserialize;
 use serde_json::json;
 
@@ -28,6 +29,9 @@ const ENDED: [&str; 2] = ["the engine ended ", "the guard ended "];
 /// What follows when it had not come up yet.
 const STARTING: &str = "while starting";
 
+/// By how much the times of a start may be off that are told in whole seconds.
+const ROUNDED: f64 = 1.0;
+
 /// What the words begin with of the device.
 const RUNS: &str = "it runs on ";
 
@@ -40,6 +44,12 @@ impl Told {
         ENDED.iter().any(|start| {
             self.words.strip_prefix(start).is_some_and(|rest| rest.starts_with(STARTING))
         })
+    }
+
+    /// When the process began that ended: the words end with `after N s`.
+    fn began(&self) -> f64 {
+        let took = self.words.rsplit_once(" after ").and_then(|(_, took)| took.strip_suffix(" s"));
+        self.at - took.and_then(|took| took.parse::<f64>().ok()).unwrap_or_default()
     }
 }
 
@@ -70,7 +80,10 @@ impl Starts for Modal {
         let request = json!({"app": app, "since": since});
         let told = self.client.call(&app, "told", request, &Reporter::silent()).await?;
         let told: Vec<Told> = understood(told)?;
-        let failed = told.into_iter().filter(Told::is_failed_start);
+        // What is replaced may go on starting, and failing, for a while.
+        let began = self.deployed_at(model, tried).unwrap_or(since);
+        let failed =
+            told.into_iter().filter(|it| it.is_failed_start() && it.began() + ROUNDED >= began);
         Ok(failed.map(|it| FailedStart { replica: it.replica, how: it.words }).collect())
     }
 
@@ -95,8 +108,32 @@ impl Modal {
         }
     }
 
+    /// When Modal says that it was deployed, in seconds since 1970, where that is written down.
+    fn deployed_at(&self, model: &str, tried: Tried) -> Option<f64> {
+        let deployed = self.deployed(model).filter(|_| tried == Tried::Standing)?;
+        let at: Timestamp = deployed.at.parse().ok()?;
+        Some(at.as_duration().as_secs_f64())
+    }
+
     /// What the replicas of what is deployed told of themselves, as the last look showed.
     pub(super) fn told(&self, model: &str) -> Option<Replicas> {
         Some(replicas(&self.seen_app(model)?.told?))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// As `runtime/replica.part.py` tells it.
+    #[test]
+    fn a_line_tells_when_its_start_began() {
+        let told = |words: &str| {
+            let (replica, words) = ("ta-1".to_owned(), words.to_owned());
+            Told { at: 1000.0, replica, words }.began().to_string()
+        };
+        assert_eq!(told("the engine ended while starting, with exit code 1, after 94 s"), "906");
+        assert_eq!(told("the guard ended while starting, with signal 9, after 0 s"), "1000");
+        assert_eq!(told("the engine ended while starting"), "1000");
     }
 }

@@ -10,7 +10,7 @@ use serde_json::json;
 use super::price::Paid;
 use super::serve::understood;
 use super::spec::{CANDIDATE, Replicas};
-use super::{Bills, Modal};
+use super::{Bills, Modal, ModalError};
 use crate::clock::written;
 use crate::event::Reporter;
 use crate::plan::UsdPerHour;
@@ -56,6 +56,9 @@ struct Up {
 #[async_trait]
 impl Bills for Modal {
     async fn spent(&self) -> Result<Spent, StepError> {
+        if !self.credentials.are_there() {
+            return Err(ModalError::NoCredentials { what: vec!["what was spent".into()] }.into());
+        }
         let reporter = Reporter::silent();
         let answer = self.client.call("what was spent", "spent", json!({}), &reporter).await?;
         let told: Told = understood(answer)?;
@@ -107,7 +110,7 @@ impl Told {
         }
         running.sort_by(|one, other| other.usd.total_cmp(&one.usd));
         let dollars = |row: &Billed| row.usd.parse::<f64>().unwrap_or_default();
-        let billed = bill.map(|rows| rows.iter().map(dollars).sum::<f64>());
+        let billed = bill.map(|rows| rows.iter().map(dollars).fold(0.0, |sum, usd| sum + usd));
         let billed = billed.ok_or_else(|| refused.unwrap_or_default());
         let known = billed.as_ref().map_or(0.0, |billed| billed + unbilled);
         Spent { place, billed, running, usd: known.max(today) }
@@ -128,7 +131,7 @@ impl Modal {
     /// What a replica costs of what is deployed of a model; as its spec has it where nothing is kept.
     fn price_of_deployed(&self, model: &str) -> Option<UsdPerHour> {
         if let Some(deployed) = self.deployed(model) {
-            return self.price(Paid::of_applied(&deployed.applied));
+            return self.price(Paid::of_applied(&deployed.applied)?);
         }
         let spec = self.specs.get(model)?;
         let replicas: &Replicas = spec.serve.own.get();

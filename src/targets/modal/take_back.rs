@@ -62,8 +62,7 @@ impl Modal {
         versions: &[Version],
         reporter: &Reporter,
     ) -> Result<Option<TakenBack>, StepError> {
-        let before = versions.get(1).filter(|it| it.key().is_none() && it.rollback_allowed);
-        let Some(before) = before else { return Ok(None) };
+        let Some(before) = newest_of_others(versions) else { return Ok(None) };
         reporter.message(format!("going back to v{}, which goatbuild took over", before.number));
         let earlier = Earlier {
             version: before.number,
@@ -151,5 +150,36 @@ impl Modal {
         };
         self.keep(change, reporter).await?;
         Ok(Some(stands))
+    }
+}
+
+/// The newest version before the one that stands which somebody else deployed and Modal goes back to;
+/// between the two may be others of goatbuild's, of which none has passed.
+fn newest_of_others(versions: &[Version]) -> Option<&Version> {
+    versions.iter().skip(1).find(|it| it.key().is_none() && it.rollback_allowed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::fingerprint::Fingerprint;
+
+    #[test]
+    fn what_was_taken_over_is_found_behind_what_never_passed() {
+        let ours = Fingerprint::new("deploy", 2).key().to_string();
+        let version = |number: u32, tag: &str, rollback_allowed: bool| Version {
+            number,
+            tag: tag.to_owned(),
+            by: "ada".to_owned(),
+            at: 0.0,
+            rollback_allowed,
+        };
+        let found = |versions: &[Version]| newest_of_others(versions).map(|it| it.number);
+        let [v5, v4] = [version(5, &ours, false), version(4, &ours, true)];
+        let [v3, v2] = [version(3, "", true), version(2, "nightly", true)];
+        assert_eq!(found(&[v5.clone(), v4.clone(), v3, v2.clone()]), Some(3));
+        assert_eq!(found(&[v5.clone(), v4.clone(), version(3, "", false), v2]), Some(2));
+        assert_eq!(found(&[v5, v4]), None);
+        assert_eq!(found(&[version(1, "", true)]), None, "it is what stands");
     }
 }

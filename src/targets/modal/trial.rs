@@ -5,6 +5,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Mutex, PoisonError};
+use std::time::Duration;
 
 use async_trait::async_trait;
 use serde::Deserialize;
@@ -70,6 +71,12 @@ const ANSWERS: u32 = 20;
 
 /// How many of the last lines that a model's replicas wrote are read.
 const LINES: usize = 2_000;
+
+/// What replicas tell of themselves begins so.
+const MARK: &str = "goatbuild-replica: ";
+
+/// How long they may take to come.
+const LAST_WORDS: Duration = Duration::from_secs(60);
 
 /// What a row gives.
 #[derive(Deserialize)]
@@ -137,15 +144,20 @@ impl Modal {
             }
             "builder" => not_shown("the image that is served comes from a registry"),
             "second-start" if model.engine.kind.compiles(model) => {
-                let warm = self.receipts().is_ok_and(|(_, warmups)| !warmups.is_empty());
-                said(warm, if warm { "receipts are there" } else { "no receipt is there" })
+                if self.has_warmed(model.name.as_str()).await? {
+                    said(true, "the receipt of its warm-up is there")
+                } else {
+                    not_shown("there is no receipt of a warm-up of its own")
+                }
             }
             "second-start" => not_shown("the model compiles nothing"),
             "environ" if is("modal.guard").is_some() => {
                 let words = self.last_words(&deployed.app).await?;
                 match words.lines().find(|line| line.contains("is still in /proc/")) {
                     Some(line) => said(false, line),
-                    None => said(true, "no replica says otherwise"),
+                    // What replicas tell of themselves: that one was up at all.
+                    None if words.contains(MARK) => said(true, "no replica says otherwise"),
+                    None => not_shown("no replica has said anything"),
                 }
             }
             "environ" => not_shown("no replica of the model takes a key"),
@@ -166,7 +178,8 @@ impl Modal {
             said.lock().unwrap_or_else(PoisonError::into_inner).extend_from_slice(bytes);
         };
         let request = json!({"app": app, "lines": LINES, "follow": false});
-        self.client.print(app, "logs", request, &keep, std::future::pending::<()>()).await?;
+        let stop = tokio::time::sleep(LAST_WORDS);
+        self.client.print(app, "logs", request, &keep, stop).await?;
         let said = said.into_inner().unwrap_or_else(PoisonError::into_inner);
         Ok(String::from_utf8_lossy(&said).into_owned())
     }

@@ -57,7 +57,8 @@ impl Modal {
             "image": ImageDescription::of_the_hub(),
             "volume": volume.name,
             "at": volume.mount,
-            "secrets": self.settings.hf_secret.iter().collect::<Vec<_>>(),
+            // What has an address of its own is nobody's secret.
+            "secrets": self.settings.hf_secret.iter().filter(|_| url.is_none()).collect::<Vec<_>>(),
             "endpoint": endpoint,
             "url": url,
             "repository": pinned.repository,

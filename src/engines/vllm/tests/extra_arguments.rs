@@ -106,6 +106,7 @@ fn the_draft_of_mlx_lm_is_locked_and_given_by_path() {
             revision: "c0ffee",
             draft: None,
             draft_revision: None,
+            mark: None,
             fetched: &fetched(&model),
             locked: &Locked::default(),
         };

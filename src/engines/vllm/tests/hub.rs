@@ -100,6 +100,7 @@ fn what_could_not_be_had_is_refused_in_its_place() {
     let refused = |flags: &str| findings(&format!("[engine]\n{flags}\n"), &locked("0.13.0"));
     for (flags, told) in [
         ("tokenizer = \"gpt2\"", "tokenizer: `gpt2` is neither a repository"),
+        ("tokenizer = \"gpt2\"", "the hub wants `owner/name` (such as `openai-community/gpt2`)"),
         ("tokenizer = \"a/b/c\"", "tokenizer: `a/b/c` is neither"),
         ("tokenizer-revision = \"main\"", "without `tokenizer` changes nothing"),
         (
@@ -119,6 +120,38 @@ fn what_could_not_be_had_is_refused_in_its_place() {
     ] {
         let all = refused(flags);
         assert!(all.iter().any(|it| it.contains(told)), "{flags}: {all:?}");
+    }
+}
+
+/// The forms are those that `FlexibleArgumentParser` in `vllm/utils/argparse_utils.py` reads: a value may
+/// stand behind `=`, and a field of JSON behind a dot.
+#[test]
+fn extra_arguments_name_no_repository_but_paths_and_words() {
+    let refused = |arguments: &[&str]| {
+        let all = findings(&format!("[engine]\nextra-args = {arguments:?}\n"), &locked("0.13.0"));
+        all.iter().any(|it| it.contains("names on a hub can't be locked here"))
+    };
+    for arguments in [
+        &["--generation-config", "vllm"][..],
+        &["--generation_config=auto"],
+        &["--generation-config", "/opt/sampling"],
+        &["--tokenizer", "/opt/words", "--foo", "acme/words"],
+        &["--lora-modules", "own=/opt/own", "far=s3://bucket/far"],
+        &["--speculative-config", "{\"method\": \"ngram\", \"num_speculative_tokens\": 3}"],
+        &["--speculative-config={\"model\": \"/opt/draft\"}"],
+        &["--speculative-config.method", "ngram"],
+    ] {
+        assert!(!refused(arguments), "{arguments:?}");
+    }
+    for arguments in [
+        &["--generation-config", "acme/sampling"][..],
+        &["--generation_config=acme/sampling"],
+        &["--lora-modules", "own=/opt/own", "sql=acme/sql"],
+        &["--speculative-config", "{\"method\": \"eagle3\", \"model\": \"acme/draft\"}"],
+        &["--speculative-config.model", "acme/draft"],
+        &["--speculative_config.model=acme/draft"],
+    ] {
+        assert!(refused(arguments), "{arguments:?}");
     }
 }
 

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use super::Gpus;
 use crate::import::{Call, Definition, Found, Reading, Value, What};
-use crate::spec::duration_text;
+use crate::spec::{CORES, GIB, duration_text};
 
 /// What Modal does where a script says nothing, in seconds, and in requests.
 const SCALEDOWN: f64 = 60.0;
@@ -16,9 +16,7 @@ const INPUTS: i64 = 1;
 const DAY: f64 = 24.0 * 60.0 * 60.0;
 
 /// Arguments of functions that nothing here is made of, and what to say of each.
-const LOST: [(&str, &str); 18] = [
-    ("cpu", "specs have no such setting yet"),
-    ("memory", "specs have no such setting yet"),
+const LOST: [(&str, &str); 16] = [
     ("ephemeral_disk", "specs have no such setting"),
     ("retries", "Modal doesn't retry requests of a web server either"),
     ("network_file_systems", "models have volumes"),
@@ -161,6 +159,7 @@ pub(super) fn function(
         environment(reading, call.named("env"), found);
     }
     gpu(call, gpus, found);
+    reserved(call, found);
     volumes(call, found);
 }
 
@@ -250,6 +249,28 @@ fn gpu(call: &Call, gpus: Gpus, found: &mut Found) {
             found.remarks.lose(value.line, why);
         }
         _ => {}
+    }
+}
+
+/// What a container has of a machine beside its GPU. Modal has memory in MiB, and specs have it in GiB.
+fn reserved(call: &Call, found: &mut Found) {
+    let has_gpu = found.hardware.contains_key("gpu");
+    for (name, parts, (least, most), unit) in
+        [("cpu", 1.0, CORES, "cores"), ("memory", 1024.0, GIB, "GiB")]
+    {
+        let Some(value) = call.named(name).filter(|it| it.what != What::None) else { continue };
+        let number = value.number().map(|number| number / parts);
+        let Some(number) = number.filter(|it| has_gpu && (least..=most).contains(it)) else {
+            let why = format!(
+                "`{name}`: a spec says one number beside a GPU, of {least} to {most} {unit}, and no limit"
+            );
+            found.remarks.lose(value.line, why);
+            continue;
+        };
+        #[expect(clippy::cast_possible_truncation, reason = "it is in a range")]
+        let whole = number as i64;
+        let number: toml::Value = if number.fract() == 0.0 { whole.into() } else { number.into() };
+        found.hardware.insert(name.to_owned(), number);
     }
 }
 

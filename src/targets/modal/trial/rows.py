@@ -210,6 +210,7 @@ def redirect(trial):
 
 def killed(trial):
     trial.stop()
+    trial.until_none(SOON_SECONDS)
     command = [sys.executable, __file__]
     run = subprocess.Popen(command, stdin=subprocess.PIPE, stdout=sys.stderr)
     try:
@@ -249,6 +250,7 @@ def lease(trial):
 def end(trial):
     """Removes all of it."""
     trial.stop()
+    trial.stop(trial.name.ljust(LONGEST, "x"))
     for objects in (modal.Volume.objects, modal.Dict.objects):
         objects.delete(trial.name, allow_missing=True, **trial.place)
     return None, ""
