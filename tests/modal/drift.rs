@@ -106,7 +106,7 @@ fn a_volume_that_was_deleted_and_made_again_is_another() {
     assert_eq!(plan.why("deploy:tiny"), [format!("drift volume {volume}")]);
     let reason = &plan.step("deploy:tiny")["reasons"][0];
     assert!(reason["old"].as_str().unwrap().starts_with("vo-"), "{reason}");
-    assert_eq!(plan.ids("run"), ["warmup:tiny", "deploy:tiny"]);
-    assert_eq!(project.apply("--yes").ran(), ["warmup:tiny", "deploy:tiny", "smoke:tiny"]);
+    assert_eq!(plan.ids("run"), ["deploy:tiny", "warmup:tiny"]);
+    assert_eq!(project.apply("--yes").ran(), ["deploy:tiny", "smoke:tiny", "warmup:tiny"]);
     assert_eq!(project.plan("").ids("run"), [] as [&str; 0]);
 }
