@@ -112,13 +112,10 @@ pub fn is_known(project: &Project, step: &StepId) -> bool {
 fn uses(model: &Model, step: &StepId) -> bool {
     match step.subject() {
         Subject::Image(image) => image == model.image.value.as_str(),
-        Subject::Weights(name) => {
-            model.engine.kind.all_files().iter().any(|file| file.name == name)
-                || model.sources().any(|source| match source {
-                    ModelSource::Path(path) => path == name,
-                    ModelSource::Hub(source) => source.repository == name,
-                })
-        }
+        Subject::Weights(name) => model.sources().any(|source| match source {
+            ModelSource::Path(path) => path == name,
+            ModelSource::Hub(source) => source.repository == name,
+        }),
         Subject::Model(name) => name == model.name.as_str(),
     }
 }
