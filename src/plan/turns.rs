@@ -1,7 +1,7 @@
 //! One change that reaches several models which are up does so in turn: the cheapest shows first
 //! whether it is any good.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 
 use super::{Action, Plan, PlannedModel, PlannedStep, ReasonKind, UsdPerHour};
 use crate::step::StepId;
@@ -13,6 +13,17 @@ impl Plan {
     /// Has the deployments of models that are up, by `is_up`, go one after the other as far as they have a
     /// cause in common: the cheapest first, each once the one before was tried out.
     pub fn take_turns(&mut self, is_up: impl Fn(&str) -> bool) {
+        let steps: HashMap<&StepId, &PlannedStep> =
+            self.steps.iter().map(|step| (&step.id, step)).collect();
+        let prices: HashMap<&str, UsdPerHour> =
+            self.models.iter().map(|planned| (planned.model.as_str(), price(planned))).collect();
+        let price_of =
+            |model: &str| prices.get(model).copied().unwrap_or(UsdPerHour::new(f64::MAX));
+        // The step that tells whether a model's deployment is any good.
+        let tried = |model: &str| {
+            let smoke = StepId::smoke(model);
+            if steps.contains_key(&smoke) { smoke } else { StepId::deploy(model) }
+        };
         let mut models: Vec<(UsdPerHour, &str)> = self
             .steps
             .iter()
@@ -20,44 +31,36 @@ impl Plan {
             .filter(|step| matches!(step.action, Action::Run | Action::Pending))
             .filter_map(|step| step.models.first())
             .filter(|model| is_up(model))
-            .map(|model| (self.price(model), model.as_str()))
+            .map(|model| (price_of(model), model.as_str()))
             .collect();
         models.sort_unstable();
-        let mut turns: Vec<(StepId, StepId)> = Vec::new();
+        let mut turns: HashMap<StepId, Vec<StepId>> = HashMap::new();
         // Those that have gone, by what they have in common.
         let mut groups: Vec<(Causes<'_>, &str)> = Vec::new();
         for (_, model) in models {
             let id = StepId::deploy(model);
-            let mut causes = self.get(&id).map(causes).unwrap_or_default();
+            let mut causes = steps.get(&id).map(|step| causes(step)).unwrap_or_default();
             let (related, others): (Vec<_>, Vec<_>) =
                 groups.into_iter().partition(|(known, _)| !known.is_disjoint(&causes));
             groups = others;
             for (known, last) in related {
                 causes.extend(known);
-                turns.push((id.clone(), self.tried(last)));
+                turns.entry(id.clone()).or_default().push(tried(last));
             }
             groups.push((causes, model));
         }
-        for (id, before) in turns {
-            if let Some(step) = self.steps.iter_mut().find(|step| step.id == id) {
-                step.after.push(before);
-            }
+        for step in &mut self.steps {
+            step.after.extend(turns.remove(&step.id).into_iter().flatten());
         }
     }
+}
 
-    /// The step that tells whether a model's deployment is any good.
-    fn tried(&self, model: &str) -> StepId {
-        let smoke = StepId::smoke(model);
-        if self.get(&smoke).is_some() { smoke } else { StepId::deploy(model) }
-    }
-
-    /// What one replica costs; of what nobody knows the price, more than anything.
-    fn price(&self, model: &str) -> UsdPerHour {
-        match self.models.iter().find(|planned| planned.model == model) {
-            Some(PlannedModel { usd_per_hour: Some(price), .. }) => *price,
-            Some(PlannedModel { gpu: None, .. }) => UsdPerHour::default(),
-            _ => UsdPerHour::new(f64::MAX),
-        }
+/// What one replica costs; where nobody knows it, more than anything.
+fn price(planned: &PlannedModel) -> UsdPerHour {
+    match planned {
+        PlannedModel { usd_per_hour: Some(price), .. } => *price,
+        PlannedModel { gpu: None, .. } => UsdPerHour::default(),
+        PlannedModel { .. } => UsdPerHour::new(f64::MAX),
     }
 }
 

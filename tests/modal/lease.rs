@@ -98,15 +98,19 @@ fn another_machine_s_lease_is_waited_for_and_named() {
     project.run("unlock").exits(0).says(&["nobody has the lease"]);
 }
 
+/// Gives another machine a checkout and a cache of its own.
+fn copy(project: &Project) {
+    let second = project.root().with_file_name("second");
+    let copied = Command::new("cp").arg("-a").args([&project.root(), &second]).status().unwrap();
+    assert!(copied.success());
+}
+
 #[test]
 fn of_two_machines_that_apply_at_once_one_deploys() {
     let Some(remote) = Remote::new() else { return };
     let project = &remote.hubbed.project;
     project.run("lock").exits(0);
-    // Another machine has a checkout and a cache of its own.
-    let second = project.root().with_file_name("second");
-    let copied = Command::new("cp").arg("-a").args([&project.root(), &second]).status().unwrap();
-    assert!(copied.success());
+    copy(project);
     remote.modal.calls();
     let (here, there) = thread::scope(|scope| {
         let here = scope.spawn(|| project.apply("--yes --lock-timeout 300"));
@@ -131,9 +135,7 @@ fn a_holder_in_another_process_namespace_is_not_taken_for_dead() {
     let Some(remote) = Remote::new() else { return };
     let project = &remote.hubbed.project;
     project.run("lock").exits(0);
-    let second = project.root().with_file_name("second");
-    let copied = Command::new("cp").arg("-a").args([&project.root(), &second]).status().unwrap();
-    assert!(copied.success());
+    copy(project);
     // As this process would have put it there: alive, and not to be seen from a container.
     let me = std::process::id();
     let boot = fs::read_to_string("/proc/sys/kernel/random/boot_id").unwrap();
