@@ -18,6 +18,13 @@ pub fn written(seconds: f64) -> String {
     Timestamp::from_second(seconds as i64).unwrap_or_default().to_string()
 }
 
+/// How many days ago a time was that was written down: RFC 3339.
+#[expect(clippy::cast_precision_loss, reason = "seconds, far below what a double holds exactly")]
+pub fn days_since(written: &str) -> Option<f64> {
+    let then: Timestamp = written.parse().ok()?;
+    Some((seconds() - then.as_second() as f64) / (24.0 * 3600.0))
+}
+
 /// The time of day after this wait, to the second, in UTC.
 pub fn time_after(wait: std::time::Duration) -> String {
     let then = Timestamp::now() + wait;

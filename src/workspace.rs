@@ -124,8 +124,10 @@ impl Workspace {
         let lock = Arc::new(LockCell::open(&root, project.engines)?);
         let (cache, network) = (Arc::new(Cache::new(&root)), Arc::new(Network::new(&settings)));
         let gateway = gateways::of(&root, &project);
+        let prices = lock.read(|lock| lock.prices.clone());
         let targets = settings.targets.open(&Opening {
             project: &project,
+            prices: &prices,
             cache: root.join("cache"),
             state: &settings.state,
             program: &settings.program,

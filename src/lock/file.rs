@@ -12,7 +12,7 @@ use thiserror::Error;
 use toml::de::{DeTable, ValueDeserializer};
 
 use super::pylock::normalised;
-use super::{LockedBase, LockedDebian, LockedPython, LockedRepository};
+use super::{LockedBase, LockedDebian, LockedPrices, LockedPython, LockedRepository};
 use crate::digest::Digest;
 use crate::engine::{Engines, LockedEngine};
 use crate::fingerprint::Key;
@@ -43,6 +43,9 @@ pub struct LockFile {
     /// What each revision of a repository on a hub stood for, by `organisation/name@revision`.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub hub: BTreeMap<String, LockedRepository>,
+    /// What is paid at each target, by its name.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub prices: BTreeMap<String, LockedPrices>,
     /// What pure steps made, so that a rebuild that differs is noticed.
     #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
     pub built: BTreeMap<StepId, Built>,
@@ -121,6 +124,7 @@ impl Default for LockFile {
             images: BTreeMap::new(),
             engines: BTreeMap::new(),
             hub: BTreeMap::new(),
+            prices: BTreeMap::new(),
             built: BTreeMap::new(),
         }
     }

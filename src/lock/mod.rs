@@ -5,6 +5,7 @@ mod config;
 mod debian;
 mod file;
 pub mod hub;
+mod prices;
 pub mod pylock;
 mod repository;
 
@@ -12,4 +13,5 @@ pub use base::{LockedBase, LockedLayer, LockedPython};
 pub use config::{ConfigFacts, Quantization};
 pub use debian::{LockedDebian, LockedPackage};
 pub use file::{Built, LockFile, LockFileError, LockedImage};
+pub use prices::LockedPrices;
 pub use repository::LockedRepository;

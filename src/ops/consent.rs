@@ -8,11 +8,15 @@ use thiserror::Error;
 
 use super::Frontend;
 use super::plan::Planned;
+use crate::clock::days_since;
 use crate::plan::saved::Request;
-use crate::plan::{Action, Plan, PlannedStep, UsdPerMonth};
+use crate::plan::{Action, Plan, PlannedModel, PlannedStep, UsdPerMonth};
 use crate::spec::Model;
 use crate::targets::{Move, Moves};
 use crate::workspace::Workspace;
+
+/// The days after which prices that were asked for are old.
+const OLD_PRICES: f64 = 30.0;
 
 /// Why an apply was not begun.
 #[derive(Debug, Error, Diagnostic)]
@@ -128,6 +132,7 @@ pub(super) async fn ask(
     agreed: Agreed,
 ) -> Result<(), Report> {
     tell_targets(workspace, frontend, &planned.plan).await;
+    tell_prices(workspace, frontend, &planned.plan);
     tell_moves(workspace, frontend, "this apply moves");
     agree(workspace, frontend, planned, agreed)
 }
@@ -148,6 +153,7 @@ pub async fn foretell(
     if !request.no_refresh {
         tell_targets(workspace, frontend, plan).await;
     }
+    tell_prices(workspace, frontend, plan);
 }
 
 /// Says where models are going to be served, when any is.
@@ -162,6 +168,25 @@ async fn tell_targets(workspace: &Workspace, frontend: &dyn Frontend, plan: &Pla
     for target in workspace.targets.all().filter(|target| used.contains(target.name())) {
         if let Some(place) = target.place().await {
             frontend.note(&place);
+        }
+    }
+}
+
+/// Says of which targets the lock's prices are old that a plan counts with.
+fn tell_prices(workspace: &Workspace, frontend: &dyn Frontend, plan: &Plan) {
+    let lists = workspace.targets.all().filter_map(|it| Some((it, it.price_list()?)));
+    for (target, list) in lists {
+        let counts =
+            |model: &PlannedModel| model.target == target.name() && model.usd_per_hour.is_some();
+        let asked = workspace
+            .lock
+            .read(|lock| lock.prices.get(target.name()).map(|locked| locked.asked.clone()));
+        let Some(asked) = asked.filter(|_| plan.models.iter().any(counts)) else { continue };
+        if days_since(&asked).is_none_or(|days| days > OLD_PRICES) {
+            let (title, day) = (list.title(), asked.split('T').next().unwrap_or_default());
+            frontend.note(&format!(
+                "prices of {title} are from {day}: `goatbuild lock --prices` asks again"
+            ));
         }
     }
 }

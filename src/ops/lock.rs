@@ -1,10 +1,13 @@
-//! Settling what the specs leave open.
+//! Settling what the specs leave open, and what targets bill.
 
 use miette::Report;
 
 use super::open::{self, Site};
 use super::{Frontend, Work};
+use crate::clock;
+use crate::lock::LockedPrices;
 use crate::locking::{self, Changes, LockOptions, Renew, Scope};
+use crate::targets::{Priced, ToldPrice};
 
 /// Locks all that is open, and anew what is named by `upgrade`. Only what is `frozen` by the user's
 /// own word stays as it is: in CI, too, this is the command that changes a lock.
@@ -35,4 +38,55 @@ pub async fn lock(
         (false, _) => {}
     }
     Ok(())
+}
+
+/// What a target said that it bills.
+#[derive(Debug)]
+pub struct Asked {
+    /// The target, as people call it.
+    pub title: &'static str,
+    /// Its prices.
+    pub prices: Vec<ToldPrice>,
+}
+
+/// Asks targets what they bill and keeps that in the lock, unless that is to stay as it is. Where one doesn't
+/// say, the lock keeps what it had.
+pub async fn prices(
+    site: &Site,
+    frontend: &dyn Frontend,
+    frozen: bool,
+) -> Result<Vec<Asked>, Report> {
+    let workspace = open::whole(site)?;
+    let _lock = open::lock(&workspace, site, frontend, "lock").await?;
+    let mut all = Vec::new();
+    for target in workspace.targets.all() {
+        let Some(list) = target.price_list() else { continue };
+        let prices = list.prices().await?;
+        let kept = kept(&prices);
+        if frozen {
+            frontend.note("the lock stays as it is: --locked");
+        } else {
+            let name = target.name().to_owned();
+            workspace.lock.change(|lock| drop(lock.prices.insert(name, kept)))?;
+        }
+        all.push(Asked { title: list.title(), prices });
+    }
+    if all.is_empty() {
+        frontend.note("nothing is paid for where this project's models are served");
+    }
+    Ok(all)
+}
+
+/// What the lock keeps of them.
+fn kept(prices: &[ToldPrice]) -> LockedPrices {
+    let mut kept = LockedPrices { asked: clock::now(), ..LockedPrices::default() };
+    for taken in prices.iter().filter_map(|it| it.taken.as_ref().ok()) {
+        let usd = taken.usd_per_hour;
+        match &taken.of {
+            Priced::Core => kept.cpu = Some(usd),
+            Priced::Memory => kept.memory = Some(usd),
+            Priced::Gpus(names) => kept.gpu.extend(names.iter().map(|name| (name.clone(), usd))),
+        }
+    }
+    kept
 }

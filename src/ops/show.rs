@@ -8,8 +8,9 @@ use super::Frontend;
 use super::open::{self, Files, Site};
 use crate::event::Reporter;
 use crate::locking::{self, Scope};
-use crate::spec::{self, ModelName, unknown};
+use crate::spec::{self, Effective, ModelName, Origin, unknown};
 use crate::steps;
+use crate::workspace::LockCell;
 
 /// Every effective value of a model, as text, and where it came from.
 pub fn values(files: &Files, name: &str) -> Result<String, Report> {
@@ -22,8 +23,34 @@ pub fn values(files: &Files, name: &str) -> Result<String, Report> {
     let missing = || unknown("model", name, known.iter().map(String::as_str));
     let model: ModelName = name.parse().map_err(|_| missing())?;
     let environment = files.environment.as_ref();
-    let values = spec::effective(&files.sources, environment, &model)?.ok_or_else(missing)?;
+    let mut values = spec::effective(&files.sources, environment, &model)?.ok_or_else(missing)?;
+    // A lock with mistakes is for the commands that need one.
+    if let Ok(lock) = LockCell::open(&files.root, files.sources.kinds.engines) {
+        for value in &mut values {
+            take_price(value, &lock);
+        }
+    }
     Ok(spec::render_effective(&values))
+}
+
+/// Takes what the lock says of a price that files say nothing of.
+fn take_price(value: &mut Effective, lock: &LockCell) {
+    if value.origin != Origin::BuiltIn {
+        return;
+    }
+    let Some(field) = value.field.strip_prefix("project:") else { return };
+    let gpu = field.strip_prefix("gpu.").and_then(|rest| rest.strip_suffix(".usd-per-hour"));
+    let price = lock.read(|lock| {
+        lock.prices.iter().find_map(|(target, prices)| match gpu {
+            Some(gpu) => prices.gpu.get(gpu.trim_matches('"')).copied(),
+            None if field == format!("target.{target}.prices.cpu") => prices.cpu,
+            None if field == format!("target.{target}.prices.memory") => prices.memory,
+            None => None,
+        })
+    });
+    if let Some(price) = price {
+        (value.value, value.origin) = (price.to_string(), Origin::Lock);
+    }
 }
 
 /// What is started to serve a model.

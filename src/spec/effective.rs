@@ -25,6 +25,8 @@ pub enum Origin {
     Defaults(Place),
     /// An override of the chosen environment.
     Environment(Place),
+    /// What was asked for and is in `goatbuild.lock`.
+    Lock,
     /// goatbuild itself.
     BuiltIn,
 }
@@ -35,6 +37,7 @@ impl fmt::Display for Origin {
             Self::Spec(place) => write!(formatter, "{place}"),
             Self::Defaults(place) => write!(formatter, "{place} (defaults)"),
             Self::Environment(place) => write!(formatter, "{place} (environment)"),
+            Self::Lock => write!(formatter, "goatbuild.lock"),
             Self::BuiltIn => write!(formatter, "built in"),
         }
     }

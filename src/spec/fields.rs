@@ -194,6 +194,11 @@ impl<'f, 'a, 'c> Fields<'f, 'a, 'c> {
         self.field(name, tell, read).unwrap_or(default)
     }
 
+    /// Whether files say anything of a field.
+    pub fn says(&self, name: &str) -> bool {
+        self.table.as_ref().is_some_and(|table| table.has(name))
+    }
+
     /// A table within; nothing else is taken in it.
     pub fn table<T>(
         &mut self,

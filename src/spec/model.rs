@@ -122,6 +122,8 @@ pub struct Gpu {
     pub vram_gib: f64,
     /// Price of one GPU for one hour, in US dollars.
     pub usd_per_hour: f64,
+    /// Whether the project's file says the price.
+    pub is_stated: bool,
 }
 
 /// One model: what `specs/<model>.toml` describes.

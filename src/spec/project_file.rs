@@ -216,7 +216,7 @@ fn read_volumes(
 
 fn gpus(mut table: Table<'_, '_>, types: &TargetTypes) -> BTreeMap<String, Gpu> {
     let built_in = |(name, vram_gib, usd_per_hour): (&str, f64, f64)| {
-        (name.to_owned(), Gpu { vram_gib, usd_per_hour })
+        (name.to_owned(), Gpu { vram_gib, usd_per_hour, is_stated: false })
     };
     let mut gpus: BTreeMap<_, _> = types.gpus().map(built_in).collect();
     let keys = table.other_keys();
@@ -232,9 +232,10 @@ fn gpus(mut table: Table<'_, '_>, types: &TargetTypes) -> BTreeMap<String, Gpu> 
         let vram_gib = number("vram-gib", known.map(|gpu| gpu.vram_gib), "vram-gib = 80");
         let usd_per_hour =
             number("usd-per-hour", known.map(|gpu| gpu.usd_per_hour), "usd-per-hour = 4.50");
+        let is_stated = gpu.has("usd-per-hour");
         gpu.finish();
         if let (Some(vram_gib), Some(usd_per_hour)) = (vram_gib, usd_per_hour) {
-            gpus.insert(key.value.to_owned(), Gpu { vram_gib, usd_per_hour });
+            gpus.insert(key.value.to_owned(), Gpu { vram_gib, usd_per_hour, is_stated });
         }
     }
     let is_stated = |name: &str| keys.iter().any(|key| key.value == name);

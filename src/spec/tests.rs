@@ -130,7 +130,7 @@ fn a_whole_project_is_read() {
     assert_eq!(model.serve.scaledown_window, Duration::from_secs(300));
     assert_eq!(model.serve.startup_timeout, Duration::from_secs(1800));
     assert_eq!(model.hardware, Some(Hardware { gpu: "H100".to_owned(), count: 1, exact: false }));
-    assert_eq!(project.gpus["H100"], Gpu { vram_gib: 80.0, usd_per_hour: 4.5 });
+    assert_eq!(project.gpus["H100"], Gpu { vram_gib: 80.0, usd_per_hour: 4.5, is_stated: true });
     let alias = model.gateway.as_ref().map(|gateway| gateway.alias.value.as_str());
     assert_eq!(alias, Some("gpt-oss-20b-local"));
     assert!(model.gateway.as_ref().is_some_and(GatewayEntry::is_sent_tools));

@@ -183,6 +183,68 @@ pub trait Bills: Send + Sync {
     async fn spent(&self) -> Result<Spent, StepError>;
 }
 
+/// What a price is for.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Priced {
+    /// A physical core.
+    Core,
+    /// A GiB of memory.
+    Memory,
+    /// A GPU, by all the names that specs call it.
+    Gpus(Vec<String>),
+}
+
+impl Priced {
+    /// What people and the lock call it.
+    pub fn names(&self) -> Vec<&str> {
+        match self {
+            Self::Core => vec!["cpu"],
+            Self::Memory => vec!["memory"],
+            Self::Gpus(names) => names.iter().map(String::as_str).collect(),
+        }
+    }
+
+    /// Whether both are the price of something.
+    pub fn meets(&self, other: &Self) -> bool {
+        let others = other.names();
+        self.names().iter().any(|name| others.contains(name))
+    }
+}
+
+/// A price that goatbuild counts with.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TakenPrice {
+    /// What it is for.
+    pub of: Priced,
+    /// In US dollars.
+    pub usd_per_hour: f64,
+    /// The same in goatbuild's own list.
+    pub listed: Option<f64>,
+    /// What the project's file says, which wins.
+    pub stated: Option<f64>,
+}
+
+/// A price that a target told.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ToldPrice {
+    /// What the target calls it.
+    pub key: String,
+    /// The number, as it was told.
+    pub told: String,
+    /// What is taken of it; or why nothing is.
+    pub taken: Result<TakenPrice, String>,
+}
+
+/// Prices that a target tells.
+#[async_trait]
+pub trait PriceLists: Send + Sync {
+    /// Whose they are, as people call it.
+    fn title(&self) -> &'static str;
+
+    /// All that it tells. Asks no model anything.
+    async fn prices(&self) -> Result<Vec<ToldPrice>, StepError>;
+}
+
 /// The version that a model is to go back to.
 #[derive(Debug, Clone)]
 pub struct Earlier {

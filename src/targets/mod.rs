@@ -407,6 +407,11 @@ pub trait Target: Send + Sync {
         None
     }
 
+    /// What it says that it bills.
+    fn price_list(&self) -> Option<&dyn PriceLists> {
+        None
+    }
+
     /// Versions to go back to.
     fn versions(&self) -> Option<&dyn Versions> {
         None

@@ -1,11 +1,13 @@
 //! How a target comes to be of a project that has it.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::Target;
 use crate::engine::Engines;
 use crate::fetch::Fetcher;
 use crate::import::{Found, Remarks, Script, Secrets};
+use crate::lock::LockedPrices;
 use crate::spec::{Project, TargetType};
 
 /// A kind of target that can be opened.
@@ -38,6 +40,8 @@ pub struct Imported {
 pub struct Opening<'a> {
     /// What the project's files say.
     pub project: &'a Project,
+    /// What is paid at each target, by its name, as the lock has it.
+    pub prices: &'a BTreeMap<String, LockedPrices>,
     /// The project's `cache/`.
     pub cache: PathBuf,
     /// The state directory of all projects on this machine.

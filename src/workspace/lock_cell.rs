@@ -19,7 +19,7 @@ pub struct LockCell {
 
 impl LockCell {
     /// Reads the lock of the project in `root`; an empty one where there is none.
-    pub(super) fn open(root: &Path, engines: Engines) -> Result<Self, StepError> {
+    pub fn open(root: &Path, engines: Engines) -> Result<Self, StepError> {
         let known = RwLock::new(read_file(root, engines)?);
         Ok(Self { root: root.to_owned(), engines, known })
     }

@@ -19,6 +19,7 @@ mod lease;
 mod logs;
 mod money;
 mod named;
+mod prices;
 mod programs;
 mod proof;
 mod protection;

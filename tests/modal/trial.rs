@@ -3,7 +3,7 @@
 use super::Remote;
 
 /// Those that take no time. Of a version that is deployed over, `rolling` wants twenty answers.
-const QUICK: &str = "--row order --row gpu --row max-inputs --row auth --row tag --row rollback \
+const QUICK: &str = "--row order --row gpu --row max-inputs --row prices --row auth --row tag --row rollback \
                      --row crash --row volume --row lease --row builder --row second-start \
                      --row environ --row snapshot";
 
@@ -34,9 +34,16 @@ fn what_is_taken_for_granted_is_tried_out_and_nothing_of_it_stays() {
         assert!(tried.stdout.contains(&format!("✓ {name}: ")), "{name}: {}", tried.stdout);
     }
     assert!(tried.stdout.contains("✓ builder: "), "{}", tried.stdout);
-    for name in ["second-start", "environ", "snapshot"] {
+    // Nobody may see them there.
+    for name in ["prices", "second-start", "environ", "snapshot"] {
         assert!(tried.stdout.contains(&format!("· {name}: ")), "{name}: {}", tried.stdout);
     }
+    let rates =
+        serde_json::json!({"rates": {"gpu_hour_cost_h100": "3.95", "cpu_hour_cost": "0.0473"}});
+    std::fs::write(remote.modal.kept().join("rates.json"), rates.to_string()).unwrap();
+    let prices = project.run("check --live tiny --max-cost 9 --row prices").exits(1).stdout;
+    assert!(prices.contains("✗ prices: "), "{prices}");
+    assert!(prices.contains("none of memory; 2 of 2 taken"), "{prices}");
     // Nothing of it is left, and nothing that is served was touched.
     let apps = remote.client(&["app", "list", "--env", "goat", "--json"]);
     let left: serde_json::Value = serde_json::from_str(&apps).unwrap();

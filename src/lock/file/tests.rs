@@ -60,6 +60,13 @@ fn sample() -> LockFile {
     let mut lock = LockFile::default();
     lock.images.insert("cpu".to_owned(), image);
     lock.built.insert("wheels:cpu/torch".into(), built);
+    let prices = LockedPrices {
+        asked: "2026-11-30T15:00:00Z".to_owned(),
+        cpu: Some(0.0473),
+        memory: None,
+        gpu: [("H100!".to_owned(), 3.95)].into(),
+    };
+    lock.prices.insert("modal".to_owned(), prices);
     lock
 }
 

@@ -352,6 +352,18 @@ async def spent(request):
 
 
 @synchronizer.create_blocking
+async def rates(request):
+    """What Modal bills, by its own names, but those that it gives up; or why it doesn't say."""
+    client = await connected(request)
+    try:
+        answer = await client._stub.WorkspaceBillingRates(api_pb2.WorkspaceBillingRatesRequest())
+    except (modal.exception.PermissionDeniedError, modal.exception.UnimplementedError) as error:
+        return {"rates": None, "refused": str(error)}
+    gone = {*answer.deprecation_warnings, *answer.deprecation_errors}
+    return {"rates": {key: told for key, told in answer.rates.items() if key not in gone}, "refused": None}
+
+
+@synchronizer.create_blocking
 async def told(request):
     """What the replicas of an app told of themselves since then."""
     client = await connected(request)
@@ -681,6 +693,7 @@ COMMANDS = {
     "lease_holder": lease_holder,
     "look": look,
     "put": put,
+    "rates": rates,
     "read": read,
     "recorded": recorded,
     "rollback": rollback,

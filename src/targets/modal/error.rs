@@ -131,6 +131,18 @@ pub enum ModalError {
         #[help]
         help: Option<String>,
     },
+    /// Modal doesn't say what it bills.
+    #[error("Modal doesn't tell its prices: {message}")]
+    #[diagnostic(
+        code(goatbuild::modal::no_prices),
+        help(
+            "the lock has what it had. [gpu] and [target.modal.prices] in goatbuild.toml say what you pay, and win over everything"
+        )
+    )]
+    NoPrices {
+        /// What Modal said.
+        message: String,
+    },
     /// Something was changed, and what stands since can't be told.
     #[error("{app} was changed, and what stands there now could not be read: {message}")]
     #[diagnostic(

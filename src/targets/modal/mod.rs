@@ -26,6 +26,7 @@ mod logs;
 mod look;
 mod price;
 mod protection;
+mod rates;
 mod replicas;
 mod rollback;
 mod rolling;
@@ -40,24 +41,24 @@ mod volumes;
 mod weights;
 
 use std::collections::{BTreeMap, BTreeSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::sync::{Arc, PoisonError, RwLock, RwLockReadGuard};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::{
-    Bills, Candidates, Deed, Deployment, Images, Lack, Leases, Live, Logs, Measured,
-    PinnedRepository, Programs, Rolling, Starts, Target, Trials, Versions, Volumes, Weights,
+    Bills, Candidates, Deed, Deployment, Images, Lack, Leases, Live, Logs, Measured, Opening,
+    PinnedRepository, PriceLists, Programs, Rolling, Starts, Target, Trials, Versions, Volumes,
+    Weights,
 };
 use crate::engine::Engines;
 use crate::event::Reporter;
-use crate::fetch::Fetcher;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::HashCache;
 use crate::plan::{AlwaysOn, PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
-use crate::spec::{Gpu, Header, Model, ModelSource, Project, Rollout, Takes, TargetType, Volume};
+use crate::spec::{Gpu, Header, Model, ModelSource, Rollout, Takes, TargetType, Volume};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 use address::Address;
@@ -96,19 +97,18 @@ pub struct Modal {
 }
 
 impl Modal {
-    /// The target of a project with these settings of it. `cache` is the project's.
-    fn new(
-        project: &Project,
-        settings: Settings,
-        cache: &Path,
-        credentials: Credentials,
-        fetcher: Fetcher,
-    ) -> Self {
+    /// The target of a project with these settings of it.
+    fn new(opening: &Opening<'_>, mut settings: Settings) -> Self {
+        let Opening { project, prices, cache, fetcher, variable, .. } = opening;
+        let mut gpus = project.gpus.clone();
+        if let Some(locked) = prices.get(ModalType.name()) {
+            price::take(locked, &mut gpus, &mut settings.prices);
+        }
         let here = project.models.values().filter(|model| model.target.name() == ModalType.name());
         let volumes = project.volumes.iter();
         Self {
             app_prefix: project.app_prefix.clone(),
-            gpus: project.gpus.clone(),
+            gpus,
             generations: project.secrets.clone(),
             owner: project.owner(),
             specs: here.map(|model| (model.name.to_string(), Arc::clone(model))).collect(),
@@ -117,10 +117,10 @@ impl Modal {
             programs: cache.join("modal"),
             client: Arc::new(Client::new(
                 cache.join("tools"),
-                fetcher,
+                (*fetcher).clone(),
                 settings.environment.clone(),
             )),
-            credentials,
+            credentials: Credentials::read(variable),
             world: RwLock::new(Err("nobody has looked there".to_owned())),
             kept: RwLock::new(Kept::new(&project.owner())),
             writing: tokio::sync::Mutex::default(),
@@ -431,6 +431,10 @@ impl Target for Modal {
     }
 
     fn bills(&self) -> Option<&dyn Bills> {
+        Some(self)
+    }
+
+    fn price_list(&self) -> Option<&dyn PriceLists> {
         Some(self)
     }
 

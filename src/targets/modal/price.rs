@@ -1,11 +1,13 @@
 //! What Modal bills for, beside GPUs: a machine's processor and memory, and where it is.
 
+use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Modal;
 use crate::fingerprint::Fingerprint;
+use crate::lock::LockedPrices;
 use crate::plan::{AlwaysOn, UsdPerHour};
-use crate::spec::{Fields, Model, Reserved};
+use crate::spec::{Fields, Gpu, Model, Reserved};
 
 /// What Modal reserves where nobody says how much; it bills what is reserved or used, whichever is
 /// more (its guide on CPU, memory and disk, read in November 2026).
@@ -34,27 +36,67 @@ pub(super) fn time_to_fetch(bytes: Option<u64>) -> Duration {
     (BESIDE + Duration::from_secs(bytes.div_ceil(SLOWEST))).min(LONGEST)
 }
 
+/// A physical core for an hour, and a GiB of memory for one: $0.0000131 and $0.00000222 a second
+/// (modal.com/pricing as quoted on 2026-06-27).
+pub(super) const CORE: f64 = 0.04716;
+
+/// See [`CORE`].
+pub(super) const MEMORY: f64 = 0.007_992;
+
+/// A price, and whether the project's file says it.
+#[derive(Debug, Clone, Copy, PartialEq)]
+struct Price {
+    usd_per_hour: f64,
+    is_stated: bool,
+}
+
+impl Price {
+    fn read(fields: &mut Fields<'_, '_, '_>, name: &'static str, listed: f64, about: &str) -> Self {
+        let usd_per_hour = fields.number_or(name, listed, about);
+        Self { usd_per_hour, is_stated: fields.says(name) }
+    }
+
+    fn stated(self) -> Option<f64> {
+        self.is_stated.then_some(self.usd_per_hour)
+    }
+
+    /// Takes what Modal said, unless the project's file says otherwise.
+    fn take(&mut self, told: Option<f64>) {
+        if let Some(told) = told.filter(|_| !self.is_stated) {
+            self.usd_per_hour = told;
+        }
+    }
+}
+
 /// What is paid beside GPUs; `[target.modal.prices]`.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub(super) struct Prices {
     /// A physical core, for an hour.
-    cpu: f64,
+    cpu: Price,
     /// A GiB of memory, for an hour.
-    memory: f64,
+    memory: Price,
     /// The factor of all of it in a wide region, such as `us`.
     wide_region: f64,
     /// The same in a narrow one, such as `us-east`.
     narrow_region: f64,
 }
 
+/// Takes the prices that Modal told, where the project's file says none.
+pub(super) fn take(locked: &LockedPrices, gpus: &mut BTreeMap<String, Gpu>, prices: &mut Prices) {
+    for (name, gpu) in gpus.iter_mut().filter(|(_, gpu)| !gpu.is_stated) {
+        gpu.usd_per_hour = locked.gpu.get(name).copied().unwrap_or(gpu.usd_per_hour);
+    }
+    prices.cpu.take(locked.cpu);
+    prices.memory.take(locked.memory);
+}
+
 impl Prices {
-    /// As files say it. The defaults are Modal's: $0.0000131 per core and second and $0.00000222 per GiB
-    /// and second (modal.com/pricing as quoted on 2026-06-27), and the factors of its guide on regions.
+    /// As files say it. The defaults are Modal's, with the factors of its guide on regions.
     pub(super) fn read(fields: &mut Fields<'_, '_, '_>) -> Self {
         let about = "What Modal bills beside GPUs, in US dollars. Prices change no key.";
         fields.table("prices", about, |fields| Self {
-            cpu: fields.number_or("cpu", 0.04716, "One physical core for one hour."),
-            memory: fields.number_or("memory", 0.007_992, "One GiB of memory for one hour."),
+            cpu: Price::read(fields, "cpu", CORE, "One physical core for one hour."),
+            memory: Price::read(fields, "memory", MEMORY, "One GiB of memory for one hour."),
             wide_region: fields.number_or(
                 "wide-region",
                 1.5,
@@ -68,10 +110,20 @@ impl Prices {
         })
     }
 
+    /// What the project's file says of a core.
+    pub(super) fn stated_core(self) -> Option<f64> {
+        self.cpu.stated()
+    }
+
+    /// What it says of a GiB of memory.
+    pub(super) fn stated_memory(self) -> Option<f64> {
+        self.memory.stated()
+    }
+
     /// So much of a machine.
     fn of(self, reserved: Reserved) -> UsdPerHour {
-        let cores = self.cpu * reserved.cores().unwrap_or_default();
-        UsdPerHour::new(cores + self.memory * reserved.gib().unwrap_or_default())
+        let cores = self.cpu.usd_per_hour * reserved.cores().unwrap_or_default();
+        UsdPerHour::new(cores + self.memory.usd_per_hour * reserved.gib().unwrap_or_default())
     }
 
     fn factor(self, region: Option<&str>) -> f64 {
@@ -156,8 +208,12 @@ impl Modal {
 mod tests {
     use super::*;
 
-    const PRICES: Prices =
-        Prices { cpu: 0.04716, memory: 0.007_992, wide_region: 1.5, narrow_region: 1.75 };
+    const PRICES: Prices = Prices {
+        cpu: Price { usd_per_hour: CORE, is_stated: false },
+        memory: Price { usd_per_hour: MEMORY, is_stated: false },
+        wide_region: 1.5,
+        narrow_region: 1.75,
+    };
 
     #[test]
     fn a_fetch_has_as_long_as_its_bytes_may_take_and_never_longer_than_a_function() {
@@ -178,6 +234,28 @@ mod tests {
         assert_eq!(price.by(PRICES.factor(Some("us-west"))), UsdPerHour::new(0.096_516));
         assert_eq!(price.by(PRICES.factor(Some("us"))), UsdPerHour::new(0.082_728));
         assert_eq!(price.by(PRICES.factor(None)), price);
+    }
+
+    #[test]
+    fn what_files_say_wins_over_what_modal_told_and_that_over_the_list() {
+        let gpu = |usd_per_hour, is_stated| Gpu { vram_gib: 80.0, usd_per_hour, is_stated };
+        let named = |(name, gpu): (&str, Gpu)| (name.to_owned(), gpu);
+        let known =
+            [("H100", gpu(3.0, true)), ("H200", gpu(4.54, false)), ("T4", gpu(0.59, false))];
+        let mut gpus: BTreeMap<String, Gpu> = known.map(named).into();
+        let mut prices = PRICES;
+        prices.memory = Price { usd_per_hour: 0.01, is_stated: true };
+        let locked = LockedPrices {
+            asked: "2026-11-30T00:00:00Z".to_owned(),
+            cpu: Some(0.05),
+            memory: Some(0.02),
+            gpu: [("H100".to_owned(), 4.0), ("H200".to_owned(), 5.0)].into(),
+        };
+        take(&locked, &mut gpus, &mut prices);
+        let usd: Vec<f64> = gpus.values().map(|gpu| gpu.usd_per_hour).collect();
+        assert_eq!(usd, [3.0, 5.0, 0.59]);
+        let beside = (prices.cpu.usd_per_hour, prices.memory.usd_per_hour);
+        assert_eq!(beside, (0.05, 0.01));
     }
 
     #[test]

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::price::Prices;
-use super::{Credentials, Modal, import};
+use super::{Modal, import};
 use crate::engine::Engines;
 use crate::import::Script;
 use crate::spec::{
@@ -100,7 +100,7 @@ pub(super) struct Replicas {
 
 /// With memory in GiB and dollars per hour: Modal's list prices by the second, as quoted in May and June
 /// 2026, by the hour and rounded; `RTX-PRO-6000` as remembered. A project overrides what has changed.
-const GPUS: [(&str, f64, f64); 14] = [
+pub(super) const GPUS: [(&str, f64, f64); 14] = [
     ("T4", 16.0, 0.59),
     ("L4", 24.0, 0.80),
     ("A10", 24.0, 1.10),
@@ -255,7 +255,7 @@ impl TargetType for ModalType {
     }
 
     fn other_names(&self) -> &'static [(&'static str, &'static str)] {
-        &[("A10G", "A10"), ("A100", "A100-40GB"), ("H100!", "H100")]
+        &[("A10G", "A10"), ("A100", "A100-40GB"), ("H100!", "H100"), ("B200+", "B200")]
     }
 
     /// `H100!` is the one such name in modal.com/docs/guide/gpu: an H100 may be served by an H200.
@@ -340,10 +340,8 @@ impl TargetType for ModalType {
 
 impl Opens for ModalType {
     fn open(&self, opening: &Opening<'_>) -> Option<Box<dyn Target>> {
-        let Opening { project, cache, fetcher, variable, .. } = opening;
-        let settings = project.targets.of(self)?.get::<Settings>().clone();
-        let credentials = Credentials::read(variable);
-        Some(Box::new(Modal::new(project, settings, cache, credentials, (*fetcher).clone())))
+        let settings = opening.project.targets.of(self)?.get::<Settings>().clone();
+        Some(Box::new(Modal::new(opening, settings)))
     }
 
     fn import(&self, script: &Script, engines: Engines) -> Imported {

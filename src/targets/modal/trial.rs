@@ -37,10 +37,11 @@ const fn of_model(name: &'static str, taken: &'static str) -> Assumption {
 }
 
 /// In the order in which they are tried: what takes long comes late.
-const ASSUMPTIONS: [Assumption; 17] = [
+const ASSUMPTIONS: [Assumption; 18] = [
     alone("order", "what refers to something that isn't there is refused"),
     alone("gpu", "a GPU that Modal doesn't have is refused"),
     alone("max-inputs", "a replica takes at most 1000 requests at once"),
+    alone("prices", "billing rates name each GPU, `cpu` and `mem_gib`, by the hour"),
     alone("label", "the address is workspace, suffix, app and function"),
     alone("auth", "without a token: 401, and no replica is started"),
     alone("tag", "another tag alone is a new version"),
@@ -99,6 +100,9 @@ impl Trials for Modal {
     ) -> Result<Shown, StepError> {
         if assumption.of_model {
             return self.read_off(assumption.name, model).await;
+        }
+        if assumption.name == "prices" {
+            return self.try_prices().await;
         }
         let row: Row = understood(self.row(assumption.name, reporter).await?)?;
         Ok(Shown { held: row.held, detail: row.detail })

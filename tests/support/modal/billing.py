@@ -4,6 +4,9 @@ Requests and answers are those of the client (1.6.4): `_environments.py`, `_Envi
 `cli/billing.py`; `modal_proto`, WorkspaceBillingReportRequest and -Item. That whole intervals alone are reported,
 in UTC, is its documentation ("partial end intervals will be excluded"). That whoever may not see bills is refused
 with PERMISSION_DENIED is an assumption.
+
+WorkspaceBillingRates has the fields of `modal_proto`; which names and units it has is what people kept of
+`modal billing rates --json` in public, and an assumption [`prices`].
 """
 
 import json
@@ -45,3 +48,18 @@ class Billing:
             )
             item.interval.FromSeconds(int(begun))
             yield item
+
+    async def WorkspaceBillingRates(self, _request, _call):
+        """Rates out of rates.json, {"rates": {name: "1.5"}, "gone": [name]}; nobody may see any without that
+        file, and with null in it there is no such call."""
+        path = self._state.root / "rates.json"
+        if not path.exists():
+            raise GRPCError(Status.PERMISSION_DENIED, "You do not have permission to view billing information.")
+        told = json.loads(path.read_text())
+        if told is None:
+            raise GRPCError(Status.UNIMPLEMENTED, "Method not found!")
+        gone = {name: "This rate is no longer billed." for name in told.get("gone", [])}
+        formatted = "\n".join(f"{name}: {usd}" for name, usd in told["rates"].items())
+        return api_pb2.WorkspaceBillingRatesResponse(
+            rates=told["rates"], deprecation_warnings=gone, formatted=formatted
+        )
