@@ -4,31 +4,21 @@ use std::convert::Infallible;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::os::fd::AsFd as _;
-use std::os::unix::fs::symlink;
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use nix::errno::Errno;
-use nix::mount::{MntFlags, MsFlags, mount, umount2};
+use nix::mount::{MntFlags, MsFlags, umount2};
 use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
-use nix::sys::statvfs::{FsFlags, statvfs};
 use nix::unistd;
 
-use super::messages::{Failure, Launch, Processes, Purpose};
+use super::messages::{Failure, Launch, Purpose};
+use super::mounts::{HOST, bind, mount_or, read_only, tmpfs};
+use super::system::{devices, system};
 use super::{INSTANCE_VARIABLE, root};
-
-/// Where the host's root is seen while the sandbox is made.
-const HOST: &str = "/run/.host";
-
-/// Nodes that programs expect; each is the host's.
-const NODES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
-
-/// Parts of a procfs and sysfs that change the machine rather than tell about it.
-const MACHINE: [&str; 5] =
-    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -114,88 +104,6 @@ fn change_root(root: &Path) -> Result<(), Failure> {
     unistd::chdir("/").map_err(Failure::setup("changing the root"))
 }
 
-/// A few harmless nodes, terminals of its own, shared memory, and graphics processors if any.
-fn devices() -> Result<(), Failure> {
-    mount(
-        Some("tmpfs"),
-        "/dev",
-        Some("tmpfs"),
-        MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
-        Some("mode=0755"),
-    )
-    .map_err(Failure::setup("mounting /dev"))?;
-    let host = Path::new(HOST).join("dev");
-    let graphics = std::fs::read_dir(&host)
-        .map_err(Failure::setup("listing the host's devices"))?
-        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
-        .filter(|name| name.starts_with("nvidia") || name == "dri" || name == "kfd");
-    for name in NODES.into_iter().map(str::to_owned).chain(graphics) {
-        let (source, target) = (host.join(&name), Path::new("/dev").join(&name));
-        if source.is_dir() {
-            root::make_directory(&target)
-                .map_err(Failure::setup(format!("creating /dev/{name}")))?;
-        } else if source.exists() {
-            File::create(&target).map_err(Failure::setup(format!("creating /dev/{name}")))?;
-        } else {
-            continue;
-        }
-        bind(&source, &target)?;
-    }
-    for (link, to) in [
-        ("fd", "/proc/self/fd"),
-        ("stdin", "/proc/self/fd/0"),
-        ("stdout", "/proc/self/fd/1"),
-        ("stderr", "/proc/self/fd/2"),
-        ("ptmx", "pts/ptmx"),
-    ] {
-        symlink(to, Path::new("/dev").join(link))
-            .map_err(Failure::setup(format!("linking /dev/{link}")))?;
-    }
-    for directory in ["/dev/shm", "/dev/pts"] {
-        root::make_directory(directory.as_ref())
-            .map_err(Failure::setup(format!("creating {directory}")))?;
-    }
-    tmpfs("/dev/shm")?;
-    // Servers need no terminal; some kernels refuse.
-    let _ = mount(
-        Some("devpts"),
-        "/dev/pts",
-        Some("devpts"),
-        MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
-        Some("newinstance,ptmxmode=0666,mode=0620"),
-    );
-    read_only("/dev")
-}
-
-/// The kernel's own file systems, so that they tell but don't obey.
-fn system(processes: Processes) -> Result<(), Failure> {
-    match processes {
-        Processes::Isolated => mount(
-            Some("proc"),
-            "/proc",
-            Some("proc"),
-            MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
-            None::<&str>,
-        )
-        .map_err(|error| Failure::Procfs { reason: error.to_string() })?,
-        Processes::Shared => bind(&Path::new(HOST).join("proc"), "/proc".as_ref())?,
-    }
-    bind(&Path::new(HOST).join("sys"), "/sys".as_ref())?;
-    for path in MACHINE.map(Path::new) {
-        if path.exists() {
-            bind(path, path)?;
-            read_only(path)?;
-        }
-    }
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")
-        .map_err(Failure::setup("reading the mounts"))?;
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    for point in points.filter(|point| Path::new(point).starts_with("/sys")) {
-        read_only(point)?;
-    }
-    Ok(())
-}
-
 /// Binds one source of the host, and makes the mount point where that is possible.
 fn bind_into(source: &Source) -> Result<(), Failure> {
     let target = source.target.as_path();
@@ -271,43 +179,4 @@ fn become_command(launch: &Launch) -> Result<Infallible, Failure> {
         .env(INSTANCE_VARIABLE, &launch.id)
         .exec();
     Err(Failure::Command { command: program.clone(), reason: error.to_string() })
-}
-
-fn tmpfs(target: &str) -> Result<(), Failure> {
-    let mode = if target == "/root" { "mode=0700" } else { "mode=1777" };
-    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV;
-    mount(Some("tmpfs"), target, Some("tmpfs"), flags, Some(mode))
-        .map_err(Failure::setup(format!("mounting a tmpfs on {target}")))
-}
-
-/// Binds with everything mounted below: the kernel refuses to show what a mount hides.
-fn bind(source: &Path, target: &Path) -> Result<(), Failure> {
-    mount_or(target, Some(source), MsFlags::MS_BIND | MsFlags::MS_REC)
-}
-
-/// Makes the mount at `target` read-only, and keeps the flags that the kernel insists on.
-fn read_only(target: impl AsRef<Path>) -> Result<(), Failure> {
-    let target = target.as_ref();
-    let kept = statvfs(target)
-        .map_err(Failure::setup(format!("inspecting {}", target.display())))?
-        .flags();
-    let flags = [
-        (FsFlags::ST_NOSUID, MsFlags::MS_NOSUID),
-        (FsFlags::ST_NODEV, MsFlags::MS_NODEV),
-        (FsFlags::ST_NOEXEC, MsFlags::MS_NOEXEC),
-        (FsFlags::ST_NOATIME, MsFlags::MS_NOATIME),
-        (FsFlags::ST_NODIRATIME, MsFlags::MS_NODIRATIME),
-        (FsFlags::ST_RELATIME, MsFlags::MS_RELATIME),
-    ]
-    .into_iter()
-    .filter(|(kept_flag, _)| kept.contains(*kept_flag))
-    .fold(MsFlags::MS_REMOUNT | MsFlags::MS_BIND | MsFlags::MS_RDONLY, |all, (_, flag)| all | flag);
-    mount_or(target, None, flags)
-}
-
-fn mount_or(target: &Path, source: Option<&Path>, flags: MsFlags) -> Result<(), Failure> {
-    mount(source, target, None::<&str>, flags, None::<&str>).map_err(Failure::setup(match source {
-        Some(source) => format!("binding {} onto {}", source.display(), target.display()),
-        None => format!("changing the mount {}", target.display()),
-    }))
 }

@@ -31,9 +31,13 @@ mod messages;
 #[cfg(target_os = "linux")]
 mod mounted;
 #[cfg(target_os = "linux")]
+mod mounts;
+#[cfg(target_os = "linux")]
 mod root;
 #[cfg(target_os = "linux")]
 mod supervise;
+#[cfg(target_os = "linux")]
+mod system;
 #[cfg(target_os = "linux")]
 pub use self::{
     check::check,

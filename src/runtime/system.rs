@@ -1,0 +1,100 @@
+//! What a sandbox sees of the machine itself: devices, processes, the kernel's own file systems.
+
+use std::fs::File;
+use std::os::unix::fs::symlink;
+use std::path::Path;
+
+use nix::mount::{MsFlags, mount};
+
+use super::messages::{Failure, Processes};
+use super::mounts::{HOST, bind, read_only, tmpfs};
+use super::root;
+
+/// Nodes that programs expect; each is the host's.
+const NODES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
+
+/// Parts of a procfs and sysfs that change the machine rather than tell about it.
+const MACHINE: [&str; 5] =
+    ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
+
+/// A few harmless nodes, terminals of its own, shared memory, and graphics processors if any.
+pub(super) fn devices() -> Result<(), Failure> {
+    mount(
+        Some("tmpfs"),
+        "/dev",
+        Some("tmpfs"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
+        Some("mode=0755"),
+    )
+    .map_err(Failure::setup("mounting /dev"))?;
+    let host = Path::new(HOST).join("dev");
+    let graphics = std::fs::read_dir(&host)
+        .map_err(Failure::setup("listing the host's devices"))?
+        .filter_map(|entry| entry.ok()?.file_name().into_string().ok())
+        .filter(|name| name.starts_with("nvidia") || name == "dri" || name == "kfd");
+    for name in NODES.into_iter().map(str::to_owned).chain(graphics) {
+        let (source, target) = (host.join(&name), Path::new("/dev").join(&name));
+        if source.is_dir() {
+            root::make_directory(&target)
+                .map_err(Failure::setup(format!("creating /dev/{name}")))?;
+        } else if source.exists() {
+            File::create(&target).map_err(Failure::setup(format!("creating /dev/{name}")))?;
+        } else {
+            continue;
+        }
+        bind(&source, &target)?;
+    }
+    for (link, to) in [
+        ("fd", "/proc/self/fd"),
+        ("stdin", "/proc/self/fd/0"),
+        ("stdout", "/proc/self/fd/1"),
+        ("stderr", "/proc/self/fd/2"),
+        ("ptmx", "pts/ptmx"),
+    ] {
+        symlink(to, Path::new("/dev").join(link))
+            .map_err(Failure::setup(format!("linking /dev/{link}")))?;
+    }
+    for directory in ["/dev/shm", "/dev/pts"] {
+        root::make_directory(directory.as_ref())
+            .map_err(Failure::setup(format!("creating {directory}")))?;
+    }
+    tmpfs("/dev/shm")?;
+    // Servers need no terminal; some kernels refuse.
+    let _ = mount(
+        Some("devpts"),
+        "/dev/pts",
+        Some("devpts"),
+        MsFlags::MS_NOSUID | MsFlags::MS_NOEXEC,
+        Some("newinstance,ptmxmode=0666,mode=0620"),
+    );
+    read_only("/dev")
+}
+
+/// The kernel's own file systems, so that they tell but don't obey.
+pub(super) fn system(processes: Processes) -> Result<(), Failure> {
+    match processes {
+        Processes::Isolated => mount(
+            Some("proc"),
+            "/proc",
+            Some("proc"),
+            MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC,
+            None::<&str>,
+        )
+        .map_err(|error| Failure::Procfs { reason: error.to_string() })?,
+        Processes::Shared => bind(&Path::new(HOST).join("proc"), "/proc".as_ref())?,
+    }
+    bind(&Path::new(HOST).join("sys"), "/sys".as_ref())?;
+    for path in MACHINE.map(Path::new) {
+        if path.exists() {
+            bind(path, path)?;
+            read_only(path)?;
+        }
+    }
+    let mounts = std::fs::read_to_string("/proc/self/mountinfo")
+        .map_err(Failure::setup("reading the mounts"))?;
+    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
+    for point in points.filter(|point| Path::new(point).starts_with("/sys")) {
+        read_only(point)?;
+    }
+    Ok(())
+}
