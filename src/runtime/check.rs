@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use super::error::user_namespaces_help;
+use super::error::{PID_NAMESPACE_HELP, user_namespaces_help};
 use super::messages::{Failure, Processes};
 use super::{Check, Report, launch};
 
@@ -15,30 +15,29 @@ pub fn check(scratch: &Path, supervisor: &Path) -> Report {
             .map_err(|error| format!("{}: {error}", scratch.display()))?;
         launch::probe(root.path(), processes, supervisor).map_err(|error| error.to_string())
     };
-    let isolated = probe(Processes::Isolated);
-    let (outcome, view) = match isolated {
-        Ok(Some(Failure::Procfs { reason })) => (
-            probe(Processes::Shared),
-            format!("shared with this machine: a procfs of its own is refused ({reason})"),
-        ),
-        outcome => (outcome, "isolated".to_owned()),
-    };
     let passed =
         |name, detail: &str| Check { name, ok: Some(true), detail: detail.to_owned(), help: None };
-    let checks = match outcome {
-        Err(reason) => vec![Check {
-            name: "supervisor",
-            ok: Some(false),
-            detail: reason,
-            help: Some("is the directory writable, and its file system mounted with exec?".into()),
-        }],
-        Ok(Some(Failure::UserNamespaces { reason })) => vec![Check {
+    let tried = match launch::isolation(probe) {
+        Ok(tried) => tried,
+        Err(reason) => return Report { checks: vec![unsupervised(reason)] },
+    };
+    let checks = match tried.failure {
+        Some(Failure::UserNamespaces { reason }) => vec![Check {
             name: "user namespaces",
             ok: Some(false),
             detail: reason,
             help: Some(user_namespaces_help()),
         }],
-        Ok(Some(failure)) => vec![
+        Some(Failure::PidNamespace { reason }) => vec![
+            passed("user namespaces", "available"),
+            Check {
+                name: "processes",
+                ok: Some(false),
+                detail: format!("a pid namespace is refused ({reason}): a server of root's could end every process of root's"),
+                help: Some(PID_NAMESPACE_HELP.to_owned()),
+            },
+        ],
+        Some(failure) => vec![
             passed("user namespaces", "available"),
             Check {
                 name: "mounts",
@@ -47,14 +46,44 @@ pub fn check(scratch: &Path, supervisor: &Path) -> Report {
                 help: Some("a container or security policy refuses it: start Docker or Podman, or run the container with `--security-opt seccomp=unconfined --security-opt apparmor=unconfined`".into()),
             },
         ],
-        Ok(None) => vec![
+        None => vec![
             passed("user namespaces", "available"),
             passed("mounts", "available"),
-            passed("processes", &view),
+            processes(tried.processes, tried.refused.as_deref().unwrap_or_default()),
             devices(),
         ],
     };
     Report { checks }
+}
+
+/// The supervisor could not even be asked.
+fn unsupervised(reason: String) -> Check {
+    Check {
+        name: "supervisor",
+        ok: Some(false),
+        detail: reason,
+        help: Some("is the directory writable, and its file system mounted with exec?".to_owned()),
+    }
+}
+
+/// How far a server's processes are kept apart.
+fn processes(processes: Processes, refused: &str) -> Check {
+    let (ok, detail, help) = match processes {
+        Processes::Isolated => (Some(true), "isolated".to_owned(), None),
+        Processes::Hidden => (
+            Some(true),
+            format!("isolated, without a view of themselves: a procfs is refused ({refused})"),
+            None,
+        ),
+        Processes::Shared => (
+            None,
+            format!(
+                "warning: shared with this machine, since a pid namespace is refused ({refused}): a server can end every process of yours"
+            ),
+            Some(PID_NAMESPACE_HELP.to_owned()),
+        ),
+    };
+    Check { name: "processes", ok, detail, help }
 }
 
 /// The nodes without which Python and the engines don't start.

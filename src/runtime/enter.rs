@@ -3,7 +3,7 @@
 use std::convert::Infallible;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
-use std::os::fd::AsFd as _;
+use std::os::fd::{AsFd as _, OwnedFd};
 use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -14,6 +14,7 @@ use nix::sched::{CloneFlags, unshare};
 use nix::sys::prctl;
 use nix::sys::signal::Signal;
 use nix::unistd;
+use rustix::fs::{Mode, OFlags, open, openat};
 
 use super::messages::{Failure, Launch, Purpose};
 use super::mounts::{HOST, bind, mount_or, read_only, tmpfs};
@@ -52,9 +53,11 @@ pub(super) fn enter(launch: &Launch) -> Result<i32, Failure> {
         bind_into(source)?;
     }
     read_only("/")?;
+    // The sandbox's own procfs may be hidden, and the host's is out of sight soon.
+    let process = this_process(&Path::new(HOST).join("proc"))?;
     umount2(HOST, MntFlags::MNT_DETACH).map_err(Failure::setup("leaving the host's root"))?;
     std::fs::remove_dir(HOST).map_err(Failure::setup("leaving the host's root"))?;
-    drop_privileges()?;
+    drop_privileges(&process)?;
     if launch.purpose == Purpose::Probe {
         return Ok(0);
     }
@@ -128,8 +131,17 @@ pub(super) fn die_with_parent() -> Result<(), Failure> {
     prctl::set_pdeathsig(Signal::SIGKILL).map_err(Failure::setup("binding to the supervisor"))
 }
 
+/// This process, as the procfs there tells of it.
+pub(super) fn this_process(procfs: &Path) -> Result<OwnedFd, Failure> {
+    let flags = OFlags::PATH | OFlags::DIRECTORY | OFlags::CLOEXEC;
+    open(procfs.join("self"), flags, Mode::empty())
+        .map_err(Failure::setup("looking this process up in /proc"))
+}
+
 /// Enters a user namespace in which the caller is root, and nobody else exists.
-pub(super) fn new_user_namespace() -> Result<(), Failure> {
+///
+/// `process` is the caller's directory in a procfs.
+pub(super) fn new_user_namespace(process: &OwnedFd) -> Result<(), Failure> {
     let refused = |action: &str, error: &dyn std::fmt::Display| Failure::UserNamespaces {
         reason: format!("{action}: {error}"),
     };
@@ -140,13 +152,17 @@ pub(super) fn new_user_namespace() -> Result<(), Failure> {
         error => refused("unshare", &error),
     })?;
     let write = |file: &str, text: String| {
-        std::fs::write(Path::new("/proc/self").join(file), text)
-            .map_err(|error| refused(&format!("writing {file}"), &error))
+        openat(process, file, OFlags::WRONLY | OFlags::CLOEXEC, Mode::empty())
+            .map_err(std::io::Error::from)
+            .and_then(|opened| File::from(opened).write_all(text.as_bytes()))
+            .map_err(|error| (error.kind(), refused(&format!("writing {file}"), &error)))
     };
     // Without this the kernel refuses the group map of a plain user; not every kernel has it.
-    if Path::new("/proc/self/setgroups").exists() {
-        write("setgroups", "deny".to_owned())?;
+    match write("setgroups", "deny".to_owned()) {
+        Err((kind, failure)) if kind != ErrorKind::NotFound => return Err(failure),
+        _ => {}
     }
+    let write = |file, text| write(file, text).map_err(|(_, failure)| failure);
     write("uid_map", format!("0 {user} 1"))?;
     write("gid_map", format!("0 {group} 1"))
 }
@@ -155,8 +171,8 @@ pub(super) fn new_user_namespace() -> Result<(), Failure> {
 ///
 /// Inside a second user namespace the server still is root, but not over the first one, which owns
 /// the mounts: what is read-only stays read-only.
-fn drop_privileges() -> Result<(), Failure> {
-    new_user_namespace()?;
+fn drop_privileges(process: &OwnedFd) -> Result<(), Failure> {
+    new_user_namespace(process)?;
     prctl::set_no_new_privs().map_err(Failure::setup("forbidding new privileges"))?;
     // Last, since a change of credentials undoes it.
     die_with_parent()

@@ -25,6 +25,15 @@ pub enum RuntimeError {
         #[help]
         help: String,
     },
+    /// Root's processes could not be kept apart from the server's.
+    #[error(
+        "this machine refuses a pid namespace: {reason}; a server of root's could end every process of root's"
+    )]
+    #[diagnostic(code(goatbuild::runtime::pid_namespace), help("{PID_NAMESPACE_HELP}"))]
+    PidNamespace {
+        /// What the system said.
+        reason: String,
+    },
     /// A mount or another part of the sandbox could not be made.
     #[error("the sandbox could not be set up: {action}: {reason}")]
     #[diagnostic(
@@ -107,6 +116,9 @@ pub enum RuntimeError {
     #[diagnostic(code(goatbuild::interrupted))]
     Cancelled(#[from] Cancelled),
 }
+
+/// What to do where a server's processes can't be kept apart from others.
+pub(super) const PID_NAMESPACE_HELP: &str = "allow them (`sysctl user.max_pid_namespaces` tells how many there may be), start Docker or Podman, or serve as a user who runs nothing else";
 
 /// What to change so that user namespaces are allowed, from this machine's own settings.
 #[cfg(target_os = "linux")]

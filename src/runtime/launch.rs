@@ -1,7 +1,7 @@
 //! Starts sandboxes: one that stays, or one for a single command.
 
 use std::fs::OpenOptions;
-use std::io::Read as _;
+use std::io::{Read as _, Write as _};
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
@@ -54,11 +54,17 @@ fn launch(
 ) -> Result<Attached, RuntimeError> {
     let processes = processes(supervisor, sandbox)?;
     let sandbox = absolute(sandbox)?;
-    let log = OpenOptions::new()
+    let mut log = OpenOptions::new()
         .append(true)
         .create(true)
         .open(&sandbox.log)
         .map_err(|source| unusable(&sandbox.log, "the log", source))?;
+    if processes == Processes::Shared {
+        let _ = writeln!(
+            log,
+            "goatbuild: warning: without a pid namespace, which is refused, this server can end every process of the user who runs it"
+        );
+    }
     let launch = Launch { sandbox, id: instance_id.to_owned(), processes, purpose };
     let (mut child, stdin) = start(&launch, supervisor, log.into())?;
     let pid = child.id().cast_signed();
@@ -167,15 +173,47 @@ pub(super) fn probe(
     Ok(told)
 }
 
-/// Which processes a sandbox of this root can see; fails when it can't be made at all.
+/// How far the processes of a sandbox of this root can be kept apart; fails when it can't be made at
+/// all, or when root's would not be.
 fn processes(supervisor: &Path, sandbox: &Sandbox) -> Result<Processes, RuntimeError> {
     let root = std::path::absolute(&sandbox.root)
         .and_then(|root| root.read_dir().map(|_| root))
         .map_err(|source| unusable(&sandbox.root, "the root", source))?;
-    match probe(&root, Processes::Isolated, supervisor)? {
-        None => Ok(Processes::Isolated),
-        Some(Failure::Procfs { .. }) => Ok(Processes::Shared),
+    let tried = isolation(|processes| probe(&root, processes, supervisor))?;
+    match tried.failure {
         Some(failure) => Err(explain(failure, sandbox)),
+        None => Ok(tried.processes),
+    }
+}
+
+/// The best that can be had, and what was refused on the way there.
+#[derive(Debug)]
+pub(super) struct Tried {
+    pub(super) processes: Processes,
+    /// Why it is no better.
+    pub(super) refused: Option<String>,
+    /// Why there is no sandbox at all.
+    pub(super) failure: Option<Failure>,
+}
+
+/// Tries one after the other, the best first.
+pub(super) fn isolation<E>(
+    probe: impl Fn(Processes) -> Result<Option<Failure>, E>,
+) -> Result<Tried, E> {
+    let (mut processes, mut refused) = (Processes::Isolated, None);
+    loop {
+        let failure = probe(processes)?;
+        let (next, reason) = match (&failure, processes) {
+            (Some(Failure::Procfs { reason }), Processes::Isolated) => (Processes::Hidden, reason),
+            // Whoever is root here can end every process of root's.
+            (Some(Failure::PidNamespace { reason }), Processes::Isolated)
+                if !nix::unistd::geteuid().is_root() =>
+            {
+                (Processes::Shared, reason)
+            }
+            _ => return Ok(Tried { processes, refused, failure }),
+        };
+        (processes, refused) = (next, Some(reason.clone()));
     }
 }
 
@@ -247,6 +285,7 @@ pub(super) fn explain(failure: Failure, sandbox: &Sandbox) -> RuntimeError {
         Failure::UserNamespaces { reason } => {
             RuntimeError::UserNamespaces { reason, help: user_namespaces_help() }
         }
+        Failure::PidNamespace { reason } => RuntimeError::PidNamespace { reason },
         Failure::Procfs { reason } => {
             RuntimeError::Setup { action: "mounting a procfs".to_owned(), reason }
         }

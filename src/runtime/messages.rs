@@ -19,14 +19,17 @@ pub(super) struct Launch {
     pub(super) purpose: Purpose,
 }
 
-/// Which processes a sandbox sees.
+/// Which processes a sandbox can reach, and which it sees.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Processes {
     /// Its own: a pid namespace with a fresh procfs.
     Isolated,
-    /// All of the host's, because the kernel refuses a fresh procfs where parts of the existing one
-    /// are masked, as they are in unprivileged containers. With a pid namespace, process ids in
-    /// that procfs would not match, so there is none.
+    /// Its own, and it sees none: the kernel refuses a fresh procfs where parts of the existing one
+    /// are masked, as they are in unprivileged containers, and in that one process ids would not
+    /// match. What it tells of the machine is there, and nothing of processes.
+    Hidden,
+    /// All of the host's, because there is no pid namespace to be had. A server can end whatever the
+    /// user who runs it could end: never root's.
     Shared,
 }
 
@@ -47,6 +50,9 @@ pub(super) enum Failure {
     /// The user namespace was refused.
     #[error("{reason}")]
     UserNamespaces { reason: String },
+    /// The pid namespace was refused; everything else may still work.
+    #[error("creating the pid namespace: {reason}")]
+    PidNamespace { reason: String },
     /// The procfs was refused; everything else may still work.
     #[error("mounting a procfs: {reason}")]
     Procfs { reason: String },

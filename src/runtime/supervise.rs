@@ -5,6 +5,7 @@ use std::ffi::OsString;
 use std::io::Write as _;
 use std::os::fd::AsFd as _;
 use std::os::unix::process::CommandExt as _;
+use std::path::Path;
 use std::process::{Command, ExitCode, Stdio};
 use std::time::Duration;
 
@@ -18,7 +19,7 @@ use tokio::net::unix::pipe;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::Instant;
 
-use super::enter::{die_with_parent, enter, new_user_namespace};
+use super::enter::{die_with_parent, enter, new_user_namespace, this_process};
 use super::instance;
 use super::messages::{Failure, Launch, Processes, Purpose, SUBCOMMAND, read_launch, send_launch};
 
@@ -65,13 +66,17 @@ fn start() -> Result<i32, Failure> {
     unistd::setsid().map_err(Failure::setup("starting a session"))?;
     close_inherited();
     let launch = read_launch()?;
-    new_user_namespace()?;
-    let processes = match launch.processes {
-        Processes::Isolated => CloneFlags::CLONE_NEWPID,
-        Processes::Shared => CloneFlags::empty(),
-    };
-    unshare(processes | CloneFlags::CLONE_NEWIPC)
-        .map_err(Failure::setup("creating the pid and ipc namespaces"))?;
+    new_user_namespace(&this_process(Path::new("/proc"))?)?;
+    if launch.processes != Processes::Shared {
+        unshare(CloneFlags::CLONE_NEWPID)
+            .map_err(|error| match error {
+                // The system's words for it are "no space left on device".
+                Errno::ENOSPC => "their limit, user.max_pid_namespaces, is reached".to_owned(),
+                error => error.to_string(),
+            })
+            .map_err(|reason| Failure::PidNamespace { reason })?;
+    }
+    unshare(CloneFlags::CLONE_NEWIPC).map_err(Failure::setup("creating the ipc namespace"))?;
     let patience = Patience { terminate: GRACE + Duration::from_secs(2), now: GRACE / 5 };
     start_next("init", &launch, patience, launch.purpose == Purpose::Once)
 }

@@ -17,6 +17,24 @@ const NODES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
 const MACHINE: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// What a hidden procfs still tells: of the machine, and nothing of its processes. Python, its
+/// libraries and the engines look up processors, memory and kernel there; NVIDIA's libraries what
+/// their driver and its devices are.
+const TOLD: [&str; 12] = [
+    "cpuinfo",
+    "devices",
+    "driver",
+    "filesystems",
+    "loadavg",
+    "meminfo",
+    "modules",
+    "stat",
+    "sys",
+    "uptime",
+    "version",
+    "vmstat",
+];
+
 /// A few harmless nodes, terminals of its own, shared memory, and graphics processors if any.
 pub(super) fn devices() -> Result<(), Failure> {
     mount(
@@ -81,6 +99,7 @@ pub(super) fn system(processes: Processes) -> Result<(), Failure> {
             None::<&str>,
         )
         .map_err(|error| Failure::Procfs { reason: error.to_string() })?,
+        Processes::Hidden => hidden_procfs(&Path::new(HOST).join("proc"))?,
         Processes::Shared => bind(&Path::new(HOST).join("proc"), "/proc".as_ref())?,
     }
     bind(&Path::new(HOST).join("sys"), "/sys".as_ref())?;
@@ -90,11 +109,31 @@ pub(super) fn system(processes: Processes) -> Result<(), Failure> {
             read_only(path)?;
         }
     }
-    let mounts = std::fs::read_to_string("/proc/self/mountinfo")
+    let mounts = std::fs::read_to_string(Path::new(HOST).join("proc/self/mountinfo"))
         .map_err(Failure::setup("reading the mounts"))?;
     let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
     for point in points.filter(|point| Path::new(point).starts_with("/sys")) {
         read_only(point)?;
     }
     Ok(())
+}
+
+/// In place of a procfs: what the host's tells of the machine, and it can't be written to.
+fn hidden_procfs(host: &Path) -> Result<(), Failure> {
+    let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+    mount(Some("tmpfs"), "/proc", Some("tmpfs"), flags, Some("mode=0755"))
+        .map_err(Failure::setup("hiding /proc"))?;
+    for name in TOLD {
+        let (source, target) = (host.join(name), Path::new("/proc").join(name));
+        let made = match source.metadata() {
+            Ok(found) if found.is_dir() => root::make_directory(&target),
+            Ok(_) => File::create(&target).map(drop),
+            // Not every kernel has everything.
+            Err(_) => continue,
+        };
+        made.map_err(Failure::setup(format!("creating {}", target.display())))?;
+        bind(&source, &target)?;
+        read_only(&target)?;
+    }
+    read_only("/proc")
 }

@@ -19,6 +19,7 @@ const TOOL: &str = r#"
 #include <stdlib.h>
 #include <string.h>
 #include <sys/mount.h>
+#include <sys/prctl.h>
 #include <sys/socket.h>
 #include <unistd.h>
 int main(int argc, char **argv) {
@@ -56,8 +57,8 @@ int main(int argc, char **argv) {
     }
     if (!strcmp(what, "about")) {
         char link[64] = { 0 }; readlink("/proc/self", link, 63);
-        printf("uid=%d self=%d home=%s secret=%s\n", getuid(), atoi(link) == getpid(),
-               getenv("HOME"), getenv("SECRET"));
+        printf("uid=%d self=%d home=%s secret=%s nnp=%d\n", getuid(), atoi(link) == getpid(),
+               getenv("HOME"), getenv("SECRET"), prctl(PR_GET_NO_NEW_PRIVS, 0, 0, 0, 0));
         return 0;
     }
     return 2;
