@@ -144,7 +144,7 @@ fn listing(commit: &str, digests: &[char]) -> (String, LockedRepository) {
         digest: FileDigest::Sha256(digest(*digit)),
     };
     let files = digests.iter().map(file).collect();
-    let locked = LockedRepository { commit: commit.to_owned(), files, config: None };
+    let locked = LockedRepository { commit: commit.to_owned(), access: None, files, config: None };
     (format!("{REPOSITORY}@{commit}"), locked)
 }
 

@@ -6,11 +6,12 @@ use reqwest::Url;
 use reqwest::header::{HeaderMap, LINK};
 use serde::Deserialize;
 use serde::de::DeserializeOwned;
+use serde_json::Value;
 
 use super::client::{About, Said, shown};
 use super::digest::{digest_of, name};
 use super::{Hub, HubError};
-use crate::lock::hub::{FileDigest, RemoteFile, Revision};
+use crate::lock::hub::{Access, FileDigest, RemoteFile, Revision};
 
 /// A page of the hub's JSON is smaller.
 const PAGE: u64 = 64 << 20;
@@ -21,6 +22,21 @@ const PAGES: usize = 1000;
 #[derive(Debug, Deserialize)]
 struct Model {
     sha: String,
+    /// `false`, `"auto"` or `"manual"`, as `huggingface_hub` has it; a mirror may say nothing.
+    gated: Option<Value>,
+    private: Option<Value>,
+}
+
+impl Model {
+    fn access(&self) -> Option<Access> {
+        let private = self.private.as_ref().and_then(Value::as_bool);
+        match (private, &self.gated) {
+            (Some(true), _) => Some(Access::Private),
+            (_, Some(Value::Bool(true) | Value::String(_))) => Some(Access::Gated),
+            (Some(false), Some(Value::Bool(false))) => Some(Access::Public),
+            _ => None,
+        }
+    }
 }
 
 #[derive(Debug, Deserialize)]
@@ -55,13 +71,14 @@ impl Hub {
             }
             Err(error) => return Err(error),
         };
-        let Model { sha: commit } = parsed(&url, &body)?;
+        let model_info: Model = parsed(&url, &body)?;
+        let (access, commit) = (model_info.access(), model_info.sha);
         // As digits of a git object's id, or it would be no name for a directory.
         if FileDigest::git_blob(commit.as_str()).is_err() {
             return Err(senseless(&url, format!("`{commit}` is no commit")));
         }
         let url = self.url(model().chain(["tree", &commit]));
-        Ok(Revision { files: self.tree(&about, url).await?, commit })
+        Ok(Revision { files: self.tree(&about, url).await?, commit, access })
     }
 
     async fn tree(&self, about: &About<'_>, first: Url) -> Result<Vec<RemoteFile>, HubError> {
@@ -190,4 +207,28 @@ fn parsed<T: DeserializeOwned>(url: &Url, body: &[u8]) -> Result<T, HubError> {
 
 fn senseless(url: &Url, reason: String) -> HubError {
     HubError::Answer { url: shown(url), reason }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hub_says_who_may_fetch_a_repository() {
+        // `gated` and `private` of `ModelInfo` in huggingface_hub 2.4.0: False, "auto" or "manual", and a
+        // truth; either may be left out.
+        let access = |more: &str| {
+            let answer = format!("{{\"sha\": \"12\"{more}}}");
+            serde_json::from_str::<Model>(&answer).unwrap().access()
+        };
+        assert_eq!(access(r#", "gated": false, "private": false"#), Some(Access::Public));
+        assert_eq!(access(r#", "gated": "manual", "private": false"#), Some(Access::Gated));
+        assert_eq!(access(r#", "gated": "auto""#), Some(Access::Gated));
+        assert_eq!(access(r#", "gated": false, "private": true"#), Some(Access::Private));
+        for nobody_knows in
+            ["", r#", "private": false"#, r#", "gated": false"#, r#", "gated": {"a": 1}"#]
+        {
+            assert_eq!(access(nobody_knows), None, "{nobody_knows}");
+        }
+    }
 }

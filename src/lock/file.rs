@@ -11,6 +11,7 @@ use serde::{Deserialize, Deserializer, Serialize};
 use thiserror::Error;
 use toml::de::{DeTable, ValueDeserializer};
 
+use super::hub::Access;
 use super::pylock::normalised;
 use super::{LockedBase, LockedDebian, LockedPrices, LockedPython, LockedRepository};
 use crate::digest::Digest;
@@ -210,6 +211,13 @@ impl LockFile {
             checked.map_err(|error| syntax(path, text, &error))?;
         }
         Ok(())
+    }
+
+    /// Who may fetch a repository, as its hub said of any revision that is locked.
+    pub fn access(&self, repository: &str) -> Option<Access> {
+        let is_of = |name: &str| name.split('@').next() == Some(repository);
+        let of = self.hub.iter().filter(|(name, _)| is_of(name));
+        of.filter_map(|(_, locked)| locked.access).max()
     }
 
     /// The entry of an image, if it answers this request.

@@ -112,6 +112,18 @@ pub struct RemoteFile {
     pub digest: FileDigest,
 }
 
+/// Who may fetch a repository, as its hub says.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Access {
+    /// Anybody.
+    Public,
+    /// Whoever was let in.
+    Gated,
+    /// Whom its owners have among them.
+    Private,
+}
+
 /// A repository at one commit.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -120,6 +132,8 @@ pub struct Revision {
     pub commit: String,
     /// All files, sorted by path.
     pub files: Vec<RemoteFile>,
+    /// Who may fetch it; none where the hub doesn't say.
+    pub access: Option<Access>,
 }
 
 impl RemoteFile {

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::ConfigFacts;
-use super::hub::{RemoteFile, Revision};
+use super::hub::{Access, RemoteFile, Revision};
 use crate::spec::FilePatterns;
 
 /// One revision of a repository. Its name in the lock, `organisation/name@revision`, is the request
@@ -13,6 +13,9 @@ use crate::spec::FilePatterns;
 pub struct LockedRepository {
     /// What the revision stood for: 40 lower-case hexadecimal digits.
     pub commit: String,
+    /// Who may fetch it; none where the hub didn't say, or nobody had asked yet when it was locked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub access: Option<Access>,
     /// Every file of the commit, sorted by path; written as one line each.
     #[serde(with = "lines")]
     pub files: Vec<RemoteFile>,
@@ -24,9 +27,9 @@ pub struct LockedRepository {
 impl LockedRepository {
     /// What a hub said, with what the repository's `config.json` says.
     pub fn new(revision: Revision, config: Option<ConfigFacts>) -> Self {
-        let Revision { commit, mut files } = revision;
+        let Revision { commit, mut files, access } = revision;
         files.sort_unstable();
-        Self { commit, files, config }
+        Self { commit, access, files, config }
     }
 
     /// The files that are wanted, by path.
@@ -122,7 +125,7 @@ mod tests {
             RemoteFile { path: (*path).to_owned(), size: *size, digest }
         };
         let files = files.iter().map(file).collect();
-        LockedRepository::new(Revision { commit: "12".repeat(20), files }, None)
+        LockedRepository::new(Revision { commit: "12".repeat(20), files, access: None }, None)
     }
 
     #[test]

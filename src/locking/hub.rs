@@ -186,6 +186,9 @@ impl Changes {
                 self.lines.push(format!("hf:{name}: {} → {}", short(old), short(new)));
             }
             Some(old) if old == new => return,
+            Some(old) if old.config == new.config => {
+                self.lines.push(format!("hf:{name}: locked who may fetch it"));
+            }
             Some(_) => self.lines.push(format!("hf:{name}: locked what its config.json says")),
             None => {
                 let (files, commit) = (new.files.len(), short(new));

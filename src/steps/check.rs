@@ -3,6 +3,7 @@
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
+use crate::lock::hub::Access;
 use crate::openai::{Credentials, NoKey};
 use crate::plan::{Action, Plan, PlannedStep};
 use crate::spec::ImageName;
@@ -37,7 +38,7 @@ pub fn lacks<'p>(workspace: &Workspace, plan: &'p Plan) -> Vec<(&'p PlannedStep,
     for step in &plan.steps {
         let deed = match step.kind {
             _ if !matches!(step.action, Action::Run | Action::Pending) => continue,
-            StepKind::Weights => Deed::Fetch,
+            StepKind::Weights => Deed::Fetch { access: access(workspace, step) },
             StepKind::Warmup => Deed::Start,
             StepKind::Deploy => Deed::Serve,
             _ => continue,
@@ -58,6 +59,12 @@ pub fn lacks<'p>(workspace: &Workspace, plan: &'p Plan) -> Vec<(&'p PlannedStep,
         }
     }
     lacks
+}
+
+/// Who may have the weights of a step, as far as the lock says.
+fn access(workspace: &Workspace, step: &PlannedStep) -> Option<Access> {
+    let repository = step.id.name().split('@').next().unwrap_or_default();
+    workspace.lock.read(|lock| lock.access(repository))
 }
 
 /// Fails when weights would be brought to a target that can't be.

@@ -396,9 +396,10 @@ impl Step for Weigh {
             },
             Source::Hub { revisions, files } => {
                 let hub = self.network.hub()?.telling(&task.reporter);
-                let files = self.wanted(&self.listed(&hub).await?, files)?;
+                let listed = self.listed(&hub).await?;
+                let (access, files) = (listed.access, self.wanted(&listed, files)?);
                 let branches = revisions.iter().filter(|name| **name != self.pinned.commit);
-                WeightsOrigin::Hub { hub, branches: branches.cloned().collect(), files }
+                WeightsOrigin::Hub { hub, branches: branches.cloned().collect(), access, files }
             }
         };
         let weights = Weights { pinned: self.pinned.clone(), origin };

@@ -15,6 +15,7 @@ use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::HashCache;
 use crate::lock::LockedImage;
+use crate::lock::hub::Access;
 use crate::lock::pylock::LockedWheel;
 use crate::plan::UsdPerHour;
 use crate::platform::MajorMinor;
@@ -129,7 +130,10 @@ pub struct LeaseBroken {
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Deed {
     /// Weights are fetched there.
-    Fetch,
+    Fetch {
+        /// Who may have them; none where nobody knows.
+        access: Option<Access>,
+    },
     /// An engine is started, and ended.
     Start,
     /// A model is served.

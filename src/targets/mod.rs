@@ -20,6 +20,7 @@ use crate::engine::PinnedFile;
 use crate::fetch::Fetcher;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
+use crate::lock::hub::Access;
 use crate::plan::{AlwaysOn, PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
 use crate::spec::{Auth, Header, Model, ModelSource, Rollout, Takes};
@@ -120,6 +121,8 @@ pub enum WeightsOrigin {
         hub: Hub,
         /// The branches and tags that stand for the commit.
         branches: Vec<String>,
+        /// Who may fetch it; none where nobody knows.
+        access: Option<Access>,
         /// The files that are wanted.
         files: Vec<RemoteFile>,
     },

@@ -64,6 +64,8 @@ fn more_than_a_budget_ends_with_2_and_names_who_is_up() {
 fn a_secret_that_a_step_needs_is_looked_up_before_anything_runs() {
     let Some(remote) = Remote::new() else { return };
     let project = &remote.hubbed.project;
+    // As it is where the lock is from before, or of a mirror.
+    remote.hubbed.hub.tell_no_access();
     project.edit("goatbuild.toml", "[target.modal]\n", "[target.modal]\nhf-secret = \"hub\"\n");
     let missing = "Modal has no secret hub in the environment goat, which weights:acme/tiny needs";
     project.run("plan").exits(0).says(&[missing, "modal secret create --env goat hub"]);
@@ -84,4 +86,47 @@ fn a_secret_that_a_step_needs_is_looked_up_before_anything_runs() {
     remote.hubbed.project.variable("MODAL_TOKEN_SECRET", "");
     let told = remote.hubbed.project.run("check").exits(0).stdout;
     assert!(told.contains("· modal: not looked at: no credentials"), "{told}");
+}
+
+#[test]
+fn the_secret_of_the_hub_is_demanded_only_for_what_not_everybody_may_have() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    project.edit("goatbuild.toml", "[target.modal]\n", "[target.modal]\nhf-secret = \"hub\"\n");
+    let missing = "Modal has no secret hub in the environment goat";
+    let is_told = || {
+        let told = project.run("plan").exits(0);
+        (told.stdout + &told.stderr).contains(missing)
+    };
+    project.run("lock").exits(0);
+    let public = project.read("goatbuild.lock");
+    assert!(public.contains("access = \"public\"\n"), "{public}");
+    assert!(!is_told());
+    let keys = |lock: &str| {
+        project.write("goatbuild.lock", lock);
+        project.plan("").step("weights:acme/tiny")["key"].clone()
+    };
+    // Gated, and locked before anybody asked for that: as ever. No key knows of it.
+    let key = keys(&public);
+    for other in ["access = \"gated\"\n", "access = \"private\"\n", ""] {
+        let lock = public.replace("access = \"public\"\n", other);
+        assert_eq!(keys(&lock), key, "{other}");
+        assert!(is_told(), "{other}");
+        project.run("apply --yes").exits(1).says(&["goatbuild::target::lacks", missing]);
+    }
+    // Whoever is asked again says it, and then nothing is demanded.
+    project.run("lock --upgrade acme/tiny").exits(0).says(&["locked who may fetch it"]);
+    assert_eq!(project.read("goatbuild.lock"), public);
+    remote.modal.calls();
+    project.run("apply --yes --only weights:acme/tiny").exits(0);
+    let secrets = |remote: &Remote| {
+        let calls = remote.modal.calls();
+        calls.iter().filter(|call| call["rpc"] == "SecretGetOrCreate").count()
+    };
+    assert_eq!(secrets(&remote), 0);
+    // One that is there is given all the same: hubs let those ask for more whom they know.
+    remote.client(&["secret", "create", "--env", "goat", "hub", "HF_TOKEN=hf_x"]);
+    remote.modal.calls();
+    project.run("apply --yes --only weights:acme/tiny --replace weights:acme/tiny").exits(0);
+    assert!(secrets(&remote) > 0);
 }

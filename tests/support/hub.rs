@@ -32,6 +32,8 @@ struct State {
     /// Who may read; anybody without.
     token: Option<String>,
     gated: bool,
+    /// Whether it says nothing of who may read.
+    is_silent: bool,
 }
 
 /// The running double; its threads end with the process.
@@ -117,6 +119,11 @@ impl HubDouble {
         state.gated = gated;
     }
 
+    /// Has it say nothing of who may read.
+    pub(crate) fn tell_no_access(&self) {
+        self.state().is_silent = true;
+    }
+
     fn hub_answer(&self, asked: &Asked) -> Answer {
         if !["GET", "HEAD"].contains(&&*asked.method) {
             return Answer::status(405, "");
@@ -163,7 +170,14 @@ impl HubDouble {
                 let files = at(commit.as_deref().unwrap()).unwrap();
                 let siblings: Vec<_> =
                     files.keys().map(|path| json!({ "rfilename": path })).collect();
-                Answer::json(&json!({ "id": repository, "sha": commit, "siblings": siblings }))
+                let is_private = state.token.is_some() && !state.gated;
+                let gated = if state.gated { json!("manual") } else { json!(false) };
+                let mut info = json!({ "id": repository, "sha": commit, "siblings": siblings });
+                // A mirror needs to say nothing of who may read.
+                if !state.is_silent {
+                    (info["gated"], info["private"]) = (gated, is_private.into());
+                }
+                Answer::json(&info)
             }
             ["tree", commit] if api && at(commit).is_some() => {
                 tree(at(commit).unwrap(), state.page, path, query)

@@ -41,7 +41,7 @@ impl Local {
                 let copied = blocking(install).await?;
                 [("bytes", size), ("copied", copied), ("bytes-reused", size - copied)]
             }
-            WeightsOrigin::Hub { hub, branches, files } => {
+            WeightsOrigin::Hub { hub, branches, files, .. } => {
                 let PinnedRepository { repository, commit } = &pinned;
                 // The volumes of other environments may have it.
                 let hub = hub.with_caches(self.other_volumes());

@@ -2,6 +2,7 @@
 
 use super::Modal;
 use super::spec::Settings;
+use crate::lock::hub::Access;
 use crate::spec::{Auth, Model, Takes};
 use crate::targets::{Deed, Lack};
 
@@ -37,13 +38,31 @@ impl Modal {
     }
 }
 
+impl Modal {
+    /// The secret that weights are fetched with. What anybody may have is fetched with it, too, where it is
+    /// there, since hubs let those ask for more whom they know; and it needn't be.
+    pub(super) fn secret_of_the_hub(&self, access: Option<Access>) -> Option<&str> {
+        let name = self.settings.hf_secret.as_deref()?;
+        let is_there = || {
+            let there = self.secrets().unwrap_or_default();
+            // Of a secret without any key, Modal told none.
+            there.get(name).is_some_and(|keys| keys.is_empty() || keys.contains(HUB_TOKEN))
+        };
+        (access != Some(Access::Public) || is_there()).then_some(name)
+    }
+}
+
+/// The variable that holds a hub's token.
+const HUB_TOKEN: &str = "HF_TOKEN";
+
 /// The secrets that a step is given which has this done, each with the keys that it has to have.
 fn needed(settings: &Settings, takes: Takes, deed: Deed, auth: Auth) -> Vec<(&String, Vec<&str>)> {
     let mut needed = Vec::new();
-    if deed == Deed::Fetch {
-        needed.extend(settings.hf_secret.as_ref().map(|it| (it, vec!["HF_TOKEN"])));
+    // Whom anybody may ask, nobody needs a token for.
+    if matches!(deed, Deed::Fetch { access } if access != Some(Access::Public)) {
+        needed.extend(settings.hf_secret.as_ref().map(|it| (it, vec![HUB_TOKEN])));
     }
-    if deed != Deed::Fetch && takes == Takes::Pushed {
+    if !matches!(deed, Deed::Fetch { .. }) && takes == Takes::Pushed {
         let keys = || vec!["REGISTRY_USERNAME", "REGISTRY_PASSWORD"];
         needed.extend(settings.registry_secret.as_ref().map(|it| (it, keys())));
     }

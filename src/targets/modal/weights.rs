@@ -27,22 +27,24 @@ impl Modal {
     ) -> Result<Outcome, StepError> {
         let pinned = &weights.pinned;
         let endpoint = self.hub_endpoint();
-        let (branches, files, url) = match &weights.origin {
+        let (branches, files, secret, url) = match &weights.origin {
             WeightsOrigin::Directory { from, .. } => {
                 return Err(ModalError::Path { path: from.clone() }.into());
             }
-            WeightsOrigin::Hub { hub, branches, files } => {
+            WeightsOrigin::Hub { hub, branches, access, files } => {
                 if hub.endpoint() != endpoint {
                     task.reporter.log(format!(
                         "Modal fetches from {endpoint}: HF_ENDPOINT, {}, is for this machine",
                         hub.endpoint()
                     ));
                 }
-                (branches.as_slice(), files.as_slice(), None)
+                let secret = self.secret_of_the_hub(*access);
+                (branches.as_slice(), files.as_slice(), secret, None)
             }
             WeightsOrigin::File { pinned, file, .. } => {
                 let mirror = self.settings.encodings_endpoint.as_deref();
-                (&[][..], std::slice::from_ref(file), Some(pinned.url(mirror)))
+                // What has an address of its own is nobody's secret.
+                (&[][..], std::slice::from_ref(file), None, Some(pinned.url(mirror)))
             }
         };
         let volume = self.volume("model-cache");
@@ -57,8 +59,7 @@ impl Modal {
             "image": ImageDescription::of_the_hub(),
             "volume": volume.name,
             "at": volume.mount,
-            // What has an address of its own is nobody's secret.
-            "secrets": self.settings.hf_secret.iter().filter(|_| url.is_none()).collect::<Vec<_>>(),
+            "secrets": secret.into_iter().collect::<Vec<_>>(),
             "endpoint": endpoint,
             "url": url,
             "repository": pinned.repository,
