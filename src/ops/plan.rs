@@ -103,7 +103,13 @@ pub async fn plan(
     unwanted.retain(|it| all || it.absent && request.models.contains(&it.model));
     let mut plan = plan::plan(&graph, &memory, &unwanted, &wishes);
     plan.models = workspace.planned_models(&plan);
-    plan.take_turns(|model| stands_elsewhere(workspace, model));
+    let was_made = |model: &str| {
+        let deploy = StepId::deploy(model);
+        memory.made().any(|id| *id == deploy)
+    };
+    // Who doesn't look and applies all the same is to be careful.
+    let may_stand = |model: &str| !refresh || was_made(model);
+    plan.take_turns(|model| stands_elsewhere(workspace, model, may_stand));
     let planned = |model: &String| plan.steps.iter().any(|step| step.models.contains(model));
     plan.warnings = warnings.into_iter().filter(|warning| planned(&warning.model)).collect();
     if refresh {
@@ -128,12 +134,16 @@ pub async fn quietly(workspace: &SharedWorkspace) -> Result<Planned, Report> {
     Ok(Planned { graph, wishes, plan })
 }
 
-/// Whether a model is up on machines elsewhere, as far as that is known: clients would notice what becomes
-/// of it.
-fn stands_elsewhere(workspace: &Workspace, model: &str) -> bool {
+/// Whether a model is up on machines elsewhere: clients would notice what becomes of it. Of what nobody could
+/// look at, `may_stand` says so.
+fn stands_elsewhere(workspace: &Workspace, model: &str, may_stand: impl Fn(&str) -> bool) -> bool {
     workspace.project.models.get(model).is_some_and(|spec| {
-        let stands = || workspace.targets.of(spec).observe_deployment(model);
-        !spec.target.is_here() && !matches!(stands(), Observation::Absent)
+        !spec.target.is_here()
+            && match workspace.targets.of(spec).observe_deployment(model) {
+                Observation::Absent => false,
+                Observation::Unobserved(_) => may_stand(model),
+                _ => true,
+            }
     })
 }
 

@@ -6,6 +6,7 @@ use serde_json::{Value, json};
 
 use super::Remote;
 use super::drift::deploy_by_hand;
+use super::kills::{Ended, killed_by};
 use super::support::hubbed::SPEC;
 use super::support::stages::FETCHED;
 
@@ -95,6 +96,32 @@ fn who_may_ask_has_to_be_said_before_anything_is_taken_over() {
     deploy(&remote, APP, &[("PROTECTED", "True")]);
     project.append("goatbuild.toml", "\n[defaults]\nserve.auth = \"none\"\n");
     assert!(told(&remote, "").contains(&"for-clients serve.auth proxy none".to_owned()));
+}
+
+#[test]
+fn a_takeover_that_is_cut_off_still_knows_what_was_there() {
+    let Some(remote) = Remote::at(&FETCHED) else { return };
+    let project = &remote.hubbed.project;
+    deploy(&remote, APP, &[]);
+    project.append(SPEC, OPEN);
+    let adopt = "apply --yes --adopt tiny --lock-timeout 20";
+    // It is deployed, and killed before it could write that down.
+    let publishes = |app: &str| {
+        let calls = remote.modal.calls();
+        let is = |call: &&Value| call["rpc"] == "AppPublish" && call["app"] == app;
+        calls.iter().filter(is).count()
+    };
+    remote.modal.calls();
+    let rule = json!({"rpc": "AppPublish", "app": APP, "nth": 1, "action": "kill_after"});
+    assert_eq!(killed_by(&remote, adopt, rule), Ended::Killed);
+    assert_eq!(publishes(APP), 1);
+    project.apply("--yes --adopt tiny").ran();
+    let kept = remote.modal.volume("table-4c19d2-model-cache").join(".goatbuild");
+    let texts = fs::read_dir(kept).unwrap().flatten();
+    let texts = texts.filter_map(|file| fs::read_to_string(file.path()).ok());
+    let kept = texts.filter_map(|text| serde_json::from_str::<Value>(&text).ok());
+    let adopted: Vec<Value> = kept.map(|kept| kept["adopted"]["tiny"].clone()).collect();
+    assert!(adopted.contains(&json!({"version": 1, "auth": "none"})), "{adopted:?}");
 }
 
 #[test]

@@ -31,7 +31,7 @@ const CHANGES: [&str; 9] = [
 
 /// How a killed apply ended.
 #[derive(Debug, PartialEq, Eq)]
-enum Ended {
+pub(super) enum Ended {
     Killed,
     /// It asked for less than that.
     Whole,
@@ -40,13 +40,18 @@ enum Ended {
 /// Runs an apply that is killed at its `nth` call of this name, of any for `*`: before what it asks
 /// for is done, or after that.
 fn killed_at(remote: &Remote, rpc: &str, nth: u32, action: &str) -> Ended {
+    let rule = json!({"rpc": rpc, "nth": nth, "action": action});
+    killed_by(remote, "apply --yes --lock-timeout 20", rule)
+}
+
+/// The same for another apply, and a whole rule of the double's.
+pub(super) fn killed_by(remote: &Remote, arguments: &str, mut rule: Value) -> Ended {
+    let told = rule.to_string();
     let pid_file = remote.hubbed.home.path().join("apply.pid");
-    let rule = json!({
-        "id": format!("{action} {rpc} {nth}"), "rpc": rpc, "nth": nth, "action": action,
-        "pid_file": pid_file,
-    });
+    rule["id"] = told.clone().into();
+    rule["pid_file"] = json!(pid_file);
     let _ = fs::remove_file(&pid_file);
-    let mut command = remote.hubbed.project.command("apply --yes --lock-timeout 20");
+    let mut command = remote.hubbed.project.command(arguments);
     // The file is there before the first call is made.
     let mut child = command.stderr(std::process::Stdio::piped()).spawn().expect("it starts");
     fs::write(&pid_file, child.id().to_string()).expect("written");
@@ -59,7 +64,7 @@ fn killed_at(remote: &Remote, rpc: &str, nth: u32, action: &str) -> Ended {
         Some(code) => {
             let mut words = String::new();
             let _ = std::io::Read::read_to_string(&mut child.stderr.take().unwrap(), &mut words);
-            panic!("{rpc} {nth}: ended with {code}:\n{words}")
+            panic!("{told}: ended with {code}:\n{words}")
         }
     }
 }

@@ -62,6 +62,21 @@ fn the_cheapest_goes_first_and_the_others_only_once_it_has_passed() {
     project.apply("--yes").ran();
     assert_eq!(deployed(&remote), ["other", "tiny"]);
     assert_eq!(project.plan("").ids("run"), [] as [&str; 0]);
+    // Where nobody can look, what this machine never served has no turn; what it served has.
+    project.append(IMAGE, "MODE2 = \"x\"\n");
+    let blind = || {
+        let plan =
+            project.run_with("plan --json", &[("MODAL_TOKEN_ID", ""), ("MODAL_TOKEN_SECRET", "")]);
+        let plan: Value = serde_json::from_str(&plan.exits(0).stdout).unwrap();
+        let mut steps = plan["steps"].as_array().unwrap().iter();
+        steps.find(|step| step["id"] == "deploy:tiny").unwrap()["after"].clone()
+    };
+    assert_eq!(blind(), json!(["smoke:other"]));
+    std::fs::rename(project.path("cache"), project.path("was-cache")).unwrap();
+    assert_eq!(blind(), Value::Null);
+    std::fs::remove_dir_all(project.path("cache")).unwrap();
+    std::fs::rename(project.path("was-cache"), project.path("cache")).unwrap();
+    project.edit(IMAGE, "MODE2 = \"x\"\n", "");
     // What nothing has in common has no turn.
     project.append(SPEC, "\n[serve]\nmax-inputs = 9\n");
     project.append("specs/other.toml", "\n[serve]\nmax-inputs = 8\n");

@@ -248,6 +248,11 @@ impl Modal {
         let command = if stands {
             "recorded"
         } else {
+            // Once it is deployed over, nothing tells any more who was there.
+            if let Some(adopted) = self.taken_over(model) {
+                let change = |kept: &mut Kept| drop(kept.adopted.insert(model.clone(), adopted));
+                self.keep(change, &task.reporter).await?;
+            }
             task.reporter.message(format!("deploying {app}"));
             request["file"] = json!(file);
             request["tag"] = task.key.to_string().into();
@@ -276,7 +281,6 @@ impl Modal {
             left_open: None,
         };
         let facts = deployed.facts();
-        let adopted = self.taken_over(model);
         let files = self.kept_program(model, &task.key, program, &task.fingerprint);
         let change = |kept: &mut Kept| {
             // What failed was another deployment.
@@ -284,9 +288,6 @@ impl Modal {
                 kept.failed.remove(model);
             }
             kept.put(model, deployed);
-            if let Some(adopted) = adopted {
-                kept.adopted.insert(model.to_owned(), adopted);
-            }
         };
         self.keep_with(change, files, &task.reporter).await?;
         Ok(Outcome { facts, ..Outcome::default() })
