@@ -155,6 +155,11 @@ impl Spending {
         self.spent.iter().map(|spent| spent.usd).fold(0.0, |sum, usd| sum + usd)
     }
 
+    /// Whether something is up whose price nobody knows, so that it may be more.
+    pub fn is_at_least(&self) -> bool {
+        self.spent.iter().flat_map(|spent| &spent.running).any(|it| it.usd_per_hour.is_none())
+    }
+
     /// Whether it is more than may be.
     pub fn is_over(&self) -> bool {
         self.usd() > self.budget

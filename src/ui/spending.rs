@@ -36,6 +36,7 @@ pub(super) fn to_json(spending: &Spending) -> Value {
     json!({
         "budget_usd": spending.budget,
         "usd": cents(spending.usd()),
+        "is_at_least": spending.is_at_least(),
         "is_over": spending.is_over(),
         "spent": spent.collect::<Vec<_>>(),
     })
@@ -45,8 +46,9 @@ pub(super) fn to_json(spending: &Spending) -> Value {
 pub(super) fn print(spending: &Spending) {
     let (usd, budget) = (spending.usd(), spending.budget);
     let (style, word) = if spending.is_over() { (BAD, "over") } else { (GOOD, "within") };
+    let least = if spending.is_at_least() { "at least " } else { "" };
     outln!(
-        "\n{BOLD}today (UTC): ${usd:.2}{BOLD:#}, {style}{word}{style:#} the budget of ${budget:.2}"
+        "\n{BOLD}today (UTC): {least}${usd:.2}{BOLD:#}, {style}{word}{style:#} the budget of ${budget:.2}"
     );
     for spent in &spending.spent {
         match &spent.billed {
@@ -57,8 +59,9 @@ pub(super) fn print(spending: &Spending) {
             ),
         }
         for it in &spent.running {
-            let price =
-                it.usd_per_hour.map_or("at a price that is not known".to_owned(), |price| {
+            let price = it
+                .usd_per_hour
+                .map_or("at a price that is not known, and not counted".to_owned(), |price| {
                     format!("{price}/h, ${:.2} of it today", it.usd)
                 });
             let replicas = count(it.replicas as usize, "replica");

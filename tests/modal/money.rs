@@ -130,3 +130,43 @@ fn the_secret_of_the_hub_is_demanded_only_for_what_not_everybody_may_have() {
     project.run("apply --yes --only weights:acme/tiny --replace weights:acme/tiny").exits(0);
     assert!(secrets(&remote) > 0);
 }
+
+#[test]
+fn a_sum_is_at_least_so_much_where_something_is_up_whose_price_nobody_knows() {
+    let Some(remote) = Remote::new() else { return };
+    let project = &remote.hubbed.project;
+    let status = || {
+        let told = project.run("status --budget 100 --json").exits(0).stdout;
+        serde_json::from_str::<Value>(&told).unwrap()["spending"].clone()
+    };
+    assert_eq!(status()["is_at_least"], false);
+    let script = "import modal\napp = modal.App('stranger')\n\
+        @app.function(min_containers=1)\n@modal.web_server(8000)\ndef serve():\n\
+        \x20   import subprocess\n    subprocess.Popen(['python', '-m', 'http.server', '8000'])\n";
+    let file = remote.hubbed.home.path().join("stranger.py");
+    fs::write(&file, script).unwrap();
+    remote.client(&["deploy", "--env", "goat", file.to_str().unwrap()]);
+    super::support::eventually("it is up", || status()["is_at_least"] == true);
+    let told = project.run("status --budget 100").exits(0).stdout;
+    assert!(told.contains("today (UTC): at least $0.00"), "{told}");
+    assert!(told.contains("at a price that is not known, and not counted"), "{told}");
+    remote.client(&["app", "stop", "--yes", "--env", "goat", "stranger"]);
+}
+
+#[test]
+fn offline_asks_nothing_of_modal() {
+    let Some(remote) = Remote::applied() else { return };
+    let project = &remote.hubbed.project;
+    remote.modal.calls();
+    let why = "Modal is not asked anything, with --offline";
+    let plan = project.run("--offline plan").exits(0);
+    plan.says(&["not looked at, so never called fresh", why]);
+    project.run("--offline status").exits(0).says(&[why]);
+    let check = project.run("--offline check").exits(0).stdout;
+    assert!(check.contains(&format!("· modal: not looked at: {why}")), "{check}");
+    project.run("--offline status --budget 1").exits(1).says(&["goatbuild::modal::offline"]);
+    project.run("--offline lock --prices").exits(1).says(&["goatbuild::modal::offline"]);
+    project.run("--offline apply --yes").exits(3).says(&[why]);
+    project.run("--offline logs tiny").exits(1).says(&["goatbuild::modal::offline"]);
+    assert_eq!(remote.modal.calls(), [] as [Value; 0]);
+}

@@ -60,6 +60,10 @@ impl Modal {
             let detail = format!("not looked at: {NO_CREDENTIALS}");
             return Check { name, ok: None, detail, help: None };
         }
+        if self.client.is_offline() {
+            let detail = format!("not looked at: {}", ModalError::Offline);
+            return Check { name, ok: None, detail, help: None };
+        }
         match self.account(&Reporter::silent()).await {
             Ok(account) => {
                 let environment = &self.settings.environment;

@@ -56,6 +56,11 @@ impl Client {
         Self { tools, fetcher, environment, python, idle, lease }
     }
 
+    /// Whether nothing may be asked.
+    pub(super) fn is_offline(&self) -> bool {
+        self.fetcher.is_offline()
+    }
+
     /// Has all that changes something be done under a lease from now on, or under none.
     pub(super) fn under(&self, lease: Option<(String, String)>) {
         *self.lease.lock().unwrap_or_else(PoisonError::into_inner) = lease;
@@ -186,6 +191,9 @@ impl Client {
 
     /// Starts a driver.
     async fn driver(&self, reporter: &Reporter) -> Result<Driver, StepError> {
+        if self.is_offline() {
+            return Err(ModalError::Offline.into());
+        }
         let python = self.python(reporter).await?;
         let driver = Driver::start(python, &self.directory().join("driver.py"));
         driver.map_err(|error| client_error("run", &error.to_string()))

@@ -34,6 +34,10 @@ pub enum ModalError {
         /// What Modal said.
         message: String,
     },
+    /// The network is needed but `--offline` forbids it.
+    #[error("Modal is not asked anything, with --offline")]
+    #[diagnostic(code(goatbuild::modal::offline), help("run it without --offline"))]
+    Offline,
     /// Modal did not answer.
     #[error("Modal could not be reached: {message}")]
     #[diagnostic(
