@@ -45,6 +45,8 @@ pub struct Written {
     pub extra: Vec<String>,
     /// `command`, for an engine that is written out.
     pub command: Vec<String>,
+    /// The line that each flag is written in.
+    pub lines: BTreeMap<String, usize>,
     /// Lines of which something isn't carried over, and why.
     pub lost: Vec<(usize, String)>,
 }

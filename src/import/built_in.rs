@@ -54,6 +54,7 @@ pub(super) fn built_in(path: &str, call: &Call) -> Option<Value> {
             let parts: Vec<String> = call.positional.iter().map(Value::written).collect();
             of_first(What::Text(parts.join("/")))
         }
+        "os.environ.copy" => Some(new(What::Dict(Vec::new()))),
         // What marks or wraps a value is that value.
         "copy.deepcopy" | "copy.copy" | "dataclasses.asdict" => first.cloned(),
         _ => of_lists(path, call),
@@ -73,6 +74,8 @@ fn of_lists(path: &str, call: &Call) -> Option<Value> {
             let mut pairs = match first {
                 None => Vec::new(),
                 Some(Value { what: What::Dict(pairs), .. }) => pairs.clone(),
+                // Whatever else there is then.
+                Some(first) if first.path() == Some("os.environ") => Vec::new(),
                 Some(_) => return None,
             };
             for (name, value) in &call.named {

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt::Write as _;
 
 use super::found::{Found, FoundImage};
-use super::importing::{Files, Importing, say};
+use super::importing::{Files, Importing, Origins, say};
 use super::naming::{Names, names, slug};
 use super::toml_text::{comment, field, inline, table};
 use super::{fit, led};
@@ -21,7 +21,11 @@ pub fn project(importing: &Importing<'_>) -> Files {
     }
     let images = images(&importing.found);
     for (name, image) in &images {
-        files.files.push((format!("images/{name}.toml"), image_text(image)));
+        let path = format!("images/{name}.toml");
+        if let Some(first) = importing.found.iter().find(|it| same(image, &it.image)) {
+            files.origins.insert(path.clone(), origins(first, "image."));
+        }
+        files.files.push((path, image_text(image)));
     }
     let aliases = led::aliases(importing, &models, &mut files);
     for ((found, model), alias) in importing.found.iter().zip(&models).zip(aliases) {
@@ -34,7 +38,9 @@ pub fn project(importing: &Importing<'_>) -> Files {
         let image = images.iter().find(|(_, image)| same(image, &found.image));
         let image = image.map_or("", |(name, _)| name.as_str());
         let text = spec_text(found, image, alias.as_deref(), importing.default_engine);
-        files.files.push((format!("specs/{model}.toml"), text));
+        let path = format!("specs/{model}.toml");
+        files.origins.insert(path.clone(), spec_origins(found));
+        files.files.push((path, text));
     }
     let text = project_text(importing, &prefix, &mut files);
     files.files.push(("goatbuild.toml".to_owned(), text));
@@ -43,6 +49,31 @@ pub fn project(importing: &Importing<'_>) -> Files {
         remarks.dedup();
     }
     files
+}
+
+/// The lines of what is under a path.
+fn origins(found: &Found, under: &str) -> Origins {
+    let script = &found.script;
+    let own = |(path, line): (&String, &usize)| {
+        Some((path.strip_prefix(under)?.to_owned(), (script.clone(), *line)))
+    };
+    let whole = (String::new(), (script.clone(), 0));
+    found.lines.iter().filter_map(own).chain([whole]).collect()
+}
+
+/// The lines of what a spec says.
+fn spec_origins(found: &Found) -> Origins {
+    let mut origins = origins(found, "");
+    for (flag, line) in &found.written.lines {
+        let path = match flag.as_str() {
+            "served-model-name" => "serve.served-name".to_owned(),
+            "speculative-config" if !found.written.draft.is_empty() => "draft".to_owned(),
+            "revision" => "model.revision".to_owned(),
+            flag => format!("engine.{flag}"),
+        };
+        origins.insert(path, (found.script.clone(), *line));
+    }
+    origins
 }
 
 fn same(one: &FoundImage, other: &FoundImage) -> bool {
@@ -146,11 +177,16 @@ fn project_text(importing: &Importing<'_>, prefix: &str, files: &mut Files) -> S
     text.push_str("\n[project]\n");
     field(&mut text, "id", &importing.id.into());
     field(&mut text, "app-prefix", &prefix.into());
+    let origins = files.origins.entry("goatbuild.toml".to_owned()).or_default();
     let mut settings: BTreeMap<&str, toml::Table> = BTreeMap::new();
     for found in &importing.found {
         let own = settings.entry(found.target).or_default();
         for (name, value) in &found.settings {
             let before = own.entry(name.clone()).or_insert_with(|| value.clone());
+            if let Some(line) = found.lines.get(&format!("target.{name}")) {
+                let path = format!("target.{}.{name}", found.target);
+                origins.entry(path).or_insert((found.script.clone(), *line));
+            }
             if before != value {
                 let why = format!("a project has one `{name}`: {before} is written, not {value}");
                 say(&mut files.lost, &found.script, 0, why);
@@ -182,6 +218,11 @@ fn volumes(importing: &Importing<'_>, files: &mut Files) -> String {
                 say(&mut files.lost, &found.script, 0, why);
                 continue;
             };
+            if let Some(line) = found.lines.get(&format!("volume {mount}")) {
+                let origins = files.origins.entry("goatbuild.toml".to_owned()).or_default();
+                let path = format!("volumes.{volume}");
+                origins.entry(path).or_insert((found.script.clone(), *line));
+            }
             let (before, _) = volumes.entry(volume).or_insert((name, mount));
             if before != name {
                 let why = format!("a project has one `{volume}`: `{name}` isn't used");
@@ -205,7 +246,15 @@ fn better(found: &Found, importing: &Importing<'_>) -> Vec<(usize, String)> {
     let mut better = Vec::new();
     let line = found.written.model.as_ref().map_or(0, |(_, line)| *line);
     let name = found.weights.as_deref().unwrap_or_default();
-    if found.written.revision.is_none() {
+    let is_commit =
+        |text: &String| text.len() == 40 && text.bytes().all(|it| it.is_ascii_hexdigit());
+    if let Some(revision) = found.written.revision.as_ref().filter(|it| !is_commit(it)) {
+        let what = format!(
+            "`{revision}` of hf:{name} may move: each start has what it is then; a commit in `revision` \
+             stays"
+        );
+        better.push((line, what));
+    } else if found.written.revision.is_none() {
         let what = format!(
             "`revision` pins hf:{name}: today each start has what the branch `main` is then; without \
              one the lock keeps a commit, until `goatbuild lock --upgrade`"

@@ -1,5 +1,7 @@
 //! A deployment as a script describes it, in a project's own words.
 
+use std::collections::BTreeMap;
+
 use super::reading::Reading;
 use super::secrets::Secrets;
 use super::texts;
@@ -39,8 +41,17 @@ pub struct Found {
     pub weights: Option<String>,
     /// How the labels begin under which it may answer.
     pub labels: Vec<String>,
+    /// The line that each field comes from, by its path: `serve.region`, say.
+    pub lines: BTreeMap<String, usize>,
     /// What is to be said of the script's lines.
     pub remarks: Remarks,
+}
+
+impl Found {
+    /// Notes the line that a field comes from.
+    pub fn comes_from(&mut self, line: usize, field: impl Into<String>) {
+        self.lines.insert(field.into(), line);
+    }
 }
 
 /// What an image's file would say.
@@ -98,7 +109,9 @@ pub type Word = WrittenWord;
 /// The words of a command line: of a list, or of a text that a shell splits.
 pub fn words(value: &Value, secrets: &Secrets) -> Vec<Word> {
     match &value.what {
-        What::List(items) => items.iter().map(|item| word(item, item.written(), secrets)).collect(),
+        What::List(items) => {
+            items.iter().flat_map(|item| told(item, item.written(), secrets)).collect()
+        }
         What::Joined(items) => {
             // A shell splits what was joined.
             let text: Vec<String> = items.iter().map(Value::written).collect();
@@ -110,24 +123,35 @@ pub fn words(value: &Value, secrets: &Secrets) -> Vec<Word> {
                 let at = items[from..].iter().position(holds).map_or(from, |at| from + at);
                 from = at;
                 let item = items.get(at).unwrap_or(value);
-                word(item, text, secrets)
+                told(item, text, secrets)
             };
-            split.into_iter().map(of).collect()
+            split.into_iter().flat_map(of).collect()
         }
         What::Text(text) => {
-            let of = |text| word(value, text, secrets);
-            let mut words: Vec<Word> = texts::words(text).into_iter().map(of).collect();
+            let of = |text| told(value, text, secrets);
+            let mut words: Vec<Word> = texts::words(text).into_iter().flat_map(of).collect();
             // `sh -c 'vllm serve …'`
             let shell = words.iter().position(|it| it.text.as_deref() == Some("-c"));
             if let Some(at) = shell
                 && let Some(inner) = words.get(at + 1).and_then(|it| it.text.clone())
             {
-                words =
-                    texts::words(&inner).into_iter().map(|it| word(value, it, secrets)).collect();
+                words = texts::words(&inner).into_iter().flat_map(of).collect();
             }
             words
         }
         _ => Vec::new(),
+    }
+}
+
+/// One word, or a flag and its value where only a run would tell that.
+fn told(from: &Value, text: String, secrets: &Secrets) -> Vec<Word> {
+    match text.split_once('=') {
+        Some((flag, rest))
+            if flag.starts_with('-') && !texts::has_gap(flag) && texts::has_gap(rest) =>
+        {
+            vec![word(from, flag.to_owned(), secrets), word(from, rest.to_owned(), secrets)]
+        }
+        _ => vec![word(from, text, secrets)],
     }
 }
 

@@ -1,5 +1,7 @@
 //! What a project is made of, and what comes of it: values.
 
+use std::collections::BTreeMap;
+
 use super::found::{Found, Remark};
 use crate::engine::Cache;
 
@@ -51,10 +53,26 @@ pub struct LedEntry {
 pub struct Files {
     /// Paths below the project's directory, with their texts; the project's own file is the last.
     pub files: Vec<(String, String)>,
+    /// Where the fields of each file come from.
+    pub origins: BTreeMap<String, BTreeMap<String, (String, usize)>>,
     /// What isn't carried over.
     pub lost: Vec<Remark>,
     /// What would be better otherwise.
     pub better: Vec<Remark>,
+}
+
+/// The script and the line that each field of a file comes from, by its path; what has none is the
+/// file's, whose path is empty.
+pub(super) type Origins = BTreeMap<String, (String, usize)>;
+
+impl Files {
+    /// Where a field comes from, or what it is part of.
+    pub fn origin(&self, file: &str, field: &[&str]) -> (String, usize) {
+        let origins = self.origins.get(file);
+        let longest = (0..=field.len()).rev().map(|length| field[..length].join("."));
+        let found = longest.filter_map(|path| origins?.get(&path)).next();
+        found.cloned().unwrap_or_else(|| (file.to_owned(), 0))
+    }
 }
 
 /// Says something of a line.

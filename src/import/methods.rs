@@ -36,6 +36,10 @@ pub(super) fn of(receiver: &Value, name: &str, call: &Call) -> Method {
         What::Text(text) => of_text(receiver, text, name, call),
         What::List(items) => of_list(receiver, items, name, call),
         What::Dict(pairs) => of_dict(receiver, pairs, name, call),
+        What::Integer(number) if name == "bit_length" => {
+            let bits = i64::BITS - number.unsigned_abs().leading_zeros();
+            Method::Gives(Value { what: What::Integer(bits.into()), ..receiver.clone() })
+        }
         _ => Method::Outside,
     }
 }

@@ -8,6 +8,7 @@
 mod built_in;
 mod calls;
 mod definitions;
+mod dropping;
 mod evaluate;
 mod execute;
 mod files;
@@ -29,6 +30,7 @@ mod toml_text;
 mod value;
 
 pub use built_in::json;
+pub use dropping::{Dropped, drop_field};
 pub use files::project;
 pub use found::{Found, FoundImage, Remark, Remarks, Word, words};
 pub use importing::{Files, Importing, Led, LedEntry};

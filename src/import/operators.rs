@@ -65,7 +65,11 @@ fn whole(left: i64, sign: &str, right: i64) -> What {
         "//" => left.checked_div_euclid(right),
         "%" => left.checked_rem_euclid(right),
         "**" => u32::try_from(right).ok().and_then(|right| left.checked_pow(right)),
-        "<<" => u32::try_from(right).ok().and_then(|right| left.checked_shl(right)),
+        "<<" => {
+            let factor = u32::try_from(right).ok().and_then(|right| 2_i64.checked_pow(right));
+            factor.and_then(|factor| left.checked_mul(factor))
+        }
+        ">>" => u32::try_from(right).ok().and_then(|right| left.checked_shr(right)),
         #[expect(clippy::cast_precision_loss, reason = "no setting is that large")]
         "/" if right != 0 => return What::Float(left as f64 / right as f64),
         _ => None,

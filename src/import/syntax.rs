@@ -134,6 +134,11 @@ impl Script {
         }
     }
 
+    /// The lines, counted from 1.
+    pub fn lines(&self) -> impl Iterator<Item = (usize, &str)> {
+        (1..).zip(self.text.lines())
+    }
+
     /// A line's text, counted from 1.
     pub fn line(&self, line: usize) -> &str {
         self.text.lines().nth(line.saturating_sub(1)).unwrap_or_default().trim()

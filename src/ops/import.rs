@@ -1,14 +1,15 @@
 //! Making a project of deploy scripts that somebody keeps by hand.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use crate::gateways;
-use crate::import::{Files, Importing, Led, Remark, Script, Secrets, project};
-use crate::project as files;
-use crate::spec::{Kinds, SourceFile, Sources, TargetType};
+use crate::import::{Files, Importing, Led, Remark, Script, Secrets, drop_field, project};
+use crate::project::{self as files, ProjectError};
+use crate::spec::{Kinds, Problem, SourceFile, Sources, SpecErrors, TargetType};
 use crate::workspace::{self, Settings};
 
 /// What is to be imported.
@@ -58,13 +59,32 @@ fn are(paths: &[String]) -> String {
 pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
     let types = settings.targets.types();
     let mut scripts = Vec::new();
+    let mut lost = Vec::new();
+    let gateway_path = import.gateway.as_ref().map(|path| path.display().to_string());
+    let gateway = match (&import.gateway, &gateway_path) {
+        (Some(path), Some(name)) => {
+            let bytes = read(path, "`--gateway` names the gateway's file")?;
+            let text = String::from_utf8_lossy(&bytes);
+            let setting = below(&import.to, path).map(|path| gateways::setting(&path));
+            if setting.is_none() {
+                let why = "it isn't in the project's directory: put it there, and name it in \
+                           goatbuild.toml";
+                let script = name.clone();
+                lost.push(Remark { script, line: 0, text: String::new(), why: why.to_owned() });
+            }
+            Some(Led { path: name, setting, entries: gateways::import(name, &text)? })
+        }
+        _ => None,
+    };
+    let urls = |led: &Led<'_>| led.entries.iter().filter_map(|it| it.url.clone()).collect();
+    let addresses: Vec<String> = gateway.as_ref().map(urls).unwrap_or_default();
     let mut secrets: Vec<Secrets> = Vec::new();
-    let (mut found, mut lost, mut is_ours) = (Vec::new(), Vec::new(), false);
+    let (mut found, mut is_ours) = (Vec::new(), false);
     for path in &import.scripts {
         let name = path.display().to_string();
         let bytes = read(path, "name a script, such as `goatbuild import deploy.py`")?;
         let script = Script::parse(&name, bytes)?;
-        let imported = settings.targets.import(&script, settings.engines);
+        let imported = settings.targets.import(&script, &addresses, settings.engines);
         is_ours |= imported.is_ours;
         found.extend(imported.found);
         secrets.extend(imported.secrets);
@@ -97,22 +117,6 @@ pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
         };
         return Err(ImportError::Nothing { scripts, help }.into());
     }
-    let gateway_path = import.gateway.as_ref().map(|path| path.display().to_string());
-    let gateway = match (&import.gateway, &gateway_path) {
-        (Some(path), Some(name)) => {
-            let bytes = read(path, "`--gateway` names the gateway's file")?;
-            let text = String::from_utf8_lossy(&bytes);
-            let setting = below(&import.to, path).map(|path| gateways::setting(&path));
-            if setting.is_none() {
-                let why = "it isn't in the project's directory: put it there, and name it in \
-                           goatbuild.toml";
-                let script = name.clone();
-                lost.push(Remark { script, line: 0, text: String::new(), why: why.to_owned() });
-            }
-            Some(Led { path: name, setting, entries: gateways::import(name, &text)? })
-        }
-        _ => None,
-    };
     let importing = Importing {
         id: &import.id,
         found,
@@ -121,7 +125,9 @@ pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
         caches: settings.engines.caches(),
         default_engine: settings.engines.default_one().name(),
     };
-    let Files { files, lost: more, better } = project(&importing);
+    let mut files = project(&importing);
+    let checked = settle(&mut files, settings);
+    let Files { files, lost: more, better, origins } = files;
     lost.extend(more);
     let told = |mut remarks: Vec<Remark>| {
         for remark in &mut remarks {
@@ -138,10 +144,10 @@ pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
         remarks.dedup();
         remarks
     };
-    let written = Files { lost: told(lost), better: told(better), files };
+    let written = Files { lost: told(lost), better: told(better), files, origins };
     // What isn't sound can still be looked at.
     if !import.is_dry {
-        check(&written.files, settings)?;
+        checked?;
         write(&import.to, &written.files)?;
     }
     Ok(written)
@@ -162,8 +168,51 @@ fn below(directory: &Path, file: &Path) -> Option<String> {
     Some(file.strip_prefix(directory).ok()?.to_str()?.to_owned())
 }
 
-/// That goatbuild itself reads what it writes.
-fn check(texts: &[(String, String)], settings: &Settings) -> Result<(), Report> {
+/// More rounds than there are mistakes behind mistakes.
+const ROUNDS: usize = 20;
+
+/// Sees to it that goatbuild itself reads what it writes: a field that it wouldn't take is left out, and
+/// told with the line it comes from.
+fn settle(files: &mut Files, settings: &Settings) -> Result<(), Report> {
+    for _ in 0..ROUNDS {
+        let Err(error) = check(&files.files, settings) else { return Ok(()) };
+        let ProjectError::Spec(errors) = &error else { break };
+        if !leave_out(files, errors) {
+            break;
+        }
+    }
+    check(&files.files, settings).map_err(|error| {
+        let error = Report::new(error);
+        ImportError::Unsound { message: format!("{error:?}") }.into()
+    })
+}
+
+/// Takes out of the files what mistakes point at; says whether it took anything.
+fn leave_out(files: &mut Files, errors: &SpecErrors) -> bool {
+    let mut same_until: BTreeMap<String, usize> = BTreeMap::new();
+    // From the end on: what stands before is where it was.
+    for error in errors.errors().iter().rev() {
+        let (path, at) = (error.place.file().path.display().to_string(), error.place.span());
+        let is_missing = matches!(error.problem, Problem::MissingField { .. });
+        if is_missing || same_until.get(&path).is_some_and(|until| at.end > *until) {
+            continue;
+        }
+        let text = files.files.iter_mut().find(|(name, _)| *name == path).map(|(_, text)| text);
+        let Some(gone) = text.and_then(|text| drop_field(text, &at)) else { continue };
+        same_until.insert(path.clone(), gone.same_until);
+        let keys = gone.path.iter().chain(gone.items.first()).map(String::as_str);
+        let (script, line) = files.origin(&path, &keys.collect::<Vec<_>>());
+        let (field, items) = (gone.path.join("."), gone.items.join(" "));
+        let what = if items.is_empty() { String::new() } else { format!(" `{items}` of") };
+        let help = error.help().map(|help| format!("; {help}")).unwrap_or_default();
+        let why = format!("{path} is without{what} `{field}`: {}{help}", error.problem);
+        files.lost.push(Remark { script, line, text: String::new(), why });
+    }
+    !same_until.is_empty()
+}
+
+/// That goatbuild itself reads these files.
+fn check(texts: &[(String, String)], settings: &Settings) -> Result<(), ProjectError> {
     let file = |(path, text): &(String, String)| SourceFile {
         path: path.into(),
         text: text.as_str().into(),
@@ -185,10 +234,7 @@ fn check(texts: &[(String, String)], settings: &Settings) -> Result<(), Report> 
             ..files::kinds()
         },
     };
-    files::read(&sources, None).map(drop).map_err(|error| {
-        let error = Report::new(error);
-        ImportError::Unsound { message: format!("{error:?}") }.into()
-    })
+    files::read(&sources, None).map(drop)
 }
 
 /// Writes the files where none of them is; where one can't be written, those before it are taken away

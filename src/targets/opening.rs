@@ -16,8 +16,10 @@ pub trait Opens: TargetType {
     fn open(&self, opening: &Opening<'_>) -> Option<Box<dyn Target>>;
 
     /// What a script deploys there that somebody keeps by hand, as specs say it.
-    fn import(&self, script: &Script, engines: Engines) -> Imported {
-        let _ = (script, engines);
+    ///
+    /// `addresses` are those that a gateway's file leads to.
+    fn import(&self, script: &Script, addresses: &[String], engines: Engines) -> Imported {
+        let _ = (script, addresses, engines);
         Imported::default()
     }
 }

@@ -36,10 +36,11 @@ impl Openers {
     }
 
     /// What a script deploys to any of them.
-    pub fn import(self, script: &Script, engines: Engines) -> Imported {
+    pub fn import(self, script: &Script, addresses: &[String], engines: Engines) -> Imported {
         let mut all = Imported::default();
         for kind in self.0 {
-            let Imported { is_ours, found, remarks, secrets } = kind.import(script, engines);
+            let Imported { is_ours, found, remarks, secrets } =
+                kind.import(script, addresses, engines);
             all.is_ours |= is_ours;
             all.found.extend(found);
             all.remarks.lost.extend(remarks.lost);

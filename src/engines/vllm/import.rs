@@ -98,8 +98,11 @@ pub(super) fn line(words: &[WrittenWord]) -> Option<Written> {
         None => {}
     }
     for more in values.iter().skip(1) {
-        let why = "no flag takes that word".to_owned();
-        written.lost.push((more.line, why));
+        let why = match more.text {
+            Some(_) => "no flag takes that word",
+            None => "only a run would tell that word",
+        };
+        written.lost.push((more.line, why.to_owned()));
     }
     lose_revision(&mut written, words[0].line);
     Some(written)
@@ -185,6 +188,7 @@ fn set(written: &mut Written, name: &str, values: &[WrittenWord], line: usize) {
         return lose("only a run would tell the value");
     }
     let texts: Vec<&str> = values.iter().filter_map(|value| value.text.as_deref()).collect();
+    written.lines.insert(name.strip_prefix("no-").unwrap_or(name).to_owned(), line);
     if let Some((_, why)) = LEFT_OUT.iter().find(|(flag, _)| *flag == name) {
         // Where it listens is nobody's loss.
         if !["host", "port", "download-dir"].contains(&name) {

@@ -344,8 +344,8 @@ impl Opens for ModalType {
         Some(Box::new(Modal::new(opening, settings)))
     }
 
-    fn import(&self, script: &Script, engines: Engines) -> Imported {
-        import::script(script, engines, &GPUS)
+    fn import(&self, script: &Script, addresses: &[String], engines: Engines) -> Imported {
+        import::script(script, addresses, engines, &GPUS)
     }
 }
 

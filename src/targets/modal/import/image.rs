@@ -2,7 +2,8 @@
 
 use crate::engine::Engines;
 use crate::import::{Call, Found, Reading, Value, What};
-use crate::spec::own_variables;
+use crate::platform::MajorMinor;
+use crate::spec::{ImageReference, own_variables};
 
 /// The Python of an image that names none: Modal takes that of whoever deploys.
 const PYTHON: &str = "3.12";
@@ -55,7 +56,10 @@ pub(super) fn read(reading: &Reading, image: &Value, engines: Engines, found: &m
                     found.remarks.lose(call.line, why);
                 }
             }
-            "env" => environment(reading, call, engines, found),
+            "env" => {
+                let pairs = call.argument("vars", 0).map_or(&[][..], Value::pairs);
+                variables(reading, pairs, engines, found);
+            }
             "run_commands" => {
                 for value in flat(&call.positional) {
                     command(value, found);
@@ -109,10 +113,9 @@ pub(super) fn read(reading: &Reading, image: &Value, engines: Engines, found: &m
 
 /// Reads where an image begins; says whether that is Modal's own Debian.
 fn base(call: &Call, name: &str, found: &mut Found) -> bool {
-    let python = |value: Option<&Value>| value.map(Value::text_or_number);
     match name {
         "debian_slim" => {
-            let said = python(call.argument("python_version", 0)).flatten();
+            let said = python(call.argument("python_version", 0), found);
             if said.is_none() {
                 let what = format!("it has the Python of whoever deployed; {PYTHON} is written");
                 found.remarks.lose(call.line, what);
@@ -121,11 +124,23 @@ fn base(call: &Call, name: &str, found: &mut Found) -> bool {
             return true;
         }
         "from_registry" => {
-            found.image.python = python(call.named("add_python")).flatten();
-            let tag = call.argument("tag", 0).and_then(Value::text);
-            match tag {
-                Some(tag) => found.image.base = Some(tag.into()),
-                None => found.remarks.lose(call.line, "only a run would tell which image that is"),
+            found.image.python = python(call.named("add_python"), found);
+            let tag = call.argument("tag", 0);
+            found.comes_from(tag.map_or(call.line, |tag| tag.line), "image.base");
+            let why = match tag.and_then(Value::text) {
+                Some(tag) if tag.parse::<ImageReference>().is_ok() => {
+                    found.image.base = Some(tag.into());
+                    None
+                }
+                Some(tag) => Some(format!("`{tag}` names no image in a registry")),
+                None => Some("only a run would tell which image that is".to_owned()),
+            };
+            if let Some(why) = why {
+                let (debian, _) = DEBIAN;
+                let line = tag.map_or(call.line, |tag| tag.line);
+                found.remarks.lose(line, format!("{why}: {debian} is written"));
+                found.image.base = Some(debian.into());
+                found.image.python.get_or_insert_with(|| PYTHON.to_owned());
             }
             if let Some(secret) = call.named("secret").filter(|it| it.what != What::None) {
                 let why = "name the registry's secret in [target.modal] `registry-secret`";
@@ -144,6 +159,22 @@ fn base(call: &Call, name: &str, found: &mut Found) -> bool {
         }
     }
     false
+}
+
+/// The Python that is named: a project says which one by two numbers.
+fn python(value: Option<&Value>, found: &mut Found) -> Option<String> {
+    let value = value?;
+    let said = value.text_or_number()?;
+    found.comes_from(value.line, "image.python");
+    let mut numbers = said.split('.');
+    let short = format!("{}.{}", numbers.next()?, numbers.next().unwrap_or_default());
+    if numbers.next().is_some() && short.parse::<MajorMinor>().is_ok() {
+        let why =
+            format!("the last number of Python {said} is the lock's to choose: {short} is written");
+        found.remarks.lose(value.line, why);
+        return Some(short);
+    }
+    Some(said)
 }
 
 fn flat(values: &[Value]) -> impl Iterator<Item = &Value> {
@@ -192,6 +223,7 @@ fn requirement(text: &str, line: usize, found: &mut Found) {
         return found.remarks.lose(line, "a lock has wheels of an index: write name and version");
     }
     if !text.is_empty() && !found.image.requirements.iter().any(|it| it == text) {
+        found.comes_from(line, format!("image.requirements.{text}"));
         found.image.requirements.push(text.to_owned());
     }
 }
@@ -227,9 +259,14 @@ fn command(value: &Value, found: &mut Found) {
     }
 }
 
-fn environment(reading: &Reading, call: &Call, engines: Engines, found: &mut Found) {
+/// Takes variables over, for an image is what a project has them in.
+pub(super) fn variables(
+    reading: &Reading,
+    pairs: &[(Value, Value)],
+    engines: Engines,
+    found: &mut Found,
+) {
     let own = own_variables(engines);
-    let pairs = call.argument("vars", 0).map_or(&[][..], Value::pairs);
     for (name, value) in pairs {
         let Some(name) = name.text() else { continue };
         match value.text_or_number() {
@@ -242,8 +279,11 @@ fn environment(reading: &Reading, call: &Call, engines: Engines, found: &mut Fou
             _ if own.contains(name) => {
                 found.remarks.lose(value.line, format!("goatbuild sets {name} itself"));
             }
-            Some(text) => _ = found.image.environment.insert(name.to_owned(), text.into()),
-            None => found.remarks.lose(value.line, "only a run would tell the value"),
+            Some(text) => {
+                found.comes_from(value.line, format!("image.env.{name}"));
+                found.image.environment.insert(name.to_owned(), text.into());
+            }
+            None => found.remarks.lose(value.line, format!("only a run would tell what {name} is")),
         }
     }
 }

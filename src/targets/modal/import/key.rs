@@ -72,7 +72,8 @@ pub(super) fn secrets(call: &Call, found: &mut Found) {
         name.contains("hugging") || name.split(['-', '_', '.']).any(|part| part == "hf")
     };
     let hub = names.iter().find(|(name, _)| of_hub(name)).cloned();
-    if let Some((name, _)) = &hub {
+    if let Some((name, line)) = &hub {
+        found.comes_from(*line, "target.hf-secret");
         found.settings.insert("hf-secret".to_owned(), name.as_str().into());
     }
     if let Some((key, line)) = found.written.key.clone() {
@@ -97,6 +98,8 @@ pub(super) fn secrets(call: &Call, found: &mut Found) {
             }
         };
         let by_name = (variable != "GOATBUILD_API_KEY").then_some(holds).flatten();
+        found.comes_from(line, "target.api-key-secret");
+        found.comes_from(line, "target.api-key-variable");
         let secret = by_name.map_or(KEY_SECRET, |(name, _)| name.as_str());
         found.settings.insert("api-key-secret".to_owned(), secret.into());
         found.settings.insert("api-key-variable".to_owned(), variable.into());

@@ -7,6 +7,7 @@ mod server;
 mod settings;
 #[cfg(test)]
 mod tests;
+mod workspace;
 
 use super::address::label;
 use crate::engine::Engines;
@@ -30,10 +31,17 @@ const WEB: [&str; 6] = [
 pub(super) type Gpus = &'static [(&'static str, f64, f64)];
 
 /// Reads a script for all that it deploys.
-pub(super) fn script(script: &Script, engines: Engines, gpus: Gpus) -> Imported {
+pub(super) fn script(
+    script: &Script,
+    addresses: &[String],
+    engines: Engines,
+    gpus: Gpus,
+) -> Imported {
     let mut imported = Imported::default();
     for reading in script.readings() {
         imported.is_ours |= is_ours(&reading);
+        let before = imported.found.len();
+        let mut others = Vec::new();
         for definition in &reading.definitions {
             let Some((app, settings)) = function(definition) else { continue };
             let mut found = Found {
@@ -44,11 +52,17 @@ pub(super) fn script(script: &Script, engines: Engines, gpus: Gpus) -> Imported 
                 ..Found::default()
             };
             if read(&reading, (definition, app, settings), (engines, gpus), &mut found) {
+                workspace::find(script, addresses, &mut found);
                 asides(&reading, definition, &mut found.remarks);
                 imported.found.push(found);
             } else if web(definition).is_some() || !found.engine.is_empty() {
                 imported.remarks.lost.extend(found.remarks.lost);
+            } else if !server::fetches(definition) {
+                others.push(definition);
             }
+        }
+        if imported.found.len() > before {
+            imported.remarks.lost.extend(others.into_iter().map(left_out));
         }
         imported.secrets.push(reading.secrets);
     }
@@ -78,6 +92,15 @@ fn function(definition: &Definition) -> Option<(&Value, &Call)> {
         let app = call.receiver().unwrap_or(&call.callee);
         Some((app, call))
     })
+}
+
+/// What to say of a function that isn't part of what goatbuild deploys.
+fn left_out(definition: &Definition) -> (usize, String) {
+    let why = format!(
+        "`{}` serves no model: an app that goatbuild has taken over no longer has it",
+        definition.name
+    );
+    (definition.line, why)
 }
 
 /// What makes a definition answer requests, with what it is called with.
@@ -127,7 +150,7 @@ fn read(
     let image = settings.named("image").or_else(|| app.call()?.named("image"));
     key::find(settings, image, definition, found);
     settings::web(decorator, found);
-    settings::function(reading, settings, (definition, gpus), found);
+    settings::function(settings, (definition, gpus), found);
     match image {
         Some(image) => {
             let name = reading.names.iter().find(|(_, value)| value.what == image.what);
@@ -136,6 +159,8 @@ fn read(
         }
         None => found.remarks.lose(settings.line, "it has Modal's own image, without an engine"),
     }
+    let set = server::variables(reading, settings, definition, found.key_variable);
+    image::variables(reading, &set, engines, found);
     key::secrets(settings, found);
     server::weights(reading, definition, found);
     let app = found.app.clone().unwrap_or_default();

@@ -59,6 +59,12 @@ pub(super) fn command(
     None
 }
 
+/// Whether a definition fetches weights, which goatbuild does itself.
+pub(super) fn fetches(definition: &Definition) -> bool {
+    let names = ["snapshot_download", "hf_hub_download", "from_pretrained"];
+    calls(definition).any(|call| call.name().is_some_and(|name| names.contains(&name)))
+}
+
 /// All that a definition would call, its methods among it.
 pub(super) fn calls(definition: &Definition) -> impl Iterator<Item = &Call> {
     definition.calls.iter().chain(definition.methods.iter().flat_map(|method| &method.calls))
@@ -78,6 +84,31 @@ fn started(reading: &Reading, call: &Call) -> Vec<Word> {
         return call.positional.iter().map(|it| reading.word(it)).collect();
     }
     Vec::new()
+}
+
+/// The variables that a function sets before it starts a program, or hands to one.
+pub(super) fn variables(
+    reading: &Reading,
+    settings: &Call,
+    definition: &Definition,
+    key: Option<&str>,
+) -> Vec<(Value, Value)> {
+    let mut set: Vec<(Value, Value)> = settings.named("env").map_or(&[][..], Value::pairs).to_vec();
+    for call in calls(definition) {
+        match (call.path(), &call.positional[..]) {
+            (Some("os.environ" | "os.environ.setdefault" | "os.putenv"), [name, value]) => {
+                set.push((name.clone(), value.clone()));
+            }
+            (Some("os.environ.update"), [more]) => set.extend_from_slice(more.pairs()),
+            _ if !started(reading, call).is_empty() => {
+                set.extend_from_slice(call.named("env").map_or(&[][..], Value::pairs));
+            }
+            _ => {}
+        }
+    }
+    // Where the engine finds its key is told by whoever finds that.
+    set.retain(|(name, _)| name.text().is_some_and(|name| Some(name) != key));
+    set
 }
 
 fn take(engine: &'static dyn Engine, written: Written, found: &mut Found) {

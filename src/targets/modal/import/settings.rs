@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use super::Gpus;
-use crate::import::{Call, Definition, Found, Reading, Value, What};
+use crate::import::{Call, Definition, Found, Value, What};
 use crate::spec::{CORES, GIB, duration_text};
 
 /// What Modal does where a script says nothing, in seconds, and in requests.
@@ -35,6 +35,38 @@ const LOST: [(&str, &str); 16] = [
     ("name", "the function is called `serve`"),
 ];
 
+/// Arguments of functions that are read, or that say nothing of what is served.
+const FUNCTION: [&str; 24] = [
+    "image",
+    "env",
+    "secret",
+    "secrets",
+    "volumes",
+    "gpu",
+    "cpu",
+    "memory",
+    "timeout",
+    "startup_timeout",
+    "scaledown_window",
+    "container_idle_timeout",
+    "min_containers",
+    "keep_warm",
+    "max_containers",
+    "concurrency_limit",
+    "buffer_containers",
+    "allow_concurrent_inputs",
+    "enable_memory_snapshot",
+    "region",
+    "cloud",
+    "serialized",
+    "include_source",
+    "is_generator",
+];
+
+/// The same of what makes a function answer requests.
+const ANSWERS: [&str; 6] =
+    ["port", "startup_timeout", "requires_proxy_auth", "custom_domains", "label", "docs"];
+
 /// Modal's environment, as far as a script names it: of its volumes and secrets, say.
 pub(super) fn place(call: &Call, found: &mut Found) {
     let volumes = call.named("volumes").map_or(&[][..], Value::pairs).iter().map(|(_, it)| it);
@@ -58,6 +90,7 @@ pub(super) fn web(decorator: &Value, found: &mut Found) {
             format!("`{kind}` answers in the script's own way; the engine's server does instead");
         found.remarks.lose(call.line, why);
     }
+    unknown(call, &ANSWERS, found);
     let startup = call.named("startup_timeout").and_then(Value::number).unwrap_or(STARTUP);
     duration(found, "startup-timeout", startup.max(1.0), call.line);
     for (name, why) in [
@@ -86,12 +119,7 @@ fn open(proxy: Option<bool>, line: usize, found: &mut Found) {
 }
 
 /// How its function is made.
-pub(super) fn function(
-    reading: &Reading,
-    call: &Call,
-    (definition, gpus): (&Definition, Gpus),
-    found: &mut Found,
-) {
+pub(super) fn function(call: &Call, (definition, gpus): (&Definition, Gpus), found: &mut Found) {
     let line = call.line;
     let number = |names: &[&str]| {
         let value = names.iter().find_map(|name| call.named(name))?;
@@ -126,13 +154,15 @@ pub(super) fn function(
         ("max-containers", ["max_containers", "concurrency_limit"]),
         ("buffer-containers", ["buffer_containers", "buffer_containers"]),
     ] {
-        let count = names.iter().find_map(|name| call.named(name)).and_then(Value::integer);
-        if let Some(count) = count.filter(|count| (1..=1000).contains(count)) {
+        let Some(value) = names.iter().find_map(|name| call.named(name)) else { continue };
+        if let Some(count) = value.integer().filter(|count| (1..=1000).contains(count)) {
+            found.comes_from(value.line, format!("serve.{field}"));
             found.serve.insert(field.to_owned(), count.into());
         }
     }
     for field in ["region", "cloud"] {
         let Some(value) = call.named(field).filter(|it| it.what != What::None) else { continue };
+        found.comes_from(value.line, format!("serve.{field}"));
         match (value.text(), value.items()) {
             (Some(text), _) => _ = found.serve.insert(field.to_owned(), text.into()),
             (None, Some([first, ..])) if first.text().is_some() => {
@@ -155,9 +185,7 @@ pub(super) fn function(
             .remarks
             .lose(value.line, "`snapshot = true` in [serve] is goatbuild's way; it is alpha");
     }
-    if call.named.iter().any(|(name, _)| name == "env") {
-        environment(reading, call.named("env"), found);
-    }
+    unknown(call, &FUNCTION, found);
     gpu(call, gpus, found);
     reserved(call, found);
     volumes(call, found);
@@ -172,6 +200,7 @@ fn duration(found: &mut Found, field: &str, seconds: f64, line: usize) {
     }
     let text = duration_text(Duration::from_secs(whole.into()));
     found.serve.insert(field.to_owned(), text.trim_matches('"').into());
+    found.comes_from(line, format!("serve.{field}"));
 }
 
 /// Takes a longer time to start, if it is.
@@ -186,14 +215,14 @@ fn longest(found: &mut Found, seconds: f64, line: usize) {
     }
 }
 
-/// Variables for one function alone.
-fn environment(reading: &Reading, value: Option<&Value>, found: &mut Found) {
-    for (name, value) in value.map_or(&[][..], Value::pairs) {
-        let (Some(name), Some(text)) = (name.text(), value.text()) else { continue };
-        if reading.secrets.has(text) {
-            found.remarks.lose(value.line, "a key or token is written out: keep it in a secret");
-        } else {
-            found.image.environment.insert(name.to_owned(), text.into());
+/// Tells of the arguments that nothing here reads.
+fn unknown(call: &Call, known: &[&str], found: &mut Found) {
+    for (name, value) in &call.named {
+        let is_known = known.contains(&&**name)
+            || LOST.iter().any(|(lost, _)| lost == name)
+            || value.what == What::None;
+        if !is_known {
+            found.remarks.lose(value.line, format!("`{name}`: specs have no such setting"));
         }
     }
 }
@@ -226,6 +255,7 @@ fn gpu(call: &Call, gpus: Gpus, found: &mut Found) {
         _ => return found.remarks.lose(value.line, "only a run would tell which GPU that is"),
     };
     let name = name.trim().to_ascii_uppercase();
+    found.comes_from(value.line, "hardware.gpu");
     if !gpus.iter().any(|(known, ..)| *known == name) {
         return found.remarks.lose(value.line, format!("goatbuild knows no GPU `{name}`"));
     }
@@ -270,6 +300,7 @@ fn reserved(call: &Call, found: &mut Found) {
         #[expect(clippy::cast_possible_truncation, reason = "it is in a range")]
         let whole = number as i64;
         let number: toml::Value = if number.fract() == 0.0 { whole.into() } else { number.into() };
+        found.comes_from(value.line, format!("hardware.{name}"));
         found.hardware.insert(name.to_owned(), number);
     }
 }
@@ -287,6 +318,7 @@ fn volumes(call: &Call, found: &mut Found) {
                 let mount = mount
                     .trim_end_matches('/')
                     .replace("/root/.cache/huggingface/hub", "/root/.cache/huggingface");
+                found.comes_from(volume.line, format!("volume {mount}"));
                 found.volumes.push((mount, name.to_owned()));
             }
             _ => found.remarks.lose(mount.line, "only a run would tell which volume that is"),

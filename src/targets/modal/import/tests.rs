@@ -9,7 +9,7 @@ const IMAGE: &str =
 
 fn imported(text: &str) -> Imported {
     let script = Script::parse("deploy.py", text.as_bytes().to_vec()).expect("Python");
-    crate::targets::built_in().import(&script, engines::built_in())
+    crate::targets::built_in().import(&script, &[], engines::built_in())
 }
 
 fn found(text: &str) -> Found {
@@ -277,4 +277,74 @@ fn an_image_is_its_base_and_what_is_installed() {
     assert_eq!(image.environment["B"].as_str(), Some("2"));
     assert!(lost(&found, 3).contains("a lock has wheels"), "{:?}", found.remarks);
     assert!(lost(&found, 4).contains("no commands run"), "{:?}", found.remarks);
+}
+
+/// As `tensorzero/tensorzero`, `…/sgl-modal/sgl_inference.py`, and `mihirathale98/puzzle-sft`,
+/// `deploy_model.py`, set variables; and as many hand them to the program.
+#[test]
+fn variables_that_are_set_before_the_start_are_the_images() {
+    let variables = |body: &str| {
+        let found = function("gpu='L4'", body);
+        found.image.environment.keys().cloned().collect::<Vec<_>>()
+    };
+    let start = "subprocess.Popen(['vllm', 'serve', 'a/b']";
+    assert_eq!(variables(&format!("os.environ['A'] = '1'\n    {start})")), ["A"]);
+    assert_eq!(variables(&format!("{start}, env={{**os.environ, 'B': '1'}})")), ["B"]);
+    let copied = format!("env = os.environ.copy()\n    env['C'] = '1'\n    {start}, env=env)");
+    assert_eq!(variables(&copied), ["C"]);
+    assert_eq!(variables(&format!("{start}, env=dict(os.environ, D='1'))")), ["D"]);
+}
+
+/// As `tensorzero/tensorzero`, `…/vllm-modal-gpt-oss/vllm_gpt_oss.py`, computes its sizes.
+#[test]
+fn a_flag_whose_value_only_a_run_tells_takes_nothing_else_with_it() {
+    let found = started("f'vllm serve --seed={f()} a/b', shell=True");
+    assert_eq!(found.weights.as_deref(), Some("a/b"));
+    assert!(lost(&found, 7).contains("only a run would tell the value"), "{:?}", found.remarks);
+}
+
+/// As `ShivamB25/vllm-embedding-service`, `modal_vllm_embedding_with_snapshot.py`, has a class beside
+/// its server, and one that fetches.
+#[test]
+fn functions_that_an_app_will_not_have_are_told() {
+    let imported = imported(&format!(
+        "import modal, subprocess\n{IMAGE}app = modal.App('app')\n\
+         @app.function(image=image)\ndef download():\n    snapshot_download('a/b')\n\
+         @app.function(image=image, schedule=modal.Cron('* * * * *'))\ndef tidy():\n    pass\n\
+         @app.function(image=image, gpu='L4')\n@modal.web_server(port=8000)\n\
+         def serve():\n    subprocess.Popen(['vllm', 'serve', 'a/b'])\n"
+    ));
+    let told: Vec<_> = imported.remarks.lost.iter().map(|(line, _)| *line).collect();
+    assert_eq!(told, [8], "{:?}", imported.remarks);
+}
+
+/// The form of an address is Modal's (`address.rs`); an environment's suffix need not be its name.
+#[test]
+fn the_workspace_is_taken_from_an_address_that_leaves_no_doubt() {
+    let workspace = |environment: &str, address: &str| {
+        let environment = match environment {
+            "" => String::new(),
+            name => format!(", environment_name='{name}'"),
+        };
+        let found = function(
+            &format!("gpu='L4', secrets=[modal.Secret.from_name('hf'{environment})]"),
+            &format!("# {address}\n    subprocess.Popen(['vllm', 'serve', 'a/b'])"),
+        );
+        let said = found.settings.get("workspace").and_then(toml::Value::as_str);
+        (said.map(str::to_owned), found.remarks.better.iter().any(|(line, _)| *line == 7))
+    };
+    let taken = |name: &str| (Some(name.to_owned()), false);
+    assert_eq!(workspace("", "https://acme--app-serve.modal.run/v1"), taken("acme"));
+    assert_eq!(workspace("goat", "https://acme-goat--app-serve.modal.run"), taken("acme"));
+    assert_eq!(workspace("goat", "https://acme--app-serve.modal.run"), taken("acme"));
+    assert_eq!(workspace("", "https://acme-goat--app-serve.modal.run"), (None, true));
+    assert_eq!(workspace("goat", "https://acme-test--app-serve.modal.run"), (None, true));
+    for none in [
+        "https://acme--other-serve.modal.run",
+        "https://your-workspace--app-serve.modal.run",
+        "https://<workspace>--app-serve.modal.run",
+        "acme--app-serve.modal.run.example",
+    ] {
+        assert_eq!(workspace("", none), (None, false), "{none}");
+    }
 }

@@ -1,5 +1,7 @@
 //! `goatbuild import`: scripts that are kept by hand become a project, and nothing of theirs is run.
 
+mod left_out;
+
 use crate::support;
 
 use std::collections::BTreeMap;
@@ -155,6 +157,7 @@ fn six_models_that_are_kept_by_hand_start_with_the_flags_that_they_have() {
         project["volumes"]["flashinfer-cache"]["name"].as_str(),
         Some("goat-flashinfer-cache")
     );
+    assert!(project["target"]["modal"].get("workspace").is_none(), "no address says it");
     for (script, variable, rows) in ROWS {
         for row in rows.into_iter().filter(|row| !row.is_empty()) {
             let judged = place.judged(script, variable, row);
@@ -245,7 +248,10 @@ fn entries_of_the_gateway_keep_their_aliases() {
         "litellm.yaml:13:",
         "this one stays as it is",
     ]);
-    assert!(place.read("goatbuild.toml").contains("config = \"litellm.yaml\""));
+    let project = place.read("goatbuild.toml");
+    assert!(project.contains("config = \"litellm.yaml\""), "{project}");
+    // `phare-goat--…`, and the environment is `goat`.
+    assert!(project.contains("workspace = \"phare\""), "{project}");
     assert_eq!(place.read("litellm.yaml"), before);
 }
 
