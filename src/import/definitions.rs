@@ -21,7 +21,14 @@ impl<'t> Interpreter<'t> {
             if let Number::Function(number) = number {
                 self.decorators.insert(number, decorators.clone());
             }
-            self.decorated.push(Decorated { name: name.to_owned(), line, decorators, number });
+            let file = self.current;
+            self.decorated.push(Decorated {
+                name: name.to_owned(),
+                line,
+                decorators,
+                number,
+                file,
+            });
         }
     }
 
@@ -38,7 +45,7 @@ impl<'t> Interpreter<'t> {
             }
         }
         let around = self.scopes[1..].to_vec();
-        self.functions.push(Function { node, around, defaults });
+        self.functions.push(Function { node, file: self.current, around, defaults });
         self.functions.len() - 1
     }
 
@@ -114,7 +121,7 @@ impl<'t> Interpreter<'t> {
         object: Option<Value>,
         call: &Call,
     ) -> (Value, Option<Value>) {
-        let Function { node, around, defaults } = self.functions[number].clone();
+        let Function { node, file, around, defaults } = self.functions[number].clone();
         let is_method = object.is_some();
         let mut scope = defaults;
         let mut given = object.into_iter().chain(call.positional.iter().cloned());
@@ -142,6 +149,7 @@ impl<'t> Interpreter<'t> {
             }
         }
         let inner = self.scopes.split_off(1);
+        let caller = self.enter(file);
         self.scopes.extend(around);
         self.scopes.push(scope);
         let before = self.returned.take();
@@ -155,6 +163,7 @@ impl<'t> Interpreter<'t> {
         let value = std::mem::replace(&mut self.returned, before);
         let scope = self.scopes.pop().unwrap_or_default();
         self.scopes.truncate(1);
+        self.enter(caller);
         self.scopes.extend(inner);
         let changed = own.and_then(|own| scope.get(own).cloned());
         (value.unwrap_or_else(|| Value::new(What::None, call.line)), changed)

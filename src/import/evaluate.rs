@@ -199,7 +199,14 @@ impl<'t> Interpreter<'t> {
         let name = node.child_by_field_name("attribute").map_or("", |name| self.source(name));
         let line = line_of(node);
         match object.what {
-            What::Path(path) => Value::new(What::Path(format!("{path}.{name}")), line),
+            What::Path(path) => {
+                let found = self.name_of(&path, name, line);
+                found.unwrap_or_else(|| Value::new(What::Path(format!("{path}.{name}")), line))
+            }
+            What::Module(file) => {
+                let found = self.names_of(file).get(name).cloned();
+                found.unwrap_or_else(|| Value::unknown(line))
+            }
             What::Object(class, fields) => {
                 if let Some((_, value)) = fields.into_iter().find(|(field, _)| field == name) {
                     return value;

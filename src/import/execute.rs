@@ -10,7 +10,12 @@ use super::value::{Call, Value, What};
 impl<'t> Interpreter<'t> {
     /// Reads the statements of a block.
     pub(super) fn block(&mut self, node: Node<'t>) {
-        for statement in Self::children(node) {
+        self.statements(Self::children(node));
+    }
+
+    /// Reads statements.
+    pub(super) fn statements(&mut self, statements: Vec<Node<'t>>) {
+        for statement in statements {
             if self.returned.is_some() {
                 return;
             }
@@ -173,6 +178,11 @@ impl<'t> Interpreter<'t> {
         let line = line_of(node);
         let module = node.child_by_field_name("module_name");
         let module = module.map(|module| self.source(module));
+        if let Some(module) = module
+            && Self::children(node).iter().any(|it| it.kind() == "wildcard_import")
+        {
+            return self.import_all(module);
+        }
         let mut cursor = node.walk();
         let names: Vec<Node<'t>> = node.children_by_field_name("name", &mut cursor).collect();
         for name in names {
@@ -184,13 +194,29 @@ impl<'t> Interpreter<'t> {
             } else {
                 (self.source(name), None)
             };
-            let (bound, path) = if let Some(module) = module {
-                (alias.unwrap_or(name), format!("{module}.{name}"))
+            let (bound, path, found) = if let Some(module) = module {
+                let found = self.name_of(module, name, line);
+                (alias.unwrap_or(name), format!("{module}.{name}"), found)
             } else {
                 let first = name.split('.').next().unwrap_or(name);
-                (alias.unwrap_or(first), alias.map_or(first, |_| name).to_owned())
+                let path = alias.map_or(first, |_| name);
+                let read = self.imported(name).filter(|_| path == name);
+                let found = read.map(|file| Value::new(What::Module(file), line));
+                (alias.unwrap_or(first), path.to_owned(), found)
             };
-            self.bind(bound, Value::new(What::Path(path), line));
+            let value = found.unwrap_or_else(|| Value::new(What::Path(path), line));
+            self.bind(bound, value);
+        }
+    }
+
+    /// Binds all that a file beside the script has for others.
+    fn import_all(&mut self, module: &str) {
+        let Some(file) = self.imported(module) else { return };
+        let names = self.names_of(file).iter().filter(|(name, _)| !name.starts_with('_'));
+        for (name, value) in
+            names.map(|(name, value)| (name.clone(), value.clone())).collect::<Vec<_>>()
+        {
+            self.bind(&name, value);
         }
     }
 

@@ -4,7 +4,9 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tree_sitter::Node;
 
+use super::beside::File;
 use super::secrets::Secrets;
+use super::syntax::Script;
 use super::value::{Call, Value, What};
 
 /// More steps than any script takes that is kept by hand.
@@ -19,6 +21,8 @@ pub(super) type Scope = HashMap<String, Value>;
 #[derive(Debug, Clone)]
 pub(super) struct Function<'t> {
     pub(super) node: Node<'t>,
+    /// The file that it is in.
+    pub(super) file: usize,
     pub(super) around: Vec<Scope>,
     /// What parameters are when nobody says.
     pub(super) defaults: Scope,
@@ -41,6 +45,8 @@ pub(super) struct Decorated {
     pub(super) decorators: Vec<Value>,
     /// A function's, or a class's.
     pub(super) number: Number,
+    /// The file that it is in.
+    pub(super) file: usize,
 }
 
 /// The number of a definition.
@@ -64,6 +70,14 @@ pub struct Asides {
 /// Reads one script, with these values of environment variables.
 pub(super) struct Interpreter<'t> {
     pub(super) text: &'t str,
+    pub(super) root: Node<'t>,
+    pub(super) files: &'t [File],
+    /// The file that is being read.
+    pub(super) current: usize,
+    /// The names of each file but that one.
+    pub(super) parked: Vec<Scope>,
+    /// Whether a file has been read, or is.
+    pub(super) begun: Vec<bool>,
     pub(super) variables: &'t BTreeMap<String, String>,
     /// The module's scope first.
     pub(super) scopes: Vec<Scope>,
@@ -85,13 +99,19 @@ pub(super) struct Interpreter<'t> {
 }
 
 impl<'t> Interpreter<'t> {
-    pub(super) fn new(text: &'t str, variables: &'t BTreeMap<String, String>) -> Self {
+    pub(super) fn new(script: &'t Script, variables: &'t BTreeMap<String, String>) -> Self {
         let imported = Value::new(What::Text("script".to_owned()), 0);
+        // Whoever deploys a script imports it.
+        let scope = Scope::from([("__name__".to_owned(), imported)]);
         Self {
-            text,
+            text: &script.text,
+            root: script.tree.root_node(),
+            files: &script.files,
+            current: 0,
+            parked: vec![scope.clone(); script.files.len()],
+            begun: vec![false; script.files.len()],
             variables,
-            // Whoever deploys a script imports it.
-            scopes: vec![[("__name__".to_owned(), imported)].into()],
+            scopes: vec![scope],
             functions: Vec::new(),
             classes: Vec::new(),
             decorated: Vec::new(),

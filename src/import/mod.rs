@@ -5,6 +5,7 @@
 //! can be told without a run; what that means is said by the room that knows whose calls they are,
 //! as a [`Found`]; [`project()`] makes files of several.
 
+mod beside;
 mod built_in;
 mod calls;
 mod definitions;
@@ -29,6 +30,7 @@ mod texts;
 mod toml_text;
 mod value;
 
+pub use beside::Beside;
 pub use built_in::json;
 pub use dropping::{Dropped, drop_field};
 pub use files::project;

@@ -34,6 +34,8 @@ pub struct Definition {
     pub name: String,
     /// Where it begins.
     pub line: usize,
+    /// Whether it is the script's own, and not of a file that it imports.
+    pub is_own: bool,
     /// Its decorators.
     pub decorators: Vec<Value>,
     /// What its body would call that isn't the script's own.
@@ -68,12 +70,13 @@ impl Script {
         row: Option<String>,
         variables: &BTreeMap<String, String>,
     ) -> (Reading, BTreeMap<String, Vec<String>>) {
-        let mut reader = Interpreter::new(&self.text, variables);
-        reader.block(self.tree.root_node());
+        let mut reader = Interpreter::new(self, variables);
+        reader.file(0, self.tree.root_node());
         let decorated = std::mem::take(&mut reader.decorated);
         let asides = std::mem::take(&mut reader.asides);
         let definitions = decorated
             .into_iter()
+            .filter(|it| it.file == 0 || !self.files[it.file].is_named)
             .map(|it| {
                 reader.calls.clear();
                 let mut methods = Vec::new();
@@ -90,6 +93,7 @@ impl Script {
                 Definition {
                     name: it.name,
                     line: it.line,
+                    is_own: it.file == 0,
                     decorators: it.decorators,
                     calls: std::mem::take(&mut reader.calls),
                     methods,
@@ -121,7 +125,15 @@ impl Interpreter<'_> {
             let decorators = self.decorators.get(&number).cloned().unwrap_or_default();
             let calls = std::mem::take(&mut self.calls);
             let asides = Asides::default();
-            methods.push(Definition { name, line, decorators, calls, methods: Vec::new(), asides });
+            methods.push(Definition {
+                name,
+                line,
+                is_own: true,
+                decorators,
+                calls,
+                methods: Vec::new(),
+                asides,
+            });
         }
         methods
     }

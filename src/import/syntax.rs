@@ -4,6 +4,8 @@ use miette::{Diagnostic, NamedSource, SourceSpan};
 use thiserror::Error;
 use tree_sitter::{Node, Parser, Tree};
 
+use super::beside::File;
+
 /// A larger file is none that anybody keeps by hand.
 const LARGEST: usize = 4 << 20;
 
@@ -87,8 +89,11 @@ pub enum ScriptError {
 pub struct Script {
     /// The file, as it was named.
     pub path: String,
+    /// Its text, and those of the files that are read with it.
     pub(super) text: String,
     pub(super) tree: Tree,
+    /// Itself, and the files that are read with it.
+    pub(super) files: Vec<File>,
 }
 
 impl Script {
@@ -110,15 +115,12 @@ impl Script {
         if text.trim_start().starts_with('{') && text.contains("\"nbformat\"") {
             return Err(ScriptError::Notebook { path });
         }
-        let mut parser = Parser::new();
-        let tree = match parser.set_language(&tree_sitter_python::LANGUAGE.into()) {
-            Ok(()) => parser.parse(&text, None),
-            Err(error) => panic!("BUG: the grammar is of another version: {error}"),
-        };
-        // It is none only where a parser was told to stop.
-        let tree = tree.unwrap_or_else(|| panic!("BUG: the parser stopped"));
+        let tree = Self::tree(&text);
         match first_wrong(&tree) {
-            None => Ok(Self { path, text, tree }),
+            None => {
+                let file = File { path: path.clone(), bytes: 0..text.len(), ..File::default() };
+                Ok(Self { path, text, tree, files: vec![file] })
+            }
             Some((node, python2)) => {
                 let line = node.start_position().row + 1;
                 let length = node.end_byte().saturating_sub(node.start_byte());
@@ -132,6 +134,17 @@ impl Script {
                 })
             }
         }
+    }
+
+    /// A text's tree.
+    pub(super) fn tree(text: &str) -> Tree {
+        let mut parser = Parser::new();
+        let tree = match parser.set_language(&tree_sitter_python::LANGUAGE.into()) {
+            Ok(()) => parser.parse(text, None),
+            Err(error) => panic!("BUG: the grammar is of another version: {error}"),
+        };
+        // It is none only where a parser was told to stop.
+        tree.unwrap_or_else(|| panic!("BUG: the parser stopped"))
     }
 
     /// The lines, counted from 1.

@@ -45,6 +45,8 @@ pub enum What {
     Class(usize),
     /// What a class of the script gives: its number, and its fields.
     Object(usize, Vec<(String, Value)>),
+    /// A file beside the script, by its number.
+    Module(usize),
     /// What only a run would tell.
     Unknown,
 }
@@ -171,7 +173,7 @@ impl Value {
             What::Text(text) => Some(!text.is_empty()),
             What::List(items) | What::Joined(items) => Some(!items.is_empty()),
             What::Dict(pairs) => Some(!pairs.is_empty()),
-            What::Object(..) | What::Function(_) | What::Class(_) => Some(true),
+            What::Object(..) | What::Function(_) | What::Class(_) | What::Module(_) => Some(true),
             What::Path(_) | What::Attribute(..) | What::Call(_) | What::Unknown => None,
         }
     }

@@ -6,6 +6,7 @@ use std::path::{Path, PathBuf};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
+use super::beside;
 use crate::gateways;
 use crate::import::{Files, Importing, Led, Remark, Script, Secrets, drop_field, project};
 use crate::project::{self as files, ProjectError};
@@ -84,6 +85,8 @@ pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
         let name = path.display().to_string();
         let bytes = read(path, "name a script, such as `goatbuild import deploy.py`")?;
         let script = Script::parse(&name, bytes)?;
+        let (script, unread) = beside::joined(script, path, &import.scripts);
+        lost.extend(unread);
         let imported = settings.targets.import(&script, &addresses, settings.engines);
         is_ours |= imported.is_ours;
         found.extend(imported.found);
@@ -105,9 +108,12 @@ pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
     }
     found.retain(|it| it.weights.is_some());
     if found.is_empty() {
-        let scripts = scripts.iter().map(|script| script.path.clone()).collect();
         let help = match lost.last() {
-            Some(Remark { script, line, why, .. }) if *line > 0 => format!("{script}:{line}: {why}"),
+            Some(Remark { script, line, why, .. }) if *line > 0 => {
+                let place = scripts.iter().find(|it| it.path == *script).map(|it| it.place(*line));
+                let (file, line) = place.unwrap_or((script, *line));
+                format!("{file}:{line}: {why}")
+            }
             Some(Remark { script, why, .. }) => format!("{script}: {why}"),
             None if is_ours => {
                 "no function of it answers requests and starts an engine; `goatbuild add` writes a spec"
@@ -115,6 +121,7 @@ pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
             }
             None => format!("no app for {} is in it", types.titles(TargetType::has_apps)),
         };
+        let scripts = scripts.iter().map(|script| script.path.clone()).collect();
         return Err(ImportError::Nothing { scripts, help }.into());
     }
     let importing = Importing {
@@ -137,6 +144,8 @@ pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
             let script = scripts.iter().find(|script| script.path == remark.script);
             if let Some(script) = script.filter(|_| remark.line > 0) {
                 remark.text = hide(script.line(remark.line));
+                let (file, line) = script.place(remark.line);
+                (remark.script, remark.line) = (file.to_owned(), line);
             }
             remark.why = hide(&remark.why);
         }

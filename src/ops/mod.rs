@@ -5,6 +5,7 @@
 
 pub mod add;
 pub mod apply;
+mod beside;
 pub mod check;
 pub mod consent;
 pub mod destroy;

@@ -1,6 +1,7 @@
 //! `goatbuild import`: scripts that are kept by hand become a project, and nothing of theirs is run.
 
 mod left_out;
+mod siblings;
 
 use crate::support;
 

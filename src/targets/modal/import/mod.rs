@@ -44,6 +44,13 @@ pub(super) fn script(
         let mut others = Vec::new();
         for definition in &reading.definitions {
             let Some((app, settings)) = function(definition) else { continue };
+            if !definition.is_own {
+                if web(definition).is_some() {
+                    let why = "the script imports what is served there: name that file, too";
+                    imported.remarks.lose(definition.line, why);
+                }
+                continue;
+            }
             let mut found = Found {
                 script: script.path.clone(),
                 row: reading.row.clone(),
