@@ -13,18 +13,30 @@ use super::support::hub::HubDouble;
 use super::support::modal::{ModalDouble, PROXY_KEY, PROXY_SECRET, share_client};
 use super::support::project::{Project, ran};
 
+/// A model that nobody served before.
+const ADDED: &str = "Qwen/Qwen3-8B";
+
 /// The project of this repository, with doubles of Modal and of a hub.
 pub(super) struct Shipped {
     pub(super) project: Project,
     pub(super) modal: ModalDouble,
     pub(super) hub: HubDouble,
     encodings: Encodings,
+    /// Whether its models let everybody through, or who has a proxy token.
+    is_open: bool,
 }
 
 impl Shipped {
     pub(super) fn new() -> Option<Self> {
         let shipped = Self::of(Project::shipped())?;
         shipped.name_hubs();
+        Some(shipped)
+    }
+
+    /// The same with models that let everybody through.
+    fn open() -> Option<Self> {
+        let shipped = Self { is_open: true, ..Self::new()? };
+        shipped.project.edit("goatbuild.toml", "serve = { ", "serve = { auth = \"none\", ");
         Some(shipped)
     }
 
@@ -76,7 +88,7 @@ impl Shipped {
                 project.variable(name, &value);
             }
         }
-        let shipped = Self { project, modal, hub, encodings };
+        let shipped = Self { project, modal, hub, encodings, is_open: false };
         let secret =
             ["secret", "create", "--env", "goat", "goat-hf-token", "HF_TOKEN=hf_of_the_test"];
         shipped.client(&secret);
@@ -134,22 +146,33 @@ impl Shipped {
     }
 
     /// What the team's notes have one do with a model: list what it answers to, chat by the hub's id, and
-    /// find it in the gateway's file, and commented out in the mirror.
+    /// find it in the gateway's file, and commented out in the mirror. The entry is the one that the notes
+    /// have (`model`, `api_base` and a key that says nothing), and the headers where it is protected.
     fn answers_as_the_notes_say(&self, url: &str, model: &str, repository: &str) {
-        let listed = get(&format!("{url}/v1/models"));
+        let listed = self.asked(&format!("{url}/v1/models"), None);
         let ids: Vec<&Value> =
             listed["data"].as_array().unwrap().iter().map(|it| &it["id"]).collect();
         assert!(ids.contains(&&json!(repository)), "{listed}");
         let chat = json!({"model": repository, "messages": [{"role": "user", "content": "hi"}]});
-        let answer = asked(&format!("{url}/v1/chat/completions"), Some(&chat));
+        let answer = self.asked(&format!("{url}/v1/chat/completions"), Some(&chat));
         assert_eq!(answer["choices"][0]["message"]["content"], "hello", "{answer}");
         let gateway = self.project.read("dev/litellm-config-modal.yaml");
         let gateway: Value = serde_yaml_ng::from_str(&gateway).unwrap();
         let alias = format!("{model}-local");
         let entries = gateway["model_list"].as_array().unwrap();
         let entry = entries.iter().find(|it| it["model_name"] == *alias).expect(&alias);
-        assert_eq!(entry["litellm_params"]["model"], format!("openai/{repository}"));
-        assert_eq!(entry["litellm_params"]["api_base"], format!("{url}/v1"));
+        let mut wanted = json!({
+            "model": format!("openai/{repository}"),
+            "api_base": format!("{url}/v1"),
+            "api_key": "none",
+        });
+        if !self.is_open {
+            wanted["extra_headers"] = json!({
+                "Modal-Key": "os.environ/MODAL_PROXY_KEY",
+                "Modal-Secret": "os.environ/MODAL_PROXY_SECRET",
+            });
+        }
+        assert_eq!(entry["litellm_params"], wanted, "{entry}");
         let mirror = self.project.read("dev/litellm-config.yaml");
         let lines: Vec<&str> = mirror.lines().filter(|line| line.contains(&alias)).collect();
         assert!(
@@ -158,21 +181,72 @@ impl Shipped {
         );
     }
 
-    /// A model that is added is all that there is to do then. It goes again.
-    fn plans_no_more_than_a_model_that_is_added(&self) {
-        let repository = "Qwen/Qwen3-8B";
+    /// Each model that is served, as the team's scripts have it, and as their notes say.
+    fn serves_what_the_scripts_served(&self) {
+        let status: Value = serde_json::from_str(&self.run("status --json")).unwrap();
+        let live = status["models"].as_array().unwrap();
+        assert_eq!(live.len(), MODELS.len(), "{status}");
+        for (live, expected) in live.iter().zip(MODELS) {
+            let url = live["url"].as_str().unwrap().strip_suffix("/v1").unwrap();
+            assert_eq!(live["model"], expected.model);
+            let told: Value = self.asked(&format!("{url}/double"), None);
+            assert_eq!(
+                told["flags"],
+                json!(expected.arguments(live["key"].as_str().unwrap())),
+                "{}",
+                expected.model
+            );
+            // The caches were warmed, so that no replica compiles.
+            assert_eq!(told["compiled"], false, "{}", expected.model);
+            self.answers_as_the_notes_say(url, expected.model, expected.repository);
+        }
+    }
+
+    /// The functions that were deployed are those of the team's scripts, setting by setting.
+    fn deployed_what_the_scripts_deployed(&self) -> Vec<Value> {
+        let calls = self.modal.calls();
+        for expected in MODELS {
+            let app = format!("goat-vllm-{}", expected.model);
+            let of = |call: &&Value| call["rpc"] == "FunctionCreate" && call["app"] == app;
+            let function = calls.iter().find(of).unwrap_or_else(|| panic!("no function of {app}"));
+            for (name, wanted) in expected.settings().as_object().unwrap() {
+                assert_eq!(function[name], *wanted, "{name} of {app}: {function}");
+            }
+            let patience = [&function["web"]["startup_timeout"], &function["startup_timeout_secs"]];
+            assert_eq!(patience[0].as_f64(), patience[1].as_f64(), "{app}");
+            assert_eq!(function["web"]["requires_proxy_auth"], !self.is_open, "{app}");
+        }
+        calls
+    }
+
+    /// The JSON that an address answers with, asked with the two headers of a proxy token where those are
+    /// wanted.
+    fn asked(&self, url: &str, body: Option<&Value>) -> Value {
+        let mut command = Command::new("curl");
+        command.args(["-sS", "--noproxy", "*", url]);
+        if !self.is_open {
+            command
+                .args(["-H", &format!("Modal-Key: {PROXY_KEY}")])
+                .args(["-H", &format!("Modal-Secret: {PROXY_SECRET}")]);
+        }
+        if let Some(body) = body {
+            command.args(["-H", "Content-Type: application/json", "-d", &body.to_string()]);
+        }
+        let output = command.output().unwrap();
+        serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    }
+
+    /// Adds a model: its steps are all that there is to do then.
+    fn adds_a_model(&self) {
         let config = json!({"model_type": "qwen3", "architectures": ["Qwen3ForCausalLM"]});
-        self.hub.small(repository, "config.json", &config.to_string());
-        self.hub.small(repository, "model.safetensors", "its weights");
-        let lock = self.project.read("goatbuild.lock");
-        self.run(&format!("add hf:{repository} --image standard --gpu A10G"));
+        self.hub.small(ADDED, "config.json", &config.to_string());
+        self.hub.small(ADDED, "model.safetensors", "its weights");
+        self.run(&format!("add hf:{ADDED} --image standard --gpu A10G"));
         let plan = self.project.plan("");
         let open = [plan.ids("run"), plan.ids("pending")].concat();
         assert!(open.contains(&"deploy:qwen3-8b".to_owned()), "{open:?}");
         let its = |id: &String| id.to_ascii_lowercase().contains("qwen3-8b");
         assert!(open.iter().all(its), "{open:?}");
-        fs::remove_file(self.project.path("specs/qwen3-8b.toml")).unwrap();
-        self.project.write("goatbuild.lock", &lock);
     }
 
     /// What the last event of an apply says.
@@ -198,39 +272,11 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
     {
         assert_eq!(counted(&end, "ran", kind), count, "{kind} in {end}");
     }
-    let calls = shipped.modal.calls();
-    for expected in MODELS {
-        let app = format!("goat-vllm-{}", expected.model);
-        let of = |call: &&Value| call["rpc"] == "FunctionCreate" && call["app"] == app;
-        let function = calls.iter().find(of).unwrap_or_else(|| panic!("no function of {app}"));
-        for (name, wanted) in expected.settings().as_object().unwrap() {
-            assert_eq!(function[name], *wanted, "{name} of {app}: {function}");
-        }
-        let patience = [&function["web"]["startup_timeout"], &function["startup_timeout_secs"]];
-        assert_eq!(patience[0].as_f64(), patience[1].as_f64(), "{app}");
-        assert_eq!(function["web"]["requires_proxy_auth"], true, "{app}");
-    }
+    let calls = shipped.deployed_what_the_scripts_deployed();
     let images = calls.iter().filter(|call| call["rpc"] == "ImageGetOrCreate");
     let setting = "VLLM_USE_FLASHINFER_MOE_MXFP4_MXFP8=1";
     assert_eq!(images.filter(|image| image.to_string().contains(setting)).count(), 1);
-    // What was started is what the team's scripts started.
-    let status: Value = serde_json::from_str(&shipped.run("status --json")).unwrap();
-    let live = status["models"].as_array().unwrap();
-    assert_eq!(live.len(), MODELS.len(), "{status}");
-    for (live, expected) in live.iter().zip(MODELS) {
-        let url = live["url"].as_str().unwrap().strip_suffix("/v1").unwrap();
-        assert_eq!(live["model"], expected.model);
-        let told: Value = get(&format!("{url}/double"));
-        assert_eq!(
-            told["flags"],
-            json!(expected.arguments(live["key"].as_str().unwrap())),
-            "{}",
-            expected.model
-        );
-        // The caches were warmed, so that no replica compiles.
-        assert_eq!(told["compiled"], false, "{}", expected.model);
-        shipped.answers_as_the_notes_say(url, expected.model, expected.repository);
-    }
+    shipped.serves_what_the_scripts_served();
     // Nothing is left to do; that takes two questions per model, and eight of the rest.
     shipped.modal.calls();
     let began = Instant::now();
@@ -241,7 +287,10 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
     let asked = calls.iter().filter(|call| call["rpc"] != "ClientHello").count();
     assert!(asked <= 2 * MODELS.len() + 8, "{asked}: {calls:?}");
     shipped.compare_with_deployments(ours);
-    shipped.plans_no_more_than_a_model_that_is_added();
+    let lock = shipped.project.read("goatbuild.lock");
+    shipped.adds_a_model();
+    fs::remove_file(shipped.project.path("specs/qwen3-8b.toml")).unwrap();
+    shipped.project.write("goatbuild.lock", &lock);
     // And a fresh clone sees the same.
     shipped.forget();
     let plan = shipped.project.plan("").0;
@@ -249,21 +298,22 @@ fn six_models_are_planned_and_applied_from_a_clean_checkout() {
     assert_eq!(plan["summary"]["pending"], 0, "{plan}");
 }
 
-/// The JSON that an address answers with.
-fn get(url: &str) -> Value {
-    asked(url, None)
-}
-
-/// The same of what is asked with a body, with the two headers of a proxy token.
-fn asked(url: &str, body: Option<&Value>) -> Value {
-    let mut command = Command::new("curl");
-    command
-        .args(["-sS", "--noproxy", "*", url])
-        .args(["-H", &format!("Modal-Key: {PROXY_KEY}")])
-        .args(["-H", &format!("Modal-Secret: {PROXY_SECRET}")]);
-    if let Some(body) = body {
-        command.args(["-H", "Content-Type: application/json", "-d", &body.to_string()]);
+/// The runbook as it was written, before anything was protected: each model by a command of its own, asked
+/// without a header, and then one more.
+#[test]
+fn the_notes_hold_word_for_word_where_models_are_open() {
+    let Some(shipped) = Shipped::open() else { return };
+    for expected in MODELS {
+        let end = shipped.applied(expected.model);
+        assert_eq!(counted(&end, "ran", "smoke"), 1, "{end}");
+        assert_eq!(counted(&end, "ran", "gateway"), 1, "{end}");
     }
-    let output = command.output().unwrap();
-    serde_json::from_slice(&output.stdout).unwrap_or_else(|_| panic!("{output:?}"))
+    shipped.deployed_what_the_scripts_deployed();
+    shipped.serves_what_the_scripts_served();
+    shipped.adds_a_model();
+    assert_eq!(counted(&shipped.applied("qwen3-8b"), "ran", "deploy"), 1);
+    let status: Value = serde_json::from_str(&shipped.run("status --json")).unwrap();
+    let added = status["models"].as_array().unwrap().iter().find(|it| it["model"] == "qwen3-8b");
+    let url = added.unwrap()["url"].as_str().unwrap();
+    shipped.answers_as_the_notes_say(url.strip_suffix("/v1").unwrap(), "qwen3-8b", ADDED);
 }
