@@ -3,6 +3,7 @@
 
 mod architecture;
 mod at_3_am;
+mod debian_releases;
 mod dependencies;
 mod docker;
 mod environments;

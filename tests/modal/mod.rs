@@ -34,6 +34,7 @@ mod snapshot;
 mod table;
 mod taken_back;
 mod trial;
+mod trixie;
 mod turns;
 mod warmup;
 mod way_over;

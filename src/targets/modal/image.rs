@@ -66,7 +66,8 @@ impl ImageDescription {
             Some(all.find(|package| package.name == name)?.version.clone())
         };
         // In the version that Modal's Debian has: a locked one would be older, and refused.
-        let more = packages.iter().map(|it| &*it.value).filter(|it| !is_there_already(it));
+        let there = there(image);
+        let more = packages.iter().map(|it| &*it.value).filter(|it| !is_there_already(it, there));
         let packages = more.map(|name| match version(name) {
             Some(version) => format!("{name}={version}"),
             None => name.to_owned(),
@@ -250,17 +251,27 @@ fn image_builder(image: &Image) -> &'static str {
     }
 }
 
-/// What Modal's Debian has, in bookworm's names: its client makes it of the official slim Python image
-/// with `apt-get install -y gcc gfortran build-essential` (`debian_slim` in `modal/_image.py` 1.6.4). So
+/// What Modal's Debian has, in the names of each release: its client makes it of the official slim Python
+/// image with `apt-get install -y gcc gfortran build-essential` (`debian_slim` in `modal/_image.py` 1.6.4). So
 /// it is what these depend on, what is essential, and what the Python image installs: `apt-cache depends
-/// --recurse` of bookworm's archive, without second alternatives.
-const THERE: &str = include_str!("runtime/debian-slim.txt");
+/// --recurse` of the release's archive, without second alternatives. Of trixie it has what is required there,
+/// too, as `debootstrap --variant=minbase` installs it, and as `awk` what that takes, mawk.
+const THERE: [(&str, &str); 2] = [
+    ("2025.06", include_str!("runtime/debian-slim-bookworm.txt")),
+    ("2026.10", include_str!("runtime/debian-slim-trixie.txt")),
+];
+
+/// What the Debian has on which an image is built.
+fn there(image: &Image) -> &'static str {
+    let builder = image_builder(image);
+    THERE.iter().find(|(version, _)| *version == builder).map_or("", |(_, names)| *names)
+}
 
 /// Whether Modal's Debian, which brings a Python of its own, has what a package is for.
-fn is_there_already(package: &str) -> bool {
+fn is_there_already(package: &str, there: &str) -> bool {
     package == "python3"
         || package.starts_with("python3-")
-        || THERE.lines().any(|name| name == package)
+        || there.lines().any(|name| name == package)
 }
 
 /// A reference without its tag, by digest.
@@ -277,12 +288,19 @@ mod tests {
 
     #[test]
     fn what_modals_debian_has_gets_no_version_of_the_locks() {
-        for there in ["gcc", "libc6-dev", "libgomp1", "libstdc++6", "python3-dev", "zlib1g"] {
-            assert!(is_there_already(there), "{there}");
+        let [(_, bookworm), (_, trixie)] = THERE;
+        for (there, own, others) in
+            [(bookworm, "libssl3", "libssl3t64"), (trixie, "libssl3t64", "libssl3")]
+        {
+            for package in
+                ["gcc", "libc6-dev", "libgomp1", "libstdc++6", "python3-dev", "zlib1g", own]
+            {
+                assert!(is_there_already(package, there), "{package}");
+            }
+            for package in ["git", "libnuma1", "ffmpeg", "python", "libpython3.11", "", others] {
+                assert!(!is_there_already(package, there), "{package}");
+            }
+            assert!(there.lines().is_sorted());
         }
-        for not_there in ["git", "libnuma1", "ffmpeg", "python", "libpython3.11", ""] {
-            assert!(!is_there_already(not_there), "{not_there}");
-        }
-        assert!(THERE.lines().is_sorted());
     }
 }

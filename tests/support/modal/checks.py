@@ -28,7 +28,8 @@ GPUS = {
     "B200": 8,
     "B200+": 8,
 }
-BUILDER_VERSIONS = {"2023.12", "2024.04", "2024.10", "2025.06", "PREVIEW"}
+# `ImageBuilderVersion` in `modal/_image.py` 1.6.4.
+BUILDER_VERSIONS = {"2023.12", "2024.04", "2024.10", "2025.06", "2026.10", "PREVIEW"}
 MAX_TIMEOUT_SECONDS = 24 * 60 * 60
 MAX_CONCURRENT_INPUTS = 1000
 _OBJECT_NAME = re.compile(r"[a-zA-Z0-9-_.]{1,64}")
