@@ -69,8 +69,8 @@ impl Files {
     /// Where a field comes from, or what it is part of.
     pub fn origin(&self, file: &str, field: &[&str]) -> (String, usize) {
         let origins = self.origins.get(file);
-        let longest = (0..=field.len()).rev().map(|length| field[..length].join("."));
-        let found = longest.filter_map(|path| origins?.get(&path)).next();
+        let mut longest = (0..=field.len()).rev().map(|length| field[..length].join("."));
+        let found = longest.find_map(|path| origins?.get(&path));
         found.cloned().unwrap_or_else(|| (file.to_owned(), 0))
     }
 }

@@ -62,21 +62,7 @@ pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
     let mut scripts = Vec::new();
     let mut lost = Vec::new();
     let gateway_path = import.gateway.as_ref().map(|path| path.display().to_string());
-    let gateway = match (&import.gateway, &gateway_path) {
-        (Some(path), Some(name)) => {
-            let bytes = read(path, "`--gateway` names the gateway's file")?;
-            let text = String::from_utf8_lossy(&bytes);
-            let setting = below(&import.to, path).map(|path| gateways::setting(&path));
-            if setting.is_none() {
-                let why = "it isn't in the project's directory: put it there, and name it in \
-                           goatbuild.toml";
-                let script = name.clone();
-                lost.push(Remark { script, line: 0, text: String::new(), why: why.to_owned() });
-            }
-            Some(Led { path: name, setting, entries: gateways::import(name, &text)? })
-        }
-        _ => None,
-    };
+    let gateway = led(import, gateway_path.as_deref(), &mut lost)?;
     let urls = |led: &Led<'_>| led.entries.iter().filter_map(|it| it.url.clone()).collect();
     let addresses: Vec<String> = gateway.as_ref().map(urls).unwrap_or_default();
     let mut secrets: Vec<Secrets> = Vec::new();
@@ -160,6 +146,25 @@ pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
         write(&import.to, &written.files)?;
     }
     Ok(written)
+}
+
+/// The gateway's file, where one is named.
+fn led<'a>(
+    import: &Import,
+    name: Option<&'a str>,
+    lost: &mut Vec<Remark>,
+) -> Result<Option<Led<'a>>, Report> {
+    let (Some(path), Some(name)) = (&import.gateway, name) else { return Ok(None) };
+    let bytes = read(path, "`--gateway` names the gateway's file")?;
+    let text = String::from_utf8_lossy(&bytes);
+    let setting = below(&import.to, path).map(|path| gateways::setting(&path));
+    if setting.is_none() {
+        let why =
+            "it isn't in the project's directory: put it there, and name it in goatbuild.toml";
+        let script = name.to_owned();
+        lost.push(Remark { script, line: 0, text: String::new(), why: why.to_owned() });
+    }
+    Ok(Some(Led { path: name, setting, entries: gateways::import(name, &text)? }))
 }
 
 fn read(path: &Path, help: &'static str) -> Result<Vec<u8>, ImportError> {

@@ -27,6 +27,10 @@ const WEB: [&str; 6] = [
     "modal.experimental.http_server",
 ];
 
+/// What makes a class a server, which answers requests without a decorator more: today's name, and the one
+/// of early 2026.
+const SERVERS: [&str; 2] = ["server", "_experimental_server"];
+
 /// The GPUs that are known, with their memory and price.
 pub(super) type Gpus = &'static [(&'static str, f64, f64)];
 
@@ -92,7 +96,7 @@ fn function(definition: &Definition) -> Option<(&Value, &Call)> {
     definition.decorators.iter().find_map(|decorator| {
         let call = decorator.call()?;
         let name = call.name()?;
-        if !["function", "cls", "server"].contains(&name) {
+        if !["function", "cls"].contains(&name) && !SERVERS.contains(&name) {
             return None;
         }
         // `app` may come from another file.
@@ -110,8 +114,16 @@ fn left_out(definition: &Definition) -> (usize, String) {
     (definition.line, why)
 }
 
+fn is_server(name: &str) -> bool {
+    SERVERS.contains(&name)
+}
+
 /// What makes a definition answer requests, with what it is called with.
 fn web(definition: &Definition) -> Option<(&Value, &Definition)> {
+    let is_server = |it: &&Value| it.call().and_then(Call::name).is_some_and(is_server);
+    if let Some(decorator) = definition.decorators.iter().find(is_server) {
+        return Some((decorator, definition));
+    }
     let of = |it: &Definition| WEB.iter().find_map(|path| it.decorator(path)).is_some();
     let all = || std::iter::once(definition).chain(&definition.methods);
     let serving = all().find(|it| of(it))?;
@@ -178,7 +190,12 @@ fn read(
         format!("{app}-{}-{}", definition.name, serving.name)
     };
     let (today, ours) = (label(&name), label(&format!("{app}-serve")));
-    if found.app.is_some() && today != ours {
+    if settings.name().is_some_and(is_server) {
+        let why = format!(
+            "clients find it under modal.direct today, and at …--{ours}.modal.run once goatbuild has deployed it"
+        );
+        found.remarks.lose(definition.line, why);
+    } else if found.app.is_some() && today != ours {
         let why = format!(
             "clients find it at …--{today}.modal.run today, and at …--{ours}.modal.run once goatbuild \
              has deployed it"

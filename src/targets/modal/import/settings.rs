@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use super::Gpus;
+use super::{Gpus, is_server};
 use crate::import::{Call, Definition, Found, Value, What};
 use crate::spec::{CORES, GIB, duration_text};
 
@@ -11,6 +11,9 @@ const SCALEDOWN: f64 = 60.0;
 const TIMEOUT: f64 = 5.0 * 60.0;
 const STARTUP: f64 = 5.0;
 const INPUTS: i64 = 1;
+
+/// How long a server may take to start, in seconds: `app.server` of the client 1.6.4.
+const SERVER_STARTUP: f64 = 30.0;
 
 /// The longest that a start or a request may take.
 const DAY: f64 = 24.0 * 60.0 * 60.0;
@@ -36,7 +39,7 @@ const LOST: [(&str, &str); 16] = [
 ];
 
 /// Arguments of functions that are read, or that say nothing of what is served.
-const FUNCTION: [&str; 24] = [
+const FUNCTION: [&str; 29] = [
     "image",
     "env",
     "secret",
@@ -61,6 +64,11 @@ const FUNCTION: [&str; 24] = [
     "serialized",
     "include_source",
     "is_generator",
+    "port",
+    "unauthenticated",
+    "target_concurrency",
+    "max_concurrency",
+    "compute_region",
 ];
 
 /// The same of what makes a function answer requests.
@@ -85,6 +93,13 @@ pub(super) fn place(call: &Call, found: &mut Found) {
 pub(super) fn web(decorator: &Value, found: &mut Found) {
     let Some(call) = decorator.call() else { return open(None, decorator.line, found) };
     let kind = call.name().unwrap_or_default();
+    if is_server(kind) {
+        let startup = call.named("startup_timeout").and_then(Value::number);
+        duration(found, "startup-timeout", startup.unwrap_or(SERVER_STARTUP).max(1.0), call.line);
+        let is_open = call.named("unauthenticated").and_then(Value::boolean);
+        // The one of early 2026 asked nobody for a token.
+        return open(Some(!is_open.unwrap_or(kind != "server")), call.line, found);
+    }
     if !["web_server", "http_server"].contains(&kind) {
         let why =
             format!("`{kind}` answers in the script's own way; the engine's server does instead");
@@ -128,26 +143,10 @@ pub(super) fn function(call: &Call, (definition, gpus): (&Definition, Gpus), fou
     let (scaledown, at) =
         number(&["scaledown_window", "container_idle_timeout"]).unwrap_or((SCALEDOWN, line));
     duration(found, "scaledown-window", scaledown.clamp(2.0, 3600.0), at);
-    let (timeout, at) = number(&["timeout"]).unwrap_or((TIMEOUT, line));
-    duration(found, "timeout", timeout.clamp(1.0, DAY), at);
-    if !definition.methods.is_empty() || call.named("startup_timeout").is_some() {
-        // What `@modal.enter` does has as long as this says.
-        let (startup, at) = number(&["startup_timeout"]).unwrap_or((timeout, at));
-        longest(found, startup, at);
-    }
-    let concurrent = definition
-        .decorator("modal.concurrent")
-        .or_else(|| definition.methods.iter().find_map(|it| it.decorator("modal.concurrent")));
-    let inputs = concurrent
-        .and_then(Value::call)
-        .and_then(|call| call.argument("max_inputs", 0))
-        .or_else(|| call.named("allow_concurrent_inputs"));
-    let inputs = inputs.and_then(Value::integer).unwrap_or(INPUTS).clamp(1, 100_000);
-    found.serve.insert("max-inputs".to_owned(), inputs.into());
-    if let Some(target) = concurrent.and_then(|it| it.call()?.named("target_inputs")) {
-        found
-            .remarks
-            .lose(target.line, "specs have no such setting: replicas are added at `max-inputs`");
+    if is_server(call.name().unwrap_or_default()) {
+        limits(call, found);
+    } else {
+        requests(call, definition, found);
     }
     for (field, names) in [
         ("min-containers", ["min_containers", "keep_warm"]),
@@ -161,7 +160,8 @@ pub(super) fn function(call: &Call, (definition, gpus): (&Definition, Gpus), fou
         }
     }
     for field in ["region", "cloud"] {
-        let Some(value) = call.named(field).filter(|it| it.what != What::None) else { continue };
+        let value = call.named(field).or_else(|| call.named(&format!("compute_{field}")));
+        let Some(value) = value.filter(|it| it.what != What::None) else { continue };
         found.comes_from(value.line, format!("serve.{field}"));
         match (value.text(), value.items()) {
             (Some(text), _) => _ = found.serve.insert(field.to_owned(), text.into()),
@@ -189,6 +189,54 @@ pub(super) fn function(call: &Call, (definition, gpus): (&Definition, Gpus), fou
     gpu(call, gpus, found);
     reserved(call, found);
     volumes(call, found);
+}
+
+/// How long a request and a start may take, and how many a container takes at once.
+fn requests(call: &Call, definition: &Definition, found: &mut Found) {
+    let line = call.line;
+    let number = |names: &[&str]| {
+        let value = names.iter().find_map(|name| call.named(name))?;
+        value.number().map(|number| (number, value.line))
+    };
+    let (timeout, at) = number(&["timeout"]).unwrap_or((TIMEOUT, line));
+    duration(found, "timeout", timeout.clamp(1.0, DAY), at);
+    if !definition.methods.is_empty() || call.named("startup_timeout").is_some() {
+        // What `@modal.enter` does has as long as this says.
+        let (startup, at) = number(&["startup_timeout"]).unwrap_or((timeout, at));
+        longest(found, startup, at);
+    }
+    let concurrent = definition
+        .decorator("modal.concurrent")
+        .or_else(|| definition.methods.iter().find_map(|it| it.decorator("modal.concurrent")));
+    let inputs = concurrent
+        .and_then(Value::call)
+        .and_then(|call| call.argument("max_inputs", 0))
+        .or_else(|| call.named("allow_concurrent_inputs"));
+    let inputs = inputs.and_then(Value::integer).unwrap_or(INPUTS).clamp(1, 100_000);
+    found.serve.insert("max-inputs".to_owned(), inputs.into());
+    if let Some(target) = concurrent.and_then(|it| it.call()?.named("target_inputs")) {
+        found
+            .remarks
+            .lose(target.line, "specs have no such setting: replicas are added at `max-inputs`");
+    }
+}
+
+/// The same of a server, whose requests have no limits but these.
+fn limits(call: &Call, found: &mut Found) {
+    let most = call.named("max_concurrency").filter(|it| it.integer() != Some(0));
+    let target = call.named("target_concurrency").filter(|it| it.number() != Some(0.0));
+    if let (Some(_), Some(target)) = (most, target) {
+        let why = "specs have no such setting: replicas are added at `max-inputs`";
+        found.remarks.lose(target.line, why);
+    }
+    let Some((number, line)) = most.or(target).and_then(|it| Some((it.number()?, it.line))) else {
+        let why = "nothing limits how many requests it takes at once: `max-inputs` is goatbuild's default";
+        return found.remarks.lose(call.line, why);
+    };
+    #[expect(clippy::cast_possible_truncation, reason = "it is in a range")]
+    let inputs = number.ceil().clamp(1.0, 100_000.0) as i64;
+    found.comes_from(line, "serve.max-inputs");
+    found.serve.insert("max-inputs".to_owned(), inputs.into());
 }
 
 fn duration(found: &mut Found, field: &str, seconds: f64, line: usize) {

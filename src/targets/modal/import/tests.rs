@@ -205,6 +205,39 @@ fn another_engine_keeps_its_command_line() {
     assert_eq!(found.settings["hf-secret"].as_str(), Some("ro-huggingface-secret"));
 }
 
+/// As `modal-labs/modal-examples`, `06_gpu_and_ml/llm-serving/stepfun_inference_server.py`, has it; the
+/// arguments and what they are without are those of `app.server` in the client 1.6.4.
+#[test]
+fn a_server_of_modals_is_a_class_that_answers_by_itself() {
+    let server = |name: &str, arguments: &str| {
+        found(&format!(
+            "import modal, subprocess\n{IMAGE}app = modal.App('app')\n\
+             @app.{name}(image=image, gpu='H100:2', port=8000, {arguments})\n\
+             class Server:\n\
+             \x20   @modal.enter()\n\
+             \x20   def start(self):\n\
+             \x20       subprocess.Popen(['vllm', 'serve', 'a/b', '-tp', '2'])\n"
+        ))
+    };
+    let one = server(
+        "server",
+        "target_concurrency=16, startup_timeout=7200, compute_region='us', routing_region='us-east'",
+    );
+    assert_eq!(one.weights.as_deref(), Some("a/b"));
+    assert_eq!(one.serve["max-inputs"].as_integer(), Some(16));
+    assert_eq!(one.serve["startup-timeout"].as_str(), Some("2h"));
+    assert_eq!(one.serve["region"].as_str(), Some("us"));
+    assert_eq!(one.serve["auth"].as_str(), Some("proxy"), "that is asked for unless it says not");
+    let told = lost(&one, 4);
+    assert!(told.contains("`routing_region`") && !told.contains("`port`"), "{told}");
+    assert!(lost(&one, 5).contains("modal.direct"), "{:?}", one.remarks);
+    let open = server("server", "unauthenticated=True");
+    assert_eq!(open.serve["auth"].as_str(), Some("none"));
+    assert_eq!(open.serve["startup-timeout"].as_str(), Some("30s"));
+    assert!(!open.serve.contains_key("max-inputs"), "none is set: {:?}", open.serve);
+    assert_eq!(server("_experimental_server", "").serve["auth"].as_str(), Some("none"));
+}
+
 #[test]
 fn what_asks_for_a_key_never_comes_out_open() {
     let auth = |found: &Found| found.serve["auth"].as_str().map(str::to_owned);
