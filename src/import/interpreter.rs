@@ -4,9 +4,8 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use tree_sitter::Node;
 
-use super::beside::File;
 use super::secrets::Secrets;
-use super::syntax::Script;
+use super::syntax::{File, Script};
 use super::value::{Call, Value, What};
 
 /// More steps than any script takes that is kept by hand.

@@ -19,6 +19,7 @@ mod importing;
 mod interpreter;
 mod led;
 mod methods;
+mod modules;
 mod naming;
 mod operators;
 mod reading;

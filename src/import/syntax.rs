@@ -1,10 +1,11 @@
 //! A script's text as a tree, or why it is none.
 
+use std::collections::BTreeMap;
+use std::ops::Range;
+
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use thiserror::Error;
 use tree_sitter::{Node, Parser, Tree};
-
-use super::beside::File;
 
 /// A larger file is none that anybody keeps by hand.
 const LARGEST: usize = 4 << 20;
@@ -94,6 +95,17 @@ pub struct Script {
     pub(super) tree: Tree,
     /// Itself, and the files that are read with it.
     pub(super) files: Vec<File>,
+}
+
+/// A file, as part of the text.
+#[derive(Debug, Default)]
+pub(super) struct File {
+    pub(super) path: String,
+    pub(super) bytes: Range<usize>,
+    /// The lines that stand before its own.
+    pub(super) lines: usize,
+    pub(super) imports: BTreeMap<String, usize>,
+    pub(super) is_named: bool,
 }
 
 impl Script {

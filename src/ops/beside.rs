@@ -14,15 +14,16 @@ const BYTES: u64 = 2 << 20;
 /// Deeper than anybody nests packages.
 const DEPTH: usize = 8;
 
-/// Packages that are installed, whatever a directory beside a script is called.
-const INSTALLED: [&str; 7] =
-    ["modal", "vllm", "sglang", "torch", "transformers", "huggingface_hub", "fastapi"];
-
 /// Reads the files that a script imports where it lies, and that those import; what is installed is
 /// none of them. What isn't read is told.
-pub(super) fn joined(script: Script, path: &Path, named: &[PathBuf]) -> (Script, Vec<Remark>) {
+pub(super) fn joined(
+    script: Script,
+    path: &Path,
+    named: &[PathBuf],
+    installed: &[&str],
+) -> (Script, Vec<Remark>) {
     let mut lost = Vec::new();
-    let Some(place) = Place::of(path) else { return (script, lost) };
+    let Some(place) = Place::of(path, installed) else { return (script, lost) };
     let shown = script.path.clone();
     let mut paths = vec![place.script.clone()];
     let mut scripts = vec![script];
@@ -69,14 +70,16 @@ pub(super) fn joined(script: Script, path: &Path, named: &[PathBuf]) -> (Script,
 }
 
 /// Where Python would look for what isn't installed.
-struct Place {
+struct Place<'a> {
+    /// Packages that are installed, whatever a directory beside a script is called.
+    installed: &'a [&'a str],
     script: PathBuf,
     /// The script's directory, and the one that holds the packages which the script is in.
     tops: [PathBuf; 2],
 }
 
-impl Place {
-    fn of(script: &Path) -> Option<Self> {
+impl<'a> Place<'a> {
+    fn of(script: &Path, installed: &'a [&'a str]) -> Option<Self> {
         let script = script.canonicalize().ok()?;
         let directory = script.parent()?.to_owned();
         let is_package = |it: &&Path| it.join("__init__.py").is_file();
@@ -84,7 +87,7 @@ impl Place {
         let above = directory.ancestors().take(DEPTH).filter(is_package).last();
         let above = above.and_then(Path::parent);
         let top = above.unwrap_or(&directory).to_owned();
-        Some(Self { script, tops: [directory, top] })
+        Some(Self { installed, script, tops: [directory, top] })
     }
 
     /// The plain file that an import in a file means, if it is one here.
@@ -93,7 +96,7 @@ impl Place {
         let dots = wanted.len() - name.len();
         let relative = importing.ancestors().nth(dots)?.to_owned();
         let bases = if dots > 0 { std::slice::from_ref(&relative) } else { &self.tops[..] };
-        if dots == 0 && INSTALLED.contains(&name.split('.').next()?) {
+        if dots == 0 && self.installed.contains(&name.split('.').next()?) {
             return None;
         }
         let plain = |path: PathBuf| -> Option<PathBuf> {

@@ -59,6 +59,9 @@ fn are(paths: &[String]) -> String {
 /// Reads the scripts and writes the project's files: all of them or none.
 pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
     let types = settings.targets.types();
+    // What a script deploys with is what runs it.
+    let installed: Vec<&str> =
+        types.iter().filter(|it| it.has_apps()).map(TargetType::name).collect();
     let mut scripts = Vec::new();
     let mut lost = Vec::new();
     let gateway_path = import.gateway.as_ref().map(|path| path.display().to_string());
@@ -71,7 +74,7 @@ pub fn import(import: &Import, settings: &Settings) -> Result<Files, Report> {
         let name = path.display().to_string();
         let bytes = read(path, "name a script, such as `goatbuild import deploy.py`")?;
         let script = Script::parse(&name, bytes)?;
-        let (script, unread) = beside::joined(script, path, &import.scripts);
+        let (script, unread) = beside::joined(script, path, &import.scripts, &installed);
         lost.extend(unread);
         let imported = settings.targets.import(&script, &addresses, settings.engines);
         is_ours |= imported.is_ours;

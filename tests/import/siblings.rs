@@ -133,7 +133,6 @@ fn a_package_is_followed_to_its_top_and_no_further() {
 }
 
 /// A link may lead anywhere.
-#[cfg(unix)]
 #[test]
 fn links_are_not_followed() {
     let place = place();
