@@ -14,6 +14,8 @@ use crate::platform::Architecture;
 
 enum Put {
     File(&'static str),
+    /// As `su` is in an image, and with a file capability, as `ping` has it.
+    Privileged(&'static str),
     Directory,
     Symlink(&'static str),
     Hardlink(&'static str),
@@ -23,12 +25,20 @@ fn layer(layout: &Layout, entries: &[(&str, Put)]) -> LayerRef {
     let mut writer = layout.blobs().layer_writer().unwrap();
     let mut builder = tar::Builder::new(GzipBlocks::new(&mut writer));
     for (path, put) in entries {
+        if matches!(put, Put::Privileged(_)) {
+            let capability = ("SCHILY.xattr.security.capability", &b"\x01\0\0\x02"[..]);
+            builder.append_pax_extensions([capability]).unwrap();
+        }
         let mut header = Header::new_ustar();
         // Set directly, since the builder refuses what hostile layers hold.
         header.as_ustar_mut().unwrap().name[..path.len()].copy_from_slice(path.as_bytes());
         header.set_mode(0o644);
         let (kind, content, target) = match put {
             Put::File(content) => (EntryType::Regular, *content, ""),
+            Put::Privileged(content) => {
+                header.set_mode(0o6755);
+                (EntryType::Regular, *content, "")
+            }
             Put::Directory => (EntryType::Directory, "", ""),
             Put::Symlink(target) => (EntryType::Symlink, "", *target),
             Put::Hardlink(target) => (EntryType::Link, "", *target),
@@ -181,6 +191,23 @@ fn links_are_kept_and_followed_inside_the_root_only() {
         assert_eq!(read(&directory, path).as_deref(), Some(content), "{path}");
     }
     assert!(!directory.path().join("z").exists());
+}
+
+#[test]
+fn nothing_in_a_root_gives_whoever_runs_it_the_rights_of_its_owner() {
+    use std::os::unix::fs::PermissionsExt as _;
+    let (directory, outcome) = unpacked(&[
+        &[("bin/su", Put::Privileged("su")), ("bin/also", Put::Hardlink("bin/su"))],
+        &[("bin/ping", Put::Privileged("ping"))],
+    ]);
+    outcome.unwrap();
+    for name in ["su", "also", "ping"] {
+        let path = directory.path().join("root/bin").join(name);
+        let mode = path.symlink_metadata().unwrap().permissions().mode();
+        assert_eq!(mode & 0o7777, 0o755, "{name}");
+        let capability = rustix::fs::getxattr(&path, "security.capability", &mut [0_u8; 64]);
+        assert!(capability.is_err(), "{name}");
+    }
 }
 
 #[test]

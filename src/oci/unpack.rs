@@ -1,6 +1,8 @@
 //! Layers flattened into a directory, as a plain user and without leaving it.
 //!
-//! Ownership and devices are left out, modes are kept (directories stay writable by the owner).
+//! Ownership, devices and extended attributes (so file capabilities too) are left out. Modes are kept,
+//! but directories stay writable by the owner, and nothing is set-user or set-group: all of it belongs
+//! to whoever unpacks, so that a program of root's would make anybody that user.
 //! Every parent is resolved component by component inside the target, as if it were the root, so a
 //! link never leads out. That assumes that nobody else changes the target meanwhile.
 //! gzip's CRC-32 is checked; blobs that may have been tampered with want [`super::Layout::verify`].
@@ -112,7 +114,7 @@ fn apply(
     }
     let target = parent.join(name);
     let kind = entry.header().entry_type();
-    let mode = entry.header().mode()? & 0o7777;
+    let mode = entry.header().mode()? & 0o1777;
     match fs::symlink_metadata(&target) {
         Ok(old) if kind.is_dir() && old.is_dir() => (),
         Ok(old) if old.is_dir() => fs::remove_dir_all(&target)?,

@@ -9,6 +9,7 @@ mod log;
 mod mounts;
 mod moving;
 mod place;
+mod roots;
 mod runner;
 mod serve;
 mod server;

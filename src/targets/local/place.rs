@@ -8,7 +8,7 @@ use super::super::PinnedRepository;
 use super::caches::Writer;
 use super::runner::Runner;
 use super::server::Recipe;
-use super::{Deployment, Local, LocalError};
+use super::{Deployment, Local, LocalError, roots};
 use crate::blocking::blocking;
 use crate::container::{self, Engine};
 use crate::digest::Digest;
@@ -64,21 +64,22 @@ impl Local {
 
     /// The image flattened into one directory, made once per digest.
     async fn root(&self, image: Digest, reporter: &Reporter) -> Result<PathBuf, StepError> {
-        let roots = self.places.state.join("roots");
-        let root = roots.join(format!("sha256-{}", image.hex()));
-        if root.is_dir() {
+        let all = self.places.state.join("roots");
+        let root = all.join(format!("sha256-{}", image.hex()));
+        if root.is_dir() && roots::is_closed(&all) {
             return Ok(root);
         }
         let (layout, reporter) = (self.layout()?, reporter.clone());
         blocking(move || {
-            let unusable = |source| LocalError::File { path: roots.clone(), source };
-            let _unpacking = unpacking(&roots, true, &reporter)?;
+            let unusable = |source| LocalError::File { path: all.clone(), source };
+            let _unpacking = unpacking(&all, true, &reporter)?;
+            roots::close(&all).map_err(unusable)?;
             if root.is_dir() {
                 return Ok(root);
             }
             let unpacked = tempfile::Builder::new()
                 .prefix(".unpacking-")
-                .tempdir_in(&roots)
+                .tempdir_in(&all)
                 .map_err(unusable)?;
             oci::unpack_layers(&layout, &layout.image(image)?, unpacked.path(), &reporter)?;
             runtime::prepare_root(unpacked.path())?;
@@ -219,14 +220,14 @@ fn bind(source: &Path, target: &str, read_only: bool) -> Result<Bind, StepError>
 }
 
 /// The right to make roots, of which all projects of this machine share one directory.
-pub(super) fn unpacking(roots: &Path, wait: bool, reporter: &Reporter) -> Result<File, StepError> {
-    let unusable = |source| LocalError::File { path: roots.to_owned(), source };
-    std::fs::create_dir_all(roots).map_err(unusable)?;
+pub(super) fn unpacking(all: &Path, wait: bool, reporter: &Reporter) -> Result<File, StepError> {
+    let unusable = |source| LocalError::File { path: all.to_owned(), source };
+    roots::make(all).map_err(unusable)?;
     let lock = File::options()
         .write(true)
         .create(true)
         .truncate(false)
-        .open(roots.join(".lock"))
+        .open(all.join(".lock"))
         .map_err(unusable)?;
     loop {
         match lock.try_lock() {
