@@ -19,7 +19,7 @@ use rustix::fs::{Mode, OFlags, open, openat};
 use super::messages::{Failure, Launch, Purpose};
 use super::mounts::{HOST, bind, mount_or, read_only, tmpfs};
 use super::system::{devices, system};
-use super::{INSTANCE_VARIABLE, root};
+use super::{INSTANCE_VARIABLE, confine, root};
 
 const DEFAULT_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin";
 
@@ -54,7 +54,11 @@ pub(super) fn enter(launch: &Launch) -> Result<i32, Failure> {
     }
     read_only("/")?;
     // The sandbox's own procfs may be hidden, and the host's is out of sight soon.
-    let process = this_process(&Path::new(HOST).join("proc"))?;
+    let procfs = Path::new(HOST).join("proc");
+    let process = this_process(&procfs)?;
+    // One more below this one, and none below that: where the system call filter should have a gap.
+    // A container may have made it read-only.
+    let _ = std::fs::write(procfs.join("sys/user/max_user_namespaces"), "1");
     umount2(HOST, MntFlags::MNT_DETACH).map_err(Failure::setup("leaving the host's root"))?;
     std::fs::remove_dir(HOST).map_err(Failure::setup("leaving the host's root"))?;
     drop_privileges(&process)?;
@@ -170,12 +174,15 @@ pub(super) fn new_user_namespace(process: &OwnedFd) -> Result<(), Failure> {
 /// Gives up every right over what was made above.
 ///
 /// Inside a second user namespace the server still is root, but not over the first one, which owns
-/// the mounts: what is read-only stays read-only.
+/// the mounts: what is read-only stays read-only. Over the second one it has no rights either.
 fn drop_privileges(process: &OwnedFd) -> Result<(), Failure> {
     new_user_namespace(process)?;
+    confine::limit()?;
     prctl::set_no_new_privs().map_err(Failure::setup("forbidding new privileges"))?;
-    // Last, since a change of credentials undoes it.
-    die_with_parent()
+    confine::give_up_capabilities()?;
+    // After that, since a change of credentials undoes it.
+    die_with_parent()?;
+    confine::filter_system_calls()
 }
 
 fn become_command(launch: &Launch) -> Result<Infallible, Failure> {

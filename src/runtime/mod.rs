@@ -21,6 +21,8 @@ pub use error::RuntimeError;
 #[cfg(target_os = "linux")]
 mod check;
 #[cfg(target_os = "linux")]
+mod confine;
+#[cfg(target_os = "linux")]
 mod enter;
 #[cfg(target_os = "linux")]
 mod instance;
@@ -36,6 +38,8 @@ mod mounts;
 mod root;
 #[cfg(target_os = "linux")]
 mod supervise;
+#[cfg(target_os = "linux")]
+mod syscalls;
 #[cfg(target_os = "linux")]
 mod system;
 #[cfg(target_os = "linux")]

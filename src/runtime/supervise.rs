@@ -76,7 +76,8 @@ fn start() -> Result<i32, Failure> {
             })
             .map_err(|reason| Failure::PidNamespace { reason })?;
     }
-    unshare(CloneFlags::CLONE_NEWIPC).map_err(Failure::setup("creating the ipc namespace"))?;
+    unshare(CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)
+        .map_err(Failure::setup("creating the ipc and uts namespaces"))?;
     let patience = Patience { terminate: GRACE + Duration::from_secs(2), now: GRACE / 5 };
     start_next("init", &launch, patience, launch.purpose == Purpose::Once)
 }

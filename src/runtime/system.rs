@@ -17,6 +17,30 @@ const NODES: [&str; 6] = ["full", "null", "random", "tty", "urandom", "zero"];
 const MACHINE: [&str; 5] =
     ["/proc/bus", "/proc/fs", "/proc/irq", "/proc/sys", "/proc/sysrq-trigger"];
 
+/// What tells of more than a server's own, or of its neighbours' work by the way. Docker hides the
+/// first twelve (moby, `daemon/pkg/oci/defaults.go`); the others are file systems that a sysfs of
+/// Docker's own lacks.
+const MASKED: [&str; 18] = [
+    "/proc/acpi",
+    "/proc/asound",
+    "/proc/interrupts",
+    "/proc/kcore",
+    "/proc/keys",
+    "/proc/latency_stats",
+    "/proc/sched_debug",
+    "/proc/scsi",
+    "/proc/timer_list",
+    "/proc/timer_stats",
+    "/sys/devices/virtual/powercap",
+    "/sys/firmware",
+    "/sys/fs/bpf",
+    "/sys/fs/pstore",
+    "/sys/kernel/config",
+    "/sys/kernel/debug",
+    "/sys/kernel/security",
+    "/sys/kernel/tracing",
+];
+
 /// What a hidden procfs still tells: of the machine, and nothing of its processes. Python, its
 /// libraries and the engines look up processors, memory and kernel there; NVIDIA's libraries what
 /// their driver and its devices are.
@@ -115,7 +139,21 @@ pub(super) fn system(processes: Processes) -> Result<(), Failure> {
     for point in points.filter(|point| Path::new(point).starts_with("/sys")) {
         read_only(point)?;
     }
-    Ok(())
+    MASKED.iter().map(Path::new).try_for_each(mask)
+}
+
+/// Puts something empty over a file or directory, if there is one.
+fn mask(path: &Path) -> Result<(), Failure> {
+    match path.metadata() {
+        Ok(found) if found.is_dir() => {
+            let flags = MsFlags::MS_NOSUID | MsFlags::MS_NODEV | MsFlags::MS_NOEXEC;
+            let flags = flags | MsFlags::MS_RDONLY;
+            mount(Some("tmpfs"), path, Some("tmpfs"), flags, Some("mode=0555,size=0"))
+                .map_err(Failure::setup(format!("masking {}", path.display())))
+        }
+        Ok(_) => bind("/dev/null".as_ref(), path),
+        Err(_) => Ok(()),
+    }
 }
 
 /// In place of a procfs: what the host's tells of the machine, and it can't be written to.

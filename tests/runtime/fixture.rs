@@ -1,7 +1,7 @@
 //! A root with one program in it, and ways to look at what runs.
 
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::sync::OnceLock;
 use std::time::{Duration, Instant};
@@ -114,23 +114,37 @@ impl Fixture {
 }
 
 /// Compiled once per test process.
-fn tool() -> &'static Path {
-    static TOOL_PATH: OnceLock<(tempfile::TempDir, PathBuf)> = OnceLock::new();
-    &TOOL_PATH
-        .get_or_init(|| {
-            let directory = tempfile::tempdir().expect("a directory");
-            let (source, program) =
-                (directory.path().join("tool.c"), directory.path().join("tool"));
-            std::fs::write(&source, TOOL).expect("the source");
-            let status = Command::new("cc")
-                .args(["-static", "-w", "-o"])
-                .args([&program, &source])
-                .status()
-                .expect("a C compiler");
-            assert!(status.success());
-            (directory, program)
-        })
-        .1
+fn tool() -> PathBuf {
+    static PROGRAM: OnceLock<Compiled> = OnceLock::new();
+    PROGRAM.get_or_init(|| Compiled::from(TOOL)).program()
+}
+
+/// A static program; removed at the end.
+pub(super) struct Compiled {
+    directory: tempfile::TempDir,
+}
+
+impl Compiled {
+    pub(super) fn from(text: &str) -> Self {
+        let compiled = Self { directory: tempfile::tempdir().expect("a directory") };
+        let (source, program) = compiled.paths();
+        std::fs::write(&source, text).expect("the source");
+        let status = Command::new("cc")
+            .args(["-static", "-w", "-o"])
+            .args([&program, &source])
+            .status()
+            .expect("a C compiler");
+        assert!(status.success());
+        compiled
+    }
+
+    fn paths(&self) -> (PathBuf, PathBuf) {
+        (self.directory.path().join("program.c"), self.directory.path().join("program"))
+    }
+
+    pub(super) fn program(&self) -> PathBuf {
+        self.paths().1
+    }
 }
 
 /// Where the binary is; somewhere else when these tests run as another user.

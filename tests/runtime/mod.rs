@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod fixture;
+mod probe;
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
