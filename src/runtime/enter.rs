@@ -1,6 +1,7 @@
 //! The last process before the server: builds the view of the file system, then becomes the server.
 
 use std::convert::Infallible;
+use std::ffi::OsStr;
 use std::fs::File;
 use std::io::{ErrorKind, Write as _};
 use std::os::fd::{AsFd as _, OwnedFd};
@@ -16,7 +17,7 @@ use nix::sys::signal::Signal;
 use nix::unistd;
 use rustix::fs::{Mode, OFlags, open, openat};
 
-use super::messages::{Failure, Launch, Purpose};
+use super::messages::{Failure, Launch, Purpose, SUBCOMMAND};
 use super::mounts::{HOST, bind, mount_or, read_only, tmpfs};
 use super::system::{devices, system};
 use super::{INSTANCE_VARIABLE, confine, root};
@@ -30,7 +31,27 @@ struct Source {
     read_only: bool,
 }
 
+/// Goes on as the same program, from a mount of its own through which nobody can write.
+///
+/// What is executed first in the sandbox may name this very program as its interpreter
+/// (`#!/proc/self/exe`) and so get hold of its file, as CVE-2019-5736 did of runc's. That programs that
+/// run can't be written to isn't so on every kernel.
+pub(super) fn seal(id: &OsStr) -> Result<Infallible, Failure> {
+    unshare(CloneFlags::CLONE_NEWNS).map_err(Failure::setup("creating the mount namespace"))?;
+    // Nothing mounted here shows outside; what is unmounted outside vanishes here as well.
+    mount_or("/".as_ref(), None, MsFlags::MS_REC | MsFlags::MS_SLAVE)?;
+    let program = std::env::current_exe().map_err(Failure::setup("looking up this program"))?;
+    bind(&program, &program)?;
+    read_only(&program)?;
+    // What is to be started is still to be read, from standard input.
+    let error =
+        Command::new(&program).arg0("goatbuild").args([SUBCOMMAND, "inside"]).arg(id).exec();
+    Err(Failure::setup("starting `inside`")(error))
+}
+
 /// Makes the sandbox and becomes the command; returns only for a probe.
+///
+/// The mount namespace is this process's own.
 pub(super) fn enter(launch: &Launch) -> Result<i32, Failure> {
     // A copy that closes itself when the command is executed, which tells the caller that it runs.
     let report = std::io::stdout()
@@ -38,7 +59,6 @@ pub(super) fn enter(launch: &Launch) -> Result<i32, Failure> {
         .try_clone_to_owned()
         .map_err(Failure::setup("keeping the report"))?;
     let sources = sources(launch)?;
-    unshare(CloneFlags::CLONE_NEWNS).map_err(Failure::setup("creating the mount namespace"))?;
     change_root(&launch.sandbox.root)?;
     root::prepare_root(Path::new("/")).map_err(|error| Failure::Setup {
         action: "preparing the root".into(),
@@ -61,7 +81,7 @@ pub(super) fn enter(launch: &Launch) -> Result<i32, Failure> {
     let _ = std::fs::write(procfs.join("sys/user/max_user_namespaces"), "1");
     umount2(HOST, MntFlags::MNT_DETACH).map_err(Failure::setup("leaving the host's root"))?;
     std::fs::remove_dir(HOST).map_err(Failure::setup("leaving the host's root"))?;
-    drop_privileges(&process)?;
+    drop_privileges(process)?;
     if launch.purpose == Purpose::Probe {
         return Ok(0);
     }
@@ -98,8 +118,6 @@ fn sources(launch: &Launch) -> Result<Vec<Source>, Failure> {
 fn change_root(root: &Path) -> Result<(), Failure> {
     let root =
         root.canonicalize().map_err(Failure::setup(format!("entering {}", root.display())))?;
-    // Nothing mounted here shows outside; what is unmounted outside vanishes here as well.
-    mount_or("/".as_ref(), None, MsFlags::MS_REC | MsFlags::MS_SLAVE)?;
     bind(&root, &root)?;
     let run = root.join("run");
     root::make_directory(&run).map_err(Failure::setup("creating /run in the root"))?;
@@ -175,8 +193,10 @@ pub(super) fn new_user_namespace(process: &OwnedFd) -> Result<(), Failure> {
 ///
 /// Inside a second user namespace the server still is root, but not over the first one, which owns
 /// the mounts: what is read-only stays read-only. Over the second one it has no rights either.
-fn drop_privileges(process: &OwnedFd) -> Result<(), Failure> {
-    new_user_namespace(process)?;
+fn drop_privileges(process: OwnedFd) -> Result<(), Failure> {
+    new_user_namespace(&process)?;
+    // It would be a way into the host's procfs.
+    drop(process);
     confine::limit()?;
     prctl::set_no_new_privs().map_err(Failure::setup("forbidding new privileges"))?;
     confine::give_up_capabilities()?;

@@ -5,8 +5,8 @@
 //! can't enter a user namespace and because nothing may be forked by hand without `unsafe`:
 //!
 //! ```text
-//! goatbuild ── __supervise start ── __supervise init ── __supervise enter → the server
-//! (the caller)  session of its own,  first process of    mounts, pivot_root,
+//! goatbuild ── __supervise start ── __supervise init ── __supervise enter → inside → the server
+//! (the caller)  session of its own,  first process of    mounts, pivot_root, no rights,
 //!               user namespace       the pid namespace   then becomes the server
 //! ```
 //!

@@ -19,7 +19,7 @@ use tokio::net::unix::pipe;
 use tokio::signal::unix::{self, SignalKind};
 use tokio::time::Instant;
 
-use super::enter::{die_with_parent, enter, new_user_namespace, this_process};
+use super::enter::{die_with_parent, enter, new_user_namespace, seal, this_process};
 use super::instance;
 use super::messages::{Failure, Launch, Processes, Purpose, SUBCOMMAND, read_launch, send_launch};
 
@@ -40,7 +40,10 @@ pub fn supervise(arguments: impl IntoIterator<Item = OsString>) -> Option<ExitCo
     let outcome = match role.to_str() {
         Some("start") => start(),
         Some("init") => init(),
-        Some("enter") => read_launch().and_then(|launch| enter(&launch)),
+        Some("enter") => match seal(&arguments.next().unwrap_or_default()) {
+            Err(failure) => Err(failure),
+        },
+        Some("inside") => read_launch().and_then(|launch| enter(&launch)),
         _ => {
             Err(Failure::Setup { action: "reading the role".to_owned(), reason: "unknown".into() })
         }

@@ -116,7 +116,7 @@ impl Fixture {
 /// Compiled once per test process.
 fn tool() -> PathBuf {
     static PROGRAM: OnceLock<Compiled> = OnceLock::new();
-    PROGRAM.get_or_init(|| Compiled::from(TOOL)).program()
+    PROGRAM.get_or_init(|| Compiled::from(TOOL, &[])).program()
 }
 
 /// A static program; removed at the end.
@@ -125,12 +125,14 @@ pub(super) struct Compiled {
 }
 
 impl Compiled {
-    pub(super) fn from(text: &str) -> Self {
+    pub(super) fn from(text: &str, flags: &[&str]) -> Self {
         let compiled = Self { directory: tempfile::tempdir().expect("a directory") };
         let (source, program) = compiled.paths();
         std::fs::write(&source, text).expect("the source");
         let status = Command::new("cc")
-            .args(["-static", "-w", "-o"])
+            .args(["-static", "-w"])
+            .args(flags)
+            .arg("-o")
             .args([&program, &source])
             .status()
             .expect("a C compiler");

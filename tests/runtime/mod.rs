@@ -141,6 +141,46 @@ async fn inside_one_is_root_without_rights_in_an_environment_of_its_own() {
     assert_eq!(hosts, std::fs::read_to_string("/etc/hosts").unwrap_or_default());
 }
 
+/// A program of no library, since it runs as the loader of another.
+#[cfg(target_arch = "x86_64")]
+const LOADER: &str = r#"
+static long call(long n, long a, long b, long c) {
+    long r;
+    __asm__ volatile("syscall" : "=a"(r) : "a"(n), "D"(a), "S"(b), "d"(c) : "rcx", "r11", "memory");
+    return r;
+}
+void _start(void) {
+    long about[32] = { 0 };
+    call(137 /* statfs */, (long)"/proc/self/exe", (long)about, 0);
+    char text[2] = { '0' + (about[10] & 1 /* ST_RDONLY */), '\n' };
+    call(1, 1, (long)text, 2);
+    call(60, 0, 0, 0);
+}
+"#;
+
+#[cfg(target_arch = "x86_64")]
+#[tokio::test]
+async fn a_program_that_is_interpreted_by_its_starter_can_not_write_to_it() {
+    use std::os::unix::fs::PermissionsExt as _;
+    // CVE-2019-5736, against runc. The script has goatbuild as its interpreter; and that has a loader
+    // that the image brings along.
+    let fixture = Fixture::new();
+    let script = fixture.path("root/bin/script");
+    std::fs::write(&script, "#!/proc/self/exe\n").expect("a script");
+    std::fs::set_permissions(&script, std::fs::Permissions::from_mode(0o755)).expect("a program");
+    std::fs::create_dir(fixture.path("root/lib64")).expect("lib64");
+    let loader = fixture::Compiled::from(LOADER, &["-nostdlib", "-ffreestanding", "-O1"]);
+    std::fs::copy(loader.program(), fixture.path("root/lib64/ld-linux-x86-64.so.2")).expect("ld");
+    let limit = Duration::from_secs(20);
+    let sandbox = fixture.sandbox(&["script"]);
+    let output = runtime::run(&sandbox, limit, &supervisor(), &Reporter::silent()).await;
+    if is(Surroundings::Masked) {
+        assert!(matches!(output, Err(RuntimeError::Command { .. })), "{output:?}");
+    } else {
+        assert_eq!(output.expect("runs").text, "1\n", "read-only");
+    }
+}
+
 #[tokio::test]
 async fn a_missing_command_is_an_error_and_a_line_in_the_log() {
     let fixture = Fixture::new();

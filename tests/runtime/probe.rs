@@ -190,5 +190,5 @@ async fn a_server_reaches_what_the_table_says_and_nothing_else() {
 /// Compiled once per test process.
 fn probe() -> PathBuf {
     static PROGRAM: OnceLock<Compiled> = OnceLock::new();
-    PROGRAM.get_or_init(|| Compiled::from(include_str!("probe.c"))).program()
+    PROGRAM.get_or_init(|| Compiled::from(include_str!("probe.c"), &[])).program()
 }
