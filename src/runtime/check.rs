@@ -78,7 +78,7 @@ fn processes(processes: Processes, refused: &str) -> Check {
         Processes::Shared => (
             None,
             format!(
-                "warning: shared with this machine, since a pid namespace is refused ({refused}): a server can end every process of yours"
+                "warning: shared with this machine, since a pid namespace is refused ({refused}): a server sees every process of yours, and before Linux 6.12 can end it"
             ),
             Some(PID_NAMESPACE_HELP.to_owned()),
         ),

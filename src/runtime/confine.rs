@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use landlock::{Ruleset, RulesetAttr as _, RulesetCreated, Scope};
 use nix::sys::stat::{Mode, umask};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -68,6 +69,18 @@ pub(super) fn limit() -> Result<(), Failure> {
     // (`fs/coredump.c`).
     let byte = Rlimit { current: Some(1), maximum: Some(1) };
     setrlimit(Resource::Core, byte).map_err(Failure::setup("forbidding core dumps"))
+}
+
+/// Keeps it from processes and abstract sockets that aren't a server's own, where the kernel knows how
+/// (Linux 6.12, with Landlock): the network is the machine's, and so are such sockets, of desktop
+/// sessions and of container engines.
+pub(super) fn scope() -> Result<(), Failure> {
+    Ruleset::default()
+        .scope(Scope::AbstractUnixSocket | Scope::Signal)
+        .and_then(Ruleset::create)
+        .and_then(RulesetCreated::restrict_self)
+        .map(drop)
+        .map_err(Failure::setup("keeping to its own sockets and processes"))
 }
 
 /// Refuses system calls from here on, also to all programs that are executed later.

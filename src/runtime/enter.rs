@@ -199,6 +199,7 @@ fn drop_privileges(process: OwnedFd) -> Result<(), Failure> {
     drop(process);
     confine::limit()?;
     prctl::set_no_new_privs().map_err(Failure::setup("forbidding new privileges"))?;
+    confine::scope()?;
     confine::give_up_capabilities()?;
     // After that, since a change of credentials undoes it.
     die_with_parent()?;

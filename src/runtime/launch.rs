@@ -62,7 +62,7 @@ fn launch(
     if processes == Processes::Shared {
         let _ = writeln!(
             log,
-            "goatbuild: warning: without a pid namespace, which is refused, this server can end every process of the user who runs it"
+            "goatbuild: warning: without a pid namespace, which is refused, this server sees every process of the user who runs it, and before Linux 6.12 can end it"
         );
     }
     let launch = Launch { sandbox, id: instance_id.to_owned(), processes, purpose };

@@ -28,8 +28,8 @@ pub(super) enum Processes {
     /// are masked, as they are in unprivileged containers, and in that one process ids would not
     /// match. What it tells of the machine is there, and nothing of processes.
     Hidden,
-    /// All of the host's, because there is no pid namespace to be had. A server can end whatever the
-    /// user who runs it could end: never root's.
+    /// All of the host's, because there is no pid namespace to be had. On kernels without Landlock's
+    /// scopes, a server can end whatever the user who runs it could end: never root's.
     Shared,
 }
 

@@ -124,6 +124,9 @@ int main(int argc, char **argv) {
     long open_ones = 0;
     for (int fd = 3; fd < 1024; fd++) open_ones += fcntl(fd, F_GETFD) >= 0;
     got("use an inherited file", open_ones ? 0 : ((errno = EBADF), -1));
+    /* 1: tell the version. Linux 6.12 has the sixth. */
+    long landlock = syscall(SYS_landlock_create_ruleset, 0, 0, 1);
+    got("be kept in a scope", landlock >= 6 ? 0 : ((errno = ENOSYS), -1));
     got("see a process of the host's", kill(host, 0));
     sprintf(of_host, "/proc/%d/environ", host);
     got("read the environment of a process of the host's", reading(of_host));

@@ -28,7 +28,9 @@ const CAPABILITY: &str = "capabilities(7)";
 const NAMESPACE: &str = "ptrace(2), access mode checking: another user namespace's process";
 const ROOT: &str = "not in the root: mount_namespaces(7)";
 
-const EXPECTED: [Row; 66] = [
+const SCOPE: &str = "landlock(7), from Linux 6.12 on";
+
+const EXPECTED: [Row; 67] = [
     ("see a process of the host's", "ESRCH", "pid_namespaces(7)"),
     ("read the environment of a process of the host's", "ENOENT", "pid_namespaces(7)"),
     ("read the supervisor's environment", "EACCES", NAMESPACE),
@@ -37,7 +39,7 @@ const EXPECTED: [Row; 66] = [
     ("trace the supervisor", "EPERM", NAMESPACE),
     ("write to the supervisor's program", "EACCES", NAMESPACE),
     ("read the supervisor's root", "EACCES", NAMESPACE),
-    ("kill the first process", "OK", "pid_namespaces(7): the signal is dropped"),
+    ("kill the first process", "EPERM", SCOPE),
     ("read a file of the host's", "ENOENT", ROOT),
     ("read another model's volume", "ENOENT", ROOT),
     ("write to a volume that is read-only", "EROFS", "mount(2), MS_RDONLY"),
@@ -99,8 +101,23 @@ const EXPECTED: [Row; 66] = [
     ("use the kernel's cryptography", "EPERM", DOCKER),
     // The network is the machine's own: docs/runtimes.md says so.
     ("call a service of the host's", "OK", "network_namespaces(7): there is none"),
-    ("call an abstract socket of the host's", "OK", "unix(7): of the network namespace"),
+    ("call an abstract socket of the host's", "EPERM", SCOPE),
+    ("be kept in a scope", "OK", SCOPE),
 ];
+
+/// What is otherwise where the kernel has no scopes.
+fn unscoped() -> Vec<Row> {
+    let mut rows = vec![
+        ("be kept in a scope", "ENOSYS", SCOPE),
+        ("call an abstract socket of the host's", "OK", "unix(7): of the network namespace"),
+    ];
+    if is(Surroundings::Shared) {
+        rows.push(("see a process of the host's", "OK", "kill(2): the same user's"));
+    } else {
+        rows.push(("kill the first process", "OK", "pid_namespaces(7): the signal is dropped"));
+    }
+    rows
+}
 
 /// What is otherwise in other surroundings.
 fn elsewhere() -> Vec<Row> {
@@ -123,7 +140,7 @@ fn elsewhere() -> Vec<Row> {
     }
     if is(Surroundings::Shared) {
         return vec![
-            ("see a process of the host's", "OK", "kill(2): the same user's"),
+            ("see a process of the host's", "EPERM", SCOPE),
             ("kill the first process", "EPERM", "kill(2): somebody else's"),
             ("read the environment of a process of the host's", "EACCES", NAMESPACE),
         ];
@@ -167,13 +184,15 @@ async fn a_server_reaches_what_the_table_says_and_nothing_else() {
     assert!(process.try_wait().expect("a child").is_none(), "nobody ended it");
     process.kill().and_then(|()| process.wait()).expect("ends");
 
+    let got: BTreeMap<&str, &str> =
+        output.text.lines().filter_map(|line| line.split_once('\t')).collect();
     let mut expected = EXPECTED.to_vec();
-    for row in elsewhere() {
+    let scoped = got.get("be kept in a scope") == Some(&"OK");
+    let unscoped = if scoped { Vec::new() } else { unscoped() };
+    for row in elsewhere().into_iter().chain(unscoped) {
         let known = expected.iter_mut().find(|known| known.0 == row.0).expect("a known row");
         *known = row;
     }
-    let got: BTreeMap<&str, &str> =
-        output.text.lines().filter_map(|line| line.split_once('\t')).collect();
     let mut wrong = Vec::new();
     for (what, answer, source) in &expected {
         let found = got.get(what).copied().unwrap_or("nothing");
