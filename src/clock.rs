@@ -25,6 +25,12 @@ pub fn days_since(written: &str) -> Option<f64> {
     Some((seconds() - then.as_second() as f64) / (24.0 * 3600.0))
 }
 
+/// How long ago a time was that is written so; none for what is none, or is still to come.
+pub fn elapsed_since(written: &str) -> Option<std::time::Duration> {
+    let then: Timestamp = written.parse().ok()?;
+    Timestamp::now().duration_since(then).try_into().ok()
+}
+
 /// The time of day after this wait, to the second, in UTC.
 pub fn time_after(wait: std::time::Duration) -> String {
     let then = Timestamp::now() + wait;

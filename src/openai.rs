@@ -27,10 +27,26 @@ pub enum ApiError {
         url: String,
         /// The model.
         model: String,
-        /// Whether somebody was there, who had their time: no answer came all the same.
+        /// Whether somebody was there: no answer came all the same.
         reached: bool,
         /// The cause.
         reason: String,
+    },
+    /// Somebody was there, and took too long.
+    #[error("{url} gave no whole answer within {} s", within.as_secs())]
+    #[diagnostic(
+        code(goatbuild::smoke::late),
+        help(
+            "`goatbuild logs {model}` shows what the server says. `[serve] timeout` says how long an answer may take, up to ten minutes in a smoke test; for `goatbuild test`, --timeout does"
+        )
+    )]
+    Late {
+        /// What was asked.
+        url: String,
+        /// The model.
+        model: String,
+        /// How long it had.
+        within: Duration,
     },
     /// An answer came that says no.
     #[error("{url} answered HTTP {status}: {body}")]
@@ -122,7 +138,7 @@ impl ApiError {
         match self {
             Self::Unreachable { reached, .. } => *reached,
             Self::Refused { status, .. } => !matches!(*status, TOO_MANY | PROXY),
-            Self::Unexpected { .. } | Self::Starts { .. } => true,
+            Self::Unexpected { .. } | Self::Starts { .. } | Self::Late { .. } => true,
             Self::Denied { .. } | Self::Older { .. } => false,
         }
     }
@@ -168,6 +184,8 @@ pub struct Server {
     base: String,
     model: String,
     credentials: Credentials,
+    /// How long a whole answer may take.
+    patience: Duration,
 }
 
 /// How a streamed answer came.
@@ -182,8 +200,8 @@ pub struct Streamed {
 impl Server {
     /// A client for the server of one model. Proxies are not used: the server is on this machine.
     pub fn local(base: &str, model: &str, timeout: Duration) -> Result<Self, ApiError> {
-        let builder = client_builder().no_proxy().timeout(timeout);
-        Self::built(base, model, builder, Credentials::default())
+        let builder = client_builder().no_proxy();
+        Self::built(base, model, builder, timeout, Credentials::default())
     }
 
     /// A client for a server elsewhere, behind the usual proxies. Redirects are followed: whoever
@@ -209,21 +227,22 @@ impl Server {
                 }
             })
         };
-        let builder = client_builder().timeout(timeout).redirect(redirects);
+        let builder = client_builder().redirect(redirects);
         // A proxy that has just started a server closes connections that it has nothing more for.
         let builder = builder.pool_max_idle_per_host(0).default_headers(credentials.headers());
-        Self::built(base, model, builder, credentials)
+        Self::built(base, model, builder, timeout, credentials)
     }
 
     fn built(
         base: &str,
         model: &str,
         builder: ClientBuilder,
+        patience: Duration,
         credentials: Credentials,
     ) -> Result<Self, ApiError> {
         let (base, model) = (base.trim_end_matches('/').to_owned(), model.to_owned());
-        match builder.build() {
-            Ok(client) => Ok(Self { client, base, model, credentials }),
+        match builder.timeout(patience).build() {
+            Ok(client) => Ok(Self { client, base, model, credentials, patience }),
             Err(error) => {
                 let reason = error.to_string();
                 Err(ApiError::Unreachable { url: base, model, reached: false, reason })
@@ -235,6 +254,11 @@ impl Server {
     #[must_use]
     pub fn at(&self, base: &str) -> Self {
         Self { base: base.trim_end_matches('/').to_owned(), ..self.clone() }
+    }
+
+    /// How long a whole answer may take.
+    pub fn patience(&self) -> Duration {
+        self.patience
     }
 
     /// The HTTP status that `path`, from the server's root, answers with; none without an answer.
@@ -317,8 +341,11 @@ impl Server {
 
     fn unreachable(&self, url: &str, error: &reqwest::Error) -> ApiError {
         let (url, model) = (url.to_owned(), self.model.clone());
+        if error.is_timeout() && !error.is_connect() {
+            return ApiError::Late { url, model, within: self.patience };
+        }
         // What breaks off without a status may be the fault of anybody on the way.
-        let reached = (error.is_timeout() || error.is_redirect()) && !error.is_connect();
+        let reached = error.is_redirect() && !error.is_connect();
         ApiError::Unreachable { url, model, reached, reason: innermost(error) }
     }
 

@@ -77,8 +77,10 @@ pub enum Verdict {
     Unproven,
     /// Its start has not come to an end.
     Starting,
-    /// It served what the spec wants, and ended.
+    /// It served what the spec wants, and ended or was stopped.
     Stopped,
+    /// It is up as the spec wants it, and answers nothing.
+    Silent,
     /// The spec wants something else.
     Differs,
     /// Whatever the spec wants, it is left as it is.
@@ -175,6 +177,8 @@ pub enum Tried<'a> {
         model: &'a str,
         /// Where it answers.
         url: &'a str,
+        /// How long each call may take.
+        patience: Duration,
     },
     /// A call came to what it should.
     Answered {

@@ -185,6 +185,8 @@ pub struct Task {
     pub reporter: Reporter,
     /// The user agreed to take over a resource of somebody else.
     pub adopt: bool,
+    /// The user asked for it by name, however fresh it is.
+    pub replaced: bool,
 }
 
 /// It was left open whether a step did what it had to: it neither did nor failed, and what needs it waits.

@@ -211,6 +211,14 @@ impl Workspace {
         Ok(())
     }
 
+    /// Asks what is always up whether it answers: the servers of these models, or of all.
+    pub async fn ask(&self, models: &[String]) -> Result<(), StepError> {
+        for target in self.targets.all() {
+            target.ask(models).await?;
+        }
+        Ok(())
+    }
+
     /// The memory of the cache and the lock together.
     pub fn remember(&self) -> Result<Remembered<'_>, StoreError> {
         let locked: HashMap<StepId, (Key, Facts)> = self.lock.read(|lock| {

@@ -19,6 +19,7 @@ mod image_tags;
 mod import;
 mod key_sensitivity;
 mod litellm_peer;
+mod local_answers;
 mod local_volumes;
 mod modal;
 mod newcomer;

@@ -191,11 +191,12 @@ impl Executor<'_> {
         let meter = Arc::new(Meter::default());
         let reporter = self.reporter(id.clone(), log, Arc::clone(&meter));
         let adopt = self.wishes.adopts(&*ready.step);
+        let replaced = self.wishes.replace.contains(&id);
         let interrupt = self.interrupt.clone();
         let handle = running.spawn(async move {
             let began = Instant::now();
             let Ready { key, fingerprint, inputs, .. } = ready;
-            let task = Task { key, fingerprint, inputs, reporter, adopt };
+            let task = Task { key, fingerprint, inputs, reporter, adopt, replaced };
             let outcome = match ready.step.class() {
                 Class::Effect => ready.step.run(&task).await,
                 // Nothing half-made is ever visible, so it can be dropped where it stands.

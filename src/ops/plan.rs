@@ -91,6 +91,9 @@ pub async fn plan(
         // Resolving took its time, in which the world may have moved.
         workspace.look().await?;
     }
+    if refresh && serves(request) {
+        workspace.ask(&request.models).await?;
+    }
     let memory = workspace.remember()?;
     let warnings = workspace.check_engines(&request.models)?;
     let mut unwanted = if refresh { workspace.unwanted() } else { workspace.unwanted_by(&memory) };

@@ -35,6 +35,7 @@ async fn spending(workspace: &Workspace, budget: f64) -> Result<Spending, StepEr
 
 async fn rows(workspace: &SharedWorkspace) -> Result<Vec<StatusRow>, Report> {
     workspace.look().await?;
+    workspace.ask(&[]).await?;
     let live: Vec<_> = workspace.targets.all().flat_map(Target::live).collect();
     // What is served is known without a lock; whether it is what the specs want is not.
     let planned = plan::quietly(workspace).await.ok();
@@ -55,6 +56,7 @@ async fn rows(workspace: &SharedWorkspace) -> Result<Vec<StatusRow>, Report> {
                 (Some(deploy), _) if deploy.held.is_some() => Verdict::Held,
                 _ if live.state == "starting" => Verdict::Starting,
                 (Some(_), _) if live.state == "stopped" && wanted == live.key => Verdict::Stopped,
+                (Some(_), _) if live.state == "silent" && wanted == live.key => Verdict::Silent,
                 (Some(deploy), _) if deploy.action != Action::Fresh => Verdict::Differs,
                 (_, Some(smoke)) if smoke.is_left_open() => Verdict::Unproven,
                 (_, Some(smoke)) if smoke.action != Action::Fresh => Verdict::Untested,

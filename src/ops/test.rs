@@ -1,6 +1,6 @@
 //! What is deployed, asked as its clients would ask it.
 
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use miette::{Diagnostic, Report};
 use thiserror::Error;
@@ -26,11 +26,16 @@ pub(super) struct NotDeployed {
     why: String,
 }
 
-/// Asks a deployment as its clients would; `tell` hears of each call as it is answered.
+/// How long a call to a server on this machine may take where nobody says it: one that hangs is told soon.
+const PATIENCE: Duration = Duration::from_secs(120);
+
+/// Asks a deployment as its clients would; `tell` hears of each call as it is answered. Each may take
+/// `patience`, or as long as is usual there.
 pub async fn test(
     site: &Site,
     frontend: &dyn Frontend,
     name: &str,
+    patience: Option<Duration>,
     tell: &mut dyn FnMut(Tried<'_>),
 ) -> Result<(), Report> {
     let (workspace, model) = open::model(site, frontend, name)?;
@@ -39,8 +44,9 @@ pub async fn test(
     let facts = facts(name, workspace.targets.of(model).observe_deployment(name))?;
     let (url, id) = (Fact::URL.text_of(&facts), Fact::SERVED_NAME.text_of(&facts));
     let headers = workspace.targets.of(model).headers_of_deployed(model);
-    let server = steps::server(model, url, headers)?;
-    tell(Tried::Begins { model: name, url });
+    let patience = patience.or_else(|| model.target.is_here().then_some(PATIENCE));
+    let server = steps::server(model, url, headers, patience)?;
+    tell(Tried::Begins { model: name, url, patience: server.patience() });
     let answered = |call, began: Instant, detail: String| Tried::Answered {
         call,
         took: began.elapsed(),

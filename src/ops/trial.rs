@@ -106,7 +106,7 @@ pub async fn try_out(
                         let (url, id) =
                             (Fact::URL.text_of(&facts), Fact::SERVED_NAME.text_of(&facts));
                         let headers = target.headers_of_deployed(&model);
-                        steps::server(&model, url, headers)?.chat(id).await?;
+                        steps::server(&model, url, headers, None)?.chat(id).await?;
                         Ok::<_, Report>(())
                     })
                     .await?;

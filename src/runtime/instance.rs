@@ -68,6 +68,21 @@ pub fn is_alive(instance: &Instance) -> bool {
     runs && boot_id() == instance.boot_id && names(instance)
 }
 
+/// Whether somebody stopped any process of a running instance, and nobody let it go on since: the
+/// kernel goes on taking connections for it, and nothing answers them.
+pub fn is_stopped(instance: &Instance) -> bool {
+    is_alive(instance) && !stopped(instance).is_empty()
+}
+
+/// The processes of an instance that were stopped. What a debugger looks at, `t`, is none of them.
+fn stopped(instance: &Instance) -> Vec<Pid> {
+    let supervisor = Pid::from_raw(instance.pid);
+    let mut family = descendants(supervisor);
+    family.push(supervisor);
+    family.retain(|pid| Stat::read(pid.as_raw()).is_some_and(|stat| stat.state == 'T'));
+    family
+}
+
 /// The supervisor carries the instance's id in its arguments.
 fn names(instance: &Instance) -> bool {
     std::fs::read(format!("/proc/{}/cmdline", instance.pid)).is_ok_and(|arguments| {
@@ -102,6 +117,10 @@ pub async fn stop(instance: &Instance, grace: Duration) -> Result<(), RuntimeErr
         }
         // It may end just now, which is what is wanted.
         let _ = kill(Pid::from_raw(instance.pid), signal);
+        // What was stopped hears of it only once it goes on.
+        for pid in stopped(instance) {
+            let _ = kill(pid, Signal::SIGCONT);
+        }
         until(patience, || !is_alive(instance)).await;
     }
     // A supervisor that this very process started is a zombie until it is waited for.

@@ -40,6 +40,11 @@ pub fn is_alive(_: &Instance) -> bool {
     false
 }
 
+/// Nothing runs here that could be stopped.
+pub fn is_stopped(_: &Instance) -> bool {
+    false
+}
+
 /// Nothing was ever started.
 pub fn find(_: &str) -> Option<Instance> {
     None

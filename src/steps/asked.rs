@@ -53,16 +53,23 @@ impl Answered {
     }
 }
 
-/// A client for a deployment that wants these headers; fails where this shell has not what they hold.
-pub fn server(model: &Model, url: &str, headers: Vec<Header>) -> Result<Server, StepError> {
+/// A client for a deployment that wants these headers, which gives each request as long as this, or as
+/// long as a smoke test does; fails where this shell has not what the headers hold.
+pub fn server(
+    model: &Model,
+    url: &str,
+    headers: Vec<Header>,
+    patience: Option<Duration>,
+) -> Result<Server, StepError> {
     let (name, serve) = (model.name.as_str(), &model.serve);
-    let patience = serve.timeout.min(Duration::from_secs(600));
+    let usual = serve.timeout.min(Duration::from_secs(600));
     if model.target.is_here() {
-        return Ok(Server::local(url, name, patience)?);
+        return Ok(Server::local(url, name, patience.unwrap_or(usual))?);
     }
     let credentials = Credentials::of_environment(name, headers)?;
     // The first request starts a replica.
-    Ok(Server::remote(url, name, patience + serve.startup_timeout, credentials)?)
+    let patience = patience.unwrap_or(usual + serve.startup_timeout);
+    Ok(Server::remote(url, name, patience, credentials)?)
 }
 
 /// A deployment to ask.

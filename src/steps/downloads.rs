@@ -61,6 +61,7 @@ mod tests {
             inputs: Inputs::default(),
             reporter: Reporter::new(Arc::new(emit), Arc::default()),
             adopt: false,
+            replaced: false,
         };
         let download = |name: &str| {
             let sha256 = sha256_of(&mut &b"right"[..]).unwrap();

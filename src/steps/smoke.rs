@@ -171,7 +171,7 @@ impl Step for Smoke {
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let fact = |fact| self.fact(&task.inputs, fact);
         let headers = self.targets.of(&self.model).headers(&self.model);
-        let server = asked::server(&self.model, fact(Fact::URL), headers)?;
+        let server = asked::server(&self.model, fact(Fact::URL), headers, None)?;
         let (target, model) = (self.targets.of(&self.model), self.model.name.as_str());
         let instance = fact(Fact::INSTANCE);
         let rolling = target.rolling();

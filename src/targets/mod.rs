@@ -174,7 +174,7 @@ pub struct Live {
     pub model: String,
     /// The key it is marked with.
     pub key: Option<Key>,
-    /// `running`, `stopped` or `starting`; `left`, where nothing but a candidate is up.
+    /// `running`, `busy`, `silent`, `stopped` or `starting`; `left`, where nothing but a candidate is up.
     pub state: &'static str,
     /// Where it answers; empty where nobody is led there.
     pub url: String,
@@ -306,6 +306,13 @@ pub trait Target: Send + Sync {
 
     /// Looks at everything of this project that is there.
     async fn look(&self) -> Result<(), StepError>;
+
+    /// Asks the servers of these models, or of all of them, whether they answer, where that wakes nothing and
+    /// costs nothing; observations know of it from then on.
+    async fn ask(&self, models: &[String]) -> Result<(), StepError> {
+        let _ = models;
+        Ok(())
+    }
 
     /// Whether the weights of this key are all there.
     fn observe_weights(&self, pinned: &PinnedRepository, key: Option<&Key>) -> Observation;

@@ -27,9 +27,13 @@ fn words(verdict: Verdict) -> &'static str {
                  `goatbuild apply` asks again"
         }
         Verdict::Starting => {
-            "not healthy yet; when no apply is at work, `goatbuild apply` starts it anew"
+            "not healthy yet; when no apply is at work, `goatbuild apply` waits for it, or starts it anew"
         }
-        Verdict::Stopped => "as specified, but it ended: `goatbuild apply` starts it again",
+        Verdict::Stopped => "as specified, but it does not run: `goatbuild apply` starts it again",
+        Verdict::Silent => {
+            "as specified, but it answers nothing: `goatbuild apply` asks again, and starts it anew \
+                 if that helps nothing"
+        }
         Verdict::Differs => "differs from its spec: `goatbuild plan` tells how",
         Verdict::Held => "held, whatever its spec wants: `goatbuild release` ends that",
         Verdict::Leaving => "its spec says absent: `goatbuild apply` stops it",

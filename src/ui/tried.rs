@@ -30,9 +30,9 @@ impl Calls {
 
     fn tell_programs(&self, tried: &Tried<'_>) {
         let line = match tried {
-            Tried::Begins { model, url } => {
-                let event = "test_started";
-                json!({ "event": event, "format_version": 1, "model": model, "url": url })
+            Tried::Begins { model, url, patience } => {
+                let (event, patience) = ("test_started", patience.as_secs());
+                json!({ "event": event, "format_version": 1, "model": model, "url": url, "timeout_seconds": patience })
             }
             Tried::Answered { call, took, detail } => {
                 let seconds = (took.as_secs_f64() * 1000.0).round() / 1000.0;
@@ -49,7 +49,10 @@ impl Calls {
 
 fn tell_people(tried: &Tried<'_>) {
     match tried {
-        Tried::Begins { model, url } => outln!("{model}  {FAINT}{url}{FAINT:#}"),
+        Tried::Begins { model, url, patience } => {
+            let patience = duration(*patience);
+            outln!("{model}  {FAINT}{url}, at most {patience} for each call{FAINT:#}");
+        }
         Tried::Answered { call, took, detail } => {
             outln!("{GOOD}✓{GOOD:#} {call:<7} {:>9}  {detail}", duration(*took));
         }

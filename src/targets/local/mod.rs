@@ -1,6 +1,7 @@
 //! The local target: models served on this machine, by Docker or Podman where one is, and otherwise
 //! without root and without a daemon.
 
+mod answers;
 mod caches;
 mod compiled;
 mod environments;
@@ -40,6 +41,7 @@ use crate::runtime::{self, Check};
 use crate::spec::{Model, Volume};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, StepId, Task};
 
+use answers::Answer;
 pub use environments::{
     deployed, environments, environments_of, old_volumes_of, state_of, volumes_of,
 };
@@ -97,6 +99,8 @@ pub struct Local {
     seen: RwLock<State>,
     /// How containers were when they were looked at, or when they were last started or stopped.
     conditions: RwLock<BTreeMap<String, Condition>>,
+    /// What came of asking servers, by their instance.
+    answers: RwLock<BTreeMap<String, Answer>>,
     /// What runs images: asked once, when it is needed.
     chosen: OnceCell<Chosen>,
     /// Held while the state file is read, changed and written.
@@ -122,6 +126,7 @@ impl Local {
             others,
             seen: RwLock::default(),
             conditions: RwLock::default(),
+            answers: RwLock::default(),
             chosen: OnceCell::new(),
             writing: Mutex::new(()),
         }
@@ -263,7 +268,12 @@ impl Target for Local {
         let state = State::load(&self.state_file())?;
         *self.seen.write().unwrap_or_else(PoisonError::into_inner) = state;
         self.look_at_containers().await;
+        self.look_for_stopped();
         Ok(())
+    }
+
+    async fn ask(&self, models: &[String]) -> Result<(), StepError> {
+        self.ask_servers(models).await
     }
 
     fn observe_weights(&self, pinned: &PinnedRepository, key: Option<&Key>) -> Observation {
@@ -297,7 +307,11 @@ impl Target for Local {
                 }
                 changes => Observation::Drifted { changes },
             },
+            (true, Life::Hangs(how)) => drift(kind, "running", how),
             (true, Life::Ended(how)) => drift(kind, "running", &how),
+            (false, Life::Runs) if served.left_of_start().is_some() => {
+                drift("start", "finished", "going on")
+            }
             (false, _) => drift("start", "finished", "not finished"),
         }
     }
@@ -382,14 +396,17 @@ impl Target for Local {
             Live {
                 model: model.clone(),
                 key: Some(served.key),
-                state: match (&life, served.healthy) {
-                    (Life::Runs, true) => "running",
-                    (Life::Runs, false) => "starting",
-                    (Life::Ended(_), _) => "stopped",
+                state: match (&life, served.healthy, self.answer_of(served)) {
+                    (Life::Runs, true, Some(Answer::Status(status))) if status >= 300 => "busy",
+                    (Life::Runs, true, _) => "running",
+                    (Life::Runs, false, _) => "starting",
+                    (Life::Hangs(_), _, Some(Answer::Nothing)) => "silent",
+                    (Life::Hangs(_) | Life::Ended(_), ..) => "stopped",
                 },
                 url: serve::url(served.port),
                 pid: match (&served.instance, &life) {
-                    (Some(Running::Embedded(process)), Life::Runs) => Some(process.pid),
+                    (Some(Running::Embedded(_)), Life::Ended(_)) => None,
+                    (Some(Running::Embedded(process)), _) => Some(process.pid),
                     _ => None,
                 },
                 since: served.since.clone(),
@@ -400,7 +417,16 @@ impl Target for Local {
                 told: None,
                 detail: match (&served.instance, life) {
                     (Some(instance), Life::Runs) => {
-                        self.described_with_changes(served, instance.describe())
+                        let mut words = instance.describe();
+                        if let Some(Answer::Status(status)) = self.answer_of(served)
+                            && status >= 300
+                        {
+                            words = format!("{words} answers {status} to GET {}", served.health);
+                        }
+                        self.described_with_changes(served, words)
+                    }
+                    (Some(instance), Life::Hangs(how)) => {
+                        format!("{}: {how}; `goatbuild apply` starts it anew", instance.describe())
                     }
                     (Some(Running::Container(_)), Life::Ended(how)) => {
                         format!("{how}; `goatbuild apply` starts it again")

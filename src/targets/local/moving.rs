@@ -197,7 +197,7 @@ impl Local {
     fn is_in_use(&self, directory: &Path) -> bool {
         let known = identity(directory);
         let has = |served: &Served| {
-            self.life(served) == Life::Runs
+            !matches!(self.life(served), Life::Ended(_))
                 && mounted(served).iter().any(|mounted| match mounted.directory {
                     Some(found) => Some(found) == known,
                     None => mounted.source == directory,

@@ -12,14 +12,29 @@ use super::{Deployment, Local, LocalError};
 use crate::clock::now;
 use crate::digest::hex;
 use crate::event::{Cancelled, Reporter};
+use crate::fingerprint::Key;
 use crate::openai::Server;
-use crate::step::{Fact, Facts, Outcome, StepError, Task};
+use crate::step::{Evidence, Fact, Facts, Outcome, StepError, Task};
 
 /// How long to wait between the first two questions whether a server is healthy.
 const FIRST_WAIT: Duration = Duration::from_millis(100);
 
 /// The same, once it has been asked for a while: servers note down each question.
 const LONGEST_WAIT: Duration = Duration::from_secs(1);
+
+/// A server that was started, on its way.
+struct Start {
+    served: Served,
+    running: Result<Started, StepError>,
+    /// How long it may still take to get healthy.
+    timeout: Duration,
+    /// Where in the log it begins.
+    begins: u64,
+    /// What served before.
+    old: Option<Served>,
+    /// Whether that ran until it was stopped.
+    ran: bool,
+}
 
 /// The address of a server on this machine.
 pub(super) fn url(port: u16) -> String {
@@ -29,6 +44,8 @@ pub(super) fn url(port: u16) -> String {
 impl Local {
     /// Serves a model: stops what served it, starts the new server on the same port, waits until it
     /// is healthy; when it does not get there, starts the old one again.
+    ///
+    /// A server that said nothing and answers again stays, and so does a start that still has time.
     pub(super) async fn serve(
         &self,
         deployment: &Deployment,
@@ -36,6 +53,16 @@ impl Local {
     ) -> Result<Outcome, StepError> {
         let began = Instant::now();
         let model = &deployment.model;
+        if !task.replaced {
+            if let Some(facts) = self.recovered(model, task.key).await? {
+                task.reporter.log("it answers again: it was left as it is");
+                return Ok(Outcome { facts, evidence: Evidence::new() });
+            }
+            if let Some(start) = self.unfinished(model, task.key).await? {
+                task.reporter.message("waiting for a start that goes on");
+                return self.finish(deployment, start, task, began).await;
+            }
+        }
         // Also that of a start that was cut short: the plan predicted it.
         let kept = self.served(model).map(|served| served.port);
         let old = self.settled(model).await?;
@@ -89,9 +116,39 @@ impl Local {
         self.clear(model).await?;
         task.reporter.message(format!("starting on port {port}"));
         let begins = length(&self.log_file(model));
+        let running = self.make_and_start(model, &mut served).await;
         let timeout = deployment.startup_timeout;
+        let start = Start { served, running, timeout, begins, old, ran };
+        self.finish(deployment, start, task, began).await
+    }
+
+    /// The start of this key that another command began, and did not see the end of.
+    async fn unfinished(&self, model: &str, key: Key) -> Result<Option<Start>, StepError> {
+        let served = self.served(model).filter(|served| !served.healthy && served.key == key);
+        let Some((served, timeout)) = served.and_then(|it| Some((it.clone(), it.left_of_start()?)))
+        else {
+            return Ok(None);
+        };
+        if !self.is_alive(&served).await? {
+            return Ok(None);
+        }
+        let old = served.previous.as_deref().cloned();
+        let running = Ok(Started::default());
+        Ok(Some(Start { served, running, timeout, begins: 0, old, ran: false }))
+    }
+
+    /// Waits until a server that was started is healthy, and keeps it or puts the old one back.
+    async fn finish(
+        &self,
+        deployment: &Deployment,
+        start: Start,
+        task: &Task,
+        began: Instant,
+    ) -> Result<Outcome, StepError> {
+        let model = &deployment.model;
+        let Start { mut served, running, timeout, begins, old, ran } = start;
         let mut started = Started::default();
-        let outcome = match self.make_and_start(model, &mut served).await {
+        let outcome = match running {
             Ok(running) => {
                 started = running;
                 self.healthy(model, &served, timeout, &task.reporter).await
@@ -102,6 +159,7 @@ impl Local {
             self.stop_started(&served, started).await?;
             // The old server goes on in the same log.
             let log = end_of(&self.log_file(model), begins);
+            let timeout = deployment.startup_timeout;
             let restored = match old {
                 // Started once more, it would do what the new one just did.
                 Some(old) if !ran && old.key == task.key => {
@@ -121,7 +179,7 @@ impl Local {
         self.keep(model, &served).await?;
         self.forget_own(model, Some(&served));
         let seconds = format!("{:.1}", began.elapsed().as_secs_f64());
-        Ok(Outcome { facts, evidence: [("seconds".to_owned(), seconds)].into() })
+        Ok(Outcome { facts: served.facts, evidence: [("seconds".to_owned(), seconds)].into() })
     }
 
     /// What serves the model for good: an unfinished start of an earlier run is stopped first.

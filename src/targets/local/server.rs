@@ -51,6 +51,8 @@ pub(super) enum Running {
 pub(super) enum Life {
     /// It does.
     Runs,
+    /// It does, and is of no use to anybody; why, in a word or two.
+    Hangs(&'static str),
     /// It does not; what became of it, in a word or two.
     Ended(String),
 }
@@ -108,7 +110,7 @@ impl Served {
         }
     }
 
-    fn instance_id(&self) -> &str {
+    pub(super) fn instance_id(&self) -> &str {
         Fact::INSTANCE.text_of(&self.facts)
     }
 }
@@ -193,9 +195,14 @@ impl Local {
     pub(super) fn life(&self, served: &Served) -> Life {
         match &served.instance {
             None => Life::Ended("never started".to_owned()),
-            Some(Running::Embedded(instance)) if runtime::is_alive(instance) => Life::Runs,
+            Some(Running::Embedded(instance)) if runtime::is_alive(instance) => {
+                self.life_by_answer(served)
+            }
             Some(Running::Embedded(_)) => Life::Ended("ended".to_owned()),
-            Some(Running::Container(container)) => self.seen_of(&container.id),
+            Some(Running::Container(container)) => match self.seen_of(&container.id) {
+                Life::Runs => self.life_by_answer(served),
+                other => other,
+            },
         }
     }
 

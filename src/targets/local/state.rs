@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::mounts::Mounted;
 use super::server::{Recipe, Running};
+use crate::clock::elapsed_since;
 use crate::durable;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::runtime;
@@ -89,6 +90,13 @@ pub(super) struct Served {
 }
 
 impl Served {
+    /// How much of its time a start still has that was begun by whoever is gone; none where it has none
+    /// left, or where nobody can tell.
+    pub(super) fn left_of_start(&self) -> Option<Duration> {
+        let left = self.startup_timeout?.checked_sub(elapsed_since(&self.since)?)?;
+        (!left.is_zero()).then_some(left)
+    }
+
     /// Finds the process of a start that was cut short before its process was noted down.
     fn find(&mut self) {
         if self.instance.is_none() && matches!(self.recipe, Recipe::Embedded(_)) {

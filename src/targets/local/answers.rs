@@ -1,0 +1,135 @@
+//! Whether servers that run answer. They are asked on this machine alone, where that wakes nothing and
+//! costs nothing; only those that say nothing make anybody wait.
+
+use std::sync::PoisonError;
+use std::time::{Duration, Instant};
+
+use futures_util::future::join_all;
+
+use super::serve::url;
+use super::server::Running;
+use super::state::Served;
+use super::{Life, Local};
+use crate::fingerprint::Key;
+use crate::openai::Server;
+use crate::runtime;
+use crate::step::{Facts, StepError};
+
+/// How often a server is asked that gives no answer.
+const TRIES: u32 = 3;
+
+/// How long one try may take, so that all of them are over within 15 seconds.
+const DEADLINE: Duration = Duration::from_secs(5);
+
+/// How long after a try that failed sooner the next one is.
+const PAUSE: Duration = Duration::from_secs(1);
+
+/// What came of asking a server.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Answer {
+    /// This HTTP status; whatever it is, somebody is there.
+    Status(u16),
+    /// It was not asked: somebody stopped it (SIGSTOP), and nobody let it go on.
+    Stopped,
+    /// Nothing at all, however often it was asked.
+    Nothing,
+}
+
+impl Local {
+    /// What came of asking this server last.
+    pub(super) fn answer_of(&self, served: &Served) -> Option<Answer> {
+        let answers = self.answers.read().unwrap_or_else(PoisonError::into_inner);
+        answers.get(served.instance_id()).copied()
+    }
+
+    /// Whether a server that runs is of any use, as far as that was asked.
+    pub(super) fn life_by_answer(&self, served: &Served) -> Life {
+        match self.answer_of(served) {
+            Some(Answer::Stopped) => Life::Hangs("stopped"),
+            Some(Answer::Nothing) => Life::Hangs("answers nothing"),
+            Some(Answer::Status(_)) | None => Life::Runs,
+        }
+    }
+
+    fn answered(&self, served: &Served, answer: Option<Answer>) {
+        let mut answers = self.answers.write().unwrap_or_else(PoisonError::into_inner);
+        match answer {
+            Some(answer) => answers.insert(served.instance_id().to_owned(), answer),
+            None => answers.remove(served.instance_id()),
+        };
+    }
+
+    /// Looks for servers that were stopped, and for those that go on again.
+    pub(super) fn look_for_stopped(&self) {
+        for served in self.seen(|state| state.served.values().cloned().collect::<Vec<_>>()) {
+            match (is_stopped(&served), self.answer_of(&served)) {
+                (true, _) => self.answered(&served, Some(Answer::Stopped)),
+                (false, Some(Answer::Stopped)) => self.answered(&served, None),
+                (false, _) => {}
+            }
+        }
+    }
+
+    /// Asks the servers of these models, or of all, whether they answer: all at once. Those that have
+    /// ended, or have not started yet, have nothing to say.
+    pub(super) async fn ask_servers(&self, models: &[String]) -> Result<(), StepError> {
+        let is_meant = |model: &String| models.is_empty() || models.contains(model);
+        let servers: Vec<Served> = self.seen(|state| {
+            let meant = state.served.iter().filter(|(model, _)| is_meant(model));
+            meant.map(|(_, served)| served.clone()).collect()
+        });
+        let up = |served: &&Served| served.healthy && !matches!(self.life(served), Life::Ended(_));
+        let Some(first) = servers.iter().find(up) else { return Ok(()) };
+        // All of them are asked through one client: making one takes longer than an answer.
+        let client = Server::local(&url(first.port), "", DEADLINE)?;
+        let asked = servers.iter().filter(up).map(|served| async {
+            let answer = answer(&client, served).await;
+            self.answered(served, Some(answer));
+        });
+        join_all(asked).await;
+        Ok(())
+    }
+
+    /// The facts of the server of this key that gave no answer when it was asked last, and does now:
+    /// somebody was slow, or let it go on.
+    pub(super) async fn recovered(
+        &self,
+        model: &str,
+        key: Key,
+    ) -> Result<Option<Facts>, StepError> {
+        let Some(served) = self.served(model).filter(|served| served.healthy && served.key == key)
+        else {
+            return Ok(None);
+        };
+        if !matches!(self.life(&served), Life::Hangs(_)) || !self.mount_changes(&served).is_empty()
+        {
+            return Ok(None);
+        }
+        let client = Server::local(&url(served.port), model, DEADLINE)?;
+        let answer = answer(&client, &served).await;
+        self.answered(&served, Some(answer));
+        let answers = matches!(answer, Answer::Status(_)) && self.is_alive(&served).await?;
+        Ok(answers.then_some(served.facts))
+    }
+}
+
+fn is_stopped(served: &Served) -> bool {
+    matches!(&served.instance, Some(Running::Embedded(process)) if runtime::is_stopped(process))
+}
+
+async fn answer(client: &Server, served: &Served) -> Answer {
+    let api = client.at(&url(served.port));
+    for tried in 1..=TRIES {
+        if is_stopped(served) {
+            return Answer::Stopped;
+        }
+        let began = Instant::now();
+        if let Some(status) = api.status(&served.health).await {
+            return Answer::Status(status);
+        }
+        if tried < TRIES {
+            tokio::time::sleep(PAUSE.saturating_sub(began.elapsed())).await;
+        }
+    }
+    Answer::Nothing
+}
