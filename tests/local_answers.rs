@@ -13,7 +13,7 @@ use support::project::Project;
 
 /// A server of Python's own that answers its health path and chats as a file says: `fine`; `busy`, with 503;
 /// `silent`, never, though it takes connections; `dripping`, a byte of its status line each second;
-/// `trickling`, its body like that; `mute`, healthy and never in a chat.
+/// `trickling`, its body like that; `mute`, healthy and never in a chat; `rude`, there with 500.
 const SERVER: &str = r#"
 import http.server, json, pathlib, sys, time
 how = pathlib.Path("/root/.cache/huggingface/how-" + sys.argv[1])
@@ -53,8 +53,11 @@ class Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         asked = json.loads(self.rfile.read(int(self.headers["Content-Length"])))
-        if how.exists() and how.read_text() == "mute":
+        mood = how.read_text() if how.exists() else "fine"
+        if mood == "mute":
             time.sleep(3600)
+        if mood == "rude":
+            return self.answer(500, {"error": "out of words"})
         message = {"role": "assistant", "content": "hello"}
         if asked.get("stream"):
             events = [json.dumps({"choices": [{"delta": message}]}), "[DONE]"]
@@ -69,7 +72,7 @@ const COMMAND: &str =
     r#"command = ["python3", "{model}/server.py", "--host", "{host}", "--port", "{port}"]"#;
 
 /// Two models, `tiny` and `other`, which answer as files say.
-fn moody() -> Option<Project> {
+pub(crate) fn moody() -> Option<Project> {
     let project = Project::new()?;
     project.write("model/server.py", SERVER);
     let other = project.read("specs/tiny.toml");
@@ -82,7 +85,7 @@ fn moody() -> Option<Project> {
     Some(project)
 }
 
-fn becomes(project: &Project, model: &str, mood: &str) {
+pub(crate) fn becomes(project: &Project, model: &str, mood: &str) {
     let volume = project.volumes().join("table-4c19d2-model-cache");
     fs::write(volume.join(format!("how-{model}")), mood).expect("a file");
 }

@@ -24,7 +24,7 @@ const VERSION: u32 = 1;
 
 const DEPLOY_FACTS: &[Fact] = &[Fact::INSTANCE, Fact::URL, Fact::SERVED_NAME];
 
-/// A smoke test of a deployment that failed at a target with versions, and what became of that.
+/// A smoke test of a deployment that failed at a target that takes such back, and what became of that.
 #[derive(Debug, Error, Diagnostic)]
 pub enum NotPassed {
     /// What had passed before stands again.
@@ -42,6 +42,22 @@ pub enum NotPassed {
         version: u32,
         /// The number that it has now.
         stands: u32,
+        /// How it failed.
+        cause: Box<ApiError>,
+    },
+    /// What it had replaced was started again.
+    #[error("{cause}{outcome}")]
+    #[diagnostic(
+        code(goatbuild::smoke::restored),
+        help(
+            "`goatbuild logs {model}` shows what the servers said. The next apply tries again what the spec wants"
+        )
+    )]
+    Restored {
+        /// The model.
+        model: String,
+        /// What came of that.
+        outcome: &'static str,
         /// How it failed.
         cause: Box<ApiError>,
     },
@@ -98,7 +114,7 @@ const UNPROVEN: &str = "nothing is taken back, entries in gateways stay as they 
 impl NotPassed {
     /// Whether what was deployed is deployed no more.
     pub fn is_taken_back(&self) -> bool {
-        matches!(self, Self::WentBack { .. } | Self::Stopped { .. })
+        matches!(self, Self::WentBack { .. } | Self::Restored { .. } | Self::Stopped { .. })
     }
 }
 
@@ -217,9 +233,9 @@ impl Smoke {
 
     /// Has the target take back what is at fault; gives the error that tells of it.
     async fn failed(&self, error: StepError, instance: &str, reporter: &Reporter) -> StepError {
-        let versions = self.targets.of(&self.model).versions();
-        let (cause, versions) = match (error.downcast::<ApiError>(), versions) {
-            (Ok(cause), Some(versions)) => (cause, versions),
+        let target = self.targets.of(&self.model);
+        let (cause, takes_back) = match (error.downcast::<ApiError>(), target.takes_back()) {
+            (Ok(cause), Some(takes_back)) => (cause, takes_back),
             (Ok(cause), None) => return cause.into(),
             (Err(other), _) => return other,
         };
@@ -228,15 +244,18 @@ impl Smoke {
             ApiError::Denied { .. } => return cause.into(),
             cause => (self.model.name.to_string(), Box::new(cause)),
         };
-        if !cause.is_of_the_server() && !matches!(*cause, ApiError::Older { .. }) {
+        // On this machine there is nobody on the way.
+        let is_at_fault = target.is_here() || cause.is_of_the_server();
+        if !is_at_fault && !matches!(*cause, ApiError::Older { .. }) {
             return NotPassed::NotReached { model, cause }.into();
         }
         // Whoever interrupts now waits until it is in order.
         let reporter = reporter.unstoppable();
-        match versions.take_back(&model, instance, &smoke_key, &reporter).await {
+        match takes_back.take_back(&model, instance, &smoke_key, &reporter).await {
             Ok(TakenBack::WentBack { version, stands }) => {
                 NotPassed::WentBack { model, version, stands, cause }
             }
+            Ok(TakenBack::Restored { outcome }) => NotPassed::Restored { model, outcome, cause },
             Ok(TakenBack::Stopped) => NotPassed::Stopped { model, cause },
             Ok(TakenBack::Left) => return (*cause).into(),
             Err(error) => {

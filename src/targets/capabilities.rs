@@ -306,7 +306,11 @@ pub trait Versions: Send + Sync {
 
     /// Ends a hold; says what it was.
     async fn release(&self, model: &str) -> Result<Option<String>, StepError>;
+}
 
+/// Deployments that don't stand where they fail their smoke test.
+#[async_trait]
+pub trait TakesBack: Send + Sync {
     /// Takes an instance back that failed its smoke test, where there is something to go back to.
     async fn take_back(
         &self,

@@ -160,6 +160,11 @@ pub enum TakenBack {
         /// The number that it stands under now.
         stands: u32,
     },
+    /// What it replaced was started again, where there are no versions.
+    Restored {
+        /// What came of that, in brackets, behind what went wrong.
+        outcome: &'static str,
+    },
     /// It was stopped: no earlier version had passed.
     Stopped,
 }
@@ -424,6 +429,11 @@ pub trait Target: Send + Sync {
 
     /// Versions to go back to.
     fn versions(&self) -> Option<&dyn Versions> {
+        None
+    }
+
+    /// Deployments that don't stand where they fail their smoke test.
+    fn takes_back(&self) -> Option<&dyn TakesBack> {
         None
     }
 

@@ -121,9 +121,9 @@ fn an_instance_that_fails_its_smoke_test_is_not_wired() {
     let applied = project.apply("");
     assert_eq!((applied.code, applied.ids("failed")), (1, vec!["smoke:tiny".to_owned()]));
     assert_eq!(applied.ids("blocked"), ["gateway:tiny"]);
-    assert_eq!(applied.end()["errors"][0]["code"], "goatbuild::smoke::refused");
+    assert_eq!(applied.end()["errors"][0]["code"], "goatbuild::smoke::stopped");
     assert_eq!(project.read("litellm.yaml"), gateway);
-    assert_eq!(project.plan("").why("smoke:tiny"), ["first", "failed-before"]);
+    assert_eq!(project.plan("").why("deploy:tiny"), ["first", "failed-before"]);
     // The gate holds for an edit of the gateway alone, too.
     project.append(SPEC, "[gateway]\nalias = \"small\"\n");
     assert_eq!(project.apply("").ids("blocked"), ["gateway:tiny"]);

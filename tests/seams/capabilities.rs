@@ -12,7 +12,7 @@ use goatbuild::fingerprint::Key;
 use goatbuild::spec::{Auth, Model};
 use goatbuild::step::{Facts, Observation, StepError, Task};
 use goatbuild::targets::{
-    Candidates, Deployment, Earlier, Holder, Lease, Leases, SmokeKey, Stands, TakenBack, Tell,
+    Candidates, Deployment, Earlier, Holder, Lease, Leases, SmokeKey, Stands, Tell,
     Versions,
 };
 
@@ -151,16 +151,6 @@ impl Versions for Folder {
         let held = self.held(model);
         let _ = fs::remove_file(self.hold(model));
         Ok(held)
-    }
-
-    async fn take_back(
-        &self,
-        _: &str,
-        _: &str,
-        _: &SmokeKey<'_>,
-        _: &Reporter,
-    ) -> Result<TakenBack, StepError> {
-        Ok(TakenBack::Left)
     }
 }
 

@@ -10,6 +10,7 @@ use super::{Deployment, Local, LocalError, Mount};
 use crate::blocking::blocking;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
+use crate::runtime::Bind;
 use crate::step::StepError;
 
 /// Who is going to write.
@@ -77,9 +78,10 @@ impl Local {
     }
 
     /// Removes what a model's deployments have of their own, copies of caches and directories to work
-    /// in, but for those of a server that is kept.
+    /// in, but for those of a server that is kept, and of what it keeps itself.
     pub(super) fn forget_own(&self, model: &str, kept: Option<&Served>) {
-        let binds = kept.map_or(&[][..], |served| served.recipe.binds());
+        let kept = std::iter::successors(kept, |served| served.previous.as_deref());
+        let binds: Vec<&Bind> = kept.flat_map(|served| served.recipe.binds()).collect();
         let places = [self.caches_of(model), self.works_of(model)];
         for entry in
             places.iter().filter_map(|place| std::fs::read_dir(place).ok()).flatten().flatten()

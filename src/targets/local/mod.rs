@@ -17,6 +17,7 @@ mod server;
 mod spec;
 mod state;
 mod tree;
+mod trial;
 mod volumes;
 mod warm;
 mod weights;
@@ -28,7 +29,7 @@ use std::sync::{PoisonError, RwLock};
 use async_trait::async_trait;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{Deployment, Live, Measured, Moves, PinnedRepository, Target, Weights};
+use super::{Deployment, Live, Measured, Moves, PinnedRepository, TakesBack, Target, Weights};
 use crate::container::{Condition, Container, probe};
 use crate::durable::TEMPORARY;
 use crate::event::Reporter;
@@ -335,6 +336,9 @@ impl Target for Local {
     fn observe_smoke(&self, model: &str) -> Observation {
         let Some(served) = self.served(model) else { return Observation::Absent };
         let instance = Fact::INSTANCE.text_of(&served.facts);
+        if served.failed {
+            return drift("smoke test", "passed", "failed");
+        }
         match (served.smoke, served.tested) {
             (None, _) => Observation::Absent,
             (Some(_), Some(tested)) if tested != instance => drift("instance", &tested, instance),
@@ -352,14 +356,14 @@ impl Target for Local {
         key: Key,
         _: Measured,
     ) -> Result<(), StepError> {
-        self.change(|state| {
-            if let Some(served) = state.served.get_mut(model)
-                && Fact::INSTANCE.of(&served.facts).is_some_and(|found| found == instance)
-            {
-                (served.smoke, served.tested) = (Some(key), None);
-            }
-        })
-        .await
+        self.change(|state| state.passes(model, instance, key)).await?;
+        // What it replaced isn't needed any more.
+        self.forget_own(model, self.served(model).as_ref());
+        Ok(())
+    }
+
+    fn failed_deployment(&self, model: &str) -> Option<Key> {
+        self.seen(|state| state.failed.get(model).copied())
     }
 
     fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
@@ -385,7 +389,11 @@ impl Target for Local {
                 self.stop(served).await?;
             }
         }
-        self.change(|state| drop(state.served.remove(model))).await?;
+        let forget = |state: &mut State| {
+            state.served.remove(model);
+            state.failed.remove(model);
+        };
+        self.change(forget).await?;
         self.forget_caches(model);
         Ok(())
     }
@@ -462,6 +470,10 @@ impl Target for Local {
                 sweep(&model.path().join("refs"), TEMPORARY, Age::Any);
             }
         }
+    }
+
+    fn takes_back(&self) -> Option<&dyn TakesBack> {
+        Some(self)
     }
 
     fn moves(&self) -> Option<&dyn Moves> {

@@ -14,6 +14,7 @@ use crate::digest::hex;
 use crate::event::{Cancelled, Reporter};
 use crate::fingerprint::Key;
 use crate::openai::Server;
+use crate::spec::Smoke;
 use crate::step::{Evidence, Fact, Facts, Outcome, StepError, Task};
 
 /// How long to wait between the first two questions whether a server is healthy.
@@ -92,6 +93,8 @@ impl Local {
             Fact::SERVED_NAME.is(&deployment.served_name),
         ]
         .into();
+        let is_tried = deployment.spec.serve.smoke != Smoke::Never;
+        let again = old.as_ref().filter(|old| old.key == task.key);
         let mut served = Served {
             key: task.key,
             applied: Some(task.fingerprint.clone()),
@@ -104,21 +107,33 @@ impl Local {
             startup_timeout: Some(deployment.startup_timeout),
             since: now(),
             smoke: None,
+            trial: is_tried && again.is_none_or(|old| old.trial),
+            failed: false,
             tested: None,
             mounted: Vec::new(),
-            previous: old.clone().map(Box::new),
+            previous: None,
         };
-        self.keep(model, &served).await?;
+        // What has not passed yet is nothing to go back to, as long as there is something that had.
+        let back = match &old {
+            Some(Served { trial: true, previous: Some(previous), .. }) => Some((**previous).clone()),
+            _ => old.clone(),
+        };
+        served.previous = back.clone().map(Box::new);
         if let Some(old) = &old {
+            if back.as_ref().is_none_or(|back| back.instance_id() == old.instance_id()) {
+                // Killed from here on, the next one finds both.
+                self.keep(model, &served).await?;
+            }
             task.reporter.message("stopping the old server");
             self.stop(old).await?;
         }
+        self.keep(model, &served).await?;
         self.clear(model).await?;
         task.reporter.message(format!("starting on port {port}"));
         let begins = length(&self.log_file(model));
         let running = self.make_and_start(model, &mut served).await;
         let timeout = deployment.startup_timeout;
-        let start = Start { served, running, timeout, begins, old, ran };
+        let start = Start { served, running, timeout, begins, old: back, ran };
         self.finish(deployment, start, task, began).await
     }
 
@@ -175,7 +190,9 @@ impl Local {
             return Err(explain(deployment, unserved, restored.to_owned(), &log));
         }
         served.healthy = true;
-        served.previous = None;
+        if !served.trial {
+            served.previous = None;
+        }
         self.keep(model, &served).await?;
         self.forget_own(model, Some(&served));
         let seconds = format!("{:.1}", began.elapsed().as_secs_f64());
@@ -211,7 +228,7 @@ impl Local {
 
     /// Puts the old server back; until it is healthy it is a start like any other, which may be cut
     /// short. Says what became of it, for the error.
-    async fn restore(
+    pub(super) async fn restore(
         &self,
         model: &str,
         old: Served,

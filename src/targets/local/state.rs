@@ -79,13 +79,19 @@ pub(super) struct Served {
     pub since: String,
     /// The key of the smoke step that this instance passed.
     pub smoke: Option<Key>,
+    /// Whether it has yet to pass one: until then, what it replaced is kept.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub trial: bool,
+    /// Whether it failed the one that was run last.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub failed: bool,
     /// The instance that passed it, when that is another one by now.
     #[serde(default)]
     pub tested: Option<String>,
     /// What it was started with; empty where an earlier version wrote this.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounted: Vec<Mounted>,
-    /// What served before, kept until this one is healthy.
+    /// What served before, kept until this one is healthy, and while it is on trial.
     pub previous: Option<Box<Served>>,
 }
 
@@ -106,17 +112,44 @@ impl Served {
     }
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks for it")]
+fn is_false(flag: &bool) -> bool {
+    !flag
+}
+
 /// The whole file.
 #[derive(Debug, Clone, Default, Serialize, Deserialize)]
 pub(super) struct State {
     version: u32,
     pub(super) served: BTreeMap<String, Served>,
+    /// The key of the last deployment of a model that failed its smoke test, until one passes.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub(super) failed: BTreeMap<String, Key>,
 }
 
 impl State {
     /// Where the state of an environment is, in its state directory.
     pub(super) fn file(environment: &Path) -> PathBuf {
         environment.join("deployments.json")
+    }
+
+    /// Notes that what serves a model failed its smoke test.
+    pub(super) fn fails(&mut self, model: &str) {
+        if let Some(served) = self.served.get_mut(model) {
+            served.failed = true;
+            self.failed.insert(model.to_owned(), served.key);
+        }
+    }
+
+    /// Notes that this instance, if it still serves a model, passed its smoke test of this key.
+    pub(super) fn passes(&mut self, model: &str, instance: &str, key: Key) {
+        if let Some(served) = self.served.get_mut(model)
+            && served.instance_id() == instance
+        {
+            (served.smoke, served.tested) = (Some(key), None);
+            (served.trial, served.failed, served.previous) = (false, false, None);
+            self.failed.remove(model);
+        }
     }
 
     pub(super) fn load(path: &Path) -> Result<Self, StateError> {

@@ -147,6 +147,8 @@ impl Local {
             startup_timeout: None,
             since: now(),
             smoke: None,
+            trial: false,
+            failed: false,
             tested: None,
             mounted: Vec::new(),
             previous: None,

@@ -49,7 +49,7 @@ use async_trait::async_trait;
 
 use super::{
     Bills, Candidates, Deed, Deployment, Images, Lack, Leases, Live, Logs, Measured, Opening,
-    PinnedRepository, PriceLists, Programs, Rolling, Starts, Target, Trials, Versions, Volumes,
+    PinnedRepository, PriceLists, Programs, Rolling, Starts, TakesBack, Target, Trials, Versions, Volumes,
     Weights,
 };
 use crate::engine::Engines;
@@ -439,6 +439,10 @@ impl Target for Modal {
     }
 
     fn versions(&self) -> Option<&dyn Versions> {
+        Some(self)
+    }
+
+    fn takes_back(&self) -> Option<&dyn TakesBack> {
         Some(self)
     }
 

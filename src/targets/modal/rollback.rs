@@ -17,7 +17,7 @@ use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::spec::{Auth, Model, ServedNames};
 use crate::step::{Facts, Observation, StepError};
-use crate::targets::{Earlier, SmokeKey, TakenBack, Versions};
+use crate::targets::{Earlier, SmokeKey, Versions};
 
 /// Why there is no going back.
 #[derive(Debug, Error, Diagnostic)]
@@ -202,16 +202,6 @@ impl Versions for Modal {
             Some(version) => format!("v{version}"),
             None => hold.key.short(),
         }))
-    }
-
-    async fn take_back(
-        &self,
-        model: &str,
-        instance: &str,
-        smoke: &SmokeKey<'_>,
-        reporter: &Reporter,
-    ) -> Result<TakenBack, StepError> {
-        self.go_back_from(model, instance, smoke, reporter).await
     }
 }
 

@@ -3,6 +3,8 @@
 //! That it failed is kept before anything is changed. Whoever is cut short then leaves a version that
 //! has not passed, which the next apply tries out again.
 
+use async_trait::async_trait;
+
 use super::kept::{Deployed, Failed, Kept};
 use super::look::Version;
 use super::{Modal, ModalError, RollbackError};
@@ -10,12 +12,13 @@ use crate::clock::{now, written};
 use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::step::StepError;
-use crate::targets::{Earlier, SmokeKey, Stands, TakenBack};
+use crate::targets::{Earlier, SmokeKey, Stands, TakenBack, TakesBack};
 
-impl Modal {
+#[async_trait]
+impl TakesBack for Modal {
     /// Goes back to the newest earlier version that had passed its smoke test, or stops the app where
     /// there is none. Holds nothing.
-    pub(super) async fn go_back_from(
+    async fn take_back(
         &self,
         model: &str,
         instance: &str,
@@ -51,7 +54,9 @@ impl Modal {
         self.keep(|kept| drop(kept.deployments.remove(model)), reporter).await?;
         Ok(TakenBack::Stopped)
     }
+}
 
+impl Modal {
     /// Goes back to what somebody else had deployed and this deployment took over: clients relied on
     /// that. Nothing where there is no such thing, or Modal doesn't go back to it. It is theirs again
     /// then, for whoever asks next.
