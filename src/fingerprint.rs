@@ -227,6 +227,16 @@ impl Fingerprint {
         changes
     }
 
+    /// The same without the fields of these labels.
+    #[must_use]
+    pub fn without(&self, labels: &[&str]) -> Self {
+        let mut fewer = Self::new(self.kind(), self.version);
+        for (label, value) in self.pairs().filter(|(label, _)| !labels.contains(label)) {
+            fewer.field(label, value);
+        }
+        fewer
+    }
+
     /// The value of a field.
     pub fn get(&self, label: &str) -> Option<&str> {
         self.pairs().find(|(known, _)| *known == label).map(|(_, value)| value)

@@ -270,6 +270,12 @@ pub trait Step: Send + Sync {
         None
     }
 
+    /// What an earlier version wrote down of what was applied, as this version describes it: without what
+    /// turned out to be nothing that the outcome depends on.
+    fn as_described_now(&self, applied: &Fingerprint) -> Fingerprint {
+        applied.clone()
+    }
+
     /// The key that the resource itself is known to have failed with, where its place keeps that.
     fn failed(&self) -> Option<Key> {
         None

@@ -139,7 +139,33 @@ fn models_on_this_machine_have_nothing_to_do() {
         .into();
         assert_eq!(left.to_do(environment), lost, "{environment}");
         let status = left.run(&format!("status --json {environment}"));
-        assert_eq!(status["models"].as_array().map(Vec::len), Some(3), "{status}");
+        let models = status["models"].as_array().expect("models");
+        assert_eq!(models.len(), 3, "{status}");
+        assert!(models.iter().all(|model| model["verdict"] == "stopped"), "{status}");
+    }
+}
+
+/// Until then, keys of models on this machine held settings that mean nothing here; what is remembered of
+/// them is the same whatever those are by now.
+#[test]
+fn settings_that_mean_nothing_here_make_no_difference_to_what_was_deployed_with_them() {
+    let left = Left::new("local");
+    for (model, setting) in
+        [("tiny", "max-inputs = 3"), ("second", "timeout = \"7m\""), ("third", "scaledown-window = \"7m\"")]
+    {
+        let spec = left.root().join(format!("specs/{model}.toml"));
+        let written = fs::read_to_string(&spec).expect("a spec");
+        let edited = if written.contains("[serve]\n") {
+            written.replace("[serve]\n", &format!("[serve]\n{setting}\n"))
+        } else {
+            format!("{written}\n[serve]\n{setting}\n")
+        };
+        fs::write(&spec, edited).expect("written");
+    }
+    assert_eq!(left.to_do("--no-refresh"), BTreeMap::new());
+    for model in ["tiny", "second", "third"] {
+        let why = left.to_do("");
+        assert_eq!(why[&format!("deploy:{model}")], ["drift process: running → ended"]);
     }
 }
 

@@ -34,11 +34,18 @@ pub fn judge(
     wishes: &Wishes,
 ) -> (Key, Verdict, bool) {
     let key = &fingerprint.key();
+    let remembered = memory.applied(step.id());
+    // What an earlier version remembers under another key may be the same all the same.
+    let is_same = |known: &Key| {
+        let applied = remembered.as_ref().filter(|applied| applied.key() == *known);
+        known == key || applied.is_some_and(|it| step.as_described_now(it).key() == *key)
+    };
     let changes = |known: Option<&Key>| -> Vec<Reason> {
         // The resource itself knows best what it stands for; what was remembered may be older.
         let own = known.and_then(|known| Some((known, step.applied(inputs)?)));
         let own = own.filter(|(known, own)| own.key() == **known).map(|(_, own)| own);
-        let applied = own.or_else(|| memory.applied(step.id()));
+        let applied = own.or_else(|| remembered.clone());
+        let applied = applied.map(|applied| step.as_described_now(&applied));
         let since = applied.map(|applied| fingerprint.changes_since(&applied));
         let reason = |change| Reason::change(ReasonKind::Changed, change);
         since.into_iter().flatten().map(reason).collect()
@@ -76,7 +83,7 @@ pub fn judge(
             Verdict::Unknown(reasons)
         }
         Some(Observation::Unobserved(None)) => match memory.row(step.id()) {
-            Some(row) if row.key == *key => Verdict::Fresh(row.facts),
+            Some(row) if is_same(&row.key) => Verdict::Fresh(row.facts),
             row => Verdict::Run(because(ReasonKind::First, row.map(|row| row.key).as_ref())),
         },
         Some(Observation::Present { key: marked, facts }) if marked == *key => {
@@ -86,7 +93,7 @@ pub fn judge(
             Verdict::Run(because(ReasonKind::Changed, Some(&marked)))
         }
         // What was there stood for other inputs: that those changed says more than that it is gone.
-        Some(Observation::Absent) if memory.row(step.id()).is_some_and(|row| row.key != *key) => {
+        Some(Observation::Absent) if memory.row(step.id()).is_some_and(|row| !is_same(&row.key)) => {
             let known = memory.row(step.id()).map(|row| row.key);
             Verdict::Run(because(ReasonKind::Changed, known.as_ref()))
         }

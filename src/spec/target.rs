@@ -49,6 +49,12 @@ pub trait TargetType: Send + Sync {
         &[]
     }
 
+    /// What of every target's settings means nothing to it, as a deployment's fields are labelled: no such
+    /// thing enters a key there.
+    fn ignores(&self) -> &'static [&'static str] {
+        &[]
+    }
+
     /// The fields of `[serve]` that it alone takes.
     fn serve(&self, fields: &mut Fields<'_, '_, '_>) -> Own {
         let _ = fields;

@@ -332,10 +332,16 @@ impl Step for Deploy {
         let project = &self.serving.project;
         fingerprint
             .field("project", project.owner())
-            .field("serve.served-name", &serve.served_names)
-            .field("serve.max-inputs", serve.max_inputs)
-            .field("serve.scaledown-window", format_args!("{:?}", serve.scaledown_window))
-            .field("serve.timeout", format_args!("{:?}", serve.timeout))
+            .field("serve.served-name", &serve.served_names);
+        let heeded = |label: &str| !self.serving.model.target.ignores().contains(&label);
+        for (label, value) in [
+            ("serve.max-inputs", serve.max_inputs.to_string()),
+            ("serve.scaledown-window", format!("{:?}", serve.scaledown_window)),
+            ("serve.timeout", format!("{:?}", serve.timeout)),
+        ] {
+            fingerprint.optional(label, heeded(label).then_some(value));
+        }
+        fingerprint
             .optional("serve.port", serve.port.as_ref().map(|port| port.value));
         self.serving.target().describe(&self.serving.model, &mut fingerprint);
         if let ImageInput::Pushed { .. } = &self.serving.image {
@@ -367,6 +373,10 @@ impl Step for Deploy {
 
     fn applied(&self, _: &Inputs) -> Option<Fingerprint> {
         self.serving.target().applied_deployment(self.serving.model.name.as_str())
+    }
+
+    fn as_described_now(&self, applied: &Fingerprint) -> Fingerprint {
+        applied.without(self.serving.model.target.ignores())
     }
 
     fn failed(&self) -> Option<Key> {

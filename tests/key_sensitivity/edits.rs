@@ -55,12 +55,12 @@ fn alias_edit_reruns_only_the_gateway() {
 fn settings_of_serving_alone_redeploy_and_leave_the_gateway() {
     let Some(project) = Project::applied() else { return };
     let (gateway, port) = (project.read("litellm.yaml"), project.port("tiny"));
-    project.append(SPEC, "[serve]\nscaledown-window = \"7m\"\n");
-    assert_eq!(project.plan("").why("deploy:tiny"), ["changed serve.scaledown-window"]);
+    super::choose_runtime(&project, "embedded", "auto");
+    assert_eq!(project.plan("").why("deploy:tiny"), ["changed target.local.runtime"]);
     expect_redeployed(&project);
-    project.append(SPEC, "max-inputs = 3\n");
-    assert_eq!(project.plan("").why("deploy:tiny"), ["changed serve.max-inputs"]);
-    expect_redeployed(&project);
+    // A server on this machine is told nothing of these.
+    project.append(SPEC, "[serve]\nscaledown-window = \"7m\"\nmax-inputs = 3\ntimeout = \"7m\"\n");
+    expect_nothing(&project);
     assert_eq!(project.read("litellm.yaml"), gateway);
     assert_eq!(project.port("tiny"), port);
 }

@@ -49,6 +49,15 @@ fn expect_redeployed(project: &Project) {
     expect(project, &Expected { run: &["deploy:tiny"], pending: &["smoke:tiny"], ran });
 }
 
+/// Such an edit: `auto` is the embedded runtime, too, where there is no other.
+fn choose_runtime(project: &Project, from: &str, to: &str) {
+    project.edit(
+        "goatbuild.toml",
+        &format!("runtime = \"{from}\""),
+        &format!("runtime = \"{to}\""),
+    );
+}
+
 #[track_caller]
 fn expect_nothing(project: &Project) {
     expect(project, &Expected::default());

@@ -71,7 +71,7 @@ const NEXT: &str = "89abcdef0123456789abcdef0123456789abcdef";
 
 pub(super) static TABLE: [Row; 12] = [
     Row {
-        edit: "comment, key order, `[gpu]` prices, `rollout`; on this machine `startup-timeout`",
+        edit: "comment, key order, `[gpu]` prices, `rollout`; on this machine `startup-timeout`, `max-inputs`, `scaledown-window`, `timeout`",
         again: "nothing",
         shown: Shown::Planned(&[
             said("comment", "# A word.\n@", ""),
@@ -99,6 +99,9 @@ pub(super) static TABLE: [Row; 12] = [
             )
             .of("\"candidate\""),
             said("`startup-timeout`", "[serve]\nstartup-timeout = \"20m\"\n@", "\"20m\""),
+            said("`max-inputs`", "[serve]\nmax-inputs = 3\n@", "3"),
+            said("`scaledown-window`", "[serve]\nscaledown-window = \"7m\"\n@", "\"7m\""),
+            said("`timeout`", "[serve]\ntimeout = \"7m\"\n@", "\"7m\""),
         ]),
     },
     Row {
@@ -114,12 +117,9 @@ pub(super) static TABLE: [Row; 12] = [
         .of("\"small\"")]),
     },
     Row {
-        edit: "`serve.max-inputs`, `serve.scaledown-window`, `serve.served-name`, a flag that never reaches the compiler such as `tool-call-parser`",
+        edit: "`serve.served-name`, a flag that never reaches the compiler such as `tool-call-parser`",
         again: "deploy, smoke; gateway only if URL or served name changed",
         shown: Shown::Planned(&[
-            said("`serve.max-inputs`", "[serve]\nmax-inputs = 3\n@", "3"),
-            edit("`serve.max-inputs`", &WIRED, SPEC, "port = 45871", "@\nmax-inputs = 3"),
-            said("`serve.scaledown-window`", "[serve]\nscaledown-window = \"7m\"\n@", "\"7m\""),
             said("`serve.served-name`", "[serve]\nserved-name = \"org/tiny\"\n@", "\"org/tiny\""),
             edit(
                 "`serve.served-name`",

@@ -116,7 +116,7 @@ fn a_deployment_writes_into_a_copy_of_its_own() {
         assert_eq!((starts(warmed), starts(own)), (2, 3));
     }
     // The next one begins with what was warmed, and the copy before it goes.
-    project.append(SPEC, "[serve]\nmax-inputs = 4\n");
+    super::choose_runtime(&project, "embedded", "auto");
     super::expect_redeployed(&project);
     for (warmed, own) in warmed.iter().zip(&own(&project)) {
         assert_eq!((starts(warmed), starts(own)), (2, 3));
@@ -125,7 +125,7 @@ fn a_deployment_writes_into_a_copy_of_its_own() {
     // What a start left that was cut short goes, too.
     let left = format!("table-4c19d2/default/caches/tiny/{}", "0".repeat(32));
     std::fs::create_dir_all(project.state().join(&left)).unwrap();
-    project.edit(SPEC, "max-inputs = 4", "max-inputs = 5");
+    super::choose_runtime(&project, "auto", "embedded");
     super::expect_redeployed(&project);
     assert!(!project.state().join(left).exists());
     project.run("destroy tiny --yes").exits(0);
@@ -136,11 +136,11 @@ fn a_deployment_writes_into_a_copy_of_its_own() {
 fn a_model_without_a_warm_up_has_caches_that_last_and_sees_no_others() {
     let Some(project) = compiling() else { return };
     project.edit(SPEC, "compiles = true\n", "");
-    project.append(SPEC, "[serve]\nmax-inputs = 3\n");
+    super::choose_runtime(&project, "embedded", "auto");
     super::expect_redeployed(&project);
     // What others warmed is not there, so it compiles; and what it compiled is there the next time.
     assert_eq!(compilations(&project), (4, 2));
-    project.edit(SPEC, "max-inputs = 3", "max-inputs = 4");
+    super::choose_runtime(&project, "auto", "embedded");
     super::expect_redeployed(&project);
     assert_eq!(compilations(&project), (5, 2));
     let [(name, own)] = &own_caches(&project)[..] else { panic!("{:?}", own_caches(&project)) };
@@ -188,7 +188,7 @@ fn a_second_start_that_is_quick_and_writes_something_is_warned_about() {
 #[test]
 fn only_what_reaches_the_compiler_warms_up_again() {
     let Some(project) = compiling() else { return };
-    project.append(SPEC, "[serve]\nmax-inputs = 4\n");
+    super::choose_runtime(&project, "embedded", "auto");
     super::expect_redeployed(&project);
     project.edit(SPEC, "COMPILE = \"once\"", "COMPILE = \"once\"\nGREETING = \"salut\"");
     let ran = &["warmup:tiny", "deploy:tiny", "smoke:tiny"];

@@ -30,6 +30,9 @@ pub(super) const RUNTIMES: [(&str, LocalRuntime); 4] = [
     ("embedded", LocalRuntime::Embedded),
 ];
 
+/// What a server on this machine is told nothing of: it is always up, and is one.
+pub(super) const IGNORED: &[&str] = &["serve.max-inputs", "serve.scaledown-window", "serve.timeout"];
+
 impl TargetType for LocalType {
     fn name(&self) -> &'static str {
         "local"
@@ -51,6 +54,10 @@ impl TargetType for LocalType {
         let about = "What runs images: `auto` takes Docker or Podman when there is one, else the \
                      embedded runtime, which needs neither root nor a daemon.";
         Own::new(fields.choice("runtime", &RUNTIMES, about))
+    }
+
+    fn ignores(&self) -> &'static [&'static str] {
+        IGNORED
     }
 
     fn auth(&self) -> Result<Auth, &'static str> {

@@ -13,6 +13,7 @@ use thiserror::Error;
 
 use super::mounts::Mounted;
 use super::server::{Recipe, Running};
+use super::spec::IGNORED;
 use crate::clock::elapsed_since;
 use crate::durable;
 use crate::fingerprint::{Fingerprint, Key};
@@ -103,6 +104,19 @@ impl Served {
         (!left.is_zero()).then_some(left)
     }
 
+    /// Knows it, and what came before it, by what this version makes a key of: earlier ones put more into it
+    /// that means nothing here.
+    fn renew(&mut self) {
+        if let Some(applied) = self.applied.take_if(|applied| applied.key() == self.key) {
+            let applied = applied.without(IGNORED);
+            self.key = applied.key();
+            self.applied = Some(applied);
+        }
+        if let Some(previous) = &mut self.previous {
+            previous.renew();
+        }
+    }
+
     /// Finds the process of a start that was cut short before its process was noted down.
     fn find(&mut self) {
         if self.instance.is_none() && matches!(self.recipe, Recipe::Embedded(_)) {
@@ -172,6 +186,7 @@ impl State {
         let mut state: Self =
             serde_json::from_value(value).map_err(|error| format(error.to_string()))?;
         state.served.values_mut().for_each(Served::find);
+        state.served.values_mut().for_each(Served::renew);
         Ok(state)
     }
 
