@@ -362,6 +362,12 @@ pub trait Engine: Send + Sync {
     /// Whether `GET /v1/models` lists the name that requests use.
     fn lists_served_name(&self) -> bool;
 
+    /// Which part of each device's memory a server of it takes as it starts, whatever the model needs.
+    fn memory_share(&self, model: &Model) -> Option<f64> {
+        let _ = model;
+        None
+    }
+
     /// Whether the spec says how tool calls are read out of what the model writes.
     fn calls_tools(&self, model: &Model) -> bool {
         let _ = model;

@@ -95,20 +95,44 @@ impl std::fmt::Debug for Workspace {
     }
 }
 
-/// What is wrong with a model's directory of weights, when it is not there or holds nothing.
+/// What is wrong with a model's directories of weights, when one is not there, holds nothing, or has what
+/// Git keeps in the place of a file.
 pub fn weights_mistake(root: &Path, model: &Arc<Model>) -> Option<SpecError> {
-    let ModelSource::Path(path) = &model.source else { return None };
-    let what = match std::fs::read_dir(root.join(path)).map(Iterator::count) {
-        Ok(0) => "has no files",
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => "does not exist",
-        Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => "is a file",
-        // It is fine, or what else is wrong shows when it is read.
-        Ok(_) | Err(_) => return None,
+    let draft = model.draft.as_ref().map(|draft| ("draft", &draft.source));
+    std::iter::once(("model", &model.source)).chain(draft).find_map(|(table, source)| {
+        let ModelSource::Path(path) = source else { return None };
+        let missing = |what| Some(Problem::NoWeights { path: path.clone(), what });
+        let problem = match std::fs::read_dir(root.join(path)).map(Iterator::count) {
+            Ok(0) => missing("has no files"),
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => missing("does not exist"),
+            Err(error) if error.kind() == std::io::ErrorKind::NotADirectory => missing("is a file"),
+            // What else is wrong shows when it is read.
+            Err(_) => None,
+            Ok(_) => pointers(root, path),
+        };
+        let place = &model.file.place;
+        let place =
+            || Place::of_field(place.file(), &[table, "source"]).unwrap_or_else(|| place.clone());
+        problem.map(|problem| SpecError::new(problem, place()))
+    })
+}
+
+/// What Git keeps in the place of files of a directory, where nobody had it fetch those: by the first line,
+/// which every pointer has, and by its size (`docs/spec.md` of Git LFS).
+fn pointers(root: &Path, directory: &str) -> Option<Problem> {
+    const FIRST: &[u8] = b"version https://git-lfs.github.com/spec/v1\n";
+    const SMALLER_THAN: u64 = 1024;
+    let is_pointer = |entry: &walkdir::DirEntry| {
+        let is_small = entry.metadata().is_ok_and(|it| it.is_file() && it.len() < SMALLER_THAN);
+        is_small && std::fs::read(entry.path()).is_ok_and(|bytes| bytes.starts_with(FIRST))
     };
-    let place = &model.file.place;
-    let place =
-        Place::of_field(place.file(), &["model", "source"]).unwrap_or_else(|| place.clone());
-    Some(SpecError::new(Problem::NoWeights { path: path.clone(), what }, place))
+    let entries =
+        walkdir::WalkDir::new(root.join(directory)).follow_links(true).sort_by_file_name();
+    let mut found = entries.into_iter().flatten().filter(is_pointer);
+    let first = found.next()?;
+    let path = first.path().strip_prefix(root).unwrap_or(first.path()).display().to_string();
+    let directory = directory.trim_end_matches('/').to_owned();
+    Some(Problem::Pointers { path, others: found.count(), directory })
 }
 
 /// Whether a model is one of those that were asked for; all are when none is named.

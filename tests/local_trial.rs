@@ -25,7 +25,10 @@ fn what_fails_its_smoke_test_gives_its_place_back() {
             project.serve_env(&[("MODE", "mute"), ("GREETING", greeting)]);
             fails(&project, &["answered HTTP 500: out of words (the old server runs again)"]);
             assert_eq!(project.ask("tiny").as_deref(), Some("hello"), "{}", engine.name);
-            assert_eq!((project.port("tiny"), project.read("litellm.yaml")), (port, gateway.clone()));
+            assert_eq!(
+                (project.port("tiny"), project.read("litellm.yaml")),
+                (port, gateway.clone())
+            );
             let why = project.plan("").why("deploy:tiny");
             assert_eq!(why, ["changed env.GREETING", "changed env.MODE", "failed-before"]);
         }
@@ -48,7 +51,10 @@ fn what_fails_its_smoke_test_gives_its_place_back() {
 fn a_first_deployment_that_fails_its_smoke_test_is_stopped() {
     let Some(project) = Project::new() else { return };
     project.serve_env(&[("MODE", "mute")]);
-    fails(&project, &["answered HTTP 500", "tiny was stopped, since there is nothing to go back to"]);
+    fails(
+        &project,
+        &["answered HTTP 500", "tiny was stopped, since there is nothing to go back to"],
+    );
     project.run("status").exits(0).says(&["absent"]);
     assert_eq!(project.servers(), 0);
     assert_eq!(project.plan("").why("deploy:tiny"), ["first", "failed-before"]);
@@ -62,7 +68,8 @@ fn a_first_deployment_that_fails_its_smoke_test_is_stopped() {
 fn a_server_that_ends_while_it_is_asked_is_at_fault_here() {
     let Some(project) = Project::applied() else { return };
     let server = project.read("model/server.py");
-    let ends = server.replace("if mode == \"mute\":", "if mode == \"mute\":\n            os._exit(7)");
+    let ends =
+        server.replace("if mode == \"mute\":", "if mode == \"mute\":\n            os._exit(7)");
     project.write("model/server.py", &ends);
     project.serve_env(&[("MODE", "mute")]);
     fails(&project, &["could not be reached", "(the old server runs again)"]);
@@ -78,7 +85,10 @@ fn a_smoke_test_of_what_stands_switches_nothing_and_is_remembered() {
     for _ in 0..2 {
         let plan = project.plan("");
         assert_eq!(plan.why("smoke:tiny"), ["drift smoke test", "failed-before"]);
-        assert_eq!((&plan.step("deploy:tiny")["action"], plan.ids("run")), (&json!("fresh"), vec!["smoke:tiny".to_owned()]));
+        assert_eq!(
+            (&plan.step("deploy:tiny")["action"], plan.ids("run")),
+            (&json!("fresh"), vec!["smoke:tiny".to_owned()])
+        );
         project.run("status").exits(0).says(&["its smoke test has not passed"]);
         fails_to_pass(&project, "apply");
     }
@@ -95,7 +105,11 @@ fn a_smoke_test_of_what_stands_switches_nothing_and_is_remembered() {
 #[track_caller]
 fn fails_to_pass(project: &Project, command: &str) {
     let ran = project.run(command).exits(1);
-    assert!(!ran.stderr.contains("old server") && !ran.stderr.contains("was stopped"), "{}", ran.stderr);
+    assert!(
+        !ran.stderr.contains("old server") && !ran.stderr.contains("was stopped"),
+        "{}",
+        ran.stderr
+    );
     ran.says(&["answered HTTP 500"]);
     assert!(project.served("tiny").is_some());
 }

@@ -150,9 +150,11 @@ fn models_on_this_machine_have_nothing_to_do() {
 #[test]
 fn settings_that_mean_nothing_here_make_no_difference_to_what_was_deployed_with_them() {
     let left = Left::new("local");
-    for (model, setting) in
-        [("tiny", "max-inputs = 3"), ("second", "timeout = \"7m\""), ("third", "scaledown-window = \"7m\"")]
-    {
+    for (model, setting) in [
+        ("tiny", "max-inputs = 3"),
+        ("second", "timeout = \"7m\""),
+        ("third", "scaledown-window = \"7m\""),
+    ] {
         let spec = left.root().join(format!("specs/{model}.toml"));
         let written = fs::read_to_string(&spec).expect("a spec");
         let edited = if written.contains("[serve]\n") {

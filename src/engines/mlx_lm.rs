@@ -7,7 +7,7 @@ use std::collections::BTreeMap;
 
 use super::extra_args::OnHub;
 use super::{CACHES, HABITS, argument, extra_args, offline};
-use crate::engine::{Cache, Engine, FlagProblem, Named, Serving, Subject};
+use crate::engine::{Cache, Checked, Engine, FlagProblem, Locked, Named, Serving, Subject};
 use crate::spec::{FlagValue, Model, Value, hub_reference, nearest};
 
 pub(super) struct MlxLm;
@@ -141,6 +141,19 @@ impl Engine for MlxLm {
             });
         }
         problems
+    }
+
+    fn check_locked(&self, model: &Model, locked: &Locked) -> Checked {
+        let image = &model.image.value;
+        let missing = locked.is_missing.then(|| FlagProblem {
+            subject: Subject::Model,
+            message: format!("the image `{image}` has no mlx-lm"),
+            help: format!(
+                "write `mlx-lm==VERSION` in the requirements of images/{image}.toml, or `name` in \
+                 [engine] for another engine"
+            ),
+        });
+        Checked { problems: missing.into_iter().collect(), warnings: Vec::new() }
     }
 
     fn compiles(&self, _: &Model) -> bool {

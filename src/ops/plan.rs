@@ -122,8 +122,13 @@ pub async fn plan(
             message: format!("{}, which {} needs", lack.what, step.id),
             help: lack.help,
         });
-        let lacks: Vec<Warning> = lacks.collect();
-        plan.warnings.extend(lacks);
+        let doubts = steps::doubts(workspace, &plan).into_iter().map(|(model, doubt)| Warning {
+            model,
+            message: doubt.what,
+            help: doubt.help,
+        });
+        let told: Vec<Warning> = lacks.chain(doubts).collect();
+        plan.warnings.extend(told);
     }
     Ok(Planned { graph, wishes, plan })
 }

@@ -93,7 +93,9 @@ pub fn judge(
             Verdict::Run(because(ReasonKind::Changed, Some(&marked)))
         }
         // What was there stood for other inputs: that those changed says more than that it is gone.
-        Some(Observation::Absent) if memory.row(step.id()).is_some_and(|row| !is_same(&row.key)) => {
+        Some(Observation::Absent)
+            if memory.row(step.id()).is_some_and(|row| !is_same(&row.key)) =>
+        {
             let known = memory.row(step.id()).map(|row| row.key);
             Verdict::Run(because(ReasonKind::Changed, known.as_ref()))
         }

@@ -151,9 +151,27 @@ pub enum Problem {
         /// `does not exist` or `has no files`.
         what: &'static str,
     },
+    /// Weights that are not there but as what Git keeps in their place.
+    #[error("`{path}` is a pointer of Git LFS, and not the file that it stands for{}", also(*others))]
+    Pointers {
+        /// The first of them, relative to the project.
+        path: String,
+        /// How many more there are beside it.
+        others: usize,
+        /// Their directory.
+        directory: String,
+    },
     /// Where the first of two equal things is written; only ever a companion.
     #[error("the first one is here")]
     First,
+}
+
+fn also(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        1 => ", like another one beside it".to_owned(),
+        others => format!(", like {others} others beside it"),
+    }
 }
 
 impl Problem {
@@ -176,6 +194,7 @@ impl Problem {
             Self::OwnVariable { .. } => "own_variable",
             Self::NotText => "not_text",
             Self::NoWeights { .. } => "no_weights",
+            Self::Pointers { .. } => "lfs_pointers",
             Self::First => "first",
         }
     }
@@ -187,6 +206,7 @@ impl Problem {
             | Self::Flag { .. }
             | Self::OwnVariable { .. }
             | Self::NoWeights { .. }
+            | Self::Pointers { .. }
             | Self::First => "here".to_owned(),
             Self::NotText => "this byte".to_owned(),
             Self::UnknownField { .. } => "nothing reads this".to_owned(),
@@ -249,6 +269,9 @@ impl Problem {
             Self::DuplicateMount { .. } => "set another `mount` for one of them".to_owned(),
             Self::Flag { help, .. } | Self::OwnVariable { help, .. } => help.clone(),
             Self::NotText => "save the file as UTF-8".to_owned(),
+            Self::Pointers { directory, .. } => format!(
+                "have Git fetch what they stand for: `git lfs install && git lfs pull --include \"{directory}/**\"`, in their repository"
+            ),
             Self::NoWeights { .. } => {
                 "put the model's files there; `model.source = \"path:…\"` is relative to the project"
                     .to_owned()

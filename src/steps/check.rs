@@ -6,7 +6,7 @@ use thiserror::Error;
 use crate::lock::hub::Access;
 use crate::openai::{Credentials, NoKey};
 use crate::plan::{Action, Plan, PlannedStep};
-use crate::spec::ImageName;
+use crate::spec::{ImageName, Model};
 use crate::step::{StepError, StepKind, Subject};
 use crate::targets::{Deed, Lack};
 use crate::workspace::Workspace;
@@ -65,6 +65,25 @@ pub fn lacks<'p>(workspace: &Workspace, plan: &'p Plan) -> Vec<(&'p PlannedStep,
 fn access(workspace: &Workspace, step: &PlannedStep) -> Option<Access> {
     let repository = step.id.name().split('@').next().unwrap_or_default();
     workspace.lock.read(|lock| lock.access(repository))
+}
+
+/// What people should know of models that would be served anew, each once.
+pub fn doubts(workspace: &Workspace, plan: &Plan) -> Vec<(String, Lack)> {
+    let mut doubts: Vec<(String, Lack)> = Vec::new();
+    let models = &workspace.project.models;
+    for step in &plan.steps {
+        let runs = matches!(step.action, Action::Run | Action::Pending);
+        let model = step.models.first().and_then(|name| models.get(name.as_str()));
+        let Some(model) = model.filter(|_| runs && step.kind == StepKind::Deploy) else { continue };
+        let there = models.values().filter(|it| it.target == model.target);
+        let beside: Vec<&Model> = there.map(|model| &**model).collect();
+        for doubt in workspace.targets.of(model).doubts(model, &beside) {
+            if !doubts.iter().any(|(_, told)| *told == doubt) {
+                doubts.push((model.name.to_string(), doubt));
+            }
+        }
+    }
+    doubts
 }
 
 /// Fails when weights would be brought to a target that can't be.

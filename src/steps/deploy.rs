@@ -341,8 +341,7 @@ impl Step for Deploy {
         ] {
             fingerprint.optional(label, heeded(label).then_some(value));
         }
-        fingerprint
-            .optional("serve.port", serve.port.as_ref().map(|port| port.value));
+        fingerprint.optional("serve.port", serve.port.as_ref().map(|port| port.value));
         self.serving.target().describe(&self.serving.model, &mut fingerprint);
         if let ImageInput::Pushed { .. } = &self.serving.image {
             // The same image from elsewhere is another program.

@@ -37,7 +37,7 @@ use crate::step::{Fact, Input, Inputs, Resource, Step, StepError, StepId};
 use crate::targets::PinnedRepository;
 use crate::workspace::Workspace;
 pub use asked::server;
-pub use check::{check, lacks};
+pub use check::{check, doubts, lacks};
 use deploy::ImageInput;
 use names::Chain;
 pub use names::{at_targets, is_known, names};

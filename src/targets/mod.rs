@@ -289,6 +289,12 @@ pub trait Target: Send + Sync {
         Vec::new()
     }
 
+    /// What people should know before a model is served there `beside` others, and keeps nobody from it.
+    fn doubts(&self, model: &Model, beside: &[&Model]) -> Vec<Lack> {
+        let _ = (model, beside);
+        Vec::new()
+    }
+
     /// The replicas that stay up of what is deployed of a model, though nobody asks anything.
     fn always_on(&self, model: &str) -> Option<AlwaysOn> {
         let _ = model;

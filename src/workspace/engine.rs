@@ -27,7 +27,7 @@ impl Workspace {
             locked.distribution.clone_from(&wheel.name);
             locked.version.clone_from(&wheel.version);
             locked.taken = self.lock.read(|lock| lock.engines.get(&wheel.filename).cloned());
-        } else {
+        } else if !wheels.iter().any(|wheel| kind.package() == Some(&wheel.name)) {
             // Another base may have brought one.
             let is_bare = matches!(image.base, Base::Debian { .. });
             let is_known = parts.is_some();

@@ -12,8 +12,7 @@ use goatbuild::fingerprint::Key;
 use goatbuild::spec::{Auth, Model};
 use goatbuild::step::{Facts, Observation, StepError, Task};
 use goatbuild::targets::{
-    Candidates, Deployment, Earlier, Holder, Lease, Leases, SmokeKey, Stands, Tell,
-    Versions,
+    Candidates, Deployment, Earlier, Holder, Lease, Leases, SmokeKey, Stands, Tell, Versions,
 };
 
 use super::folder::Folder;

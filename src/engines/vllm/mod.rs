@@ -140,6 +140,22 @@ impl Engine for Vllm {
         distribution == "vllm" || first_import::is_for_cpus(distribution)
     }
 
+    /// `gpu_memory_utilization` of `vllm/config/cache.py`, whose default is 0.9 up to 0.13 and a little more
+    /// since; an exact size for the cache is another way to say it.
+    fn memory_share(&self, model: &Model) -> Option<f64> {
+        let flags = &model.engine.flags;
+        if flags.contains_key("kv-cache-memory-bytes") {
+            return None;
+        }
+        match flags.get("gpu-memory-utilization").map(|flag| &flag.value) {
+            None => Some(0.9),
+            Some(Value::Float(share)) => Some(*share),
+            #[expect(clippy::cast_precision_loss, reason = "it is 0 or 1")]
+            Some(Value::Integer(share)) => Some(*share as f64),
+            Some(_) => None,
+        }
+    }
+
     fn read(&self, files: &BTreeMap<String, String>, distribution: &str, version: &str) -> Reading {
         let read::Reading { engine, wanted } = read::read(files, distribution, version);
         let engine = (!engine.flags.is_empty()).then(|| LockedEngine::of(&engine));

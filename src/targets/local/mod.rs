@@ -6,6 +6,7 @@ mod caches;
 mod compiled;
 mod environments;
 mod error;
+mod foreseen;
 mod log;
 mod mounts;
 mod moving;
@@ -29,7 +30,9 @@ use std::sync::{PoisonError, RwLock};
 use async_trait::async_trait;
 use tokio::sync::{Mutex, OnceCell};
 
-use super::{Deployment, Live, Measured, Moves, PinnedRepository, TakesBack, Target, Weights};
+use super::{
+    Deed, Deployment, Lack, Live, Measured, Moves, PinnedRepository, TakesBack, Target, Weights,
+};
 use crate::container::{Condition, Container, probe};
 use crate::durable::TEMPORARY;
 use crate::event::Reporter;
@@ -39,7 +42,7 @@ use crate::leftovers::{Age, sweep};
 use crate::oci::Layout;
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::{self, Check};
-use crate::spec::{Model, Volume};
+use crate::spec::{Model, Takes, Volume};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, StepId, Task};
 
 use answers::Answer;
@@ -146,12 +149,16 @@ impl Local {
         conditions.insert(container.id.clone(), condition);
     }
 
+    fn condition_of(&self, container: &str) -> Option<Condition> {
+        let conditions = self.conditions.read().unwrap_or_else(PoisonError::into_inner);
+        conditions.get(container).cloned()
+    }
+
     /// How a container was when it was looked at.
     fn seen_of(&self, container: &str) -> Life {
-        let conditions = self.conditions.read().unwrap_or_else(PoisonError::into_inner);
-        match conditions.get(container) {
+        match self.condition_of(container) {
             Some(Condition::Runs) => Life::Runs,
-            Some(Condition::Altered(how) | Condition::Ended(how)) => Life::Ended(how.clone()),
+            Some(Condition::Altered(how) | Condition::Ended(how)) => Life::Ended(how),
             Some(Condition::Gone) => Life::Ended("removed".to_owned()),
             None => Life::Ended("not looked at".to_owned()),
         }
@@ -216,6 +223,14 @@ impl Target for Local {
             in_reserve: 0,
             notes: Vec::new(),
         }
+    }
+
+    fn lacks(&self, deed: Deed, model: &Model, _: Takes) -> Vec<Lack> {
+        if deed == Deed::Serve { self.lacks_to_serve(model) } else { Vec::new() }
+    }
+
+    fn doubts(&self, model: &Model, beside: &[&Model]) -> Vec<Lack> {
+        foreseen::doubts(model, beside)
     }
 
     /// The setting and not what came of it: starting Docker on some machine redeploys nothing there.

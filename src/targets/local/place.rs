@@ -245,7 +245,7 @@ pub(super) fn unpacking(all: &Path, wait: bool, reporter: &Reporter) -> Result<F
 const CAPABILITIES: &str = "NVIDIA_DRIVER_CAPABILITIES";
 
 /// Whether this machine has a graphics processor that vLLM can use; `dxg` is how Windows lends one.
-fn has_gpu(dev: &Path) -> bool {
+pub(super) fn has_gpu(dev: &Path) -> bool {
     ["nvidiactl", "dxg"].iter().any(|node| dev.join(node).exists())
 }
 

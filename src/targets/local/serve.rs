@@ -115,7 +115,9 @@ impl Local {
         };
         // What has not passed yet is nothing to go back to, as long as there is something that had.
         let back = match &old {
-            Some(Served { trial: true, previous: Some(previous), .. }) => Some((**previous).clone()),
+            Some(Served { trial: true, previous: Some(previous), .. }) => {
+                Some((**previous).clone())
+            }
             _ => old.clone(),
         };
         served.previous = back.clone().map(Box::new);

@@ -31,7 +31,8 @@ pub(super) const RUNTIMES: [(&str, LocalRuntime); 4] = [
 ];
 
 /// What a server on this machine is told nothing of: it is always up, and is one.
-pub(super) const IGNORED: &[&str] = &["serve.max-inputs", "serve.scaledown-window", "serve.timeout"];
+pub(super) const IGNORED: &[&str] =
+    &["serve.max-inputs", "serve.scaledown-window", "serve.timeout"];
 
 impl TargetType for LocalType {
     fn name(&self) -> &'static str {

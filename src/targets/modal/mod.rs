@@ -49,8 +49,8 @@ use async_trait::async_trait;
 
 use super::{
     Bills, Candidates, Deed, Deployment, Images, Lack, Leases, Live, Logs, Measured, Opening,
-    PinnedRepository, PriceLists, Programs, Rolling, Starts, TakesBack, Target, Trials, Versions, Volumes,
-    Weights,
+    PinnedRepository, PriceLists, Programs, Rolling, Starts, TakesBack, Target, Trials, Versions,
+    Volumes, Weights,
 };
 use crate::engine::Engines;
 use crate::event::Reporter;
