@@ -10,7 +10,7 @@ use std::fmt;
 
 use toml::de::ValueDeserializer;
 
-use crate::spec::{FlagValue, Model};
+use crate::spec::{Api, FlagValue, Model};
 
 pub use locked::LockedEngine;
 pub use named::{Adapter, Fetched, Named};
@@ -125,6 +125,8 @@ pub struct Locked {
     pub image_environment: Vec<String>,
     /// What the model's configuration calls its architecture.
     pub architectures: Vec<String>,
+    /// Whether its files say how vectors of its tokens become one: it was trained for embeddings.
+    pub is_pooled: bool,
     /// The model's family, such as `gpt_oss`.
     pub model_type: Option<String>,
 }
@@ -361,6 +363,12 @@ pub trait Engine: Send + Sync {
 
     /// Whether `GET /v1/models` lists the name that requests use.
     fn lists_served_name(&self) -> bool;
+
+    /// What a model is for that says nothing of it itself.
+    fn api(&self, model: &Model, locked: &Locked) -> Api {
+        let _ = (model, locked);
+        Api::Chat
+    }
 
     /// Which part of each device's memory a server of it takes as it starts, whatever the model needs.
     fn memory_share(&self, model: &Model) -> Option<f64> {

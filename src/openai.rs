@@ -1,6 +1,7 @@
 //! A client for the `OpenAI` API as model servers speak it: only what trying one out needs.
 
 mod credentials;
+mod others;
 
 use std::time::{Duration, Instant};
 

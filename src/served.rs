@@ -4,7 +4,7 @@
 use std::time::Duration;
 
 use crate::fingerprint::Key;
-use crate::spec::{Auth, Header};
+use crate::spec::{Api, Auth, Header};
 use crate::targets::{Live, Measured, Spent};
 
 /// A model that answers, and how it is asked.
@@ -12,6 +12,8 @@ use crate::targets::{Live, Measured, Spent};
 pub struct Endpoint {
     /// The model.
     pub model: String,
+    /// What it is asked for.
+    pub api: Api,
     /// Where it answers: the base of an OpenAI-compatible API.
     pub url: String,
     /// The headers that requests have to have.

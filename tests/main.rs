@@ -20,6 +20,7 @@ mod import;
 mod key_sensitivity;
 mod litellm_peer;
 mod local_answers;
+mod local_apis;
 mod local_foreseen;
 mod local_trial;
 mod local_volumes;

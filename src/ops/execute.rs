@@ -265,6 +265,7 @@ fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<Endpoint
         };
         Some(Endpoint {
             model: name.to_string(),
+            api: workspace.api_of(model),
             url: Fact::URL.of(facts)?.clone(),
             headers: workspace.targets.of(model).headers(model),
             served_name: model.serve.served_names.first().to_owned(),

@@ -10,6 +10,7 @@ use super::open::{self, Site};
 use crate::fingerprint::Key;
 use crate::openai::ApiError;
 use crate::served::Tried;
+use crate::spec::Api;
 use crate::step::{Fact, Facts, Observation};
 use crate::steps;
 use crate::words::count;
@@ -64,26 +65,29 @@ pub async fn test(
     let names = listed.into_iter().filter(|name| name.parse::<Key>().is_err());
     tell(answered("models", began, names.collect::<Vec<_>>().join(", ")));
 
+    let api = workspace.api_of(model);
     let began = Instant::now();
-    let answer = told(tell, "chat", server.chat(id).await)?;
-    tell(answered("chat", began, format!("{answer:?}")));
+    let answer = told(tell, api.word(), server.answer(api, id).await)?;
+    tell(answered(api.word(), began, answer));
 
     for adapter in &model.adapters {
         let began = Instant::now();
-        let answer = told(tell, "adapter", server.chat(&adapter.value).await)?;
-        tell(answered("adapter", began, format!("{}: {answer:?}", adapter.value)));
+        let answer = told(tell, "adapter", server.answer(api, &adapter.value).await)?;
+        tell(answered("adapter", began, format!("{}: {answer}", adapter.value)));
     }
 
-    let began = Instant::now();
-    let streamed = told(tell, "stream", server.stream(id).await)?;
-    let detail = format!(
-        "the first of {} after {} ms",
-        count(streamed.pieces, "piece"),
-        streamed.first.as_millis()
-    );
-    tell(answered("stream", began, detail));
+    if api == Api::Chat {
+        let began = Instant::now();
+        let streamed = told(tell, "stream", server.stream(id).await)?;
+        let detail = format!(
+            "the first of {} after {} ms",
+            count(streamed.pieces, "piece"),
+            streamed.first.as_millis()
+        );
+        tell(answered("stream", began, detail));
+    }
 
-    if model.engine.kind.calls_tools(model) {
+    if api == Api::Chat && model.engine.kind.calls_tools(model) {
         let began = Instant::now();
         let called = told(tell, "tool", server.call_tool(id).await)?;
         let detail = match called {

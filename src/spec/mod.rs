@@ -4,6 +4,7 @@
 //! file. [`read`] does all of it; [`Shared`], [`read_model`], [`read_image`] and [`assemble_part`]
 //! are its parts, for who reads specs in parallel.
 
+mod api;
 mod assemble;
 mod auth;
 mod context;
@@ -39,6 +40,7 @@ mod unique;
 mod unknown;
 mod value;
 
+pub use api::Api;
 pub use assemble::assemble_part;
 pub use auth::*;
 pub use effective::*;

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use super::api::{APIS, Api};
 use super::auth::{Auth, auth};
 use super::context::Rank;
 use super::fields::Fields;
@@ -22,6 +23,8 @@ pub struct Serve {
     pub port: Option<Located<u16>>,
     /// What requests call the model.
     pub served_names: ServedNames,
+    /// What it is asked for, where that is not told by what it is. No key depends on it.
+    pub api: Option<Api>,
     /// Who may ask it.
     pub auth: Auth,
     /// Whether its spec or the defaults say that.
@@ -92,6 +95,7 @@ pub(super) fn serve(
         Some(Located { value: u16::try_from(port).ok()?, place: spot.place() })
     });
     let served_names = served_names(&mut table, name, engine, repository);
+    let api = table.optional_choice("api", &APIS);
     let (auth, auth_is_said) = auth(&mut table, target, shared);
     let max_inputs = max_inputs(&mut table, target);
     let mut duration = |key, seconds| {
@@ -126,6 +130,7 @@ pub(super) fn serve(
     Some(Serve {
         port,
         served_names: served_names?,
+        api,
         auth,
         auth_is_said,
         max_inputs,

@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use super::failed_starts::too_many;
 use crate::event::{Cancelled, Reporter};
-use crate::openai::{ApiError, Credentials, Server};
-use crate::spec::{Auth, Header, Model};
+use crate::openai::{ApiError, Credentials, Server, Streamed};
+use crate::spec::{Api, Auth, Header, Model};
 use crate::step::{Evidence, StepError};
 use crate::targets::{Measured, Rolling, Starts, Tried};
 
@@ -74,6 +74,8 @@ pub fn server(
 
 /// A deployment to ask.
 pub(super) struct Asking<'a> {
+    /// What it is asked for.
+    pub(super) api: Api,
     /// Where it is asked.
     pub(super) server: &'a Server,
     /// What is served.
@@ -92,7 +94,7 @@ pub(super) struct Asking<'a> {
 }
 
 impl Asking<'_> {
-    /// Asks for the models, for a chat and for a streamed one, until somebody interrupts or too many
+    /// Asks for the models, for what the model is for, and for a streamed chat where it chats, until somebody interrupts or too many
     /// starts have failed.
     pub(super) async fn ask(&self) -> Result<Answered, StepError> {
         tokio::select! {
@@ -110,34 +112,39 @@ impl Asking<'_> {
         let first_answer = self.models(&mut waiting).await?;
         // By a mark it is this version that answers, or none.
         let name = self.mark.unwrap_or(self.served_name);
-        self.reporter.message("a chat completion");
+        let began = Instant::now();
+        self.answer(&mut waiting, name).await?;
+        let streamed = if self.api == Api::Chat {
+            self.reporter.message("a streamed chat completion");
+            loop {
+                match self.server.stream(name).await {
+                    Ok(streamed) => break streamed,
+                    Err(error) => waiting.unless_of_this(error, name).await?,
+                }
+            }
+        } else {
+            // It comes in one piece.
+            Streamed { first: began.elapsed(), pieces: 1 }
+        };
+        for adapter in &self.model.adapters {
+            self.answer(&mut waiting, &adapter.value).await?;
+        }
+        let measured = Measured { first_answer, first_token: streamed.first };
+        Ok(Answered { measured, pieces: streamed.pieces })
+    }
+
+    /// Asks for what the model is for, by a name that it answers to.
+    async fn answer(&self, waiting: &mut Waiting<'_>, name: &str) -> Result<(), StepError> {
+        let what = self.api.path();
+        self.reporter.message(format!("POST /v1/{what} as {name}"));
         let answer = loop {
-            match self.server.chat(name).await {
+            match self.server.answer(self.api, name).await {
                 Ok(answer) => break answer,
                 Err(error) => waiting.unless_of_this(error, name).await?,
             }
         };
-        self.reporter.log(format!("chat: {answer:?}"));
-        self.reporter.message("a streamed chat completion");
-        let streamed = loop {
-            match self.server.stream(name).await {
-                Ok(streamed) => break streamed,
-                Err(error) => waiting.unless_of_this(error, name).await?,
-            }
-        };
-        for adapter in &self.model.adapters {
-            let name = &adapter.value;
-            self.reporter.message(format!("a chat completion of {name}"));
-            let answer = loop {
-                match self.server.chat(name).await {
-                    Ok(answer) => break answer,
-                    Err(error) => waiting.unless_of_this(error, name).await?,
-                }
-            };
-            self.reporter.log(format!("chat of {name}: {answer:?}"));
-        }
-        let measured = Measured { first_answer, first_token: streamed.first };
-        Ok(Answered { measured, pieces: streamed.pieces })
+        self.reporter.log(format!("{what} of {name}: {answer}"));
+        Ok(())
     }
 
     /// Asks for the models until this version tells them; gives how long that took since nothing older

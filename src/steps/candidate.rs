@@ -76,6 +76,7 @@ async fn ask(
 ) -> Result<(), StepError> {
     let (url, served_name) = (Fact::URL.text_of(facts), Fact::SERVED_NAME.text_of(facts));
     let asking = Asking {
+        api: serving.api,
         server: &server.at(url),
         model: &serving.model,
         url,

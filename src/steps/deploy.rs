@@ -10,7 +10,7 @@ use super::{AllPlaced, Placed, REQUESTS, candidate, engine_resource, image_there
 use crate::engine::{Engine, Locked};
 use crate::engines::json;
 use crate::fingerprint::{Fingerprint, Key};
-use crate::spec::{ImageReference, Model, Project, Rollout, Smoke, Value};
+use crate::spec::{Api, ImageReference, Model, Project, Rollout, Smoke, Value};
 use crate::step::{
     Adoptable, Edge, EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step,
     StepError, StepId, Task, Wanted,
@@ -30,6 +30,8 @@ pub(super) struct ModelToServe {
     /// The engine in its image.
     locked: Arc<Locked>,
     pub(super) model: Arc<Model>,
+    /// What it is asked for.
+    pub(super) api: Api,
     pub(super) image: ImageInput,
     pub(super) weights: Placed,
     pub(super) draft: Option<Placed>,
@@ -104,6 +106,7 @@ impl ModelToServe {
             registries: Arc::clone(&workspace.registries),
             files: files.map(|it| (it.variable, weights.file(model, it).clone())).collect(),
             locked,
+            api: workspace.api_of(model),
             model: Arc::clone(model),
             image,
             weights: placed(&model.source),
@@ -262,6 +265,7 @@ impl ModelToServe {
         Deployment {
             model: model.name.to_string(),
             spec: Arc::clone(&model),
+            api: self.api,
             image: self.image.identity(inputs).to_owned(),
             image_name: model.image.value.to_string(),
             image_from: self.image_from(inputs),

@@ -277,7 +277,7 @@ fn compile_model(
     let deploy_id = deploy.id().clone();
     steps.push(Arc::new(deploy));
     let smoke = chain.smoke.then(|| {
-        let step = smoke::Smoke::new(&workspace.targets, model, &deploy_id);
+        let step = smoke::Smoke::new(workspace, model, &deploy_id);
         let id = step.id().clone();
         steps.push(Arc::new(step));
         id

@@ -12,12 +12,13 @@ use super::{REQUESTS, engine_resource};
 use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::openai::ApiError;
-use crate::spec::{self, Model};
+use crate::spec::{self, Api, Model};
 use crate::step::{
     EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step, StepError, StepId,
     Task, Unproven, Wanted,
 };
 use crate::targets::{TakenBack, Targets, Tried};
+use crate::workspace::Workspace;
 
 /// Raise when more is asked of an instance.
 const VERSION: u32 = 1;
@@ -142,10 +143,12 @@ pub(super) struct Smoke {
     targets: Arc<Targets>,
     head: Head,
     model: Arc<Model>,
+    api: Api,
 }
 
 impl Smoke {
-    pub(super) fn new(targets: &Arc<Targets>, model: &Arc<Model>, deploy: &StepId) -> Self {
+    pub(super) fn new(workspace: &Workspace, model: &Arc<Model>, deploy: &StepId) -> Self {
+        let (targets, api) = (&workspace.targets, workspace.api_of(model));
         let id = StepId::smoke(&model.name);
         let resource = engine_resource(model);
         let head = Head::effect(id, resource, &[model.name.to_string()])
@@ -158,7 +161,7 @@ impl Smoke {
         }
         let engine = EngineUse { starts: false, asks: true, busy };
         let head = Head { engine: Some(engine), ..head };
-        Self { targets: Arc::clone(targets), head, model: Arc::clone(model) }
+        Self { targets: Arc::clone(targets), head, model: Arc::clone(model), api }
     }
 
     fn fact<'a>(&self, inputs: &'a Inputs, fact: Fact) -> &'a str {
@@ -193,6 +196,7 @@ impl Step for Smoke {
         let rolling = target.rolling();
         let mark = rolling.and_then(|rolling| rolling.mark(model, instance));
         let asking = Asking {
+            api: self.api,
             server: &server,
             model: &self.model,
             url: fact(Fact::URL),

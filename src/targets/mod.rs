@@ -23,7 +23,7 @@ use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
 use crate::lock::hub::Access;
 use crate::plan::{AlwaysOn, PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
-use crate::spec::{Auth, Header, Model, ModelSource, Rollout, Takes};
+use crate::spec::{Api, Auth, Header, Model, ModelSource, Rollout, Takes};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 pub use capabilities::*;
@@ -42,6 +42,8 @@ pub struct Deployment {
     pub model: String,
     /// What its spec says.
     pub spec: Arc<Model>,
+    /// What it is asked for.
+    pub api: Api,
     /// The digest of the image's manifest, or the target's id of the image.
     pub image: String,
     /// The image's name in the project.

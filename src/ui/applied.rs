@@ -11,7 +11,7 @@ use super::{BAD, BOLD, FAINT, GOOD, Mode, WARN, note};
 use crate::exec::Report;
 use crate::plan::{Action, Plan};
 use crate::served::Endpoint;
-use crate::spec::Header;
+use crate::spec::{Api, Header};
 use crate::step::{Fact, StepId};
 
 /// All that the closing words are made of.
@@ -220,7 +220,7 @@ impl Applied<'_> {
     /// Where the models answer, and how to ask one.
     fn endpoints(&self) {
         let mut first = true;
-        for Endpoint { model, url, headers, served_name, alias, measured } in self.endpoints {
+        for Endpoint { model, api, url, headers, served_name, alias, measured } in self.endpoints {
             let alias = match alias {
                 Some((alias, file)) => format!("  ({alias} in {file})"),
                 None => String::new(),
@@ -230,21 +230,36 @@ impl Applied<'_> {
                 outln!("  {FAINT}{}{FAINT:#}", super::words::measured(*measured));
             }
             if std::mem::take(&mut first) {
-                let body = json!({
-                    "model": served_name,
-                    "messages": [{ "role": "user", "content": "Hello" }],
-                    "max_tokens": 16,
-                });
-                let body = body.to_string().replace('\'', "'\\''");
                 let header =
                     |it: &Header| format!(" -H \"{}: {}${}\"", it.name, it.scheme, it.variable);
                 let headers: String = headers.iter().map(header).collect();
                 // Who starts a server for a request may send it on until that is up.
                 let follow = if url.starts_with("https:") { "-L " } else { "" };
-                outln!(
-                    "  curl {follow}{url}/chat/completions{headers} -H 'Content-Type: application/json' -d '{body}'"
-                );
+                let (path, asked) = (api.path(), example(*api, served_name));
+                outln!("  curl {follow}{url}/{path}{headers} {asked}");
             }
         }
     }
+}
+
+/// What of a `curl` line asks for this.
+fn example(api: Api, served_name: &str) -> String {
+    let body = match api {
+        Api::Chat => json!({
+            "model": served_name,
+            "messages": [{ "role": "user", "content": "Hello" }],
+            "max_tokens": 16,
+        }),
+        Api::Completions => json!({ "model": served_name, "prompt": "Hello", "max_tokens": 16 }),
+        Api::Embeddings => json!({ "model": served_name, "input": "Hello" }),
+        Api::Rerank => {
+            json!({ "model": served_name, "query": "Hello", "documents": ["Welcome", "Farewell"] })
+        }
+        Api::Transcriptions => {
+            let name = served_name.replace('\'', "'\\''");
+            return format!("-F model='{name}' -F file=@speech.wav");
+        }
+    };
+    let body = body.to_string().replace('\'', "'\\''");
+    format!("-H 'Content-Type: application/json' -d '{body}'")
 }

@@ -6,7 +6,7 @@ use crate::engines::extra_args;
 use crate::lock::ConfigFacts;
 use crate::plan::Warning;
 use crate::project::flag_errors;
-use crate::spec::{Auth, Base, HubSource, Model, ModelSource, SpecErrors};
+use crate::spec::{Api, Auth, Base, HubSource, Model, ModelSource, SpecErrors};
 
 impl Workspace {
     /// The engine in a model's image, once locking has settled it.
@@ -19,6 +19,7 @@ impl Workspace {
         let mut locked = Locked {
             image_environment: image.env.keys().cloned().collect(),
             architectures: config.architectures,
+            is_pooled: self.is_pooled(&model.source),
             model_type: config.model_type,
             ..Locked::default()
         };
@@ -35,6 +36,25 @@ impl Workspace {
             locked.is_up_to_base = is_known && !is_bare;
         }
         locked
+    }
+
+    /// What a model is asked for.
+    pub fn api_of(&self, model: &Model) -> Api {
+        let found = || model.engine.kind.api(model, &self.engine_of(model));
+        model.serve.api.unwrap_or_else(found)
+    }
+
+    /// Whether a model's files say how vectors of its tokens become one: where sentence-transformers keeps
+    /// that, and vLLM looks for it.
+    fn is_pooled(&self, source: &ModelSource) -> bool {
+        const POOLING: &str = "1_Pooling/config.json";
+        match source {
+            ModelSource::Path(path) => self.root.join(path).join(POOLING).is_file(),
+            ModelSource::Hub(source) => self.lock.read(|lock| {
+                let locked = lock.hub.get(&source.to_string());
+                locked.is_some_and(|it| it.files.iter().any(|file| file.path == POOLING))
+            }),
+        }
     }
 
     /// Refuses what the locked engines would not take; tells what they would take and not mean, and

@@ -11,6 +11,7 @@ mod import;
 pub mod read;
 mod snapshot;
 mod taken;
+mod task;
 #[cfg(test)]
 mod tests;
 mod values;
@@ -25,7 +26,7 @@ use crate::engine::{
     Adapter, Cache, Checked, Engine, FlagProblem, Locked, LockedEngine, Named, PinnedFile, Reading,
     Serving, Subject, Written, WrittenWord,
 };
-use crate::spec::{FlagValue, Model, Value};
+use crate::spec::{Api, FlagValue, Model, Value};
 
 pub use taken::{Flag, Many, Taken, ValueKind};
 
@@ -138,6 +139,10 @@ impl Engine for Vllm {
     /// Builds for CPUs have names of their own.
     fn is_in_wheel(&self, distribution: &str) -> bool {
         distribution == "vllm" || first_import::is_for_cpus(distribution)
+    }
+
+    fn api(&self, model: &Model, locked: &Locked) -> Api {
+        task::api(model, locked)
     }
 
     /// `gpu_memory_utilization` of `vllm/config/cache.py`, whose default is 0.9 up to 0.13 and a little more

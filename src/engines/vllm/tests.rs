@@ -15,7 +15,7 @@ use crate::spec::{HubSource, Model, NamedRepository, SourceFile, Sources};
 
 const PROJECT: &str = "[project]\nid = \"test-1a2b3c\"\n[gateway.litellm]\nconfig = \"l.yaml\"\n";
 
-fn model(spec: &str) -> Model {
+pub(super) fn model(spec: &str) -> Model {
     let file = |path: &str, text: &str| SourceFile { path: path.into(), text: text.into() };
     let spec = format!("image = \"i\"\n[model]\nsource = \"path:m\"\n{spec}");
     let sources = Sources {

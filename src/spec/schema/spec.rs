@@ -2,6 +2,7 @@
 
 use serde_json::{Value, json};
 
+use super::super::api::APIS;
 use super::super::auth::AUTHS;
 use super::super::fields::Fields;
 use super::super::hardware::{CORES, GIB};
@@ -217,6 +218,14 @@ pub(super) fn engine(engines: Engines) -> Value {
     })
 }
 
+fn api() -> Value {
+    choice(
+        &APIS.map(|(word, _)| word),
+        "What the model is asked for, by a smoke test, by `goatbuild test` and in the line that shows how to \
+         ask it. Default: what its architecture is for, as far as its engine knows; `chat` where nobody does.",
+    )
+}
+
 fn serve(engines: Engines, types: &TargetTypes) -> Value {
     let (several, asleep) =
         (engines.titles(|it| it.takes_several_names()), engines.titles(|it| it.can_sleep()));
@@ -243,6 +252,7 @@ fn serve(engines: Engines, types: &TargetTypes) -> Value {
                     ),
                 ),
             ),
+            ("api", api()),
             (
                 "auth",
                 choice(

@@ -168,7 +168,7 @@ impl Local {
         let asked = match healthy {
             Ok(()) => {
                 let api = Server::local(&url(port), &deployment.model, Duration::from_secs(120))?;
-                Ok(api.chat(&deployment.served_name).await.map(drop))
+                Ok(api.answer(deployment.api, &deployment.served_name).await.map(drop))
             }
             Err(unserved) => Err(unserved),
         };
