@@ -1,7 +1,8 @@
 /* Tries what a server must not reach, and prints what it got: a name, a tab, and either OK or the
    name of the error. To be run nowhere but in a sandbox; what would change a machine is asked for in
-   a way that a machine that permits it finds invalid. Arguments: a process of the host's, a file of another
-   model's, the name of an abstract socket of the host's, a port of the host's, a file of the host's. */
+   a way that a machine that permits it finds invalid. Arguments: a process of another
+   server, a file of another model's, the name of an abstract socket of the host's, the other server's
+   port, a file of the host's. */
 #define _GNU_SOURCE
 #include <arpa/inet.h>
 #include <errno.h>
@@ -127,9 +128,9 @@ int main(int argc, char **argv) {
     /* 1: tell the version. Linux 6.12 has the sixth. */
     long landlock = syscall(SYS_landlock_create_ruleset, 0, 0, 1);
     got("be kept in a scope", landlock >= 6 ? 0 : ((errno = ENOSYS), -1));
-    got("see a process of the host's", kill(host, 0));
+    got("see another server's process", kill(host, 0));
     sprintf(of_host, "/proc/%d/environ", host);
-    got("read the environment of a process of the host's", reading(of_host));
+    got("read the environment of another server's process", reading(of_host));
     got("read the supervisor's environment", reading("/proc/1/environ"));
     got("read the supervisor's memory", reading("/proc/1/mem"));
     struct iovec here = { text, 8 }, there = { (void *)0x400000, 8 };
@@ -207,7 +208,7 @@ int main(int argc, char **argv) {
     got("read the wire", socket(AF_PACKET, SOCK_RAW, 0));
     got("talk to the hypervisor", socket(40 /* AF_VSOCK */, SOCK_STREAM, 0));
     got("use the kernel's cryptography", socket(AF_ALG, SOCK_SEQPACKET, 0));
-    got("call a service of the host's", calling(atoi(argv[4])));
+    got("call another server", calling(atoi(argv[4])));
     got("call an abstract socket of the host's", connecting(argv[3]));
     return 0;
 }

@@ -4,17 +4,18 @@
 //! it names where it doesn't.
 
 use std::collections::BTreeMap;
-use std::net::TcpListener;
 use std::os::linux::net::SocketAddrExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
-use std::process::{Command, Stdio};
 use std::sync::OnceLock;
+use std::time::Duration;
 
 use goatbuild::event::Reporter;
 use goatbuild::runtime::{self, Bind};
 
-use super::fixture::{Compiled, Fixture, fresh_id, supervisor};
+use super::fixture::{
+    Compiled, Fixture, eventually, free_port, fresh_id, greeting, spawn, supervisor,
+};
 use super::{Surroundings, is};
 
 /// What is expected: of what, the answer, and where that comes from. Where kernels differ, or an
@@ -31,8 +32,8 @@ const ROOT: &str = "not in the root: mount_namespaces(7)";
 const SCOPE: &str = "landlock(7), from Linux 6.12 on";
 
 const EXPECTED: [Row; 67] = [
-    ("see a process of the host's", "ESRCH", "pid_namespaces(7)"),
-    ("read the environment of a process of the host's", "ENOENT", "pid_namespaces(7)"),
+    ("see another server's process", "ESRCH", "pid_namespaces(7)"),
+    ("read the environment of another server's process", "ENOENT", "pid_namespaces(7)"),
     ("read the supervisor's environment", "EACCES", NAMESPACE),
     ("read the supervisor's memory", "EACCES", NAMESPACE),
     ("copy the supervisor's memory", "EPERM", NAMESPACE),
@@ -100,7 +101,7 @@ const EXPECTED: [Row; 67] = [
     ("talk to the hypervisor", "EPERM", DOCKER),
     ("use the kernel's cryptography", "EPERM", DOCKER),
     // The network is the machine's own: docs/runtimes.md says so.
-    ("call a service of the host's", "OK", "network_namespaces(7): there is none"),
+    ("call another server", "OK", "network_namespaces(7): there is none"),
     ("call an abstract socket of the host's", "EPERM", SCOPE),
     ("be kept in a scope", "OK", SCOPE),
 ];
@@ -112,7 +113,7 @@ fn unscoped() -> Vec<Row> {
         ("call an abstract socket of the host's", "OK", "unix(7): of the network namespace"),
     ];
     if is(Surroundings::Shared) {
-        rows.push(("see a process of the host's", "OK", "kill(2): the same user's"));
+        rows.push(("see another server's process", "OK", "kill(2): the same user's"));
     } else {
         rows.push(("kill the first process", "OK", "pid_namespaces(7): the signal is dropped"));
     }
@@ -140,9 +141,9 @@ fn elsewhere() -> Vec<Row> {
     }
     if is(Surroundings::Shared) {
         return vec![
-            ("see a process of the host's", "EPERM", SCOPE),
+            ("see another server's process", "EPERM", SCOPE),
             ("kill the first process", "EPERM", "kill(2): somebody else's"),
-            ("read the environment of a process of the host's", "EACCES", NAMESPACE),
+            ("read the environment of another server's process", "EACCES", NAMESPACE),
         ];
     }
     Vec::new()
@@ -152,37 +153,38 @@ fn elsewhere() -> Vec<Row> {
 async fn a_server_reaches_what_the_table_says_and_nothing_else() {
     let fixture = Fixture::new();
     std::fs::copy(probe(), fixture.path("root/bin/probe")).expect("the probe");
-    for directory in ["other", "read-only"] {
-        std::fs::create_dir(fixture.path(directory)).expect("a directory");
-    }
-    std::fs::write(fixture.path("other/weights"), "secret").expect("another model's");
-    let mut process = Command::new("sleep").arg("60").stdin(Stdio::null()).spawn().expect("sleeps");
+    std::fs::create_dir(fixture.path("read-only")).expect("a directory");
+    // What is tried on another server's supervisor is what is tried on any process of this user.
+    let (another, id, port) = (Fixture::new(), fresh_id(), free_port());
+    let other = another.path("volume/weights");
+    std::fs::write(&other, "secret").expect("another model's");
+    let served = another.sandbox(&["tool", "serve", &port.to_string()]);
+    let served = spawn(&served, &id).expect("another server");
+    eventually("a greeting", || greeting(port).is_some()).await;
     let name = fresh_id();
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let _listening = UnixListener::bind_addr(&address).expect("an abstract socket");
-    let service = TcpListener::bind("127.0.0.1:0").expect("a service");
-    let port = service.local_addr().expect("an address").port();
 
     let bind = |name: &str, target: &str, read_only| Bind {
         source: fixture.path(name),
         target: target.into(),
         read_only,
     };
-    let other = fixture.path("other/weights");
     let mut sandbox = fixture.sandbox(&[
         "probe",
-        &process.id().to_string(),
+        &served.pid.to_string(),
         other.to_str().expect("a path"),
         &name,
         &port.to_string(),
         supervisor().to_str().expect("a path"),
     ]);
     sandbox.binds = vec![bind("volume", "/volume", false), bind("read-only", "/read-only", true)];
-    let limit = std::time::Duration::from_secs(20);
+    let limit = Duration::from_secs(20);
     let output = runtime::run(&sandbox, limit, &supervisor(), &Reporter::silent()).await;
     let output = output.expect("runs");
-    assert!(process.try_wait().expect("a child").is_none(), "nobody ended it");
-    process.kill().and_then(|()| process.wait()).expect("ends");
+    assert!(runtime::is_alive(&served), "nobody ended it");
+    assert_eq!(greeting(port).as_deref(), Some("hello\n"));
+    runtime::stop(&served, Duration::ZERO).await.expect("stops");
 
     let got: BTreeMap<&str, &str> =
         output.text.lines().filter_map(|line| line.split_once('\t')).collect();
