@@ -59,6 +59,12 @@ const TOLD: [&str; 12] = [
     "vmstat",
 ];
 
+/// What a hidden procfs tells of any process of a server, since it is the same for all: files, and how
+/// their lines begin. libnuma looks up there which processors and memory it may use, and vLLM doesn't
+/// start on a processor otherwise; libuv and others, which cgroup limits them.
+const OF_ANY_PROCESS: [(&str, &[&str]); 2] =
+    [("cgroup", &[""]), ("status", &["Cpus_allowed", "Mems_allowed"])];
+
 /// A few harmless nodes, terminals of its own, shared memory, and graphics processors if any.
 pub(super) fn devices() -> Result<(), Failure> {
     mount(
@@ -172,6 +178,17 @@ fn hidden_procfs(host: &Path) -> Result<(), Failure> {
         made.map_err(Failure::setup(format!("creating {}", target.display())))?;
         bind(&source, &target)?;
         read_only(&target)?;
+    }
+    let of_any = Path::new("/proc/self");
+    root::make_directory(of_any).map_err(Failure::setup("creating /proc/self"))?;
+    for (name, lines) in OF_ANY_PROCESS {
+        let told = std::fs::read_to_string(host.join("self").join(name)).unwrap_or_default();
+        let told: String = told
+            .split_inclusive('\n')
+            .filter(|line| lines.iter().any(|begin| line.starts_with(begin)))
+            .collect();
+        std::fs::write(of_any.join(name), told)
+            .map_err(Failure::setup(format!("creating /proc/self/{name}")))?;
     }
     read_only("/proc")
 }

@@ -237,6 +237,11 @@ async fn a_hidden_procfs_tells_of_the_machine_and_of_no_process() {
         let told = fixture.run(&["tool", "cat", file]).await;
         assert!(told.status == 0 && !told.text.is_empty(), "{file}: {told:?}");
     }
+    // libnuma 2.0.16, `set_task_constraints` and `set_nodemask_size`.
+    let status = fixture.run(&["tool", "cat", "/proc/self/status"]).await.text;
+    assert!(status.contains("\nCpus_allowed:") || status.starts_with("Cpus_allowed:"), "{status}");
+    assert!(status.contains("\nMems_allowed:"), "{status}");
+    assert_eq!(status.contains("Pid:"), !is(Surroundings::Masked), "{status}");
     let own = fixture.run(&["tool", "cat", "/proc/self/stat"]).await;
     let of_first = fixture.run(&["tool", "cat", "/proc/1/cmdline"]).await;
     assert_eq!([own.status, of_first.status], [i32::from(is(Surroundings::Masked)); 2]);
