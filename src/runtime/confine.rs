@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use landlock::{Ruleset, RulesetAttr as _, RulesetCreated, Scope};
+use linux_raw_sys::general as sys;
 use nix::sys::stat::{Mode, umask};
 use rustix::io::Errno;
 use rustix::process::{Resource, Rlimit, setrlimit};
@@ -36,6 +37,38 @@ const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 /// What types into a terminal (`TIOCSTI`), and what a console is driven by (`TIOCLINUX`).
 const TYPING: [u64; 2] =
     [linux_raw_sys::ioctl::TIOCSTI as u64, linux_raw_sys::ioctl::TIOCLINUX as u64];
+
+/// Calls that say what may be done with a file, and the argument in which they do.
+const SET_MODE: &[(u32, u8)] = &[
+    (sys::__NR_fchmod, 1),
+    (sys::__NR_fchmodat, 2),
+    (sys::__NR_fchmodat2, 2),
+    (sys::__NR_mknodat, 2),
+];
+
+/// The same, on this processor alone.
+#[cfg(target_arch = "x86_64")]
+const SET_MODE_HERE: &[(u32, u8)] =
+    &[(sys::__NR_chmod, 1), (sys::__NR_creat, 1), (sys::__NR_mknod, 1)];
+
+/// The same, on this processor alone.
+#[cfg(not(target_arch = "x86_64"))]
+const SET_MODE_HERE: &[(u32, u8)] = &[];
+
+/// Calls that may make a file, and the argument that says so; the mode is in the next one. `openat2` says
+/// both where a filter can't look.
+const CREATE: &[(u32, u8)] = &[(sys::__NR_openat, 2)];
+
+/// The same, on this processor alone.
+#[cfg(target_arch = "x86_64")]
+const CREATE_HERE: &[(u32, u8)] = &[(sys::__NR_open, 1)];
+
+/// The same, on this processor alone.
+#[cfg(not(target_arch = "x86_64"))]
+const CREATE_HERE: &[(u32, u8)] = &[];
+
+/// The bit of `O_TMPFILE` that isn't `O_DIRECTORY`'s: makes a file without a name.
+const TEMPORARY: u32 = 0o20_000_000;
 
 /// Gives up every capability for good, of programs that are executed later too.
 pub(super) fn give_up_capabilities() -> Result<(), Failure> {
@@ -112,8 +145,7 @@ fn filters() -> Result<[BpfProgram; 2], BackendError> {
 }
 
 /// Calls that are refused for what they ask.
-fn conditions() -> Result<[(u32, Vec<SeccompRule>); 4], BackendError> {
-    use linux_raw_sys::general as sys;
+fn conditions() -> Result<Vec<(u32, Vec<SeccompRule>)>, BackendError> {
     // The kernel looks at the lower half of each of these arguments alone, whatever the upper one is.
     let one = |argument, operator, value| {
         SeccompCondition::new(argument, SeccompCmpArgLen::Dword, operator, value)
@@ -130,12 +162,26 @@ fn conditions() -> Result<[(u32, Vec<SeccompRule>); 4], BackendError> {
         .iter()
         .map(|value| one(0, SeccompCmpOp::Ne, *value))
         .collect::<Result<Vec<_>, _>>()?;
-    Ok([
+    let mut conditions = vec![
         (sys::__NR_clone, namespaces),
         (sys::__NR_socket, any(0, &SOCKETS)?),
         (sys::__NR_personality, vec![SeccompRule::new(personality)?]),
         (sys::__NR_ioctl, any(1, &TYPING)?),
-    ])
+    ];
+    // A program in a volume that others can look into would make them the user who runs the server.
+    let set_user = |argument: u8| {
+        one(argument, SeccompCmpOp::MaskedEq(u64::from(sys::S_ISUID)), sys::S_ISUID.into())
+    };
+    for (call, mode) in SET_MODE.iter().chain(SET_MODE_HERE) {
+        conditions.push((*call, vec![SeccompRule::new(vec![set_user(*mode)?])?]));
+    }
+    for (call, flags) in CREATE.iter().chain(CREATE_HERE) {
+        let creates = |flag: u32| one(*flags, SeccompCmpOp::MaskedEq(flag.into()), flag.into());
+        let rules = [sys::O_CREAT, TEMPORARY]
+            .map(|flag| SeccompRule::new(vec![creates(flag)?, set_user(*flags + 1)?]));
+        conditions.push((*call, rules.into_iter().collect::<Result<_, _>>()?));
+    }
+    Ok(conditions)
 }
 
 #[cfg(test)]

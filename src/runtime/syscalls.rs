@@ -3,8 +3,8 @@
 use linux_raw_sys::general as sys;
 
 /// Those of Docker's default profile without any capability, as of June 2026 (moby/profiles at
-/// cd3bed8, `seccomp/default.json`), on any processor. What has conditions there, has them in
-/// [`super::confine`].
+/// cd3bed8, `seccomp/default.json`), on any processor, but for `openat2`. What has conditions there, has them
+/// in [`super::confine`].
 pub(super) const ALLOWED: &[u32] = &[
     sys::__NR_accept,
     sys::__NR_accept4,
@@ -148,7 +148,6 @@ pub(super) const ALLOWED: &[u32] = &[
     sys::__NR_nanosleep,
     sys::__NR_newfstatat,
     sys::__NR_openat,
-    sys::__NR_openat2,
     sys::__NR_personality,
     sys::__NR_pidfd_open,
     sys::__NR_pidfd_send_signal,

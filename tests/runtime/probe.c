@@ -113,7 +113,7 @@ static int capabilities(void) {
 }
 
 static long gaining(void *unused) {
-    execl("/volume/suid", "suid", "capabilities", (char *)0);
+    execl("/bin/suid", "suid", "capabilities", (char *)0);
     return -1;
 }
 
@@ -191,11 +191,15 @@ int main(int argc, char **argv) {
 
     got("have a capability", capabilities() ? 0 : ((errno = EPERM), -1));
     got("become somebody else", in_child(becoming, (void *)65534));
-    /* A program of one's own, with the bit, on a volume that is mounted without `nosuid`. */
     int from = open("/bin/probe", O_RDONLY), to = open("/volume/suid", O_WRONLY | O_CREAT, 0700);
     for (long n; (n = read(from, text, sizeof text)) > 0;) write(to, text, n);
-    fchmod(to, 04755);
-    close(from); close(to);
+    close(from);
+    got("make a set-user program", fchmod(to, 04755));
+    got("make a set-user program by its name", chmod("/volume/suid", 04755));
+    got("make a set-user program at once", open("/volume/new", O_WRONLY | O_CREAT, 04755));
+    got("make a set-user program without a name", open("/volume", O_TMPFILE | O_WRONLY, 04755));
+    got("ask for a file in a roundabout way", syscall(SYS_openat2, -1, "/", 0, 0));
+    close(to);
     got("gain by a set-user program", in_child(gaining, 0));
     struct rlimit core;
     getrlimit(RLIMIT_CORE, &core);

@@ -4,7 +4,9 @@
 //! it names where it doesn't.
 
 use std::collections::BTreeMap;
+use std::fs::Permissions;
 use std::os::linux::net::SocketAddrExt as _;
+use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::net::{SocketAddr, UnixListener};
 use std::path::PathBuf;
 use std::sync::OnceLock;
@@ -29,9 +31,10 @@ const CAPABILITY: &str = "capabilities(7)";
 const NAMESPACE: &str = "ptrace(2), access mode checking: another user namespace's process";
 const ROOT: &str = "not in the root: mount_namespaces(7)";
 
+const SET_USER: &str = "systemd.exec(5), RestrictSUIDSGID=";
 const SCOPE: &str = "landlock(7), from Linux 6.12 on";
 
-const EXPECTED: [Row; 67] = [
+const EXPECTED: [Row; 72] = [
     ("see another server's process", "ESRCH", "pid_namespaces(7)"),
     ("read the environment of another server's process", "ENOENT", "pid_namespaces(7)"),
     ("read the supervisor's environment", "EACCES", NAMESPACE),
@@ -90,6 +93,11 @@ const EXPECTED: [Row; 67] = [
     ("change a device's settings", "EROFS or EACCES", "mount(2), MS_RDONLY"),
     ("have a capability", "EPERM", CAPABILITY),
     ("become somebody else", "EINVAL", "user_namespaces(7): nobody else is mapped"),
+    ("make a set-user program", "EPERM", SET_USER),
+    ("make a set-user program by its name", "EPERM", SET_USER),
+    ("make a set-user program at once", "EPERM", SET_USER),
+    ("make a set-user program without a name", "EPERM", SET_USER),
+    ("ask for a file in a roundabout way", "ENOSYS", SET_USER),
     ("gain by a set-user program", "EPERM", "prctl(2), PR_SET_NO_NEW_PRIVS"),
     ("dump memory", "EPERM", "Linux, fs/coredump.c: a limit of one byte"),
     ("use an inherited file", "EBADF", "closed by the supervisor"),
@@ -153,6 +161,10 @@ fn elsewhere() -> Vec<Row> {
 async fn a_server_reaches_what_the_table_says_and_nothing_else() {
     let fixture = Fixture::new();
     std::fs::copy(probe(), fixture.path("root/bin/probe")).expect("the probe");
+    // Should an image bring one along after all.
+    let set_user = fixture.path("root/bin/suid");
+    std::fs::copy(probe(), &set_user).expect("the probe");
+    std::fs::set_permissions(&set_user, Permissions::from_mode(0o4755)).expect("set-user");
     std::fs::create_dir(fixture.path("read-only")).expect("a directory");
     // What is tried on another server's supervisor is what is tried on any process of this user.
     let (another, id, port) = (Fixture::new(), fresh_id(), free_port());
