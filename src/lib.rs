@@ -34,10 +34,11 @@
 //! | images | [`wheel`], [`container`] |
 //! | protocols and formats | [`oci`], [`debian`], [`python`], [`runtime`], [`hub`], [`openai`], [`draw`], [`import`] |
 //! | downloads | [`fetch`] |
-//! | this machine | `blocking`, [`clock`], [`disk`], [`durable`], [`leftovers`] |
+//! | this machine | `blocking`, [`bounded`], [`clock`], [`disk`], [`durable`], [`leftovers`] |
 //! | core | [`spec`], [`lock`], [`digest`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`step_id`], [`engine`], [`platform`], [`words`] |
 
 mod blocking;
+pub mod bounded;
 pub mod cli;
 pub mod clock;
 pub mod container;

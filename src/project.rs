@@ -7,6 +7,7 @@ use std::sync::Arc;
 use miette::Diagnostic;
 use thiserror::Error;
 
+use crate::bounded;
 use crate::engine::{FlagProblem, Subject};
 use crate::engines;
 use crate::gateways;
@@ -60,7 +61,7 @@ pub fn find(from: &Path) -> Result<PathBuf, ProjectError> {
     let from = std::path::absolute(from)
         .map_err(|source| ProjectError::Unreadable { path: from.to_owned(), source })?;
     from.ancestors()
-        .find(|directory| directory.join(PROJECT_FILE).is_file())
+        .find(|directory| directory.join(PROJECT_FILE).exists())
         .map(Path::to_owned)
         .ok_or(ProjectError::NotFound { from })
 }
@@ -212,7 +213,7 @@ fn list(
 /// A file's text; a mistake where it is none.
 fn text(root: &Path, path: &Path) -> Result<(SourceFile, Vec<SpecError>), ProjectError> {
     let unreadable = |source| ProjectError::Unreadable { path: path.to_owned(), source };
-    let mut file = std::fs::File::open(root.join(path)).map_err(unreadable)?;
+    let mut file = bounded::open(&root.join(path)).map_err(unreadable)?;
     let mut small = [0; 8192];
     let mut have = 0;
     // Nearly every file fits; asking for its size first would take as long as reading it.
@@ -224,12 +225,11 @@ fn text(root: &Path, path: &Path) -> Result<(SourceFile, Vec<SpecError>), Projec
             Err(error) => return Err(unreadable(error)),
         }
     }
-    let mut large = Vec::new();
+    let large;
     let bytes = if have < small.len() {
         &small[..have]
     } else {
-        large.extend_from_slice(&small);
-        file.read_to_end(&mut large).map_err(unreadable)?;
+        large = bounded::rest(file, small.to_vec(), bounded::TEXT).map_err(unreadable)?;
         &large[..]
     };
     match str::from_utf8(bytes) {

@@ -36,7 +36,7 @@ fn put(root: &Path, path: &str, bytes: &[u8]) {
 }
 
 fn install(volume: &Path, from: &Path, version: u32) -> Manifest {
-    let manifest = scan(from, &Forgetful, &Reporter::silent()).unwrap();
+    let manifest = scan(from, ".", &Forgetful, &Reporter::silent()).unwrap();
     let key = Fingerprint::new("weights", version).key();
     let cache = ModelCache::new(volume);
     cache.install(key, "local/tiny-model", &manifest, from, &Reporter::silent()).unwrap();

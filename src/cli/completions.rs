@@ -12,6 +12,7 @@ use clap_complete::engine::CompletionCandidate;
 use clap_complete::env::{self as shells, EnvCompleter, Shells};
 
 use super::{Cli, Exit};
+use crate::bounded;
 use crate::lock::LockFile;
 use crate::project;
 use crate::spec::{self, Project, SourceFile, Sources};
@@ -164,7 +165,7 @@ pub(crate) fn steps() -> Vec<CompletionCandidate> {
         let images = stems(&sources.images).map(StepId::image);
         return deploys.chain(images).map(|step| candidate(&step)).collect();
     };
-    let lock = std::fs::read(root.join("goatbuild.lock")).unwrap_or_default();
+    let lock = bounded::read(&root.join("goatbuild.lock"), bounded::LOCK).unwrap_or_default();
     let lock = LockFile::read("goatbuild.lock", &lock).unwrap_or_default();
     steps::names(&project, &lock).iter().map(candidate).collect()
 }

@@ -11,6 +11,7 @@ use serde::{Deserialize, Serialize};
 
 use super::digest::Hasher;
 use super::{Manifest, WeightFile, WeightsError};
+use crate::bounded;
 use crate::durable::{self, Unfinished};
 use crate::event::Reporter;
 use crate::fingerprint::Key;
@@ -238,7 +239,7 @@ pub(super) fn copy(
     reporter: &Reporter,
 ) -> Result<(), WeightsError> {
     let unreadable = |source| WeightsError::Read { path: from.to_owned(), source };
-    let mut source = File::open(from).map_err(unreadable)?;
+    let mut source = bounded::open(from).map_err(unreadable)?;
     // A container may read the volume as another user.
     let mut incoming = Unfinished::begin(parent(to), INCOMING, 0o644).map_err(failed(to))?;
     let mut hasher = Hasher::new(file.digest.kind(), file.size);

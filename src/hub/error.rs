@@ -301,6 +301,52 @@ pub enum WeightsError {
         /// The directory.
         path: PathBuf,
     },
+    /// A link, or the directory itself, that leads out of the project.
+    #[error("{} leads out of the project, to {}", path.display(), to.display())]
+    #[diagnostic(
+        code(goatbuild::weights::outside),
+        help(
+            "a project's weights are files of the project: copy them there (`cp --reflink=auto` or `ln` need no room), or move the project to where they are"
+        )
+    )]
+    Outside {
+        /// What leads there.
+        path: PathBuf,
+        /// Where all links end.
+        to: PathBuf,
+    },
+    /// A link to a directory that it is in.
+    #[error("{} is a link to {}, which it is in", path.display(), to.display())]
+    #[diagnostic(code(goatbuild::weights::read), help("remove the link"))]
+    Loop {
+        /// The link.
+        path: PathBuf,
+        /// The directory.
+        to: PathBuf,
+    },
+    /// A link to what can't be read.
+    #[error("{} is a link to {}, which can't be read: {source}", path.display(), to.display())]
+    #[diagnostic(code(goatbuild::weights::read), help("remove the link, or mend it"))]
+    Dangling {
+        /// The link.
+        path: PathBuf,
+        /// As it is written.
+        to: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// Something that has no bytes of its own.
+    #[error("{} is {what}, and not a file", path.display())]
+    #[diagnostic(
+        code(goatbuild::weights::special),
+        help("remove it: a model is made of files and directories")
+    )]
+    Special {
+        /// Where it is.
+        path: PathBuf,
+        /// Such as `a FIFO`.
+        what: &'static str,
+    },
     /// A name that no manifest can hold.
     #[error("{} has a name that is not UTF-8", path.display())]
     #[diagnostic(code(goatbuild::weights::name))]

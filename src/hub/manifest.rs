@@ -1,6 +1,6 @@
 //! The files of a model, each by its size and SHA-256.
 
-use std::fs::Metadata;
+use std::fs::{Metadata, canonicalize};
 use std::os::unix::fs::MetadataExt as _;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
@@ -9,6 +9,7 @@ use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use super::WeightsError;
+use crate::bounded;
 use crate::digest::{self, Digest};
 use crate::event::Reporter;
 use crate::fetch::sha256_of;
@@ -72,34 +73,72 @@ pub(super) fn stamp(metadata: &Metadata) -> String {
     )
 }
 
-/// Reads a directory of weights. Hidden files are left out, symbolic links are followed.
+/// Reads a directory of weights in the project at `root`. Hidden files are left out. Symbolic links are
+/// followed as long as they stay in the project: whoever writes a spec gets to serve nothing else that
+/// this user can read.
 pub fn scan(
-    directory: &Path,
+    root: &Path,
+    path: &str,
     known: &dyn HashCache,
     reporter: &Reporter,
 ) -> Result<Manifest, WeightsError> {
+    let directory = &root.join(path);
     if !directory.is_dir() {
-        return Err(WeightsError::NoDirectory { path: directory.to_owned() });
+        return Err(WeightsError::NoDirectory { path: directory.clone() });
     }
+    let unreadable = |source| WeightsError::Read { path: root.to_owned(), source };
+    let project = canonicalize(root).map_err(unreadable)?;
+    stays_inside(directory, &project)?;
     let mut files = Vec::new();
     let visible = |entry: &walkdir::DirEntry| {
         entry.depth() == 0 || !entry.file_name().to_string_lossy().starts_with('.')
     };
     for entry in WalkDir::new(directory).follow_links(true).into_iter().filter_entry(visible) {
         reporter.check()?;
-        let entry = entry.map_err(|error| WeightsError::Read {
-            path: error.path().unwrap_or(directory).to_owned(),
-            source: error.into(),
-        })?;
+        let entry = entry.map_err(|error| unwalkable(error, directory))?;
+        if entry.path_is_symlink() {
+            stays_inside(entry.path(), &project)?;
+        }
+        if let Some(what) = bounded::special(entry.file_type()) {
+            return Err(WeightsError::Special { path: entry.into_path(), what });
+        }
         if entry.file_type().is_file() {
             files.push(describe(directory, entry.path(), known)?);
         }
     }
     if files.is_empty() {
-        return Err(WeightsError::Empty { path: directory.to_owned() });
+        return Err(WeightsError::Empty { path: directory.clone() });
     }
     files.sort_unstable();
     Ok(Manifest { files })
+}
+
+/// Fails on what leads out of the project, by whatever chain of links.
+fn stays_inside(path: &Path, project: &Path) -> Result<(), WeightsError> {
+    let source = |source| WeightsError::Read { path: path.to_owned(), source };
+    let to = canonicalize(path).map_err(source)?;
+    if to.starts_with(project) {
+        return Ok(());
+    }
+    Err(WeightsError::Outside { path: path.to_owned(), to })
+}
+
+/// What stops a walk through a directory: for the most part links, which are named with their targets.
+fn unwalkable(error: walkdir::Error, directory: &Path) -> WeightsError {
+    let path = error.path().unwrap_or(directory).to_owned();
+    if let Some(to) = error.loop_ancestor().map(Path::to_owned) {
+        return WeightsError::Loop { path, to };
+    }
+    match std::fs::read_link(&path) {
+        Ok(to) => WeightsError::Dangling { path, to, source: plain(error) },
+        Err(_) => WeightsError::Read { path, source: plain(error) },
+    }
+}
+
+/// What the system said, without the path that the error names already.
+fn plain(error: walkdir::Error) -> std::io::Error {
+    let code = error.io_error().and_then(std::io::Error::raw_os_error);
+    code.map_or_else(|| error.into(), std::io::Error::from_raw_os_error)
 }
 
 fn describe(
@@ -117,7 +156,7 @@ fn describe(
     let sha256 = if let Some(FileDigest::Sha256(sha256)) = known.get(&name, &stamp) {
         sha256
     } else {
-        let mut file = std::fs::File::open(path).map_err(failed)?;
+        let mut file = bounded::open(path).map_err(failed)?;
         let sha256 = sha256_of(&mut file).map_err(failed)?;
         // A file written in the last moments could change again under the same time stamp.
         let settled =

@@ -6,6 +6,7 @@ use std::io::ErrorKind;
 use std::path::PathBuf;
 
 use super::HubError;
+use crate::bounded;
 
 /// The hub that everybody means.
 pub const ENDPOINT: &str = "https://huggingface.co";
@@ -106,7 +107,7 @@ impl HubSettings {
 }
 
 fn token_in(path: PathBuf) -> Result<Option<Token>, HubError> {
-    match std::fs::read_to_string(&path) {
+    match bounded::read_to_string(&path, bounded::TEXT) {
         Ok(text) => Ok(Token::new(&text, path.display().to_string())),
         Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::NotADirectory) => {
             Ok(None)

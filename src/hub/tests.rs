@@ -44,7 +44,7 @@ fn places() -> (tempfile::TempDir, tempfile::TempDir) {
 }
 
 fn scanned(from: &Path) -> Manifest {
-    scan(from, &Forgetful, &Reporter::silent()).unwrap()
+    scan(from, ".", &Forgetful, &Reporter::silent()).unwrap()
 }
 
 fn install(volume: &Path, from: &Path, manifest: &Manifest) -> Result<u64, WeightsError> {
@@ -177,13 +177,83 @@ fn a_new_revision_stands_beside_the_old_one() {
 fn what_cannot_be_served_is_refused() {
     let empty = tempfile::tempdir().unwrap();
     let code = |path: &Path| {
-        let error = scan(path, &Forgetful, &Reporter::silent()).unwrap_err();
+        let error = scan(path, ".", &Forgetful, &Reporter::silent()).unwrap_err();
         error.code().unwrap().to_string()
     };
     assert_eq!(code(empty.path()), "goatbuild::weights::empty");
     assert_eq!(code(&empty.path().join("gone")), "goatbuild::weights::no_directory");
     std::os::unix::fs::symlink(empty.path(), empty.path().join("loop")).unwrap();
     assert_eq!(code(empty.path()), "goatbuild::weights::read");
+}
+
+#[test]
+fn links_are_followed_within_the_project_only() {
+    let (outside, project) = (tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap());
+    let root = project.path();
+    put(outside.path(), "secret/key", "secret");
+    put(root, "shared/part", "1");
+    put(root, "model/config.json", "{}");
+    let link = |to: &Path, name: &str| {
+        let link = root.join(name);
+        let _ = fs::remove_file(&link);
+        std::os::unix::fs::symlink(to, &link).unwrap();
+    };
+    let scan = |path: &str| scan(root, path, &Forgetful, &Reporter::silent());
+    link(Path::new("../shared/part"), "model/relative");
+    link(&root.join("shared"), "model/absolute");
+    link(Path::new("model/relative"), "chained");
+    link(&root.join("chained"), "model/chain");
+    link(Path::new("model"), "itself");
+    let names = ["absolute/part", "chain", "config.json", "relative"];
+    for path in ["model", "itself"] {
+        let found = scan(path).unwrap().files;
+        assert_eq!(found.iter().map(|file| &*file.path).collect::<Vec<_>>(), names);
+    }
+    // Where a chain ends counts, whatever its first link looks like.
+    let secret = outside.path().canonicalize().unwrap().join("secret");
+    let hops = |to: &Path| {
+        link(to, "second");
+        link(Path::new("second"), "first");
+        link(Path::new("../first"), "model/out");
+    };
+    for (to, end) in [(&secret, &secret), (&secret.join("key"), &secret.join("key"))] {
+        link(to, "model/out");
+        let direct = scan("model").unwrap_err();
+        hops(to);
+        for error in [direct, scan("model").unwrap_err()] {
+            assert_eq!(error.code().unwrap().to_string(), "goatbuild::weights::outside");
+            let (from, end) = (root.join("model/out"), end.display());
+            let text = format!("{} leads out of the project, to {end}", from.display());
+            assert_eq!(error.to_string(), text);
+        }
+    }
+    link(&secret, "away");
+    assert!(matches!(scan("away").unwrap_err(), WeightsError::Outside { .. }));
+}
+
+#[test]
+fn what_has_no_bytes_is_told_and_not_waited_for() {
+    let project = tempfile::tempdir().unwrap();
+    let root = project.path();
+    put(root, "model/config.json", "{}");
+    let told = |name: &str| {
+        let error = scan(root, "model", &Forgetful, &Reporter::silent()).unwrap_err();
+        fs::remove_file(root.join("model").join(name)).unwrap();
+        let text = error.to_string();
+        assert!(text.contains(&format!("model/{name} is a")), "{text}");
+        text.rsplit_once("is a").unwrap().1.to_owned()
+    };
+    let at = root.join("model/it");
+    nix::unistd::mkfifo(&at, nix::sys::stat::Mode::S_IRWXU).unwrap();
+    assert_eq!(told("it"), " FIFO, and not a file");
+    let _socket = std::os::unix::net::UnixListener::bind(&at).unwrap();
+    assert_eq!(told("it"), " socket, and not a file");
+    std::os::unix::fs::symlink("it", &at).unwrap();
+    assert!(told("it").contains("link to it, which can't be read: Too many levels"));
+    std::os::unix::fs::symlink("gone", &at).unwrap();
+    assert!(told("it").contains("link to gone, which can't be read: No such file"));
+    std::os::unix::fs::symlink(root.join("model"), &at).unwrap();
+    assert!(told("it").contains("which it is in"));
 }
 
 #[test]

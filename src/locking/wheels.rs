@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use super::{Changes, LockOptions, LockingError, Renew};
+use crate::bounded;
 use crate::event::Reporter;
 use crate::lock::pylock::{Pylock, PylockError, PythonRequest};
 use crate::platform::Runtime;
@@ -96,7 +97,7 @@ pub(super) fn read_pylock(
 ) -> Result<Option<(String, Pylock)>, StepError> {
     let path = pylock_path(workspace, image);
     let malformed = |error| LockingError::Pylock { image: image.to_string(), error };
-    match std::fs::read(&path) {
+    match bounded::read(&path, bounded::LOCK) {
         Ok(bytes) => {
             let not_text = |_| PylockError::Malformed { reason: "it is not UTF-8 text".to_owned() };
             let text = String::from_utf8(bytes).map_err(|error| malformed(not_text(error)))?;

@@ -7,6 +7,7 @@ use thiserror::Error;
 
 use super::Frontend;
 use super::open::{self, Site};
+use crate::bounded;
 use crate::event::Reporter;
 use crate::locking::{self, Scope};
 use crate::step::StepId;
@@ -75,9 +76,12 @@ pub async fn render(
 
 /// Writes over nothing but what was rendered before.
 fn write(frontend: &dyn Frontend, path: &Path, text: &str) -> Result<(), Report> {
-    match std::fs::read_to_string(path) {
+    match bounded::read_to_string(path, bounded::TEXT) {
         Ok(found) if !found.contains(OURS) => {
             return Err(RenderError::NotOurs { path: path.to_owned() }.into());
+        }
+        Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+            return Err(workspace::unreadable(path.to_owned(), error));
         }
         _ => {}
     }

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::plan::{self, Planned};
 use super::{Frontend, preflight};
+use crate::bounded;
 use crate::locking::{LockOptions, Renew};
 use crate::plan::saved::{Moved, Request, SavedPlan};
 use crate::spec::{EnvironmentName, Project, Rollout, Smoke, Unknown};
@@ -144,7 +145,7 @@ pub(super) fn covered(
 /// Reads a saved plan, and refuses one that was made for something else.
 fn read(project: &Project, path: &Path) -> Result<Saved, Report> {
     let file = path.display().to_string();
-    let bytes = match std::fs::read(path) {
+    let bytes = match bounded::read(path, bounded::LOCK) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == std::io::ErrorKind::NotFound => {
             return Err(UnreadPlan::Missing { file }.into());
@@ -265,7 +266,7 @@ fn bound(workspace: &Workspace) -> Result<BTreeMap<String, String>, Report> {
     for image in workspace.project.images.keys() {
         let name = format!("images/{image}.pylock.toml");
         let path = workspace.root.join(&name);
-        match std::fs::read(&path) {
+        match bounded::read(&path, bounded::LOCK) {
             Ok(bytes) => drop(bound.insert(name, digest(&bytes))),
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             Err(source) => return Err(workspace::unreadable(path, source)),

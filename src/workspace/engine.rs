@@ -1,6 +1,7 @@
 //! What the lock says of the engines, and what they say to the specs.
 
 use super::Workspace;
+use crate::bounded;
 use crate::engine::{self, Locked};
 use crate::engines::extra_args;
 use crate::lock::ConfigFacts;
@@ -87,7 +88,8 @@ impl Workspace {
     fn config_facts(&self, source: &ModelSource) -> Option<ConfigFacts> {
         match source {
             ModelSource::Path(path) => {
-                let json = std::fs::read(self.root.join(path).join("config.json")).ok()?;
+                let json = self.root.join(path).join("config.json");
+                let json = bounded::read(&json, bounded::TEXT).ok()?;
                 ConfigFacts::parse(&json)
             }
             ModelSource::Hub(source) => {

@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
 use super::files::{FileError, write};
+use crate::bounded;
 use crate::engine::Engines;
 use crate::lock::LockFile;
 use crate::spec::HubSource;
@@ -61,7 +62,7 @@ impl LockCell {
 fn read_file(root: &Path, engines: Engines) -> Result<LockFile, StepError> {
     const NAME: &str = "goatbuild.lock";
     let path = root.join(NAME);
-    match std::fs::read(&path) {
+    match bounded::read(&path, bounded::LOCK) {
         Ok(bytes) => {
             let lock = LockFile::read(NAME, &bytes)?;
             LockFile::check_engines(NAME, &String::from_utf8_lossy(&bytes), engines)?;

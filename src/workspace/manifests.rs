@@ -29,7 +29,7 @@ impl Manifests {
         if let Some(manifest) = known {
             return Ok(manifest);
         }
-        let manifest = scan(&self.root.join(path), &*self.store, reporter)?;
+        let manifest = scan(&self.root, path, &*self.store, reporter)?;
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         known.insert(path.to_owned(), manifest.clone());
         Ok(manifest)

@@ -35,7 +35,7 @@ const FLOORS: &[(&str, &[&str])] = &[
             "words",
         ],
     ),
-    ("this machine", &["blocking", "clock", "disk", "durable", "leftovers"]),
+    ("this machine", &["blocking", "bounded", "clock", "disk", "durable", "leftovers"]),
     ("downloads", &["fetch"]),
     (
         "protocols and formats",

@@ -4,6 +4,7 @@
 #![cfg(target_os = "linux")]
 
 mod broken;
+mod foreign;
 mod interrupts;
 mod kills;
 mod machine;

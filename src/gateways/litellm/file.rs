@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 
 use super::document::Document;
 use super::error::GatewayError;
+use crate::bounded;
 use crate::durable::{TEMPORARY, Unfinished};
 
 /// A gateway file as it was when it was read.
@@ -21,7 +22,7 @@ pub struct File {
 impl File {
     /// Reads a file; one that does not exist yet is empty.
     pub fn read(path: &Path) -> Result<Self, GatewayError> {
-        let text = match fs::read_to_string(path) {
+        let text = match bounded::read_to_string(path, bounded::TEXT) {
             Ok(text) => Some(text),
             Err(error) if error.kind() == io::ErrorKind::NotFound => None,
             Err(error) => return Err(GatewayError::Read { path: path.to_owned(), error }),
@@ -74,7 +75,7 @@ fn include(document: &mut Document, root: &Path) -> Result<(), GatewayError> {
         if !loaded.insert(real(&included)) {
             continue;
         }
-        let text = fs::read_to_string(&included)
+        let text = bounded::read_to_string(&included, bounded::TEXT)
             .map_err(|error| GatewayError::Read { path: included.clone(), error })?;
         let parsed = Document::parse(&included.display().to_string(), &text)?;
         pending.extend(named(&parsed, &included));

@@ -17,6 +17,7 @@ use tokio::io::AsyncWriteExt as _;
 use tokio::process::Command;
 
 use super::RegistryError;
+use crate::bounded;
 
 /// Helpers may ask a person to unlock a key ring.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -77,7 +78,7 @@ pub(super) async fn find(
     repository: &str,
 ) -> Result<Option<Credential>, RegistryError> {
     for path in files {
-        let bytes = match tokio::fs::read(path).await {
+        let bytes = match bounded::read(path, bounded::TEXT) {
             Ok(bytes) => bytes,
             Err(error)
                 if [ErrorKind::NotFound, ErrorKind::NotADirectory].contains(&error.kind()) =>

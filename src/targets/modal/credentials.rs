@@ -2,6 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::bounded;
+
 /// Where the client looks for credentials, as its `modal/config.py` does.
 #[derive(Debug, Clone, Default)]
 pub struct Credentials {
@@ -32,7 +34,7 @@ impl Credentials {
     }
 
     fn in_file(&self) -> Option<bool> {
-        let text = std::fs::read_to_string(self.file.as_ref()?).ok()?;
+        let text = bounded::read_to_string(self.file.as_ref()?, bounded::TEXT).ok()?;
         let profiles: toml::Table = text.parse().ok()?;
         let has_token = |profile: &toml::Value| {
             ["token_id", "token_secret"].iter().all(|name| {
