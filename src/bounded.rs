@@ -1,6 +1,8 @@
 //! Files that others wrote, read up to a size: what is no file, or larger than any such file is, is an
 //! error rather than a wait or all of the memory.
 
+pub mod tar;
+
 use std::fs::{File, FileType};
 use std::io::{self, ErrorKind, Read as _};
 use std::os::unix::fs::{FileTypeExt as _, OpenOptionsExt as _};

@@ -5,12 +5,19 @@ use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::path::Path;
 
+use liblzma::stream::{CONCATENATED, Stream};
+
 use super::{DebianError, LockedPackage};
+use crate::bounded::tar::members;
 use crate::event::Reporter;
 use crate::fetch::sha256_of;
 
 /// No control tar comes near this.
 const CONTROL_LIMIT: u64 = 64 << 20;
+/// `2.0` and a line break, which newer formats may go on after.
+const FORMAT_LIMIT: u64 = 64;
+/// What unpacking needs of memory: `xz -9` asks for 65 MiB.
+const WINDOW_LIMIT: u64 = 256 << 20;
 const AR_MAGIC: &[u8] = b"!<arch>\n";
 
 /// What a member of the data tar is; paths are as the package spells them.
@@ -82,7 +89,7 @@ impl<'a> Deb<'a> {
         }
         let version = deb.member(size, |member| {
             let mut version = String::new();
-            member.read_to_string(&mut version).map(|_| version)
+            member.take(FORMAT_LIMIT).read_to_string(&mut version).map(|_| version)
         })?;
         if !version.starts_with("2.") {
             return Err(malformed(path, package, format!("its format is {}", version.trim())));
@@ -177,7 +184,7 @@ fn ar_header(archive: &mut impl Read) -> Result<(String, u64), String> {
 
 fn inflated<'a>(member: &'a mut dyn Read, extension: &str) -> io::Result<Box<dyn Read + 'a>> {
     Ok(match extension {
-        ".tar.xz" => Box::new(liblzma::read::XzDecoder::new_multi_decoder(member)),
+        ".tar.xz" => Box::new(xz(member)?),
         ".tar.gz" => Box::new(flate2::read::MultiGzDecoder::new(member)),
         ".tar" => Box::new(member),
         other => {
@@ -187,19 +194,23 @@ fn inflated<'a>(member: &'a mut dyn Read, extension: &str) -> io::Result<Box<dyn
     })
 }
 
+/// Unpacks xz, within bounds of memory.
+pub(super) fn xz<R: Read>(packed: R) -> io::Result<liblzma::read::XzDecoder<R>> {
+    let stream = Stream::new_stream_decoder(WINDOW_LIMIT, CONCATENATED)?;
+    Ok(liblzma::read::XzDecoder::new_stream(packed, stream))
+}
+
 fn control_files(tar: impl Read) -> io::Result<Control> {
     let mut files = Control::new();
-    let mut archive = tar::Archive::new(tar);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
+    let mut rest = members(tar, std::convert::identity, |entry| {
         if entry.header().entry_type().is_file() {
             let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
             let mut content = Vec::new();
             entry.read_to_end(&mut content)?;
             files.insert(name.trim_start_matches("./").to_owned(), content);
         }
-    }
-    let mut rest = archive.into_inner();
+        Ok(())
+    })?;
     io::copy(&mut rest, &mut io::sink())?;
     Ok(files)
 }
@@ -211,9 +222,7 @@ fn data(
     reporter: &Reporter,
     each: &mut dyn FnMut(Member, &mut dyn Read) -> Result<(), DebianError>,
 ) -> io::Result<Result<(), DebianError>> {
-    let mut archive = tar::Archive::new(tar);
-    for entry in archive.entries()? {
-        let mut entry = entry?;
+    let taken = members(tar, Refused::Archive, |entry| {
         let header = entry.header();
         let path = entry.path_bytes().into_owned();
         let link = || entry.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default();
@@ -223,28 +232,35 @@ fn data(
             tar::EntryType::Symlink => MemberKind::Symlink(link()),
             tar::EntryType::Link => MemberKind::Hardlink(link()),
             other => {
-                return Ok(Err(DebianError::UnsafePath {
+                return Err(Refused::Member(DebianError::UnsafePath {
                     package: package.name.clone(),
                     path: String::from_utf8_lossy(&path).into_owned(),
                     reason: format!("it is neither file, directory nor link, but {other:?}"),
                 }));
             }
         };
-        let mut mode = header.mode()? & 0o7777;
+        let mut mode = header.mode().map_err(Refused::Archive)? & 0o7777;
         // All becomes root's, so a bit that lends another owner's rights must not lend root's.
-        if header.uid()? != 0 {
+        if header.uid().map_err(Refused::Archive)? != 0 {
             mode &= !0o4000;
         }
-        if header.gid()? != 0 {
+        if header.gid().map_err(Refused::Archive)? != 0 {
             mode &= !0o2000;
         }
-        let taken = match reporter.check() {
-            Ok(()) => each(Member { path, kind, mode }, &mut entry),
-            Err(cancelled) => Err(cancelled.into()),
-        };
-        if taken.is_err() {
-            return Ok(taken);
-        }
+        reporter.check().map_err(|cancelled| Refused::Member(cancelled.into()))?;
+        each(Member { path, kind, mode }, entry).map_err(Refused::Member)
+    });
+    match taken {
+        Ok(_) => Ok(Ok(())),
+        Err(Refused::Member(error)) => Ok(Err(error)),
+        Err(Refused::Archive(error)) => Err(error),
     }
-    Ok(Ok(()))
+}
+
+/// What ends the reading of members.
+enum Refused {
+    /// The archive can't be read on.
+    Archive(io::Error),
+    /// A member is not taken.
+    Member(DebianError),
 }

@@ -1,12 +1,13 @@
 //! The network side: an index and packages, from whichever mirror has them.
 
 use std::collections::BTreeSet;
-use std::io::Read as _;
+use std::io::{self, Read as _};
 use std::path::{Path, PathBuf};
 
 use futures_util::{FutureExt as _, StreamExt as _, TryStreamExt as _, stream};
 use jiff::Timestamp;
 
+use super::deb::xz;
 use super::index::Suite;
 use super::release::{self, ARCHIVE_KEYS, Release};
 use super::{DebianError, DebianRequest, LockedDebian, LockedPackage, Mirrors, solve, version};
@@ -19,7 +20,7 @@ use crate::platform::MajorMinor;
 /// A release file is some 150 kB.
 const RELEASE_LIMIT: u64 = 16 << 20;
 /// Bookworm's inflated index is 50 MB.
-const INDEX_LIMIT: u64 = 1 << 30;
+const INDEX_LIMIT: u64 = 256 << 20;
 /// How many packages are fetched at a time.
 const PARALLEL: usize = 4;
 
@@ -166,18 +167,22 @@ async fn index_of(
         let shown = without_credentials(&by_name);
         return Err(unusable(format!("{shown} is not the file that the release file names")));
     }
-    let inflated = blocking(move || {
-        let mut text = String::new();
-        let inflated = liblzma::read::XzDecoder::new_multi_decoder(packed.as_slice())
-            .take(INDEX_LIMIT)
-            .read_to_string(&mut text);
-        Ok::<_, DebianError>(inflated.map(|_| text))
-    });
+    let inflated = blocking(move || Ok::<_, DebianError>(inflated(&packed, INDEX_LIMIT)));
     let text = inflated.await?.map_err(|error| {
         let shown = without_credentials(&by_name);
         unusable(format!("{shown} cannot be inflated: {error}"))
     })?;
     Ok((release, text))
+}
+
+/// An index, unpacked; an error once it is longer than any.
+fn inflated(packed: &[u8], limit: u64) -> io::Result<String> {
+    let mut text = String::new();
+    xz(packed)?.take(limit + 1).read_to_string(&mut text)?;
+    if text.len() as u64 <= limit {
+        return Ok(text);
+    }
+    Err(io::Error::other(format!("it is larger than {} MiB, and no index is", limit >> 20)))
 }
 
 /// Fetches all locked packages into a directory, each under its SHA-256, in the lock's order.

@@ -13,6 +13,7 @@ use tar::EntryType;
 
 use super::compression::Compression;
 use super::error::OciError;
+use crate::bounded::tar::members;
 use crate::digest::Digest;
 use crate::event::Reporter;
 use crate::platform::{Architecture, MajorMinor};
@@ -125,12 +126,11 @@ fn read_layer(layer: LayerFile, reporter: &Reporter) -> Result<Vec<Change>, OciE
     let buffered = BufReader::with_capacity(1 << 18, layer.file);
     let content = layer.compression.reader(buffered).map_err(failed)?;
     let hashed = Hashed { content, hasher: Sha256::new(), reporter: reporter.clone() };
-    let mut archive = tar::Archive::new(hashed);
     let mut changes = Vec::new();
-    for entry in archive.entries().map_err(failed)? {
-        changes.extend(change(&mut entry.map_err(failed)?).map_err(failed)?);
-    }
-    let mut rest = archive.into_inner();
+    let mut rest = members(hashed, failed, |entry| {
+        changes.extend(change(entry).map_err(failed)?);
+        Ok(())
+    })?;
     io::copy(&mut rest, &mut io::sink()).map_err(failed)?;
     let found = Digest::finish(rest.hasher);
     if found == layer.diff_id {

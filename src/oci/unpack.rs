@@ -19,6 +19,7 @@ use tar::{Entry, EntryType};
 use super::Compression;
 use super::error::{OciError, at};
 use super::layout::{Image, Layout, digest_of};
+use crate::bounded::tar::members;
 use crate::digest::Digest;
 use crate::event::Reporter;
 
@@ -79,19 +80,17 @@ fn unpack(
         Ok(()) => wrong("(archive)", error.to_string()),
     };
     let mut own: HashSet<PathBuf> = HashSet::new();
-    let mut archive = tar::Archive::new(content);
-    for entry in archive.entries().map_err(failed)? {
-        let mut entry = entry.map_err(failed)?;
+    let mut rest = members(content, failed, |entry| {
         let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
         let path = entry.path().map_err(failed)?.into_owned();
-        let outcome = apply(&mut entry, &path, root, &mut own);
+        let outcome = apply(entry, &path, root, &mut own);
         outcome.map_err(|error| match reporter.check() {
             Err(stop) => stop.into(),
             Ok(()) => wrong(&name, error.to_string()),
-        })?;
-    }
+        })
+    })?;
     // What follows the archive is read too, so that the last checksum is verified.
-    io::copy(&mut archive.into_inner(), &mut io::sink()).map_err(failed)?;
+    io::copy(&mut rest, &mut io::sink()).map_err(failed)?;
     Ok(())
 }
 

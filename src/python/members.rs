@@ -189,14 +189,17 @@ fn take(archive: impl Read + Seek, names: &[String]) -> io::Result<BTreeMap<Stri
     let mut archive = ZipArchive::new(archive)?;
     let mut texts = BTreeMap::new();
     for name in names {
-        let mut member = match archive.by_name(name) {
+        let member = match archive.by_name(name) {
             Ok(member) if member.size() <= LARGEST => member,
             Ok(_) | Err(zip::result::ZipError::FileNotFound) => continue,
             Err(error) => return Err(error.into()),
         };
         let mut bytes = Vec::new();
-        member.read_to_end(&mut bytes)?;
-        if let Ok(text) = String::from_utf8(bytes) {
+        // Its size is what the archive says; how far it inflates is another thing.
+        member.take(LARGEST + 1).read_to_end(&mut bytes)?;
+        if bytes.len() as u64 <= LARGEST
+            && let Ok(text) = String::from_utf8(bytes)
+        {
             texts.insert(name.clone(), text);
         }
     }

@@ -11,6 +11,7 @@ use std::os::unix::fs::FileExt as _;
 use std::path::{Path, PathBuf};
 
 use super::error::WheelError;
+use crate::bounded::tar::{shortened, unnameable};
 
 const END: [u8; 4] = *b"PK\x05\x06";
 const END_64: [u8; 4] = *b"PK\x06\x06";
@@ -29,7 +30,7 @@ const IS_UTF8: u16 = 1 << 11;
 
 /// Larger directories than this are refused: one entry takes at least 46 bytes, and the largest
 /// wheels known have some twenty thousand.
-const DIRECTORY_LIMIT: u64 = 256 << 20;
+const DIRECTORY_LIMIT: u64 = 32 << 20;
 
 /// One file in the archive.
 #[derive(Debug, Clone)]
@@ -196,7 +197,7 @@ impl Archive {
             return Err(self.broken("its directory does not end where the end record begins"));
         }
         if directory.size > DIRECTORY_LIMIT {
-            return Err(self.broken("its directory is larger than 256 MiB"));
+            return Err(self.broken("its directory is larger than 32 MiB"));
         }
         Ok(directory)
     }
@@ -246,8 +247,11 @@ impl Archive {
 
     fn entry(&self, fixed: &[u8], name: &[u8], extra: &[u8]) -> Result<Member, WheelError> {
         let lossy = String::from_utf8_lossy(name).into_owned();
-        let bad_path =
-            |reason| WheelError::Path { wheel: self.wheel.clone(), member: lossy.clone(), reason };
+        let bad_path = |reason| WheelError::Path {
+            wheel: self.wheel.clone(),
+            member: shortened(&lossy),
+            reason,
+        };
         let flags = u16_at(fixed, 8);
         let name = std::str::from_utf8(name).map_err(|_| bad_path("is not UTF-8"))?;
         if flags & IS_UTF8 == 0 && !name.is_ascii() {
@@ -315,6 +319,9 @@ struct Directory {
 
 /// Says what is wrong with a path that is not plainly relative.
 fn check_path(path: &str) -> Result<(), &'static str> {
+    if let Some(why) = unnameable(path.as_bytes()) {
+        return Err(why);
+    }
     if path.contains('\0') {
         return Err("contains NUL");
     }

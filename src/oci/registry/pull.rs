@@ -20,6 +20,9 @@ use crate::oci::{Compression, Layout, OciError, blob};
 use crate::platform::Architecture;
 use crate::spec::{ImageReference, LayoutReference};
 
+/// No configuration is larger.
+const LIMIT: u64 = 8 << 20;
+
 /// Blobs that are fetched at once.
 const PARALLEL: usize = 4;
 
@@ -97,6 +100,10 @@ impl Puller {
                     self.into.blobs().put(&bytes)?;
                     index.get_or_insert(digest);
                     named = Some(entry.digest);
+                }
+                Document::Image(manifest) if manifest.config.size > LIMIT => {
+                    let reason = format!("its configuration has more than {LIMIT} bytes");
+                    return Err(RegistryError::Kind { reference: shown, reason });
                 }
                 Document::Image(manifest) => {
                     self.blobs(std::slice::from_ref(&manifest.config), reporter).await?;
