@@ -3,6 +3,7 @@
 mod error;
 mod file;
 mod file_lock;
+mod pace;
 mod range;
 mod retry;
 
@@ -20,6 +21,7 @@ pub use error::FetchError;
 pub(crate) use error::until;
 pub use file::{Found, discard_damaged};
 pub(crate) use file_lock::FileLock;
+pub(crate) use pace::Pace;
 pub use range::{Bytes, Part};
 pub use retry::Patience;
 pub(crate) use retry::{Failure, Retry, wait_as_asked};
@@ -130,12 +132,15 @@ impl Fetcher {
         }
         let mut response = self.answered(url, request.send().await)?;
         let mut body = Vec::new();
+        let mut pace = Pace::of_document(self.patience.stall);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(url, &error))? {
             body.extend_from_slice(&chunk);
             if body.len() as u64 > limit {
                 let url = without_credentials(url);
                 return Err(Failure::Final(FetchError::TooLarge { url, limit }));
             }
+            pace.check(body.len() as u64)
+                .map_err(|reason| Failure::Transient(self.network(url, reason), None))?;
         }
         Ok(body)
     }

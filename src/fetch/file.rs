@@ -10,7 +10,7 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 
 use super::file_lock::{FileLock, Waiting};
-use super::{Expected, Failure, FetchError, Fetcher, sha256_of, without_credentials};
+use super::{Expected, Failure, FetchError, Fetcher, Pace, sha256_of, without_credentials};
 use crate::blocking::blocking;
 use crate::durable;
 use crate::event::{Cancelled, Reporter};
@@ -158,6 +158,7 @@ impl Fetcher {
         file.seek(std::io::SeekFrom::End(0)).map_err(written)?;
         download.advance_to(have)?;
         let enough = *download.counted + PROGRESS;
+        let (begin, mut pace) = (have, Pace::of_file(self.patience.stall));
         loop {
             let chunk = match response.chunk().await {
                 Ok(Some(chunk)) => chunk,
@@ -179,6 +180,11 @@ impl Fetcher {
             }
             download.reporter.fetched(chunk.len() as u64);
             download.advance_to(have)?;
+            match pace.check(have - begin) {
+                Ok(()) => {}
+                Err(_) if *download.counted >= enough => return Err(Failure::Progressed),
+                Err(reason) => return Err(Failure::Transient(self.network(url, reason), None)),
+            }
         }
         match size {
             Some(size) if have < size => {

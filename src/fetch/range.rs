@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 
-use super::{Failure, FetchError, Fetcher, without_credentials};
+use super::{Failure, FetchError, Fetcher, Pace, without_credentials};
 
 /// Which bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -57,12 +57,15 @@ impl Fetcher {
         });
         let Some((start, length)) = said else { return Ok(None) };
         let mut bytes = Vec::new();
+        let mut pace = Pace::of_document(self.patience.stall);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(url, &error))? {
             bytes.extend_from_slice(&chunk);
             if bytes.len() as u64 > limit {
                 let url = without_credentials(url);
                 return Err(Failure::Final(FetchError::TooLarge { url, limit }));
             }
+            pace.check(bytes.len() as u64)
+                .map_err(|reason| Failure::Transient(self.network(url, reason), None))?;
         }
         Ok(Some(Bytes { start, bytes, length }))
     }

@@ -244,6 +244,18 @@ async fn slow_is_fine_but_silence_is_not() {
 }
 
 #[tokio::test]
+async fn what_drips_is_given_up() {
+    let server = Server::start().await;
+    let body = body(100);
+    let drop = Answer::Slow(body.clone(), 100, Duration::from_millis(50));
+    let url = server.on("/drips", vec![drop]);
+    let error = fetch(std::slice::from_ref(&url), &body, None).await.outcome.unwrap_err();
+    assert!(error.to_string().contains("it drips: "), "{error}");
+    let error = fetcher().bytes(&url, None, 999).await.unwrap_err();
+    assert!(error.to_string().contains("it drips: "), "{error}");
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_is_refused() {
     let server = Server::start().await;
     let url = server.on("/f", vec![Answer::Whole(body(1000))]);

@@ -14,7 +14,8 @@ use tokio::time::Instant;
 use super::{HubError, HubSettings};
 use crate::event::{Cancelled, Reporter};
 use crate::fetch::{
-    Failure, Patience, Retry, client_builder, innermost, text_without_credentials, wait_as_asked,
+    Failure, Pace, Patience, Retry, client_builder, innermost, text_without_credentials,
+    wait_as_asked,
 };
 
 /// More redirects than this lead nowhere. The hub's own are at most two.
@@ -203,12 +204,14 @@ impl Hub {
     ) -> Result<(Vec<u8>, HeaderMap, Said), Failure<HubError>> {
         let Answer { mut response, said, .. } = self.ask(about, url, None).await?;
         let mut body = Vec::new();
+        let mut pace = Pace::of_document(self.patience.stall);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(url, &error))? {
             body.extend_from_slice(&chunk);
             if body.len() as u64 > limit {
                 let reason = format!("it is larger than {limit} bytes");
                 return Err(Failure::Final(HubError::Answer { url: shown(url), reason }));
             }
+            pace.check(body.len() as u64).map_err(|reason| self.interrupted(url, reason))?;
         }
         Ok((body, std::mem::take(response.headers_mut()), said))
     }

@@ -17,7 +17,7 @@ use super::{Hub, HubError, WeightsError};
 use crate::blocking::blocking;
 use crate::disk::available;
 use crate::event::Reporter;
-use crate::fetch::Failure;
+use crate::fetch::{Failure, Pace};
 use crate::lock::hub::{FileDigest, RemoteFile};
 
 /// So many answers arrive at once, of all files together.
@@ -222,7 +222,8 @@ impl Download {
         mut response: Response,
         run: &mut Run,
     ) -> Result<(), Failure<HubError>> {
-        let mut kept = 0;
+        let (mut kept, mut come) = (0, 0);
+        let mut pace = Pace::of_file(self.hub.patience.stall);
         let mut pieces: Vec<Bytes> = Vec::new();
         let mut have = 0;
         let ended = loop {
@@ -237,6 +238,10 @@ impl Download {
                 Err(error) => break self.hub.broken(&self.url, &error),
             };
             self.reporter.fetched(chunk.len() as u64);
+            come += chunk.len() as u64;
+            if let Err(reason) = pace.check(come) {
+                break self.hub.interrupted(&self.url, reason);
+            }
             while !chunk.is_empty() {
                 let Some(length) = run.awaited() else {
                     let found = format!("more than {}", self.file.size);

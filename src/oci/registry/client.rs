@@ -13,7 +13,7 @@ use super::RegistryError;
 use super::manifest::{ACCEPT as MANIFESTS, BlobRef};
 use crate::digest::Digest;
 use crate::event::Reporter;
-use crate::fetch::{Expected, Failure, FetchError, Fetcher, Retry};
+use crate::fetch::{Expected, Failure, FetchError, Fetcher, Pace, Retry};
 use crate::spec::ImageReference;
 
 /// No manifest or token is larger.
@@ -156,6 +156,7 @@ impl Registry {
         path: &str,
     ) -> Result<Vec<u8>, Failure<RegistryError>> {
         let mut body = Vec::new();
+        let mut pace = Pace::of_document(self.fetcher.patience().stall);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(&error, path))? {
             body.extend_from_slice(&chunk);
             if body.len() > LIMIT {
@@ -163,6 +164,7 @@ impl Registry {
                 let reference = self.reference.to_string();
                 return Err(Failure::Final(RegistryError::Kind { reference, reason }));
             }
+            pace.check(body.len() as u64).map_err(|reason| self.interrupted(reason))?;
         }
         Ok(body)
     }

@@ -58,17 +58,18 @@ impl Registry {
         error: &reqwest::Error,
         path: &str,
     ) -> Failure<RegistryError> {
-        let registry = self.reference.registry.clone();
         if error.is_redirect() {
-            let what = self.what(path);
+            let (registry, what) = (self.reference.registry.clone(), self.what(path));
             return Failure::Final(RegistryError::Redirects { registry, what });
         }
-        let error = RegistryError::Network {
-            registry,
-            reason: innermost(error),
-            attempts: self.fetcher.patience().attempts,
-        };
-        Failure::Transient(error, None)
+        self.interrupted(innermost(error))
+    }
+
+    /// A body that came to no end.
+    pub(in crate::oci::registry) fn interrupted(&self, reason: String) -> Failure<RegistryError> {
+        let registry = self.reference.registry.clone();
+        let attempts = self.fetcher.patience().attempts;
+        Failure::Transient(RegistryError::Network { registry, reason, attempts }, None)
     }
 
     /// What a path below the repository stands for, in messages.
