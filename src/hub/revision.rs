@@ -14,10 +14,10 @@ use super::{Hub, HubError};
 use crate::lock::hub::{Access, FileDigest, RemoteFile, Revision};
 
 /// A page of the hub's JSON is smaller.
-const PAGE: u64 = 64 << 20;
+const PAGE: u64 = 32 << 20;
 
-/// A thousand files each: no repository has so many.
-const PAGES: usize = 1000;
+/// The hub recommends that a repository has less than 100,000 files; models have some hundreds.
+const FILES: usize = 100_000;
 
 #[derive(Debug, Deserialize)]
 struct Model {
@@ -85,9 +85,11 @@ impl Hub {
         let mut files = BTreeMap::new();
         let mut page = first;
         page.set_query(Some("recursive=true"));
-        for _ in 0..PAGES {
+        loop {
             let (body, headers, _) = self.body(about, &page, PAGE).await?;
-            for entry in parsed::<Vec<Entry>>(&page, &body)? {
+            let listed = parsed::<Vec<Entry>>(&page, &body)?;
+            let entries = listed.len();
+            for entry in listed {
                 if entry.kind == "file" {
                     let file = remote_file(entry).map_err(|reason| senseless(&page, reason))?;
                     if let Some(file) = files.insert(file.path.clone(), file) {
@@ -96,12 +98,18 @@ impl Hub {
                     }
                 }
             }
-            match next_page(&page, &headers) {
-                Some(next) => page = self.at_hub(next),
+            if files.len() > FILES {
+                return Err(senseless(&page, format!("it lists more than {FILES} files")));
+            }
+            page = match next_page(&page, &headers) {
+                Some(next) if entries > 0 => self.at_hub(next),
+                Some(_) => {
+                    let reason = "it says that the list goes on, and lists nothing".to_owned();
+                    return Err(senseless(&page, reason));
+                }
                 None => return Ok(files.into_values().collect()),
             }
         }
-        Err(senseless(&page, format!("it goes on for more than {PAGES} pages")))
     }
 
     /// Reads one small file, verified.

@@ -50,6 +50,38 @@ async fn a_long_list_comes_in_pages() {
 }
 
 #[tokio::test]
+async fn a_list_without_end_ends() {
+    let double = double();
+    double.pages_of(1);
+    double.fault("/tree/", 9, Fault::Body(b"[]".to_vec()));
+    let error = hub(&double).revision(REPOSITORY, "main").await.unwrap_err();
+    assert_eq!(code(&error), "goatbuild::hub::answer");
+    assert!(error.to_string().contains("goes on, and lists nothing"), "{error}");
+
+    let double = self::double();
+    let entries: Vec<String> = (0..100_001)
+        .map(|at| {
+            let oid = "a".repeat(40);
+            format!(r#"{{"type": "file", "oid": "{oid}", "size": 1, "path": "f{at}"}}"#)
+        })
+        .collect();
+    double.fault("/tree/", 9, Fault::Body(format!("[{}]", entries.join(",")).into_bytes()));
+    let error = hub(&double).revision(REPOSITORY, "main").await.unwrap_err();
+    assert!(error.to_string().contains("lists more than 100000 files"), "{error}");
+}
+
+#[tokio::test]
+async fn a_document_at_a_byte_at_a_time_is_given_up() {
+    let double = double();
+    double.fault("/revision/", 9, Fault::Slow(1, Duration::from_millis(50)));
+    let started = Instant::now();
+    let error = hub(&double).revision(REPOSITORY, "main").await.unwrap_err();
+    assert_eq!(code(&error), "goatbuild::hub::network");
+    assert!(error.to_string().contains("it drips: "), "{error}");
+    assert!(started.elapsed() < Duration::from_secs(10));
+}
+
+#[tokio::test]
 async fn a_small_file_is_read_and_verified() {
     let double = double();
     let hub = hub(&double);

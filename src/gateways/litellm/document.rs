@@ -47,6 +47,7 @@ impl Document {
             text.push_str(line_break(&text));
         }
         let place = NamedText { name, text: &text };
+        verify::nesting(place)?;
         let tree = match (Tree::parse(place), verify::values(place)) {
             (Ok(tree), Ok(_)) => tree,
             (Ok(_), Err(error)) | (Err(error), Err(_)) => return Err(error),

@@ -56,6 +56,22 @@ fn becomes_and_back(before: &str, after: &str) {
 
 const OTHER: &str = "- model_name: gpt-4\n  litellm_params: {model: gpt-4}\n";
 
+/// acatton/serde-yaml-ng#16: with 100,000 brackets, both parsers together took minutes.
+#[test]
+fn brackets_in_brackets_are_refused_before_they_take_minutes() {
+    let many = |open: &str, close: &str| {
+        let text = format!("model_list: {}{}\n", open.repeat(100_000), close.repeat(100_000));
+        Document::parse("config.yaml", &text).unwrap_err()
+    };
+    for (open, close) in [("[", "]"), ("{a: ", "}"), ("{\"\":[", "]}"), ("[", "")] {
+        let error = many(open, close).to_string();
+        assert!(error.contains("more than 500 brackets are open"), "{error}");
+    }
+    // Those in texts are few, and need no partner.
+    let text = format!("model_list: []\nnote: '{}'\n", "[({ ".repeat(200));
+    assert!(Document::parse("config.yaml", &text).is_ok());
+}
+
 #[test]
 fn a_missing_list_is_added() {
     becomes("", "model_list:\n@2@\n");

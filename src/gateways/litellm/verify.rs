@@ -33,6 +33,27 @@ pub(super) fn values(place: NamedText<'_>) -> Result<Value, GatewayError> {
     }
 }
 
+/// Refuses brackets in brackets in brackets, before either parser works on them for minutes: with each
+/// token, both look at all that are open (acatton/serde-yaml-ng#16).
+///
+/// Brackets in texts are counted, too, so that a few that nobody closes have to be allowed.
+pub(super) fn nesting(place: NamedText<'_>) -> Result<(), GatewayError> {
+    const MOST: usize = 500;
+    let mut open: usize = 0;
+    for (at, byte) in place.text.bytes().enumerate() {
+        match byte {
+            b'[' | b'{' => open += 1,
+            b']' | b'}' => open = open.saturating_sub(1),
+            _ => continue,
+        }
+        if open > MOST {
+            let reason = format!("more than {MOST} brackets are open");
+            return Err(place.syntax(at, reason));
+        }
+    }
+    Ok(())
+}
+
 fn floor(text: &str, mut at: usize) -> usize {
     at = at.min(text.len());
     while !text.is_char_boundary(at) {
