@@ -40,6 +40,50 @@ fn a_path_must_stay_inside() {
 }
 
 #[test]
+fn a_path_must_be_one_that_file_systems_hold() {
+    let long = "x".repeat(60_000);
+    for (path, why) in [
+        (long.clone(), "has a component of more than 255 bytes"),
+        (format!("{}f", "d/".repeat(2100)), "is longer than 4095 bytes"),
+    ] {
+        let error = error(&Wheel::new().file(&path, b"")).to_string();
+        assert!(error.contains(why) && error.len() < 300, "{error}");
+    }
+    let most = format!("{}/{}", "d".repeat(255), "f".repeat(255));
+    let directory = tempfile::tempdir().unwrap();
+    let file = Wheel::new().file(&most, b"").save(directory.path());
+    build_layer(&[file], &SCHEME, &mut std::io::sink(), &Reporter::silent()).unwrap();
+}
+
+/// pypa/pip#4705 and pypa/installer#100: wheels are published with a RECORD that is wrong.
+#[test]
+fn a_wrong_hash_in_a_record_is_told() {
+    use std::sync::{Arc, Mutex};
+
+    use crate::event::Progress;
+
+    let hash = record::Entry::of(b"right").hash;
+    let text = format!("a.py,{hash},5\nb.py,{hash},5\nc.py,{hash},5\nd.py,,\n");
+    let mut wheel = Wheel::new();
+    wheel.members.pop();
+    let wheel = wheel.file("a.py", b"right").file("b.py", b"wrong").file("c.py", b"other");
+    let wheel = wheel.file("d.py", b"open").file(&format!("{INFO}/RECORD"), text.as_bytes());
+    let directory = tempfile::tempdir().unwrap();
+    let told = Arc::new(Mutex::new(Vec::new()));
+    let said = Arc::clone(&told);
+    let emit = move |progress| {
+        if let Progress::Notice(text) = progress {
+            said.lock().unwrap().push(text);
+        }
+    };
+    let reporter = Reporter::new(Arc::new(emit), Arc::default());
+    let file = wheel.save(directory.path());
+    build_layer(&[file], &SCHEME, &mut std::io::sink(), &reporter).unwrap();
+    let line = "its RECORD has another SHA-256 of b.py and 1 more";
+    assert_eq!(*told.lock().unwrap(), [format!("Demo_Pkg-1.0-py3-none-any.whl: {line}")]);
+}
+
+#[test]
 fn a_path_must_be_one_for_all_readers() {
     let latin = Wheel::new().raw(Raw { flags: 0, ..Raw::new("é", b"") });
     assert!(matches!(error(&latin), WheelError::Path { .. }));

@@ -1,8 +1,8 @@
 //! A member's bytes, in pieces and verified: CRC-32, exact size, and a stream that ends where the
 //! directory says.
 //!
-//! RECORD's SHA-256 per file is not compared: the SHA-256 of the whole wheel was verified when it
-//! was fetched, so this would cost seconds of hashing and find nothing more.
+//! RECORD's SHA-256 per file is compared by whoever writes the layer, and told: the SHA-256 of the whole
+//! wheel was verified when it was fetched.
 
 use flate2::{Decompress, FlushDecompress, Status};
 use libdeflater::Crc;

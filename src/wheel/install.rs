@@ -36,6 +36,8 @@ pub(super) struct Plan {
     pub(super) archive: Archive,
     /// By path in the layer, without a leading slash, in byte order.
     pub(super) files: BTreeMap<String, Installed>,
+    /// What RECORD says that members hash to, by their index.
+    pub(super) recorded: HashMap<usize, Entry>,
 }
 
 /// Lays out a wheel.
@@ -53,6 +55,7 @@ pub(super) fn plan(
     let scripts = layout.entry_points(inflater)?;
     let mut files: BTreeMap<String, (Installed, Option<Entry>)> = BTreeMap::new();
     let mut recorded = layout.record(inflater)?;
+    let mut unproven = HashMap::new();
     for (index, member) in archive.members.iter().enumerate() {
         let Some(place) = layout.place(member, &scripts)? else { continue };
         let mut entry = recorded.remove(&member.name).filter(|entry| entry.size == member.size);
@@ -64,7 +67,12 @@ pub(super) fn plan(
             source = Source::Bytes(changed);
         }
         let entry = match entry {
-            Some(entry) => entry,
+            Some(entry) => {
+                if let Source::Member(_) = source {
+                    unproven.insert(index, entry.clone());
+                }
+                entry
+            }
             None => digest(&archive, member, inflater)?,
         };
         let executable = place.is_script || member.executable;
@@ -103,7 +111,7 @@ pub(super) fn plan(
     let text = layout.render_record(&files);
     files.insert(format!("{information}/RECORD"), (plain(text.into_bytes()), None));
     let files = files.into_iter().map(|(path, (file, _))| (path, file)).collect();
-    Ok(Plan { archive, files })
+    Ok(Plan { archive, files, recorded: unproven })
 }
 
 /// Files in `.dist-info` that an installer writes, or that say what no longer holds: RECORD's

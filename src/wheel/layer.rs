@@ -3,10 +3,13 @@
 use std::collections::BTreeMap;
 use std::io::{self, Write};
 
+use sha2::{Digest as _, Sha256};
+
 use super::collision::Owned;
 use super::error::WheelError;
 use super::inflate::{Inflater, Piece};
 use super::install::{Plan, Source};
+use super::record::Entry;
 use super::tar::{self, EntryKind};
 use super::{PREFIX, SPLICED, Scheme};
 use crate::event::Reporter;
@@ -25,6 +28,7 @@ pub(super) fn write(
     reporter.expect(files.iter().map(|(path, owner)| to_read(&plans[owner.plan], path)).sum());
     let mut layer = GzipBlocks::new(out);
     let mut open = "";
+    let mut wrong: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
     tar::header(&mut layer, PREFIX, EntryKind::Directory, false, scheme.epoch)
         .map_err(unwritten)?;
     for (path, owner) in files {
@@ -44,11 +48,16 @@ pub(super) fn write(
                 let kind = EntryKind::File(member.size);
                 tar::header(&mut layer, path, kind, owner.executable, scheme.epoch)
                     .map_err(unwritten)?;
+                let recorded = plan.recorded.get(index);
+                let mut hasher = recorded.map(|_| Sha256::new());
                 let spliced = member.deflated && member.size >= SPLICED;
                 if spliced {
                     layer.begin_raw().map_err(unwritten)?;
                 }
                 inflater.read(&plan.archive, member, reporter, |piece| {
+                    if let (Piece::Content(bytes), Some(hasher)) = (&piece, &mut hasher) {
+                        hasher.update(bytes);
+                    }
                     match piece {
                         Piece::Raw(bytes) if spliced => layer.raw(bytes),
                         Piece::Raw(_) => Ok(()),
@@ -64,11 +73,29 @@ pub(super) fn write(
                     layer.end_raw(member.crc32, member.size).map_err(unwritten)?;
                 }
                 layer.write_all(tar::padding(member.size)).map_err(unwritten)?;
+                let found = hasher.map(|hasher| Entry::new(&hasher.finalize(), member.size));
+                if found.as_ref() != recorded {
+                    wrong.entry(&plan.archive.wheel).or_default().push(&member.name);
+                }
             }
         }
     }
+    for (wheel, members) in wrong {
+        reporter.notice(misrecorded(wheel, &members));
+    }
     tar::end(&mut layer).map_err(unwritten)?;
     layer.finish().map(|(_, layer)| layer).map_err(unwritten)
+}
+
+/// What is told of files that are not what their wheel's RECORD says. They are as they were published,
+/// since the wheel as a whole is the one that is locked: selenium 4.1.0 was so (pypa/installer#100), and
+/// pip installs such wheels without a word (pypa/pip#4705).
+fn misrecorded(wheel: &str, members: &[&str]) -> String {
+    let others = match members.len() - 1 {
+        0 => String::new(),
+        others => format!(" and {others} more"),
+    };
+    format!("{wheel}: its RECORD has another SHA-256 of {}{others}", members[0])
 }
 
 /// Writes the files of an empty virtual environment.
