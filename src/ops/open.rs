@@ -112,6 +112,7 @@ pub fn anyway(site: &Site, frontend: &dyn Frontend) -> Result<(SharedWorkspace, 
         frontend.note(&format!("some files have mistakes, which `goatbuild check` shows; {what}"));
     }
     let workspace = Workspace::open(files.root, project, site.settings.clone())?;
+    tell_unwritable(&workspace, frontend);
     Ok((Arc::new(workspace), mistakes.is_none()))
 }
 
@@ -166,7 +167,17 @@ pub fn asked(
     frontend: &dyn Frontend,
     request: &Request,
 ) -> Result<SharedWorkspace, Report> {
-    part(site, &request.models)?.check(frontend, request)
+    let workspace = part(site, &request.models)?.check(frontend, request)?;
+    tell_unwritable(&workspace, frontend);
+    Ok(workspace)
+}
+
+/// Says that nothing is remembered, where the cache can't be written: what is only looked at is as well
+/// known without one.
+fn tell_unwritable(workspace: &Workspace, frontend: &dyn Frontend) {
+    if let Some(unwritable) = workspace.store.unwritable() {
+        frontend.note(&format!("{unwritable}; going on as without a cache"));
+    }
 }
 
 /// The same for one model alone, which the project has to have.
@@ -231,6 +242,9 @@ pub(super) async fn alone(
     let covered = saved::covered(&waiting.workspace.project, request, refresh)?;
     let request = &covered.request;
     let waiting = waiting.check(frontend, request)?;
+    if let Some(unwritable) = waiting.store.unwritable() {
+        return Err(unwritable.clone().into());
+    }
     // The farthest target first: it is the one that most likely can't be reached.
     for (kind, what) in steps::at_targets(&waiting.project, request).into_iter().rev() {
         let what: Vec<String> = what.into_iter().collect();
@@ -258,6 +272,9 @@ pub(super) async fn lock(
     frontend: &dyn Frontend,
     command: &str,
 ) -> Result<Locks, Report> {
+    if let Some(unwritable) = workspace.store.unwritable() {
+        return Err(unwritable.clone().into());
+    }
     let state = state_of(workspace);
     std::fs::create_dir_all(&state)
         .map_err(|source| StoreError::Write { path: state.clone(), source })?;

@@ -4,6 +4,7 @@
 
 mod memory;
 mod recent;
+mod unwritable;
 mod writer_lock;
 
 use std::path::{Path, PathBuf};
@@ -21,6 +22,7 @@ use crate::step::{Class, Facts, Outcome, StepId};
 
 pub use memory::Remembered;
 pub use recent::Recent;
+pub use unwritable::Unwritable;
 pub use writer_lock::{Holder, WriterLock, WriterLockError};
 
 /// The layout of the database that this version reads and writes.
@@ -105,6 +107,8 @@ pub struct Store {
     root: PathBuf,
     environment: String,
     connection: Mutex<Connection>,
+    /// Why nothing is kept, where that is so.
+    unwritable: Option<Unwritable>,
 }
 
 impl std::fmt::Debug for Store {
@@ -114,10 +118,43 @@ impl std::fmt::Debug for Store {
 }
 
 impl Store {
-    /// Opens the cache, making it when there is none.
+    /// Opens the cache, making it when there is none. One that can't be written is as none: what is looked
+    /// up is told without it, and [`Self::unwritable`] says why.
     ///
     /// `environment` is empty for the default one; rows of environments are apart.
     pub fn open(root: &Path, environment: &str) -> Result<Self, StoreError> {
+        match Self::open_there(root, environment) {
+            Err(error) => match Unwritable::find(root) {
+                Some(unwritable) => Self::forgetful(root, environment, unwritable),
+                None => Err(error),
+            },
+            opened => opened,
+        }
+    }
+
+    /// A cache that remembers nothing beyond this process.
+    fn forgetful(
+        root: &Path,
+        environment: &str,
+        unwritable: Unwritable,
+    ) -> Result<Self, StoreError> {
+        let failed = |source| StoreError::Database { path: root.join("state.db"), source };
+        let connection = Connection::open_in_memory().map_err(failed)?;
+        connection.execute_batch(include_str!("schema.sql")).map_err(failed)?;
+        Ok(Self {
+            root: root.to_owned(),
+            environment: environment.to_owned(),
+            connection: Mutex::new(connection),
+            unwritable: Some(unwritable),
+        })
+    }
+
+    /// Why nothing can be kept, where that is so. Whoever changes something is refused then.
+    pub fn unwritable(&self) -> Option<&Unwritable> {
+        self.unwritable.as_ref()
+    }
+
+    fn open_there(root: &Path, environment: &str) -> Result<Self, StoreError> {
         let written = |path: &Path| {
             let path = path.to_owned();
             move |source| StoreError::Write { path, source }
@@ -149,6 +186,7 @@ impl Store {
             root: root.to_owned(),
             environment: environment.to_owned(),
             connection: Mutex::new(connection),
+            unwritable: None,
         })
     }
 
