@@ -62,7 +62,12 @@ pub fn write_archive<W: Write>(
     let mut written = BTreeSet::new();
     for digest in [image.digest, config].into_iter().chain(layers) {
         if written.insert(digest) {
-            archive.blob(digest, blobs.len(digest)?, blobs.open_blob(digest)?)?;
+            let put = archive.blob(digest, blobs.len(digest)?, blobs.open_blob(digest)?);
+            // Whoever verifies it takes it away.
+            if let Err(OciError::Damaged { .. }) = put {
+                blobs.verify(digest, &Reporter::silent())?;
+            }
+            put?;
         }
     }
     archive.finish()
@@ -104,7 +109,7 @@ impl<W: Write> Archive<'_, W> {
             let wanted = buffer.len().min(usize::try_from(left).unwrap_or(usize::MAX));
             let read = content.read(&mut buffer[..wanted]).map_err(closed)?;
             if read == 0 {
-                return Err(closed(io::ErrorKind::UnexpectedEof.into()));
+                return Err(OciError::Damaged { digest, found: Digest::finish(hasher) });
             }
             hasher.update(&buffer[..read]);
             self.out.write_all(&buffer[..read]).map_err(closed)?;

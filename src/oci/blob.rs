@@ -9,9 +9,11 @@ use sha2::{Digest as _, Sha256};
 
 use super::error::{OciError, at};
 use super::gzip::Layer;
+use crate::bounded;
 use crate::digest::Digest;
 use crate::durable::{self, Unfinished};
 use crate::event::Reporter;
+use crate::fetch::{Expected, discard_damaged};
 
 /// The blobs of one OCI layout.
 #[derive(Debug, Clone)]
@@ -54,12 +56,17 @@ impl Blobs {
         })
     }
 
-    /// Reads a small blob, and verifies it.
+    /// Reads a small blob, and verifies it as [`Self::verify`] does.
     pub fn read(&self, digest: Digest) -> Result<Vec<u8>, OciError> {
+        let length = self.len(digest)?;
+        if length > bounded::TEXT {
+            let reason = format!("it has {length} bytes, and no manifest or configuration has");
+            return Err(OciError::Document { what: digest.to_string(), reason });
+        }
         let mut bytes = Vec::new();
         io::copy(&mut self.open_blob(digest)?, &mut bytes)
             .map_err(at(&self.path(digest), "read"))?;
-        same(digest, Digest::of(&bytes))?;
+        self.same(digest, Digest::of(&bytes))?;
         Ok(bytes)
     }
 
@@ -89,7 +96,8 @@ impl Blobs {
         Ok(LayerWriter { file: BufWriter::with_capacity(1 << 18, file), blobs: self.clone() })
     }
 
-    /// Fails when the blob's bytes are not those of its name. Reads all of them.
+    /// Fails when the blob's bytes are not those of its name, and takes it away then, so that it is made
+    /// or fetched again. Reads all of them.
     pub fn verify(&self, digest: Digest, reporter: &Reporter) -> Result<(), OciError> {
         let mut file = self.open_blob(digest)?;
         let mut hasher = Sha256::new();
@@ -98,11 +106,20 @@ impl Blobs {
             let read = io::Read::read(&mut file, &mut buffer);
             let read = read.map_err(at(&self.path(digest), "read"))?;
             if read == 0 {
-                return same(digest, Digest::finish(hasher));
+                return self.same(digest, Digest::finish(hasher));
             }
             hasher.update(&buffer[..read]);
             reporter.advance(read as u64)?;
         }
+    }
+
+    fn same(&self, digest: Digest, found: Digest) -> Result<(), OciError> {
+        let same = same(digest, found);
+        if same.is_err() {
+            // Where it can't be removed, or somebody made it again meanwhile, it is as it was.
+            let _ = discard_damaged(&self.path(digest), &Expected { size: None, sha256: digest });
+        }
+        same
     }
 }
 

@@ -41,7 +41,7 @@ pub enum OciError {
     #[error("the blob {digest} is damaged: its bytes have the digest {found}")]
     #[diagnostic(
         code(goatbuild::oci::damaged),
-        help("delete the file and run `goatbuild apply` to make it again; check the disk")
+        help("it was taken away: `goatbuild apply` makes or fetches it again; check the disk")
     )]
     Damaged {
         /// As named.

@@ -49,6 +49,11 @@ impl Image {
         variables.filter_map(split).collect()
     }
 
+    /// Its layers, the lowest first.
+    pub fn layers(&self) -> Result<Vec<Digest>, NotADigest> {
+        self.manifest.layers().iter().map(digest_of).collect()
+    }
+
     /// Whether all of its layers are in the layout. Looks at names, not at bytes.
     pub fn is_complete(&self, layout: &Layout) -> bool {
         let mut layers = self.manifest.layers().iter();

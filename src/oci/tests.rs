@@ -127,6 +127,7 @@ fn a_damaged_blob_is_named() {
     fs::write(layout.blobs().path(layer.digest), b"other").unwrap();
     let error = layout.verify(digest, &Reporter::silent()).unwrap_err();
     assert!(matches!(error, OciError::Damaged { digest, .. } if digest == layer.digest));
+    assert!(!layout.blobs().has(layer.digest), "nothing takes it for what it is called any more");
 }
 
 #[test]

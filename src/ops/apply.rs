@@ -104,6 +104,7 @@ async fn run(
     let agreed = Agreed { all: agreed.all || is_saved, ..agreed };
     let may_lock = !workspace.settings.locked && !is_saved;
     let mut renew = Renew::Nothing;
+    let mut may_heal = true;
     loop {
         let planned = covered.plan(workspace, frontend, may_lock, renew.clone()).await?;
         let (plan, request) = (&planned.plan, &covered.request);
@@ -127,9 +128,10 @@ async fn run(
             workspace.look().await?;
         }
         let may_renew = may_lock && renew == Renew::Nothing;
-        let way = Way { may_renew, keep_going };
+        let way = Way { may_renew, may_heal, keep_going };
         match execute::carry_out(workspace, frontend, &planned, interrupt, way).await? {
             Ended::PlanAgain(anew) => renew = anew.unwrap_or(renew),
+            Ended::Healed => may_heal = false,
             Ended::Ran(ran) => return Ok((planned.plan, *ran)),
         }
     }

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use miette::Report;
 
 use super::plan::Planned;
-use super::{Frontend, Work};
+use super::{Frontend, Work, heal};
 use crate::debian::DebianError;
 use crate::exec::{self, Attended, Executor, Interrupt};
 use crate::lock::Built;
@@ -24,6 +24,8 @@ use crate::workspace::{SharedWorkspace, Workspace};
 pub(super) enum Ended {
     /// Not as it was planned: it is to be planned again, with this locked anew.
     PlanAgain(Option<Renew>),
+    /// With blobs that were damaged, and are gone: it is to be planned again, once.
+    Healed,
     /// Whatever it came to.
     Ran(Box<Ran>),
 }
@@ -45,6 +47,9 @@ pub(super) struct Ran {
 pub(super) struct Way {
     /// Whether what was withdrawn may be locked anew.
     pub(super) may_renew: bool,
+    /// Whether blobs that turn out to be damaged may be made again: once, or a broken disk would have it
+    /// done for ever.
+    pub(super) may_heal: bool,
     /// Whether a step takes its turn even after one that failed.
     pub(super) keep_going: bool,
 }
@@ -73,6 +78,12 @@ pub(super) async fn carry_out(
     {
         frontend.note(&word);
         return Ok(Ended::PlanAgain(Some(renew)));
+    }
+    if way.may_heal
+        && !interrupt.asked()
+        && heal::were_damaged(workspace, frontend, planned, &report).await?
+    {
+        return Ok(Ended::Healed);
     }
     let attended = report.interrupted.then_some(attended);
     let removed = remove(workspace, frontend, planned, &report).await?;

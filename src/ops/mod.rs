@@ -14,6 +14,7 @@ mod frontend;
 pub mod gateway;
 pub mod gc;
 pub mod handing;
+mod heal;
 pub mod images;
 pub mod import;
 mod lease;

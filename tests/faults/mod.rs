@@ -3,6 +3,7 @@
 //! Debian's mirror is asked for what the fixture lacks; everything else is on loopback.
 #![cfg(target_os = "linux")]
 
+mod blobs;
 mod broken;
 mod foreign;
 mod interrupts;
@@ -13,6 +14,7 @@ mod restored;
 mod server;
 mod shared;
 mod specs;
+mod unwritable;
 mod uv;
 mod wheels;
 

@@ -1,0 +1,82 @@
+//! Blobs that are no longer what they are called: found once a step failed with them, and made again.
+
+use std::collections::BTreeSet;
+
+use miette::Report;
+
+use super::plan::Planned;
+use super::{Frontend, Work};
+use crate::blocking::blocking;
+use crate::digest::Digest;
+use crate::event::Reporter;
+use crate::exec;
+use crate::oci::{Layout, OciError};
+use crate::plan::Action;
+use crate::step::{Fact, StepError};
+use crate::workspace::Workspace;
+
+/// Whether steps failed since blobs of the images that were planned are damaged. Those are gone now, so
+/// that a new plan makes or fetches them again.
+///
+/// Layers are not hashed before they are used, since that takes as long as using them; whoever unpacks
+/// one, or sends it somewhere, finds out that something is wrong, and this finds out what.
+pub(super) async fn were_damaged(
+    workspace: &Workspace,
+    frontend: &dyn Frontend,
+    planned: &Planned,
+    report: &exec::Report,
+) -> Result<bool, Report> {
+    let is_of_blobs = |failed: &exec::FailedStep| {
+        let code = failed.error.code().map(|code| code.to_string());
+        code.is_some_and(|code| code.starts_with("goatbuild::oci::"))
+    };
+    if !report.failed.iter().any(is_of_blobs) {
+        return Ok(false);
+    }
+    let images = planned.plan.steps.iter().filter(|step| step.kind.makes_image());
+    let made = images.filter_map(|step| match step.action {
+        Action::Fresh => Fact::DIGEST.digest_of(&step.facts),
+        _ => Fact::DIGEST.digest_of(report.facts.get(&step.id)?),
+    });
+    let (images, layout): (BTreeSet<Digest>, _) = (made.collect(), workspace.cache.layout()?);
+    let found = frontend.showing(Work::Prepares, async |reporter| {
+        reporter.message("looking for damaged blobs");
+        let reporter = reporter.clone();
+        blocking(move || look(&layout, &images, &reporter)).await
+    });
+    let found = found.await?;
+    for digest in &found {
+        frontend.note(&format!("{digest} in cache/ was damaged; it is made or fetched again"));
+    }
+    Ok(!found.is_empty())
+}
+
+/// The blobs of images that are damaged, and were taken away, or that are missing.
+fn look(
+    layout: &Layout,
+    images: &BTreeSet<Digest>,
+    reporter: &Reporter,
+) -> Result<BTreeSet<Digest>, StepError> {
+    let mut found = BTreeSet::new();
+    for image in images {
+        let mut blobs = BTreeSet::new();
+        match layout.image(*image) {
+            Ok(image) => blobs.extend(image.layers()?),
+            Err(OciError::Damaged { digest, .. } | OciError::Missing { digest }) => {
+                found.insert(digest);
+            }
+            Err(error) => return Err(error.into()),
+        }
+        for digest in blobs {
+            reporter.check()?;
+            match layout.blobs().verify(digest, reporter) {
+                Ok(()) => {}
+                Err(OciError::Damaged { digest, .. } | OciError::Missing { digest }) => {
+                    found.insert(digest);
+                }
+                Err(error) => return Err(error.into()),
+            }
+        }
+    }
+    Ok(found)
+}
