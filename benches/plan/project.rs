@@ -195,8 +195,8 @@ fn place_weights(workspace: &SharedWorkspace, keys: &HashMap<StepId, Key>) {
     let cache = ModelCache::new(volumes.join(&volume.name));
     for (id, key) in keys.iter().filter(|(id, _)| id.kind() == Some(StepKind::Weights)) {
         let from = workspace.root.join(id.name());
-        let manifest =
-            scan(&from, &*workspace.store, &Reporter::silent()).expect("a directory of weights");
+        let manifest = scan(&from, ".", &*workspace.store, &Reporter::silent())
+            .expect("a directory of weights");
         let repository = format!("local/{}", id.name().replace('/', "-"));
         cache
             .install(*key, &repository, &manifest, &from, &Reporter::silent())
