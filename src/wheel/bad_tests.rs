@@ -41,7 +41,7 @@ fn a_path_must_stay_inside() {
 
 #[test]
 fn a_path_must_be_one_that_file_systems_hold() {
-    let long = "x".repeat(60_000);
+    let long = "x".repeat(300);
     for (path, why) in [
         (long.clone(), "has a component of more than 255 bytes"),
         (format!("{}f", "d/".repeat(2100)), "is longer than 4095 bytes"),
