@@ -15,7 +15,7 @@ use super::digest::name;
 use super::part::{Part, Run};
 use super::{Hub, HubError, WeightsError};
 use crate::blocking::blocking;
-use crate::disk::available;
+use crate::disk::{available, is_full};
 use crate::event::Reporter;
 use crate::fetch::{Failure, Pace};
 use crate::lock::hub::{FileDigest, RemoteFile};
@@ -279,8 +279,7 @@ impl Download {
 
 /// The error for a file that can't be written: most often there is no room.
 pub(super) fn full_or(error: std::io::Error, path: &Path, needed: u64) -> HubError {
-    use std::io::ErrorKind;
-    if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) {
+    if is_full(&error) {
         let directory = path.parent().unwrap_or(path);
         let available = available(directory).unwrap_or_default();
         return HubError::DiskFull { path: directory.to_owned(), needed, available };

@@ -21,6 +21,7 @@ use super::error::{OciError, at};
 use super::layout::{Image, Layout, digest_of};
 use crate::bounded::tar::members;
 use crate::digest::Digest;
+use crate::disk::is_full;
 use crate::event::Reporter;
 
 /// As many links as Linux follows in one path.
@@ -86,6 +87,7 @@ fn unpack(
         let outcome = apply(entry, &path, root, &mut own);
         outcome.map_err(|error| match reporter.check() {
             Err(stop) => stop.into(),
+            Ok(()) if is_full(&error) => at(root, "written")(error),
             Ok(()) => wrong(&name, error.to_string()),
         })
     })?;

@@ -15,6 +15,9 @@ use crate::plan::Action;
 use crate::step::{Fact, StepError};
 use crate::workspace::Workspace;
 
+/// What steps fail with that can't read a blob; a full disk is another thing.
+const CODES: [&str; 4] = ["oci::damaged", "oci::missing", "oci::document", "oci::unpack"];
+
 /// Whether steps failed since blobs of the images that were planned are damaged. Those are gone now, so
 /// that a new plan makes or fetches them again.
 ///
@@ -28,7 +31,7 @@ pub(super) async fn were_damaged(
 ) -> Result<bool, Report> {
     let is_of_blobs = |failed: &exec::FailedStep| {
         let code = failed.error.code().map(|code| code.to_string());
-        code.is_some_and(|code| code.starts_with("goatbuild::oci::"))
+        code.is_some_and(|code| CODES.iter().any(|known| code.ends_with(known)))
     };
     if !report.failed.iter().any(is_of_blobs) {
         return Ok(false);

@@ -53,6 +53,20 @@ fn a_full_disk_is_named_and_the_next_apply_completes() {
 }
 
 #[test]
+fn a_full_disk_is_no_broken_layer() {
+    let Some(project) = built() else { return };
+    let script = r#"
+        mkdir ../small && mount -t tmpfs -o size=200k tmpfs ../small
+        GOATBUILD_STATE_DIR=$PWD/../small "$goatbuild" apply --offline
+        "#;
+    let Some(output) = unshared(&project, &["--mount"], script) else { return };
+    let output =
+        output.fails(1, &["goatbuild::oci::file", "No space left on device", "free space"]);
+    assert!(!output.stderr.contains("broken or hostile"), "{}", output.stderr);
+    assert!(!output.stderr.contains("looking for damaged"), "{}", output.stderr);
+}
+
+#[test]
 fn a_cache_that_is_read_only_is_named() {
     let Some(project) = built() else { return };
     let script = r#"
