@@ -108,7 +108,7 @@ fn the_old_server_comes_back_with_the_weights_that_it_had() {
     assert_eq!(project.ask("tiny").as_deref(), Some("hello"));
     let spec = project.read("specs/tiny.toml");
     // A new version of the weights that doesn't start, or starts only with another command line.
-    for (program, flag) in [("raise SystemExit('no')", "{port}"), ("", "no-port")] {
+    for (program, flag) in [("raise SystemExit('no')", "{port}"), ("", "no-{port}")] {
         let weights = project.read("model/server.py");
         let changed = weights.replace("\"hello\"", "\"new\"");
         project.write("model/server.py", &format!("{program}\n{changed}"));
