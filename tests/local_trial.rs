@@ -55,6 +55,7 @@ fn a_first_deployment_that_fails_its_smoke_test_is_stopped() {
         &project,
         &["answered HTTP 500", "tiny was stopped, since there is nothing to go back to"],
     );
+    assert!(!project.run("apply").exits(1).stdout.contains("curl"), "nobody answers there");
     project.run("status").exits(0).says(&["absent"]);
     assert_eq!(project.servers(), 0);
     assert_eq!(project.plan("").why("deploy:tiny"), ["first", "failed-before"]);

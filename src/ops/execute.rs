@@ -146,14 +146,16 @@ async fn execute(
 
 /// Forgets what the rows say of deployments that were taken back: something else stands, or nothing.
 fn forget_taken_back(workspace: &SharedWorkspace, report: &exec::Report) -> Result<(), Report> {
-    let taken_back = |failed: &&exec::FailedStep| {
-        failed.error.downcast_ref::<NotPassed>().is_some_and(NotPassed::is_taken_back)
-    };
-    for failed in report.failed.iter().filter(taken_back) {
+    for failed in report.failed.iter().filter(|it| is_taken_back(it)) {
         workspace.store.forget(&StepId::deploy(failed.id.name()))?;
         workspace.store.forget(&failed.id)?;
     }
     Ok(())
+}
+
+/// Whether what was deployed failed its smoke test, and is deployed no more.
+fn is_taken_back(failed: &exec::FailedStep) -> bool {
+    failed.error.downcast_ref::<NotPassed>().is_some_and(NotPassed::is_taken_back)
 }
 
 /// Puts what was built into the lock.
@@ -269,6 +271,10 @@ async fn remove(
 fn endpoints(workspace: &SharedWorkspace, report: &exec::Report) -> Vec<Endpoint> {
     let live: Vec<Live> = workspace.targets.all().flat_map(Target::live).collect();
     let answers = |(name, model): (&ModelName, &Arc<Model>)| {
+        let smoke = StepId::smoke(name);
+        if report.failed.iter().any(|failed| failed.id == smoke && is_taken_back(failed)) {
+            return None;
+        }
         let facts = report.facts.get(&StepId::deploy(name))?;
         let alias = match (&workspace.gateway, &model.gateway) {
             (Some(gateway), Some(entry)) => Some((entry.alias.value.clone(), gateway.name())),

@@ -92,7 +92,11 @@ pub async fn plan(
         workspace.look().await?;
     }
     if refresh && serves(request) {
-        workspace.ask(&request.models).await?;
+        // Of steps that were named, those that serve have their model's name.
+        let steps = request.only.iter().map(|name| StepId::from(name.as_str()));
+        let named = steps.filter(StepId::may_serve).map(|step| step.name().to_owned());
+        let models: Vec<String> = request.models.iter().cloned().chain(named).collect();
+        workspace.ask(&models).await?;
     }
     let memory = workspace.remember()?;
     let warnings = workspace.check_engines(&request.models)?;
