@@ -36,7 +36,7 @@ pub enum NotAgreed {
     #[diagnostic(
         code(goatbuild::plan::cost),
         help(
-            "that is if every start takes as long as its `startup-timeout` allows, and every fetch and build as long as it may. Apply fewer models at once, shorten the time-outs, or allow more. Nothing was changed"
+            "that is if every start takes as long as its `startup-timeout` allows, and every fetch and build as long as it may, and each replica uses all the processor that it may; what memory is used beyond `hardware.memory` is billed besides. Apply fewer models at once, shorten the time-outs, or allow more. Nothing was changed"
         )
     )]
     Cost {
@@ -118,6 +118,8 @@ struct Spending {
     steps: Vec<(String, f64)>,
     /// Whether any of them keeps an accelerator busy.
     on_gpus: bool,
+    /// What is billed besides, without a limit.
+    beside: BTreeSet<&'static str>,
     /// The replicas of what is deployed that stay up though nobody asks anything, by model.
     always_on: Vec<String>,
     /// What those cost more than what stays up now.
@@ -228,6 +230,7 @@ impl Spending {
             stops: Vec::new(),
             steps: Vec::new(),
             on_gpus: false,
+            beside: BTreeSet::new(),
             always_on: Vec::new(),
             more: UsdPerMonth::default(),
         };
@@ -248,7 +251,9 @@ impl Spending {
                     let busy = busy.and_then(|engine| {
                         let stands = engine.asks && !engine.starts;
                         let replicas = if stands { served.replicas_asked() } else { 1 };
-                        Some(served.usd_per_hour?.times(replicas).dollars(engine.busy))
+                        spending.beside.extend(target.without_limit());
+                        let price = target.most_per_hour(model)?;
+                        Some(price.times(replicas).dollars(engine.busy))
                     });
                     let errand = (!step.errand.is_zero()).then(|| target.price_of_errand());
                     let errand = errand.flatten().map(|price| price.dollars(step.errand));
@@ -318,8 +323,13 @@ impl Spending {
             parts.push(format!("leaves always on: {}", self.always_on.join(", ")));
         }
         if self.on_gpus {
+            let beside: Vec<&str> = self.beside.iter().copied().collect();
+            let beside = match &*beside {
+                [] => String::new(),
+                beside => format!(", beside {}", beside.join(" and ")),
+            };
             parts.push(format!(
-                "spends GPU time, up to ${most:.2} if every start is as slow as it may be"
+                "spends GPU time, up to ${most:.2} if every start is as slow as it may be{beside}"
             ));
         }
         (!parts.is_empty()).then(|| format!("this {}", parts.join("; ")))

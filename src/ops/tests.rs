@@ -203,7 +203,7 @@ fn what_stays_up_is_told_by_the_month_and_few_dollars_are_no_leave_for_it() {
         "this deploys m; leaves always on: m 2 × H100 ≈ $6,570 a month; spends GPU time, up to $";
     assert!(said[0].starts_with(told), "{said:?}");
     // The deployment keeps one busy, and what asks it all that are up then: (1 + 3) × 10 minutes.
-    assert!(said[0].contains("up to $3.00 if"), "{said:?}");
+    assert!(said[0].contains("up to $3.51 if"), "{said:?}");
 
     let (ended, _) = agreed(&workspace, &nobody, Agreed { max_cost: Some(100.0), ..all });
     assert_eq!(ended.unwrap_err(), "goatbuild::plan::always_on");

@@ -85,7 +85,8 @@ pub async fn try_out(
     if asks {
         let planned = target.plan_model(&model);
         let no_price = || NotTried::NoPrice { model: name.to_owned() };
-        let price = planned.usd_per_hour.ok_or_else(no_price)?.times(planned.replicas_asked());
+        let price = target.most_per_hour(&model).ok_or_else(no_price)?;
+        let price = price.times(planned.replicas_asked());
         let most = price.dollars(steps::asking(&model));
         if most > wanted.max_cost {
             let steps = vec![format!("asking {name} ${most:.2}")];

@@ -272,6 +272,16 @@ pub trait Target: Send + Sync {
     /// How it will serve a model, as far as that is known before it does.
     fn plan_model(&self, model: &Model) -> PlannedModel;
 
+    /// The most that a replica is billed by the hour, as far as that has a limit; none where that isn't known.
+    fn most_per_hour(&self, model: &Model) -> Option<UsdPerHour> {
+        self.plan_model(model).usd_per_hour
+    }
+
+    /// What is billed besides that has no limit, for people.
+    fn without_limit(&self) -> Option<&'static str> {
+        None
+    }
+
     /// What a function without accelerators costs that prepares something there; none where nothing is
     /// billed.
     fn price_of_errand(&self) -> Option<UsdPerHour> {

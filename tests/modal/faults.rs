@@ -39,15 +39,19 @@ fn nobody_is_asked_where_nobody_can_answer() {
     project.run("apply --yes --max-cost 6").exits(3).says(&["weights:acme/tiny $5.29"]);
     project.run("lock").exits(0);
     // A start may take ten minutes, requests ten more, and the replica stays for five. The weights
-    // have half an hour, and an image one: four cores and 4 GiB.
+    // have half an hour, and an image one: four cores and 4 GiB. A replica may use 16 cores beyond what it
+    // reserves, $0.76 an hour.
     project.run("apply --yes --max-cost 1.9").exits(3).says(&[
-        "this may cost up to $1.98",
+        "this may cost up to $2.29",
         "--max-cost allows $1.90",
         "weights:acme/tiny $0.11",
         "image:tiny $0.22",
-        "smoke:tiny $1.65",
+        "smoke:tiny $1.96",
     ]);
     assert_eq!(remote.modal.changes(), [] as [&str; 0]);
+    // What Modal sets no limit to is said to be in no bound.
+    let beside = "as slow as it may be, beside memory that is used beyond what is reserved";
+    project.run("apply").exits(64).says(&["up to $2.29", beside]);
     // What stays up though nobody asks is told by the month, everywhere.
     project.append(SPEC, "\n[serve]\nmin-containers = 2\nbuffer-containers = 1\n");
     project.run("plan").exits(0).says(&[

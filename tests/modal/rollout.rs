@@ -89,9 +89,9 @@ fn a_candidate_goes_first_and_what_it_fails_at_never_reaches_what_stands() {
     // A start of its own, which costs.
     project.edit(SPEC, "[engine]", "[hardware]\ngpu = \"H100\"\n\n[engine]");
     project.run("apply --yes --max-cost 1 --max-monthly 3000").exits(3).says(&[
-        "deploy:tiny $1.32",
-        "smoke:tiny $2.30",
-        "this may cost up to $3.62",
+        "deploy:tiny $1.57",
+        "smoke:tiny $2.75",
+        "this may cost up to $4.32",
     ]);
     assert_eq!(remote.modal.changes(), [] as [&str; 0]);
 }

@@ -218,6 +218,15 @@ impl Target for Modal {
         self.describe_protection(&model.serve, fingerprint);
     }
 
+    fn most_per_hour(&self, model: &Model) -> Option<UsdPerHour> {
+        let replicas: &Replicas = model.serve.own.get();
+        self.most(Paid::of(model, replicas.region.as_deref()))
+    }
+
+    fn without_limit(&self) -> Option<&'static str> {
+        Some("memory that is used beyond what is reserved")
+    }
+
     fn price_of_errand(&self) -> Option<UsdPerHour> {
         Some(Self::price_of_errand(self))
     }

@@ -13,8 +13,14 @@ use crate::spec::{Fields, Gpu, Model, Reserved};
 /// more (its guide on CPU, memory and disk, read in November 2026).
 const DEFAULT: Reserved = Reserved { milli_cpu: Some(125), memory_mib: Some(128) };
 
-/// What the function that fetches weights reserves, as `runtime/weights.py` says.
+/// What the function that fetches weights reserves, as `runtime/weights.py` says, which also holds it to so many
+/// cores.
 const FETCHING: Reserved = Reserved { milli_cpu: Some(4000), memory_mib: Some(4096) };
+
+/// The cores that a replica may use beyond what it reserves: "a default soft CPU limit that is set at 16 physical
+/// cores above the CPU request", above which the host throttles (Modal's guide on CPU, memory and disk). Memory has
+/// no such limit.
+const BURST_MILLI_CPU: u32 = 16_000;
 
 /// How long an image is taken to be built at most. Modal tells neither a limit nor what a build is
 /// given: an assumption, with what a function has that fetches.
@@ -190,6 +196,15 @@ impl Modal {
         let prices = self.settings.prices;
         let whole: UsdPerHour = [gpu, prices.of(reserved)].into_iter().sum();
         Some(whole.by(prices.factor(region)))
+    }
+
+    /// The most that one replica is billed: its GPU, all the cores that Modal lets it use, and the memory that it
+    /// reserves.
+    pub(super) fn most(&self, paid: Paid<'_>) -> Option<UsdPerHour> {
+        let Reserved { milli_cpu, memory_mib } = paid.reserved;
+        let milli_cpu = milli_cpu.or(DEFAULT.milli_cpu).map(|it| it + BURST_MILLI_CPU);
+        let reserved = Reserved { milli_cpu, memory_mib: memory_mib.or(DEFAULT.memory_mib) };
+        self.price(Paid { reserved, ..paid })
     }
 
     /// The price of a function without a GPU that prepares something.

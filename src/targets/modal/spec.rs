@@ -99,7 +99,8 @@ pub(super) struct Replicas {
 }
 
 /// With memory in GiB and dollars per hour: Modal's list prices by the second, as quoted in May and June
-/// 2026, by the hour and rounded; `RTX-PRO-6000` as remembered. A project overrides what has changed.
+/// 2026, by the hour and rounded, and as `modal billing rates` had them in August to October (`rates`). A project
+/// overrides what has changed.
 pub(super) const GPUS: [(&str, f64, f64); 14] = [
     ("T4", 16.0, 0.59),
     ("L4", 24.0, 0.80),

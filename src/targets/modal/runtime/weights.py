@@ -25,7 +25,8 @@ class Refused(Exception):
     image=image_of(WEIGHTS["image"]),
     volumes={WEIGHTS["at"]: volume},
     secrets=[modal.Secret.from_name(name) for name in WEIGHTS["secrets"]],
-    cpu=4.0,
+    # No more than that is used, or billed.
+    cpu=(4.0, 4.0),
     memory=4096,
     timeout=WEIGHTS["timeout"],
     max_containers=1,
