@@ -314,6 +314,11 @@ pub trait Engine: Send + Sync {
         None
     }
 
+    /// Whether the value of a variable ends up in its logs, or in the keys or files of its caches.
+    fn writes_down(&self, variable: &str) -> bool {
+        self.key_variable() == Some(variable)
+    }
+
     /// What a spec would say in place of a command line that somebody else wrote; nothing of one that
     /// doesn't start it.
     fn import(&self, words: &[WrittenWord]) -> Option<Written> {

@@ -5,6 +5,8 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Serialize};
 
+use crate::spec::shown;
+
 /// Identifies what a step would do: `gb1-` and 40 hexadecimal digits.
 ///
 /// 160 bits of BLAKE3. The whole text fits the 50 characters a deployment tag may hold.
@@ -219,8 +221,8 @@ impl Fingerprint {
             if was != is {
                 changes.push(Change {
                     field: (*label).to_owned(),
-                    old: was.map(|value| (*value).to_owned()),
-                    new: is.map(|value| (*value).to_owned()),
+                    old: was.map(|value| shown(label, value).to_owned()),
+                    new: is.map(|value| shown(label, value).to_owned()),
                 });
             }
         }
@@ -240,6 +242,17 @@ impl Fingerprint {
     /// The value of a field.
     pub fn get(&self, label: &str) -> Option<&str> {
         self.pairs().find(|(known, _)| *known == label).map(|(_, value)| value)
+    }
+
+    /// The same for other eyes than the owner's: without what variables with telling names hold. It has
+    /// another key.
+    #[must_use]
+    pub fn shown(&self) -> Self {
+        let mut shown = Self::new(self.kind(), self.version);
+        for (label, value) in self.pairs() {
+            shown.field(label, self::shown(label, value));
+        }
+        shown
     }
 
     /// Labels and values, in the order they were described.

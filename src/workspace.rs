@@ -29,7 +29,7 @@ use crate::store::{Remembered, Store, StoreError};
 use crate::targets::{Opening, Target, Targets};
 
 pub use cache::Cache;
-pub use files::{FileError, make_directory, unreadable, write};
+pub use files::{FileError, make_directory, unreadable, write, write_private};
 pub use images::{LockedImages, LockedParts};
 pub use lock_cell::LockCell;
 pub use manifests::Manifests;
@@ -152,6 +152,7 @@ impl Workspace {
         let targets = settings.targets.open(&Opening {
             project: &project,
             prices: &prices,
+            root: &root,
             cache: root.join("cache"),
             state: &settings.state,
             program: &settings.program,

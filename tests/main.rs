@@ -37,6 +37,7 @@ mod runtime;
 mod saved_plans;
 mod schema_peers;
 mod seams;
+mod secrets;
 mod support;
 mod upgrade;
 mod vllm_cpu;

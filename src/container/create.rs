@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
-use super::program::{DEED, Said, ask};
+use super::program::{DEED, Said, ask_with};
 use super::{
     Container, ContainerEngine, ContainerError, INSTANCE, KEY, Labels, MODEL, PROJECT, STATE,
 };
@@ -68,15 +68,20 @@ pub struct Recipe {
     pub user: Option<(u32, u32)>,
 }
 
-/// Makes a container, which does not run yet.
-pub async fn create(recipe: &Recipe, labels: &Labels) -> Result<Container, ContainerError> {
+/// Makes a container, which does not run yet. `secrets` are more variables: their values are in no
+/// argument, but the engine keeps them with the container.
+pub async fn create(
+    recipe: &Recipe,
+    labels: &Labels,
+    secrets: &BTreeMap<String, String>,
+) -> Result<Container, ContainerError> {
     let name = format!("goatbuild-{}-{}", labels.model, labels.instance.get(..8).unwrap_or("0"));
-    let mut said = try_create(recipe, labels, &name, true).await?;
+    let mut said = try_create(recipe, labels, secrets, &name, true).await?;
     let words = said.stderr.to_lowercase();
     if !said.done && (words.contains("catatonit") || words.contains("container-init")) {
         // Podman's little init is a package of its own. Without it the server is the first process,
         // which a polite end may not reach; then it is killed after its time.
-        said = try_create(recipe, labels, &name, false).await?;
+        said = try_create(recipe, labels, secrets, &name, false).await?;
     }
     if !said.done {
         return Err(explain(recipe, said.refused(recipe.engine, "create the container")));
@@ -88,12 +93,13 @@ pub async fn create(recipe: &Recipe, labels: &Labels) -> Result<Container, Conta
 async fn try_create(
     recipe: &Recipe,
     labels: &Labels,
+    secrets: &BTreeMap<String, String>,
     name: &str,
     init: bool,
 ) -> Result<Said, ContainerError> {
-    let arguments = arguments(recipe, labels, name, init);
+    let arguments = arguments(recipe, labels, secrets, name, init);
     let words: Vec<&str> = arguments.iter().map(String::as_str).collect();
-    ask(recipe.engine, &words, DEED).await
+    ask_with(recipe.engine, &words, secrets, DEED).await
 }
 
 /// Adds what to do about a refusal that has to do with graphics processors.
@@ -118,7 +124,13 @@ pub(super) fn explain(recipe: &Recipe, error: ContainerError) -> ContainerError 
 }
 
 /// The whole command line, but for the program.
-pub(super) fn arguments(recipe: &Recipe, labels: &Labels, name: &str, init: bool) -> Vec<String> {
+pub(super) fn arguments(
+    recipe: &Recipe,
+    labels: &Labels,
+    secrets: &BTreeMap<String, String>,
+    name: &str,
+    init: bool,
+) -> Vec<String> {
     let mut arguments = Arguments(Vec::new());
     arguments.words(&["container", "create", "--pull", "never", "--name", name]);
     for (label, value) in [
@@ -176,6 +188,10 @@ pub(super) fn arguments(recipe: &Recipe, labels: &Labels, name: &str, init: bool
     }
     for (name, value) in &recipe.env {
         arguments.pair("--env", name, value);
+    }
+    // Without a value: that of this program's own variable counts.
+    for name in secrets.keys() {
+        arguments.words(&["--env", name]);
     }
     arguments.pair("--env", crate::runtime::INSTANCE_VARIABLE, &labels.instance);
     arguments.words(&["--workdir", &recipe.workdir]);

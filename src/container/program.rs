@@ -1,5 +1,6 @@
 //! Runs the two programs, for a bounded time.
 
+use std::collections::BTreeMap;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -104,8 +105,18 @@ pub(super) async fn ask(
     arguments: &[&str],
     patience: Duration,
 ) -> Result<Said, ContainerError> {
+    ask_with(kind, arguments, &BTreeMap::new(), patience).await
+}
+
+/// The same, with variables of its own.
+pub(super) async fn ask_with(
+    kind: ContainerEngine,
+    arguments: &[&str],
+    variables: &BTreeMap<String, String>,
+    patience: Duration,
+) -> Result<Said, ContainerError> {
     let mut command = Command::from(command(kind));
-    command.args(arguments).kill_on_drop(true);
+    command.args(arguments).envs(variables).kill_on_drop(true);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     match tokio::time::timeout(patience, command.output()).await {
         Ok(Ok(output)) => Ok(Said {

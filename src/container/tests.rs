@@ -51,7 +51,8 @@ fn labels() -> Labels {
 
 /// The arguments on one line.
 fn line(recipe: &Recipe) -> String {
-    arguments(recipe, &labels(), "goatbuild-tiny-01234567", true).join(" ")
+    let secrets = [("MY_TOKEN".to_owned(), "hush".to_owned())].into();
+    arguments(recipe, &labels(), &secrets, "goatbuild-tiny-01234567", true).join(" ")
 }
 
 #[track_caller]

@@ -3,10 +3,8 @@
 use std::collections::BTreeSet;
 
 use super::value::{Value, What};
+use crate::spec::SECRET_WORDS;
 
-/// What the names of secrets have among their words.
-const WORDS: [&str; 8] =
-    ["TOKEN", "SECRET", "PASSWORD", "PASSWD", "APIKEY", "CREDENTIAL", "CREDENTIALS", "PASSPHRASE"];
 /// Words that go before `KEY` in the names of secrets.
 const KEYS: [&str; 7] = ["API", "ACCESS", "PRIVATE", "AUTH", "MASTER", "SECRET", "SERVER"];
 /// How tokens begin, whatever they are called.
@@ -27,7 +25,7 @@ pub fn is_name(name: &str) -> bool {
     if matches!(words.last(), Some(&("NAME" | "NAMES" | "ID" | "PATH" | "FILE" | "ENV" | "VAR"))) {
         return false;
     }
-    words.iter().any(|word| WORDS.contains(word))
+    words.iter().any(|word| SECRET_WORDS.contains(word))
         || words.windows(2).any(|pair| pair[1] == "KEY" && KEYS.contains(&pair[0]))
 }
 

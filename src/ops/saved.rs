@@ -181,7 +181,7 @@ pub fn write(
 ) -> Result<SavedPlan, Report> {
     preflight::refuse_conflicts(workspace, &planned.plan)?;
     let plan = keep(workspace, planned, request)?;
-    workspace::write(path, plan.render().as_bytes())?;
+    workspace::write_private(path, plan.render().as_bytes())?;
     Ok(plan)
 }
 

@@ -56,7 +56,7 @@ fn take_price(value: &mut Effective, lock: &LockCell) {
 /// What is started to serve a model.
 #[derive(Debug)]
 pub struct Started {
-    /// Environment variables.
+    /// Environment variables; what is secret is hidden.
     pub environment: BTreeMap<String, String>,
     /// The program and its arguments.
     pub command: Vec<String>,
@@ -81,5 +81,13 @@ pub async fn command(site: &Site, frontend: &dyn Frontend, name: &str) -> Result
     }
     let port = model.serve.port.as_ref().map_or(PORT, |port| port.value);
     let command = (started.command)(model.serve.served_names.first(), host, port, None);
-    Ok(Started { environment: started.environment, command })
+    let mut environment = started.environment;
+    for (name, value) in &mut environment {
+        if spec::is_telling(name) {
+            spec::HIDDEN.clone_into(value);
+        }
+    }
+    let secrets = model.secret_env.keys();
+    environment.extend(secrets.map(|name| (name.clone(), spec::HIDDEN.to_owned())));
+    Ok(Started { environment, command })
 }

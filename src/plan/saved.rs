@@ -198,7 +198,7 @@ impl SavedPlan {
                 key: planned.key,
                 reasons: planned.reasons.clone(),
                 inputs: step.map(|step| takes(step.inputs(), &planned.after)).unwrap_or_default(),
-                fields,
+                fields: fields.as_ref().map(Fingerprint::shown),
                 facts: planned.facts.clone(),
                 seen,
             }

@@ -10,6 +10,7 @@ use super::name::{EnvironmentName, ModelName};
 use super::problem::{Problem, SpecError, SpecErrors};
 use super::project_file::Settings;
 use super::read::Shared;
+use super::secret_table::unused;
 use super::source::Place;
 use super::target::Whole;
 use super::unique::clashes;
@@ -59,12 +60,22 @@ pub fn assemble_part(
         &models_by_name,
         &images_by_name,
     ));
+    let environment = shared.environment.as_ref().map(EnvironmentName::as_str);
+    let taken = models_by_name.values().flat_map(|model| model.secret_env.values());
+    let named = shared.settings.named_secrets.iter();
+    let used = named.chain(taken.map(|taken| &taken.value)).map(String::as_str);
+    let secrets = &shared.settings.secrets;
+    let whole = wrong.errors().next().is_none() && errors.is_empty();
+    let fields = shared.kinds.targets.iter().filter_map(|it| Some((it, it.secrets().last()?)));
+    let fields: Vec<String> =
+        fields.map(|(it, field)| format!("[target.{it}], as `{field}`")).collect();
+    errors.extend(unused(&shared.file, environment, secrets, &used, &fields, whole));
     let mut left_out = wrong.left_out();
     let elsewhere = leave_out(&mut models_by_name, &mut images_by_name, &mut left_out, &errors);
     let is_broken = !elsewhere.is_empty() && !tolerant;
     errors.extend(wrong.errors().cloned());
     let mistakes = SpecErrors::collect(errors).err();
-    let Settings { id, app_prefix, targets, volumes, gpus, secrets, plain_http, gateway } =
+    let Settings { id, app_prefix, targets, volumes, gpus, secrets, plain_http, gateway, .. } =
         shared.settings;
     let (id, mistakes) = match (id, mistakes) {
         (Some(id), mistakes) if !is_broken => (id, mistakes),

@@ -1,13 +1,11 @@
-//! Who may ask a model: what specs say of it, and the secrets that it takes, all by name.
+//! Who may ask a model: what specs say of it.
 
-use std::collections::BTreeMap;
 use std::fmt;
 
 use super::context::Rank;
-use super::problem::{Problem, nearest};
 use super::read::Shared;
 use super::table::Table;
-use super::target::{TargetType, TargetTypes};
+use super::target::TargetType;
 use super::value::quoted;
 
 /// Who may ask a model.
@@ -91,37 +89,4 @@ pub(super) fn auth(
         table.context.report(problem, &table.spot_of("auth"));
     }
     (auth, is_said)
-}
-
-/// Reads `[secrets]`: how often each was replaced. `known` are the names that settings mention.
-pub(super) fn generations(
-    mut table: Table<'_, '_>,
-    known: &[String],
-    types: &TargetTypes,
-) -> BTreeMap<String, u32> {
-    let places = types.iter().filter_map(|it| Some((it, it.secrets().last()?)));
-    let places = places.map(|(it, field)| format!("[target.{it}], as `{field}` for example"));
-    let place = places.collect::<Vec<_>>().join(" or ");
-    let mut generations = BTreeMap::new();
-    for key in table.other_keys() {
-        if !known.iter().any(|name| name == key.value) {
-            let problem = Problem::DanglingName {
-                kind: "secret",
-                name: key.value.to_owned(),
-                nearest: nearest(key.value, known.iter().map(String::as_str)).map(str::to_owned),
-                make: format!("name it in {place}"),
-            };
-            table.context.report(problem, &key.spot);
-        }
-        let mut secret = table.table(key.value);
-        let generation = secret.integer("generation", 1..1_000_001);
-        if !secret.has("generation") {
-            secret.missing("generation", "generation = 2");
-        }
-        secret.finish();
-        if let Some(generation) = generation.and_then(|(it, _)| u32::try_from(it).ok()) {
-            generations.insert(key.value.to_owned(), generation);
-        }
-    }
-    generations
 }

@@ -32,6 +32,16 @@ pub(super) fn conflicts(
             let help = format!("{} {}", set_to(value), "remove it from `env`");
             errors.push(SpecError::new(Problem::OwnVariable { name: name.clone(), help }, place));
         }
+        for (name, taken) in &model.secret_env {
+            let place = taken.place.clone();
+            if let Some(value) = own.get(name) {
+                let help = format!("{} remove it from `secret-env`", set_to(value.as_deref()));
+                errors
+                    .push(SpecError::new(Problem::OwnVariable { name: name.clone(), help }, place));
+            } else if model.engine.kind.writes_down(name) {
+                errors.push(SpecError::new(written_down(model, name), place));
+            }
+        }
         let Some(image) = images.get(&model.image.value) else { continue };
         for (name, value) in wrong(&image.env, &own) {
             if told.insert((&image.name, name)) {
@@ -92,6 +102,26 @@ fn wrong<'e, 'o>(
             .is_some_and(|own| own == value.trim_end_matches('/') || (own == "1" && is_yes(value)));
         (!is_same).then_some((name, own))
     })
+}
+
+/// What is said of a variable whose value the engine keeps where others read it.
+fn written_down(model: &Model, name: &str) -> Problem {
+    let engine = model.engine.kind;
+    let is_key = engine.key_variable() == Some(name);
+    let help = match (is_key, model.target.auth().is_ok()) {
+        (true, true) => {
+            "`[serve] auth = \"api-key\"` asks clients for a key, and the engine never has it"
+        }
+        (true, false) => "no model on this machine has a key: its port is on loopback",
+        (false, _) => "remove it from `secret-env`: what isn't secret belongs into `env`",
+    };
+    let title = engine.title();
+    Problem::Flag {
+        message: format!(
+            "{title} writes down or hashes the value of {name}: no secret can be in it"
+        ),
+        help: help.to_owned(),
+    }
 }
 
 fn set_to(value: Option<&str>) -> String {

@@ -6,11 +6,10 @@ use std::path::PathBuf;
 use serde_json::{Map, Value};
 
 use super::context::Text;
-use super::model_file::{VARIABLE, is_variable};
 use super::path::inside;
 use super::schema::{self, parts};
 use super::table::Table;
-use super::value::quoted;
+use super::value::{VARIABLE, is_variable, quoted};
 
 /// The fields of a table. Whoever describes them gets what is written, or nothing while it is only
 /// asked what there is.

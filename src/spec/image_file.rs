@@ -4,12 +4,11 @@ use std::sync::Arc;
 
 use super::context::Text;
 use super::model::{Base, Builder, Image};
-use super::model_file::{VARIABLE, is_variable};
 use super::name::ImageName;
 use super::source::{Located, Place, SourceFile};
 use super::table::Table;
 use super::target::TargetTypes;
-use super::value::quoted;
+use super::value::{VARIABLE, is_variable, quoted};
 use crate::platform::{Architecture, MajorMinor};
 
 /// The ways to write who builds an image.

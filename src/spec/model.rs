@@ -13,6 +13,7 @@ use super::named::NamedRepository;
 use super::patterns::FilePatterns;
 use super::problem::SpecError;
 use super::reference::{ImageReference, LayoutReference};
+use super::secret::Secret;
 use super::serve::Serve;
 use super::source::{Located, SourceFile};
 use super::target::{Takes, TargetSettings, TargetType, TargetTypes};
@@ -40,9 +41,8 @@ pub struct Project {
     pub volumes: BTreeMap<VolumeName, Volume>,
     /// Every GPU that may be asked for: the built-in ones and the project's own.
     pub gpus: BTreeMap<String, Gpu>,
-    /// How often each secret was replaced, by its name at the target; those that never were are not
-    /// here.
-    pub secrets: BTreeMap<String, u32>,
+    /// Its secrets, by name; one that only settings of targets name need not be here.
+    pub secrets: BTreeMap<String, Secret>,
     /// Registries, as `host:port`, that are spoken to without TLS; loopback always is.
     pub plain_http: Vec<String>,
     /// The gateway, if the project has one.
@@ -141,6 +141,8 @@ pub struct Model {
     pub target: &'static dyn TargetType,
     /// Environment variables for this model only, over the image's.
     pub env: BTreeMap<String, String>,
+    /// Variables for this model only whose values are secrets, by name.
+    pub secret_env: BTreeMap<String, Located<String>>,
     /// Where the weights come from.
     pub source: ModelSource,
     /// The draft model for speculative decoding.

@@ -10,21 +10,12 @@ use super::path::inside;
 use super::patterns::FilePatterns;
 use super::problem::{Problem, nearest};
 use super::read::Shared;
+use super::secret_table::secret_env;
 use super::serve::serve;
 use super::source::Located;
 use super::table::Table;
-use super::value::quoted;
+use super::value::{VARIABLE, is_variable, quoted};
 use crate::engine::Engine;
-
-/// What an environment variable's name looks like.
-pub(super) const VARIABLE: &str = "letters, digits and `_`, not starting with a digit";
-
-/// Says whether `name` is one for an environment variable.
-pub(super) fn is_variable(name: &str) -> bool {
-    !name.is_empty()
-        && !name.starts_with(|first: char| first.is_ascii_digit())
-        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
-}
 
 /// Reads the whole spec; nothing when a required part is missing or wrong.
 pub(super) fn model(
@@ -46,6 +37,8 @@ pub(super) fn model(
     let mut table = root.table("env");
     let env = table.string_map(is_variable, VARIABLE);
     table.finish();
+    let secrets = &shared.settings.secrets;
+    let secret_env = secret_env(root.table("secret-env"), &env, secrets, target.keeps_secrets());
     let source = source(root.table("model"));
     let draft = draft(root.table("draft"));
     let table = root.table("hardware");
@@ -76,6 +69,7 @@ pub(super) fn model(
         state,
         target,
         env,
+        secret_env,
         source,
         draft,
         hardware,

@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::auth::generations;
 use super::context::Text;
 use super::fields::Fields;
 use super::gateway::{GatewaySettings, GatewayTypes};
@@ -13,6 +12,8 @@ use super::name::{ProjectId, VolumeName};
 use super::path::is_mount;
 use super::problem::{Problem, SpecError};
 use super::reference::ImageReference;
+use super::secret::Secret;
+use super::secret_table::secrets;
 use super::source::Place;
 use super::table::Table;
 use super::target::{TargetSettings, TargetTypes};
@@ -39,7 +40,9 @@ pub(super) struct Settings {
     pub(super) targets: TargetSettings,
     pub(super) volumes: BTreeMap<VolumeName, Volume>,
     pub(super) gpus: BTreeMap<String, Gpu>,
-    pub(super) secrets: BTreeMap<String, u32>,
+    pub(super) secrets: BTreeMap<String, Secret>,
+    /// The secrets that settings of targets name.
+    pub(super) named_secrets: Vec<String>,
     pub(super) plain_http: Vec<String>,
     pub(super) gateway: Option<GatewaySettings>,
 }
@@ -55,7 +58,7 @@ pub(super) fn settings<'a>(
     let mut volumes = root.table("volumes");
     let mut gateway = root.table("gateway");
     let mut prefix = None;
-    let mut secrets = root.table("secrets");
+    let mut own_secrets = root.table("secrets");
     if let Some(environment) = environment {
         // The id is the project's in all of them.
         let mut project = environment.table("project");
@@ -64,7 +67,7 @@ pub(super) fn settings<'a>(
         target = environment.table("target").over(target);
         volumes = environment.table("volumes").over(volumes);
         gateway = environment.table("gateway").over(gateway);
-        secrets = environment.table("secrets").over(secrets);
+        own_secrets = environment.table("secrets").over(own_secrets);
     }
     let mut project = root.table("project");
     let id = project_id(&mut project);
@@ -80,12 +83,12 @@ pub(super) fn settings<'a>(
     };
     project.finish();
     let volumes = read_volumes(volumes, *engines, id.as_ref().map_or("", ProjectId::as_str));
-    let (targets, named) = targets(target, types);
-    let secrets = generations(secrets, &named, types);
+    let (targets, named_secrets) = targets(target, types);
+    let secrets = secrets(own_secrets);
     let gateway = read_gateway(gateway, gateways);
     let plain_http = plain_http(root.table("registries"));
     let gpus = gpus(root.table("gpu"), types);
-    Settings { id, app_prefix, targets, volumes, gpus, secrets, plain_http, gateway }
+    Settings { id, app_prefix, targets, volumes, gpus, secrets, named_secrets, plain_http, gateway }
 }
 
 /// What stands before the names of apps, when it is said.

@@ -9,6 +9,7 @@ use toml::de::DeValue;
 use super::context::{Context, Layer, Rank, Spot, Text};
 use super::effective::{Effective, Origin};
 use super::problem::{Problem, nearest};
+use super::secret::shown;
 use super::value;
 
 /// A value as it was found, in the strongest layer that has it.
@@ -89,9 +90,10 @@ impl<'a, 'c> Table<'a, 'c> {
 
     pub(super) fn trace(&self, key: &str, found: &Found<'_>) {
         let Some(trace) = self.context.trace() else { return };
+        let field = self.field(key);
         trace.borrow_mut().push(Effective {
-            field: self.field(key),
-            value: value::toml_text(found.value.get_ref()),
+            value: shown(&field, &value::toml_text(found.value.get_ref())).to_owned(),
+            field,
             origin: Origin::of(found.layer.rank, &found.key_spot().place()),
         });
     }
@@ -308,6 +310,12 @@ impl<'a, 'c> Table<'a, 'c> {
         }
         let path = self.field(key) + ".";
         Table::new(self.context, path, layers, spot.unwrap_or_else(|| self.spot.clone()))
+    }
+
+    /// The same table as its strongest layer alone has it: what is below says something else instead.
+    pub(super) fn strongest(mut self) -> Self {
+        self.layers.truncate(1);
+        self
     }
 
     /// The same table with the layers of `below` under its own.

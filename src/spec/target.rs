@@ -44,6 +44,11 @@ pub trait TargetType: Send + Sync {
         None
     }
 
+    /// Whether it keeps secrets itself, which a project then names.
+    fn keeps_secrets(&self) -> bool {
+        false
+    }
+
     /// The fields of its settings that name secrets.
     fn secrets(&self) -> &'static [&'static str] {
         &[]

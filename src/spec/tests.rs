@@ -391,7 +391,7 @@ fn defaults_protect_the_models_that_they_can() {
         project.models.values().find(|it| it.name.as_str() == name).unwrap().serve.auth
     };
     assert_eq!((auth("gpt-oss-20b"), auth("tiny")), (Auth::ApiKey, Auth::Open));
-    assert_eq!(project.secrets["goat-key"], 3);
+    assert_eq!(project.secrets["goat-key"].generation, 3);
 }
 
 #[test]

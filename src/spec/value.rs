@@ -193,6 +193,16 @@ impl Value {
     }
 }
 
+/// What an environment variable's name looks like.
+pub(super) const VARIABLE: &str = "letters, digits and `_`, not starting with a digit";
+
+/// Says whether `name` is one for an environment variable.
+pub(super) fn is_variable(name: &str) -> bool {
+    !name.is_empty()
+        && !name.starts_with(|first: char| first.is_ascii_digit())
+        && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -10,7 +10,7 @@ use super::{AllPlaced, Placed, REQUESTS, candidate, engine_resource, image_there
 use crate::engine::{Engine, Locked};
 use crate::engines::json;
 use crate::fingerprint::{Fingerprint, Key};
-use crate::spec::{Api, ImageReference, Model, Project, Rollout, Smoke, Value};
+use crate::spec::{Api, ImageReference, Located, Model, Project, Rollout, Smoke, Value};
 use crate::step::{
     Adoptable, Edge, EngineUse, Fact, Facts, Head, Input, Inputs, Observation, Outcome, Step,
     StepError, StepId, Task, Wanted,
@@ -232,6 +232,18 @@ impl ModelToServe {
         }
     }
 
+    /// What it takes of secrets, and how often those were replaced, but for what its target tells itself.
+    fn describe_secrets(&self, fingerprint: &mut Fingerprint) {
+        for (variable, Located { value: secret, .. }) in &self.model.secret_env {
+            let generation = self.project.secrets.get(secret).map_or(1, |it| it.generation);
+            let label = format!("secrets.{secret}.generation");
+            if fingerprint.get(&label).is_none() {
+                fingerprint.field(label, generation);
+            }
+            fingerprint.field(format_args!("secret-env.{variable}"), secret);
+        }
+    }
+
     /// The reference that an image is taken by which was pushed.
     fn image_from(&self, inputs: &Inputs) -> Option<String> {
         let ImageInput::Pushed { .. } = &self.image else { return None };
@@ -347,6 +359,7 @@ impl Step for Deploy {
         }
         fingerprint.optional("serve.port", serve.port.as_ref().map(|port| port.value));
         self.serving.target().describe(&self.serving.model, &mut fingerprint);
+        self.serving.describe_secrets(&mut fingerprint);
         if let ImageInput::Pushed { .. } = &self.serving.image {
             // The same image from elsewhere is another program.
             let images = image_there::images(self.serving.target());

@@ -16,6 +16,10 @@ const VERSION: u32 = 2;
 pub(super) fn describe(serving: &ModelToServe, inputs: &Inputs) -> Fingerprint {
     let mut fingerprint = Fingerprint::new("warmup", VERSION);
     serving.describe_compiled(inputs, &mut fingerprint);
+    // Whatever an engine does with one is the same with the next value of it.
+    for (variable, secret) in &serving.model.secret_env {
+        fingerprint.field(format_args!("secret-env.{variable}"), &secret.value);
+    }
     fingerprint
 }
 

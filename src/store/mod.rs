@@ -117,6 +117,22 @@ impl std::fmt::Debug for Store {
     }
 }
 
+/// Makes the database its owner's alone, which holds for what SQLite puts beside it from then on; who is
+/// not the owner uses it as it is.
+fn keep_private(database: &Path) {
+    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
+    // What is wrong with it is told when it is used.
+    let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(database);
+    for part in ["", "-wal", "-shm"] {
+        let mut path = database.as_os_str().to_owned();
+        path.push(part);
+        let mode = std::fs::metadata(&path).map(|found| found.permissions().mode() & 0o777);
+        if mode.is_ok_and(|mode| mode != 0o600) {
+            let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600));
+        }
+    }
+}
+
 impl Store {
     /// Opens the cache, making it when there is none. One that can't be written is as none: what is looked
     /// up is told without it, and [`Self::unwritable`] says why.
@@ -166,6 +182,7 @@ impl Store {
         }
         let path = root.join("state.db");
         let failed = |source| StoreError::Database { path: path.clone(), source };
+        keep_private(&path);
         let connection = Connection::open(&path).map_err(failed)?;
         connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
         // Looked at first: a layout that isn't ours is left exactly as it is.

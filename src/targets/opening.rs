@@ -44,6 +44,8 @@ pub struct Opening<'a> {
     pub project: &'a Project,
     /// What is paid at each target, by its name, as the lock has it.
     pub prices: &'a BTreeMap<String, LockedPrices>,
+    /// The project's directory.
+    pub root: &'a Path,
     /// The project's `cache/`.
     pub cache: PathBuf,
     /// The state directory of all projects on this machine.

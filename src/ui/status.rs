@@ -211,7 +211,7 @@ pub fn print_why(
         section("evidence", evidence.iter().map(|(name, value)| (name.as_str(), value.as_str())));
     }
     if let Some(fingerprint) = fingerprint {
-        section("hashed into the key", fingerprint.pairs());
+        section("hashed into the key", fingerprint.shown().pairs());
     }
 }
 

@@ -1,5 +1,7 @@
 //! What the lock says of the engines, and what they say to the specs.
 
+use std::collections::BTreeSet;
+
 use super::Workspace;
 use crate::bounded;
 use crate::engine::{self, Locked};
@@ -7,7 +9,7 @@ use crate::engines::extra_args;
 use crate::lock::ConfigFacts;
 use crate::plan::Warning;
 use crate::project::flag_errors;
-use crate::spec::{Api, Auth, Base, HubSource, Model, ModelSource, SpecErrors};
+use crate::spec::{Api, Auth, Base, HubSource, Image, Model, ModelSource, SpecErrors, is_telling};
 
 impl Workspace {
     /// The engine in a model's image, once locking has settled it.
@@ -72,8 +74,9 @@ impl Workspace {
             let unlike = model.hub_sources().filter_map(unlike_a_commit);
             let extra = extra_args::warning(model);
             let set = set_otherwise(model);
-            let others =
-                alias.into_iter().chain(set).chain(extra).chain(open_to_all(model)).chain(unlike);
+            let open = written_open(model, self.project.image_of(model));
+            let others = alias.into_iter().chain(set).chain(extra).chain(open_to_all(model));
+            let others = others.chain(unlike).chain(open);
             warnings.extend(checked.warnings.into_iter().chain(others).map(|warning| Warning {
                 model: model.name.to_string(),
                 message: warning.message,
@@ -107,6 +110,26 @@ fn set_otherwise(model: &Model) -> Option<engine::Warning> {
     (!names.is_empty()).then(|| engine::Warning {
         message: format!("the spec's {names} counts, and not what goatbuild sets"),
         help: "remove it from `env`, unless that is meant".to_owned(),
+    })
+}
+
+/// What is likely to be a secret, and stands where everybody who has the project reads it.
+fn written_open(model: &Model, image: &Image) -> Option<engine::Warning> {
+    let is_open = |(name, value): &(&String, &String)| {
+        // Whether something is on, how many, and where a file is, is nobody's secret.
+        let is_plain = value.is_empty()
+            || value.starts_with(['/', '.', '~'])
+            || ["true", "false"].contains(&value.to_lowercase().as_str())
+            || value.parse::<f64>().is_ok();
+        is_telling(name) && !is_plain
+    };
+    let all = model.env.iter().chain(&image.env).filter(is_open);
+    let names: BTreeSet<&str> = all.map(|(name, _)| name.as_str()).collect();
+    let names = names.into_iter().collect::<Vec<_>>().join(", ");
+    (!names.is_empty()).then(|| engine::Warning {
+        message: format!("`env` holds {names} in the open: in git, in images and in deployments"),
+        help: "name it in `[secrets]` and take it by `secret-env` instead; `env` of an image is part of its layers' configuration"
+            .to_owned(),
     })
 }
 

@@ -31,6 +31,15 @@ pub fn make_directory(path: &Path) -> Result<(), StepError> {
 
 /// Writes a file of the project as a whole.
 pub fn write(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
+    write_as(path, bytes, 0o644)
+}
+
+/// The same for a file that is its owner's alone.
+pub fn write_private(path: &Path, bytes: &[u8]) -> Result<(), StepError> {
+    write_as(path, bytes, 0o600)
+}
+
+fn write_as(path: &Path, bytes: &[u8], mode: u32) -> Result<(), StepError> {
     let failed = |source| FileError { path: path.to_owned(), verb: "written", source };
-    Ok(durable::write(path, bytes, 0o644).map_err(failed)?)
+    Ok(durable::write(path, bytes, mode).map_err(failed)?)
 }

@@ -252,3 +252,23 @@ fn a_container_is_bound_to_a_path_and_that_its_volume_left_it_is_noticed() {
         assert_eq!(project.apply("").ran(), Vec::<String>::new(), "{}", engine.name);
     }
 }
+
+#[test]
+fn a_secret_is_in_the_server_and_in_no_argument() {
+    const VALUE: &str = "hush-9d20-container";
+    for engine in Engine::all() {
+        let Some(project) = project(engine) else { return };
+        project.append("goatbuild.toml", "\n[secrets]\ngreeting.from.env = \"GOAT_GREETING\"\n");
+        let spec = project.read(SPEC);
+        project.write(SPEC, &format!("secret-env = {{ GREETING = \"greeting\" }}\n{spec}"));
+        project.run_with("apply", &[("GOAT_GREETING", VALUE)]).exits(0);
+        assert_serves(&project, engine, VALUE);
+        let state = std::fs::read(project.environment().join("deployments.json")).expect("a file");
+        assert!(!String::from_utf8_lossy(&state).contains(VALUE), "{}", engine.name);
+        // The program that a container is made with stays as its monitor with Podman.
+        for process in std::fs::read_dir("/proc").expect("a procfs").flatten() {
+            let words = std::fs::read(process.path().join("cmdline")).unwrap_or_default();
+            assert!(!String::from_utf8_lossy(&words).contains(VALUE), "{}", engine.name);
+        }
+    }
+}

@@ -30,6 +30,7 @@ mod registry;
 mod rollback;
 mod rollout;
 mod runbook;
+mod secret_env;
 mod snapshot;
 mod table;
 mod taken_back;

@@ -217,6 +217,12 @@ impl Engine for Vllm {
         Some("VLLM_API_KEY")
     }
 
+    /// Of its own variables, most are factors of its compile cache's key, whose values it writes beside
+    /// the cache (`vllm/envs.py`, `compile_factors`; 0.13.0).
+    fn writes_down(&self, variable: &str) -> bool {
+        variable.starts_with("VLLM_")
+    }
+
     fn import(&self, words: &[WrittenWord]) -> Option<Written> {
         import::line(words)
     }

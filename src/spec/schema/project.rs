@@ -7,9 +7,11 @@ use super::super::gateway::GatewayTypes;
 use super::super::kinds::Kinds;
 use super::super::project_file::built_in_volumes;
 use super::super::target::TargetTypes;
-use super::parts::{closed, integer, map, number, pattern, requiring, strings, with_default};
+use super::parts::{
+    closed, filled, integer, map, matching, number, pattern, requiring, strings, with_default,
+};
 use super::spec::spec;
-use super::{DASHED, FILE_NAME};
+use super::{DASHED, FILE_NAME, VARIABLE};
 use crate::engine::{Cache, Engines};
 
 pub(super) fn project(kinds: &Kinds) -> Value {
@@ -88,13 +90,30 @@ fn app_prefix() -> Value {
 }
 
 fn secrets() -> Value {
-    let generation = integer(1, 1_000_000, "Counted up when the secret was replaced.");
-    let secret = requiring(closed("A secret.", [("generation", generation)]), &["generation"]);
+    let generation = integer(
+        1,
+        1_000_000,
+        "Counted up when the secret was replaced: what is served with it is deployed again.",
+    );
+    let from = closed(
+        "Where this machine finds the value: one of the three. Targets that keep secrets have one of \
+         this name, and nothing is sent there.",
+        [
+            ("env", pattern(VARIABLE, "The environment variable that holds it.")),
+            (
+                "file",
+                matching(
+                    "The file that holds it: absolute, below `~/`, or relative to the project.",
+                    &["~/.config/goat/token"],
+                ),
+            ),
+            ("command", filled(strings("The program that prints it, with its arguments."))),
+        ],
+    );
     map(
-        "Secrets that were replaced, by their names at the target: what is served with one is \
-         deployed again.",
-        "",
-        &secret,
+        "Secrets, by name; never their values.",
+        "^[A-Za-z0-9_.-]{1,63}$",
+        &closed("A secret.", [("from", from), ("generation", with_default(1, generation))]),
     )
 }
 

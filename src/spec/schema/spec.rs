@@ -10,10 +10,10 @@ use super::super::rollout::ROLLOUTS;
 use super::super::serve::SMOKES;
 use super::super::target::{TargetType, TargetTypes};
 use super::parts::{
-    boolean, choice, closed, duration, filled, flag, integer, matching, number, one_or_more,
-    pattern, strings, with_default,
+    boolean, choice, closed, duration, filled, flag, integer, map, matching, number, one_or_more,
+    pattern, string, strings, with_default,
 };
-use super::{FILE_NAME, SERVED_NAME, WORD, env};
+use super::{FILE_NAME, SERVED_NAME, VARIABLE, WORD, env};
 use crate::engine::{Engine, Engines};
 
 pub(super) fn spec(engines: Engines, types: &TargetTypes) -> Value {
@@ -44,6 +44,15 @@ pub(super) fn spec(engines: Engines, types: &TargetTypes) -> Value {
                 ),
             ),
             ("env", env()),
+            (
+                "secret-env",
+                map(
+                    "Environment variables whose values are secrets: of each, the name in the project's \
+                     `[secrets]`.",
+                    VARIABLE,
+                    &string("The secret."),
+                ),
+            ),
             ("model", weights("The weights of the model.", [])),
             (
                 "draft",

@@ -13,6 +13,7 @@ mod moving;
 mod place;
 mod roots;
 mod runner;
+mod secrets;
 mod serve;
 mod server;
 mod spec;
@@ -52,6 +53,7 @@ pub use environments::{
 pub use error::LocalError;
 use log::{end_of, length};
 use runner::{Chosen, Runner};
+use secrets::Secrets;
 use server::{Life, Running};
 use spec::RUNTIMES;
 pub use spec::{LocalRuntime, LocalType};
@@ -100,6 +102,7 @@ pub struct Local {
     /// For what engines make: of each of its engine's, a server sees its own part.
     caches: Vec<Mount>,
     others: Vec<Mount>,
+    secrets: Secrets,
     seen: RwLock<State>,
     /// How containers were when they were looked at, or when they were last started or stopped.
     conditions: RwLock<BTreeMap<String, Condition>>,
@@ -120,6 +123,7 @@ impl Local {
         model_cache: Mount,
         caches: Vec<Mount>,
         others: Vec<Mount>,
+        secrets: Secrets,
     ) -> Self {
         Self {
             project,
@@ -128,6 +132,7 @@ impl Local {
             model_cache,
             caches,
             others,
+            secrets,
             seen: RwLock::default(),
             conditions: RwLock::default(),
             answers: RwLock::default(),
@@ -226,7 +231,13 @@ impl Target for Local {
     }
 
     fn lacks(&self, deed: Deed, model: &Model, _: Takes) -> Vec<Lack> {
-        if deed == Deed::Serve { self.lacks_to_serve(model) } else { Vec::new() }
+        let mut lacks = match deed {
+            Deed::Fetch { .. } => return Vec::new(),
+            Deed::Start => Vec::new(),
+            Deed::Serve => self.lacks_to_serve(model),
+        };
+        lacks.extend(self.secrets.lacking(model));
+        lacks
     }
 
     fn doubts(&self, model: &Model, beside: &[&Model]) -> Vec<Lack> {

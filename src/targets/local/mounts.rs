@@ -170,6 +170,7 @@ mod tests {
 
     use serde_json::json;
 
+    use super::super::secrets::Secrets;
     use super::super::state::State;
     use super::super::{Mount, Places, volumes_of};
     use super::*;
@@ -203,7 +204,16 @@ mod tests {
             Mount { name: format!("p-{called}"), called, path }
         };
         let caches = ["vllm-cache", "flashinfer-cache"].map(mount).into();
-        Local::new("p".to_owned(), LocalRuntime::Auto, places, mount("model-cache"), caches, vec![])
+        let secrets = Secrets::new(&std::collections::BTreeMap::new(), root, |_| None);
+        Local::new(
+            "p".to_owned(),
+            LocalRuntime::Auto,
+            places,
+            mount("model-cache"),
+            caches,
+            vec![],
+            secrets,
+        )
     }
 
     /// What a container has that was started with these directories, each by its place inside.

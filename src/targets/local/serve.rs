@@ -111,6 +111,7 @@ impl Local {
             failed: false,
             tested: None,
             mounted: Vec::new(),
+            secrets: self.secrets.of(&deployment.spec),
             previous: None,
         };
         // What has not passed yet is nothing to go back to, as long as there is something that had.
@@ -121,6 +122,8 @@ impl Local {
             _ => old.clone(),
         };
         served.previous = back.clone().map(Box::new);
+        // What can't be had is known before anything is stopped.
+        self.secrets.values(&served.secrets).await?;
         if let Some(old) = &old {
             if back.as_ref().is_none_or(|back| back.instance_id() == old.instance_id()) {
                 // Killed from here on, the next one finds both.
@@ -175,7 +178,7 @@ impl Local {
         if let Err(unserved) = outcome {
             self.stop_started(&served, started).await?;
             // The old server goes on in the same log.
-            let log = end_of(&self.log_file(model), begins);
+            let log = self.secrets.hidden(end_of(&self.log_file(model), begins));
             let timeout = deployment.startup_timeout;
             let restored = match old {
                 // Started once more, it would do what the new one just did.

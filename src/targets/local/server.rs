@@ -127,7 +127,8 @@ impl Local {
                 key: served.key.to_string(),
                 instance: served.instance_id().to_owned(),
             };
-            let container = container::create(recipe, &labels).await?;
+            let secrets = self.secrets.values(&served.secrets).await?;
+            let container = container::create(recipe, &labels, &secrets).await?;
             served.instance = Some(Running::Container(container));
         }
         Ok(())
@@ -142,11 +143,13 @@ impl Local {
         let mut started = Started::default();
         match (&served.recipe, &served.instance) {
             (Recipe::Embedded(sandbox), _) => {
+                let mut sandbox = sandbox.clone();
+                sandbox.env.extend(self.secrets.values(&served.secrets).await?);
                 let (id, supervisor) = (served.instance_id(), &self.places.supervisor);
                 let instance = match stay {
-                    Stay::ForGood => runtime::spawn(sandbox, id, supervisor)?,
+                    Stay::ForGood => runtime::spawn(&sandbox, id, supervisor)?,
                     Stay::WithUs => {
-                        let attached = runtime::attach(sandbox, id, supervisor)?;
+                        let attached = runtime::attach(&sandbox, id, supervisor)?;
                         let instance = attached.instance.clone();
                         started.tie = Some(Box::new(attached));
                         instance

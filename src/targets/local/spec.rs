@@ -1,5 +1,6 @@
 //! What `[target.local]` is, and what a spec may say of a model on this machine.
 
+use super::secrets::Secrets;
 use super::{Local, Mount, Places, state_of};
 use crate::spec::{Auth, Fields, Model, Own, Place, Problem, TargetType};
 use crate::targets::{Opening, Opens, Target};
@@ -73,7 +74,7 @@ impl TargetType for LocalType {
 
 impl Opens for LocalType {
     fn open(&self, opening: &Opening<'_>) -> Option<Box<dyn Target>> {
-        let Opening { project, cache, state, program, .. } = opening;
+        let Opening { project, root, cache, state, program, variable, .. } = opening;
         let mut others: Vec<Mount> =
             project.volumes.iter().map(|(name, it)| Mount::of(name.as_str(), it)).collect();
         let mut mount = |name: &str| {
@@ -91,6 +92,7 @@ impl Opens for LocalType {
         };
         let wish = *project.targets.of(self)?.get();
         let id = project.id.to_string();
-        Some(Box::new(Local::new(id, wish, places, model_cache, caches, others)))
+        let secrets = Secrets::new(&project.secrets, root, *variable);
+        Some(Box::new(Local::new(id, wish, places, model_cache, caches, others, secrets)))
     }
 }

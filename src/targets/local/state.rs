@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::mounts::Mounted;
+use super::secrets::Taken;
 use super::server::{Recipe, Running};
 use super::spec::IGNORED;
 use crate::clock::elapsed_since;
@@ -92,6 +93,9 @@ pub(super) struct Served {
     /// What it was started with; empty where an earlier version wrote this.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub mounted: Vec<Mounted>,
+    /// The secrets that it takes, by variable: none of their values.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub secrets: BTreeMap<String, Taken>,
     /// What served before, kept until this one is healthy, and while it is on trial.
     pub previous: Option<Box<Served>>,
 }

@@ -151,6 +151,7 @@ impl Local {
             failed: false,
             tested: None,
             mounted: Vec::new(),
+            secrets: self.secrets.of(&deployment.spec),
             previous: None,
         };
         self.make(&deployment.model, &mut served).await?;
@@ -176,7 +177,7 @@ impl Local {
         match asked {
             Ok(chatted) => chatted.map(|()| took).map_err(StepError::from),
             Err(unserved) => {
-                let log = end_of(&self.log_file(&deployment.model), begins);
+                let log = self.secrets.hidden(end_of(&self.log_file(&deployment.model), begins));
                 Err(explain(deployment, unserved, String::new(), &log))
             }
         }

@@ -115,7 +115,7 @@ impl Modal {
             "apps": self.specs.keys().map(|model| self.app(model)).collect::<Vec<_>>(),
             "candidate": CANDIDATE,
             "volumes": volumes,
-            "secrets": self.settings.names_secrets(),
+            "secrets": self.names_secrets(),
         });
         let reporter = Reporter::silent();
         let answer = self.client.call("look", "look", request, &reporter);

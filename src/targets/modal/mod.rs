@@ -106,10 +106,11 @@ impl Modal {
         }
         let here = project.models.values().filter(|model| model.target.name() == ModalType.name());
         let volumes = project.volumes.iter();
+        let generations = project.secrets.iter();
         Self {
             app_prefix: project.app_prefix.clone(),
             gpus,
-            generations: project.secrets.clone(),
+            generations: generations.map(|(name, it)| (name.clone(), it.generation)).collect(),
             owner: project.owner(),
             specs: here.map(|model| (model.name.to_string(), Arc::clone(model))).collect(),
             engines: project.engines,

@@ -40,16 +40,25 @@ impl Modal {
         }
     }
 
-    /// The secrets of replicas as their program names them. The generation is of no use there, but
-    /// makes it another program.
-    pub(super) fn secrets_of(&self, auth: Auth) -> Value {
-        let secrets = self.settings.served_secrets(auth).map(|secret| {
-            json!({
-                "name": secret,
-                "variable": self.settings.api_key_variable,
-                "generation": self.generation_of(secret),
-            })
-        });
-        secrets.collect()
+    /// The secrets of replicas as their program names them, the guard's first.
+    pub(super) fn secrets_of(&self, model: &Model) -> Value {
+        let variable = &self.settings.api_key_variable;
+        let key = self.settings.served_secrets(model.serve.auth).map(|it| (it, variable));
+        key.chain(taken(model)).map(|(name, variable)| self.secret(name, variable)).collect()
     }
+
+    /// The same of an engine that is started without a guard.
+    pub(super) fn secrets_taken(&self, model: &Model) -> Value {
+        taken(model).map(|(name, variable)| self.secret(name, variable)).collect()
+    }
+
+    /// The generation is of no use to a program, but makes it another one.
+    fn secret(&self, name: &str, variable: &str) -> Value {
+        json!({"name": name, "variable": variable, "generation": self.generation_of(name)})
+    }
+}
+
+/// The secrets that a model's spec takes, each with the variable that it is taken in.
+pub(super) fn taken(model: &Model) -> impl Iterator<Item = (&String, &String)> {
+    model.secret_env.iter().map(|(variable, secret)| (&secret.value, variable))
 }

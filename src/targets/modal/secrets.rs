@@ -1,12 +1,21 @@
 //! Secrets that steps need at Modal, looked up before any of them runs.
 
+use std::sync::Arc;
+
 use super::Modal;
+use super::protection::taken;
 use super::spec::Settings;
 use crate::lock::hub::Access;
-use crate::spec::{Auth, Model, Takes};
+use crate::spec::{Model, Takes};
 use crate::targets::{Deed, Lack};
 
 impl Modal {
+    /// Whether any secret at Modal is named: by settings, or by a model's spec.
+    pub(super) fn names_secrets(&self) -> bool {
+        let takes = |model: &Arc<Model>| !model.secret_env.is_empty();
+        self.settings.names_secrets() || self.specs.values().any(takes)
+    }
+
     /// What a step for a model needs of secrets and is not there, as far as Modal tells: their names and
     /// keys, never their values.
     pub(super) fn lacking_secrets(&self, deed: Deed, model: &Model, takes: Takes) -> Vec<Lack> {
@@ -34,7 +43,7 @@ impl Modal {
             );
             Some(Lack { what, help })
         };
-        needed(&self.settings, takes, deed, model.serve.auth).into_iter().filter_map(lack).collect()
+        needed(&self.settings, takes, deed, model).into_iter().filter_map(lack).collect()
     }
 }
 
@@ -56,7 +65,12 @@ impl Modal {
 const HUB_TOKEN: &str = "HF_TOKEN";
 
 /// The secrets that a step is given which has this done, each with the keys that it has to have.
-fn needed(settings: &Settings, takes: Takes, deed: Deed, auth: Auth) -> Vec<(&String, Vec<&str>)> {
+fn needed<'a>(
+    settings: &'a Settings,
+    takes: Takes,
+    deed: Deed,
+    model: &'a Model,
+) -> Vec<(&'a String, Vec<&'a str>)> {
     let mut needed = Vec::new();
     // Whom anybody may ask, nobody needs a token for.
     if matches!(deed, Deed::Fetch { access } if access != Some(Access::Public)) {
@@ -68,7 +82,10 @@ fn needed(settings: &Settings, takes: Takes, deed: Deed, auth: Auth) -> Vec<(&St
     }
     if deed == Deed::Serve {
         let key = || vec![settings.api_key_variable.as_str()];
-        needed.extend(settings.served_secrets(auth).map(|it| (it, key())));
+        needed.extend(settings.served_secrets(model.serve.auth).map(|it| (it, key())));
+    }
+    if !matches!(deed, Deed::Fetch { .. }) {
+        needed.extend(taken(model).map(|(secret, variable)| (secret, vec![variable.as_str()])));
     }
     needed
 }

@@ -152,7 +152,7 @@ impl Modal {
             json!((deployment.command)(&deployment.served_name, host, port, mark))
         };
         data["command"] = command("0.0.0.0", PORT);
-        data["secrets"] = self.secrets_of(deployment.spec.serve.auth);
+        data["secrets"] = self.secrets_of(&deployment.spec);
         data["proxy_auth"] = (serve.auth == Auth::Proxy).into();
         if serve.auth == Auth::ApiKey {
             data["command"] = command("127.0.0.1", GUARDED_PORT);
@@ -181,6 +181,7 @@ impl Modal {
         });
         data["caches"] = caches.collect();
         data["app"] = self.helper(&format!("warmup-{}", deployment.model)).into();
+        data["secrets"] = self.secrets_taken(&deployment.spec);
         data["key"] = key.to_string().into();
         data["health"] = deployment.health.clone().into();
         data["graphs"] = json!(deployment.graphs);

@@ -192,6 +192,10 @@ impl TargetType for ModalType {
         Some("environment = \"main\"")
     }
 
+    fn keeps_secrets(&self) -> bool {
+        true
+    }
+
     fn secrets(&self) -> &'static [&'static str] {
         &["hf-secret", "registry-secret", "api-key-secret"]
     }

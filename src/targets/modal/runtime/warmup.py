@@ -33,6 +33,10 @@ class Refused(Exception):
     region=MODEL["region"],
     cloud=MODEL["cloud"],
     volumes=volumes(),
+    secrets=[
+        modal.Secret.from_name(secret["name"], required_keys=[secret["variable"]])
+        for secret in MODEL["secrets"]
+    ],
     startup_timeout=MODEL["startup_timeout"],
     timeout=2 * MODEL["startup_timeout"] + 600,
     max_containers=1,
