@@ -28,6 +28,7 @@ mod unlock;
 mod why;
 
 use std::ffi::OsString;
+use std::time::Duration;
 
 use clap::{Parser, Subcommand};
 use miette::{Diagnostic, Report};
@@ -210,7 +211,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let command = dispatch(cli.command, &cli.global, &interrupt);
     let ended = runtime.block_on(until_interrupted(command, &interrupt));
     runtime.shutdown_timeout(std::time::Duration::from_secs(2));
-    let written = || crate::ui::write_error().map_or(Ok(()), |error| Err(Unwritten(error).into()));
+    let written = || match crate::ui::write_error() {
+        // The terminal may be gone with whoever asked.
+        Some(error) if !interrupt.asked() => Err(Unwritten(error).into()),
+        _ => Ok(()),
+    };
     match ended.and_then(|exit| written().map(|()| exit)) {
         Ok(exit) => exit.code(),
         Err(error) => {
@@ -269,24 +274,56 @@ async fn dispatch(
     }
 }
 
-/// Turns Ctrl-C and SIGTERM into a request to stop.
+/// What is put in order at once after a second request to stop may take so long; what can't be stopped,
+/// such as reading what never ends, is left where it is.
+const GRACE: Duration = Duration::from_secs(5);
+
+/// Turns Ctrl-C, SIGTERM and a terminal that is closed into a request to stop.
 async fn listen(interrupt: Interrupt) {
-    use tokio::signal::unix::{SignalKind, signal};
-    let (Ok(mut keys), Ok(mut term)) =
-        (signal(SignalKind::interrupt()), signal(SignalKind::terminate()))
-    else {
-        return;
-    };
+    use tokio::signal::unix::{Signal, SignalKind, signal};
+    /// Never, where the signal can't be had.
+    async fn next(signal: &mut Option<Signal>) {
+        match signal {
+            Some(signal) => _ = signal.recv().await,
+            None => std::future::pending().await,
+        }
+    }
+    let mut keys = signal(SignalKind::interrupt()).ok();
+    let mut term = signal(SignalKind::terminate()).ok();
+    // Who started this under `nohup` wants it to go on.
+    let mut hangup = if ignores_hangups() { None } else { signal(SignalKind::hangup()).ok() };
+    let mut asked = 0;
     loop {
         tokio::select! {
-            _ = keys.recv() => {}
-            _ = term.recv() => {}
+            () = next(&mut keys) => {}
+            () = next(&mut term) => {}
+            () = next(&mut hangup) => {}
         }
-        if interrupt.asked() {
-            crate::ui::tell("stopping at once");
-        } else {
-            crate::ui::tell("stopping; what is done is kept (again: stop at once)");
+        asked += 1;
+        match asked {
+            1 => {
+                let told = "stopping; what is done is kept (again: stop at once)";
+                crate::ui::tell_to_the_end("stopping", told);
+            }
+            2 => {
+                crate::ui::tell_to_the_end("stopping at once", "stopping at once");
+                std::thread::spawn(|| {
+                    std::thread::sleep(GRACE);
+                    std::process::exit(Exit::Interrupted.code().into());
+                });
+            }
+            _ => std::process::exit(Exit::Interrupted.code().into()),
         }
         interrupt.ask();
     }
+}
+
+/// Whether this process was started so that a closed terminal does not end it.
+fn ignores_hangups() -> bool {
+    /// The first of the bits.
+    const HANGUP: u64 = 1;
+    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
+    ignored.is_some_and(|bits| bits & HANGUP != 0)
 }

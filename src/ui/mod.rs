@@ -13,6 +13,7 @@ mod models;
 mod out;
 mod plan;
 mod prices;
+mod screen;
 mod shell;
 mod spending;
 mod status;
@@ -98,7 +99,13 @@ pub fn print_json_error(error: &Report) {
 
 /// One line of what can't wait.
 pub fn tell(text: &str) {
-    errln!("{text}");
+    watch::above(text);
+}
+
+/// What was asked for on the way, and stays to be seen in a live view until it is over.
+pub fn tell_to_the_end(mark: &str, text: &str) {
+    watch::above(text);
+    watch::mark(mark);
 }
 
 /// A question, which is answered on the same line.

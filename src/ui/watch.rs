@@ -6,10 +6,11 @@ use std::io::IsTerminal as _;
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle};
+use indicatif::{MultiProgress, ProgressBar, ProgressDrawTarget, ProgressStyle, WeakProgressBar};
 use serde_json::json;
 
 use super::out::{errln, outln};
+use super::screen::screen;
 use super::words::{bytes, duration};
 use super::{BAD, FAINT, GOOD, WARN};
 use crate::event::{Ending, Event, Progress, Traffic, Wait};
@@ -40,12 +41,38 @@ impl Mode {
     }
 }
 
+/// What is drawn in the terminal now: what is written beside it would be drawn over.
+static DRAWN: Mutex<Option<WeakProgressBar>> = Mutex::new(None);
+
+fn draws(bar: &ProgressBar) {
+    *DRAWN.lock().unwrap_or_else(PoisonError::into_inner) = Some(bar.downgrade());
+}
+
+/// Writes a line above whatever is drawn.
+pub(super) fn above(text: &str) {
+    let drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    match drawn.and_then(|bar| bar.upgrade()) {
+        Some(bar) => bar.suspend(|| errln!("{text}")),
+        None => errln!("{text}"),
+    }
+}
+
+/// Has the last line of an apply say so for as long as it is drawn.
+pub(super) fn mark(text: &str) {
+    let drawn = DRAWN.lock().unwrap_or_else(PoisonError::into_inner).clone();
+    if let Some(bar) = drawn.and_then(|bar| bar.upgrade()) {
+        bar.set_prefix(format!("{text}: "));
+    }
+}
+
 /// A line that turns while something is prepared; none where nobody looks.
 pub(super) fn spinner() -> Option<ProgressBar> {
     if Mode::for_terminal() != Mode::Live {
         return None;
     }
-    let bar = ProgressBar::new_spinner().with_style(style("{spinner} {msg}"));
+    let bar =
+        ProgressBar::with_draw_target(None, screen()).with_style(style("{spinner} {prefix}{msg}"));
+    draws(&bar);
     bar.enable_steady_tick(Duration::from_millis(120));
     Some(bar)
 }
@@ -55,9 +82,9 @@ pub(super) fn transfer() -> Option<ProgressBar> {
     if Mode::for_terminal() != Mode::Live {
         return None;
     }
-    let shown =
-        "{spinner} {msg}  {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}";
-    let bar = ProgressBar::new(0).with_style(style(shown));
+    let shown = "{spinner} {prefix}{msg}  {decimal_bytes} of {decimal_total_bytes}, {decimal_bytes_per_sec}";
+    let bar = ProgressBar::with_draw_target(Some(0), screen()).with_style(style(shown));
+    draws(&bar);
     bar.enable_steady_tick(Duration::from_millis(120));
     Some(bar)
 }
@@ -134,7 +161,7 @@ impl Watcher {
     /// A watcher for an apply in which at most so many steps run.
     pub fn new(mode: Mode, planned: usize) -> Self {
         let target = match mode {
-            Mode::Live => ProgressDrawTarget::stderr(),
+            Mode::Live => screen(),
             Mode::Plain | Mode::Json => ProgressDrawTarget::hidden(),
         };
         if mode == Mode::Json {
@@ -142,8 +169,9 @@ impl Watcher {
         }
         let lines = MultiProgress::with_draw_target(target);
         let whole = lines.add(ProgressBar::new_spinner());
-        whole.set_style(style("{msg}, {elapsed}"));
+        whole.set_style(style("{prefix}{msg}, {elapsed}"));
         if mode == Mode::Live && planned > 0 {
+            draws(&whole);
             whole.enable_steady_tick(Duration::from_secs(1));
         }
         let (running, waits) = (HashMap::new(), Told::default());
