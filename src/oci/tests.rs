@@ -225,3 +225,46 @@ fn hostile_entries_touch_nothing_outside() {
         assert!(!Path::new(directory.path()).join("x").exists());
     }
 }
+
+#[test]
+fn no_bytes_make_reading_a_layer_panic_or_leave_its_directory() {
+    use std::io::Write as _;
+
+    let tar = {
+        let mut builder = tar::Builder::new(Vec::new());
+        for (path, kind, target) in [
+            ("usr/", EntryType::Directory, ""),
+            ("usr/file", EntryType::Regular, ""),
+            ("usr/link", EntryType::Symlink, "file"),
+            ("usr/hard", EntryType::Link, "usr/file"),
+            ("usr/.wh.gone", EntryType::Regular, ""),
+        ] {
+            let mut header = Header::new_gnu();
+            header.set_entry_type(kind);
+            header.set_mode(0o755);
+            header.set_size(0);
+            if !target.is_empty() {
+                header.set_link_name(target).unwrap();
+            }
+            builder.append_data(&mut header, path, &b""[..]).unwrap();
+        }
+        builder.into_inner().unwrap()
+    };
+    let mut gzip = flate2::write::GzEncoder::new(Vec::new(), flate2::Compression::default());
+    gzip.write_all(&tar).unwrap();
+    let inputs = [tar, gzip.finish().unwrap()];
+    let outside = tempfile::tempdir().unwrap();
+    let into = outside.path().join("into");
+    crate::testing::mutated(&inputs, 800, |bytes| {
+        fs::create_dir(&into).unwrap();
+        let is_gzip = bytes.starts_with(&[0x1f, 0x8b]);
+        let compression = if is_gzip { Compression::Gzip } else { Compression::None };
+        if let Ok(content) = compression.reader(bytes) {
+            let digest = crate::digest::Digest::of(bytes);
+            let _ = super::unpack::unpack(content, digest, &into, &Reporter::silent());
+        }
+        let names: Vec<_> = fs::read_dir(outside.path()).unwrap().flatten().collect();
+        assert_eq!(names.len(), 1, "{names:?}");
+        fs::remove_dir_all(&into).unwrap();
+    });
+}

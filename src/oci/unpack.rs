@@ -67,7 +67,7 @@ impl Read for Counted {
 }
 
 /// Applies one layer to the tree in `root`.
-fn unpack(
+pub(super) fn unpack(
     content: impl Read,
     digest: Digest,
     root: &Path,

@@ -131,3 +131,23 @@ fn ten_thousand_entries_are_indexed_in_one_pass() {
     remove(&document, "goat-1", "m5000").unwrap();
     eprintln!("remove one {:?}", time.elapsed());
 }
+
+#[test]
+fn no_text_makes_an_edit_panic_or_spoil_what_it_took() {
+    const FILES: [&str; 4] = [
+        "model_list:\n  - model_name: a\n    litellm_params: {model: openai/a}\n\n# end\n",
+        "general_settings:\n  master_key: os.environ/KEY\nmodel_list: []\n",
+        "x: &a\n  - 1\ny: *a\nmodel_list:\n- model_name: \"b\"\n  litellm_params:\n    model: |\n      c\n",
+        "{\"model_list\": [{\"model_name\": \"a\", \"litellm_params\": {\"model\": \"b\"}}]}\n",
+    ];
+    let mut inputs = FILES.map(|text| text.as_bytes().to_vec()).to_vec();
+    inputs.push(put(FILES[0]).into_bytes());
+    crate::testing::mutated(&inputs, 3000, |bytes| {
+        let Ok(text) = std::str::from_utf8(bytes) else { return };
+        let Ok(document) = Document::parse("config.yaml", text) else { return };
+        let Ok(after) = upsert(&document, &entry(), false) else { return };
+        // What was written is taken again, and is there.
+        let again = Document::parse("config.yaml", &after).expect("a document that it wrote");
+        assert_eq!(upsert(&again, &entry(), false).expect("it is there"), after);
+    });
+}
