@@ -164,7 +164,10 @@ fn logs_are_of_servers_and_of_steps() {
     assert!(project.run("logs tiny").exits(0).stdout.starts_with("starting"));
     assert_eq!(project.run("logs tiny -n 0").exits(0).stdout, "");
     assert_eq!(project.run("logs tiny -n 1").exits(0).stdout.lines().count(), 1);
-    assert_eq!(project.run("logs smoke:tiny").exits(0).stdout, "chat: \"hello\"\n");
+    assert_eq!(
+        project.run("logs smoke:tiny").exits(0).stdout,
+        "chat/completions of tiny: \"hello\"\n"
+    );
     assert_eq!(project.run("logs gateway:tiny").exits(0).stdout, "the file was changed\n");
     project.run("logs warmup:tiny").exits(1).says(&["warmup:tiny has no log yet"]);
     // Its image was built before the test began.

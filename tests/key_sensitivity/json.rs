@@ -188,7 +188,7 @@ fn a_trace_holds_every_step_that_ran_within_the_time_of_the_apply() {
         let (began, took) = (span["ts"].as_f64().unwrap(), span["dur"].as_f64().unwrap());
         assert!(began + took <= end, "{span} ends after {end}");
     }
-    assert!(phases.iter().any(|it| it["name"] == "a chat completion"), "{phases:?}");
+    assert!(phases.iter().any(|it| it["name"] == "a streamed chat completion"), "{phases:?}");
 }
 
 #[test]

@@ -83,9 +83,11 @@ fn modal_s_own_refusals_say_what_to_do() {
         .exits(1)
         .says(&["image:tiny", "no space left on builder"]);
     remote.modal.faults(&json!({}));
-    project.append("goatbuild.toml", "hf-secret = \"nowhere\"\n");
+    project.append("goatbuild.toml", "api-key-secret = \"nowhere\"\n");
+    project.append(SPEC, "\n[serve]\nauth = \"api-key\"\n");
     project.run("apply --yes").exits(1).says(&["nowhere", "modal secret create"]);
-    project.edit("goatbuild.toml", "hf-secret = \"nowhere\"\n", "");
+    project.edit("goatbuild.toml", "api-key-secret = \"nowhere\"\n", "");
+    project.edit(SPEC, "\n[serve]\nauth = \"api-key\"\n", "");
     project.variable("MODAL_TOKEN_SECRET", "as-wrong");
     project.run("plan").exits(0).says(&["Modal refused the credentials"]);
     project.run("apply --yes").exits(3).says(&["Modal refused the credentials"]);
