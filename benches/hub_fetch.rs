@@ -145,7 +145,12 @@ fn ways(double: &HubDouble) -> Vec<Way> {
 
 /// What `apply` does for the files of a revision.
 fn fetch(endpoint: &str, volume: &Path) {
-    let settings = HubSettings { endpoint: endpoint.to_owned(), token: None, caches: Vec::new() };
+    let settings = HubSettings {
+        endpoint: endpoint.to_owned(),
+        token: None,
+        caches: Vec::new(),
+        offline: None,
+    };
     let runtime = tokio::runtime::Builder::new_multi_thread().enable_all().build();
     runtime.expect("a runtime").block_on(async {
         let hub = Hub::new(settings, false, Patience::default()).expect("an endpoint");

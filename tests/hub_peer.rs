@@ -111,7 +111,12 @@ fn the_hugging_face_client_reads_a_volume_that_we_wrote() {
 }
 
 fn hub(endpoint: &str) -> Hub {
-    let settings = HubSettings { endpoint: endpoint.to_owned(), token: None, caches: Vec::new() };
+    let settings = HubSettings {
+        endpoint: endpoint.to_owned(),
+        token: None,
+        caches: Vec::new(),
+        offline: None,
+    };
     Hub::new(settings, false, Patience::default()).unwrap()
 }
 

@@ -37,7 +37,8 @@ pub struct Hub {
     endpoint: Url,
     /// Made when it is first needed: reading the certificates takes longer than most plans.
     client: Arc<OnceLock<Client>>,
-    offline: bool,
+    /// What forbids to ask it.
+    offline: Option<&'static str>,
     /// Whoever can't be reached at once isn't tried again.
     hasty: bool,
     pub(super) patience: Patience,
@@ -89,10 +90,10 @@ impl Hub {
         }
         patience.longest_wait = patience.longest_wait.max(LONGEST_ASKED_WAIT);
         Ok(Self {
+            offline: if offline { Some("--offline") } else { settings.offline },
             settings: Arc::new(settings),
             endpoint,
             client: Arc::default(),
-            offline,
             hasty: false,
             patience,
             reporter: Reporter::silent(),
@@ -164,14 +165,19 @@ impl Hub {
         url
     }
 
+    /// What forbids to ask it: an option or a variable.
+    pub fn offline(&self) -> Option<&'static str> {
+        self.offline
+    }
+
     fn is_hub(&self, url: &Url) -> bool {
         url.origin() == self.endpoint.origin()
     }
 
     /// Begins to ask for something, with all patience.
     pub(super) fn retry(&self, url: &Url) -> Result<Retry<'_>, HubError> {
-        if self.offline {
-            return Err(HubError::Offline { url: shown(url) });
+        if let Some(by) = self.offline {
+            return Err(HubError::Offline { url: shown(url), by });
         }
         let who = match url.host_str().filter(|_| !self.is_hub(url)) {
             Some(host) => host,

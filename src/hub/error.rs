@@ -31,12 +31,14 @@ pub enum HubError {
         /// What the system said.
         source: std::io::Error,
     },
-    /// The network is needed but `--offline` forbids it.
-    #[error("{url} is needed, but --offline forbids the network")]
-    #[diagnostic(code(goatbuild::hub::offline), help("run once without --offline"))]
+    /// The hub is needed, and `--offline` or a variable forbids to ask it.
+    #[error("{url} is needed, and {by} forbids to ask")]
+    #[diagnostic(code(goatbuild::hub::offline), help("run once without {by}"))]
     Offline {
         /// What would have been asked for.
         url: String,
+        /// The option or variable.
+        by: &'static str,
     },
     /// 401 because of the token that was sent.
     #[error("the hub refuses the token in {source_of_token}")]

@@ -53,10 +53,16 @@ pub fn keep_verified(volume: &Path, verified: &[(PathBuf, FileDigest)], known: &
 
 /// A file of this repository that a user's cache has by its name and size: the file itself, since a
 /// link to a link would lead nowhere in an image.
+///
+/// Where links can't be made, Hugging Face's client has no blobs: its files lie in the snapshots themselves.
 fn in_cache(cache: &Path, repository: &str, file: &RemoteFile) -> Option<PathBuf> {
-    let named = cache.join(folder(repository)).join("blobs").join(file.digest.hex());
-    let real = named.canonicalize().ok()?;
-    std::fs::metadata(&real).is_ok_and(|found| found.len() == file.size).then_some(real)
+    let ours = cache.join(folder(repository));
+    let snapshots = std::fs::read_dir(ours.join("snapshots")).into_iter().flatten().flatten();
+    let blob = ours.join("blobs").join(file.digest.hex());
+    let all = std::iter::once(blob).chain(snapshots.map(|it| it.path().join(&file.path)));
+    all.filter_map(|named| named.canonicalize().ok()).find(|real| {
+        std::fs::metadata(real).is_ok_and(|found| found.is_file() && found.len() == file.size)
+    })
 }
 
 /// The room that a file needs which the user has, if so: none where its bytes can be shared.

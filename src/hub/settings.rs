@@ -20,6 +20,8 @@ pub struct HubSettings {
     pub token: Option<Token>,
     /// Directories where files of this hub may be already: the user's own caches.
     pub caches: Vec<PathBuf>,
+    /// The variable that says that no hub is to be asked.
+    pub offline: Option<&'static str>,
 }
 
 /// A secret. It is sent to the hub's own host and shown nowhere.
@@ -59,7 +61,7 @@ impl fmt::Debug for Token {
 impl HubSettings {
     /// Reads what Hugging Face's own client reads, from these variables and the token's file:
     /// `HF_ENDPOINT`, `HF_TOKEN`, `HF_TOKEN_PATH`, `HF_HOME`, `HF_HUB_CACHE`,
-    /// `HF_HUB_DISABLE_IMPLICIT_TOKEN`, and where caches are at home.
+    /// `HF_HUB_DISABLE_IMPLICIT_TOKEN`, `HF_HUB_OFFLINE`, `TRANSFORMERS_OFFLINE`, and where caches are at home.
     pub fn read(variable: impl Fn(&str) -> Option<OsString>) -> Result<Self, HubError> {
         let set = |name: &str| variable(name).filter(|value| !value.is_empty());
         let text = |name: &str| set(name).and_then(|value| value.into_string().ok());
@@ -100,9 +102,11 @@ impl HubSettings {
                 file.map_or(Ok(None), token_in)?
             }
         };
+        let offline =
+            ["HF_HUB_OFFLINE", "TRANSFORMERS_OFFLINE"].into_iter().find(|name| is_on(name));
         let endpoint = text("HF_ENDPOINT").unwrap_or_else(|| ENDPOINT.to_owned());
         let endpoint = endpoint.trim().trim_end_matches('/').to_owned();
-        Ok(Self { endpoint, token, caches })
+        Ok(Self { endpoint, token, caches, offline })
     }
 }
 
@@ -133,6 +137,16 @@ mod tests {
 
     fn token(settings: &HubSettings) -> Option<(&str, &str)> {
         settings.token.as_ref().map(|token| (token.value(), token.source()))
+    }
+
+    /// As `huggingface_hub/constants.py` (1.1) reads them: `1`, `ON`, `YES` and `TRUE` in any case.
+    #[test]
+    fn the_hub_s_own_variables_say_that_it_is_not_to_be_asked() {
+        let offline = |name, value| read(&[(name, Path::new(value))]).offline;
+        assert_eq!(offline("HF_HUB_OFFLINE", "1"), Some("HF_HUB_OFFLINE"));
+        assert_eq!(offline("TRANSFORMERS_OFFLINE", "yes"), Some("TRANSFORMERS_OFFLINE"));
+        assert_eq!(offline("HF_HUB_OFFLINE", "0"), None);
+        assert_eq!(offline("HF_HUB_OFFLINE", ""), None);
     }
 
     #[test]

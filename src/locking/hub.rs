@@ -44,15 +44,16 @@ pub(super) async fn settle(
         }
         let needed = source.pinned().is_none() && (entry.is_none() || renew);
         let what = format!("hf:{name}");
-        match (needed, options.locked, workspace.settings.offline) {
-            (true, true, _) | (true, _, true) if options.lenient => {}
+        let offline = if options.locked { None } else { workspace.network.hub()?.offline() };
+        match (needed, options.locked, offline) {
+            (true, true, _) | (true, _, Some(_)) if options.lenient => {}
             (true, true, _) => return Err(LockingError::Locked { what }.into()),
-            (true, false, true) => return Err(LockingError::Offline { what }.into()),
+            (true, false, Some(by)) => return Err(LockingError::Offline { what, by }.into()),
             (false, true, _) => {}
-            (false, false, true) => {
-                changes.warnings.push(format!("{what}: its files are not listed: --offline"));
+            (false, false, Some(by)) => {
+                changes.warnings.push(format!("{what}: its files are not listed: {by}"));
             }
-            (_, false, false) => wanted.push((name, source, renew)),
+            (_, false, None) => wanted.push((name, source, renew)),
         }
     }
     let (mut failed, mut unreached) = (None, None);

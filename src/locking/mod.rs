@@ -80,11 +80,13 @@ pub enum LockingError {
         what: String,
     },
     /// Something is not locked, and the network is forbidden.
-    #[error("{what} is not locked, and --offline forbids to ask what it stands for")]
-    #[diagnostic(code(goatbuild::lock::offline), help("run `goatbuild lock` without --offline"))]
+    #[error("{what} is not locked, and {by} forbids to ask what it stands for")]
+    #[diagnostic(code(goatbuild::lock::offline), help("run `goatbuild lock` without {by}"))]
     Offline {
         /// What is missing.
         what: String,
+        /// The option or variable.
+        by: &'static str,
     },
     /// The wheels of an image are not locked, and what locks them may not be fetched.
     #[error(

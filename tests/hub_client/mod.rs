@@ -31,6 +31,7 @@ fn settings(endpoint: &str, token: Option<&str>) -> HubSettings {
         endpoint: endpoint.to_owned(),
         token: token.and_then(|token| Token::new(token, "HF_TOKEN")),
         caches: Vec::new(),
+        offline: None,
     }
 }
 

@@ -138,6 +138,32 @@ fn what_the_user_s_own_cache_has_is_not_fetched() {
     assert_eq!(fs::read(hubbed.file(COMMIT, "model.safetensors")).unwrap(), content.bytes());
 }
 
+/// As Hugging Face's client leaves a cache where symbolic links can't be made (`_create_symlink` in its
+/// `file_download.py`): no blobs, and the files in the snapshot itself.
+#[test]
+fn a_cache_without_links_is_as_good() {
+    let Some(hubbed) = Hubbed::new() else { return };
+    let content = Content::noise(1, LARGE);
+    let ours = hubbed.home.path().join("hub/models--acme--tiny/snapshots");
+    let snapshot = ours.join("1".repeat(40));
+    fs::create_dir_all(&snapshot).unwrap();
+    fs::write(snapshot.join("model.safetensors"), content.bytes()).unwrap();
+    hubbed.place().exits(0);
+    assert_eq!(hubbed.bytes(), (SIZE - content.size, content.size));
+    assert_eq!(fs::read(hubbed.file(COMMIT, "model.safetensors")).unwrap(), content.bytes());
+}
+
+#[test]
+fn the_hub_s_own_variable_keeps_it_from_being_asked() {
+    let Some(mut hubbed) = Hubbed::new() else { return };
+    hubbed.project.variable("HF_HUB_OFFLINE", "1");
+    hubbed.project.run("lock").exits(0).says(&["its files are not listed: HF_HUB_OFFLINE"]);
+    hubbed.place().exits(1).says(&["HF_HUB_OFFLINE forbids", "without HF_HUB_OFFLINE"]);
+    assert_eq!(hubbed.hub.sent(""), 0);
+    hubbed.project.variable("HF_HUB_OFFLINE", "0");
+    hubbed.place().exits(0);
+}
+
 #[test]
 fn two_applies_at_once_fetch_once() {
     let Some(hubbed) = Hubbed::new() else { return };
