@@ -7,6 +7,7 @@ use std::process::{Child, Command, Stdio};
 use std::thread;
 
 use super::Remote;
+use super::support::hubbed::SPEC;
 use super::support::project::{Project, Ran, ran};
 use super::support::{eventually, peers};
 
@@ -181,6 +182,8 @@ fn whoever_has_a_lease_that_is_broken_is_told_and_fails() {
     // It is not given back in the other's name.
     project.run("unlock").exits(64).says(&["the lease is `apply` on elsewhere"]);
     project.run("unlock --yes").exits(0);
+    // It is at work for as long as the client takes to start.
+    project.append(SPEC, "\n[env]\nANSWER_SECONDS = \"6\"\n");
     let mut child = working(project, "deploy");
     elsewhere(&remote, "d.pop('lease')");
     said.clear();
