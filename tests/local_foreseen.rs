@@ -36,7 +36,7 @@ fn a_port_that_another_environment_or_program_has_is_told_before_anything_is_don
     let taken = format!("port {port} is in use by tiny, which environment default serves");
     assert_eq!(
         warnings(&project, "--env staging"),
-        [format!("tiny: {taken}, which deploy:tiny needs")]
+        [format!("tiny: deploy:tiny can't run: {taken}")]
     );
     let apply = project.run("apply --env staging");
     apply.fails(1, &[&taken, "goatbuild destroy tiny` there frees it", "nothing was stopped"]);
@@ -45,7 +45,7 @@ fn a_port_that_another_environment_or_program_has_is_told_before_anything_is_don
 
     project.kill("tiny");
     let other = std::net::TcpListener::bind(("127.0.0.1", port)).expect("the port");
-    let taken = format!("tiny: port {port} is in use by another program, which deploy:tiny needs");
+    let taken = format!("tiny: deploy:tiny can't run: port {port} is in use by another program");
     for environment in ["", "--env staging"] {
         assert_eq!(warnings(&project, environment), [&*taken], "{environment}");
     }
@@ -57,12 +57,18 @@ fn a_port_that_another_environment_or_program_has_is_told_before_anything_is_don
 fn a_command_that_leaves_no_place_for_the_port_is_told() {
     let Some(project) = Project::new() else { return };
     project.edit("specs/tiny.toml", "\"{port}\"", "\"45871\"");
-    let told = ["tiny: `command` of tiny has no `{port}`, which deploy:tiny needs"];
+    let told = ["tiny: deploy:tiny can't run: `command` of tiny has no `{port}`"];
     assert_eq!(warnings(&project, ""), told);
     project.run("apply").fails(1, &["has no `{port}`", "`[serve] port`"]);
     assert_eq!(project.servers(), 0);
     // One that listens there in any case says so.
     project.append("specs/tiny.toml", "\n[serve]\nport = 45871\n");
+    assert_eq!(warnings(&project, ""), [""; 0]);
+    // It may take it from its environment; what nothing shows is in doubt, and not refused.
+    project.edit("specs/tiny.toml", "\"45871\"", "\"$PORT\"");
+    let told = "tiny: `command` of tiny has no `{port}`, and neither it nor `env` has 45871";
+    assert_eq!(warnings(&project, ""), [told]);
+    project.serve_env(&[("PORT", "45871")]);
     assert_eq!(warnings(&project, ""), [""; 0]);
 }
 

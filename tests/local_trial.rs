@@ -78,6 +78,21 @@ fn a_server_that_ends_while_it_is_asked_is_at_fault_here() {
 }
 
 #[test]
+fn a_server_that_has_too_much_to_do_is_asked_again_and_not_taken_back() {
+    let Some(project) = Project::applied() else { return };
+    project.serve_env(&[("MODE", "busy"), ("GREETING", "ciao")]);
+    assert_eq!(project.apply("").ran(), ["deploy:tiny", "smoke:tiny"]);
+    assert_eq!(project.ask("tiny").as_deref(), Some("ciao"));
+    let instance = project.instance("tiny");
+    project.serve_env(&[("MODE", "swamped"), ("GREETING", "salut")]);
+    let told = project.run("apply").exits(0);
+    assert!(!told.stderr.contains("old server"), "{}", told.stderr);
+    told.says(&["not proven", "answered HTTP 429"]);
+    assert_ne!(project.instance("tiny"), instance, "the new one stands");
+    assert_eq!(project.plan("").ids("run"), ["smoke:tiny"]);
+}
+
+#[test]
 fn a_smoke_test_of_what_stands_switches_nothing_and_is_remembered() {
     let Some(project) = moody() else { return };
     let [tiny, other] = ["tiny", "other"].map(|model| project.instance(model));

@@ -197,6 +197,11 @@ fn mistakes_are_told_in_their_places() {
     project.write("goatbuild.toml", &format!("{text}{both}"));
     project.run("plan").exits(0).says(&["the variable X of the secret"]);
     project.run("plan --env ci").exits(0).says(&["has no file", "/y"]);
+    // What programs around the server go by is nobody's secret: Docker's client would take it, too.
+    let spec = project.read(SPEC);
+    project.write(SPEC, &spec.replace("{ GREETING", "{ DOCKER_HOST"));
+    project.run("plan").exits(65).says(&["secret-env.DOCKER_HOST", "programs around the server"]);
+    project.write(SPEC, &spec);
     // A variable is set once, and not one that goatbuild sets or an engine writes down.
     project.append(SPEC, "\n[env]\nGREETING = \"hello\"\n");
     project.run("plan").exits(65).says(&["secret-env.GREETING", "`env` does not set as well"]);

@@ -303,14 +303,14 @@ async fn listen(interrupt: Interrupt) {
         match asked {
             1 => {
                 let told = "stopping; what is done is kept (again: stop at once)";
-                crate::ui::tell_to_the_end("stopping", told);
+                tell_to_the_end("stopping", told).await;
             }
             2 => {
-                crate::ui::tell_to_the_end("stopping at once", "stopping at once");
                 std::thread::spawn(|| {
                     std::thread::sleep(GRACE);
                     std::process::exit(Exit::Interrupted.code().into());
                 });
+                tell_to_the_end("stopping at once", "stopping at once").await;
             }
             _ => std::process::exit(Exit::Interrupted.code().into()),
         }
@@ -318,11 +318,23 @@ async fn listen(interrupt: Interrupt) {
     }
 }
 
+/// Tells it, unless the terminal is one that nobody reads.
+async fn tell_to_the_end(mark: &'static str, text: &'static str) {
+    const PATIENCE: Duration = Duration::from_millis(300);
+    let (told, waits) = tokio::sync::oneshot::channel();
+    std::thread::spawn(move || {
+        crate::ui::tell_to_the_end(mark, text);
+        let _ = told.send(());
+    });
+    let _ = tokio::time::timeout(PATIENCE, waits).await;
+}
+
 /// Whether this process was started so that a closed terminal does not end it.
 fn ignores_hangups() -> bool {
     /// The first of the bits.
     const HANGUP: u64 = 1;
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
+    // Where that can't be told, whatever was there stays.
+    let Ok(status) = std::fs::read_to_string("/proc/self/status") else { return true };
     let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
     let ignored = ignored.and_then(|bits| u64::from_str_radix(bits.trim(), 16).ok());
     ignored.is_some_and(|bits| bits & HANGUP != 0)

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::fs::OpenOptions;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -150,7 +151,8 @@ impl Tail {
 /// Starts to copy what a container says to the end of its log.
 pub fn follow(container: &Container, recipe: &Recipe) -> Result<Tail, ContainerError> {
     let failed = |source| ContainerError::Log { path: recipe.log.clone(), source };
-    let log = OpenOptions::new().append(true).create(true).open(&recipe.log).map_err(failed)?;
+    let mut options = OpenOptions::new();
+    let log = options.append(true).create(true).mode(0o600).open(&recipe.log).map_err(failed)?;
     let also = log.try_clone().map_err(failed)?;
     let mut command = command(container.engine);
     command.args(["container", "logs", "--follow", &container.id]).stdout(log).stderr(also);

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
-/// Bytes per second of what is small and needed now: a manifest, an index, a list. Models take no time
-/// that anybody waits at less.
-const OF_DOCUMENT: u64 = 16 << 10;
+/// Bytes per second of what is small and needed now: a manifest, an index, a list. A bad line has as much;
+/// models take no time that anybody waits at less.
+const OF_DOCUMENT: u64 = 2 << 10;
 
 /// Bytes per second of one of several connections that share a slow line.
 const OF_FILE: u64 = 1 << 10;
@@ -51,7 +51,7 @@ impl Pace {
         let new = u128::from(come.saturating_sub(self.then));
         if new * 1000 < u128::from(self.per_second) * passed.as_millis() {
             let seconds = passed.as_secs_f64();
-            return Err(format!("it drips: {new} bytes came in {seconds:.0} s"));
+            return Err(format!("too slow: {new} bytes in {seconds:.0} s"));
         }
         (self.since, self.then) = (now, come);
         Ok(())
@@ -70,7 +70,7 @@ mod tests {
         let after = |seconds| start + Duration::from_secs(seconds);
         assert_eq!(document.check_at(29, after(29)), Ok(()));
         let reason = document.check_at(60_000, after(30)).unwrap_err();
-        assert_eq!(reason, "it drips: 60000 bytes came in 30 s");
+        assert_eq!(reason, "too slow: 60000 bytes in 30 s");
         assert_eq!(file.check_at(60_000, after(30)), Ok(()));
         // What came well once earns no patience for later.
         assert_eq!(file.check_at(1 << 40, after(60)), Ok(()));

@@ -250,9 +250,9 @@ async fn what_drips_is_given_up() {
     let drop = Answer::Slow(body.clone(), 100, Duration::from_millis(50));
     let url = server.on("/drips", vec![drop]);
     let error = fetch(std::slice::from_ref(&url), &body, None).await.outcome.unwrap_err();
-    assert!(error.to_string().contains("it drips: "), "{error}");
+    assert!(error.to_string().contains("too slow: "), "{error}");
     let error = fetcher().bytes(&url, None, 999).await.unwrap_err();
-    assert!(error.to_string().contains("it drips: "), "{error}");
+    assert!(error.to_string().contains("too slow: "), "{error}");
 }
 
 #[tokio::test]

@@ -41,7 +41,7 @@ pub enum OciError {
     #[error("the blob {digest} is damaged: its bytes have the digest {found}")]
     #[diagnostic(
         code(goatbuild::oci::damaged),
-        help("it was taken away: `goatbuild apply` makes or fetches it again; check the disk")
+        help("`goatbuild apply` makes or fetches it again; check the disk")
     )]
     Damaged {
         /// As named.

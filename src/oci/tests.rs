@@ -128,6 +128,12 @@ fn a_damaged_blob_is_named() {
     let error = layout.verify(digest, &Reporter::silent()).unwrap_err();
     assert!(matches!(error, OciError::Damaged { digest, .. } if digest == layer.digest));
     assert!(!layout.blobs().has(layer.digest), "nothing takes it for what it is called any more");
+    fs::write(layout.blobs().path(digest), b"other").unwrap();
+    let error = layout.image(digest).unwrap_err();
+    assert!(matches!(error, OciError::Damaged { digest: named, .. } if named == digest));
+    assert!(layout.blobs().has(digest), "a look changes nothing");
+    layout.blobs().discard(digest);
+    assert!(!layout.blobs().has(digest));
 }
 
 #[test]

@@ -6,6 +6,7 @@ use miette::Report;
 
 use super::consent::{self, Agreed};
 use super::execute::{self, Ended, Ran, Way};
+use super::heal::Healing;
 use super::open::{self, Alone, Site};
 use super::{Frontend, preflight};
 use crate::exec::{self, Interrupt};
@@ -104,7 +105,7 @@ async fn run(
     let agreed = Agreed { all: agreed.all || is_saved, ..agreed };
     let may_lock = !workspace.settings.locked && !is_saved;
     let mut renew = Renew::Nothing;
-    let mut may_heal = true;
+    let mut healing = if is_saved { Healing::TakeAway } else { Healing::PlanAgain };
     loop {
         let planned = covered.plan(workspace, frontend, may_lock, renew.clone()).await?;
         let (plan, request) = (&planned.plan, &covered.request);
@@ -128,10 +129,10 @@ async fn run(
             workspace.look().await?;
         }
         let may_renew = may_lock && renew == Renew::Nothing;
-        let way = Way { may_renew, may_heal, keep_going };
+        let way = Way { may_renew, healing, keep_going };
         match execute::carry_out(workspace, frontend, &planned, interrupt, way).await? {
             Ended::PlanAgain(anew) => renew = anew.unwrap_or(renew),
-            Ended::Healed => may_heal = false,
+            Ended::Healed => healing = Healing::Nothing,
             Ended::Ran(ran) => return Ok((planned.plan, *ran)),
         }
     }

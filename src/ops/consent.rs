@@ -36,7 +36,7 @@ pub enum NotAgreed {
     #[diagnostic(
         code(goatbuild::plan::cost),
         help(
-            "that is if every start takes as long as its `startup-timeout` allows, and every fetch and build as long as it may, and each replica uses all the processor that it may; what memory is used beyond `hardware.memory` is billed besides. Apply fewer models at once, shorten the time-outs, or allow more. Nothing was changed"
+            "that is if every start takes as long as its `startup-timeout` allows, and every fetch and build as long as it may, and each replica uses all the CPU it is allowed; memory beyond `hardware.memory` is billed on top. Apply fewer models at once, shorten the time-outs, or allow more. Nothing was changed"
         )
     )]
     Cost {
@@ -326,7 +326,7 @@ impl Spending {
             let beside: Vec<&str> = self.beside.iter().copied().collect();
             let beside = match &*beside {
                 [] => String::new(),
-                beside => format!(", beside {}", beside.join(" and ")),
+                beside => format!(", not counting {}", beside.join(" and ")),
             };
             parts.push(format!(
                 "spends GPU time, up to ${most:.2} if every start is as slow as it may be{beside}"

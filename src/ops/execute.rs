@@ -5,8 +5,9 @@ use std::sync::Arc;
 
 use miette::Report;
 
+use super::heal::{self, Healing};
 use super::plan::Planned;
-use super::{Frontend, Work, heal};
+use super::{Frontend, Work};
 use crate::debian::DebianError;
 use crate::exec::{self, Attended, Executor, Interrupt};
 use crate::lock::Built;
@@ -47,9 +48,8 @@ pub(super) struct Ran {
 pub(super) struct Way {
     /// Whether what was withdrawn may be locked anew.
     pub(super) may_renew: bool,
-    /// Whether blobs that turn out to be damaged may be made again: once, or a broken disk would have it
-    /// done for ever.
-    pub(super) may_heal: bool,
+    /// What is done about blobs that turn out to be damaged.
+    pub(super) healing: Healing,
     /// Whether a step takes its turn even after one that failed.
     pub(super) keep_going: bool,
 }
@@ -79,9 +79,9 @@ pub(super) async fn carry_out(
         frontend.note(&word);
         return Ok(Ended::PlanAgain(Some(renew)));
     }
-    if way.may_heal
-        && !interrupt.asked()
-        && heal::were_damaged(workspace, frontend, planned, &report).await?
+    if !interrupt.asked()
+        && heal::were_damaged(workspace, frontend, planned, &report, way.healing).await
+        && way.healing == Healing::PlanAgain
     {
         return Ok(Ended::Healed);
     }

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeSet;
 
-use miette::Report;
-
 use super::plan::Planned;
 use super::{Frontend, Work};
 use crate::blocking::blocking;
@@ -18,8 +16,22 @@ use crate::workspace::Workspace;
 /// What steps fail with that can't read a blob; a full disk is another thing.
 const CODES: [&str; 4] = ["oci::damaged", "oci::missing", "oci::document", "oci::unpack"];
 
-/// Whether steps failed since blobs of the images that were planned are damaged. Those are gone now, so
-/// that a new plan makes or fetches them again.
+/// What is done about blobs that turn out to be damaged.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(super) enum Healing {
+    /// Nothing, since they were made again already: a broken disk would have it done for ever.
+    Nothing,
+    /// They are taken away, so that the next apply makes them again: a saved plan is carried out as it
+    /// was agreed to, or fails.
+    TakeAway,
+    /// They are taken away, and a new plan makes them again.
+    PlanAgain,
+}
+
+/// Whether all steps that failed did since blobs of the images that were planned are damaged. Those are
+/// gone now, so that a new plan makes or fetches them again.
+///
+/// Whatever keeps this from looking is no more than that: why the steps failed is told.
 ///
 /// Layers are not hashed before they are used, since that takes as long as using them; whoever unpacks
 /// one, or sends it somewhere, finds out that something is wrong, and this finds out what.
@@ -28,30 +40,37 @@ pub(super) async fn were_damaged(
     frontend: &dyn Frontend,
     planned: &Planned,
     report: &exec::Report,
-) -> Result<bool, Report> {
+    healing: Healing,
+) -> bool {
     let is_of_blobs = |failed: &exec::FailedStep| {
         let code = failed.error.code().map(|code| code.to_string());
         code.is_some_and(|code| CODES.iter().any(|known| code.ends_with(known)))
     };
-    if !report.failed.iter().any(is_of_blobs) {
-        return Ok(false);
+    let again = match healing {
+        Healing::Nothing => return false,
+        Healing::TakeAway => "`goatbuild apply` makes or fetches it again",
+        Healing::PlanAgain => "it is made or fetched again",
+    };
+    if report.failed.is_empty() || !report.failed.iter().all(is_of_blobs) {
+        return false;
     }
+    let Ok(layout) = workspace.cache.layout() else { return false };
     let images = planned.plan.steps.iter().filter(|step| step.kind.makes_image());
     let made = images.filter_map(|step| match step.action {
         Action::Fresh => Fact::DIGEST.digest_of(&step.facts),
         _ => Fact::DIGEST.digest_of(report.facts.get(&step.id)?),
     });
-    let (images, layout): (BTreeSet<Digest>, _) = (made.collect(), workspace.cache.layout()?);
+    let images: BTreeSet<Digest> = made.collect();
     let found = frontend.showing(Work::Prepares, async |reporter| {
         reporter.message("looking for damaged blobs");
         let reporter = reporter.clone();
         blocking(move || look(&layout, &images, &reporter)).await
     });
-    let found = found.await?;
+    let Ok(found) = found.await else { return false };
     for digest in &found {
-        frontend.note(&format!("{digest} in cache/ was damaged; it is made or fetched again"));
+        frontend.note(&format!("{digest} in cache/ was damaged; {again}"));
     }
-    Ok(!found.is_empty())
+    !found.is_empty()
 }
 
 /// The blobs of images that are damaged, and were taken away, or that are missing.
@@ -66,6 +85,7 @@ fn look(
         match layout.image(*image) {
             Ok(image) => blobs.extend(image.layers()?),
             Err(OciError::Damaged { digest, .. } | OciError::Missing { digest }) => {
+                layout.blobs().discard(digest);
                 found.insert(digest);
             }
             Err(error) => return Err(error.into()),

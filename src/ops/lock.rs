@@ -1,5 +1,7 @@
 //! Settling what the specs leave open, and what targets bill.
 
+use std::collections::btree_map::Entry;
+
 use miette::Report;
 
 use super::open::{self, Site};
@@ -49,8 +51,8 @@ pub struct Asked {
     pub prices: Vec<ToldPrice>,
 }
 
-/// Asks targets what they bill and keeps that in the lock, unless that is to stay as it is. Where one doesn't
-/// say, the lock keeps what it had.
+/// Asks targets what they bill and keeps that in the lock, unless that is to stay as it is. What one doesn't
+/// say, the lock keeps as it had it.
 pub async fn prices(
     site: &Site,
     frontend: &dyn Frontend,
@@ -62,14 +64,24 @@ pub async fn prices(
     for target in workspace.targets.all() {
         let Some(list) = target.price_list() else { continue };
         let prices = list.prices().await?;
-        let kept = kept(&prices);
+        let (title, name) = (list.title(), target.name());
+        let had = workspace.lock.read(|lock| lock.prices.get(name).cloned()).unwrap_or_default();
         if frozen {
             frontend.note("the lock stays as it is: --locked");
+        } else if prices.iter().all(|it| it.taken.is_err()) {
+            frontend
+                .note(&format!("nothing that {title} tells was taken: the lock stays as it is"));
         } else {
-            let name = target.name().to_owned();
-            workspace.lock.change(|lock| drop(lock.prices.insert(name, kept)))?;
+            let (kept, untold) = filled(kept(&prices), had);
+            workspace.lock.change(|lock| drop(lock.prices.insert(name.to_owned(), kept)))?;
+            if !untold.is_empty() {
+                frontend.note(&format!(
+                    "{title} tells no price of {} that was taken: the lock keeps what it had",
+                    untold.join(", ")
+                ));
+            }
         }
-        all.push(Asked { title: list.title(), prices });
+        all.push(Asked { title, prices });
     }
     if all.is_empty() {
         frontend.note("nothing is paid for where this project's models are served");
@@ -89,4 +101,24 @@ fn kept(prices: &[ToldPrice]) -> LockedPrices {
         }
     }
     kept
+}
+
+/// New prices with those that the lock had and that weren't told, and what the latter are of.
+fn filled(mut all: LockedPrices, had: LockedPrices) -> (LockedPrices, Vec<String>) {
+    let mut untold = Vec::new();
+    for (now, before, name) in
+        [(&mut all.cpu, had.cpu, "cpu"), (&mut all.memory, had.memory, "memory")]
+    {
+        if now.is_none() && before.is_some() {
+            *now = before;
+            untold.push(name.to_owned());
+        }
+    }
+    for (name, usd) in had.gpu {
+        if let Entry::Vacant(place) = all.gpu.entry(name) {
+            untold.push(place.key().clone());
+            place.insert(usd);
+        }
+    }
+    (all, untold)
 }

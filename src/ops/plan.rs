@@ -123,7 +123,7 @@ pub async fn plan(
         plan.warnings.extend(workspace.unseen_absent(request));
         let lacks = steps::lacks(workspace, &plan).into_iter().map(|(step, lack)| Warning {
             model: step.models.first().cloned().unwrap_or_default(),
-            message: format!("{}, which {} needs", lack.what, step.id),
+            message: lack.what,
             help: lack.help,
         });
         let doubts = steps::doubts(workspace, &plan).into_iter().map(|(model, doubt)| Warning {

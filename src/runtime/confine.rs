@@ -6,7 +6,7 @@ use landlock::{Ruleset, RulesetAttr as _, RulesetCreated, Scope};
 use linux_raw_sys::general as sys;
 use nix::sys::stat::{Mode, umask};
 use rustix::io::Errno;
-use rustix::process::{Resource, Rlimit, setrlimit};
+use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
 use rustix::thread::{
     CapabilitiesSecureBits, CapabilitySet, CapabilitySets, clear_ambient_capability_set,
     remove_capability_from_bounding_set, set_capabilities, set_capabilities_secure_bits,
@@ -99,9 +99,10 @@ pub(super) fn limit() -> Result<(), Failure> {
     let inherited = umask(Mode::from_bits_truncate(0o022));
     umask(inherited | Mode::from_bits_truncate(0o022));
     // One byte, unlike none, also keeps it from the program that the machine may have for it
-    // (`fs/coredump.c`).
-    let byte = Rlimit { current: Some(1), maximum: Some(1) };
-    setrlimit(Resource::Core, byte).map_err(Failure::setup("forbidding core dumps"))
+    // (`fs/coredump.c`). Where none at all is inherited, nobody without rights may raise it.
+    let most = Some(getrlimit(Resource::Core).maximum.map_or(1, |most| most.min(1)));
+    let least = Rlimit { current: most, maximum: most };
+    setrlimit(Resource::Core, least).map_err(Failure::setup("forbidding core dumps"))
 }
 
 /// Keeps it from processes and abstract sockets that aren't a server's own, where the kernel knows how

@@ -2,6 +2,7 @@
 
 use std::fs::OpenOptions;
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
@@ -57,6 +58,7 @@ fn launch(
     let mut log = OpenOptions::new()
         .append(true)
         .create(true)
+        .mode(0o600)
         .open(&sandbox.log)
         .map_err(|source| unusable(&sandbox.log, "the log", source))?;
     if processes == Processes::Shared {

@@ -90,6 +90,12 @@ fn source(mut table: Table<'_, '_>) -> Option<SecretSource> {
         .or_else(|| command.map(words))
 }
 
+/// Whether what starts a server, or runs its container, goes by a variable itself.
+fn is_the_systems(variable: &str) -> bool {
+    ["PATH", "HOME", "USER", "TMPDIR"].contains(&variable)
+        || ["LD_", "DOCKER_", "CONTAINER", "XDG_"].iter().any(|start| variable.starts_with(start))
+}
+
 /// Reads `secret-env`: variables, each with the secret that it holds.
 pub(super) fn secret_env(
     mut table: Table<'_, '_>,
@@ -105,6 +111,10 @@ pub(super) fn secret_env(
             table.report(Problem::BadName { kind, name, expected: VARIABLE }, &variable.spot);
         }
         let Some(Text { value: secret, spot }) = table.string(name) else { continue };
+        if is_the_systems(name) {
+            let expected = "another variable: programs around the server go by this one";
+            table.bad(name, &quoted(secret), expected, &spot);
+        }
         if env.contains_key(name) {
             let expected = "a variable that `env` does not set as well";
             table.bad(name, &quoted(secret), expected, &spot);

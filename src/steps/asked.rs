@@ -186,6 +186,16 @@ async fn interrupted(reporter: &Reporter) -> Cancelled {
     }
 }
 
+/// Whether a server on this machine says that it can't, and may be able to in a while.
+fn is_of_a_moment(error: &ApiError) -> bool {
+    error.is_of_the_moment() || is_too_busy(error)
+}
+
+/// Whether a server says no more than that it has too much to do.
+pub(super) fn is_too_busy(error: &ApiError) -> bool {
+    matches!(error, ApiError::Refused { status: 429 | 503, .. })
+}
+
 /// How long it was waited for a version to answer, and for what.
 struct Waiting<'a> {
     asking: &'a Asking<'a>,
@@ -256,14 +266,16 @@ impl<'a> Waiting<'a> {
 
     /// Waits before the models are asked for again; fails where nobody else could answer better.
     async fn for_a_list(&mut self, error: ApiError) -> Result<(), StepError> {
-        if error.is_of_a_start() {
+        let is_here = self.asking.model.target.is_here();
+        // On this machine it was up before anybody asked it.
+        if error.is_of_a_start() && !(is_here && is_of_a_moment(&error)) {
             return self.for_a_start(error).await;
         }
         if self.is_of_older(&error).await {
             return self.for_older().await;
         }
-        let is_here = self.asking.model.target.is_here();
-        if error.is_of_the_moment() && !is_here && self.may_ask_again() {
+        let may_pass = if is_here { is_of_a_moment(&error) } else { error.is_of_the_moment() };
+        if may_pass && self.may_ask_again() {
             self.after(&error).await;
             return Ok(());
         }
@@ -271,11 +283,16 @@ impl<'a> Waiting<'a> {
     }
 
     /// Waits before somebody is asked again by a name that this version has told, where an older one may
-    /// have answered; fails otherwise.
+    /// have answered, or a server on this machine can't for the moment; fails otherwise.
     async fn unless_of_this(&mut self, error: ApiError, name: &str) -> Result<(), StepError> {
         let is_unknown = self.asking.mark.is_some() && error.has_no_model(name);
         if is_unknown || self.is_of_older(&error).await {
             return self.for_older().await;
+        }
+        let is_here = self.asking.model.target.is_here();
+        if is_here && is_of_a_moment(&error) && self.may_ask_again() {
+            self.after(&error).await;
+            return Ok(());
         }
         Err(error.into())
     }

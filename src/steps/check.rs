@@ -14,8 +14,8 @@ use crate::workspace::Workspace;
 /// Fails when a step would run that can only fail.
 pub async fn check(workspace: &Workspace, plan: &Plan) -> Result<(), Report> {
     check_weights(workspace, plan)?;
-    if let Some((step, lack)) = lacks(workspace, plan).into_iter().next() {
-        return Err(Lacking { step: step.id.to_string(), what: lack.what, help: lack.help }.into());
+    if let Some((_, Lack { what, help })) = lacks(workspace, plan).into_iter().next() {
+        return Err(Lacking { what, help }.into());
     }
     check_keys(workspace, plan)?;
     check_pushes(workspace, plan).await
@@ -23,16 +23,16 @@ pub async fn check(workspace: &Workspace, plan: &Plan) -> Result<(), Report> {
 
 /// Something that a step needs at its target is not there.
 #[derive(Debug, Error, Diagnostic)]
-#[error("{what}, which {step} needs")]
+#[error("{what}")]
 #[diagnostic(code(goatbuild::target::lacks))]
 struct Lacking {
-    step: String,
     what: String,
     #[help]
     help: String,
 }
 
-/// What steps that would run need at their targets and is not there, each once.
+/// What steps that would run need at their targets and is not there, each once; told as what it keeps from
+/// running.
 pub fn lacks<'p>(workspace: &Workspace, plan: &'p Plan) -> Vec<(&'p PlannedStep, Lack)> {
     let mut lacks: Vec<(&PlannedStep, Lack)> = Vec::new();
     for step in &plan.steps {
@@ -58,7 +58,10 @@ pub fn lacks<'p>(workspace: &Workspace, plan: &'p Plan) -> Vec<(&'p PlannedStep,
             }
         }
     }
-    lacks
+    let told = |(step, Lack { what, help }): (&'p PlannedStep, Lack)| {
+        (step, Lack { what: format!("{} can't run: {what}", step.id), help })
+    };
+    lacks.into_iter().map(told).collect()
 }
 
 /// Who may have the weights of a step, as far as the lock says.

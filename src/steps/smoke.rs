@@ -219,20 +219,25 @@ impl Step for Smoke {
 impl Smoke {
     /// What it means that nothing passed: it failed, or nobody can tell yet.
     async fn not_passed(&self, error: StepError, instance: &str, task: &Task) -> StepError {
-        let older = error.downcast_ref::<ApiError>();
-        let older = older.filter(|cause| matches!(cause, ApiError::Older { .. }));
-        match (older, self.targets.of(&self.model).rolling()) {
-            (Some(older), Some(rolling)) if self.model.serve.smoke != spec::Smoke::Always => {
-                let model = self.model.name.as_str();
-                if let Err(error) = rolling.leave_open(model, instance, task.key).await {
-                    // The next plan asks for it all the same.
-                    task.reporter.log(format!("that it is open could not be kept: {error:?}"));
-                }
-                let why = older.to_string();
-                Unproven { why, help: UNPROVEN.replace("{model}", model) }.into()
-            }
-            _ => self.failed(error, instance, &task.reporter).await,
+        let target = self.targets.of(&self.model);
+        // Elsewhere somebody on the way may have said that.
+        let is_open = |cause: &&ApiError| match cause {
+            ApiError::Older { .. } => target.rolling().is_some(),
+            _ => target.is_here() && asked::is_too_busy(cause),
+        };
+        let open = error.downcast_ref::<ApiError>().filter(is_open);
+        let open = open.filter(|_| self.model.serve.smoke != spec::Smoke::Always);
+        let Some(why) = open.map(ToString::to_string) else {
+            return self.failed(error, instance, &task.reporter).await;
+        };
+        let model = self.model.name.as_str();
+        if let Some(rolling) = target.rolling()
+            && let Err(error) = rolling.leave_open(model, instance, task.key).await
+        {
+            // The next plan asks for it all the same.
+            task.reporter.log(format!("that it is open could not be kept: {error:?}"));
         }
+        Unproven { why, help: UNPROVEN.replace("{model}", model) }.into()
     }
 
     /// Has the target take back what is at fault; gives the error that tells of it.

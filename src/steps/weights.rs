@@ -397,7 +397,10 @@ impl Step for Weigh {
             Source::Hub { revisions, files } => {
                 let hub = self.network.hub()?.telling(&task.reporter);
                 let listed = self.listed(&hub).await?;
-                let (access, files) = (listed.access, self.wanted(&listed, files)?);
+                let files = self.wanted(&listed, files)?;
+                // As what needs a token was looked up before: by what is known of any revision.
+                let repository = &self.pinned.repository;
+                let access = self.lock.read(|lock| lock.access(repository)).or(listed.access);
                 let branches = revisions.iter().filter(|name| **name != self.pinned.commit);
                 WeightsOrigin::Hub { hub, branches: branches.cloned().collect(), access, files }
             }

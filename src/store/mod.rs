@@ -117,8 +117,8 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// Makes the database its owner's alone, which holds for what SQLite puts beside it from then on; who is
-/// not the owner uses it as it is.
+/// Makes the database its owner's alone, which holds for what SQLite puts beside it from then on. One that
+/// is there is kept from others; its group stays as it is, since groups share projects.
 fn keep_private(database: &Path) {
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     // What is wrong with it is told when it is used.
@@ -126,9 +126,11 @@ fn keep_private(database: &Path) {
     for part in ["", "-wal", "-shm"] {
         let mut path = database.as_os_str().to_owned();
         path.push(part);
-        let mode = std::fs::metadata(&path).map(|found| found.permissions().mode() & 0o777);
-        if mode.is_ok_and(|mode| mode != 0o600) {
-            let _ = std::fs::set_permissions(&path, std::fs::Permissions::from_mode(0o600));
+        let Ok(found) = std::fs::symlink_metadata(&path) else { continue };
+        let mode = found.permissions().mode() & 0o777;
+        if found.is_file() && mode & 0o007 != 0 {
+            let closed = std::fs::Permissions::from_mode(mode & 0o770);
+            let _ = std::fs::set_permissions(&path, closed);
         }
     }
 }

@@ -48,3 +48,26 @@ fn damaged_blobs_are_made_again_by_the_apply_that_needs_them() {
         assert_eq!(project.read("goatbuild.lock"), locked);
     }
 }
+
+#[test]
+fn a_saved_plan_fails_with_what_it_met_and_the_next_apply_makes_damaged_blobs_again() {
+    let Some(project) = downloaded() else { return };
+    project.run("apply").exits(0);
+    project.run("destroy tiny --yes").exits(0);
+    project.run("plan -o ci.plan").exits(0);
+    let read = |file: &PathBuf| std::fs::read(file).expect("reads");
+    let layer = blobs(&project).into_iter().max_by_key(|file| read(file).len()).expect("blobs");
+    let whole = read(&layer);
+    // Not in place: other projects share the file.
+    std::fs::remove_file(&layer).expect("removes");
+    std::fs::write(&layer, &whole[..whole.len() / 2]).expect("writes");
+    // Nothing is unpacked yet that could be served in its place.
+    for root in std::fs::read_dir(project.state().join("roots")).expect("reads").flatten() {
+        let _ = std::fs::remove_dir_all(root.path());
+    }
+    let told = ["goatbuild::oci::", "was damaged; `goatbuild apply` makes or fetches it again"];
+    project.run("apply ci.plan").exits(1).says(&told);
+    assert!(!layer.exists(), "nothing takes it for what it is called any more");
+    project.run("apply").exits(0);
+    assert_eq!(read(&layer), whole);
+}

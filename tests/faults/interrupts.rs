@@ -102,10 +102,14 @@ fn locking_and_waiting_can_be_interrupted() {
 }
 
 /// Runs an apply in a terminal of its own, which `script` of util-linux (every Debian has it) makes; what
-/// is shown goes into a file.
+/// is shown goes into a file. Whoever runs the tests may do so under `nohup`, which the apply must not inherit.
 fn in_terminal(project: &Project, shown: &Path) -> Child {
     let pid = project.directory().join("pid");
-    let line = format!("echo $$ > {}; exec {} apply", pid.display(), installed::GOATBUILD);
+    let line = format!(
+        "echo $$ > {}; exec env --default-signal=HUP {} apply",
+        pid.display(),
+        installed::GOATBUILD
+    );
     let mut script = Command::new("script");
     project.prepare(&mut script);
     script.env("TERM", "xterm").args(["-qefc", &line]).arg(shown);

@@ -77,7 +77,7 @@ async fn a_document_at_a_byte_at_a_time_is_given_up() {
     let started = Instant::now();
     let error = hub(&double).revision(REPOSITORY, "main").await.unwrap_err();
     assert_eq!(code(&error), "goatbuild::hub::network");
-    assert!(error.to_string().contains("it drips: "), "{error}");
+    assert!(error.to_string().contains("too slow: "), "{error}");
     assert!(started.elapsed() < Duration::from_secs(10));
 }
 

@@ -50,7 +50,7 @@ fn nobody_is_asked_where_nobody_can_answer() {
     ]);
     assert_eq!(remote.modal.changes(), [] as [&str; 0]);
     // What Modal sets no limit to is said to be in no bound.
-    let beside = "as slow as it may be, beside memory that is used beyond what is reserved";
+    let beside = "as slow as it may be, not counting memory used beyond what is reserved";
     project.run("apply").exits(64).says(&["up to $2.29", beside]);
     // What stays up though nobody asks is told by the month, everywhere.
     project.append(SPEC, "\n[serve]\nmin-containers = 2\nbuffer-containers = 1\n");

@@ -67,7 +67,7 @@ fn a_secret_that_a_step_needs_is_looked_up_before_anything_runs() {
     // As it is where the lock is from before, or of a mirror.
     remote.hubbed.hub.tell_no_access();
     project.edit("goatbuild.toml", "[target.modal]\n", "[target.modal]\nhf-secret = \"hub\"\n");
-    let missing = "Modal has no secret hub in the environment goat, which weights:acme/tiny needs";
+    let missing = "weights:acme/tiny can't run: Modal has no secret hub in the environment goat";
     project.run("plan").exits(0).says(&[missing, "modal secret create --env goat hub"]);
     remote.modal.calls();
     project.run("apply --yes").exits(1).says(&["goatbuild::target::lacks", missing]);

@@ -122,6 +122,17 @@ fn names_and_units_that_are_others_are_taken_only_where_they_are_borne_out() {
 
     // Nothing of it is understood: told name by name, and the list counts.
     tells(&remote, &json!({"compute-unit": "1"}));
-    let told = project.run("lock --prices").exits(0).stdout;
+    let kept = "nothing that Modal tells was taken: the lock stays as it is";
+    let told = project.run("lock --prices").exits(0).says(&[kept]).stdout;
     assert!(told.contains("1, not taken: nothing that goatbuild counts"), "{told}");
+    assert_eq!(project.read("goatbuild.lock"), locked);
+
+    // What is told of a part leaves the rest as it was.
+    tells(&remote, &json!({"gpu_hour_cost_h100": "4.5"}));
+    let untold =
+        "Modal tells no price of cpu, memory, A100-80GB that was taken: the lock keeps what it had";
+    project.run("lock --prices").exits(0).says(&[untold]);
+    let locked = project.read("goatbuild.lock");
+    assert!(locked.contains("A100-80GB = 2.5\nH100 = 4.5\n"), "{locked}");
+    assert!(locked.contains("cpu = 0.047"), "{locked}");
 }

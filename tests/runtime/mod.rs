@@ -19,6 +19,7 @@ use goatbuild::runtime::{self, Instance, Output, RuntimeError};
 
 #[tokio::test]
 async fn a_server_is_reachable_and_stop_leaves_nothing() {
+    use std::os::unix::fs::MetadataExt as _;
     let fixture = Fixture::new();
     let (id, port) = (fresh_id(), free_port());
     let instance =
@@ -26,6 +27,8 @@ async fn a_server_is_reachable_and_stop_leaves_nothing() {
     eventually("a greeting", || greeting(port).as_deref() == Some("hello\n")).await;
     assert!(runtime::is_alive(&instance));
     assert!(fixture.log().contains("listening"));
+    let log = std::fs::metadata(fixture.path("log")).expect("a log");
+    assert_eq!(log.mode() & 0o077, 0, "nobody else reads it");
     let all = "supervisors, the server and what it forked";
     eventually(all, || processes_of(&id) >= 5).await;
 
@@ -325,6 +328,28 @@ fn root_serves_nothing_for_another_test() {
     let report = runtime::check(&fixture.path("volume"), &supervisor());
     let wrong = report.checks.iter().find(|check| check.is_wrong()).expect("no tick");
     assert_eq!(wrong.name, "processes", "{report:?}");
+}
+
+#[test]
+fn where_no_core_dump_is_allowed_at_all_a_server_runs() {
+    // Only for a process that this makes: whoever lowers the limit can't raise it again.
+    let limited = "ulimit -c 0 && exec \"$0\" \
+                   --exact runtime::a_server_runs_for_another_test --ignored";
+    let output = Command::new("sh")
+        .args(["-c", limited])
+        .arg(std::env::current_exe().expect("this binary"))
+        .output()
+        .expect("sh");
+    let text = String::from_utf8_lossy(&output.stdout);
+    assert!(output.status.success() && text.contains("1 passed"), "{output:?}");
+}
+
+#[tokio::test]
+#[ignore = "the other half of `where_no_core_dump_is_allowed_at_all_a_server_runs`"]
+async fn a_server_runs_for_another_test() {
+    let fixture = Fixture::new();
+    let output = fixture.run(&["tool", "write", "/tmp/f"]).await;
+    assert_eq!(output, Output { status: 0, text: "written\n".to_owned() });
 }
 
 /// The variable that tells tests that run once more where they do.

@@ -1,6 +1,5 @@
 //! An image in somebody else's OCI layout on disk.
 
-use std::fs::{self, File};
 use std::io::{self, Read as _, Write as _};
 use std::path::{Path, PathBuf};
 
@@ -8,6 +7,7 @@ use oci_spec::image::{ANNOTATION_REF_NAME, ImageIndex};
 
 use super::RegistryError;
 use super::manifest::BlobRef;
+use crate::bounded;
 use crate::digest::Digest;
 use crate::event::Reporter;
 use crate::oci::error::at;
@@ -19,7 +19,7 @@ use crate::spec::LayoutReference;
 pub(super) fn named(root: &Path, reference: &LayoutReference) -> Result<Digest, RegistryError> {
     let path = root.join(&reference.path);
     let index = path.join("index.json");
-    let bytes = match fs::read(&index) {
+    let bytes = match bounded::read(&index, bounded::TEXT) {
         Ok(bytes) => bytes,
         Err(error) if error.kind() == io::ErrorKind::NotFound => {
             return Err(RegistryError::NoLayout { path });
@@ -71,7 +71,7 @@ pub(super) fn copy(
     blob: &BlobRef,
     reporter: &Reporter,
 ) -> Result<(), RegistryError> {
-    let mut file = File::open(from).map_err(|error| missing(from, blob.digest, error))?;
+    let mut file = bounded::open(from).map_err(|error| missing(from, blob.digest, error))?;
     let mut writer = into.blobs().writer()?;
     let mut buffer = vec![0; 1 << 18];
     loop {
@@ -94,7 +94,8 @@ pub(super) fn copy(
 /// A manifest or index of this digest, verified; and the digest.
 pub(super) fn document(layout: &Path, digest: Digest) -> Result<(Vec<u8>, Digest), RegistryError> {
     let path = blob_path(layout, digest);
-    let bytes = fs::read(&path).map_err(|error| missing(&path, digest, error))?;
+    let bytes =
+        bounded::read(&path, bounded::TEXT).map_err(|error| missing(&path, digest, error))?;
     let found = Digest::of(&bytes);
     if found == digest {
         return Ok((bytes, found));

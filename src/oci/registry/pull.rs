@@ -106,6 +106,7 @@ impl Puller {
                     return Err(RegistryError::Kind { reference: shown, reason });
                 }
                 Document::Image(manifest) => {
+                    self.into.blobs().discard(manifest.config.digest);
                     self.blobs(std::slice::from_ref(&manifest.config), reporter).await?;
                     let config = self.into.blobs().read(manifest.config.digest)?;
                     let layers = manifest.layers.len();
@@ -122,7 +123,11 @@ impl Puller {
     /// What has this digest; without one, what the origin's tag names.
     async fn document(&self, digest: Option<Digest>) -> Result<(Vec<u8>, Digest), RegistryError> {
         if let Some(digest) = digest.filter(|digest| self.into.blobs().has(*digest)) {
-            return Ok((self.into.blobs().read(digest)?, digest));
+            match self.into.blobs().read(digest) {
+                // It is fetched again, and put in its place.
+                Err(OciError::Damaged { .. }) => {}
+                read => return Ok((read?, digest)),
+            }
         }
         match (&self.origin, &self.registry, digest) {
             (_, Some(registry), _) => registry.document(digest).await,

@@ -21,7 +21,8 @@ const TRIES: u32 = 3;
 /// How long one try may take, so that all of them are over within 15 seconds.
 const DEADLINE: Duration = Duration::from_secs(5);
 
-/// How long after a try that failed sooner the next one is.
+/// How long after a try that failed sooner the next one is, where many may be asked; and how long one has to
+/// answer that was stopped.
 const PAUSE: Duration = Duration::from_secs(1);
 
 /// What came of asking a server.
@@ -29,7 +30,7 @@ const PAUSE: Duration = Duration::from_secs(1);
 pub(super) enum Answer {
     /// This HTTP status; whatever it is, somebody is there.
     Status(u16),
-    /// It was not asked: somebody stopped it (SIGSTOP), and nobody let it go on.
+    /// Nothing: somebody stopped it (SIGSTOP), and nobody let it go on.
     Stopped,
     /// Nothing at all, however often it was asked.
     Nothing,
@@ -83,7 +84,7 @@ impl Local {
         // All of them are asked through one client: making one takes longer than an answer.
         let client = Server::local(&url(first.port), "", DEADLINE)?;
         let asked = servers.iter().filter(up).map(|served| async {
-            let answer = answer(&client, served).await;
+            let answer = answer(&client, served, PAUSE).await;
             self.answered(served, Some(answer));
         });
         join_all(asked).await;
@@ -106,29 +107,58 @@ impl Local {
             return Ok(None);
         }
         let client = Server::local(&url(served.port), model, DEADLINE)?;
-        let answer = answer(&client, &served).await;
+        // It is about to be started anew: one that refuses connections has as long as one that takes them.
+        let answer = answer(&client, &served, DEADLINE).await;
         self.answered(&served, Some(answer));
         let answers = matches!(answer, Answer::Status(_)) && self.is_alive(&served).await?;
         Ok(answers.then_some(served.facts))
     }
 }
 
+/// Whether the engine itself was stopped: what it has beside it may be, and it answers all the same.
 fn is_stopped(served: &Served) -> bool {
-    matches!(&served.instance, Some(Running::Embedded(process)) if runtime::is_stopped(process))
+    matches!(
+        &served.instance,
+        Some(Running::Embedded(process))
+            if runtime::is_stopped(process) && has_stopped_engine(process.pid)
+    )
 }
 
-async fn answer(client: &Server, served: &Served) -> Answer {
+/// Whether the engine below this supervisor was stopped, which the supervisor's only child starts. What a
+/// debugger looks at, `t`, was not.
+fn has_stopped_engine(supervisor: i32) -> bool {
+    let processes = std::fs::read_dir("/proc").into_iter().flatten().flatten();
+    let stats = processes.filter_map(|entry| {
+        let stat = std::fs::read_to_string(entry.path().join("stat")).ok()?;
+        let (pid, rest) = stat.split_once(' ')?;
+        // The name between may have anything in it.
+        let (_, rest) = rest.rsplit_once(')')?;
+        let mut fields = rest.split_ascii_whitespace();
+        let (state, parent) = (fields.next()?.to_owned(), fields.next()?.parse::<i32>().ok()?);
+        Some((pid.parse::<i32>().ok()?, parent, state))
+    });
+    let all: Vec<(i32, i32, String)> = stats.collect();
+    let has_started =
+        |parent: i32, child: i32| all.iter().any(|(pid, by, _)| *pid == child && *by == parent);
+    all.iter().any(|(_, parent, state)| state == "T" && has_started(supervisor, *parent))
+}
+
+/// Asks a server until it answers; `pause` after a try the next one is, if that failed sooner.
+async fn answer(client: &Server, served: &Served, pause: Duration) -> Answer {
     let api = client.at(&url(served.port));
     for tried in 1..=TRIES {
+        let began = Instant::now();
+        // What it has started may answer in its place.
+        let within = if is_stopped(served) { PAUSE } else { DEADLINE };
+        let asked = tokio::time::timeout(within, api.status(&served.health));
+        if let Ok(Some(status)) = asked.await {
+            return Answer::Status(status);
+        }
         if is_stopped(served) {
             return Answer::Stopped;
         }
-        let began = Instant::now();
-        if let Some(status) = api.status(&served.health).await {
-            return Answer::Status(status);
-        }
         if tried < TRIES {
-            tokio::time::sleep(PAUSE.saturating_sub(began.elapsed())).await;
+            tokio::time::sleep(pause.saturating_sub(began.elapsed())).await;
         }
     }
     Answer::Nothing

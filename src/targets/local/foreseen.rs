@@ -87,24 +87,39 @@ impl Local {
     }
 }
 
-/// A command line that leaves no place for the port has its server listen wherever it likes.
+/// Whether a command line leaves no place for the port: its server listens wherever it likes.
+fn leaves_no_port(model: &Model) -> bool {
+    let command = model.engine.command.as_ref();
+    command.is_some_and(|it| !it.command.iter().any(|word| word.contains("{port}")))
+}
+
+/// A server that has its own port, which nobody knows.
 fn no_port_told(model: &Model) -> Option<Lack> {
-    let words = &model.engine.command.as_ref()?.command;
-    let port = model.serve.port.as_ref().map(|port| port.value.to_string());
-    let tells = |word: &String| {
-        word.contains("{port}") || port.as_ref().is_some_and(|port| word.contains(port))
-    };
-    (!words.iter().any(tells)).then(|| Lack {
+    (model.serve.port.is_none() && leaves_no_port(model)).then(|| Lack {
         what: format!("`command` of {} has no `{{port}}`", model.name),
-        help: "write `{port}` where the server is told where to listen; with a port that it has in any case, say that in `[serve] port` and in `command`".to_owned(),
+        help: "write `{port}` where the server is told where to listen; if its port is fixed, state that port in `[serve] port`, and in `command` or `env`".to_owned(),
     })
 }
 
-/// What of its hardware a model will not find here, beside the others that are served here.
+/// A server that has its own port, of which nothing shows that it is the one that is stated.
+fn port_in_doubt(model: &Model) -> Option<Lack> {
+    let port = model.serve.port.as_ref()?.value.to_string();
+    let command = model.engine.command.as_ref()?;
+    let mut words = command.command.iter().chain(model.env.values());
+    (leaves_no_port(model) && !words.any(|word| word.contains(&port))).then(|| Lack {
+        what: format!(
+            "`command` of {} has no `{{port}}`, and neither it nor `env` has {port}",
+            model.name
+        ),
+        help: format!("it is asked on port {port}, as `[serve] port` says: does it listen there?"),
+    })
+}
+
+/// What a model may not find here, beside the others that are served here.
 pub(super) fn doubts(model: &Model, beside: &[&Model]) -> Vec<Lack> {
-    let Some(hardware) = &model.hardware else { return Vec::new() };
+    let mut doubts: Vec<Lack> = port_in_doubt(model).into_iter().collect();
+    let Some(hardware) = &model.hardware else { return doubts };
     let dev = Path::new("/dev");
-    let mut doubts = Vec::new();
     let numbered = devices(dev);
     if !has_gpu(dev) {
         doubts.push(Lack {
@@ -144,8 +159,12 @@ fn too_much_memory(model: &Model, beside: &[&Model]) -> Option<Lack> {
     let names: Vec<&str> = names.into_iter().collect();
     // A share may be written with a rounding of its own.
     (names.len() > 1 && sum > 1.005).then(|| Lack {
-        what: format!("{} together take {sum:.2} of a GPU's memory", names.join(" and ")),
-        help: format!("lower their `gpu-memory-utilization` to 1 in sum, or give each devices of its own: `[env] {VISIBLE}`"),
+        what: format!(
+            "{} together want {:.0} % of a GPU's memory",
+            names.join(" and "),
+            sum * 100.0
+        ),
+        help: format!("lower their `gpu-memory-utilization`, so that they add up to at most 1, or give each devices of its own: `[env] {VISIBLE}`"),
     })
 }
 
@@ -198,7 +217,7 @@ mod tests {
         let second = "env.CUDA_VISIBLE_DEVICES = \"1\"\n";
         assert_eq!(
             told(&[("a", ""), ("b", half), ("c", second)]).unwrap(),
-            "a and b together take 1.40 of a GPU's memory"
+            "a and b together want 140 % of a GPU's memory"
         );
         assert_eq!(told(&[("a", half), ("b", half)]), None);
         assert_eq!(told(&[("a", ""), ("b", second)]), None);

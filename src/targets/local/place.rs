@@ -1,6 +1,7 @@
 //! What a server finds around itself: its image, volumes, environment and command.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
+use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -170,13 +171,17 @@ impl Local {
         Ok(binds)
     }
 
-    /// The server's log, in a directory that is there.
+    /// The server's log, in a directory that is there. What people ask of models may stand in
+    /// such logs: nobody else reads them.
     fn log_to(&self, deployment: &Deployment) -> Result<PathBuf, StepError> {
         let log = self.log_file(&deployment.model);
         if let Some(parent) = log.parent() {
             std::fs::create_dir_all(parent)
                 .map_err(|source| LocalError::File { path: parent.to_owned(), source })?;
+            keep_to_us(parent, 0o700);
         }
+        // An earlier version let everybody read it.
+        keep_to_us(&log, 0o600);
         Ok(log)
     }
 
@@ -208,6 +213,15 @@ impl Local {
     /// Where the directories of [`Self::work`] are.
     pub(super) fn works_of(&self, model: &str) -> PathBuf {
         self.places.ours.join("work").join(model)
+    }
+}
+
+/// Gives a file or a directory of ours this mode, if others may do anything with it.
+fn keep_to_us(path: &Path, mode: u32) {
+    let Ok(found) = path.symlink_metadata() else { return };
+    let is_ours = found.uid() == nix::unistd::geteuid().as_raw();
+    if is_ours && (found.is_file() || found.is_dir()) && found.mode() & 0o077 != 0 {
+        let _ = std::fs::set_permissions(path, Permissions::from_mode(mode));
     }
 }
 
@@ -259,5 +273,20 @@ mod tests {
         assert!(!has_gpu(dev.path()));
         std::fs::write(dev.path().join("nvidiactl"), "").expect("a file");
         assert!(has_gpu(dev.path()));
+    }
+
+    #[test]
+    fn what_others_could_read_is_ours_alone_and_what_a_link_leads_to_is_left() {
+        let state = tempfile::tempdir().expect("a directory");
+        let (log, link) = (state.path().join("log"), state.path().join("link"));
+        std::fs::write(&log, "").expect("a file");
+        std::fs::set_permissions(&log, Permissions::from_mode(0o644)).expect("changes");
+        std::os::unix::fs::symlink(&log, &link).expect("a link");
+        let mode = |path: &Path| path.metadata().expect("exists").mode() & 0o7777;
+        keep_to_us(&link, 0o600);
+        assert_eq!(mode(&log), 0o644);
+        keep_to_us(&log, 0o600);
+        assert_eq!(mode(&log), 0o600);
+        keep_to_us(&state.path().join("missing"), 0o600);
     }
 }

@@ -12,6 +12,7 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::bounded;
 use crate::spec::{HIDDEN, Model, Secret, SecretSource};
 use crate::step::StepError;
 use crate::targets::Lack;
@@ -164,8 +165,18 @@ impl Secrets {
     /// A text of a server's, without the values that it was given.
     pub(super) fn hidden(&self, text: String) -> String {
         let known = self.known.lock().unwrap_or_else(PoisonError::into_inner);
-        let values = known.iter().map(|(_, Value(value))| value);
-        values.filter(|it| it.len() >= TELLING).fold(text, |text, it| text.replace(it, HIDDEN))
+        let mut parts = Vec::new();
+        for (_, Value(value)) in known.iter() {
+            // Logs have lines, and quote what has several.
+            let quoted = serde_json::Value::from(value.as_str()).to_string();
+            parts.push(quoted[1..quoted.len() - 1].to_owned());
+            parts.extend(value.lines().map(str::to_owned));
+            parts.push(value.clone());
+        }
+        parts.retain(|part| part.len() >= TELLING);
+        // One may be the beginning of another.
+        parts.sort_by_key(|part| std::cmp::Reverse(part.len()));
+        parts.iter().fold(text, |text, part| text.replace(part, HIDDEN))
     }
 
     fn known(&self, taken: &Taken) -> Option<Value> {
@@ -275,13 +286,10 @@ fn is_program(path: &Path) -> bool {
     path.metadata().is_ok_and(|it| it.is_file() && it.permissions().mode() & 0o111 != 0)
 }
 
-/// A file, as far as a value may be long; a pipe or a device is none, and isn't waited for.
+/// A file, as far as a value may be long.
 fn read(path: &Path) -> io::Result<Vec<u8>> {
-    if !path.metadata()?.is_file() {
-        return Err(io::Error::other("it is no file"));
-    }
     let mut bytes = Vec::new();
-    std::fs::File::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
+    bounded::open(path)?.take(LONGEST + 1).read_to_end(&mut bytes)?;
     Ok(bytes)
 }
 
@@ -331,6 +339,13 @@ mod tests {
         assert_eq!(value(&secrets, from).await.expect("a value"), " a \nb\n");
         let said = secrets.hidden("key=from-a-variable, none".to_owned());
         assert_eq!(said, "key=(hidden), none");
+        // Line by line, and quoted.
+        let from = command(&["printf", "first-line\\nsecond-line"]);
+        value(&secrets, from).await.expect("a value");
+        for text in ["first-line", "-- second-line", "\"first-line\\nsecond-line\""] {
+            let said = secrets.hidden(text.to_owned());
+            assert!(said.contains(HIDDEN) && !said.contains("line"), "{said}");
+        }
         assert!(!format!("{secrets:?}").contains("from-a-variable"));
     }
 
@@ -358,11 +373,11 @@ mod tests {
                 "the variable NONE of the secret token is not set",
             ),
             (file("none"), "can't be read"),
-            (file("."), "it is no file"),
+            (file("."), "Is a directory"),
             (file("nul"), "has a NUL in it"),
             (file("binary"), "is not UTF-8 text"),
             (file("empty"), "is empty"),
-            (SecretSource::File("/dev/zero".to_owned()), "it is no file"),
+            (SecretSource::File("/dev/zero".to_owned()), "it is a device"),
             (command(&["sh", "-c", "echo hush; exit 3"]), "ended with exit status: 3"),
             (command(&["cat", "/dev/zero"]), "is longer than 64 KiB"),
             (command(&["no-such-program"]), "can't be started"),

@@ -124,6 +124,11 @@ impl Local {
         served.previous = back.clone().map(Box::new);
         // What can't be had is known before anything is stopped.
         self.secrets.values(&served.secrets).await?;
+        if let Some(back) = &back
+            && let Err(error) = self.secrets.values(&back.secrets).await
+        {
+            task.reporter.notice(format!("the old server could not be started again: {error}"));
+        }
         if let Some(old) = &old {
             if back.as_ref().is_none_or(|back| back.instance_id() == old.instance_id()) {
                 // Killed from here on, the next one finds both.
@@ -145,16 +150,26 @@ impl Local {
     /// The start of this key that another command began, and did not see the end of.
     async fn unfinished(&self, model: &str, key: Key) -> Result<Option<Start>, StepError> {
         let served = self.served(model).filter(|served| !served.healthy && served.key == key);
-        let Some((served, timeout)) = served.and_then(|it| Some((it.clone(), it.left_of_start()?)))
-        else {
-            return Ok(None);
-        };
+        let Some(served) = served else { return Ok(None) };
         if !self.is_alive(&served).await? {
             return Ok(None);
         }
+        let timeout = match served.left_of_start() {
+            Some(left) => left,
+            // Late, but up by now: nobody stops what answers.
+            None if self.answers(model, &served).await? => Duration::from_secs(5),
+            None => return Ok(None),
+        };
         let old = served.previous.as_deref().cloned();
         let running = Ok(Started::default());
         Ok(Some(Start { served, running, timeout, begins: 0, old, ran: false }))
+    }
+
+    /// Whether a server says that it is up.
+    async fn answers(&self, model: &str, served: &Served) -> Result<bool, StepError> {
+        let api = Server::local(&url(served.port), model, Duration::from_secs(5))?;
+        let status = api.status(&served.health).await;
+        Ok(status.is_some_and(|status| (200..300).contains(&status)))
     }
 
     /// Waits until a server that was started is healthy, and keeps it or puts the old one back.
@@ -178,7 +193,11 @@ impl Local {
         if let Err(unserved) = outcome {
             self.stop_started(&served, started).await?;
             // The old server goes on in the same log.
-            let log = self.secrets.hidden(end_of(&self.log_file(model), begins));
+            let log = match self.secrets.values(&served.secrets).await {
+                Ok(_) => self.secrets.hidden(end_of(&self.log_file(model), begins)),
+                // Nobody could tell what in it is secret.
+                Err(_) => String::new(),
+            };
             let timeout = deployment.startup_timeout;
             let restored = match old {
                 // Started once more, it would do what the new one just did.

@@ -225,7 +225,7 @@ impl Target for Modal {
     }
 
     fn without_limit(&self) -> Option<&'static str> {
-        Some("memory that is used beyond what is reserved")
+        Some("memory used beyond what is reserved")
     }
 
     fn price_of_errand(&self) -> Option<UsdPerHour> {

@@ -150,7 +150,7 @@ fn taken(key: &str, told: &str, gpus: &BTreeMap<String, Gpu>) -> Result<TakenPri
     if !usd.is_finite() || usd <= 0.0 {
         return Err("it is no price".to_owned());
     }
-    let usd_per_hour = by_the_hour(usd, unit(&words), listed)?;
+    let usd_per_hour = by_the_hour(usd, unit(&words)?, listed)?;
     Ok(TakenPrice { of, usd_per_hour, listed, stated: None })
 }
 
@@ -168,11 +168,14 @@ fn unit_of(word: &str) -> Option<Unit> {
     }
 }
 
-/// What time it is for, where its words say so, and say one thing.
-fn unit(words: &[String]) -> Option<Unit> {
+/// What time it is for, where its words say so; fails where they say two things.
+fn unit(words: &[String]) -> Result<Option<Unit>, String> {
     let mut units = words.iter().filter_map(|word| unit_of(word));
-    let first = units.next()?;
-    units.all(|unit| unit == first).then_some(first)
+    let first = units.next();
+    if units.any(|unit| Some(unit) != first) {
+        return Err("its name says both hour and second".to_owned());
+    }
+    Ok(first)
 }
 
 /// What is billed, by the words of its name.
@@ -331,6 +334,7 @@ mod tests {
         for (key, usd, why) in [
             ("gpu_hour_cost_h100", "0.001097", "too far from the $3.95"),
             ("gpu_second_cost_h100", "3.95", "too far from the $3.95"),
+            ("gpu_hour_cost_h100_per_second", "3.95", "both hour and second"),
             ("h100", "50", "too far"),
             ("h100", "0.1", "too far"),
             ("gpu_hour_cost_h100", "0", "no price"),

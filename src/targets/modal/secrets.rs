@@ -45,9 +45,7 @@ impl Modal {
         };
         needed(&self.settings, takes, deed, model).into_iter().filter_map(lack).collect()
     }
-}
 
-impl Modal {
     /// The secret that weights are fetched with. What anybody may have is fetched with it, too, where it is
     /// there, since hubs let those ask for more whom they know; and it needn't be.
     pub(super) fn secret_of_the_hub(&self, access: Option<Access>) -> Option<&str> {
