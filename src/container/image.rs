@@ -1,6 +1,7 @@
 //! Hands images over to Docker and Podman.
 
 use std::process::Stdio;
+use std::time::Duration;
 
 use oci_spec::image::MediaType;
 use serde::Serialize;
@@ -109,11 +110,18 @@ pub async fn hand_over(
 
 /// The id of what the engine has under a name.
 async fn id_of(kind: ContainerEngine, name: &str) -> Result<Option<String>, ContainerError> {
-    let said = ask(kind, &["image", "inspect", "--format", "{{.Id}}", name], QUESTION).await?;
-    match said.done {
-        true => Ok(Some(said.stdout.trim().to_owned())),
-        false if said.is_missing() => Ok(None),
-        false => Err(said.refused(kind, "look for the image")),
+    let mut tries = 0;
+    loop {
+        let said = ask(kind, &["image", "inspect", "--format", "{{.Id}}", name], QUESTION).await?;
+        match said.done {
+            true => return Ok(Some(said.stdout.trim().to_owned())),
+            false if said.is_missing() => return Ok(None),
+            false if said.is_being_stored() && tries < 20 => {
+                tries += 1;
+                tokio::time::sleep(Duration::from_millis(250)).await;
+            }
+            false => return Err(said.refused(kind, "look for the image")),
+        }
     }
 }
 

@@ -40,6 +40,12 @@ impl Said {
             .any(|missing| words.contains(missing))
     }
 
+    /// Whether it complains of an image whose manifest is not there: Podman has its record first, while
+    /// another command stores it.
+    pub(super) fn is_being_stored(&self) -> bool {
+        !self.done && self.stderr.contains("locating item named")
+    }
+
     /// Whether it complains that its daemon or machine is not there.
     fn is_unreachable(&self) -> bool {
         let words = self.stderr.to_lowercase();
