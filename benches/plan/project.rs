@@ -60,10 +60,10 @@ pub(crate) fn fill(directory: &Path, models: usize) -> Filled {
     let mut known: HashMap<StepId, Facts> = HashMap::new();
     let mut keys: HashMap<StepId, Key> = HashMap::new();
     let mut listed = Vec::new();
-    for (at, step) in graph.in_order().enumerate() {
+    for step in graph.in_order() {
         let inputs = gather(&**step, |id| known.get(id)).expect("inputs come first");
         let fingerprint = step.describe(&inputs);
-        let facts = made_up(&**step, at, &instance);
+        let facts = made_up(&**step, &instance);
         let outcome = Outcome { facts: facts.clone(), ..Outcome::default() };
         store.intend(run, step.id(), &fingerprint.key()).expect("an attempt");
         store.finish(run, step.id(), step.class(), &fingerprint, 0.1, Ok(&outcome)).expect("a row");
@@ -155,7 +155,7 @@ fn open(directory: &Path, root: &Path) -> SharedWorkspace {
     Arc::new(Workspace::open(root.to_owned(), project, settings).expect("a workspace"))
 }
 
-fn made_up(step: &dyn Step, at: usize, instance: &Instance) -> Facts {
+fn made_up(step: &dyn Step, instance: &Instance) -> Facts {
     let digest = format!("sha256:{}", blake3::hash(step.id().as_str().as_bytes()));
     let mut facts = step.predict();
     let made: &[(&str, String)] = match step.head().kind.word() {
@@ -166,7 +166,7 @@ fn made_up(step: &dyn Step, at: usize, instance: &Instance) -> Facts {
         ],
         "image" => &[("digest", digest)],
         "weights" => &[],
-        "deploy" => &[("instance", instance.id.clone()), ("url", url(at))],
+        "deploy" => &[("instance", instance.id.clone()), ("url", url())],
         "smoke" => &[("instance", instance.id.clone())],
         "gateway" => &[("alias", alias(step.id().name()))],
         kind => panic!("no facts are made up for {kind}"),
@@ -175,12 +175,27 @@ fn made_up(step: &dyn Step, at: usize, instance: &Instance) -> Facts {
     facts
 }
 
-fn port(at: usize) -> u16 {
-    u16::try_from(1024 + at % 60_000).expect("a port")
+/// Where all of them answer: a plan asks each whether it does.
+fn port() -> u16 {
+    use std::io::{Read as _, Write as _};
+    static PORT: std::sync::OnceLock<u16> = std::sync::OnceLock::new();
+    *PORT.get_or_init(|| {
+        let listener = std::net::TcpListener::bind(("127.0.0.1", 0)).expect("a port");
+        let port = listener.local_addr().expect("an address").port();
+        std::thread::spawn(move || {
+            for mut stream in listener.incoming().flatten() {
+                let _ = stream.read(&mut [0; 4096]);
+                let _ = stream.write_all(
+                    b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n",
+                );
+            }
+        });
+        port
+    })
 }
 
-fn url(at: usize) -> String {
-    format!("http://127.0.0.1:{}/v1", port(at))
+fn url() -> String {
+    format!("http://127.0.0.1:{}/v1", port())
 }
 
 fn alias(model: &str) -> String {
