@@ -23,6 +23,7 @@ mod model_file;
 mod name;
 mod named;
 mod own;
+mod parse;
 mod path;
 mod patterns;
 mod problem;

@@ -1,18 +1,18 @@
 //! Reads all files of a project.
 
 use std::collections::BTreeSet;
-use std::path::Path;
 use std::sync::Arc;
 
 use toml::Spanned;
-use toml::de::{DeTable, DeValue};
+use toml::de::DeTable;
 
 use super::assemble::assemble;
 use super::context::{Context, Layer, Rank, Spot};
 use super::effective::{Effective, Origin};
 use super::kinds::Kinds;
 use super::model::{Image, Model, Project, Sources};
-use super::name::{EnvironmentName, ImageName, ModelName, NotAName};
+use super::name::{EnvironmentName, ImageName, ModelName};
+use super::parse::{collect_paths, file_name, parse, parse_what_can_be, stem};
 use super::problem::{Problem, SpecError, SpecErrors, nearest};
 use super::project_file::{Settings, settings};
 use super::source::{Place, SourceFile};
@@ -376,69 +376,4 @@ fn project_file(
     }
     root.finish();
     kept
-}
-
-fn stem(file: &SourceFile) -> Option<&str> {
-    file.path.file_stem()?.to_str()
-}
-
-/// The name that a file's own name gives.
-fn file_name<N>(
-    file: &Arc<SourceFile>,
-    kind: &'static str,
-    name: fn(&str) -> Result<N, NotAName>,
-    context: &Context,
-) -> Option<N> {
-    match name(stem(file).unwrap_or_default()) {
-        Ok(name) => Some(name),
-        Err(error) => {
-            let text = file.path.file_stem().map_or(file.path.as_path(), Path::new);
-            let name = text.display().to_string();
-            let problem = Problem::BadName { kind, name, expected: error.expected };
-            context.push(SpecError::new(problem, Place::new(Arc::clone(file), 0..0)));
-            None
-        }
-    }
-}
-
-fn parse<'a>(
-    source: &'a SourceFile,
-    file: &Arc<SourceFile>,
-    context: &Context,
-) -> Option<Spanned<DeTable<'a>>> {
-    match DeTable::parse(&source.text) {
-        Ok(tree) => Some(tree),
-        Err(error) => {
-            let message = error.message().to_owned();
-            let place = Place::new(Arc::clone(file), error.span().unwrap_or(0..0));
-            context.push(SpecError::new(Problem::Syntax { message }, place));
-            None
-        }
-    }
-}
-
-/// Reads around what is no TOML.
-#[expect(clippy::unnecessary_wraps, reason = "it stands in for `parse`")]
-fn parse_what_can_be<'a>(
-    source: &'a SourceFile,
-    file: &Arc<SourceFile>,
-    context: &Context,
-) -> Option<Spanned<DeTable<'a>>> {
-    let (tree, errors) = DeTable::parse_recoverable(&source.text);
-    for error in errors {
-        let message = error.message().to_owned();
-        let place = Place::new(Arc::clone(file), error.span().unwrap_or(0..0));
-        context.push(SpecError::new(Problem::Syntax { message }, place));
-    }
-    Some(tree)
-}
-
-fn collect_paths(table: &DeTable<'_>, above: &str, paths: &mut BTreeSet<String>) {
-    for (key, found) in table {
-        let path = format!("{above}{}", value::key_text(key.get_ref()));
-        if let DeValue::Table(table) = found.get_ref() {
-            collect_paths(table, &format!("{path}."), paths);
-        }
-        paths.insert(path);
-    }
 }

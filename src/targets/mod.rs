@@ -2,247 +2,42 @@
 //!
 //! Adding one is one file or folder and one line in [`built_in`].
 
+mod billing;
 mod capabilities;
+mod deployment;
 mod factors;
+mod live;
 pub mod local;
 pub mod modal;
 mod opening;
 mod registry;
+mod rollout;
 mod second_start;
 
-use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use crate::engine::PinnedFile;
-use crate::fetch::Fetcher;
 use crate::fingerprint::{Fingerprint, Key};
-use crate::hub::{HashCache, Hub, Manifest, RemoteFile};
-use crate::lock::hub::Access;
+use crate::hub::HashCache;
 use crate::plan::{AlwaysOn, PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
-use crate::spec::{Api, Auth, Header, Model, ModelSource, Rollout, Takes};
-use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
+use crate::spec::{Header, Model, ModelSource, Rollout, Takes};
+use crate::step::{Facts, Observation, Outcome, StepError, Task};
 
+pub use billing::*;
 pub use capabilities::*;
+pub use deployment::*;
+pub use live::*;
 pub use opening::{Imported, Opening, Opens};
 pub use registry::{Openers, Targets, built_in};
+pub use rollout::*;
 pub use second_start::{WAY_OUT, saved_nothing, still_written};
-
-/// Gives the program and its arguments for what names the model, for an address, for a port, and for a
-/// deployment's mark.
-pub type CommandLine = dyn Fn(&str, &str, u16, Option<&str>) -> Vec<String> + Send + Sync;
-
-/// What is to be served, whatever the target is.
-#[derive(Clone)]
-pub struct Deployment {
-    /// The model.
-    pub model: String,
-    /// What its spec says.
-    pub spec: Arc<Model>,
-    /// What it is asked for.
-    pub api: Api,
-    /// The digest of the image's manifest, or the target's id of the image.
-    pub image: String,
-    /// The image's name in the project.
-    pub image_name: String,
-    /// Its reference by digest, where the target takes it from a registry.
-    pub image_from: Option<String>,
-    /// Whether the model asks for a graphics processor.
-    pub gpu: bool,
-    /// The weights.
-    pub weights: PinnedRepository,
-    /// What requests call the model.
-    pub served_name: String,
-    /// The name that no other deployment answers to; none where there is no telling by a name.
-    pub mark: Option<String>,
-    /// The program and its arguments; the port is filled in by `command`.
-    pub command: Arc<CommandLine>,
-    /// Environment variables over the image's.
-    pub environment: BTreeMap<String, String>,
-    /// The port, when the spec names one.
-    pub port: Option<u16>,
-    /// The path that answers 200 once it is up.
-    pub health: String,
-    /// How long a start may take.
-    pub startup_timeout: Duration,
-    /// The warm-up whose caches it starts from; none where nothing is warmed.
-    pub warm_cache: Option<Key>,
-    /// The name of the files there that tell what went into the cache's key.
-    pub cache_factors: Option<&'static str>,
-    /// The names in its compile cache that are written when it compiles a graph alone.
-    pub graphs: &'static [&'static str],
-}
 
 impl std::fmt::Debug for dyn Target {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         formatter.write_str(self.name())
     }
-}
-
-/// Weights as a model cache knows them.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PinnedRepository {
-    /// `organisation/name`.
-    pub repository: String,
-    /// 40 lower-case hexadecimal digits.
-    pub commit: String,
-}
-
-impl PinnedRepository {
-    /// The facts of the step that puts it there, known before it does.
-    pub fn facts(&self) -> Facts {
-        [Fact::REPOSITORY.is(&self.repository), Fact::COMMIT.is(&self.commit)].into()
-    }
-}
-
-/// Weights that a target is to hold.
-#[derive(Debug, Clone)]
-pub struct Weights {
-    /// What they are.
-    pub pinned: PinnedRepository,
-    /// Where they come from.
-    pub origin: WeightsOrigin,
-}
-
-/// Where weights come from.
-#[derive(Debug, Clone)]
-pub enum WeightsOrigin {
-    /// A directory on this machine.
-    Directory {
-        /// Its files.
-        manifest: Manifest,
-        /// Where it is.
-        from: std::path::PathBuf,
-    },
-    /// A hub.
-    Hub {
-        /// Which one, and how to ask it.
-        hub: Hub,
-        /// The branches and tags that stand for the commit.
-        branches: Vec<String>,
-        /// Who may fetch it; none where nobody knows.
-        access: Option<Access>,
-        /// The files that are wanted.
-        files: Vec<RemoteFile>,
-    },
-    /// An address of its own.
-    File {
-        /// What it is.
-        pinned: PinnedFile,
-        /// What its bytes are.
-        file: RemoteFile,
-        /// Where this machine takes files like it from, if not from where they are published.
-        mirror: Option<String>,
-        /// How this machine asks.
-        fetcher: Fetcher,
-    },
-}
-
-/// How quickly a deployment answered when it was tried out.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Measured {
-    /// Until the first answer: a cold start, unless a replica was up.
-    pub first_answer: Duration,
-    /// Until the first piece of a streamed answer.
-    pub first_token: Duration,
-}
-
-/// What became of a deployment that failed its smoke test.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum TakenBack {
-    /// It stands as it was.
-    Left,
-    /// An earlier version that had passed stands again.
-    WentBack {
-        /// Its number, as it was deployed first.
-        version: u32,
-        /// The number that it stands under now.
-        stands: u32,
-    },
-    /// What it replaced was started again, where there are no versions.
-    Restored {
-        /// What came of that, in brackets, behind what went wrong.
-        outcome: &'static str,
-    },
-    /// It was stopped: no earlier version had passed.
-    Stopped,
-}
-
-/// Gives the key of the smoke test of a deployment with these facts.
-pub type SmokeKey<'a> = dyn Fn(&Facts) -> Key + Send + Sync + 'a;
-
-/// How a deployment is right now, for people.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Live {
-    /// The model.
-    pub model: String,
-    /// The key it is marked with.
-    pub key: Option<Key>,
-    /// `running`, `busy`, `silent`, `stopped` or `starting`; `left`, where nothing but a candidate is up.
-    pub state: &'static str,
-    /// Where it answers; empty where nobody is led there.
-    pub url: String,
-    /// Its process on this machine, where it is one.
-    pub pid: Option<i32>,
-    /// Since when, RFC 3339.
-    pub since: String,
-    /// The version that stands, where the target counts them.
-    pub version: Option<LiveVersion>,
-    /// How many replicas are up, where the target counts them.
-    pub replicas: Option<u32>,
-    /// Who may ask it, where the target knows that.
-    pub auth: Option<Auth>,
-    /// How quickly it answered in its smoke test, where the target keeps that.
-    pub measured: Option<Measured>,
-    /// What its replicas told of themselves, where the target knows that.
-    pub told: Option<Replicas>,
-    /// Anything else worth a line: process, memory, ….
-    pub detail: String,
-}
-
-/// What the replicas of a deployment told of themselves since it was deployed, or in the last day.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Replicas {
-    /// How many of their starts failed.
-    pub failed_starts: usize,
-    /// How many engines ended after they had started.
-    pub ended: usize,
-    /// When the first of those was: RFC 3339.
-    pub since: Option<String>,
-    /// How the last of those was.
-    pub last: Option<String>,
-    /// What they ran on, each with what was wrong with that.
-    pub devices: Vec<String>,
-}
-
-impl Replicas {
-    /// How often engines ended, if they did.
-    pub fn ends(&self) -> Option<String> {
-        let (since, last) = (self.since.as_ref()?, self.last.as_ref()?);
-        let count = |count: usize, one: &str, many: &str| {
-            (count > 0).then(|| format!("{count} {}", if count == 1 { one } else { many }))
-        };
-        let starts = count(self.failed_starts, "failed start", "failed starts");
-        let later = count(self.ended, "engine that ended later", "engines that ended later");
-        let counted: Vec<String> = starts.into_iter().chain(later).collect();
-        Some(format!("{} since {since}, last: {last}", counted.join(" and ")))
-    }
-}
-
-/// The version of a deployment that stands.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct LiveVersion {
-    /// The target's number of it.
-    pub number: u32,
-    /// What it is marked with: its key, if goatbuild deployed it.
-    pub tag: String,
-    /// Who deployed it.
-    pub by: String,
-    /// When: RFC 3339.
-    pub at: String,
 }
 
 /// A place where models are served.

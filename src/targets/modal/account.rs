@@ -5,10 +5,13 @@ use std::sync::PoisonError;
 use serde::Deserialize;
 use serde_json::json;
 
-use super::{Modal, ModalError, NO_CREDENTIALS};
+use super::{Modal, ModalError};
 use crate::event::Reporter;
 use crate::runtime::Check;
 use crate::step::StepError;
+
+/// Why nothing was looked at, and what to do about it.
+pub(super) const NO_CREDENTIALS: &str = "no credentials for Modal; `modal token new` makes them";
 
 /// Whose the credentials are.
 #[derive(Debug, Clone, Deserialize)]

@@ -1,11 +1,14 @@
 //! What is deployed, for people.
 
+use super::Modal;
 use super::price::Paid;
-use super::{LEFT, Modal};
 use crate::clock::written;
 use crate::plan::{AlwaysOn, Unwanted};
 use crate::step::{Observation, StepId};
 use crate::targets::{Live, LiveVersion};
+
+/// What there is to say of a candidate that is up while nothing is at work.
+pub(super) const LEFT: &str = "is up, left of an apply that was cut short";
 
 impl Modal {
     /// How the deployments are, as the last look showed.

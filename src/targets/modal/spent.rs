@@ -10,12 +10,12 @@ use serde_json::json;
 use super::price::Paid;
 use super::serve::understood;
 use super::spec::{CANDIDATE, Replicas};
-use super::{Bills, Modal, ModalError};
+use super::{Modal, ModalError};
 use crate::clock::written;
 use crate::event::Reporter;
 use crate::plan::UsdPerHour;
 use crate::step::StepError;
-use crate::targets::{Running, Spent};
+use crate::targets::{Bills, Running, Spent};
 
 const HOUR: f64 = 3600.0;
 const DAY: f64 = 24.0 * HOUR;
