@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::serve::url;
+use super::address::url;
 use super::server::Running;
 use super::state::Served;
 use super::{Life, Local};

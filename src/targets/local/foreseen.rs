@@ -3,9 +3,9 @@
 use std::collections::BTreeSet;
 use std::path::Path;
 
+use super::address::is_taken;
 use super::environments::environments;
 use super::place::has_gpu;
-use super::serve::is_taken;
 use super::server::Running;
 use super::state::{Served, State};
 use super::{Condition, Local};

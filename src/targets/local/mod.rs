@@ -1,12 +1,14 @@
 //! The local target: models served on this machine, by Docker or Podman where one is, and otherwise
 //! without root and without a daemon.
 
+mod address;
 mod answers;
 mod caches;
 mod compiled;
 mod environments;
 mod error;
 mod foreseen;
+mod live;
 mod log;
 mod mounts;
 mod moving;
@@ -18,8 +20,11 @@ mod serve;
 mod server;
 mod spec;
 mod state;
+mod survey;
+mod sweep;
 mod tree;
 mod trial;
+mod unserved;
 mod volumes;
 mod warm;
 mod weights;
@@ -35,16 +40,13 @@ use super::{
     Deed, Deployment, Lack, Live, Measured, Moves, PinnedRepository, TakesBack, Target, Weights,
 };
 use crate::container::{Condition, Container, probe};
-use crate::durable::TEMPORARY;
-use crate::event::Reporter;
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::hub::HashCache;
-use crate::leftovers::{Age, sweep};
 use crate::oci::Layout;
 use crate::plan::{PlannedModel, Unwanted};
-use crate::runtime::{self, Check};
+use crate::runtime::Check;
 use crate::spec::{Model, Takes, Volume};
-use crate::step::{Fact, Facts, Observation, Outcome, StepError, StepId, Task};
+use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 use answers::Answer;
 pub use environments::{
@@ -52,9 +54,9 @@ pub use environments::{
 };
 pub use error::LocalError;
 use log::{end_of, length};
-use runner::{Chosen, Runner};
+use runner::Chosen;
 use secrets::Secrets;
-use server::{Life, Running};
+use server::Life;
 use spec::RUNTIMES;
 pub use spec::{LocalRuntime, LocalType};
 use state::{Served, State};
@@ -252,36 +254,11 @@ impl Target for Local {
     }
 
     async fn check(&self, _: &[String]) -> Result<(), StepError> {
-        match self.chosen().await?.runner {
-            Runner::Engine(_) => return Ok(()),
-            Runner::Embedded => {}
-        }
-        let report = self.try_embedded()?;
-        match report.checks.into_iter().find(Check::is_wrong) {
-            None => Ok(()),
-            Some(check) => Err(LocalError::Runtime {
-                reason: format!("{}: {}", check.name, check.detail),
-                help: check.help.unwrap_or_else(|| "`goatbuild check` tells more".to_owned()),
-            }
-            .into()),
-        }
+        self.can_serve().await
     }
 
     async fn survey(&self) -> Result<Vec<Check>, StepError> {
-        let chosen = match self.chosen().await {
-            Ok(chosen) => chosen,
-            Err(error) => {
-                let help = error.help().map(|help| help.to_string());
-                let detail = error.to_string();
-                return Ok(vec![Check { name: "local runtime", ok: Some(false), detail, help }]);
-            }
-        };
-        let detail = chosen.at_length();
-        let mut checks = vec![Check { name: "local runtime", ok: Some(true), detail, help: None }];
-        if chosen.runner == Runner::Embedded {
-            checks.extend(self.try_embedded()?.checks);
-        }
-        Ok(checks)
+        self.offers().await
     }
 
     async fn place(&self) -> Option<String> {
@@ -325,22 +302,7 @@ impl Target for Local {
     }
 
     fn observe_deployment(&self, model: &str) -> Observation {
-        let Some(served) = self.served(model) else { return Observation::Absent };
-        let kind = served.instance.as_ref().map_or("process", Running::kind);
-        match (served.healthy, self.life(&served)) {
-            (true, Life::Runs) => match self.mount_changes(&served) {
-                changes if changes.is_empty() => {
-                    Observation::Present { key: served.key, facts: served.facts }
-                }
-                changes => Observation::Drifted { changes },
-            },
-            (true, Life::Hangs(how)) => drift(kind, "running", how),
-            (true, Life::Ended(how)) => drift(kind, "running", &how),
-            (false, Life::Runs) if served.left_of_start().is_some() => {
-                drift("start", "finished", "going on")
-            }
-            (false, _) => drift("start", "finished", "not finished"),
-        }
+        self.deployment_seen(model)
     }
 
     fn applied_deployment(&self, model: &str) -> Option<Fingerprint> {
@@ -350,7 +312,7 @@ impl Target for Local {
     fn predict_deployment(&self, model: &str, port: Option<u16>) -> Facts {
         let kept = self.served(model).map(|served| served.port);
         match port.or(kept) {
-            Some(port) => [Fact::URL.is(serve::url(port))].into(),
+            Some(port) => [Fact::URL.is(address::url(port))].into(),
             None => Facts::new(),
         }
     }
@@ -360,19 +322,7 @@ impl Target for Local {
     }
 
     fn observe_smoke(&self, model: &str) -> Observation {
-        let Some(served) = self.served(model) else { return Observation::Absent };
-        let instance = Fact::INSTANCE.text_of(&served.facts);
-        if served.failed {
-            return drift("smoke test", "passed", "failed");
-        }
-        match (served.smoke, served.tested) {
-            (None, _) => Observation::Absent,
-            (Some(_), Some(tested)) if tested != instance => drift("instance", &tested, instance),
-            (Some(key), _) => {
-                let facts = [Fact::INSTANCE.is(instance)].into();
-                Observation::Present { key, facts }
-            }
-        }
+        self.smoke_seen(model)
     }
 
     async fn passed_smoke(
@@ -393,19 +343,7 @@ impl Target for Local {
     }
 
     fn unwanted(&self, wanted: &dyn Fn(&str) -> bool) -> Vec<Unwanted> {
-        self.seen(|state| {
-            let gone = state.served.iter().filter(|(model, _)| !wanted(model));
-            gone.map(|(model, served)| Unwanted {
-                id: StepId::deploy(model),
-                model: model.clone(),
-                detail: format!(
-                    "{} on this machine, costs nothing per hour",
-                    serve::url(served.port)
-                ),
-                absent: false,
-            })
-            .collect()
-        })
+        self.served_unwanted(wanted)
     }
 
     async fn remove(&self, model: &str) -> Result<(), StepError> {
@@ -425,51 +363,7 @@ impl Target for Local {
     }
 
     fn live(&self) -> Vec<Live> {
-        let describe = |(model, served): (&String, &Served)| {
-            let life = self.life(served);
-            Live {
-                model: model.clone(),
-                key: Some(served.key),
-                state: match (&life, served.healthy, self.answer_of(served)) {
-                    (Life::Runs, true, Some(Answer::Status(status))) if status >= 300 => "busy",
-                    (Life::Runs, true, _) => "running",
-                    (Life::Runs, false, _) => "starting",
-                    (Life::Hangs(_), _, Some(Answer::Nothing)) => "silent",
-                    (Life::Hangs(_) | Life::Ended(_), ..) => "stopped",
-                },
-                url: serve::url(served.port),
-                pid: match (&served.instance, &life) {
-                    (Some(Running::Embedded(_)), Life::Ended(_)) => None,
-                    (Some(Running::Embedded(process)), _) => Some(process.pid),
-                    _ => None,
-                },
-                since: served.since.clone(),
-                version: None,
-                replicas: None,
-                auth: None,
-                measured: None,
-                told: None,
-                detail: match (&served.instance, life) {
-                    (Some(instance), Life::Runs) => {
-                        let mut words = instance.describe();
-                        if let Some(Answer::Status(status)) = self.answer_of(served)
-                            && status >= 300
-                        {
-                            words = format!("{words} answers {status} to GET {}", served.health);
-                        }
-                        self.described_with_changes(served, words)
-                    }
-                    (Some(instance), Life::Hangs(how)) => {
-                        format!("{}: {how}; `goatbuild apply` starts it anew", instance.describe())
-                    }
-                    (Some(Running::Container(_)), Life::Ended(how)) => {
-                        format!("{how}; `goatbuild apply` starts it again")
-                    }
-                    _ => "`goatbuild apply` starts it again".to_owned(),
-                },
-            }
-        };
-        self.seen(|state| state.served.iter().map(describe).collect())
+        self.all_seen()
     }
 
     fn log(&self, model: &str) -> Option<PathBuf> {
@@ -478,24 +372,7 @@ impl Target for Local {
     }
 
     fn sweep(&self) {
-        // The embedded runtime is tried out there by whoever plans.
-        sweep(&self.places.ours, ".tmp", Age::Old);
-        sweep(&self.places.ours, TEMPORARY, Age::Any);
-        let roots = self.places.state.join("roots");
-        // Other projects unpack there too; who does, holds the lock.
-        if let Ok(_unpacking) = place::unpacking(&roots, false, &Reporter::silent()) {
-            sweep(&roots, ".unpacking-", Age::Any);
-        }
-        self.sweep_moves();
-        let both = [self.volumes(), self.old_volumes()].map(std::fs::read_dir);
-        for volume in both.into_iter().flatten().flatten().flatten() {
-            let volume = volume.path();
-            sweep(&volume.join(".goatbuild"), TEMPORARY, Age::Any);
-            for model in std::fs::read_dir(volume.join("hub")).into_iter().flatten().flatten() {
-                sweep(&model.path().join("blobs"), ".incoming-", Age::Any);
-                sweep(&model.path().join("refs"), TEMPORARY, Age::Any);
-            }
-        }
+        self.sweep_all();
     }
 
     fn takes_back(&self) -> Option<&dyn TakesBack> {
@@ -508,14 +385,6 @@ impl Target for Local {
 }
 
 impl Local {
-    /// Tries out the embedded runtime.
-    fn try_embedded(&self) -> Result<runtime::Report, StepError> {
-        let scratch = &self.places.ours;
-        std::fs::create_dir_all(scratch)
-            .map_err(|source| LocalError::File { path: scratch.clone(), source })?;
-        Ok(runtime::check(scratch, &self.places.supervisor))
-    }
-
     fn log_file(&self, model: &str) -> PathBuf {
         self.places.ours.join("logs").join(format!("{model}.log"))
     }

@@ -1,17 +1,18 @@
 //! Starting, replacing and stopping a server on this machine.
 
-use std::net::{Ipv4Addr, TcpListener};
 use std::time::{Duration, Instant};
 
+use super::address::{free_port, is_taken, url};
 use super::caches::Writer;
-use super::log::{end_of, length, quoted};
+use super::log::{end_of, length};
 use super::mounts::written_down;
 use super::server::{Recipe, Started, Stay};
 use super::state::Served;
+use super::unserved::{Unserved, explain};
 use super::{Deployment, Local, LocalError};
 use crate::clock::now;
 use crate::digest::hex;
-use crate::event::{Cancelled, Reporter};
+use crate::event::Reporter;
 use crate::fingerprint::Key;
 use crate::openai::Server;
 use crate::spec::Smoke;
@@ -35,11 +36,6 @@ struct Start {
     old: Option<Served>,
     /// Whether that ran until it was stopped.
     ran: bool,
-}
-
-/// The address of a server on this machine.
-pub(super) fn url(port: u16) -> String {
-    format!("http://127.0.0.1:{port}/v1")
 }
 
 impl Local {
@@ -351,78 +347,6 @@ impl Local {
         }
         Err(Unserved::Late(last))
     }
-}
-
-/// Tells why a server that was started does not serve, what became of the one before, and the last
-/// lines of its `log`.
-pub(super) fn explain(
-    deployment: &Deployment,
-    unserved: Unserved,
-    outcome: String,
-    log: &str,
-) -> StepError {
-    let model = deployment.model.clone();
-    let log = quoted(log, &deployment.health);
-    match unserved {
-        Unserved::Ended => LocalError::Ended { model, outcome, log }.into(),
-        Unserved::Late(status) => {
-            let seconds = deployment.startup_timeout.as_secs();
-            let health = &deployment.health;
-            let (heard, help) = match status {
-                Some(status) => (
-                    format!("answered HTTP {status} to GET {health}, never 200,"),
-                    "does that path answer 200 once it is up? `engine.health` names another",
-                ),
-                None => (
-                    "did not answer".to_owned(),
-                    "does it listen on the host and port it is given? `serve.startup-timeout` gives it more time",
-                ),
-            };
-            let help = format!("{help}; `goatbuild logs {model}` shows the whole log");
-            LocalError::Unhealthy { model, seconds, heard, outcome, log, help }.into()
-        }
-        Unserved::Interrupted => LocalError::Interrupted { outcome, source: Cancelled }.into(),
-        Unserved::Other(error) => error,
-    }
-}
-
-/// Why a server that was started does not serve.
-#[derive(Debug)]
-pub(super) enum Unserved {
-    /// Its process ended.
-    Ended,
-    /// It took too long; the last HTTP status it answered, if any.
-    Late(Option<u16>),
-    /// The user interrupted the wait.
-    Interrupted,
-    /// Anything else.
-    Other(StepError),
-}
-
-pub(super) fn is_taken(port: u16) -> bool {
-    TcpListener::bind((Ipv4Addr::LOCALHOST, port)).is_err()
-}
-
-/// A port that nobody has: one below those that systems give to connections that go out (from 32768 on by
-/// Linux, from 49152 on by macOS), any of which could take it while its server is stopped.
-pub(super) fn free_port() -> Result<u16, StepError> {
-    const FIRST: u16 = 20_000;
-    const LAST: u16 = 32_767;
-    for _ in 0..64 {
-        let port = FIRST + chance() % (LAST - FIRST + 1);
-        if !is_taken(port) {
-            return Ok(port);
-        }
-    }
-    let failed = |source| LocalError::File { path: "127.0.0.1".into(), source };
-    let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).map_err(failed)?;
-    Ok(listener.local_addr().map_err(failed)?.port())
-}
-
-fn chance() -> u16 {
-    use std::hash::{BuildHasher as _, RandomState};
-    let [first, second, ..] = RandomState::new().hash_one(Instant::now()).to_be_bytes();
-    u16::from_be_bytes([first, second])
 }
 
 pub(super) fn random_id() -> String {

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::address::is_taken;
 use super::runner::Runner;
-use super::serve::is_taken;
 use super::state::Served;
 use super::{Local, LocalError};
 use crate::container::{self, Condition, Container, ContainerEngine, ContainerError, Labels};

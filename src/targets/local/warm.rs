@@ -6,11 +6,13 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
+use super::address::{free_port, url};
 use super::caches::Writer;
 use super::compiled::{Cache, Files};
-use super::serve::{explain, free_port, random_id, url};
+use super::serve::random_id;
 use super::server::Stay;
 use super::state::Served;
+use super::unserved::explain;
 use super::{Deployment, Local, LocalError, end_of, length};
 use crate::blocking::blocking;
 use crate::clock::now;
