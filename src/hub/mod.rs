@@ -13,17 +13,19 @@ mod pinned;
 mod reuse;
 mod revision;
 mod settings;
+mod volume_error;
 
 pub use crate::lock::hub::{DigestKind, FileDigest, RemoteFile, Revision};
 pub use cache::ModelCache;
 pub use client::Hub;
-pub use error::{HubError, WeightsError};
+pub use error::HubError;
 pub use fetch::Fetched;
 pub use listing::CONFIG_FILE;
 pub use manifest::{HashCache, Manifest, WeightFile, scan};
 pub use part::PARTIAL;
 pub use reuse::{keep_verified, verified};
 pub use settings::{ENDPOINT, HubSettings, Token};
+pub use volume_error::WeightsError;
 
 #[cfg(test)]
 mod tests;
