@@ -2,75 +2,28 @@
 //!
 //! Deleting `cache/` loses time, never truth: what is deployed says so itself.
 
+mod error;
 mod memory;
+mod opening;
 mod recent;
 mod unwritable;
 mod writer_lock;
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::time::Duration;
 
-use miette::Diagnostic;
 use rusqlite::{Connection, OptionalExtension as _, params};
-use thiserror::Error;
 
 use crate::clock::now;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::lock::hub::FileDigest;
 use crate::step::{Class, Facts, Outcome, StepId};
 
+pub use error::StoreError;
 pub use memory::Remembered;
 pub use recent::Recent;
 pub use unwritable::Unwritable;
 pub use writer_lock::{Holder, WriterLock, WriterLockError};
-
-/// The layout of the database that this version reads and writes.
-const SCHEMA: i64 = 1;
-
-/// Why the cache could not be used.
-#[derive(Debug, Error, Diagnostic)]
-pub enum StoreError {
-    /// A newer goatbuild made this cache.
-    #[error("{} was made by a newer goatbuild (layout {found}, this one knows {known})", path.display())]
-    #[diagnostic(
-        code(goatbuild::store::newer),
-        help(
-            "use that goatbuild, or move `cache/` away: what is deployed is recognised without it, and only time is lost"
-        )
-    )]
-    Newer {
-        /// The database.
-        path: PathBuf,
-        /// Its layout.
-        found: i64,
-        /// Ours.
-        known: i64,
-    },
-    /// The database can't be read or written.
-    #[error("{} can't be used: {source}", path.display())]
-    #[diagnostic(
-        code(goatbuild::store::database),
-        help(
-            "is the disk full, or the directory read-only? If the file is damaged, move `cache/` away: only time is lost"
-        )
-    )]
-    Database {
-        /// The database.
-        path: PathBuf,
-        /// What SQLite said.
-        source: rusqlite::Error,
-    },
-    /// A directory or file of the cache can't be made.
-    #[error("{} can't be written: {source}", path.display())]
-    #[diagnostic(code(goatbuild::store::write), help("check the free space and the permissions"))]
-    Write {
-        /// The path.
-        path: PathBuf,
-        /// What the system said.
-        source: std::io::Error,
-    },
-}
 
 /// How an attempt of a step ended, from the last run that tried it.
 #[derive(Debug, Clone, PartialEq)]
@@ -117,96 +70,10 @@ impl std::fmt::Debug for Store {
     }
 }
 
-/// Makes the database its owner's alone, which holds for what SQLite puts beside it from then on. One that
-/// is there is kept from others; its group stays as it is, since groups share projects.
-fn keep_private(database: &Path) {
-    use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
-    // What is wrong with it is told when it is used.
-    let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(database);
-    for part in ["", "-wal", "-shm"] {
-        let mut path = database.as_os_str().to_owned();
-        path.push(part);
-        let Ok(found) = std::fs::symlink_metadata(&path) else { continue };
-        let mode = found.permissions().mode() & 0o777;
-        if found.is_file() && mode & 0o007 != 0 {
-            let closed = std::fs::Permissions::from_mode(mode & 0o770);
-            let _ = std::fs::set_permissions(&path, closed);
-        }
-    }
-}
-
 impl Store {
-    /// Opens the cache, making it when there is none. One that can't be written is as none: what is looked
-    /// up is told without it, and [`Self::unwritable`] says why.
-    ///
-    /// `environment` is empty for the default one; rows of environments are apart.
-    pub fn open(root: &Path, environment: &str) -> Result<Self, StoreError> {
-        match Self::open_there(root, environment) {
-            Err(error) => match Unwritable::find(root) {
-                Some(unwritable) => Self::forgetful(root, environment, unwritable),
-                None => Err(error),
-            },
-            opened => opened,
-        }
-    }
-
-    /// A cache that remembers nothing beyond this process.
-    fn forgetful(
-        root: &Path,
-        environment: &str,
-        unwritable: Unwritable,
-    ) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Database { path: root.join("state.db"), source };
-        let connection = Connection::open_in_memory().map_err(failed)?;
-        connection.execute_batch(include_str!("schema.sql")).map_err(failed)?;
-        Ok(Self {
-            root: root.to_owned(),
-            environment: environment.to_owned(),
-            connection: Mutex::new(connection),
-            unwritable: Some(unwritable),
-        })
-    }
-
     /// Why nothing can be kept, where that is so. Whoever changes something is refused then.
     pub fn unwritable(&self) -> Option<&Unwritable> {
         self.unwritable.as_ref()
-    }
-
-    fn open_there(root: &Path, environment: &str) -> Result<Self, StoreError> {
-        let written = |path: &Path| {
-            let path = path.to_owned();
-            move |source| StoreError::Write { path, source }
-        };
-        std::fs::create_dir_all(root).map_err(written(root))?;
-        let ignore = root.join(".gitignore");
-        if !ignore.exists() {
-            std::fs::write(&ignore, "*\n!.gitignore\n").map_err(written(&ignore))?;
-        }
-        let path = root.join("state.db");
-        let failed = |source| StoreError::Database { path: path.clone(), source };
-        keep_private(&path);
-        let connection = Connection::open(&path).map_err(failed)?;
-        connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
-        // Looked at first: a layout that isn't ours is left exactly as it is.
-        let found: i64 = connection
-            .pragma_query_value(None, "user_version", |row| row.get(0))
-            .map_err(failed)?;
-        if found > SCHEMA {
-            return Err(StoreError::Newer { path, found, known: SCHEMA });
-        }
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
-        connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
-        // A plan reads every row: from the page cache, without a copy of each page.
-        connection.pragma_update(None, "mmap_size", 1_i64 << 30).map_err(failed)?;
-        if found < SCHEMA {
-            connection.execute_batch(include_str!("schema.sql")).map_err(failed)?;
-        }
-        Ok(Self {
-            root: root.to_owned(),
-            environment: environment.to_owned(),
-            connection: Mutex::new(connection),
-            unwritable: None,
-        })
     }
 
     /// The cache directory.

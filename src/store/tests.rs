@@ -1,6 +1,10 @@
 use std::collections::HashMap;
 use std::process::Stdio;
+use std::time::Duration;
 
+use miette::Diagnostic as _;
+
+use super::opening::SCHEMA;
 use super::*;
 use crate::plan::Memory as _;
 use crate::testing::peers::skipped;
