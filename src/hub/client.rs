@@ -155,16 +155,6 @@ impl Hub {
         url
     }
 
-    /// An address that the hub named, at this hub: mirrors hand on what the original said.
-    pub(super) fn at_hub(&self, mut url: Url) -> Url {
-        if !self.is_hub(&url) {
-            let _ = url.set_scheme(self.endpoint.scheme());
-            let _ = url.set_host(self.endpoint.host_str());
-            let _ = url.set_port(self.endpoint.port());
-        }
-        url
-    }
-
     /// What forbids to ask it: an option or a variable.
     pub fn offline(&self) -> Option<&'static str> {
         self.offline
@@ -172,6 +162,21 @@ impl Hub {
 
     fn is_hub(&self, url: &Url) -> bool {
         url.origin() == self.endpoint.origin()
+    }
+
+    /// Where the hub itself has what an answer leads to. The original leads to `/api/resolve-cache/…` of
+    /// its own host, and many a mirror hands that on as it is, though all it has is below a path.
+    fn led_below(&self, mut next: Url) -> Url {
+        let below = self.endpoint.path().trim_end_matches('/');
+        let path = next.path();
+        if self.is_hub(&next)
+            && path.starts_with("/api/")
+            && !path.strip_prefix(below).is_some_and(|rest| rest.starts_with('/'))
+        {
+            let path = format!("{below}{path}");
+            next.set_path(&path);
+        }
+        next
     }
 
     /// Begins to ask for something, with all patience.
@@ -252,7 +257,7 @@ impl Hub {
             let status = response.status();
             if let Some(next) = led_to(&at, &response) {
                 at_hub = at_hub && self.is_hub(&next);
-                at = next;
+                at = if at_hub { self.led_below(next) } else { next };
             } else if status.is_success() {
                 let elsewhere = (!self.is_hub(&at)).then_some(at);
                 return Ok(Answer { response, elsewhere, said });

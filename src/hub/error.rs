@@ -90,6 +90,22 @@ pub enum HubError {
         /// The repository's page.
         url: String,
     },
+    /// Nobody may read it any more, whoever asks.
+    #[error("{repository} is disabled: {reason}")]
+    #[diagnostic(
+        code(goatbuild::hub::disabled),
+        help(
+            "its owner or the hub has closed it, and no token opens it: see {url} for why, and choose another `model.source`; what is in a volume already stays there"
+        )
+    )]
+    Disabled {
+        /// The repository.
+        repository: String,
+        /// What the hub said.
+        reason: String,
+        /// The repository's page.
+        url: String,
+    },
     /// There is no such repository, or none that this reader may know of.
     #[error("there is no model {repository} at {endpoint}")]
     #[diagnostic(

@@ -102,7 +102,7 @@ impl Hub {
                 return Err(senseless(&page, format!("it lists more than {FILES} files")));
             }
             page = match next_page(&page, &headers) {
-                Some(next) if entries > 0 => self.at_hub(next),
+                Some(next) if entries > 0 => page_after(&page, &next),
                 Some(_) => {
                     let reason = "it says that the list goes on, and lists nothing".to_owned();
                     return Err(senseless(&page, reason));
@@ -199,14 +199,31 @@ fn remote_file(entry: Entry) -> Result<RemoteFile, String> {
     Ok(RemoteFile { path: entry.path, size, digest })
 }
 
-/// The address in `Link: <…>; rel="next"`.
+/// The address in `Link: <…>; rel="next"`, read as `links` of `httpx` reads it: a mirror may leave out
+/// the quotes, and what stands between two links.
 fn next_page(at: &Url, headers: &HeaderMap) -> Option<Url> {
     headers.get_all(LINK).into_iter().find_map(|value| {
-        value.to_str().ok()?.split(", ").find_map(|link| {
-            let (address, relation) = link.trim().strip_prefix('<')?.split_once('>')?;
-            relation.contains("rel=\"next\"").then(|| at.join(address).ok())?
+        value.to_str().ok()?.split('<').skip(1).find_map(|link| {
+            let (address, parameters) = link.split_once('>')?;
+            let is_next = parameters.split([';', ',']).any(|parameter| {
+                let (name, value) = parameter.split_once('=').unwrap_or_default();
+                let mut relations = value.trim().trim_matches(['"', '\'']).split_whitespace();
+                name.trim().eq_ignore_ascii_case("rel")
+                    && relations.any(|it| it.eq_ignore_ascii_case("next"))
+            });
+            is_next.then(|| at.join(address.trim()).ok())?
         })
     })
+}
+
+/// The page of the list at `asked` that goes on at `named`.
+///
+/// A mirror hands on what the original said, which knows nothing of where the mirror has it: another host, or
+/// a path without what stands before it here. A list has one path, so all that is new is in the query.
+fn page_after(asked: &Url, named: &Url) -> Url {
+    let mut page = asked.clone();
+    page.set_query(named.query());
+    page
 }
 
 fn parsed<T: DeserializeOwned>(url: &Url, body: &[u8]) -> Result<T, HubError> {
@@ -220,6 +237,33 @@ fn senseless(url: &Url, reason: String) -> HubError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_list_goes_on_where_a_link_says_however_it_is_written() {
+        // As `Response.links` of httpx 0.28.1 has them, which takes both kinds of quotes and none, and as
+        // RFC 8288, 3.5, does several links in a header.
+        let next = |header: &'static str| {
+            let at = Url::parse("https://mirror/hf/api/models/a/b/tree/c?recursive=true").unwrap();
+            let headers = HeaderMap::from_iter([(LINK, header.parse().unwrap())]);
+            next_page(&at, &headers).map(String::from)
+        };
+        let there = Some("https://huggingface.co/api/models/a/b/tree/c?cursor=d,e".to_owned());
+        for header in [
+            r#"<https://huggingface.co/api/models/a/b/tree/c?cursor=d,e>; rel="next""#,
+            "<https://huggingface.co/api/models/a/b/tree/c?cursor=d,e>;rel=next",
+            "<https://a/>; rel=\"first\",<https://huggingface.co/api/models/a/b/tree/c?cursor=d,e>; rel='next'",
+            r#"<https://huggingface.co/api/models/a/b/tree/c?cursor=d,e>; title="a"; rel="last next""#,
+        ] {
+            assert_eq!(next(header), there, "{header}");
+        }
+        let relative = next("</api/models/a/b/tree/c?cursor=d>; rel=next");
+        assert_eq!(relative.as_deref(), Some("https://mirror/api/models/a/b/tree/c?cursor=d"));
+        for nothing in
+            ["<https://a/>; rel=prev", "<https://a/>", "nothing", "<https://a/>; rel=nextt"]
+        {
+            assert_eq!(next(nothing), None, "{nothing}");
+        }
+    }
 
     #[test]
     fn a_hub_says_who_may_fetch_a_repository() {

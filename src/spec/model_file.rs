@@ -224,14 +224,25 @@ pub(super) fn is_repository(text: &str) -> bool {
     text.split_once('/').is_some_and(|(owner, name)| is_part(owner) && is_part(name))
 }
 
-/// Says whether `text` can be a git reference (or a commit).
+/// Says whether `text` can be a git reference (or a commit): by the rules of git-check-ref-format(1), in
+/// letters of any alphabet, without spaces of any kind, and without what turns the direction of a line.
 pub(super) fn is_revision(text: &str) -> bool {
-    let inner = |byte: u8| byte.is_ascii_graphic() && !b"~^:?*[\\".contains(&byte);
-    !text.is_empty()
-        && text.bytes().all(inner)
+    let inner = |letter: char| {
+        !letter.is_control()
+            && !letter.is_whitespace()
+            && !"~^:?*[\\".contains(letter)
+            && !matches!(letter, '\u{202a}'..='\u{202e}' | '\u{2066}'..='\u{2069}')
+    };
+    let is_part = |part: &str| {
+        !part.is_empty() && !part.starts_with('.') && part.strip_suffix(".lock").is_none()
+    };
+    text.chars().all(inner)
+        && text.split('/').all(is_part)
         && !text.contains("..")
-        && !text.starts_with(['/', '-', '.'])
-        && !text.ends_with(['/', '.'])
+        && !text.contains("@{")
+        && text != "@"
+        && !text.starts_with('-')
+        && !text.ends_with('.')
 }
 
 fn draft(mut table: Table<'_, '_>) -> Option<Draft> {

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use goatbuild::hub::DigestKind;
 
-use super::{REPOSITORY, code, hub, hub_with, said};
+use super::{REPOSITORY, code, hub, hub_at, hub_with, said};
 use crate::support::double::{Content, Fault};
 use crate::support::hub::{COMMIT, HubDouble};
 
@@ -47,6 +47,83 @@ async fn a_long_list_comes_in_pages() {
     assert_eq!(revision.files.len(), 3);
     let pages = double.requests();
     assert_eq!(pages.iter().filter(|request| request.path.contains("/tree/")).count(), 3);
+}
+
+#[tokio::test]
+async fn a_mirror_below_a_path_goes_on_there_wherever_its_links_lead() {
+    // Artifactory's and Nexus's own paths (huggingface/huggingface_hub#2806, sonatype/nexus-public#828). Links
+    // as hf-mirror.com hands them on (padeoe/hf-mirror-site#65), relative ones, and right ones.
+    for below in ["/artifactory/api/huggingfaceml/hf-remote", "/repository/huggingface", "/hf"] {
+        let ours = |double: &HubDouble| format!("{}{below}", double.url);
+        let links: [&dyn Fn(&HubDouble) -> String; 4] = [
+            &|_| "https://huggingface.co".to_owned(),
+            &|_| String::new(),
+            &|_| below.to_owned(),
+            &ours,
+        ];
+        for link in links {
+            let double = double();
+            double.pages_of(1);
+            let endpoint = double.mirror_below(below, Some(&link(&double)));
+            let hub = hub_at(&endpoint);
+            let revision = hub.revision(REPOSITORY, "main").await.unwrap();
+            assert_eq!(revision.files.len(), 3, "{below} {}", link(&double));
+            for file in &revision.files {
+                hub.read(REPOSITORY, COMMIT, file).await.unwrap();
+            }
+            let all = double.requests();
+            let (hub, cdn): (Vec<_>, Vec<_>) =
+                all.iter().partition(|it| it.path.starts_with("hub/"));
+            assert!(hub.iter().all(|it| it.path.starts_with(&format!("hub{below}/"))), "{hub:?}");
+            assert_eq!(cdn.len(), 1);
+        }
+    }
+}
+
+#[tokio::test]
+async fn names_are_in_any_alphabet_and_may_have_backslashes() {
+    let double = double();
+    // Git takes them all: git-check-ref-format(1) has no word of alphabets, and a tree's entry may have any
+    // byte but a slash and a null.
+    for branch in ["größe", "分支/一", "ветка", "v1.0%20", "emoji-🦙", "a+b&c=d"] {
+        double.branch(branch);
+        let revision = hub(&double).revision(REPOSITORY, branch).await.unwrap();
+        assert_eq!(revision.commit, COMMIT, "{branch}");
+    }
+    for path in ["win\\dows.json", "a/b\\..\\c.json", "模型.json", "100%.json", "a?b#c.json"] {
+        double.small(REPOSITORY, path, path);
+    }
+    let revision = hub(&double).revision(REPOSITORY, "main").await.unwrap();
+    assert_eq!(revision.files.len(), 8);
+    for file in revision.files.iter().filter(|file| file.size < 100) {
+        hub(&double).read(REPOSITORY, COMMIT, file).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn a_disabled_repository_is_no_matter_of_tokens() {
+    // The words by which `hf_raise_for_status` of huggingface_hub 2.4.0 knows a `DisabledRepoError`, whose
+    // documentation shows the status; 451 is RFC 7725's.
+    for (fault, says) in [
+        (
+            Fault::Status(403, "x-error-message: Access to this resource is disabled."),
+            "acme/tiny is disabled: Access to this resource is disabled",
+        ),
+        (Fault::Status(451, ""), "acme/tiny is disabled: HTTP 451, unavailable for legal reasons"),
+    ] {
+        for token in [None, Some("hf_right")] {
+            let double = double();
+            double.fault("acme/tiny", 1, fault.clone());
+            let error = hub_with(&double, token).revision(REPOSITORY, "main").await.unwrap_err();
+            assert_eq!(code(&error), "goatbuild::hub::disabled");
+            assert_eq!(error.to_string(), says);
+            assert!(said(&error).contains("no token opens it"), "{}", said(&error));
+        }
+    }
+    let double = double();
+    double.fault("acme/tiny", 1, Fault::Status(403, "x-error-message: Forbidden"));
+    let error = hub(&double).revision(REPOSITORY, "main").await.unwrap_err();
+    assert_eq!(code(&error), "goatbuild::hub::forbidden");
 }
 
 #[tokio::test]

@@ -34,6 +34,14 @@ struct State {
     gated: bool,
     /// Whether it says nothing of who may read.
     is_silent: bool,
+    /// Branches besides `main`.
+    branches: Vec<String>,
+    /// The path below which it has everything, as many a mirror does.
+    below: String,
+    /// What stands before the path in the address of a list's next page.
+    links: Option<String>,
+    /// Whether small files are at another address of its own, as at Hugging Face.
+    leads_on: bool,
 }
 
 /// The running double; its threads end with the process.
@@ -124,17 +132,36 @@ impl HubDouble {
         self.state().is_silent = true;
     }
 
+    /// Adds a branch, where `main` is.
+    pub(crate) fn branch(&self, name: &str) {
+        self.state().branches.push(name.to_owned());
+    }
+
+    /// Has everything below a path; what it says of its addresses knows that, or begins with `links`. Gives
+    /// its address.
+    pub(crate) fn mirror_below(&self, path: &str, links: Option<&str>) -> String {
+        let mut state = self.state();
+        state.below = path.to_owned();
+        state.links = links.map(str::to_owned);
+        state.leads_on = true;
+        format!("{}{path}", self.url)
+    }
+
     fn hub_answer(&self, asked: &Asked) -> Answer {
         if !["GET", "HEAD"].contains(&&*asked.method) {
             return Answer::status(405, "");
         }
-        let (target, token) = (&*asked.target, asked.header("authorization"));
         let state = self.state();
+        let Some(target) = asked.target.strip_prefix(&*state.below) else {
+            return Answer::status(404, "");
+        };
+        let token = asked.header("authorization");
         let (path, query) = target.split_once('?').unwrap_or((target, ""));
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let (api, org, name, rest) = match &parts[..] {
             ["api", "models", org, name, rest @ ..] => (true, *org, *name, rest),
             [org, name, "resolve", rest @ ..] => (false, *org, *name, rest),
+            ["api", "resolve-cache", "models", org, name, rest @ ..] => (false, *org, *name, rest),
             _ => return Answer::status(404, ""),
         };
         if let Some(wanted) = &state.token
@@ -159,8 +186,9 @@ impl HubDouble {
             commit if commit == head => Some(files),
             commit => state.past.get(&(repository.clone(), commit.to_owned())),
         };
-        let stands_for = |revision: &str| match revision {
-            "main" | "refs%2Fpr%2F1" => Some(head.to_owned()),
+        let stands_for = |revision: &str| match &*decoded(revision) {
+            "main" | "refs/pr/1" => Some(head.to_owned()),
+            branch if state.branches.iter().any(|known| known == branch) => Some(head.to_owned()),
             commit => at(commit).map(|_| commit.to_owned()),
         };
         match rest {
@@ -180,13 +208,24 @@ impl HubDouble {
                 Answer::json(&info)
             }
             ["tree", commit] if api && at(commit).is_some() => {
-                tree(at(commit).unwrap(), state.page, path, query)
+                // As a mirror would hand it on: the original's address.
+                let upstream = state.links.as_deref().unwrap_or("https://huggingface.co");
+                tree(at(commit).unwrap(), state.page, (&format!("{upstream}{path}"), query))
             }
             [commit, path @ ..] if !api && at(commit).is_some() => {
-                let path = path.join("/").replace("%20", " ");
-                let Some(file) = at(commit).unwrap().get(&path) else {
+                let Some(file) = at(commit).unwrap().get(&decoded(&path.join("/"))) else {
                     return Answer::status(404, "x-error-code: EntryNotFound");
                 };
+                if state.leads_on && file.sha256.is_none() && !target.starts_with("/api/") {
+                    // `location: /api/resolve-cache/models/…`, as huggingface/swift-transformers#209 has it,
+                    // and as a mirror hands it on.
+                    let path = path.join("/");
+                    let to =
+                        format!("/api/resolve-cache/models/{org}/{name}/{commit}/{path}?etag=1");
+                    let mut answer = Answer::status(307, &format!("location: {to}"));
+                    answer.headers.push(format!("x-repo-commit: {commit}"));
+                    return answer;
+                }
                 let mut answer = if let Some(sha256) = &file.sha256 {
                     let to = format!("{}/{org}/{name}/{sha256}?signature=secret", self.cdn);
                     let mut answer = Answer::status(302, &format!("location: {to}"));
@@ -229,7 +268,24 @@ impl HubDouble {
     }
 }
 
-fn tree(files: &BTreeMap<String, File>, page: usize, path: &str, query: &str) -> Answer {
+/// A path without percent signs.
+fn decoded(path: &str) -> String {
+    let mut bytes = Vec::new();
+    let mut rest = path.as_bytes();
+    while let Some((first, others)) = rest.split_first() {
+        rest = others;
+        if *first == b'%' {
+            let digits = std::str::from_utf8(&rest[..2]).unwrap();
+            bytes.push(u8::from_str_radix(digits, 16).unwrap());
+            rest = &rest[2..];
+        } else {
+            bytes.push(*first);
+        }
+    }
+    String::from_utf8(bytes).unwrap()
+}
+
+fn tree(files: &BTreeMap<String, File>, page: usize, (at, query): (&str, &str)) -> Answer {
     if !query.split('&').any(|pair| pair == "recursive=true") {
         return Answer::status(400, "x-error-message: the double lists recursively only");
     }
@@ -252,8 +308,7 @@ fn tree(files: &BTreeMap<String, File>, page: usize, path: &str, query: &str) ->
     }
     let mut answer = Answer::json(&json!(entries));
     if from + page < files.len() {
-        // As a mirror would hand it on: the original's address.
-        let next = format!("https://huggingface.co{path}?recursive=true&cursor={}", from + page);
+        let next = format!("{at}?recursive=true&cursor={}", from + page);
         answer.headers.push(format!("link: <{next}>; rel=\"next\""));
     }
     answer

@@ -8,6 +8,10 @@ use reqwest::{Response, StatusCode, Url};
 use super::{About, Hub, HubError, shown};
 use crate::fetch::{Failure, innermost, retry_after, text_without_credentials};
 
+/// What a hub says of a repository that its owner, or the hub, has closed: with HTTP 403 and no code, so
+/// that Hugging Face's client knows it by these words, too (`hf_raise_for_status` of `huggingface_hub` 2.4.0).
+const DISABLED: &str = "Access to this resource is disabled.";
+
 impl Hub {
     /// What the hub's refusal means.
     pub(super) fn refused(
@@ -24,6 +28,14 @@ impl Hub {
         let endpoint = text_without_credentials(&self.settings.endpoint);
         let page = format!("{endpoint}/{repository}");
         let token = self.settings.token.as_ref();
+        if message == DISABLED || response.status() == StatusCode::UNAVAILABLE_FOR_LEGAL_REASONS {
+            let reason = match message.trim_end_matches('.') {
+                "" => "HTTP 451, unavailable for legal reasons",
+                said => said,
+            };
+            let reason = reason.to_owned();
+            return Failure::Final(HubError::Disabled { repository, reason, url: page });
+        }
         Failure::Final(match (response.status(), code, token) {
             (StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN, "GatedRepo", _) => {
                 let then = match token {
