@@ -11,8 +11,8 @@ use super::arguments::dollars;
 use super::frontend::Terminal;
 use super::{Exit, Global, WishArgs, completions, out_file};
 use crate::exec::Interrupt;
+use crate::ops::agreed::Agreed;
 use crate::ops::apply::{self, Applied, Asked};
-use crate::ops::consent::Agreed;
 use crate::ui::{self, Mode, Trace, TraceError};
 
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of the command line")]
@@ -64,7 +64,8 @@ pub(crate) async fn run(
     let site = global.site()?;
     let trace = trace.as_deref().map(Trace::begin).transpose()?.map(Arc::new);
     let terminal = Terminal { json, verbose, trace: trace.clone() };
-    let (refresh, agreed) = (wishes.refresh, Agreed { all: yes, max_cost, max_monthly });
+    let (refresh, agreed) =
+        (wishes.refresh, Agreed { all: yes, max_cost, max_monthly, spent: 0.0 });
     let asked = Asked { request: wishes.request(models), refresh, agreed, keep_going };
     let applied = apply::apply(&site, &terminal, asked, interrupt).await;
     // What was done is told, whatever becomes of its trace.

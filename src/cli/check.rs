@@ -25,6 +25,10 @@ pub(crate) struct CheckArgs {
     /// Try out only this row of docs/modal.md
     #[arg(long = "row", value_name = "ROW", requires = "live")]
     rows: Vec<String>,
+    /// Read every byte of the weights that are on this machine for this environment, and nothing else;
+    /// damaged files are taken away, and the next apply brings them again
+    #[arg(long, conflicts_with = "live")]
+    weights: bool,
 }
 
 pub(crate) async fn run(
@@ -33,15 +37,17 @@ pub(crate) async fn run(
     interrupt: &Interrupt,
 ) -> Result<Exit, Report> {
     let site = global.site()?;
-    let CheckArgs { live, max_cost, rows } = arguments;
-    let fine = if let Some((model, max_cost)) = live.as_deref().zip(*max_cost) {
+    let CheckArgs { live, max_cost, rows, weights } = arguments;
+    let tell = |finding| match finding {
+        Finding::Checked(check) => ui::print_check(&check),
+        Finding::Warned(warnings) => ui::print_warnings(&warnings),
+    };
+    let fine = if *weights {
+        check::weights(&site, &Terminal::default(), &tell).await?
+    } else if let Some((model, max_cost)) = live.as_deref().zip(*max_cost) {
         let wanted = trial::Wanted { model, rows, max_cost };
         trial::try_out(&site, &Terminal::default(), &wanted, &ui::print_shown, interrupt).await?
     } else {
-        let tell = |finding| match finding {
-            Finding::Checked(check) => ui::print_check(&check),
-            Finding::Warned(warnings) => ui::print_warnings(&warnings),
-        };
         check::check(&site, &Terminal::default(), &tell).await?
     };
     Ok(if fine { Exit::Done } else { Exit::Failed })

@@ -10,6 +10,7 @@ use thiserror::Error;
 use super::frontend::Terminal;
 use super::{Exit, Global};
 use crate::container::ContainerEngine;
+use crate::exec::Interrupt;
 use crate::ops::handing::{self, Archive};
 use crate::ops::images;
 use crate::ui;
@@ -79,7 +80,11 @@ pub(crate) struct PushArgs {
 #[diagnostic(code(goatbuild::usage::terminal), help("name a file, or pipe it to a program"))]
 struct OnTerminal;
 
-pub(crate) async fn run(global: &Global, command: &ImageCommand) -> Result<Exit, Report> {
+pub(crate) async fn run(
+    global: &Global,
+    command: &ImageCommand,
+    interrupt: &Interrupt,
+) -> Result<Exit, Report> {
     let (site, terminal) = (global.site()?, Terminal::default());
     match command {
         ImageCommand::Inspect(InspectArgs { image, json }) => {
@@ -87,7 +92,7 @@ pub(crate) async fn run(global: &Global, command: &ImageCommand) -> Result<Exit,
             ui::print_image(image, &found.layout.image(found.digest)?, *json);
         }
         ImageCommand::Verify(VerifyArgs { image }) => {
-            let found = handing::verify(&site, &terminal, image).await?;
+            let found = handing::verify(&site, &terminal, image, interrupt).await?;
             let known = if found.is_locked { "as locked" } else { "the lock does not know it" };
             ui::checked(Some(true), image, &format!("{}, {known}", found.digest), None);
         }
@@ -96,10 +101,11 @@ pub(crate) async fn run(global: &Global, command: &ImageCommand) -> Result<Exit,
                 Engine::Docker => ContainerEngine::Docker,
                 Engine::Podman => ContainerEngine::Podman,
             });
-            ui::print_line(&handing::load(&site, &terminal, image, kind).await?);
+            ui::print_line(&handing::load(&site, &terminal, image, kind, interrupt).await?);
         }
         ImageCommand::Push(PushArgs { image, reference }) => {
-            let pushed = handing::push(&site, &terminal, image, reference.as_deref()).await?;
+            let pushed =
+                handing::push(&site, &terminal, image, reference.as_deref(), interrupt).await?;
             ui::print_line(&pushed.to_string());
         }
         ImageCommand::Export(ExportArgs { image, file }) => {
@@ -109,7 +115,7 @@ pub(crate) async fn run(global: &Global, command: &ImageCommand) -> Result<Exit,
                 true => Archive::Stream(Box::new(out)),
                 false => Archive::File(file.clone()),
             };
-            handing::export(&site, &terminal, image, to).await?;
+            handing::export(&site, &terminal, image, to, interrupt).await?;
         }
     }
     Ok(Exit::Done)

@@ -269,7 +269,7 @@ async fn dispatch(
         Command::Release(arguments) => release::run(global, &arguments).await,
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,
         Command::Gateway(command) => gateway::run(global, &command).await,
-        Command::Image(command) => image::run(global, &command).await,
+        Command::Image(command) => image::run(global, &command, interrupt).await,
         Command::Gc(arguments) => gc::run(global, &arguments).await,
     }
 }

@@ -3,8 +3,10 @@
 //! `hub/models--ORG--NAME/{blobs,refs,snapshots}` is what the Hugging Face client reads; the
 //! receipts in `.goatbuild/` are ours.
 
-use std::fs::File;
+use std::collections::BTreeMap;
+use std::fs::{File, Metadata};
 use std::io::{Read as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -25,17 +27,35 @@ pub struct ModelCache {
 
 /// Written last, when everything else is in its place.
 #[derive(Debug, Serialize, Deserialize)]
-struct Receipt {
+pub(super) struct Receipt {
     key: Key,
-    repository: String,
-    commit: String,
-    files: Vec<RemoteFile>,
+    pub(super) repository: String,
+    pub(super) commit: String,
+    pub(super) files: Vec<RemoteFile>,
+    /// When each file's bytes were last changed as they were checked, by the digits of its digest. Receipts
+    /// of earlier versions, and those at Modal, don't say.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    checked: BTreeMap<String, String>,
+}
+
+/// What became of a file of a model that was put here.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Lapse {
+    /// It is gone, or has another size.
+    Gone(String),
+    /// It was written to since it was checked, whatever it holds now.
+    Touched(String),
 }
 
 impl ModelCache {
     /// The cache at `root`, which need not exist yet.
     pub fn new(root: impl Into<PathBuf>) -> Self {
         Self { root: root.into() }
+    }
+
+    /// Where it is.
+    pub(super) fn root(&self) -> &Path {
+        &self.root
     }
 
     /// Where a repository is, relative to the cache's root.
@@ -48,21 +68,38 @@ impl ModelCache {
         format!("hub/{}/snapshots/{commit}", folder(repository))
     }
 
-    /// Whether the model that was put here with this key is all there: receipt, links and sizes.
+    /// Whether the model that was put here with this key is all there: receipt, links and sizes, and nobody
+    /// has written to its files since.
     ///
-    /// `None` without a receipt; otherwise the first path that is missing or has another size.
-    pub fn check(&self, key: &Key) -> Option<Result<String, String>> {
+    /// `None` without a receipt; otherwise the first file of which that isn't so. No byte of a file is read:
+    /// that takes minutes, and [`Self::read_all`] does.
+    pub fn check(&self, key: &Key) -> Option<Result<String, Lapse>> {
         let text = std::fs::read_to_string(self.receipt(key)).ok()?;
         let receipt: Receipt = serde_json::from_str(&text).ok()?;
-        let directory =
-            self.root.join(Self::commit_directory(&receipt.repository, &receipt.commit));
+        let directory = self.directory(&receipt);
         for file in &receipt.files {
             let found = std::fs::metadata(directory.join(&file.path));
-            if !found.is_ok_and(|found| found.len() == file.size) {
-                return Some(Err(file.path.clone()));
+            let Some(found) = found.ok().filter(|found| found.len() == file.size) else {
+                return Some(Err(Lapse::Gone(file.path.clone())));
+            };
+            let checked = receipt.checked.get(&file.digest.hex());
+            if checked.is_some_and(|checked| *checked != written(&found)) {
+                return Some(Err(Lapse::Touched(file.path.clone())));
             }
         }
         Some(Ok(receipt.commit))
+    }
+
+    /// The receipts of all models that were put here.
+    pub(super) fn receipts(&self) -> Vec<Receipt> {
+        let entries = std::fs::read_dir(self.root.join(RECEIPTS)).into_iter().flatten().flatten();
+        let texts = entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+        texts.filter_map(|text| serde_json::from_str(&text).ok()).collect()
+    }
+
+    /// Where the files of a model are.
+    pub(super) fn directory(&self, receipt: &Receipt) -> PathBuf {
+        self.root.join(Self::commit_directory(&receipt.repository, &receipt.commit))
     }
 
     /// Copies a directory of weights in, verifies every byte, and writes the receipt.
@@ -84,6 +121,12 @@ impl ModelCache {
         for file in &files {
             let blob = blobs.join(file.digest.hex());
             if !holds(&blob, file, reporter)? {
+                if blob.exists() {
+                    reporter.notice(format!(
+                        "{} in the volume is damaged: copying it again",
+                        file.path
+                    ));
+                }
                 copy(&from.join(&file.path), &blob, file, reporter)?;
                 copied += file.size;
             }
@@ -95,7 +138,7 @@ impl ModelCache {
         Ok(copied)
     }
 
-    /// Writes the receipt of a model that is all here, under the key of what it was fetched for.
+    /// Writes the receipt of a model that is all here and was checked, under the key of what it was fetched for.
     pub fn certify(
         &self,
         key: Key,
@@ -103,12 +146,19 @@ impl ModelCache {
         commit: &str,
         files: &[RemoteFile],
     ) -> Result<(), WeightsError> {
-        let receipt = Receipt {
+        let mut receipt = Receipt {
             key,
             repository: repository.to_owned(),
             commit: commit.to_owned(),
             files: files.to_vec(),
+            checked: BTreeMap::new(),
         };
+        let directory = self.directory(&receipt);
+        for file in files {
+            let path = directory.join(&file.path);
+            let found = std::fs::metadata(&path).map_err(failed(&path))?;
+            receipt.checked.insert(file.digest.hex(), written(&found));
+        }
         let text = serde_json::to_vec_pretty(&receipt)
             .unwrap_or_else(|error| panic!("BUG: a receipt is not JSON: {error}"));
         write(&self.receipt(&key), &text)
@@ -163,8 +213,18 @@ impl ModelCache {
     }
 
     fn receipt(&self, key: &Key) -> PathBuf {
-        self.root.join(".goatbuild").join(format!("weights-{key}.json"))
+        self.root.join(RECEIPTS).join(format!("weights-{key}.json"))
     }
+}
+
+/// Where receipts are.
+const RECEIPTS: &str = ".goatbuild";
+
+/// When a file's bytes were last changed, as far as its file system knows. Neither its inode nor when that
+/// changed: other environments share the file by links, and a volume is moved to another disk, or brought
+/// back from a backup.
+fn written(found: &Metadata) -> String {
+    format!("{}.{:09}", found.mtime(), found.mtime_nsec())
 }
 
 /// The directory of a repository in a cache of Hugging Face's layout.

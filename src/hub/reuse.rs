@@ -94,7 +94,7 @@ pub(super) fn find(
         return Ok(true);
     }
     if blob.exists() {
-        reporter.log(format!("{} in the volume is not what it is called", file.path));
+        reporter.notice(format!("{} in the volume is damaged: fetching it again", file.path));
         std::fs::remove_file(blob).map_err(failed(blob))?;
     }
     for theirs in caches.iter().filter_map(|cache| in_cache(cache, repository, file)) {

@@ -93,11 +93,11 @@ fn what_is_missing_or_of_another_size_is_named() {
         volume.path().join(ModelCache::commit_directory("local/tiny", &manifest.commit()));
     let blob = fs::canonicalize(snapshot.join("config.json")).unwrap();
     fs::write(&blob, "longer").unwrap();
-    assert_eq!(cache.check(&key(1)), Some(Err("config.json".to_owned())));
+    assert_eq!(cache.check(&key(1)), Some(Err(Lapse::Gone("config.json".to_owned()))));
     assert_eq!(install(volume.path(), from.path(), &manifest).unwrap(), 2);
     assert_eq!(cache.check(&key(1)), Some(Ok(manifest.commit())));
     fs::remove_file(snapshot.join("a/b/nested.bin")).unwrap();
-    assert_eq!(cache.check(&key(1)), Some(Err("a/b/nested.bin".to_owned())));
+    assert_eq!(cache.check(&key(1)), Some(Err(Lapse::Gone("a/b/nested.bin".to_owned()))));
 }
 
 #[test]
@@ -111,6 +111,41 @@ fn a_blob_is_trusted_by_its_bytes_not_by_its_size() {
     fs::write(&blob, "[]").unwrap();
     assert_eq!(install(volume.path(), from.path(), &manifest).unwrap(), 2);
     assert_eq!(fs::read_to_string(&blob).unwrap(), "{}");
+}
+
+#[test]
+fn a_file_that_was_written_to_is_told_without_reading_it_and_one_that_was_not_by_reading_all() {
+    let (from, volume) = places();
+    let manifest = scanned(from.path());
+    install(volume.path(), from.path(), &manifest).unwrap();
+    let cache = ModelCache::new(volume.path());
+    let snapshot =
+        volume.path().join(ModelCache::commit_directory("local/tiny", &manifest.commit()));
+    let named = snapshot.join("config.json");
+    let blob = fs::canonicalize(&named).unwrap();
+    let whole = || Some(Ok(manifest.commit()));
+    assert_eq!(cache.check(&key(1)), whole());
+    // Another environment shares it.
+    fs::hard_link(&blob, volume.path().join("shared")).unwrap();
+    assert_eq!(cache.check(&key(1)), whole());
+    let written = fs::metadata(&blob).unwrap().modified().unwrap();
+    fs::write(&blob, "[]").unwrap();
+    assert_eq!(cache.check(&key(1)), Some(Err(Lapse::Touched("config.json".to_owned()))));
+    // A disk that fails tells nobody.
+    let file = fs::File::options().write(true).open(&blob).unwrap();
+    file.set_modified(written).unwrap();
+    assert_eq!(cache.check(&key(1)), whole());
+    let read = cache.read_all(&Reporter::silent()).unwrap();
+    let [model] = &read[..] else { panic!("{read:?}") };
+    assert_eq!((&*model.repository, &model.commit), ("local/tiny", &manifest.commit()));
+    assert_eq!((model.files, model.bytes), (manifest.files.len(), manifest.size()));
+    assert_eq!((&model.damaged, &model.missing), (&vec!["config.json".to_owned()], &vec![]));
+    assert!(!blob.exists());
+    assert_eq!(cache.check(&key(1)), Some(Err(Lapse::Gone("config.json".to_owned()))));
+    assert_eq!(install(volume.path(), from.path(), &manifest).unwrap(), 2);
+    let read = cache.read_all(&Reporter::silent()).unwrap();
+    assert!(read.iter().all(|model| model.damaged.is_empty() && model.missing.is_empty()));
+    assert_eq!(cache.check(&key(1)), whole());
 }
 
 #[test]

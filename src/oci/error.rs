@@ -100,6 +100,30 @@ pub enum OciError {
     Cancelled(#[from] Cancelled),
 }
 
+impl OciError {
+    /// Whether a blob is why: gone, or not what it is called. What can't be read for another reason, such as
+    /// a full disk or a permission, isn't mended by making blobs again.
+    pub fn is_of_blobs(&self) -> bool {
+        matches!(
+            self,
+            Self::Missing { .. }
+                | Self::Damaged { .. }
+                | Self::Document { .. }
+                | Self::Unpack { .. }
+        )
+    }
+
+    /// The blob that is why, where it is known.
+    pub fn blob(&self) -> Option<Digest> {
+        match self {
+            Self::Missing { digest }
+            | Self::Damaged { digest, .. }
+            | Self::Unpack { digest, .. } => Some(*digest),
+            _ => None,
+        }
+    }
+}
+
 /// Names the file and the deed in an error of the system.
 pub(super) fn at<'path>(
     path: &'path Path,

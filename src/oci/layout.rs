@@ -69,9 +69,12 @@ impl Layout {
         if !marker.exists() {
             blob::replace(&marker, br#"{"imageLayoutVersion":"1.0.0"}"#)?;
         }
-        let _lock = layout.lock()?;
+        // One that is there can be read where nobody may write.
         if !layout.index_path().exists() {
-            layout.write_index(&[])?;
+            let _lock = layout.lock()?;
+            if !layout.index_path().exists() {
+                layout.write_index(&[])?;
+            }
         }
         Ok(layout)
     }

@@ -4,7 +4,8 @@ use std::time::{Duration, Instant};
 
 use miette::Report;
 
-use super::consent::{self, Agreed};
+use super::agreed::Agreed;
+use super::consent;
 use super::execute::{self, Ended, Ran, Way};
 use super::heal::Healing;
 use super::open::{self, Alone, Site};
@@ -59,6 +60,7 @@ pub async fn apply(
     let begun = open::alone(site, frontend, request, refresh).await?;
     let mut lease = None;
     let ended = run(&begun, site, frontend, (agreed, keep_going), interrupt, &mut lease).await;
+    begun.tell_removed(frontend);
     // Nothing is changed at a target any more.
     let freed = match lease {
         Some(lease) => lease.end().await,
@@ -102,10 +104,10 @@ async fn run(
     let Alone { workspace, covered, .. } = begun;
     // A saved plan was agreed to when it was applied, and is of locks that stand.
     let is_saved = covered.saved.is_some();
-    let agreed = Agreed { all: agreed.all || is_saved, ..agreed };
+    let mut agreed = Agreed { all: agreed.all || is_saved, ..agreed };
     let may_lock = !workspace.settings.locked && !is_saved;
     let mut renew = Renew::Nothing;
-    let mut healing = if is_saved { Healing::TakeAway } else { Healing::PlanAgain };
+    let mut healing = if is_saved { Healing::TakeAway } else { Healing::MakeAgain };
     loop {
         let planned = covered.plan(workspace, frontend, may_lock, renew.clone()).await?;
         let (plan, request) = (&planned.plan, &covered.request);
@@ -113,7 +115,7 @@ async fn run(
         if !preflight::clear(workspace, frontend, plan, request, may_lock).await? {
             continue;
         }
-        consent::ask(workspace, frontend, &planned, agreed).await?;
+        let bounds = consent::ask(workspace, frontend, &planned, agreed).await?;
         if lease.is_none()
             && let Some(leases) = workspace.targets.leases_for(&workspace.project, plan)
         {
@@ -131,8 +133,14 @@ async fn run(
         let may_renew = may_lock && renew == Renew::Nothing;
         let way = Way { may_renew, healing, keep_going };
         match execute::carry_out(workspace, frontend, &planned, interrupt, way).await? {
-            Ended::PlanAgain(anew) => renew = anew.unwrap_or(renew),
-            Ended::Healed => healing = Healing::Nothing,
+            Ended::PlanAgain(anew, begun) => {
+                renew = anew.unwrap_or(renew);
+                agreed = agreed.after(&bounds, &begun);
+            }
+            Ended::Healed(begun) => {
+                healing = Healing::Nothing;
+                agreed = agreed.after(&bounds, &begun);
+            }
             Ended::Ran(ran) => return Ok((planned.plan, *ran)),
         }
     }

@@ -7,11 +7,13 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::Frontend;
+use super::agreed::{Agreed, Bounds};
 use super::plan::Planned;
 use crate::clock::days_since;
 use crate::plan::saved::Request;
 use crate::plan::{Action, Plan, PlannedModel, PlannedStep, UsdPerMonth};
 use crate::spec::Model;
+use crate::step::StepId;
 use crate::targets::{Move, Moves};
 use crate::workspace::Workspace;
 
@@ -32,27 +34,31 @@ pub enum NotAgreed {
         what: String,
     },
     /// More money than was allowed.
-    #[error("this may cost up to ${most:.2}, and --max-cost allows ${allowed:.2}: {}", steps.join(", "))]
+    #[error("this may cost up to ${most:.2}, and --max-cost allows ${allowed:.2}{}: {}", less(*spent), steps.join(", "))]
     #[diagnostic(
         code(goatbuild::plan::cost),
         help(
-            "that is if every start takes as long as its `startup-timeout` allows, and every fetch and build as long as it may, and each replica uses all the CPU it is allowed; memory beyond `hardware.memory` is billed on top. Apply fewer models at once, shorten the time-outs, or allow more. Nothing was changed"
+            "that is if every start takes as long as its `startup-timeout` allows, and every fetch and build as long as it may, and each replica uses all the CPU it is allowed; memory beyond `hardware.memory` is billed on top. Apply fewer models at once, shorten the time-outs, or allow more. {}",
+            unchanged(*spent)
         )
     )]
     Cost {
         /// The most that it can cost.
         most: f64,
-        /// The most that may be spent.
+        /// The most that may be spent still.
         allowed: f64,
+        /// What was allowed beside that, and may be spent already.
+        spent: f64,
         /// What each step can cost at most.
         steps: Vec<String>,
     },
     /// More replicas stay up than were allowed.
-    #[error("this leaves more up than before for {more} a month, and {limit} allows ${allowed:.2}: {}", models.join(", "))]
+    #[error("this leaves more up than before for {more} a month, and {limit} allows ${allowed:.2}{}: {}", less(*spent), models.join(", "))]
     #[diagnostic(
         code(goatbuild::plan::always_on),
         help(
-            "those are paid for though nobody asks anything: `min-containers` says how many. `--max-monthly USD` allows so much a month beside `--max-cost`. Nothing was changed"
+            "those are paid for though nobody asks anything: `min-containers` says how many. `--max-monthly USD` allows so much a month beside `--max-cost`. {}",
+            unchanged(*spent)
         )
     )]
     AlwaysOn {
@@ -62,6 +68,8 @@ pub enum NotAgreed {
         limit: &'static str,
         /// So much, in dollars.
         allowed: f64,
+        /// What was allowed beside that, and may be spent already.
+        spent: f64,
         /// What of each model stays up.
         models: Vec<String>,
     },
@@ -69,6 +77,17 @@ pub enum NotAgreed {
     #[error("nothing was changed")]
     #[diagnostic(code(goatbuild::plan::declined))]
     Declined,
+}
+
+/// How much of what is allowed an earlier round of the same apply has.
+fn less(spent: f64) -> String {
+    let told =
+        || format!(" more, after ${spent:.2} for what was begun before it was planned again");
+    (spent > 0.0).then(told).unwrap_or_default()
+}
+
+fn unchanged(spent: f64) -> &'static str {
+    if spent > 0.0 { "Nothing more was changed" } else { "Nothing was changed" }
 }
 
 /// Something would be done that nobody agreed to.
@@ -96,26 +115,14 @@ pub fn confirm(
     Ok(says)
 }
 
-/// What somebody agreed to before an apply plans.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Agreed {
-    /// All that the plan says.
-    pub all: bool,
-    /// But no more than this while it lasts, in US dollars.
-    pub max_cost: Option<f64>,
-    /// And no more than this a month for what stays up beyond it; where only the other is said, a month
-    /// counts there.
-    pub max_monthly: Option<f64>,
-}
-
 /// What an apply would do on machines that cost money.
 struct Spending {
     /// Apps that are deployed or replaced.
     deploys: Vec<String>,
     /// Apps that are stopped.
     stops: Vec<String>,
-    /// Steps that are paid for, each with the most that it can cost, in dollars.
-    steps: Vec<(String, f64)>,
+    /// What it can cost.
+    bounds: Bounds,
     /// Whether any of them keeps an accelerator busy.
     on_gpus: bool,
     /// What is billed besides, without a limit.
@@ -132,7 +139,7 @@ pub(super) async fn ask(
     frontend: &dyn Frontend,
     planned: &Planned,
     agreed: Agreed,
-) -> Result<(), Report> {
+) -> Result<Bounds, Report> {
     tell_targets(workspace, frontend, &planned.plan).await;
     tell_prices(workspace, frontend, &planned.plan);
     tell_moves(workspace, frontend, "this apply moves");
@@ -201,24 +208,25 @@ fn tell_moves(workspace: &Workspace, frontend: &dyn Frontend, deed: &str) {
     }
 }
 
-/// Asks whether what a plan spends or replaces may be, unless nothing does or somebody agreed already.
+/// Asks whether what a plan spends or replaces may be, unless nothing does or somebody agreed already. Gives
+/// what it can cost.
 pub fn agree(
     workspace: &Workspace,
     frontend: &dyn Frontend,
     planned: &Planned,
     agreed: Agreed,
-) -> Result<(), Report> {
+) -> Result<Bounds, Report> {
     let spending = Spending::of(workspace, planned);
-    let most: f64 = spending.steps.iter().map(|(_, dollars)| dollars).sum();
+    let most: f64 = spending.bounds.steps.iter().map(|(_, dollars)| dollars).sum();
     spending.refuse(most, agreed)?;
-    let Some(what) = spending.describe(most) else { return Ok(()) };
+    let Some(what) = spending.describe(most) else { return Ok(spending.bounds) };
     if agreed.all {
         frontend.note(&what);
-        return Ok(());
+        return Ok(spending.bounds);
     }
     match frontend.confirm(&format!("{what}. Go on?")) {
         None => Err(NotAgreed::Nobody { what }.into()),
-        Some(true) => Ok(()),
+        Some(true) => Ok(spending.bounds),
         Some(false) => Err(NotAgreed::Declined.into()),
     }
 }
@@ -228,7 +236,7 @@ impl Spending {
         let mut spending = Self {
             deploys: Vec::new(),
             stops: Vec::new(),
-            steps: Vec::new(),
+            bounds: Bounds::default(),
             on_gpus: false,
             beside: BTreeSet::new(),
             always_on: Vec::new(),
@@ -241,7 +249,7 @@ impl Spending {
                 (Action::Run | Action::Pending, Some(model)) if !model.target.is_here() => {
                     if step.kind.serves() {
                         spending.deploys.push(model.name.to_string());
-                        spending.keep_up(workspace, model);
+                        spending.keep_up(workspace, model, &step.id);
                     }
                     let target = workspace.targets.of(model);
                     // Its target ends whatever takes longer.
@@ -258,7 +266,7 @@ impl Spending {
                     let errand = (!step.errand.is_zero()).then(|| target.price_of_errand());
                     let errand = errand.flatten().map(|price| price.dollars(step.errand));
                     let dollars = busy.into_iter().chain(errand).reduce(|one, other| one + other);
-                    spending.steps.extend(dollars.map(|it| (step.id.to_string(), it)));
+                    spending.bounds.steps.extend(dollars.map(|it| (step.id.clone(), it)));
                 }
                 (Action::Remove, _) if step.kind.serves() && !planned.plan.keeps(step) => {
                     let there = |name: &&String| {
@@ -274,7 +282,7 @@ impl Spending {
     }
 
     /// Counts what a model is going to leave up.
-    fn keep_up(&mut self, workspace: &Workspace, model: &Model) {
+    fn keep_up(&mut self, workspace: &Workspace, model: &Model, step: &StepId) {
         let target = workspace.targets.of(model);
         let served = target.plan_model(model);
         let (Some(told), Some(always_on)) = (served.told_always_on(), served.always_on) else {
@@ -283,7 +291,9 @@ impl Spending {
         let stands = target.always_on(model.name.as_str());
         let stands = stands.map_or(UsdPerMonth::default(), |it| it.usd_per_month);
         self.always_on.push(format!("{} {told}", model.name));
-        self.more = [self.more, always_on.usd_per_month.beyond(stands)].into_iter().sum();
+        let more = always_on.usd_per_month.beyond(stands);
+        self.bounds.left_up.push((step.clone(), more.dollars()));
+        self.more = [self.more, more].into_iter().sum();
     }
 
     /// Refuses more than was allowed.
@@ -300,12 +310,14 @@ impl Spending {
             && more > 0.0
         {
             let (more, models) = (self.more, self.always_on.clone());
-            return Err(NotAgreed::AlwaysOn { more, limit, allowed, models });
+            let spent = agreed.spent;
+            return Err(NotAgreed::AlwaysOn { more, limit, allowed, spent, models });
         }
         match agreed.max_cost {
             Some(allowed) if most > allowed => {
-                let steps = self.steps.iter().map(|(step, it)| format!("{step} ${it:.2}"));
-                Err(NotAgreed::Cost { most, allowed, steps: steps.collect() })
+                let steps = self.bounds.steps.iter().map(|(step, it)| format!("{step} ${it:.2}"));
+                let (spent, steps) = (agreed.spent, steps.collect());
+                Err(NotAgreed::Cost { most, allowed, spent, steps })
             }
             _ => Ok(()),
         }

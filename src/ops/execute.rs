@@ -1,6 +1,7 @@
 //! The steps of an apply: what moves before they run, running them, and what is kept, told and taken
 //! away after that.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use miette::Report;
@@ -23,10 +24,10 @@ use crate::workspace::{SharedWorkspace, Workspace};
 
 /// How carrying out a plan ended.
 pub(super) enum Ended {
-    /// Not as it was planned: it is to be planned again, with this locked anew.
-    PlanAgain(Option<Renew>),
-    /// With blobs that were damaged, and are gone: it is to be planned again, once.
-    Healed,
+    /// Not as it was planned: it is to be planned again, with this locked anew. These steps were begun.
+    PlanAgain(Option<Renew>, BTreeSet<StepId>),
+    /// With blobs that were damaged, and are gone: it is to be planned again, once. These steps were begun.
+    Healed(BTreeSet<StepId>),
     /// Whatever it came to.
     Ran(Box<Ran>),
 }
@@ -64,7 +65,7 @@ pub(super) async fn carry_out(
     way: Way,
 ) -> Result<Ended, Report> {
     if move_volumes(workspace, frontend).await? {
-        return Ok(Ended::PlanAgain(None));
+        return Ok(Ended::PlanAgain(None, BTreeSet::new()));
     }
     if planned.wishes.no_refresh {
         // The plan trusted the rows; what runs has to know what it replaces.
@@ -77,18 +78,24 @@ pub(super) async fn carry_out(
         && let Some((renew, word)) = report.failed.iter().find_map(withdrawn)
     {
         frontend.note(&word);
-        return Ok(Ended::PlanAgain(Some(renew)));
+        return Ok(Ended::PlanAgain(Some(renew), begun(&report)));
     }
     if !interrupt.asked()
         && heal::were_damaged(workspace, frontend, planned, &report, way.healing).await
-        && way.healing == Healing::PlanAgain
+        && way.healing == Healing::MakeAgain
     {
-        return Ok(Ended::Healed);
+        return Ok(Ended::Healed(begun(&report)));
     }
     let attended = report.interrupted.then_some(attended);
     let removed = remove(workspace, frontend, planned, &report).await?;
     let endpoints = endpoints(workspace, &report);
     Ok(Ended::Ran(Box::new(Ran { report, removed, endpoints, attended })))
+}
+
+/// The steps that may have cost something, however they ended.
+fn begun(report: &exec::Report) -> BTreeSet<StepId> {
+    let ended = report.failed.iter().chain(&report.unproven).map(|it| &it.id);
+    report.ran.iter().map(|(id, _)| id).chain(ended).cloned().collect()
 }
 
 /// Moves volumes of this machine to where they belong; says whether that came otherwise than planned.

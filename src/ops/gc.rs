@@ -43,8 +43,14 @@ pub async fn clean(
     cleaning: Cleaning,
 ) -> Result<Found, Report> {
     let workspace = open::whole(site)?;
-    // Nobody may make, of what is removed, something that is needed.
-    let _lock = open::lock(&workspace, site, frontend, "gc").await?;
+    // Nobody may make, of what is removed, something that is needed; who only looks, and may do no more,
+    // keeps nobody from anything.
+    let _lock = if cleaning.dry_run && workspace.store.unwritable().is_some() {
+        open::tell_forgetful(&workspace, frontend);
+        None
+    } else {
+        Some(open::lock(&workspace, site, frontend, "gc").await?)
+    };
     let state = &workspace.settings.state;
     let here = open::state_of(&workspace);
     let elsewhere = local::environments(state)?.into_iter().filter(|found| *found != here);

@@ -2,21 +2,28 @@
 
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
+use super::agreed::Agreed;
+use super::apply::{self, Asked};
+use super::heal::{self, Healing, Suspects};
+use super::images::{self, Built};
 use super::open::Site;
-use super::{Frontend, Work, images};
+use super::{Frontend, Work};
 use crate::blocking::blocking;
 use crate::container::{self, ContainerEngine, image_name};
 use crate::durable::{TEMPORARY, Unfinished};
 use crate::event::Reporter;
+use crate::exec::Interrupt;
 use crate::oci::{Image, Layout, OciError, archive_size, write_archive};
+use crate::plan::saved::Request;
 use crate::spec::{ImageReference, NotAReference};
-use crate::step::StepError;
+use crate::step::{StepError, StepId};
 use crate::words::bytes;
-use crate::workspace::Workspace;
+use crate::workspace::{SharedWorkspace, Workspace};
 
 /// The archive can't be written.
 #[derive(Debug, Error, Diagnostic)]
@@ -61,21 +68,84 @@ enum PushError {
     },
 }
 
+/// Does something with an image; once more, where blobs of it turn out to be damaged, after those were made
+/// again.
+async fn with_image<T>(
+    site: &Site,
+    frontend: &dyn Frontend,
+    name: &str,
+    interrupt: &Interrupt,
+    work: impl AsyncFn(&SharedWorkspace, &Built) -> Result<T, Report>,
+) -> Result<T, Report> {
+    let (workspace, found) = images::find(site, frontend, name).await?;
+    match work(&workspace, &found).await {
+        Err(error) if heal::of_blobs(&error).is_some() => {
+            make_again(site, frontend, name, interrupt, &found, error).await?;
+            let (workspace, found) = images::find(site, frontend, name).await?;
+            work(&workspace, &found).await
+        }
+        ended => ended,
+    }
+}
+
+/// Makes again what of an image is damaged, by an apply of the image alone, or fails with what was met.
+async fn make_again(
+    site: &Site,
+    frontend: &dyn Frontend,
+    name: &str,
+    interrupt: &Interrupt,
+    found: &Built,
+    met: Report,
+) -> Result<(), Report> {
+    let suspects =
+        Suspects { images: [found.digest].into(), blobs: heal::said_of(heal::of_blobs(&met)) };
+    if !heal::take_away(found.layout.clone(), frontend, suspects, Healing::MakeAgain).await {
+        return Err(met);
+    }
+    let request = Request { only: vec![StepId::image(name).to_string()], ..Request::default() };
+    let asked = Asked { request, refresh: false, agreed: Agreed::default(), keep_going: false };
+    match apply::apply(site, frontend, asked, interrupt).await {
+        Ok(applied) if applied.report.interrupted => Err(met),
+        Ok(applied) => match applied.report.failed.into_iter().next() {
+            Some(failed) => Err(failed.error),
+            None => Ok(()),
+        },
+        Err(error) => {
+            frontend.note(&format!("image {name} can't be made again: {error}"));
+            Err(met)
+        }
+    }
+}
+
 /// Reads all of an image's bytes and compares them with their digests and with the lock.
 pub async fn verify(
     site: &Site,
     frontend: &dyn Frontend,
     name: &str,
-) -> Result<images::Built, Report> {
-    let (_, found) = images::find(site, frontend, name).await?;
-    let verified = frontend.showing(Work::Prepares, async |reporter| {
-        reporter.message(format!("reading {name}"));
-        let (layout, digest, reporter) = (found.layout.clone(), found.digest, reporter.clone());
-        blocking(move || layout.verify(digest, &reporter)).await
-    });
-    verified.await?;
+    interrupt: &Interrupt,
+) -> Result<Built, Report> {
+    let (_, found) = hashed(site, frontend, name, interrupt).await?;
     found.check_tag(site, name)?;
     Ok(found)
+}
+
+/// Finds an image, of which all bytes are those of their digests.
+async fn hashed(
+    site: &Site,
+    frontend: &dyn Frontend,
+    name: &str,
+    interrupt: &Interrupt,
+) -> Result<(SharedWorkspace, Built), Report> {
+    with_image(site, frontend, name, interrupt, async |workspace, found| {
+        let verified = frontend.showing(Work::Prepares, async |reporter| {
+            reporter.message(format!("reading {name}"));
+            let (layout, digest, reporter) = (found.layout.clone(), found.digest, reporter.clone());
+            blocking(move || layout.verify(digest, &reporter)).await
+        });
+        verified.await?;
+        Ok((Arc::clone(workspace), found.clone()))
+    })
+    .await
 }
 
 /// Hands an image to Docker or Podman, whoever answers without a `kind`; gives what it is called
@@ -85,21 +155,24 @@ pub async fn load(
     frontend: &dyn Frontend,
     name: &str,
     kind: Option<ContainerEngine>,
+    interrupt: &Interrupt,
 ) -> Result<String, Report> {
-    let (workspace, found) = images::find(site, frontend, name).await?;
-    let (layout, image) = found.complete(site, name)?;
-    let kind = match kind {
-        Some(kind) => kind,
-        None => whoever_answers().await?,
-    };
-    let called = image_name(workspace.project.id.as_str(), name, &image);
-    let handed = frontend.showing(Work::Prepares, async |reporter| {
-        container::hand_over(kind, &layout, &image, &called, reporter).await
-    });
-    let (id, is_new) = handed.await?;
-    let verb = if is_new { "has taken" } else { "has" };
-    frontend.note(&format!("{kind} {verb} image {name} as {id}"));
-    Ok(called)
+    with_image(site, frontend, name, interrupt, async |workspace, found| {
+        let image = found.complete(site, name)?;
+        let kind = match kind {
+            Some(kind) => kind,
+            None => whoever_answers().await?,
+        };
+        let called = image_name(workspace.project.id.as_str(), name, &image);
+        let handed = frontend.showing(Work::Prepares, async |reporter| {
+            container::hand_over(kind, &found.layout, &image, &called, reporter).await
+        });
+        let (id, is_new) = handed.await?;
+        let verb = if is_new { "has taken" } else { "has" };
+        frontend.note(&format!("{kind} {verb} image {name} as {id}"));
+        Ok(called)
+    })
+    .await
 }
 
 /// Docker, or else Podman, or else what Docker has to say.
@@ -123,45 +196,74 @@ pub enum Archive {
     File(PathBuf),
 }
 
-/// Writes an image as one archive.
+/// Writes an image as one archive. What was written to a stream can't be taken back: what is damaged is
+/// found before anything is.
 pub async fn export(
     site: &Site,
     frontend: &dyn Frontend,
     name: &str,
     to: Archive,
+    interrupt: &Interrupt,
 ) -> Result<(), Report> {
-    let (workspace, found) = images::find(site, frontend, name).await?;
-    let (layout, image) = found.complete(site, name)?;
-    let called = image_name(workspace.project.id.as_str(), name, &image);
-    let expected = archive_size(&layout, &image)?;
-    let told = match &to {
-        Archive::File(path) => Some(format!("{called}: {} in {}", bytes(expected), path.display())),
-        Archive::Stream(_) => None,
+    let path = match to {
+        Archive::File(path) => path,
+        Archive::Stream(out) => {
+            let (workspace, found) = hashed(site, frontend, name, interrupt).await?;
+            let (image, called, expected) = archived(site, &workspace, &found, name)?;
+            let layout = found.layout.clone();
+            let written = frontend.showing(Work::Prepares, async |reporter| {
+                reporter.expect(expected);
+                let reporter = reporter.clone();
+                blocking(move || stream(&layout, &image, &called, out, &reporter)).await
+            });
+            return Ok(written.await?);
+        }
     };
-    let written = frontend.showing(Work::Prepares, async |reporter| {
-        reporter.expect(expected);
-        let reporter = reporter.clone();
-        blocking(move || match to {
-            Archive::Stream(out) => match write_archive(&layout, &image, &called, out, &reporter) {
-                // Who reads has had enough.
-                Err(OciError::Archive { source }) if source.kind() == ErrorKind::BrokenPipe => {
-                    Ok(())
-                }
-                // What was left to write went to somebody who has had enough.
-                written => {
-                    let _ = written?.flush();
-                    Ok(())
-                }
-            },
-            Archive::File(path) => write_file(&layout, &image, &called, &path, &reporter),
-        })
-        .await
-    });
-    written.await?;
-    if let Some(told) = told {
+    with_image(site, frontend, name, interrupt, async |workspace, found| {
+        let (image, called, expected) = archived(site, workspace, found, name)?;
+        let told = format!("{called}: {} in {}", bytes(expected), path.display());
+        let (layout, path) = (found.layout.clone(), path.clone());
+        let written = frontend.showing(Work::Prepares, async |reporter| {
+            reporter.expect(expected);
+            let reporter = reporter.clone();
+            blocking(move || write_file(&layout, &image, &called, &path, &reporter)).await
+        });
+        written.await?;
         frontend.note(&told);
+        Ok(())
+    })
+    .await
+}
+
+/// An image, what it is called in its archive, and how large that is.
+fn archived(
+    site: &Site,
+    workspace: &Workspace,
+    found: &Built,
+    name: &str,
+) -> Result<(Image, String, u64), Report> {
+    let image = found.complete(site, name)?;
+    let called = image_name(workspace.project.id.as_str(), name, &image);
+    let expected = archive_size(&found.layout, &image)?;
+    Ok((image, called, expected))
+}
+
+fn stream(
+    layout: &Layout,
+    image: &Image,
+    called: &str,
+    out: Box<dyn Write + Send>,
+    reporter: &Reporter,
+) -> Result<(), OciError> {
+    match write_archive(layout, image, called, out, reporter) {
+        // Who reads has had enough.
+        Err(OciError::Archive { source }) if source.kind() == ErrorKind::BrokenPipe => Ok(()),
+        // What was left to write went to somebody who has had enough.
+        written => {
+            let _ = written?.flush();
+            Ok(())
+        }
     }
-    Ok(())
 }
 
 fn write_file(
@@ -188,18 +290,21 @@ pub async fn push(
     frontend: &dyn Frontend,
     name: &str,
     reference: Option<&str>,
+    interrupt: &Interrupt,
 ) -> Result<ImageReference, Report> {
-    let (workspace, found) = images::find(site, frontend, name).await?;
-    let (layout, image) = found.complete(site, name)?;
-    let reference = destination(&workspace, name, reference)?;
-    let pushed = frontend.showing(Work::Transfers, async |reporter| {
-        reporter.message(format!("pushing {name} to {reference}"));
-        workspace.registries.push(name, &layout, &image, &reference, reporter).await
-    });
-    let pushed = pushed.await?;
-    let (sent, there) = (bytes(pushed.sent), bytes(pushed.there));
-    frontend.note(&format!("{reference}: {sent} sent, {there} were there"));
-    Ok(reference.at(image.digest))
+    with_image(site, frontend, name, interrupt, async |workspace, found| {
+        let image = found.complete(site, name)?;
+        let reference = destination(workspace, name, reference)?;
+        let pushed = frontend.showing(Work::Transfers, async |reporter| {
+            reporter.message(format!("pushing {name} to {reference}"));
+            workspace.registries.push(name, &found.layout, &image, &reference, reporter).await
+        });
+        let pushed = pushed.await?;
+        let (sent, there) = (bytes(pushed.sent), bytes(pushed.there));
+        frontend.note(&format!("{reference}: {sent} sent, {there} were there"));
+        Ok(reference.at(image.digest))
+    })
+    .await
 }
 
 fn destination(

@@ -78,6 +78,7 @@ pub enum ImageError {
 }
 
 /// The image of a name.
+#[derive(Clone)]
 pub struct Built {
     /// Where it is.
     pub layout: Layout,
@@ -159,9 +160,9 @@ fn plan_images(workspace: &Workspace, graph: &Graph) -> Result<Vec<PlannedStep>,
 
 impl Built {
     /// The image with all of its layers.
-    pub fn complete(self, site: &Site, name: &str) -> Result<(Layout, Image), Report> {
+    pub fn complete(&self, site: &Site, name: &str) -> Result<Image, Report> {
         match self.layout.image(self.digest) {
-            Ok(image) if image.is_complete(&self.layout) => Ok((self.layout, image)),
+            Ok(image) if image.is_complete(&self.layout) => Ok(image),
             Ok(_) | Err(OciError::Missing { .. }) => {
                 Err(ImageError::NotBuilt { image: name.to_owned(), command: builds(site, name) }
                     .into())

@@ -4,6 +4,7 @@
 //! a [`Frontend`]; what came of it is returned.
 
 pub mod add;
+pub mod agreed;
 pub mod apply;
 mod beside;
 pub mod check;

@@ -112,7 +112,7 @@ pub fn anyway(site: &Site, frontend: &dyn Frontend) -> Result<(SharedWorkspace, 
         frontend.note(&format!("some files have mistakes, which `goatbuild check` shows; {what}"));
     }
     let workspace = Workspace::open(files.root, project, site.settings.clone())?;
-    tell_unwritable(&workspace, frontend);
+    tell_forgetful(&workspace, frontend);
     Ok((Arc::new(workspace), mistakes.is_none()))
 }
 
@@ -168,15 +168,19 @@ pub fn asked(
     request: &Request,
 ) -> Result<SharedWorkspace, Report> {
     let workspace = part(site, &request.models)?.check(frontend, request)?;
-    tell_unwritable(&workspace, frontend);
+    tell_forgetful(&workspace, frontend);
     Ok(workspace)
 }
 
-/// Says that nothing is remembered, where the cache can't be written: what is only looked at is as well
-/// known without one.
-fn tell_unwritable(workspace: &Workspace, frontend: &dyn Frontend) {
+/// Says that nothing is remembered, where the cache can't be written, or is damaged: what is only looked at
+/// is as well known without one.
+pub(super) fn tell_forgetful(workspace: &Workspace, frontend: &dyn Frontend) {
     if let Some(unwritable) = workspace.store.unwritable() {
         frontend.note(&format!("{unwritable}; going on as without a cache"));
+    }
+    if let Some(damaged) = workspace.store.damaged() {
+        let then = "the next apply puts it aside and begins a new one";
+        frontend.note(&format!("{damaged}; going on as without a cache; {then}"));
     }
 }
 
@@ -227,7 +231,20 @@ pub fn state_of(workspace: &Workspace) -> PathBuf {
 pub(super) struct Alone {
     pub(super) workspace: SharedWorkspace,
     pub(super) covered: Covered,
-    _locks: Locks,
+    locks: Locks,
+}
+
+impl Alone {
+    /// Says that the cache was removed or moved meanwhile, where it was: steps that fail then tell of files
+    /// that aren't there, and none of why.
+    pub(super) fn tell_removed(&self, frontend: &dyn Frontend) {
+        if !self.locks.cache.is_there() {
+            frontend.note(
+                "cache/ was removed or moved while this apply was at work: what failed of it, failed by that; \
+                 run it again, since what it made elsewhere is recognised",
+            );
+        }
+    }
 }
 
 /// Opens what an apply covers of a project, once its targets can be used and nobody else is at work there.
@@ -256,12 +273,12 @@ pub(super) async fn alone(
     let part = part(site, &request.models)?;
     let is_told = part.workspace.project.left_out == told;
     let workspace = if is_told { part.workspace } else { part.check(frontend, request)? };
-    Ok(Alone { workspace, covered, _locks: locks })
+    Ok(Alone { workspace, covered, locks })
 }
 
 /// The locks of a project's cache and of its state on this machine.
 pub(super) struct Locks {
-    _cache: WriterLock,
+    cache: WriterLock,
     _state: WriterLock,
 }
 
@@ -283,6 +300,13 @@ pub(super) async fn lock(
     let (cache, _) = WriterLock::take(&cache, command, site.patience, waiting).await?;
     let state = state.join("lock");
     let (state, _) = WriterLock::take(&state, command, site.patience, waiting).await?;
+    if let Some(aside) = workspace.store.mend()? {
+        let aside = aside.strip_prefix(&workspace.root).unwrap_or(&aside).display();
+        frontend.note(&format!(
+            "cache/state.db was damaged, and is {aside} now: what is deployed is recognised without it; \
+             when steps ran, and what failed before, is forgotten"
+        ));
+    }
     workspace.sweep();
-    Ok(Locks { _cache: cache, _state: state })
+    Ok(Locks { cache, _state: state })
 }

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use miette::Report;
 
+use super::agreed::Agreed;
 use super::apply::{self, Asked};
-use super::consent::{Agreed, agree, confirm};
+use super::consent::{agree, confirm};
 use super::frontend::{End, Events, Frontend, Work};
 use super::open::{self, Site};
 use super::plan::{self, Planned};
@@ -157,7 +158,7 @@ fn agreed(
 ) -> (Result<(), String>, Vec<String>) {
     let steps = vec![step("deploy:m", Action::Run), step("smoke:m", Action::Pending)];
     let asked = agree(workspace, frontend, &planned(steps), agreed);
-    (asked.map_err(|error| code(&error)), frontend.told())
+    (asked.map(drop).map_err(|error| code(&error)), frontend.told())
 }
 
 #[test]

@@ -90,7 +90,9 @@ pub async fn try_out(
         let most = price.dollars(steps::asking(&model));
         if most > wanted.max_cost {
             let steps = vec![format!("asking {name} ${most:.2}")];
-            return Err(NotAgreed::Cost { most, allowed: wanted.max_cost, steps }.into());
+            return Err(
+                NotAgreed::Cost { most, allowed: wanted.max_cost, spent: 0.0, steps }.into()
+            );
         }
         // Whether it is there is known before anything is tried.
         facts(name, target.observe_deployment(name))?;

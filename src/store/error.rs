@@ -1,8 +1,9 @@
 //! Why the cache could not be used.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
+use rusqlite::ErrorCode;
 use thiserror::Error;
 
 /// Why the cache could not be used.
@@ -24,13 +25,25 @@ pub enum StoreError {
         /// Ours.
         known: i64,
     },
+    /// The database, or a part of it, is none any more.
+    #[error("{} is damaged: {source}", path.display())]
+    #[diagnostic(
+        code(goatbuild::store::damaged),
+        help(
+            "`goatbuild apply` puts this file aside and begins a new one: what is deployed is recognised without it, and when steps ran is forgotten"
+        )
+    )]
+    Damaged {
+        /// The database.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
     /// The database can't be read or written.
     #[error("{} can't be used: {source}", path.display())]
     #[diagnostic(
         code(goatbuild::store::database),
-        help(
-            "is the disk full, or the directory read-only? If the file is damaged, move `cache/` away: only time is lost"
-        )
+        help("is the disk full, or the directory read-only?")
     )]
     Database {
         /// The database.
@@ -47,4 +60,17 @@ pub enum StoreError {
         /// What the system said.
         source: std::io::Error,
     },
+}
+
+impl StoreError {
+    /// What came of a database.
+    pub(super) fn of_database(path: &Path, source: rusqlite::Error) -> Self {
+        let path = path.to_owned();
+        match source.sqlite_error_code() {
+            Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
+                Self::Damaged { path, source }
+            }
+            _ => Self::Database { path, source },
+        }
+    }
 }

@@ -25,6 +25,9 @@ pub use recent::Recent;
 pub use unwritable::Unwritable;
 pub use writer_lock::{Holder, WriterLock, WriterLockError};
 
+/// The database's name in the cache.
+const DATABASE: &str = "state.db";
+
 /// How an attempt of a step ended, from the last run that tried it.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Attempt {
@@ -62,6 +65,8 @@ pub struct Store {
     connection: Mutex<Connection>,
     /// Why nothing is kept, where that is so.
     unwritable: Option<Unwritable>,
+    /// What is said of a database that is damaged: nothing is kept until it is put aside.
+    damaged: Mutex<Option<String>>,
 }
 
 impl std::fmt::Debug for Store {
@@ -76,6 +81,11 @@ impl Store {
         self.unwritable.as_ref()
     }
 
+    /// Says that its database is damaged, where that is so, and nothing is known of it.
+    pub fn damaged(&self) -> Option<String> {
+        self.damaged.lock().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
     /// The cache directory.
     pub fn root(&self) -> &Path {
         &self.root
@@ -86,7 +96,7 @@ impl Store {
     }
 
     fn failed(&self, source: rusqlite::Error) -> StoreError {
-        StoreError::Database { path: self.root.join("state.db"), source }
+        StoreError::of_database(&self.root.join(DATABASE), source)
     }
 
     /// Begins a run and gives its number.

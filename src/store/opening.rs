@@ -1,12 +1,14 @@
 //! Opening a cache: made where there is none, private, and passed over where it can't be written.
 
-use std::path::Path;
-use std::sync::Mutex;
+use std::path::{Path, PathBuf};
+use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use rusqlite::Connection;
 
-use super::{Store, StoreError, Unwritable};
+use super::{DATABASE, Store, StoreError, Unwritable};
+use crate::clock::now;
+use crate::durable;
 
 /// The layout of the database that this version reads and writes.
 pub(super) const SCHEMA: i64 = 1;
@@ -17,7 +19,7 @@ fn keep_private(database: &Path) {
     use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _};
     // What is wrong with it is told when it is used.
     let _ = std::fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(database);
-    for part in ["", "-wal", "-shm"] {
+    for part in PARTS {
         let mut path = database.as_os_str().to_owned();
         path.push(part);
         let Ok(found) = std::fs::symlink_metadata(&path) else { continue };
@@ -30,15 +32,18 @@ fn keep_private(database: &Path) {
 }
 
 impl Store {
-    /// Opens the cache, making it when there is none. One that can't be written is as none: what is looked
-    /// up is told without it, and [`Self::unwritable`] says why.
+    /// Opens the cache, making it when there is none. One that can't be written, or whose database is damaged,
+    /// is as none: what is looked up is told without it, and [`Self::unwritable`] or [`Self::damaged`] says why.
     ///
     /// `environment` is empty for the default one; rows of environments are apart.
     pub fn open(root: &Path, environment: &str) -> Result<Self, StoreError> {
         match Self::open_there(root, environment) {
-            Err(error) => match Unwritable::find(root) {
-                Some(unwritable) => Self::forgetful(root, environment, unwritable),
-                None => Err(error),
+            Err(error) => match (Unwritable::find(root), error) {
+                (Some(unwritable), _) => Self::forgetful(root, environment, Some(unwritable), None),
+                (None, error @ StoreError::Damaged { .. }) => {
+                    Self::forgetful(root, environment, None, Some(error.to_string()))
+                }
+                (None, error) => Err(error),
             },
             opened => opened,
         }
@@ -48,17 +53,43 @@ impl Store {
     fn forgetful(
         root: &Path,
         environment: &str,
-        unwritable: Unwritable,
+        unwritable: Option<Unwritable>,
+        damaged: Option<String>,
     ) -> Result<Self, StoreError> {
-        let failed = |source| StoreError::Database { path: root.join("state.db"), source };
+        let failed = |source| StoreError::of_database(&root.join(DATABASE), source);
         let connection = Connection::open_in_memory().map_err(failed)?;
         connection.execute_batch(include_str!("schema.sql")).map_err(failed)?;
         Ok(Self {
             root: root.to_owned(),
             environment: environment.to_owned(),
             connection: Mutex::new(connection),
-            unwritable: Some(unwritable),
+            unwritable,
+            damaged: Mutex::new(damaged),
         })
+    }
+
+    /// Puts a damaged database aside, under a name that it returns, and begins a new one. Whoever does that
+    /// has the cache's lock: nobody else does, or writes.
+    ///
+    /// Nothing is deployed twice, or forgotten, by that: deployments, volumes and gateway entries carry marks
+    /// of their own, and the lock has what was built. When steps ran, and how they failed, only this file knew.
+    pub fn mend(&self) -> Result<Option<PathBuf>, StoreError> {
+        if self.unwritable.is_some() || (self.damaged().is_none() && is_whole(&self.connection())) {
+            return Ok(None);
+        }
+        // Whoever had the lock before may have done so.
+        let again = Self::open_there(&self.root, &self.environment);
+        let (opened, aside) = match again {
+            Ok(opened) if is_whole(&opened.connection()) => (opened, None),
+            _ => {
+                let aside = put_aside(&self.root)?;
+                (Self::open_there(&self.root, &self.environment)?, Some(aside))
+            }
+        };
+        let connection = opened.connection.into_inner().unwrap_or_else(PoisonError::into_inner);
+        *self.connection() = connection;
+        *self.damaged.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(aside)
     }
 
     fn open_there(root: &Path, environment: &str) -> Result<Self, StoreError> {
@@ -71,8 +102,8 @@ impl Store {
         if !ignore.exists() {
             std::fs::write(&ignore, "*\n!.gitignore\n").map_err(written(&ignore))?;
         }
-        let path = root.join("state.db");
-        let failed = |source| StoreError::Database { path: path.clone(), source };
+        let path = root.join(DATABASE);
+        let failed = |source| StoreError::of_database(&path, source);
         keep_private(&path);
         let connection = Connection::open(&path).map_err(failed)?;
         connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
@@ -95,6 +126,36 @@ impl Store {
             environment: environment.to_owned(),
             connection: Mutex::new(connection),
             unwritable: None,
+            damaged: Mutex::default(),
         })
     }
+}
+
+/// What SQLite puts beside a database has these at the end of its name.
+const PARTS: [&str; 3] = ["", "-wal", "-shm"];
+
+/// Renames a database with all of its parts, as other programs find them.
+fn put_aside(root: &Path) -> Result<PathBuf, StoreError> {
+    let when: String = now().chars().filter(|letter| !":-".contains(*letter)).collect();
+    let aside = format!("{DATABASE}.damaged-{when}");
+    for part in PARTS {
+        let (from, to) =
+            (root.join(format!("{DATABASE}{part}")), root.join(format!("{aside}{part}")));
+        match std::fs::rename(&from, to) {
+            Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
+            renamed => renamed.map_err(|source| StoreError::Write { path: from, source })?,
+        }
+    }
+    Ok(root.join(aside))
+}
+
+/// Whether all of a database can be read. It takes as long as reading it.
+fn is_whole(connection: &Connection) -> bool {
+    let found = connection.query_row("pragma quick_check(1)", [], |row| row.get::<_, String>(0));
+    // One that is busy, say, isn't damaged.
+    let is_damaged = |error| {
+        let error = StoreError::of_database(Path::new(DATABASE), error);
+        matches!(error, StoreError::Damaged { .. })
+    };
+    found.map_or_else(|error| !is_damaged(error), |found| found == "ok")
 }

@@ -47,12 +47,49 @@ fn a_newer_cache_is_refused_and_left_as_it_is() {
 }
 
 #[test]
-fn a_damaged_database_is_named_with_a_way_out() {
+fn a_damaged_database_is_as_none_until_it_is_put_aside() {
     let directory = tempfile::tempdir().unwrap();
-    std::fs::write(directory.path().join("state.db"), "not a database ".repeat(500)).unwrap();
-    let error = Store::open(directory.path(), "").unwrap_err();
-    assert_eq!(error.code().unwrap().to_string(), "goatbuild::store::database");
-    assert!(error.help().unwrap().to_string().contains("move `cache/` away"));
+    let path = directory.path().join("state.db");
+    let damaged = "not a database ".repeat(500);
+    std::fs::write(&path, &damaged).unwrap();
+    let [store, other] = [(); 2].map(|()| Store::open(directory.path(), "").unwrap());
+    let said = store.damaged().unwrap();
+    assert_eq!(said, format!("{} is damaged: file is not a database", path.display()));
+    // Who only looks leaves it as it is.
+    store.begin_run("plan").unwrap();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), damaged);
+    let aside = store.mend().unwrap().unwrap();
+    assert_eq!(std::fs::read_to_string(aside).unwrap(), damaged);
+    assert_eq!(store.damaged(), None);
+    finish(&store, Class::Effect, 1, Ok(&outcome("http://a")));
+    // Whoever waited for the lock meanwhile finds the new one.
+    assert_eq!(other.mend().unwrap(), None);
+    let id = StepId::from("deploy:m");
+    assert!(other.last_attempt(&id).unwrap().is_some());
+    assert_eq!(store.mend().unwrap(), None);
+}
+
+#[test]
+fn a_page_of_a_database_that_is_damaged_is_found_and_named() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    let store = Store::open(directory.path(), "").unwrap();
+    for input in 0..50 {
+        finish(&store, Class::Effect, input, Ok(&outcome("http://a")));
+    }
+    drop(store);
+    // All but the first page, which holds the schema.
+    let mut bytes = std::fs::read(&path).unwrap();
+    bytes[4096..].fill(0x5a);
+    std::fs::write(&path, bytes).unwrap();
+    let store = Store::open(directory.path(), "").unwrap();
+    assert_eq!(store.damaged(), None);
+    let error = store.last_attempt(&StepId::from("deploy:m")).unwrap_err();
+    assert_eq!(error.code().unwrap().to_string(), "goatbuild::store::damaged");
+    assert!(error.to_string().starts_with(&format!("{} is damaged: ", path.display())));
+    assert!(error.help().unwrap().to_string().contains("puts this file aside"));
+    assert!(store.mend().unwrap().is_some());
+    assert_eq!(store.last_attempt(&StepId::from("deploy:m")).unwrap(), None);
 }
 
 #[test]

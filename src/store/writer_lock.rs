@@ -1,7 +1,8 @@
 //! One writer at a time: a lock file that names its holder.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, Metadata, OpenOptions, TryLockError};
 use std::io::{Read as _, Seek as _, Write as _};
+use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -52,7 +53,8 @@ pub enum WriterLockError {
 /// Held while a command writes. Dropping it, or dying, frees it.
 #[derive(Debug)]
 pub struct WriterLock {
-    _file: File,
+    file: File,
+    path: PathBuf,
 }
 
 impl WriterLock {
@@ -102,7 +104,14 @@ impl WriterLock {
         file.set_len(0).map_err(unusable)?;
         file.rewind().map_err(unusable)?;
         file.write_all(text.as_bytes()).map_err(unusable)?;
-        Ok((Self { _file: file }, waiting.is_none()))
+        Ok((Self { file, path: path.to_owned() }, waiting.is_none()))
+    }
+
+    /// Whether it is where it was taken: what it keeps others from may have been removed meanwhile, or moved.
+    pub fn is_there(&self) -> bool {
+        let identity = |found: Metadata| (found.dev(), found.ino());
+        let held = self.file.metadata().map(identity).ok();
+        held == std::fs::metadata(&self.path).map(identity).ok()
     }
 }
 

@@ -18,8 +18,9 @@ use std::time::Duration;
 
 use async_trait::async_trait;
 
+use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
-use crate::hub::HashCache;
+use crate::hub::{HashCache, ModelRead};
 use crate::plan::{AlwaysOn, PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
 use crate::spec::{Header, Model, ModelSource, Rollout, Takes};
@@ -118,6 +119,12 @@ pub trait Target: Send + Sync {
 
     /// What it offers here, thing by thing, for people.
     async fn survey(&self) -> Result<Vec<Check>, StepError>;
+
+    /// Reads every byte of the weights that it has on this machine, and takes away what is damaged: the caller
+    /// has all of it to itself. None where they are elsewhere, and nobody reads them.
+    async fn read_weights(&self, _: &Reporter) -> Result<Option<Vec<ModelRead>>, StepError> {
+        Ok(None)
+    }
 
     /// Where exactly models are going to be served, when there is something to say about it.
     async fn place(&self) -> Option<String>;

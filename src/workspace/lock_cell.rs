@@ -38,7 +38,10 @@ impl LockCell {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
         let path = self.root.join("cache/lock-file-writer");
         let failed = |source| FileError { path: path.clone(), verb: "locked", source };
-        let alone = std::fs::File::create(&path).map_err(failed)?;
+        // Where the cache can't be written, or is gone, whoever writes beside it locks the project itself.
+        let alone = std::fs::File::create(&path)
+            .or_else(|error| std::fs::File::open(&self.root).map_err(|_| error))
+            .map_err(failed)?;
         alone.lock().map_err(failed)?;
         let before = read_file(&self.root, self.engines)?;
         let mut lock = before.clone();

@@ -143,10 +143,6 @@ fn an_image_that_is_not_built_is_named_and_an_archive_breaks_off_without_a_trace
     let bytes = fs::read(&blob).expect("a layer");
     fs::remove_file(&blob).expect("goes");
     project.run("image export tiny out.tar").exits(1).says(&["image tiny is not built"]);
-    let mut damaged = bytes.clone();
-    damaged[1000] ^= 1;
-    fs::write(&blob, damaged).expect("a damaged layer");
-    project.run("image export tiny out.tar").exits(1).says(&["is damaged"]);
     fs::write(&blob, bytes).expect("the layer");
     project.run("image export tiny no/such/directory.tar").exits(1).says(&["can't be written"]);
     let left: Vec<_> = fs::read_dir(project.root())

@@ -71,3 +71,31 @@ fn a_saved_plan_fails_with_what_it_met_and_the_next_apply_makes_damaged_blobs_ag
     project.run("apply").exits(0);
     assert_eq!(read(&layer), whole);
 }
+
+#[test]
+fn commands_that_hand_an_image_on_make_its_damaged_blobs_again() {
+    let Some(project) = downloaded() else { return };
+    project.run("apply --only image:tiny").exits(0);
+    let read = |file: &PathBuf| std::fs::read(file).expect("reads");
+    let layer = blobs(&project).into_iter().max_by_key(|file| read(file).len()).expect("blobs");
+    let whole = read(&layer);
+    let archive = project.run("image export tiny whole.tar").exits(0);
+    drop(archive);
+    let exported = std::fs::read(project.path("whole.tar")).expect("reads");
+    for command in ["image verify tiny", "image export tiny out.tar", "image export tiny -"] {
+        let mut damaged = whole.clone();
+        damaged[whole.len() / 2] ^= 1;
+        // Not in place: other projects share the file.
+        std::fs::remove_file(&layer).expect("removes");
+        std::fs::write(&layer, &damaged).expect("writes");
+        let output = project.command(command).output().expect("runs");
+        let said = String::from_utf8_lossy(&output.stderr);
+        assert_eq!(output.status.code(), Some(0), "{command}: {said}");
+        assert!(said.contains("was damaged; it is made or fetched again"), "{command}: {said}");
+        assert!(read(&layer) == whole, "{command}: {said}");
+        if command.ends_with('-') {
+            assert!(output.stdout == exported, "{command}: nothing but the archive");
+        }
+    }
+    assert!(std::fs::read(project.path("out.tar")).expect("reads") == exported);
+}

@@ -14,6 +14,7 @@ mod restored;
 mod server;
 mod shared;
 mod specs;
+mod state;
 mod unwritable;
 mod uv;
 mod wheels;

@@ -5,18 +5,21 @@ use std::os::unix::fs::PermissionsExt as _;
 use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
+use crate::support::hubbed::Hubbed;
 use crate::support::installed;
 use crate::support::peers::skipped;
 use crate::support::project::{Project, Ran, ran};
 
 /// What only looks.
-const LOOKS: [&str; 6] = [
+const LOOKS: [&str; 8] = [
     "plan --offline",
     "status",
     "why image:tiny --offline",
     "show tiny",
     "graph --offline",
     "logs",
+    "check",
+    "gc --dry-run",
 ];
 
 /// Checks what all that only looks says, and what an apply does.
@@ -66,20 +69,35 @@ fn a_cache_of_somebody_else_is_looked_past_and_an_apply_says_whose_it_is() {
     run("apply --offline").tells(&["goatbuild::store::not_ours", "run goatbuild as root"]);
 }
 
+/// Runs something where the cache is on a read-only disk, which root can mount.
+fn read_only(project: &Project, words: &str) -> Option<Ran> {
+    if !nix::unistd::geteuid().is_root() {
+        skipped("a read-only disk", "only root can mount one");
+        return None;
+    }
+    let inner = project.command(words);
+    let mut command = Command::new("unshare");
+    let mount = "mount --bind cache cache && mount -o remount,ro,bind cache && exec \"$@\"";
+    command.args(["--mount", "sh", "-c", mount, "sh"]).arg(inner.get_program());
+    project.prepare(command.args(inner.get_args()));
+    Some(ran(&mut command))
+}
+
 #[test]
 fn a_cache_on_a_read_only_disk_is_looked_past() {
     let Some(project) = Project::new() else { return };
-    if !nix::unistd::geteuid().is_root() {
-        skipped("a read-only disk", "only root can mount one");
-        return;
-    }
-    let run = |words: &str| {
-        let inner = project.command(words);
-        let mut command = Command::new("unshare");
-        let mount = "mount --bind cache cache && mount -o remount,ro,bind cache && exec \"$@\"";
-        command.args(["--mount", "sh", "-c", mount, "sh"]).arg(inner.get_program());
-        project.prepare(command.args(inner.get_args()));
-        ran(&mut command)
-    };
+    let Some(_) = read_only(&project, "--version") else { return };
+    let run = |words: &str| read_only(&project, words).expect("it was before");
     looks(&run, &["cache", "is on a file system that is read-only"]);
+}
+
+#[test]
+fn a_lock_is_completed_beside_a_cache_that_nobody_may_write() {
+    let Some(hubbed) = Hubbed::new() else { return };
+    hubbed.revision(Some("main"));
+    let Some(planned) = read_only(&hubbed.project, "plan") else { return };
+    planned
+        .exits(0)
+        .tells(&["going on as without a cache", "lock: hf:acme/tiny@main: locked 01234567"]);
+    assert!(hubbed.project.read("goatbuild.lock").contains("[hub.\"acme/tiny@main\"]"));
 }

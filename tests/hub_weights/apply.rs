@@ -91,6 +91,50 @@ fn a_missing_or_cut_file_is_drift_and_only_it_is_fetched() {
 }
 
 #[test]
+fn a_flipped_byte_is_found_and_only_its_file_is_fetched_again() {
+    let Some(hubbed) = Hubbed::new() else { return };
+    hubbed.place().exits(0);
+    let blob = fs::canonicalize(hubbed.file(COMMIT, "original/notes.txt")).unwrap();
+    let flip = || {
+        let mut bytes = fs::read(&blob).unwrap();
+        bytes[3] ^= 1;
+        fs::write(&blob, bytes).unwrap();
+    };
+    let written =
+        |at| fs::File::options().write(true).open(&blob).unwrap().set_modified(at).unwrap();
+    // Somebody has written to it: a plan sees that, and reads nothing.
+    flip();
+    let plan = hubbed.run("plan").exits(0).stdout;
+    assert!(plan.contains("drift original/notes.txt: as checked → written to since"), "{plan}");
+    hubbed.hub.forget_requests();
+    hubbed
+        .place()
+        .exits(0)
+        .says(&["original/notes.txt in the volume is damaged: fetching it again"]);
+    assert_eq!(hubbed.bytes(), (NOTES, SIZE - NOTES));
+    assert_eq!(hubbed.hub.requests().len(), 1);
+    // A disk has changed it, and its times are as they were.
+    let before = fs::metadata(&blob).unwrap().modified().unwrap();
+    flip();
+    written(before);
+    assert_eq!(hubbed.project.plan("").step(WEIGHTS)["action"], "fresh");
+    let checked = hubbed.run("check --weights").exits(1).stdout;
+    let says = "acme/tiny@01234567: 4 files, 5.2 MB; original/notes.txt damaged, and taken away";
+    assert!(checked.contains(says), "{checked}");
+    assert_eq!(hubbed.project.plan("").why(WEIGHTS), ["drift original/notes.txt"]);
+    hubbed.place().exits(0);
+    assert_eq!(hubbed.bytes(), (NOTES, SIZE - NOTES));
+    let checked = hubbed.run("check --weights").exits(0).stdout;
+    assert!(checked.contains("acme/tiny@01234567: 4 files"), "{checked}");
+    // Nothing but its times has changed: it is read again, and not fetched.
+    written(before - std::time::Duration::from_secs(1));
+    assert_eq!(hubbed.project.plan("").why(WEIGHTS), ["drift original/notes.txt"]);
+    hubbed.place().exits(0);
+    assert_eq!(hubbed.bytes(), (0, SIZE));
+    assert_eq!(hubbed.project.plan("").step(WEIGHTS)["action"], "fresh");
+}
+
+#[test]
 fn a_volume_that_is_gone_is_drift_and_filled_again() {
     let Some(hubbed) = Hubbed::new() else { return };
     hubbed.place().exits(0);

@@ -6,8 +6,8 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use goatbuild::exec::{self, Interrupt};
+use goatbuild::ops::agreed::Agreed;
 use goatbuild::ops::apply::{self, Asked};
-use goatbuild::ops::consent::Agreed;
 use goatbuild::ops::open::Site;
 use goatbuild::ops::rollback::{self, Rollback};
 use goatbuild::plan::Action;

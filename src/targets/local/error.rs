@@ -74,7 +74,7 @@ pub enum LocalError {
     #[error("{model}: the server ended before it answered{outcome}; the end of its log:\n{log}")]
     #[diagnostic(
         code(goatbuild::local::ended),
-        help("`goatbuild logs {model}` shows the whole log")
+        help("`goatbuild logs {model}` shows the whole log{}", weights(log))
     )]
     Ended {
         /// The model.
@@ -184,4 +184,35 @@ pub(super) enum MoveError {
 pub(super) fn failed(path: &Path) -> impl FnOnce(io::Error) -> MoveError {
     let path = path.to_owned();
     move |source| MoveError::Unusable { path, source }
+}
+
+/// What is to be done about weights that a server couldn't read, as the end of its log has it: in the words of
+/// the safetensors library, or of `PyTorch`'s reader of archives.
+fn weights(log: &str) -> &'static str {
+    let words = ["Error while deserializing header", "PytorchStreamReader failed"];
+    if words.iter().any(|words| log.contains(words)) {
+        "; `goatbuild check --weights` finds weights that a disk has damaged, and the next apply brings them again"
+    } else {
+        ""
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use miette::Diagnostic as _;
+
+    use super::*;
+
+    #[test]
+    fn a_server_that_could_not_read_its_weights_has_them_checked() {
+        let help = |log: &str| {
+            let (model, outcome, log) = ("m".to_owned(), String::new(), log.to_owned());
+            LocalError::Ended { model, outcome, log }.help().unwrap().to_string()
+        };
+        // vllm-project/vllm#15445.
+        let damaged = "safetensors_rust.SafetensorError: Error while deserializing header: \
+                       MetadataIncompleteBuffer";
+        assert!(help(damaged).contains("`goatbuild check --weights` finds"));
+        assert_eq!(help("ValueError: no"), "`goatbuild logs m` shows the whole log");
+    }
 }

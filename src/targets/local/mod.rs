@@ -41,7 +41,7 @@ use super::{
 };
 use crate::container::{Condition, Container, probe};
 use crate::fingerprint::{Change, Fingerprint, Key};
-use crate::hub::HashCache;
+use crate::hub::{HashCache, ModelRead};
 use crate::oci::Layout;
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::Check;
@@ -259,6 +259,10 @@ impl Target for Local {
 
     async fn survey(&self) -> Result<Vec<Check>, StepError> {
         self.offers().await
+    }
+
+    async fn read_weights(&self, reporter: &Reporter) -> Result<Option<Vec<ModelRead>>, StepError> {
+        self.read_all(reporter).await.map(Some)
     }
 
     async fn place(&self) -> Option<String> {

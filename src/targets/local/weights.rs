@@ -3,11 +3,28 @@
 use super::super::{PinnedRepository, Weights, WeightsOrigin};
 use super::{Local, drift};
 use crate::blocking::blocking;
+use crate::event::Reporter;
 use crate::fingerprint::Key;
-use crate::hub::HashCache;
+use crate::hub::{HashCache, Lapse, ModelCache, ModelRead, WeightsError};
 use crate::step::{Observation, Outcome, StepError, Task};
 
 impl Local {
+    /// Reads every byte of the weights in this environment's volumes, and takes away what is damaged.
+    pub(super) async fn read_all(&self, reporter: &Reporter) -> Result<Vec<ModelRead>, StepError> {
+        let (volumes, reporter) = (self.volumes(), reporter.clone());
+        let read = blocking(move || {
+            let volumes = std::fs::read_dir(volumes).into_iter().flatten().flatten();
+            let mut volumes: Vec<_> = volumes.map(|volume| volume.path()).collect();
+            volumes.sort();
+            let mut read = Vec::new();
+            for volume in volumes {
+                read.extend(ModelCache::new(volume).read_all(&reporter)?);
+            }
+            Ok::<_, WeightsError>(read)
+        });
+        Ok(read.await?)
+    }
+
     pub(super) fn weights_receipt(
         &self,
         pinned: &PinnedRepository,
@@ -16,7 +33,8 @@ impl Local {
         let Some(key) = key else { return Observation::Unobserved(None) };
         match self.cache().check(key) {
             None => Observation::Absent,
-            Some(Err(file)) => drift(&file, "present", "gone or changed"),
+            Some(Err(Lapse::Gone(file))) => drift(&file, "present", "gone or changed"),
+            Some(Err(Lapse::Touched(file))) => drift(&file, "as checked", "written to since"),
             Some(Ok(commit)) => {
                 let pinned = PinnedRepository { commit, ..pinned.clone() };
                 Observation::Present { key: *key, facts: pinned.facts() }
