@@ -157,3 +157,35 @@ fn what_an_apply_left_untested_goes_back_in_the_next_one() {
     assert_eq!(key(&project), old);
     assert_eq!(project.served("tiny").expect("it is served")["previous"], json!(null));
 }
+
+#[test]
+fn a_start_that_fails_goes_back_to_what_ran_just_before_proven_or_not() {
+    let Some(project) = moody() else { return };
+    let key = |project: &Project| project.served("tiny").expect("it is served")["key"].clone();
+    let proven = key(&project);
+    becomes(&project, "tiny", "mute");
+    let spec = project.read("specs/tiny.toml");
+    project.append("specs/tiny.toml", "\n[env]\nGREETING = \"ciao\"\n");
+    let mut apply = project.start("apply --json");
+    assert!(apply.until_started("smoke:tiny"));
+    apply.kill();
+    let unproven = key(&project);
+    assert_ne!(unproven, proven);
+
+    let untested = project.read("specs/tiny.toml");
+    let command = spec.lines().find(|line| line.starts_with("command")).expect("a command");
+    project
+        .write("specs/tiny.toml", &untested.replace(command, "command = [\"false\", \"{port}\"]"));
+    fails(&project, &["the server ended before it answered (the old server runs again)"]);
+    let served = project.served("tiny").expect("it is served");
+    assert_eq!(served["key"], unproven, "what ran when the new version was applied");
+    assert_eq!(served["previous"]["key"], proven, "what it replaced is kept until it passes");
+
+    // It has yet to pass its test, and goes when it doesn't.
+    project.write("specs/tiny.toml", &untested);
+    assert_eq!(project.plan("").ids("run"), ["smoke:tiny"]);
+    becomes(&project, "tiny", "rude");
+    fails(&project, &["(the old server runs again)"]);
+    let served = project.served("tiny").expect("it is served");
+    assert_eq!((&served["key"], &served["previous"]), (&proven, &json!(null)));
+}

@@ -141,7 +141,7 @@ fn put_aside(root: &Path) -> Result<PathBuf, StoreError> {
     for part in PARTS {
         let (from, to) =
             (root.join(format!("{DATABASE}{part}")), root.join(format!("{aside}{part}")));
-        match std::fs::rename(&from, to) {
+        match durable::rename(&from, &to) {
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => {}
             renamed => renamed.map_err(|source| StoreError::Write { path: from, source })?,
         }

@@ -141,7 +141,7 @@ impl HubDouble {
     /// its address.
     pub(crate) fn mirror_below(&self, path: &str, links: Option<&str>) -> String {
         let mut state = self.state();
-        state.below = path.to_owned();
+        path.clone_into(&mut state.below);
         state.links = links.map(str::to_owned);
         state.leads_on = true;
         format!("{}{path}", self.url)
@@ -160,8 +160,10 @@ impl HubDouble {
         let parts: Vec<&str> = path.trim_start_matches('/').split('/').collect();
         let (api, org, name, rest) = match &parts[..] {
             ["api", "models", org, name, rest @ ..] => (true, *org, *name, rest),
-            [org, name, "resolve", rest @ ..] => (false, *org, *name, rest),
-            ["api", "resolve-cache", "models", org, name, rest @ ..] => (false, *org, *name, rest),
+            [org, name, "resolve", rest @ ..]
+            | ["api", "resolve-cache", "models", org, name, rest @ ..] => {
+                (false, *org, *name, rest)
+            }
             _ => return Answer::status(404, ""),
         };
         if let Some(wanted) = &state.token

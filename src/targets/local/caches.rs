@@ -80,7 +80,7 @@ impl Local {
     /// Removes what a model's deployments have of their own, copies of caches and directories to work
     /// in, but for those of a server that is kept, and of what it keeps itself.
     pub(super) fn forget_own(&self, model: &str, kept: Option<&Served>) {
-        let kept = std::iter::successors(kept, |served| served.previous.as_deref());
+        let kept = kept.into_iter().flat_map(Served::all);
         let binds: Vec<&Bind> = kept.flat_map(|served| served.recipe.binds()).collect();
         let places = [self.caches_of(model), self.works_of(model)];
         for entry in

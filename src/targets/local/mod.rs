@@ -40,6 +40,7 @@ use super::{
     Deed, Deployment, Lack, Live, Measured, Moves, PinnedRepository, TakesBack, Target, Weights,
 };
 use crate::container::{Condition, Container, probe};
+use crate::event::Reporter;
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::hub::{HashCache, ModelRead};
 use crate::oci::Layout;
@@ -352,8 +353,8 @@ impl Target for Local {
 
     async fn remove(&self, model: &str) -> Result<(), StepError> {
         if let Some(served) = self.served(model) {
-            // Both may run when a start was cut short.
-            for served in [Some(&served), served.previous.as_deref()].into_iter().flatten() {
+            // Several may run when a start was cut short.
+            for served in served.all() {
                 self.stop(served).await?;
             }
         }

@@ -110,9 +110,10 @@ impl Local {
             secrets: self.secrets.of(&deployment.spec),
             previous: None,
         };
-        // What has not passed yet is nothing to go back to, as long as there is something that had.
+        // What ran just before is what a start that fails goes back to, proven or not; but for what is known to
+        // have failed.
         let back = match &old {
-            Some(Served { trial: true, previous: Some(previous), .. }) => {
+            Some(Served { trial: true, failed: true, previous: Some(previous), .. }) => {
                 Some((**previous).clone())
             }
             _ => old.clone(),
@@ -210,9 +211,12 @@ impl Local {
             return Err(explain(deployment, unserved, restored.to_owned(), &log));
         }
         served.healthy = true;
-        if !served.trial {
-            served.previous = None;
-        }
+        served.previous = match served.previous {
+            _ if !served.trial => None,
+            // A failed test goes back to what has passed one, as long as there is something that had.
+            Some(unproven) if unproven.trial && unproven.previous.is_some() => unproven.previous,
+            previous => previous,
+        };
         self.keep(model, &served).await?;
         self.forget_own(model, Some(&served));
         let seconds = format!("{:.1}", began.elapsed().as_secs_f64());
@@ -264,6 +268,8 @@ impl Local {
         let words = format!("starting the old server again, within {} s", timeout.as_secs());
         reporter.log(&words);
         reporter.message(words);
+        // Still on trial, it may have to give its place to what it replaced.
+        let kept = old.previous.clone().filter(|_| old.trial);
         let mut again = Served {
             healthy: false,
             instance: None,
@@ -294,14 +300,14 @@ impl Local {
         };
         Ok(match outcome {
             Ok(()) => {
-                (again.healthy, again.previous) = (true, None);
+                (again.healthy, again.previous) = (true, kept);
                 self.keep(model, &again).await?;
                 " (the old server runs again)"
             }
             Err(Unserved::Interrupted) => " (interrupted while the old server was starting again)",
             Err(_) => {
                 self.stop_started(&again, started).await?;
-                again.previous = None;
+                again.previous = kept;
                 self.keep(model, &again).await?;
                 " (the old server could not be started again either)"
             }

@@ -267,8 +267,7 @@ impl Local {
         let known = self.served(model);
         let known: Vec<&str> = known
             .iter()
-            .flat_map(|served| [Some(served), served.previous.as_deref()])
-            .flatten()
+            .flat_map(Served::all)
             .filter_map(|served| Some(served.instance.as_ref()?.container()?.id.as_str()))
             .collect();
         for id in container::find(engine.kind, &self.state_label(), Some(model), None).await? {

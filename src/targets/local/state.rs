@@ -101,6 +101,11 @@ pub(super) struct Served {
 }
 
 impl Served {
+    /// It, and all that is kept behind it.
+    pub(super) fn all(&self) -> impl Iterator<Item = &Self> {
+        std::iter::successors(Some(self), |served| served.previous.as_deref())
+    }
+
     /// How much of its time a start still has that was begun by whoever is gone; none where it has none
     /// left, or where nobody can tell.
     pub(super) fn left_of_start(&self) -> Option<Duration> {
