@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use goatbuild::gateways::litellm::file::File;
 use goatbuild::gateways::litellm::{Access, Change, Document, Entry, edit, upsert};
-use goatbuild::spec::Header;
+use goatbuild::spec::{Api, Header};
 use serde_json::{Value, json};
 use support::litellm::{Proxy, validate};
 
@@ -21,6 +21,7 @@ fn entry(port: u16) -> Entry {
         served_name: "acme/tiny".into(),
         api_base: format!("http://127.0.0.1:{port}/v1"),
         access: Access::open(),
+        api: Api::Chat,
         project: "goat-7f3a91".into(),
         model: "tiny".into(),
         key: "gb1-0123456789012345678901234567890123456789".into(),
@@ -276,4 +277,39 @@ fn litellm_sends_what_protected_models_want() {
     for secret in ["wk-the-key", "ws-the-secret", "gbk-the-key"] {
         assert!(!info.to_string().contains(secret), "{info}");
     }
+}
+
+/// Its health checks ask each model for what it is for; without a mode, they would ask all for a chat.
+#[test]
+fn litellm_checks_the_health_of_models_by_what_they_are_for() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("config.yaml");
+    let (port, asked) = upstream_double();
+    let paths = [
+        (Api::Chat, "chat/completions"),
+        (Api::Completions, "completions"),
+        (Api::Embeddings, "embeddings"),
+        (Api::Rerank, "rerank"),
+        (Api::Transcriptions, "audio/transcriptions"),
+    ];
+    let entries = paths.map(|(api, path)| Entry {
+        alias: path.into(),
+        model: path.into(),
+        served_name: format!("acme/{}", path.replace('/', "-")),
+        api,
+        ..entry(port)
+    });
+    let changes: Vec<_> =
+        entries.iter().map(|entry| Change::Upsert { entry, adopt: false }).collect();
+    let text = edit(&Document::parse("config.yaml", "").unwrap(), &changes).unwrap();
+    fs::write(&path, text).unwrap();
+    let Some(proxy) = Proxy::start(&path) else { return };
+    let (status, health) = proxy.request("GET", "/health", "");
+    assert_eq!(status, 200, "{health}");
+    let mut lines: Vec<String> = asked.try_iter().map(|asked| asked.line).collect();
+    lines.sort();
+    lines.dedup();
+    let mut wanted = paths.map(|(_, path)| format!("POST /v1/{path} HTTP/1.1"));
+    wanted.sort();
+    assert_eq!(lines, wanted, "{health}");
 }

@@ -15,6 +15,7 @@ use goatbuild::hub::{HubSettings, ModelCache, scan};
 use goatbuild::locking::{self, LockOptions};
 use goatbuild::plan::gather;
 use goatbuild::runtime::{Instance, Sandbox};
+use goatbuild::spec::Api;
 use goatbuild::step::{Facts, Outcome, Step, StepId, StepKind};
 use goatbuild::steps;
 use goatbuild::workspace::{Settings, SharedWorkspace, Workspace};
@@ -234,6 +235,7 @@ fn write_gateway(
                 served_name: deploy["served-name"].clone(),
                 url: deploy["url"].clone(),
                 headers: Vec::new(),
+                api: Api::Chat,
                 project: PROJECT.to_owned(),
                 model: id.name().to_owned(),
                 key: key.to_string(),

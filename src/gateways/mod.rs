@@ -12,7 +12,7 @@ use miette::Report;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::import::LedEntry;
 use crate::plan::Unwanted;
-use crate::spec::{GatewayType, GatewayTypes, Header, Own, Project};
+use crate::spec::{Api, GatewayType, GatewayTypes, Header, Own, Project};
 use crate::step::{Fact, Facts, Observation, StepError};
 
 /// How a project's file names one, for messages to who has none.
@@ -29,6 +29,8 @@ pub struct Endpoint {
     pub url: String,
     /// What the server wants to see before it answers.
     pub headers: Vec<Header>,
+    /// What the model is asked for.
+    pub api: Api,
     /// The project's committed id.
     pub project: String,
     /// The model's name in this project; with `/` and the adapter's name behind it, where it is one of

@@ -33,6 +33,7 @@ pub async fn render(site: &Site) -> Result<String, Report> {
                 served_name: served_name.to_owned(),
                 url: live.url.clone(),
                 headers: workspace.targets.of(model).headers(model),
+                api: workspace.api_of(model),
                 project: project.owner(),
                 key: gateway.key(&model_name).unwrap_or_default(),
                 model: model_name,

@@ -124,6 +124,7 @@ fn entry_of(
         served_name: Fact::SERVED_NAME.text_of(&facts).to_owned(),
         url: Fact::URL.text_of(&facts).to_owned(),
         headers: target.headers_of_deployed(model),
+        api: workspace.api_of(model),
         project: workspace.project.owner(),
         model: name.to_owned(),
         key,

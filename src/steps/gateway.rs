@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use crate::fingerprint::{Fingerprint, Key};
 use crate::gateways::{Endpoint, Gateway, facts};
-use crate::spec::{Header, Model};
+use crate::spec::{Api, Header, Model};
 use crate::step::{
     At, Edge, Fact, Head, Input, Inputs, Observation, Outcome, Resource, Step, StepError, StepId,
     Task, Wanted,
@@ -28,6 +28,8 @@ pub(super) struct Wire {
     /// Which of the model's adapters it is, if it is one.
     adapter: Option<String>,
     headers: Vec<Header>,
+    /// What the model is asked for.
+    api: Api,
 }
 
 impl Wire {
@@ -81,6 +83,7 @@ impl Wire {
             alias: alias.to_owned(),
             adapter: adapter.map(str::to_owned),
             headers: workspace.targets.of(model).headers(model),
+            api: workspace.api_of(model),
         }
     }
 
@@ -98,6 +101,7 @@ impl Wire {
             served_name: self.adapter.clone().unwrap_or_else(|| fact(Fact::SERVED_NAME)),
             url: fact(Fact::URL),
             headers: self.headers.clone(),
+            api: self.api,
             project: self.owner.clone(),
             model: self.head.id.name().to_owned(),
             key: key.map(ToString::to_string).unwrap_or_default(),

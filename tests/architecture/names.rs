@@ -12,6 +12,8 @@ const ROOMS: &[(&str, &[&str])] =
 const KNOWN: &[(&str, &str, usize)] = &[
     // An image is read without knowing who serves; what a requirement looks like is an example.
     ("spec/image_file.rs", "vllm", 1),
+    // A provider of the gateway's is called like the engine whose API it speaks.
+    ("gateways/litellm/mode.rs", "vllm", 1),
     // The example that `init` writes is one model, with an image of that name.
     ("cli/init.rs", "mlx", 2),
 ];

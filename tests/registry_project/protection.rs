@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use goatbuild::gateways::litellm::{self, Access, Change, Document, Entry, edit, mirror_upsert};
-use goatbuild::spec::Auth;
+use goatbuild::spec::{Api, Auth};
 use goatbuild::targets::modal::{ModalType, Settings};
 
 use super::specs::shipped;
@@ -22,6 +22,7 @@ fn every_shipped_model_is_protected_and_the_gateway_files_say_how() {
                 served_name: model.serve.served_names.first().to_owned(),
                 api_base: format!("https://{}.modal.run/v1", model.name),
                 access: Access::with(&modal.headers(model.serve.auth)),
+                api: Api::Chat,
                 project: project.owner(),
                 model: model.name.to_string(),
                 key: "gb1-00".to_owned(),

@@ -8,7 +8,7 @@ use saphyr_parser::ScalarStyle;
 use super::access::{is_reference, is_secret};
 use super::error::{GatewayError, NamedText};
 use super::tree::{Id, NodeKind, Tree, plain_is_text};
-use super::{Entry, FieldChange, Found, Marker, Own, Owned, Path, Rival, verify};
+use super::{Entry, FieldChange, Found, Marker, Own, Owned, Path, Rival, is_ours, verify};
 
 /// A parsed gateway file and what it includes.
 #[derive(Debug)]
@@ -182,7 +182,7 @@ impl Document {
                 changes.push(FieldChange { field, old, new });
             }
         }
-        let unwanted: Vec<_> = wanted.access.unwanted().collect();
+        let unwanted = wanted.unwanted().concat();
         let present = self.present(entry, &unwanted);
         changes.extend(present.into_iter().map(|path| {
             let value = path.iter().try_fold(entry, |node, key| self.tree.get(node, key));
@@ -193,14 +193,13 @@ impl Document {
         changes
     }
 
-    /// Those of the paths that an entry has, as far as they are ours: what is no reference to a variable
-    /// somebody typed in, for reasons of their own.
+    /// Those of the paths that an entry has, as far as they are ours.
     pub(super) fn present(&self, entry: Id, unwanted: &[Path]) -> Vec<Path> {
-        let is_ours = |path: &Path| {
+        let is_there = |path: &Path| {
             let value = path.iter().try_fold(entry, |node, key| self.tree.get(node, key));
-            value.and_then(|value| self.tree.text(value)).is_some_and(is_reference)
+            value.and_then(|value| self.tree.text(value)).is_some_and(|value| is_ours(path, value))
         };
-        unwanted.iter().copied().filter(is_ours).collect()
+        unwanted.iter().copied().filter(is_there).collect()
     }
 
     /// Whether every YAML reader takes this node for the string `wanted`.

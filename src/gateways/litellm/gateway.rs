@@ -13,7 +13,7 @@ use super::error::ReloadError;
 use crate::durable::{self, TEMPORARY};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::gateways::litellm::file::File;
-use crate::gateways::litellm::{self, Document, Entry, GatewayError, Own};
+use crate::gateways::litellm::{self, Document, Entry, GatewayError, Own, mode};
 use crate::gateways::{Endpoint, Gateway, Problem};
 use crate::leftovers::{Age, sweep};
 use crate::plan::Unwanted;
@@ -79,7 +79,8 @@ impl LiteLlm {
             .field("gateway.config", self.name())
             .field("gateway.alias", &entry.alias)
             .field("url", &entry.api_base)
-            .field("served-name", &entry.served_name);
+            .field("served-name", &entry.served_name)
+            .optional("gateway.mode", mode::of(entry.api));
         for (label, value) in entry.access.described() {
             fingerprint.field(label, value);
         }
@@ -90,20 +91,25 @@ impl LiteLlm {
         let found = self.seen(|seen| litellm::observe(&seen.document, wanted))?;
         let Own::Present { differs, .. } = found.own else { return None };
         let mut entry = Entry { key: self.key(&wanted.model)?, ..wanted.clone() };
+        // What asks it goes with the mode, and may be the one thing that somebody changed.
+        let mut model = mode::model(wanted.api, &wanted.served_name);
         for change in differs {
             if entry.access.set(&change.field, change.old.clone()) {
+                continue;
+            }
+            if change.field == mode::FIELD.join(".") {
+                entry.api = mode::api(change.old.as_deref())?;
                 continue;
             }
             let old = change.old?;
             match change.field.as_str() {
                 "model_name" => entry.alias = old,
-                "litellm_params.model" => {
-                    old.strip_prefix("openai/")?.clone_into(&mut entry.served_name);
-                }
+                "litellm_params.model" => model = old,
                 "litellm_params.api_base" => entry.api_base = old,
                 _ => {}
             }
         }
+        mode::served_name(entry.api, &model)?.clone_into(&mut entry.served_name);
         Some(entry)
     }
 

@@ -17,6 +17,7 @@ mod gateway;
 mod import;
 mod keys;
 mod mirror;
+mod mode;
 mod place;
 mod spec;
 mod splice;
@@ -27,6 +28,7 @@ mod unset;
 mod verify;
 
 use super::Endpoint;
+use crate::spec::Api;
 pub use access::{Access, is_secret};
 pub use check::check;
 pub use document::{Document, observe, owned};
@@ -48,6 +50,8 @@ pub struct Entry {
     pub api_base: String,
     /// What the server wants to see before it answers.
     pub access: Access,
+    /// What the model is asked for.
+    pub api: Api,
     /// The project's committed id.
     pub project: String,
     /// The model's name in this project.
@@ -62,20 +66,22 @@ type Path = &'static [&'static str];
 impl Entry {
     /// The entry that leads to an endpoint.
     pub fn of(endpoint: &Endpoint) -> Self {
-        let Endpoint { alias, served_name, url, headers, project, model, key } = endpoint.clone();
+        let Endpoint { alias, served_name, url, headers, api, project, model, key } =
+            endpoint.clone();
         let access = Access::with(&headers);
-        Self { alias, served_name, api_base: url, access, project, model, key }
+        Self { alias, served_name, api_base: url, access, api, project, model, key }
     }
 
     /// Our keys, the only ones that are ever written: path and value.
     pub(crate) fn fields(&self) -> Vec<(Path, String)> {
         let mut fields: Vec<(Path, String)> = vec![
             (&["model_name"], self.alias.clone()),
-            (&["litellm_params", "model"], format!("openai/{}", self.served_name)),
+            (&["litellm_params", "model"], mode::model(self.api, &self.served_name)),
             (&["litellm_params", "api_base"], self.api_base.clone()),
             (&["litellm_params", "api_key"], self.access.api_key.clone()),
         ];
         fields.extend(self.access.headers());
+        fields.extend(mode::of(self.api).map(|mode| (mode::FIELD, mode.to_owned())));
         fields.extend::<[(Path, String); 3]>([
             (&["model_info", "goatbuild", "project"], self.project.clone()),
             (&["model_info", "goatbuild", "model"], self.model.clone()),
@@ -83,6 +89,20 @@ impl Entry {
         ]);
         fields
     }
+}
+
+impl Entry {
+    /// The paths of keys of ours that are not to be there, those of one mapping together.
+    fn unwanted(&self) -> [Vec<Path>; 2] {
+        let mode = mode::of(self.api).is_none().then_some(mode::FIELD);
+        [self.access.unwanted().collect(), mode.into_iter().collect()]
+    }
+}
+
+/// Whether what stands where a key is not to be is ours to take away: what somebody typed in, for reasons of
+/// their own, is not.
+fn is_ours(path: &[&str], value: &str) -> bool {
+    if path == mode::FIELD { mode::is_never_a_chat_s(value) } else { access::is_reference(value) }
 }
 
 /// Whose an entry is: what stands under `model_info.goatbuild`.

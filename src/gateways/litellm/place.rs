@@ -19,8 +19,9 @@ pub(super) fn plan(
     for (index, entry) in &intent.set {
         let node = document.entries[*index].node;
         keys::put(document, node, &wanted(entry), splices)?;
-        let unwanted: Vec<_> = entry.access.unwanted().collect();
-        unset::take(document, node, &document.present(node, &unwanted), splices)?;
+        for unwanted in entry.unwanted() {
+            unset::take(document, node, &document.present(node, &unwanted), splices)?;
+        }
     }
     if intent.removed.is_empty() && intent.appended.is_empty() {
         return Ok(());

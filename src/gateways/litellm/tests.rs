@@ -3,6 +3,7 @@
 mod access;
 mod diagnostics;
 mod files;
+mod mode;
 mod properties;
 
 use super::*;
@@ -13,6 +14,7 @@ fn entry() -> Entry {
         served_name: "tiny".into(),
         api_base: "http://127.0.0.1:8000/v1".into(),
         access: Access::open(),
+        api: Api::Chat,
         project: "goat-1".into(),
         model: "tiny".into(),
         key: "gb1-00".into(),

@@ -1,4 +1,5 @@
-//! Taking keys of ours out of an entry that is kept: headers of an endpoint that wants them no more.
+//! Taking keys of ours out of an entry that is kept: headers of an endpoint that wants them no more, the mode of a
+//! model that has another.
 
 use super::Path;
 use super::document::Document;
@@ -39,7 +40,7 @@ pub(super) fn take(
 }
 
 fn refuse(document: &Document, at: Id) -> Result<(), GatewayError> {
-    let reason = "headers that are not wanted any more cannot be taken out here";
+    let reason = "what is not wanted any more cannot be taken out here";
     Err(document.place().layout(document.range(at), reason))
 }
 

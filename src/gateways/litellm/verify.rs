@@ -5,8 +5,8 @@ use std::collections::BTreeSet;
 use serde_yaml_ng::{Mapping, Value};
 
 use super::Entry;
-use super::access::is_reference;
 use super::error::{GatewayError, NamedText};
+use super::is_ours;
 
 /// What an edit was meant to do to the list, by index before the edit.
 #[derive(Debug, Default)]
@@ -108,7 +108,7 @@ fn set(value: &mut Value, entry: &Entry) -> Option<()> {
         })?;
         mapping(parent)?.insert((*last).into(), text.into());
     }
-    for path in entry.access.unwanted() {
+    for path in entry.unwanted().concat() {
         unset(value, path);
     }
     Some(())
@@ -120,7 +120,7 @@ fn unset(value: &mut Value, path: &[&str]) {
     let above = parents.iter().try_fold(value, |value, key| value.get_mut(*key));
     let Some(above) = above.and_then(Value::as_mapping_mut) else { return };
     let Some(inner) = above.get_mut(*outer).and_then(Value::as_mapping_mut) else { return };
-    if inner.get(*last).and_then(Value::as_str).is_some_and(is_reference) {
+    if inner.get(*last).and_then(Value::as_str).is_some_and(|value| is_ours(path, value)) {
         inner.remove(*last);
         if inner.is_empty() {
             above.remove(*outer);

@@ -17,7 +17,12 @@ pub(super) struct Seen {
 }
 
 impl Seen {
-    pub(super) fn observe(&self, root: &Path, entry: &Entry, complete: Option<&Key>) -> Observation {
+    pub(super) fn observe(
+        &self,
+        root: &Path,
+        entry: &Entry,
+        complete: Option<&Key>,
+    ) -> Observation {
         let found = litellm::observe(&self.document, entry);
         if let Some(rival) = found.rivals.first() {
             let id = |owner: &str| owner.split('/').next().map(str::to_owned);

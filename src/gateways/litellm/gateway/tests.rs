@@ -1,5 +1,6 @@
 use super::*;
 use crate::fingerprint::Fingerprint;
+use crate::spec::Api;
 
 fn key(value: u32) -> Key {
     Fingerprint::new("gateway", value).key()
@@ -11,6 +12,7 @@ fn entry(model: &str) -> Endpoint {
         served_name: model.to_owned(),
         url: "http://127.0.0.1:8000/v1".to_owned(),
         headers: Vec::new(),
+        api: Api::Chat,
         project: "goat-1".to_owned(),
         model: model.to_owned(),
         key: key(1).to_string(),
@@ -31,6 +33,38 @@ fn gateway(root: &Path, reload: &str) -> LiteLlm {
         reload: Some(["sh", "-c", reload].map(str::to_owned).to_vec()),
     };
     LiteLlm::new(root, "goat-1", &settings)
+}
+
+#[test]
+fn a_mode_is_described_only_where_there_is_one_and_a_hand_that_changes_it_is_seen() {
+    let root = tempfile::tempdir().unwrap();
+    let gateway = gateway(root.path(), "true");
+    let (chats, reranks) = (entry("m"), Endpoint { api: Api::Rerank, ..entry("m") });
+    let key_of = |describe: &dyn Fn(&mut Fingerprint)| {
+        let mut fingerprint = Fingerprint::new("gateway", 1_u32);
+        describe(&mut fingerprint);
+        fingerprint.key()
+    };
+    let wanted = |endpoint: &Endpoint| key_of(&|it| gateway.describe(endpoint, it));
+    let found =
+        |endpoint: &Endpoint| key_of(&|it| gateway.describe_found(endpoint, it).expect("an entry"));
+    assert_ne!(wanted(&chats), wanted(&reranks));
+    gateway.upsert(std::slice::from_ref(&chats), false).unwrap();
+    gateway.look().unwrap();
+    assert_eq!(found(&reranks), wanted(&chats), "it was written for chats");
+    gateway.upsert(std::slice::from_ref(&reranks), false).unwrap();
+    gateway.look().unwrap();
+    assert_eq!(found(&reranks), wanted(&reranks));
+    assert!(gateway.is_as_wanted(&reranks));
+
+    let path = root.path().join("config.yaml");
+    let text = std::fs::read_to_string(&path).unwrap();
+    std::fs::write(&path, text.replace("mode: rerank", "mode: embedding")).unwrap();
+    gateway.look().unwrap();
+    assert!(!gateway.is_as_wanted(&reranks));
+    std::fs::write(&path, text.replace("hosted_vllm/", "openai/")).unwrap();
+    gateway.look().unwrap();
+    assert!(!gateway.is_as_wanted(&reranks));
 }
 
 #[test]
