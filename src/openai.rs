@@ -13,6 +13,7 @@ use serde_json::{Value, json};
 use crate::fetch::{client_builder, innermost};
 pub use credentials::{Credentials, NoKey};
 pub use error::ApiError;
+pub use others::{Form, asked};
 
 /// Modal's proxy sends a request on every 150 seconds: enough for any start that Modal allows.
 const REDIRECTS: usize = 600;

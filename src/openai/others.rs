@@ -9,50 +9,68 @@ use crate::spec::Api;
 /// What stands between the parts of a form; nothing in them is like it.
 const BOUNDARY: &str = "goatbuild-0b6f9c2e5d";
 
+/// A request's body, in parts: what somebody else sends needn't hold all of a recording.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Form {
+    /// Its media type.
+    pub kind: String,
+    /// How it begins.
+    pub begin: Vec<u8>,
+    /// So many zeros follow.
+    pub zeros: usize,
+    /// How it ends.
+    pub end: String,
+}
+
+/// What a model is asked for, for it to show that it answers.
+pub fn asked(api: Api, model: &str) -> Form {
+    let asked = match api {
+        Api::Transcriptions => return recording(model),
+        Api::Chat => super::question(model, false),
+        Api::Completions => json!({ "model": model, "prompt": "Say hello.", "max_tokens": 8 }),
+        Api::Embeddings => json!({ "model": model, "input": ["Say hello."] }),
+        Api::Rerank => json!({
+            "model": model,
+            "query": "What is the capital of France?",
+            "documents": ["Paris is the capital of France.", "Goats climb."],
+        }),
+    };
+    let begin = asked.to_string().into_bytes();
+    Form { kind: "application/json".to_owned(), begin, zeros: 0, end: String::new() }
+}
+
+/// One second of silence, to be written down.
+fn recording(model: &str) -> Form {
+    let part = |head: &str| format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n");
+    let mut begin = part("name=\"model\"").into_bytes();
+    begin.extend(format!("\r\n{model}\r\n").bytes());
+    begin.extend(part("name=\"file\"; filename=\"silence.wav\"").bytes());
+    begin.extend(b"Content-Type: audio/wav\r\n\r\n");
+    begin.extend(silence());
+    let kind = format!("multipart/form-data; boundary={BOUNDARY}");
+    let end = format!("\r\n--{BOUNDARY}--\r\n");
+    Form { kind, begin, zeros: SECOND as usize, end }
+}
+
 impl Server {
     /// One short request of this kind; gives what was answered, for people.
     pub async fn answer(&self, api: Api, model: &str) -> Result<String, ApiError> {
-        let asked = match api {
-            Api::Chat => return Ok(format!("{:?}", self.chat(model).await?)),
-            Api::Transcriptions => return self.transcribe(model).await,
-            Api::Completions => {
-                json!({ "model": model, "prompt": "Say hello.", "max_tokens": 8 })
-            }
-            Api::Embeddings => json!({ "model": model, "input": ["Say hello."] }),
-            Api::Rerank => json!({
-                "model": model,
-                "query": "What is the capital of France?",
-                "documents": ["Paris is the capital of France.", "Goats climb."],
-            }),
-        };
+        if api == Api::Chat {
+            return Ok(format!("{:?}", self.chat(model).await?));
+        }
+        let Form { kind, begin, zeros, end } = asked(api, model);
+        let asked = [begin, vec![0; zeros], end.into_bytes()].concat();
         let url = format!("{}/{}", self.base, api.path());
-        let sent = self.client.post(&url).json(&asked).send().await;
-        let body = self.success(&url, sent).await?;
+        let request = self.client.post(&url).header("Content-Type", kind).body(asked);
+        let body = self.success(&url, request.send().await).await?;
         let answered = self.parse(&url, &body)?;
         let (told, expected) = match api {
             Api::Embeddings => (vector(&answered), "a list with a vector of numbers"),
             Api::Rerank => (ranking(&answered), "results with an index and a score for each text"),
+            Api::Transcriptions => (text(&answered), "a text"),
             _ => (text(&answered["choices"][0]), "a completion"),
         };
         told.ok_or_else(|| self.unexpected(&url, expected, &body))
-    }
-
-    /// One second of silence, written down.
-    async fn transcribe(&self, model: &str) -> Result<String, ApiError> {
-        let url = format!("{}/{}", self.base, Api::Transcriptions.path());
-        let part =
-            |head: &str| format!("--{BOUNDARY}\r\nContent-Disposition: form-data; {head}\r\n");
-        let mut form = part("name=\"model\"").into_bytes();
-        form.extend(format!("\r\n{model}\r\n").bytes());
-        form.extend(part("name=\"file\"; filename=\"silence.wav\"").bytes());
-        form.extend(b"Content-Type: audio/wav\r\n\r\n");
-        form.extend(silence());
-        form.extend(format!("\r\n--{BOUNDARY}--\r\n").bytes());
-        let kind = format!("multipart/form-data; boundary={BOUNDARY}");
-        let request = self.client.post(&url).header("Content-Type", kind).body(form);
-        let body = self.success(&url, request.send().await).await?;
-        let answered = self.parse(&url, &body)?;
-        text(&answered).ok_or_else(|| self.unexpected(&url, "a text", &body))
     }
 }
 
@@ -76,20 +94,21 @@ fn ranking(answered: &Value) -> Option<String> {
     (scores.len() == 2).then(|| format!("text {} fits best, {:.3}", best.0 + 1, best.1))
 }
 
-/// A second of nothing, as WAV: 16 bits, one channel, 16 kHz, which all models of speech read.
+/// Bytes of a second of sound: 16 bits, one channel, 16 kHz, which all models of speech read.
+const SECOND: u32 = RATE * 2;
+const RATE: u32 = 16_000;
+
+/// How a second of it is told of in WAV; the second itself, of nothing, follows.
 fn silence() -> Vec<u8> {
-    const RATE: u32 = 16_000;
-    const BYTES: u32 = RATE * 2;
     let mut wav = b"RIFF".to_vec();
-    wav.extend((36 + BYTES).to_le_bytes());
+    wav.extend((36 + SECOND).to_le_bytes());
     wav.extend(b"WAVEfmt ");
     wav.extend(16u32.to_le_bytes());
     wav.extend([1, 0, 1, 0]);
     wav.extend(RATE.to_le_bytes());
-    wav.extend((RATE * 2).to_le_bytes());
+    wav.extend(SECOND.to_le_bytes());
     wav.extend([2, 0, 16, 0]);
     wav.extend(b"data");
-    wav.extend(BYTES.to_le_bytes());
-    wav.resize(wav.len() + BYTES as usize, 0);
+    wav.extend(SECOND.to_le_bytes());
     wav
 }

@@ -17,7 +17,7 @@ const NAMED: &[(&str, &str, &str)] = &[
     ),
     (
         "modal",
-        "openai.rs",
+        "openai/error.rs",
         "whose answer a refusal is, can be told by where keys and tokens are kept",
     ),
     ("modal", "openai/credentials.rs", "where keys and tokens are had"),

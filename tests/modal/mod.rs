@@ -6,6 +6,7 @@
 mod absent;
 mod adoption;
 mod apply;
+mod asked;
 mod builders;
 mod ci;
 mod client;

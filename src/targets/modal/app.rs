@@ -1,5 +1,7 @@
 //! The programs that Modal runs: a few lines of data, and a part that is the same for all.
 
+pub(super) mod question;
+
 use std::path::{Path, PathBuf};
 
 use serde_json::{Value, json};
@@ -142,7 +144,7 @@ impl Program {
         let call = "    end_with(guard(), \"the guard\", MODEL[\"port\"])\n";
         let (guard, call) = if guarded { (GUARD_PART, call) } else { ("", "") };
         let runtime = if from_snapshot { SNAPSHOT } else { self.runtime() };
-        let runtime = runtime
+        let runtime = question::place(runtime, data)
             .replace("# <volumes>\n", VOLUMES_PART)
             .replace("# <image>\n", IMAGE_PART)
             .replace("# <engine>\n", ENGINE_PART)

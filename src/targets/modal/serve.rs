@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use super::app::{Program, tags};
+use super::app::{Program, question, tags};
 use super::error::in_deployment;
 use super::kept::{Deployed, Kept};
 use super::spec::Replicas;
@@ -184,6 +184,7 @@ impl Modal {
         data["secrets"] = self.secrets_taken(&deployment.spec);
         data["key"] = key.to_string().into();
         data["health"] = deployment.health.clone().into();
+        question::add(deployment, &mut data);
         data["graphs"] = json!(deployment.graphs);
         data["factors"] = deployment.cache_factors.map_or(Value::Null, Into::into);
         (format!("Fills the compile caches of {} on Modal.", deployment.model), data)

@@ -4,6 +4,7 @@ use serde_json::Value;
 
 use super::Modal;
 use super::address::Address;
+use super::app::question;
 use super::serve::GUARDED_PORT;
 use crate::spec::Auth;
 use crate::targets::Deployment;
@@ -13,6 +14,7 @@ impl Modal {
     /// an engine that can be put to sleep offers that to whoever reaches it.
     pub(super) fn add_snapshot(&self, deployment: &Deployment, data: &mut Value) {
         data["snapshot"] = true.into();
+        question::add(deployment, data);
         data["health"] = deployment.health.clone().into();
         // A method of a class has another address by itself.
         data["label"] = Address::name_of(&self.app(&deployment.model)).into();

@@ -49,10 +49,7 @@ class Server:
         # <guarded>
         end_with(start(), "the engine", MODEL["engine_port"])
         self.wait()
-        message = {"role": "user", "content": "Hello"}
-        question = {"model": MODEL["served_name"], "messages": [message], "max_tokens": 16}
-        for _ in range(2):
-            self.ask("/v1/chat/completions", question)
+        # <question>
         self.ask("/sleep?level=1")
 
     @modal.enter(snap=False)

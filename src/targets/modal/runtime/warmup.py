@@ -106,19 +106,7 @@ def try_out() -> float:
         else:
             raise Refused("start", f"not healthy after {MODEL['startup_timeout']} s")
         took = time.monotonic() - began
-        message = {"role": "user", "content": "Hello"}
-        question = {
-            "model": MODEL["served_name"],
-            "messages": [message],
-            "max_tokens": 16,
-        }
-        for _ in range(2):
-            request = urllib.request.Request(
-                f"{root}/v1/chat/completions",
-                json.dumps(question).encode(),
-                {"Content-Type": "application/json"},
-            )
-            urllib.request.urlopen(request, timeout=600).read()
+        # <question>
         return took
     except OSError as error:
         raise Refused("start", f"the engine did not answer: {error}") from error
