@@ -4,10 +4,11 @@
 use crate::support;
 
 use std::path::Path;
+use std::process::Command;
 
 use serde_json::{Value, json};
-use support::peers;
-use support::project::{Project, free_port};
+use support::project::{Project, free_port, ran};
+use support::{installed, peers};
 
 /// What a plan warns of, as `model: message`.
 #[track_caller]
@@ -114,4 +115,21 @@ fn pointers_of_git_lfs_among_weights_are_no_weights() {
         project.write(&format!("weights/other/{name}"), &format!("see\n{POINTER}"));
     }
     assert_eq!(project.plan("").step("deploy:other")["action"], json!("run"));
+}
+
+/// `user_namespaces(7)` and `pid_namespaces(7)`: in a user namespace whose limit is 0, nobody gets another
+/// pid namespace; and whoever is mapped to another user there is not root.
+#[test]
+fn servers_that_share_their_processes_with_a_user_s_others_are_told_before_they_start() {
+    let Some(project) = Project::new() else { return };
+    let shared = "processes: warning: shared with this machine, since a pid namespace is refused";
+    let plan = project.run("plan");
+    assert!(!plan.stderr.contains(shared), "{}", plan.stderr);
+    let limited = "echo 0 > /proc/sys/user/max_pid_namespaces && exec unshare --user \
+                   --map-user=1000 --map-group=1000 \"$0\" plan";
+    let mut command = Command::new("unshare");
+    command.args(["--user", "--map-root-user", "sh", "-c", limited]);
+    command.arg(installed::goatbuild().get_program());
+    project.prepare(&mut command);
+    ran(&mut command).exits(0).tells(&["served here by the embedded runtime", shared]);
 }

@@ -38,6 +38,9 @@ const PERSONALITIES: [u64; 5] = [0, 0x8, 0x2_0000, 0x2_0008, 0xffff_ffff];
 const TYPING: [u64; 2] =
     [linux_raw_sys::ioctl::TIOCSTI as u64, linux_raw_sys::ioctl::TIOCLINUX as u64];
 
+/// The bits that lend a program the rights of its file's owner, or of its group.
+const SET_ID: [u32; 2] = [sys::S_ISUID, sys::S_ISGID];
+
 /// Calls that say what may be done with a file, and the argument in which they do.
 const SET_MODE: &[(u32, u8)] = &[
     (sys::__NR_fchmod, 1),
@@ -169,18 +172,19 @@ fn conditions() -> Result<Vec<(u32, Vec<SeccompRule>)>, BackendError> {
         (sys::__NR_personality, vec![SeccompRule::new(personality)?]),
         (sys::__NR_ioctl, any(1, &TYPING)?),
     ];
-    // A program in a volume that others can look into would make them the user who runs the server.
-    let set_user = |argument: u8| {
-        one(argument, SeccompCmpOp::MaskedEq(u64::from(sys::S_ISUID)), sys::S_ISUID.into())
-    };
+    // A program in a volume that others can look into would make them the user who runs the server, or
+    // one of that user's group.
+    let has =
+        |argument: u8, bit: u32| one(argument, SeccompCmpOp::MaskedEq(bit.into()), bit.into());
     for (call, mode) in SET_MODE.iter().chain(SET_MODE_HERE) {
-        conditions.push((*call, vec![SeccompRule::new(vec![set_user(*mode)?])?]));
+        let rules = SET_ID.map(|bit| SeccompRule::new(vec![has(*mode, bit)?]));
+        conditions.push((*call, rules.into_iter().collect::<Result<_, _>>()?));
     }
     for (call, flags) in CREATE.iter().chain(CREATE_HERE) {
-        let creates = |flag: u32| one(*flags, SeccompCmpOp::MaskedEq(flag.into()), flag.into());
-        let rules = [sys::O_CREAT, TEMPORARY]
-            .map(|flag| SeccompRule::new(vec![creates(flag)?, set_user(*flags + 1)?]));
-        conditions.push((*call, rules.into_iter().collect::<Result<_, _>>()?));
+        let rules = [sys::O_CREAT, TEMPORARY].into_iter().flat_map(|flag| {
+            SET_ID.map(|bit| SeccompRule::new(vec![has(*flags, flag)?, has(*flags + 1, bit)?]))
+        });
+        conditions.push((*call, rules.collect::<Result<_, _>>()?));
     }
     Ok(conditions)
 }

@@ -18,7 +18,7 @@ use nix::unistd;
 use rustix::fs::{Mode, OFlags, open, openat};
 
 use super::messages::{Failure, Launch, Purpose, SUBCOMMAND};
-use super::mounts::{HOST, bind, mount_or, read_only, tmpfs};
+use super::mounts::{HOST, bind, mount_or, read_only, read_only_tree, tmpfs};
 use super::system::{devices, system};
 use super::{INSTANCE_VARIABLE, confine, root};
 
@@ -145,7 +145,7 @@ fn bind_into(source: &Source) -> Result<(), Failure> {
     };
     made.map_err(Failure::setup(format!("creating the mount point {}", target.display())))?;
     bind(&seen, target)?;
-    if source.read_only { read_only(target) } else { Ok(()) }
+    if source.read_only { read_only_tree(target) } else { Ok(()) }
 }
 
 /// This process is killed when the one that started it ends.

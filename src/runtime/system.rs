@@ -7,7 +7,7 @@ use std::path::Path;
 use nix::mount::{MsFlags, mount};
 
 use super::messages::{Failure, Processes};
-use super::mounts::{HOST, bind, read_only, tmpfs};
+use super::mounts::{HOST, bind, read_only, read_only_tree, tmpfs};
 use super::root;
 
 /// Nodes that programs expect; each is the host's.
@@ -136,15 +136,10 @@ pub(super) fn system(processes: Processes) -> Result<(), Failure> {
     for path in MACHINE.map(Path::new) {
         if path.exists() {
             bind(path, path)?;
-            read_only(path)?;
+            read_only_tree(path)?;
         }
     }
-    let mounts = std::fs::read_to_string(Path::new(HOST).join("proc/self/mountinfo"))
-        .map_err(Failure::setup("reading the mounts"))?;
-    let points = mounts.lines().filter_map(|line| line.split(' ').nth(4));
-    for point in points.filter(|point| Path::new(point).starts_with("/sys")) {
-        read_only(point)?;
-    }
+    read_only_tree("/sys".as_ref())?;
     MASKED.iter().map(Path::new).try_for_each(mask)
 }
 
@@ -177,7 +172,7 @@ fn hidden_procfs(host: &Path) -> Result<(), Failure> {
         };
         made.map_err(Failure::setup(format!("creating {}", target.display())))?;
         bind(&source, &target)?;
-        read_only(&target)?;
+        read_only_tree(&target)?;
     }
     let of_any = Path::new("/proc/self");
     root::make_directory(of_any).map_err(Failure::setup("creating /proc/self"))?;

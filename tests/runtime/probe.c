@@ -143,6 +143,7 @@ int main(int argc, char **argv) {
     got("read a file of the host's", reading(argv[5]));
     got("read another model's volume", reading(argv[2]));
     got("write to a volume that is read-only", open("/read-only/new", O_WRONLY | O_CREAT, 0600));
+    got("write to what is mounted below one", open("/machine/shm/probe", O_WRONLY | O_CREAT, 0600));
     got("write into the root", open("/new", O_WRONLY | O_CREAT, 0600));
     got("leave the root", in_child(changing_root, "/tmp"));
     got("mount", mount("none", "/tmp", "tmpfs", 0, 0));
@@ -198,6 +199,11 @@ int main(int argc, char **argv) {
     got("make a set-user program by its name", chmod("/volume/suid", 04755));
     got("make a set-user program at once", open("/volume/new", O_WRONLY | O_CREAT, 04755));
     got("make a set-user program without a name", open("/volume", O_TMPFILE | O_WRONLY, 04755));
+    got("make a set-group program", fchmod(to, 02755));
+    got("make a set-group program by its name", chmod("/volume/suid", 02755));
+    got("make a set-group program at once", open("/volume/new", O_WRONLY | O_CREAT, 02755));
+    got("make a set-group program without a name", open("/volume", O_TMPFILE | O_WRONLY, 02755));
+    got("make a set-group node", mknod("/volume/node", S_IFREG | 02755, 0));
     got("ask for a file in a roundabout way", syscall(SYS_openat2, -1, "/", 0, 0));
     close(to);
     got("gain by a set-user program", in_child(gaining, 0));

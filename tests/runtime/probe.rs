@@ -34,7 +34,7 @@ const ROOT: &str = "not in the root: mount_namespaces(7)";
 const SET_USER: &str = "systemd.exec(5), RestrictSUIDSGID=";
 const SCOPE: &str = "landlock(7), from Linux 6.12 on";
 
-const EXPECTED: [Row; 72] = [
+const EXPECTED: [Row; 78] = [
     ("see another server's process", "ESRCH", "pid_namespaces(7)"),
     ("read the environment of another server's process", "ENOENT", "pid_namespaces(7)"),
     ("read the supervisor's environment", "EACCES", NAMESPACE),
@@ -47,6 +47,7 @@ const EXPECTED: [Row; 72] = [
     ("read a file of the host's", "ENOENT", ROOT),
     ("read another model's volume", "ENOENT", ROOT),
     ("write to a volume that is read-only", "EROFS", "mount(2), MS_RDONLY"),
+    ("write to what is mounted below one", "EROFS", "mount_setattr(2), AT_RECURSIVE"),
     ("write into the root", "EROFS", "mount(2), MS_RDONLY"),
     ("leave the root", "EPERM", CAPABILITY),
     ("mount", "EPERM", DOCKER),
@@ -97,6 +98,11 @@ const EXPECTED: [Row; 72] = [
     ("make a set-user program by its name", "EPERM", SET_USER),
     ("make a set-user program at once", "EPERM", SET_USER),
     ("make a set-user program without a name", "EPERM", SET_USER),
+    ("make a set-group program", "EPERM", SET_USER),
+    ("make a set-group program by its name", "EPERM", SET_USER),
+    ("make a set-group program at once", "EPERM", SET_USER),
+    ("make a set-group program without a name", "EPERM", SET_USER),
+    ("make a set-group node", "EPERM", SET_USER),
     ("ask for a file in a roundabout way", "ENOSYS", SET_USER),
     ("gain by a set-user program", "EPERM", "prctl(2), PR_SET_NO_NEW_PRIVS"),
     ("dump memory", "EPERM", "Linux, fs/coredump.c: a limit of one byte"),
@@ -177,8 +183,8 @@ async fn a_server_reaches_what_the_table_says_and_nothing_else() {
     let address = SocketAddr::from_abstract_name(&name).expect("a name");
     let _listening = UnixListener::bind_addr(&address).expect("an abstract socket");
 
-    let bind = |name: &str, target: &str, read_only| Bind {
-        source: fixture.path(name),
+    let bind = |source: PathBuf, target: &str, read_only| Bind {
+        source,
         target: target.into(),
         read_only,
     };
@@ -190,7 +196,12 @@ async fn a_server_reaches_what_the_table_says_and_nothing_else() {
         &port.to_string(),
         supervisor().to_str().expect("a path"),
     ]);
-    sandbox.binds = vec![bind("volume", "/volume", false), bind("read-only", "/read-only", true)];
+    sandbox.binds = vec![
+        bind(fixture.path("volume"), "/volume", false),
+        bind(fixture.path("read-only"), "/read-only", true),
+        // Anybody may write to its `shm`, which is a file system of its own.
+        bind("/dev".into(), "/machine", true),
+    ];
     let limit = Duration::from_secs(20);
     let output = runtime::run(&sandbox, limit, &supervisor(), &Reporter::silent()).await;
     let output = output.expect("runs");

@@ -6,10 +6,11 @@ use std::path::Path;
 use super::address::is_taken;
 use super::environments::environments;
 use super::place::has_gpu;
+use super::runner::Runner;
 use super::server::Running;
 use super::state::{Served, State};
 use super::{Condition, Local};
-use crate::runtime;
+use crate::runtime::{self, Check};
 use crate::spec::Model;
 use crate::targets::Lack;
 
@@ -20,6 +21,26 @@ impl Local {
     /// What keeps a model from being served here.
     pub(super) fn lacks_to_serve(&self, model: &Model) -> Vec<Lack> {
         no_port_told(model).into_iter().chain(self.port_taken(model)).collect()
+    }
+
+    /// What runs images here, and what it is warned of: that servers share what is best kept apart.
+    pub(super) async fn told_place(&self) -> String {
+        let chosen = match self.chosen().await {
+            Ok(chosen) => chosen,
+            Err(error) => return error.to_string(),
+        };
+        // Tried out elsewhere than where servers are kept, since whoever plans changes nothing.
+        let tried = (chosen.runner == Runner::Embedded).then(tempfile::tempdir);
+        let checks = tried.and_then(Result::ok).map_or_else(Vec::new, |scratch| {
+            runtime::check(scratch.path(), &self.places.supervisor).checks
+        });
+        let warned = checks.iter().find(|check| check.ok.is_none());
+        match warned {
+            Some(Check { name, detail, .. }) => {
+                format!("served here by {chosen}; {name}: {detail}")
+            }
+            None => format!("served here by {chosen}"),
+        }
     }
 
     /// A port that whoever has it does not give up for this model.

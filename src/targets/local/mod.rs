@@ -267,10 +267,7 @@ impl Target for Local {
     }
 
     async fn place(&self) -> Option<String> {
-        Some(match self.chosen().await {
-            Ok(chosen) => format!("served here by {chosen}"),
-            Err(error) => error.to_string(),
-        })
+        Some(self.told_place().await)
     }
 
     async fn look(&self) -> Result<(), StepError> {
