@@ -1,7 +1,6 @@
 //! Steps that do nothing real, in a world that is a map: for tests of the core.
 
 mod fake;
-mod mutated;
 #[path = "../tests/support/peers.rs"]
 #[allow(dead_code, reason = "the tests of the binary use the rest")]
 pub(crate) mod peers;
@@ -20,7 +19,6 @@ use crate::store::Store;
 
 use fake::held;
 pub(crate) use fake::{Fake, Script, Thing, World};
-pub(crate) use mutated::mutated;
 
 /// A cache, a lock and a world to plan and apply fake steps in.
 pub(crate) struct Bench {

@@ -8,6 +8,7 @@ mod dependencies;
 mod docker;
 mod environments;
 mod faults;
+mod fuzzed;
 mod gc;
 mod graph_peers;
 mod guard;

@@ -394,18 +394,3 @@ async fn a_python_base_is_locked_fetched_and_built_the_same_twice() {
     write_layer(&locked, &debs, 0, &mut second, &reporter).unwrap();
     assert!(layer == second, "two builds differ");
 }
-
-#[test]
-fn no_bytes_make_reading_a_package_panic() {
-    let demo = Deb::new("demo")
-        .field("Depends: base-passwd")
-        .script("#!/bin/sh\nset -e\nldconfig\n")
-        .file("./usr/bin/demo", "#!/bin/sh\n")
-        .file("./etc/demo.conf", "a=1\n");
-    let base: Vec<_> = base().iter().map(|deb| (deb.name, deb.bytes())).collect();
-    crate::testing::mutated(&[demo.bytes(), base[0].1.clone()], 500, |bytes| {
-        let mut debs = base.clone();
-        debs.push(("demo", bytes.to_vec()));
-        let _ = layer_of(&debs);
-    });
-}

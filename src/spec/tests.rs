@@ -483,23 +483,3 @@ proptest! {
         let _ = read(&sources, Some(&staging())).map_err(|errors| rendered(&errors));
     }
 }
-
-#[test]
-fn no_text_makes_reading_a_project_panic() {
-    let inputs = [PROJECT, SPEC, IMAGE, LOCAL].map(|text| text.as_bytes().to_vec());
-    crate::testing::mutated(&inputs, 1500, |bytes| {
-        let text = String::from_utf8_lossy(bytes);
-        for sources in [
-            sources(&text, &[("gpt-oss-20b", SPEC)]),
-            sources(PROJECT, &[("gpt-oss-20b", &text)]),
-            Sources {
-                images: vec![file("images/gpt-oss.toml", &text)],
-                ..sources(PROJECT, &[("gpt-oss-20b", SPEC)])
-            },
-        ] {
-            if let Err(errors) = read(&sources, None) {
-                rendered(&errors);
-            }
-        }
-    });
-}

@@ -2,7 +2,6 @@
 
 use super::testing::{INFO, Raw, Wheel, save_bytes, text};
 use super::*;
-use crate::testing::mutated;
 
 const SCHEME: Scheme = Scheme { python: MajorMinor { major: 3, minor: 11 }, epoch: 0 };
 
@@ -272,20 +271,4 @@ fn a_file_that_is_not_there_names_its_path() {
     let error =
         build_layer(&[file], &SCHEME, &mut std::io::sink(), &Reporter::silent()).unwrap_err();
     assert!(matches!(error, WheelError::Read { .. }), "{error}");
-}
-
-#[test]
-fn no_bytes_make_reading_a_wheel_panic() {
-    let big =
-        Wheel::new().file("demo/big.py", &text(9000)).file("demo/__init__.py", b"import sys\n");
-    let scripts = Wheel::new()
-        .file("Demo_Pkg-1.0.data/scripts/run", b"#!python\nprint()\n")
-        .file(&format!("{INFO}/entry_points.txt"), b"[console_scripts]\nx = demo:main\n")
-        .raw(Raw::stored("demo/stored", b"as it is"));
-    let inputs = [big.bytes(), scripts.bytes()];
-    let directory = tempfile::tempdir().unwrap();
-    mutated(&inputs, 2000, |bytes| {
-        let file = save_bytes(directory.path(), "Demo_Pkg-1.0-py3-none-any.whl", bytes);
-        let _ = build_layer(&[file], &SCHEME, &mut std::io::sink(), &Reporter::silent());
-    });
 }

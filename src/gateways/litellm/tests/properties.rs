@@ -131,28 +131,3 @@ fn ten_thousand_entries_are_indexed_in_one_pass() {
     remove(&document, "goat-1", "m5000").unwrap();
     eprintln!("remove one {:?}", time.elapsed());
 }
-
-#[test]
-fn no_text_makes_an_edit_panic_or_spoil_what_it_took() {
-    const FILES: [&str; 4] = [
-        "model_list:\n  - model_name: a\n    litellm_params: {model: openai/a}\n\n# end\n",
-        "general_settings:\n  master_key: os.environ/KEY\nmodel_list: []\n",
-        "x: &a\n  - 1\ny: *a\nmodel_list:\n- model_name: \"b\"\n  litellm_params:\n    model: |\n      c\n",
-        "{\"model_list\": [{\"model_name\": \"a\", \"litellm_params\": {\"model\": \"b\"}}]}\n",
-    ];
-    let mut inputs = FILES.map(|text| text.as_bytes().to_vec()).to_vec();
-    inputs.push(put(FILES[0]).into_bytes());
-    // What it makes of a text, where it takes it.
-    let edited = |bytes: &[u8]| {
-        let document = Document::parse("config.yaml", str::from_utf8(bytes).ok()?).ok()?;
-        upsert(&document, &entry(), false).ok()
-    };
-    let mut taken = 0;
-    crate::testing::mutated(&inputs, 3000, |bytes| {
-        if let Some(after) = edited(bytes) {
-            taken += 1;
-            assert_eq!(edited(after.as_bytes()), Some(after), "it is there, and stays");
-        }
-    });
-    assert!(taken > 100, "{taken} of them were taken");
-}

@@ -36,7 +36,7 @@ impl Drop for Round {
 }
 
 /// Gives `each` so many of the inputs, changed.
-pub(crate) fn mutated(inputs: &[Vec<u8>], rounds: u64, mut each: impl FnMut(&[u8])) {
+pub(super) fn mutated(inputs: &[Vec<u8>], rounds: u64, mut each: impl FnMut(&[u8])) {
     let wanted = std::env::var("GOATBUILD_ROUNDS").ok().and_then(|text| text.parse().ok());
     for round in 0..wanted.unwrap_or(rounds) {
         let told = Round(round);
