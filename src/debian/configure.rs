@@ -1,38 +1,66 @@
 //! What the packages' scripts would leave behind on a new system, made as data.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
 use super::deb::Unpacked;
-use super::scripts::{self, Alternative, Reviewed};
+use super::scripts::{self, Alternative, Reviewed, SCRIPTS};
+use super::system::System;
 use super::tree::{Node, Tree};
 use super::{DebianError, certificates, loader_cache};
 use crate::platform::Architecture;
 
-/// Adds users, configuration, alternatives, certificates and the loader's cache.
+/// Adds users, configuration, alternatives, certificates and the loader's cache; gives what was left out.
+///
+/// Packages come in the order in which dpkg would configure them.
 pub(super) fn configure(
     tree: &mut Tree,
     packages: &[Unpacked<'_>],
     architecture: Architecture,
-) -> Result<(), DebianError> {
-    let mut alternatives: BTreeMap<&str, Vec<&Alternative>> = BTreeMap::new();
-    for package in packages {
-        let name = &package.locked.name;
-        let Some(reviewed) = scripts::reviewed(name) else { continue };
-        if ["preinst", "postinst"].iter().all(|script| !package.control.contains_key(*script)) {
+) -> Result<BTreeSet<&'static str>, DebianError> {
+    let mut alternatives: Vec<Alternative> = Vec::new();
+    let mut unknown = Vec::new();
+    let mut by_name: Vec<&Unpacked<'_>> = packages.iter().collect();
+    by_name.sort_by_key(|package| &package.locked.name);
+    for package in by_name {
+        let Some(reviewed) = scripts::reviewed(&package.locked.name) else { continue };
+        if SCRIPTS.iter().all(|script| !package.control.contains_key(*script)) {
             continue;
         }
-        apply(tree, name, reviewed)?;
-        for alternative in &reviewed.alternatives {
-            alternatives.entry(&alternative.name).or_default().push(alternative);
-        }
-    }
-    for (name, candidates) in alternatives {
-        let name = name.replace("{multiarch}", architecture.multiarch());
-        choose(tree, &name, candidates, architecture)?;
+        unknown.extend(scripts::grown(&package.locked.name, &package.control, reviewed));
+        apply(tree, &package.locked.name, reviewed)?;
+        alternatives.extend(reviewed.alternatives.iter().map(|it| it.at(architecture)));
     }
     users(tree)?;
     shells(tree)?;
+    tree.complete()?;
+    let mut left_out = BTreeSet::new();
+    for package in packages {
+        let Unpacked { locked, control, list } = package;
+        if scripts::reviewed(&locked.name).is_some() {
+            continue;
+        }
+        let templates = control.get("templates").map(Vec::as_slice).unwrap_or_default();
+        let mut system =
+            System::new(Some(&mut *tree), architecture, &String::from_utf8_lossy(templates));
+        unknown.extend(scripts::follow(&locked.name, control, list, &mut system));
+        if let Some(error) = system.failed {
+            return Err(error);
+        }
+        alternatives.extend(system.alternatives);
+        left_out.extend(system.left_out);
+    }
+    if !unknown.is_empty() {
+        unknown.sort_by(|one, other| one.package.cmp(&other.package));
+        return Err(DebianError::UnknownScripts { scripts: unknown });
+    }
+    let mut by_name: BTreeMap<&str, Vec<&Alternative>> = BTreeMap::new();
+    for alternative in &alternatives {
+        by_name.entry(&alternative.name).or_default().push(alternative);
+    }
+    for (name, candidates) in by_name {
+        choose(tree, name, candidates)?;
+    }
     certificates::install(tree)?;
     for (path, mode) in
         [("tmp", 0o1777), ("proc", 0o555), ("sys", 0o555), ("dev", 0o755), ("run", 0o755)]
@@ -40,7 +68,8 @@ pub(super) fn configure(
         tree.put_directory(path, mode);
     }
     tree.put_file("etc/machine-id", 0o444, b"")?;
-    loader_cache::install(tree, architecture)
+    loader_cache::install(tree, architecture)?;
+    Ok(left_out)
 }
 
 fn apply(tree: &mut Tree, package: &str, reviewed: &Reviewed) -> Result<(), DebianError> {
@@ -67,27 +96,24 @@ fn apply(tree: &mut Tree, package: &str, reviewed: &Reviewed) -> Result<(), Debi
 fn choose(
     tree: &mut Tree,
     name: &str,
-    candidates: Vec<&Alternative>,
-    architecture: Architecture,
+    mut candidates: Vec<&Alternative>,
 ) -> Result<(), DebianError> {
-    let here = |text: &str| text.replace("{multiarch}", architecture.multiarch());
-    let mut candidates: Vec<_> =
-        candidates.into_iter().filter(|it| tree.exists(&here(&it.path))).collect();
+    candidates.retain(|it| tree.exists(&it.path));
     candidates.sort_by(|left, right| {
         right.priority.cmp(&left.priority).then_with(|| left.path.cmp(&right.path))
     });
     let Some(best) = candidates.first() else { return Ok(()) };
-    link(tree, &here(&best.link), name, &here(&best.path));
+    link(tree, &best.link, name, &best.path);
     let mut slaves = BTreeMap::new();
     for slave in candidates.iter().flat_map(|candidate| &candidate.slaves) {
-        slaves.entry(slave.name.as_str()).or_insert_with(|| here(&slave.link));
+        slaves.entry(slave.name.as_str()).or_insert(slave.link.as_str());
     }
     for slave in &best.slaves {
-        if tree.exists(&here(&slave.path)) {
-            link(tree, &here(&slave.link), &slave.name, &here(&slave.path));
+        if tree.exists(&slave.path) {
+            link(tree, &slave.link, &slave.name, &slave.path);
         }
     }
-    let mut state = format!("auto\n{}\n", here(&best.link));
+    let mut state = format!("auto\n{}\n", best.link);
     for (name, link) in &slaves {
         let _ = write!(state, "{name}\n{link}\n");
     }
@@ -95,10 +121,10 @@ fn choose(
     // update-alternatives keeps them sorted by path.
     candidates.sort_by(|left, right| left.path.cmp(&right.path));
     for candidate in candidates {
-        let _ = write!(state, "{}\n{}\n", here(&candidate.path), candidate.priority);
+        let _ = write!(state, "{}\n{}\n", candidate.path, candidate.priority);
         for name in slaves.keys() {
             let slave = candidate.slaves.iter().find(|slave| slave.name == *name);
-            let _ = writeln!(state, "{}", slave.map(|it| here(&it.path)).unwrap_or_default());
+            let _ = writeln!(state, "{}", slave.map(|it| it.path.as_str()).unwrap_or_default());
         }
     }
     state.push('\n');

@@ -1,5 +1,6 @@
 //! What can go wrong between a list of packages and a layer.
 
+use std::fmt::Write as _;
 use std::path::PathBuf;
 
 use miette::Diagnostic;
@@ -7,6 +8,8 @@ use thiserror::Error;
 
 use crate::event::Cancelled;
 use crate::fetch::FetchError;
+
+use super::scripts::UnknownScript;
 
 /// Why there is no base layer.
 #[derive(Debug, Error, Diagnostic)]
@@ -162,25 +165,17 @@ pub enum DebianError {
         /// The path in the layer.
         path: String,
     },
-    /// A maintainer script does what goatbuild does not know how to do without running it.
-    #[error(
-        "{package}'s {script} does what goatbuild cannot do without running it, line {line}: {text}"
-    )]
+    /// Maintainer scripts do what goatbuild doesn't know how to do without running them.
+    #[error("{}", unknown(scripts))]
     #[diagnostic(
-        code(goatbuild::debian::unreviewed_script),
+        code(goatbuild::debian::unknown_script),
         help(
-            "goatbuild runs no maintainer scripts. Leave {package} out of the image's packages, use an OCI image as the base, or report the package so that it gets reviewed"
+            "goatbuild runs no maintainer scripts: it follows them, and does what the commands that it knows stand for. Leave these packages out, or use an OCI image as the base; report a package that many images need"
         )
     )]
-    UnreviewedScript {
-        /// The package.
-        package: String,
-        /// `preinst` or `postinst`.
-        script: String,
-        /// The line's number, from 1.
-        line: usize,
-        /// The line.
-        text: String,
+    UnknownScripts {
+        /// All of them, by package.
+        scripts: Vec<UnknownScript>,
     },
     /// What a script would have done could not be done as data.
     #[error("{package} could not be configured: {reason}")]
@@ -223,4 +218,17 @@ impl DebianError {
 
 fn wanted_by(required_by: Option<&str>) -> String {
     required_by.map(|name| format!(", which {name} needs")).unwrap_or_default()
+}
+
+fn unknown(scripts: &[UnknownScript]) -> String {
+    let mut text = if let [_] = scripts {
+        "a package's script does what goatbuild can't do without running it".to_owned()
+    } else {
+        let many = scripts.len();
+        format!("the scripts of {many} packages do what goatbuild can't do without running them")
+    };
+    for script in scripts {
+        let _ = write!(text, "\n  {script}");
+    }
+    text
 }

@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use super::deb::{self, Control, Deb, Unpacked};
 use super::index::clauses;
 use super::tree::Tree;
-use super::{DebianError, LockedDebian, LockedPackage, archive, configure, database, scripts};
+use super::{DebianError, LockedDebian, LockedPackage, archive, configure, database};
 use crate::event::Reporter;
 
 /// Streams the uncompressed tar of the base layer into `out`, the same bytes for the same lock.
@@ -43,13 +43,48 @@ pub fn write_layer(
     }
     packages.sort_by_key(|package| &package.locked.name);
     reporter.message("configuring");
-    scripts::check(&packages)?;
     tree.complete()?;
-    configure::configure(&mut tree, &packages, locked.architecture)?;
+    let mut packages = configured(packages);
+    let left_out = configure::configure(&mut tree, &packages, locked.architecture)?;
+    if !left_out.is_empty() {
+        let left_out: Vec<&str> = left_out.into_iter().collect();
+        reporter.log(format!("left out of what scripts do: {}", left_out.join("; ")));
+    }
+    packages.sort_by_key(|package| &package.locked.name);
     database::write(&mut tree, &packages)?;
     tree.complete()?;
     reporter.message("writing the layer");
     archive::write(&mut tree, epoch, out, reporter)
+}
+
+/// Packages in the order in which dpkg configures them: each behind those that it depends on, as far as
+/// these don't need each other.
+fn configured(packages: Vec<Unpacked<'_>>) -> Vec<Unpacked<'_>> {
+    let mut order = Vec::new();
+    let mut seen = BTreeSet::new();
+    for at in 0..packages.len() {
+        visit(at, &packages, &mut seen, &mut order);
+    }
+    let mut packages: Vec<Option<Unpacked<'_>>> = packages.into_iter().map(Some).collect();
+    order.into_iter().filter_map(|at| packages[at].take()).collect()
+}
+
+fn visit(at: usize, packages: &[Unpacked<'_>], seen: &mut BTreeSet<usize>, order: &mut Vec<usize>) {
+    if !seen.insert(at) {
+        return;
+    }
+    let fields = database::fields(&packages[at].control);
+    for field in ["Pre-Depends", "Depends"] {
+        let clauses = clauses(fields.get(field).map_or("", String::as_str));
+        for relation in clauses.iter().flat_map(|clause| &clause.alternatives) {
+            let needed =
+                |other: &Unpacked<'_>| relation.names(&other.locked.name, &other.locked.version);
+            if let Some(needed) = packages.iter().position(needed) {
+                visit(needed, packages, seen, order);
+            }
+        }
+    }
+    order.push(at);
 }
 
 /// The pairs in which `package` may overwrite files of another.

@@ -2,14 +2,16 @@
 //!
 //! [`resolve`] asks a mirror for a suite's signed index and chooses packages; [`fetch_packages`]
 //! fetches exactly those; [`write_layer`] merges them into one tar whose bytes depend on nothing
-//! but the lock and the epoch. What the packages' maintainer scripts would do is done as data, from
-//! a table that a person reviewed (`reviewed.toml`); a script outside of it is an error.
+//! but the lock and the epoch. What the packages' maintainer scripts would do is done as data: a script is
+//! followed, and the commands that are known change the tree (`shell`, `system`); those of a few packages
+//! have words of their own, which a person reviewed (`reviewed.toml`). What is neither is an error.
 
 mod archive;
 mod certificates;
 mod configure;
 mod database;
 mod deb;
+mod edit;
 mod elf;
 mod error;
 mod index;
@@ -18,7 +20,9 @@ mod loader_cache;
 mod packages;
 mod release;
 mod scripts;
+mod shell;
 mod solve;
+mod system;
 #[cfg(test)]
 mod tests;
 mod tree;

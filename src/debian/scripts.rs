@@ -5,8 +5,9 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
-use super::DebianError;
-use super::deb::Unpacked;
+use super::deb::Control;
+use super::shell::{self, Refused};
+use super::system::System;
 use crate::platform::Architecture;
 
 /// What a reviewed package's scripts would do on a first installation, as data.
@@ -37,6 +38,25 @@ pub(super) struct Alternative {
     pub(super) priority: i32,
     #[serde(default)]
     pub(super) slaves: Vec<Slave>,
+}
+
+impl Alternative {
+    /// The same with the paths of an architecture.
+    pub(super) fn at(&self, architecture: Architecture) -> Self {
+        let here = |text: &str| text.replace("{multiarch}", architecture.multiarch());
+        let slave = |slave: &Slave| Slave {
+            link: here(&slave.link),
+            name: here(&slave.name),
+            path: here(&slave.path),
+        };
+        Self {
+            link: here(&self.link),
+            name: here(&self.name),
+            path: here(&self.path),
+            priority: self.priority,
+            slaves: self.slaves.iter().map(slave).collect(),
+        }
+    }
 }
 
 /// A link that goes along with an alternative, when its file is there.
@@ -76,27 +96,76 @@ pub(super) fn reviewed(name: &str) -> Option<&'static Reviewed> {
     REVIEWED.get(name)
 }
 
-/// Refuses a script that does more than a person reviewed or than is known to do nothing.
-pub(super) fn check(packages: &[Unpacked<'_>]) -> Result<(), DebianError> {
-    for package in packages {
-        for script in ["preinst", "postinst"] {
-            let Some(bytes) = package.control.get(script) else { continue };
-            let name = &package.locked.name;
-            let found = match reviewed(name) {
-                Some(reviewed) => unknown_in_reviewed(bytes, reviewed),
-                None => unknown(bytes),
-            };
-            if let Some((line, text)) = found {
-                return Err(DebianError::UnreviewedScript {
-                    package: name.clone(),
-                    script: script.to_owned(),
-                    line,
-                    text,
-                });
-            }
+/// A script that does what goatbuild doesn't know how to do without running it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownScript {
+    /// The package.
+    pub package: String,
+    /// `preinst` or `postinst`.
+    pub script: &'static str,
+    /// The line's number, from 1.
+    pub line: usize,
+    /// What stands there.
+    pub text: String,
+}
+
+impl std::fmt::Display for UnknownScript {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { package, script, line, text } = self;
+        write!(formatter, "{package}, {script}, line {line}: {text}")
+    }
+}
+
+/// The scripts that dpkg runs of a package that is new, in its order.
+pub(super) const SCRIPTS: [&str; 2] = ["preinst", "postinst"];
+
+/// What a reviewed package's scripts do that the review didn't see.
+pub(super) fn grown(
+    package: &str,
+    control: &Control,
+    reviewed: &Reviewed,
+) -> Option<UnknownScript> {
+    SCRIPTS.into_iter().find_map(|script| {
+        let (line, text) = unknown_in_reviewed(control.get(script)?, reviewed)?;
+        Some(UnknownScript { package: package.to_owned(), script, line, text })
+    })
+}
+
+/// Follows a package's scripts, as dpkg runs them of one that is new; `list` has its own paths.
+pub(super) fn follow(
+    package: &str,
+    control: &Control,
+    list: &[u8],
+    system: &mut System<'_>,
+) -> Option<UnknownScript> {
+    for script in SCRIPTS {
+        let Some(bytes) = control.get(script) else { continue };
+        let text = String::from_utf8_lossy(bytes);
+        let arguments: &[&str] =
+            if script == "preinst" { &["install"] } else { &["configure", ""] };
+        let variables = [
+            ("0", script),
+            ("DEBIAN_FRONTEND", "noninteractive"),
+            ("DPKG_ADMINDIR", "/var/lib/dpkg"),
+            ("DPKG_MAINTSCRIPT_ARCH", system.architecture.name()),
+            ("DPKG_MAINTSCRIPT_NAME", script),
+            ("DPKG_MAINTSCRIPT_PACKAGE", package),
+            ("DPKG_MAINTSCRIPT_PACKAGE_REFCOUNT", "1"),
+            ("DPKG_ROOT", ""),
+            ("HOME", "/root"),
+            ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"),
+        ];
+        if script == "preinst" {
+            system.hide(list);
+        } else {
+            system.unhide();
+        }
+        if let Err(Refused { line, text }) = shell::follow(&text, arguments, &variables, system) {
+            let package = package.to_owned();
+            return Some(UnknownScript { package, script, line, text });
         }
     }
-    Ok(())
+    None
 }
 
 /// The script's lines with their numbers: continued ones joined, without comments and blanks.
@@ -149,103 +218,9 @@ fn alternative_is_known(line: &str, reviewed: &Reviewed) -> bool {
     })
 }
 
-/// The first line that is not known to do nothing on a new system without a running init.
-fn unknown(bytes: &[u8]) -> Option<(usize, String)> {
-    if !bytes.starts_with(b"#!") {
-        return Some((1, "(a compiled program)".to_owned()));
-    }
-    lines(bytes).into_iter().find(|(_, line)| !is_harmless(line))
-}
-
-/// Commands that leave nothing behind in an image, and the shell's own words.
-const HARMLESS: [&str; 33] = [
-    ":",
-    "[",
-    "case",
-    "db_stop",
-    "db_version",
-    "deb-systemd-helper",
-    "deb-systemd-invoke",
-    "do",
-    "done",
-    "dpkg-maintscript-helper",
-    "dpkg-trigger",
-    "else",
-    "esac",
-    "exit",
-    "false",
-    "fi",
-    "invoke-rc.d",
-    "ldconfig",
-    "py3clean",
-    "py3compile",
-    "pycompile",
-    "pypy3compile",
-    "return",
-    "set",
-    "systemctl",
-    "test",
-    "then",
-    "true",
-    "update-rc.d",
-    "which",
-    "{",
-    "}",
-    "",
-];
-
-fn is_harmless(line: &str) -> bool {
-    let mut line = line.to_owned();
-    for redirection in [">/dev/null", "> /dev/null", "2>&1", "2>/dev/null", "2> /dev/null"] {
-        line = line.replace(redirection, "");
-    }
-    // A substitution may run anything, a redirection write anything.
-    if line.contains(['`', '>', '<']) || line.contains("$(") {
-        return false;
-    }
-    let mut rest = line.as_str();
-    // The pattern of a `case`, perhaps with its commands on the same line.
-    if let Some((pattern, after)) = rest.split_once(')')
-        && pattern.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-_|* (".contains(&byte))
-    {
-        rest = after;
-    }
-    rest.split([';', '&', '|']).all(|part| {
-        let mut words = part
-            .split_whitespace()
-            .skip_while(|word| matches!(*word, "if" | "elif" | "then" | "else" | "!" | "{"));
-        match words.next().unwrap_or_default() {
-            "." => words.next() == Some("/usr/share/debconf/confmodule"),
-            "command" => words.next() == Some("-v"),
-            "dpkg" => words.next() == Some("--compare-versions"),
-            word => HARMLESS.contains(&word) || word.starts_with("_dh_action="),
-        }
-    })
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn scripts_made_by_debhelper_are_harmless() {
-        let script = b"#!/bin/sh\nset -e\n# Automatically added by dh_python3\n\
-            if command -v py3compile >/dev/null 2>&1; then\n\tpy3compile -p python3-pip \nfi\n\
-            dpkg-maintscript-helper symlink_to_dir /usr/share/doc/x \\\n  y 1.0 -- \"$@\"\nexit 0\n";
-        assert_eq!(unknown(script), None);
-    }
-
-    #[test]
-    fn an_unknown_command_is_named_with_its_line() {
-        let script = b"#!/bin/sh\nset -e\ncase \"$1\" in\n  configure)\n    adduser --system x\n  ;;\nesac\n";
-        assert_eq!(unknown(script), Some((5, "adduser --system x".to_owned())));
-        assert_eq!(unknown(b"#!/bin/sh\nexit $(touch /x)\n").unwrap().0, 2);
-        assert_eq!(unknown(b"#!/bin/sh\ntrue | evil\n").unwrap().0, 2);
-        assert_eq!(unknown(b"#!/bin/sh\ntrue & evil\n").unwrap().0, 2);
-        assert_eq!(unknown(b"#!/bin/sh\nif [ x ]; then evil; fi\n").unwrap().0, 2);
-        assert_eq!(unknown(b"#!/bin/sh\ntest x > /etc/y\n").unwrap().0, 2);
-        assert_eq!(unknown(b"\x7fELF").unwrap().0, 1);
-    }
 
     #[test]
     fn a_reviewed_package_may_not_grow_alternatives_or_users() {

@@ -302,13 +302,42 @@ fn alternatives_come_from_the_table_and_unknown_scripts_are_named() {
     assert_eq!(all["etc/alternatives/awk"], "2 777 /usr/bin/gawk");
     assert!(all["var/lib/dpkg/alternatives/awk"].contains("/usr/bin/mawk\n5\n"));
 
-    let unknown = Deb::new("server").script("#!/bin/sh\nset -e\nadduser --system server\n");
-    let error = layer(vec![unknown]).unwrap_err();
+    let unknown = Deb::new("server").script("#!/bin/sh\nset -e\nserve --now\n");
+    let other = Deb::new("other").script("#!/usr/bin/perl\n");
+    let error = layer(vec![unknown, other]).unwrap_err();
     assert_eq!(
         error.to_string(),
-        "server's postinst does what goatbuild cannot do without running it, line 3: adduser --system server"
+        "the scripts of 2 packages do what goatbuild can't do without running them\n  \
+         other, postinst, line 1: #!/usr/bin/perl\n  server, postinst, line 3: serve --now"
     );
-    assert_eq!(code(Err(error)), "goatbuild::debian::unreviewed_script");
+    assert_eq!(code(Err(error)), "goatbuild::debian::unknown_script");
+}
+
+#[test]
+fn what_scripts_do_is_done_to_the_tree() {
+    let server = Deb::new("server")
+        .script(
+            "#!/bin/sh\nset -e\nif [ \"$1\" = configure ]; then\n\
+             if ! getent passwd srv >/dev/null; then\n\
+             adduser --system --group --home /var/lib/srv --quiet srv\nfi\n\
+             adduser srv root\nmkdir -p -m 750 /var/lib/srv/data\nchown srv: /var/lib/srv/data\n\
+             [ -e /etc/srv.conf ] || cp /usr/share/srv/srv.conf /etc/srv.conf\n\
+             ln -sf /etc/srv.conf /usr/share/srv/current\nchmod u+x /usr/share/srv/run\n\
+             rm -f /usr/share/srv/gone\necho \"uid=$(id -u srv)\" > /etc/srv.id\n\
+             update-alternatives --install /usr/bin/serve serve /usr/share/srv/run 20\nfi\n",
+        )
+        .file("./usr/share/srv/srv.conf", "a=1\n")
+        .file("./usr/share/srv/run", "#!/bin/sh\n")
+        .file("./usr/share/srv/gone", "x");
+    let all = listed(&layer(vec![server]).unwrap());
+    assert!(all["etc/passwd"].ends_with("\nsrv:x:100:100::/var/lib/srv:/usr/sbin/nologin\n"));
+    assert_eq!(all["var/lib/srv/data"], "5 750 ");
+    assert_eq!(all["etc/srv.conf"], "0 644 a=1\n");
+    assert_eq!(all["usr/share/srv/current"], "2 777 /etc/srv.conf");
+    assert!(all["usr/share/srv/run"].starts_with("0 744 "));
+    assert!(!all.contains_key("usr/share/srv/gone"));
+    assert_eq!(all["etc/srv.id"], "0 644 uid=100\n");
+    assert_eq!(all["etc/alternatives/serve"], "2 777 /usr/share/srv/run");
 }
 
 #[tokio::test]

@@ -139,6 +139,11 @@ impl Tree {
         })
     }
 
+    /// Spools a file's bytes.
+    pub(super) fn spooled(&mut self, bytes: &[u8]) -> io::Result<Content> {
+        self.spool(&mut &*bytes)
+    }
+
     fn spool(&mut self, content: &mut dyn Read) -> io::Result<Content> {
         let offset = self.spooled;
         self.spool.seek(SeekFrom::Start(offset))?;
@@ -309,7 +314,8 @@ fn parts(path: &[u8]) -> impl DoubleEndedIterator<Item = &[u8]> {
     path.split(|byte| *byte == b'/').filter(|part| !part.is_empty() && *part != b".")
 }
 
-fn merge(path: Vec<u8>) -> Vec<u8> {
+/// A path under `usr` where `/usr` is merged.
+pub(super) fn merge(path: Vec<u8>) -> Vec<u8> {
     let first = path.split(|byte| *byte == b'/').next().unwrap_or_default();
     if MERGED.iter().any(|name| name.as_bytes() == first) {
         [b"usr/".as_slice(), &path].concat()
