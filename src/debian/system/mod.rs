@@ -84,6 +84,9 @@ impl<'t> System<'t> {
 
     fn there(&self, path: &str) -> Result<Option<&super::tree::Entry>, Doubt> {
         let tree = self.tree.as_deref().ok_or(Doubt::Later)?;
+        if tree.place(path).is_ok_and(|at| self.is_hidden(&at)) {
+            return Ok(None);
+        }
         let found = tree.follow(path.as_bytes()).filter(|at| !self.is_hidden(at));
         Ok(found.and_then(|at| tree.entries.get(&at)))
     }
