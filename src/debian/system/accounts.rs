@@ -234,8 +234,9 @@ impl System<'_> {
         }
         let groups = self.text("/etc/group");
         let own = user.group.is_none().then(|| id_of(&groups, user.name));
-        // A user and a group of its own get one number, where both are new.
-        let taken = |id: u32| has_id(&users, id) || (own == Some(None) && has_id(&groups, id));
+        // useradd gives a user and its new group one number, adduser the first free one to each.
+        let alike = own == Some(None) && order == Order::Down;
+        let taken = |id: u32| has_id(&users, id) || (alike && has_id(&groups, id));
         let id = match user.id {
             Some(id) if has_id(&users, id) => return Err("File exists"),
             Some(id) => id,
@@ -243,7 +244,7 @@ impl System<'_> {
         };
         let group = match (user.group, own) {
             (Some(group), _) | (None, Some(Some(group))) => group,
-            (None, _) => self.add_group(user.name, Some(id), order)?,
+            (None, _) => self.add_group(user.name, alike.then_some(id), order)?,
         };
         let User { name, comment, home, shell, .. } = user;
         let line = format!("{name}:x:{id}:{group}:{comment}:{home}:{shell}");
