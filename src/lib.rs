@@ -34,7 +34,7 @@
 //! | images | [`wheel`], [`container`] |
 //! | protocols and formats | [`oci`], [`debian`], [`python`], [`runtime`], [`hub`], [`openai`], [`draw`], [`import`] |
 //! | downloads | [`fetch`] |
-//! | this machine | `blocking`, [`bounded`], [`clock`], [`disk`], [`durable`], [`leftovers`] |
+//! | this machine | `blocking`, [`bounded`], [`clock`], [`disk`], [`durable`], [`exhausted`], [`leftovers`] |
 //! | core | [`spec`], [`lock`], [`digest`], [`fingerprint`], [`graph`], [`plan`], [`event`], [`step`], [`step_id`], [`engine`], [`platform`], [`words`] |
 
 mod blocking;
@@ -51,6 +51,7 @@ pub mod engine;
 pub mod engines;
 pub mod event;
 pub mod exec;
+pub mod exhausted;
 pub mod fetch;
 pub mod fingerprint;
 pub mod garbage;

@@ -33,11 +33,13 @@ use std::time::Duration;
 use clap::{Parser, Subcommand};
 use miette::{Diagnostic, Report};
 use thiserror::Error;
+use tokio::signal::unix::{Signal, SignalKind, signal};
 
 use arguments::{Global, Selection, WishArgs};
 
 use crate::event::Cancelled;
 use crate::exec::Interrupt;
+use crate::exhausted::Exhausted;
 
 /// Why the program ended.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -78,6 +80,11 @@ impl Exit {
     /// The exit of a command that failed with `error`, by its stable code.
     fn of(error: &Report) -> Self {
         let code = error.code().map(|code| code.to_string()).unwrap_or_default();
+        // What a full disk has to do with a file is no mistake in it.
+        if error.chain().any(|cause| cause.downcast_ref().and_then(Exhausted::of_system).is_some())
+        {
+            return Self::Failed;
+        }
         match code.strip_prefix("goatbuild::").unwrap_or(&code) {
             "interrupted" => Self::Interrupted,
             "spec" => Self::Data,
@@ -235,6 +242,8 @@ async fn until_interrupted(
     interrupt: &Interrupt,
 ) -> Result<Exit, Report> {
     tokio::spawn(listen(interrupt.clone()));
+    // A file over the limit (`ulimit -f`) is an error of whoever writes it, as in Python, and no sudden end.
+    let _over = signal(SignalKind::from_raw(nix::libc::SIGXFSZ)).ok();
     tokio::select! {
         ended = command => ended,
         // Nothing half-done is ever under its name: what is not attended can be dropped.
@@ -280,7 +289,6 @@ const GRACE: Duration = Duration::from_secs(5);
 
 /// Turns Ctrl-C, SIGTERM and a terminal that is closed into a request to stop.
 async fn listen(interrupt: Interrupt) {
-    use tokio::signal::unix::{Signal, SignalKind, signal};
     /// Never, where the signal can't be had.
     async fn next(signal: &mut Option<Signal>) {
         match signal {

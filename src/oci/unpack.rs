@@ -21,8 +21,8 @@ use super::error::{OciError, at};
 use super::layout::{Image, Layout, digest_of};
 use crate::bounded::tar::members;
 use crate::digest::Digest;
-use crate::disk::is_full;
 use crate::event::Reporter;
+use crate::exhausted::Exhausted;
 
 /// As many links as Linux follows in one path.
 const LINKS: usize = 40;
@@ -87,7 +87,7 @@ pub(super) fn unpack(
         let outcome = apply(entry, &path, root, &mut own);
         outcome.map_err(|error| match reporter.check() {
             Err(stop) => stop.into(),
-            Ok(()) if is_full(&error) => at(root, "written")(error),
+            Ok(()) if Exhausted::of_system(&error).is_some() => at(root, "written")(error),
             Ok(()) => wrong(&name, error.to_string()),
         })
     })?;
@@ -130,9 +130,16 @@ fn apply(
             fs::set_permissions(&target, Permissions::from_mode(mode | 0o700))?;
         }
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-            let mut file =
-                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
-            io::copy(entry, &mut file)?;
+            let file = if kind.is_gnu_sparse() {
+                // With its holes: 300 GB of them are a few bytes of the archive.
+                entry.unpack(&target)?;
+                File::open(&target)?
+            } else {
+                let mut file =
+                    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
+                io::copy(entry, &mut file)?;
+                file
+            };
             file.set_permissions(Permissions::from_mode(mode))?;
             file.set_modified(UNIX_EPOCH + Duration::from_secs(entry.header().mtime()?))?;
         }

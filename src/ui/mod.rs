@@ -4,6 +4,7 @@
 //! no step.
 
 mod applied;
+mod errors;
 mod garbage;
 mod graph;
 mod image;
@@ -62,7 +63,7 @@ pub fn set_up_errors() {
     let _ = miette::set_hook(Box::new(|_| {
         let plain = std::env::var_os("CI").is_some() || std::env::var_os("NO_COLOR").is_some();
         let colour = std::io::stderr().is_terminal() && !plain;
-        Box::new(
+        Box::new(errors::Shortening(
             miette::MietteHandlerOpts::new()
                 .color(colour)
                 .unicode(true)
@@ -70,7 +71,7 @@ pub fn set_up_errors() {
                 .width(100)
                 .wrap_lines(false)
                 .build(),
-        )
+        ))
     }));
 }
 
@@ -87,7 +88,7 @@ pub fn print_json_error(error: &Report) {
         serde_json::json!({
             "code": text(error.code()),
             "message": error.to_string(),
-            "help": text(error.help()),
+            "help": errors::help(error),
         })
     };
     let mut line = one(error.as_ref());

@@ -35,7 +35,10 @@ const FLOORS: &[(&str, &[&str])] = &[
             "words",
         ],
     ),
-    ("this machine", &["blocking", "bounded", "clock", "disk", "durable", "leftovers"]),
+    (
+        "this machine",
+        &["blocking", "bounded", "clock", "disk", "durable", "exhausted", "leftovers"],
+    ),
     ("downloads", &["fetch"]),
     (
         "protocols and formats",

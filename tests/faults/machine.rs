@@ -9,7 +9,7 @@ use crate::support::{installed, peers};
 /// Runs a script as root of a namespace of its own; `$goatbuild` is the binary.
 ///
 /// `None`, said aloud, where the machine does not allow that.
-fn unshared(project: &Project, flags: &[&str], script: &str) -> Option<Ran> {
+pub(super) fn unshared(project: &Project, flags: &[&str], script: &str) -> Option<Ran> {
     let probe = Command::new("unshare").args(flags).arg("true").status();
     if !probe.is_ok_and(|status| status.success()) {
         peers::skipped("unshare", &format!("`unshare {}` is refused here", flags.join(" ")));
@@ -44,7 +44,7 @@ fn a_full_disk_is_named_and_the_next_apply_completes() {
     };
     let output = output.exits(0).tells(&[
         "No space left on device",
-        "is the disk full?",
+        "a disk is full",
         "wheels:tiny/pip failed",
     ]);
     let output = output.ran_nothing();
@@ -61,7 +61,7 @@ fn a_full_disk_is_no_broken_layer() {
         "#;
     let Some(output) = unshared(&project, &["--mount"], script) else { return };
     let output =
-        output.fails(1, &["goatbuild::oci::file", "No space left on device", "free space"]);
+        output.fails(1, &["goatbuild::oci::file", "No space left on device", "a disk is full"]);
     assert!(!output.stderr.contains("broken or hostile"), "{}", output.stderr);
     assert!(!output.stderr.contains("looking for damaged"), "{}", output.stderr);
 }

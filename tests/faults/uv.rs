@@ -23,7 +23,7 @@ fn index(versions: &[&str]) -> Server {
     server
 }
 
-fn offer(server: &Server, versions: &[&str]) {
+pub(super) fn offer(server: &Server, versions: &[&str]) {
     for name in ["good", "other", "pip"] {
         let mut links = String::new();
         for version in versions {
