@@ -2,6 +2,7 @@
 
 use tree_sitter::Node;
 
+use super::evaluate::PER_STEP;
 use super::interpreter::{Class, Decorated, Function, Interpreter, Number, Scope, line_of};
 use super::value::{Call, Value, What};
 
@@ -45,6 +46,8 @@ impl<'t> Interpreter<'t> {
             }
         }
         let around = self.scopes[1..].to_vec();
+        self.steps +=
+            around.iter().flat_map(Scope::values).map(Value::weight).sum::<usize>() / PER_STEP;
         self.functions.push(Function { node, file: self.current, around, defaults });
         self.functions.len() - 1
     }

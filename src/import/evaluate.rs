@@ -6,7 +6,10 @@ use super::interpreter::{Interpreter, Scope, line_of};
 use super::methods;
 use super::operators;
 use super::texts;
-use super::value::{GAP, Value, What};
+use super::value::{GAP, HEAVIEST, Value, What};
+
+/// Bytes of a value that are read or copied in a step.
+pub(super) const PER_STEP: usize = 1024;
 
 impl<'t> Interpreter<'t> {
     /// What an expression comes to.
@@ -17,7 +20,10 @@ impl<'t> Interpreter<'t> {
         self.depth += 1;
         let value = self.inner(node);
         self.depth -= 1;
-        value
+        let weight = value.weight();
+        // What is large takes as long as many steps.
+        self.steps += weight / PER_STEP;
+        if weight < HEAVIEST { value } else { Value::unknown(line_of(node)) }
     }
 
     fn inner(&mut self, node: Node<'t>) -> Value {

@@ -93,7 +93,7 @@ pub(super) struct Interpreter<'t> {
     pub(super) secrets: Secrets,
     /// What the function that is read gives back.
     pub(super) returned: Option<Value>,
-    steps: usize,
+    pub(super) steps: usize,
     pub(super) depth: usize,
 }
 

@@ -1,7 +1,7 @@
 //! Methods that Python's own values have, as far as scripts write settings with them.
 
 use super::texts;
-use super::value::{Call, GAP, Value, What};
+use super::value::{Call, GAP, HEAVIEST, Value, What};
 
 /// What a method of a value does.
 pub(super) enum Method {
@@ -53,7 +53,8 @@ fn of_text(receiver: &Value, text: &str, name: &str, call: &Call) -> Method {
             Some(items) if text == " " => gives(What::Joined(items)),
             Some(items) => {
                 let words: Vec<String> = items.iter().map(Value::written).collect();
-                same(words.join(text))
+                let length = words.iter().map(|word| word.len() + text.len()).sum::<usize>();
+                same(if length < HEAVIEST { words.join(text) } else { GAP.to_string() })
             }
             None => same(GAP.to_string()),
         },
@@ -64,7 +65,10 @@ fn of_text(receiver: &Value, text: &str, name: &str, call: &Call) -> Method {
         ("strip", Some(letters), _) => {
             same(text.trim_matches(|letter| letters.contains(letter)).to_owned())
         }
-        ("replace", Some(old), Some(new)) => same(text.replace(old, new)),
+        ("replace", Some(old), Some(new)) => {
+            let length = text.len() + text.matches(old).count() * new.len();
+            same(if length < HEAVIEST { text.replace(old, new) } else { GAP.to_string() })
+        }
         ("removeprefix", Some(start), _) => {
             same(text.strip_prefix(start).unwrap_or(text).to_owned())
         }
@@ -102,6 +106,9 @@ fn formatted(text: &str, call: &Call) -> String {
     let mut made = String::new();
     let mut rest = text;
     while let Some((before, after)) = rest.split_once('{') {
+        if made.len() > HEAVIEST {
+            return GAP.to_string();
+        }
         made.push_str(before);
         if let Some(after) = after.strip_prefix('{') {
             made.push('{');

@@ -1,6 +1,6 @@
 //! What operators make of values.
 
-use super::value::{GAP, Value, What};
+use super::value::{GAP, HEAVIEST, Value, What};
 
 /// A whole number as it is written.
 pub(super) fn integer(source: &str) -> What {
@@ -98,6 +98,9 @@ fn percent(text: &str, right: &Value) -> String {
     let mut parts = text.split('%');
     made.push_str(parts.next().unwrap_or_default());
     for part in parts {
+        if made.len() > HEAVIEST {
+            return GAP.to_string();
+        }
         if let Some(rest) = part.strip_prefix(['s', 'd']) {
             made.push_str(&values.next().map_or(GAP.to_string(), |value| value.written()));
             made.push_str(rest);
@@ -112,7 +115,7 @@ fn percent(text: &str, right: &Value) -> String {
 /// What a sign before a value makes of it.
 pub(super) fn unary(sign: &str, inner: Value) -> Value {
     let what = match (sign, inner.what) {
-        ("-", What::Integer(number)) => What::Integer(-number),
+        ("-", What::Integer(number)) => number.checked_neg().map_or(What::Unknown, What::Integer),
         ("-", What::Float(number)) => What::Float(-number),
         ("+", number @ (What::Integer(_) | What::Float(_))) => number,
         _ => What::Unknown,

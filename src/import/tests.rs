@@ -171,3 +171,34 @@ fn what_is_no_script_says_so_with_its_place() {
     let windows = script("\u{feff}a = 1\r\nb = [\r\n  2,\r\n]\r\n").readings().remove(0);
     assert_eq!(windows.names["b"].items().map(<[Value]>::len), Some(1));
 }
+
+/// CPython caps what its own optimiser folds (`MAX_COLLECTION_SIZE`, `MAX_STR_SIZE` in `Python/ast_opt.c`) for
+/// the same reason: ten lines of a source can say a terabyte.
+#[test]
+fn a_script_that_doubles_what_it_has_comes_to_nothing_that_is_known() {
+    let doubled = |first: &str, again: &str| {
+        reading(&format!("x = {first}\n{}", format!("x = {again}\n").repeat(60))).names["x"].clone()
+    };
+    for (first, again) in [
+        ("'aaaaaaaa'", "x + x"),
+        ("'aaaaaaaa'", "f'{x}{x}'"),
+        ("'aaaaaaaa'", "'%s%s' % (x, x)"),
+        ("'aaaaaaaa'", "'{}{}'.format(x, x)"),
+        ("'aaaaaaaa'", "x.join([x, x, x])"),
+        ("'aaaaaaaa'", "x.replace('a', x)"),
+        ("[1, 2]", "[x, x]"),
+        ("[1, 2]", "x + x"),
+        ("[1, 2]", "[*x, *x]"),
+        ("[1, 2]", "[x for n in range(4)]"),
+        ("{'a': 1}", "{'a': x, 'b': x}"),
+        ("{'a': 1}", "dict(a=x, b=x)"),
+        ("f(1)", "f(x, x)"),
+    ] {
+        let value = doubled(first, again);
+        assert!(value.weight() < 1 << 20, "{again}");
+        assert!(value.text().is_none_or(|text| text.len() < 100), "{again}");
+    }
+    assert_eq!(value("-(-9223372036854775807 - 1)"), "?");
+    let long = "y".repeat(100_000);
+    assert_eq!(value(&format!("'{long}' + 'z'")), long + "z");
+}

@@ -3,6 +3,13 @@
 /// Stands in a text for what only a run would tell.
 pub(super) const GAP: char = '\u{fffc}';
 
+/// The most that a value may weigh, in bytes of text: no setting that anybody writes is larger, and a script
+/// of ten lines can double one for as long as it likes.
+pub(super) const HEAVIEST: usize = 1 << 20;
+
+/// What a value weighs beside its text.
+const ITSELF: usize = 64;
+
 /// A value, and where it is written.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Value {
@@ -176,6 +183,35 @@ impl Value {
             What::Object(..) | What::Function(_) | What::Class(_) | What::Module(_) => Some(true),
             What::Path(_) | What::Attribute(..) | What::Call(_) | What::Unknown => None,
         }
+    }
+
+    /// How much it is, in bytes of text, as far as that is less than [`HEAVIEST`].
+    pub(super) fn weight(&self) -> usize {
+        let mut weight = 0;
+        let mut open = vec![self];
+        while let Some(value) = open.pop() {
+            weight += ITSELF;
+            match &value.what {
+                What::Text(text) | What::Path(text) => weight += text.len(),
+                What::List(items) | What::Joined(items) => open.extend(items),
+                What::Dict(pairs) => open.extend(pairs.iter().flat_map(|(key, it)| [key, it])),
+                What::Attribute(of, name) => {
+                    weight += name.len();
+                    open.push(of);
+                }
+                What::Call(call) => {
+                    open.push(&call.callee);
+                    open.extend(&call.positional);
+                    open.extend(call.named.iter().map(|(_, it)| it));
+                }
+                What::Object(_, fields) => open.extend(fields.iter().map(|(_, it)| it)),
+                _ => {}
+            }
+            if weight + open.len() * ITSELF >= HEAVIEST {
+                return HEAVIEST;
+            }
+        }
+        weight
     }
 
     /// As `str()` writes it, with gaps where that isn't known.
