@@ -21,7 +21,7 @@ pub use error::FetchError;
 pub(crate) use error::until;
 pub use file::{Found, discard_damaged};
 pub(crate) use file_lock::FileLock;
-pub(crate) use pace::Pace;
+pub(crate) use pace::{Pace, Unanswered, answer};
 pub use range::{Bytes, Part};
 pub use retry::Patience;
 pub(crate) use retry::{Failure, Retry, wait_as_asked};
@@ -130,7 +130,7 @@ impl Fetcher {
         if let Some(accept) = accept {
             request = request.header(ACCEPT, accept);
         }
-        let mut response = self.answered(url, request.send().await)?;
+        let mut response = self.answered(url, answer(request, self.patience.stall).await)?;
         let mut body = Vec::new();
         let mut pace = Pace::of_document(self.patience.stall);
         while let Some(chunk) = response.chunk().await.map_err(|error| self.broken(url, &error))? {
@@ -155,12 +155,11 @@ impl Fetcher {
         Ok(self.retry_of(&port.map_or(host.to_owned(), |port| format!("{host}:{port}"))))
     }
 
-    fn answered(
-        &self,
-        url: &str,
-        sent: Result<Response, reqwest::Error>,
-    ) -> Result<Response, Failure> {
-        let response = sent.map_err(|error| self.broken(url, &error))?;
+    fn answered(&self, url: &str, sent: Result<Response, Unanswered>) -> Result<Response, Failure> {
+        let response = sent.map_err(|unanswered| match unanswered {
+            Unanswered::Broken(error) => self.broken(url, &error),
+            Unanswered::Dripping(reason) => Failure::Transient(self.network(url, reason), None),
+        })?;
         let status = response.status();
         if status.is_success() {
             return Ok(response);

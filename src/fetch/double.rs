@@ -20,6 +20,8 @@ pub(crate) enum Answer {
     Slow(Vec<u8>, usize, Duration),
     /// Sends the head and then nothing.
     Stalled,
+    /// Sends a head that comes to no end.
+    DrippingHead,
     /// An error with this status, and seconds of `Retry-After`.
     Status(u16, Option<u64>),
 }
@@ -118,6 +120,13 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<(
         Answer::Stalled => {
             stream.write_all(b"HTTP/1.1 200 OK\r\ncontent-length: 9\r\n\r\n").await?;
             tokio::time::sleep(Duration::from_secs(60)).await;
+        }
+        Answer::DrippingHead => {
+            stream.write_all(b"HTTP/1.1 200 OK\r\nx-drip: ").await?;
+            loop {
+                tokio::time::sleep(Duration::from_millis(20)).await;
+                stream.write_all(b"x").await?;
+            }
         }
         Answer::Status(status, retry_after) => {
             let wait =

@@ -10,8 +10,9 @@ use reqwest::header::{CONTENT_RANGE, RANGE};
 use reqwest::{Response, StatusCode};
 
 use super::file_lock::{FileLock, Waiting};
-use super::{Expected, Failure, FetchError, Fetcher, Pace, sha256_of, without_credentials};
+use super::{Expected, Failure, FetchError, Fetcher, Pace, answer, sha256_of, without_credentials};
 use crate::blocking::blocking;
+use crate::disk::is_full;
 use crate::durable;
 use crate::event::{Cancelled, Reporter};
 
@@ -209,7 +210,7 @@ impl Fetcher {
         if have > 0 {
             request = request.header(RANGE, format!("bytes={have}-"));
         }
-        let sent = request.send().await;
+        let sent = answer(request, self.patience.stall).await;
         if let Ok(response) = &sent
             && response.status() == StatusCode::RANGE_NOT_SATISFIABLE
         {
@@ -334,7 +335,7 @@ fn discarded(error: FetchError, part: &File, resumed: bool) -> Failure {
 
 /// Gives back some of a disk that is full, so that what went wrong can be written down.
 fn make_room(part: &File, error: &std::io::Error) {
-    if error.kind() == std::io::ErrorKind::StorageFull
+    if is_full(error)
         && let Ok(found) = part.metadata()
     {
         let _ = part.set_len(found.len().saturating_sub(PROGRESS));

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use reqwest::{RequestBuilder, Response};
 use tokio::time::Instant;
 
 /// Bytes per second of what is small and needed now: a manifest, an index, a list. A bad line has as much;
@@ -10,6 +11,32 @@ const OF_DOCUMENT: u64 = 2 << 10;
 
 /// Bytes per second of one of several connections that share a slow line.
 const OF_FILE: u64 = 1 << 10;
+
+/// So many times as long as nothing may come at all, the head of an answer may take, with all redirects
+/// before it.
+const OF_HEAD: u32 = 6;
+
+/// Why a request has no answer.
+#[derive(Debug)]
+pub(crate) enum Unanswered {
+    /// A connection broke, or there was none.
+    Broken(reqwest::Error),
+    /// The head of an answer came to no end.
+    Dripping(String),
+}
+
+/// Sends a request, and gives its answer once the head of that is there: it may drip as well as a body.
+pub(crate) async fn answer(
+    request: RequestBuilder,
+    stall: Duration,
+) -> Result<Response, Unanswered> {
+    let patience = stall * OF_HEAD;
+    let Ok(answer) = tokio::time::timeout(patience, request.send()).await else {
+        let seconds = patience.as_secs_f64();
+        return Err(Unanswered::Dripping(format!("too slow: no whole head in {seconds:.0} s")));
+    };
+    answer.map_err(Unanswered::Broken)
+}
 
 /// Watches that a body leads somewhere: each byte alone ends no stall, and a byte a second would go on
 /// for years.

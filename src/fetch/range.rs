@@ -3,7 +3,7 @@
 use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, RANGE};
 
-use super::{Failure, FetchError, Fetcher, Pace, without_credentials};
+use super::{Failure, FetchError, Fetcher, Pace, answer, without_credentials};
 
 /// Which bytes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -45,7 +45,7 @@ impl Fetcher {
             Part::Last(length) => (format!("bytes=-{length}"), length),
         };
         let request = self.client()?.get(url).header(RANGE, range);
-        let mut response = self.answered(url, request.send().await)?;
+        let mut response = self.answered(url, answer(request, self.patience.stall).await)?;
         if response.status() != StatusCode::PARTIAL_CONTENT {
             return Ok(None);
         }

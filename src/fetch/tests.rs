@@ -256,6 +256,16 @@ async fn what_drips_is_given_up() {
 }
 
 #[tokio::test]
+async fn a_head_that_drips_is_given_up_too() {
+    let server = Server::start().await;
+    let url = server.on("/drips", vec![Answer::DrippingHead]);
+    let error = fetcher().bytes(&url, None, 999).await.unwrap_err();
+    assert!(error.to_string().contains("too slow: no whole head"), "{error}");
+    let error = fetch(&[url], &body(100), None).await.outcome.unwrap_err();
+    assert!(error.to_string().contains("too slow: no whole head"), "{error}");
+}
+
+#[tokio::test]
 async fn a_body_over_the_limit_is_refused() {
     let server = Server::start().await;
     let url = server.on("/f", vec![Answer::Whole(body(1000))]);

@@ -14,8 +14,8 @@ use tokio::time::Instant;
 use super::{HubError, HubSettings};
 use crate::event::{Cancelled, Reporter};
 use crate::fetch::{
-    Failure, Pace, Patience, Retry, client_builder, innermost, text_without_credentials,
-    wait_as_asked,
+    Failure, Pace, Patience, Retry, Unanswered, answer, client_builder, innermost,
+    text_without_credentials, wait_as_asked,
 };
 
 /// More redirects than this lead nowhere. The hub's own are at most two.
@@ -250,7 +250,11 @@ impl Hub {
             if let Some(range) = range {
                 request = request.header(RANGE, range);
             }
-            let response = request.send().await.map_err(|error| self.broken(&at, &error))?;
+            let sent = answer(request, self.patience.stall).await;
+            let response = sent.map_err(|unanswered| match unanswered {
+                Unanswered::Broken(error) => self.broken(&at, &error),
+                Unanswered::Dripping(reason) => self.interrupted(&at, reason),
+            })?;
             if at_hub {
                 said.read(response.headers());
             }

@@ -12,7 +12,7 @@ use serde::Deserialize;
 use super::RegistryError;
 use super::client::Registry;
 use super::credentials::{self, Credential};
-use crate::fetch::{FetchError, client_builder, innermost};
+use crate::fetch::{FetchError, answer, client_builder, innermost};
 use crate::spec::ImageReference;
 
 /// What is asked for, in messages.
@@ -109,7 +109,7 @@ impl Registry {
         let mut retry = self.retry();
         loop {
             let request = self.token_request(realm, challenge, credential, scopes)?;
-            let outcome = match request.send().await {
+            let outcome = match answer(request, self.fetcher.patience().stall).await {
                 Ok(response) => match response.status() {
                     StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::BAD_REQUEST => {
                         return Err(self.unauthorized());
@@ -124,7 +124,7 @@ impl Registry {
                         return Err(unknown(reason));
                     }
                 },
-                Err(error) => Err(self.broken(&error, TOKEN)),
+                Err(unanswered) => Err(self.unanswered(unanswered, TOKEN)),
             };
             let outcome = match outcome {
                 Ok(mut response) => self.body(&mut response, TOKEN).await,

@@ -13,7 +13,7 @@ use super::RegistryError;
 use super::manifest::{ACCEPT as MANIFESTS, BlobRef};
 use crate::digest::Digest;
 use crate::event::Reporter;
-use crate::fetch::{Expected, Failure, FetchError, Fetcher, Pace, Retry};
+use crate::fetch::{Expected, Failure, FetchError, Fetcher, Pace, Retry, answer};
 use crate::spec::ImageReference;
 
 /// No manifest or token is larger.
@@ -239,7 +239,8 @@ impl Registry {
             if let Some(accept) = accept {
                 request = request.header(ACCEPT, accept);
             }
-            let sent = Self::authorized(request, used.as_ref()).send().await;
+            let request = Self::authorized(request, used.as_ref());
+            let sent = answer(request, self.fetcher.patience().stall).await;
             if let Ok(response) = &sent
                 && self.is_challenge(response)
                 && !renewed
@@ -248,7 +249,7 @@ impl Registry {
                 self.renew(used, response).await?;
                 continue;
             }
-            let judged = sent.map_err(|error| self.broken(&error, path));
+            let judged = sent.map_err(|unanswered| self.unanswered(unanswered, path));
             match judged.and_then(|response| self.judged(response, path)) {
                 Ok(response) => {
                     self.is_open.store(true, Ordering::Relaxed);

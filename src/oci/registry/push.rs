@@ -20,7 +20,7 @@ use super::manifest::BlobRef;
 use super::{RegistryError, RegistrySettings};
 use crate::blocking::{begin, blocking};
 use crate::event::Reporter;
-use crate::fetch::{Failure, FetchError, Fetcher, client_builder, innermost};
+use crate::fetch::{Failure, FetchError, Fetcher, answer, client_builder, innermost};
 use crate::oci::layout::digest_of;
 use crate::oci::{Image, Layout, OciError};
 use crate::spec::ImageReference;
@@ -278,8 +278,8 @@ impl Push<'_> {
             let used = self.registry.header().await;
             let request = self.registry.client()?.put(&url).header(CONTENT_TYPE, &kind);
             let request = Registry::authorized(request.body(bytes.clone()), used.as_ref());
-            let answer = request.send().await;
-            if let Ok(response) = &answer
+            let sent = answer(request, self.registry.fetcher.patience().stall).await;
+            if let Ok(response) = &sent
                 && self.registry.is_challenge(response)
                 && !renewed
             {
@@ -287,8 +287,8 @@ impl Push<'_> {
                 self.registry.renew(used, response).await?;
                 continue;
             }
-            let answer = answer.map_err(|error| self.registry.broken(&error, &path));
-            match answer.and_then(|response| self.registry.judged(response, &path)) {
+            let sent = sent.map_err(|unanswered| self.registry.unanswered(unanswered, &path));
+            match sent.and_then(|response| self.registry.judged(response, &path)) {
                 Ok(response) => break response,
                 Err(failure) => retry.pause(failure).await?,
             }

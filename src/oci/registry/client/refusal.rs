@@ -6,7 +6,7 @@ use reqwest::{Response, StatusCode};
 
 use super::{Access, Registry, RegistryError};
 use crate::digest::Digest;
-use crate::fetch::{Failure, FetchError, innermost, retry_after};
+use crate::fetch::{Failure, FetchError, Unanswered, innermost, retry_after};
 use crate::spec::ImageReference;
 
 impl Registry {
@@ -65,7 +65,19 @@ impl Registry {
         self.interrupted(innermost(error))
     }
 
-    /// A body that came to no end.
+    /// A request for a path that has no answer.
+    pub(in crate::oci::registry) fn unanswered(
+        &self,
+        unanswered: Unanswered,
+        path: &str,
+    ) -> Failure<RegistryError> {
+        match unanswered {
+            Unanswered::Broken(error) => self.broken(&error, path),
+            Unanswered::Dripping(reason) => self.interrupted(reason),
+        }
+    }
+
+    /// An answer that came to no end.
     pub(in crate::oci::registry) fn interrupted(&self, reason: String) -> Failure<RegistryError> {
         let registry = self.reference.registry.clone();
         let attempts = self.fetcher.patience().attempts;
