@@ -5,7 +5,7 @@ mod tree;
 use std::fs::File;
 use std::io::{self, BufReader, Read};
 use std::sync::Mutex;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
@@ -28,6 +28,9 @@ const OURS: [&str; 2] = ["opt/goatbuild", "opt/goatbuild-python"];
 
 /// A C library is smaller; a larger file of that name is none.
 const LARGEST_LIBRARY: u64 = 64 << 20;
+
+/// Bytes of memory for the names of all layers: large images have half a million, of a hundred bytes.
+const LARGEST_TREE: u64 = 1 << 30;
 
 /// What is in a base, as far as wheels and servers depend on it.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -88,14 +91,14 @@ fn read_all(layers: Vec<LayerFile>, reporter: &Reporter) -> Result<Vec<Vec<Chang
     let layers: Vec<Mutex<Option<LayerFile>>> =
         layers.into_iter().map(|layer| Mutex::new(Some(layer))).collect();
     let results: Vec<Mutex<Option<ReadLayer>>> = (0..count).map(|_| Mutex::new(None)).collect();
-    let next = AtomicUsize::new(0);
+    let (next, kept) = (AtomicUsize::new(0), AtomicU64::new(0));
     let work = || {
         loop {
             let at = next.fetch_add(1, Ordering::Relaxed);
             let Some(layer) = layers.get(at) else { return };
             let layer = layer.lock().ok().and_then(|mut layer| layer.take());
             let Some(layer) = layer else { return };
-            let read = read_layer(layer, reporter);
+            let read = read_layer(layer, &kept, reporter);
             if let Ok(mut slot) = results[at].lock() {
                 *slot = Some(read);
             }
@@ -114,7 +117,12 @@ fn read_all(layers: Vec<LayerFile>, reporter: &Reporter) -> Result<Vec<Vec<Chang
     finished.collect()
 }
 
-fn read_layer(layer: LayerFile, reporter: &Reporter) -> Result<Vec<Change>, OciError> {
+/// `kept` counts what is kept in memory of all layers.
+fn read_layer(
+    layer: LayerFile,
+    kept: &AtomicU64,
+    reporter: &Reporter,
+) -> Result<Vec<Change>, OciError> {
     let failed = |error: io::Error| match reporter.check() {
         Err(stop) => stop.into(),
         Ok(()) => OciError::Unpack {
@@ -128,7 +136,12 @@ fn read_layer(layer: LayerFile, reporter: &Reporter) -> Result<Vec<Change>, OciE
     let hashed = Hashed { content, hasher: Sha256::new(), reporter: reporter.clone() };
     let mut changes = Vec::new();
     let mut rest = members(hashed, failed, |entry| {
-        changes.extend(change(entry).map_err(failed)?);
+        let change = change(entry).map_err(failed)?;
+        let size = change.as_ref().map_or(0, Change::size);
+        if kept.fetch_add(size, Ordering::Relaxed) > LARGEST_TREE {
+            return Err(failed(io::Error::other("the layers have more names than any image")));
+        }
+        changes.extend(change);
         Ok(())
     })?;
     io::copy(&mut rest, &mut io::sink()).map_err(failed)?;

@@ -26,6 +26,17 @@ pub(super) enum Change {
     HideAll(String),
 }
 
+impl Change {
+    /// About how much memory it takes.
+    pub(super) fn size(&self) -> u64 {
+        let names = match self {
+            Self::Put(path, Node::Link(to)) | Self::Hardlink(path, to) => path.len() + to.len(),
+            Self::Put(path, _) | Self::Hide(path) | Self::HideAll(path) => path.len(),
+        };
+        (names + size_of::<Self>()) as u64
+    }
+}
+
 /// The path without what says nothing; none for the root, and for what climbs out of it.
 pub(super) fn plain(path: &str) -> Option<String> {
     let parts: Vec<&str> =
