@@ -18,6 +18,12 @@ pub use others::{Form, asked};
 /// Modal's proxy sends a request on every 150 seconds: enough for any start that Modal allows.
 const REDIRECTS: usize = 600;
 
+/// No answer to a short question is larger.
+const LARGEST: usize = 16 << 20;
+
+/// As much of a refusal is read as tells why.
+const REFUSAL: usize = 64 << 10;
+
 /// A server at `base`, such as `http://127.0.0.1:8000/v1`.
 #[derive(Debug, Clone)]
 pub struct Server {
@@ -138,20 +144,9 @@ impl Server {
         let url = format!("{}/chat/completions", self.base);
         let began = Instant::now();
         let sent = self.client.post(&url).json(&question(model, true)).send().await;
-        let unreachable = |error: reqwest::Error| self.unreachable(&url, &error);
-        let mut response = sent.map_err(unreachable)?;
-        let status = response.status();
-        if !status.is_success() {
-            let body = self.credentials.hidden(&response.text().await.unwrap_or_default());
-            return Err(self.refused(&url, status.as_u16(), &body));
-        }
         let mut first = None;
-        let mut text = Vec::new();
-        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
-            first.get_or_insert_with(|| began.elapsed());
-            text.extend_from_slice(&chunk);
-        }
-        let text = self.credentials.hidden(&String::from_utf8_lossy(&text));
+        let arrives = || _ = first.get_or_insert_with(|| began.elapsed());
+        let text = self.read(&url, sent, arrives).await?;
         let pieces = text.lines().filter(|line| line.starts_with("data: {")).count();
         match first {
             Some(first) if pieces > 0 && text.contains("data: [DONE]") => {
@@ -166,14 +161,39 @@ impl Server {
         url: &str,
         sent: Result<reqwest::Response, reqwest::Error>,
     ) -> Result<String, ApiError> {
+        self.read(url, sent, || ()).await
+    }
+
+    /// The body of an answer that says yes; `arrives` is told of each part of it.
+    async fn read(
+        &self,
+        url: &str,
+        sent: Result<reqwest::Response, reqwest::Error>,
+        mut arrives: impl FnMut(),
+    ) -> Result<String, ApiError> {
         let unreachable = |error: reqwest::Error| self.unreachable(url, &error);
-        let response = sent.map_err(unreachable)?;
+        let mut response = sent.map_err(unreachable)?;
         let status = response.status();
+        let mut body = Vec::new();
+        let text = |body: &[u8]| self.credentials.hidden(&String::from_utf8_lossy(body));
         if !status.is_success() {
-            let body = self.credentials.hidden(&response.text().await.unwrap_or_default());
-            return Err(self.refused(url, status.as_u16(), &body));
+            while let Ok(Some(chunk)) = response.chunk().await {
+                body.extend_from_slice(&chunk);
+                if body.len() > REFUSAL {
+                    break;
+                }
+            }
+            return Err(self.refused(url, status.as_u16(), &text(&body)));
         }
-        Ok(self.credentials.hidden(&response.text().await.map_err(unreachable)?))
+        while let Some(chunk) = response.chunk().await.map_err(unreachable)? {
+            arrives();
+            body.extend_from_slice(&chunk);
+            if body.len() > LARGEST {
+                let (url, model) = (url.to_owned(), self.model.clone());
+                return Err(ApiError::TooLarge { url, model, limit: LARGEST });
+            }
+        }
+        Ok(text(&body))
     }
 
     fn parse(&self, url: &str, body: &str) -> Result<Value, ApiError> {

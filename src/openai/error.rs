@@ -72,6 +72,20 @@ pub enum ApiError {
         /// Whose values were sent.
         variables: String,
     },
+    /// An answer that doesn't end.
+    #[error("{url} answered with more than {} MiB", limit >> 20)]
+    #[diagnostic(
+        code(goatbuild::smoke::too_large),
+        help("does the server speak the OpenAI API? `goatbuild logs {model}` shows what it says")
+    )]
+    TooLarge {
+        /// What was asked.
+        url: String,
+        /// The model.
+        model: String,
+        /// The most bytes that are read.
+        limit: usize,
+    },
     /// What answers is what was to be replaced.
     #[error("an older version of {model} still answers, {} s after it was replaced", waited.as_secs())]
     #[diagnostic(
@@ -130,7 +144,10 @@ impl ApiError {
         match self {
             Self::Unreachable { reached, .. } => *reached,
             Self::Refused { status, .. } => !matches!(*status, TOO_MANY | PROXY),
-            Self::Unexpected { .. } | Self::Starts { .. } | Self::Late { .. } => true,
+            Self::Unexpected { .. }
+            | Self::TooLarge { .. }
+            | Self::Starts { .. }
+            | Self::Late { .. } => true,
             Self::Denied { .. } | Self::Older { .. } => false,
         }
     }

@@ -99,3 +99,58 @@ async fn a_server_is_at_fault_for_what_it_answers_and_not_for_the_way_there() {
     let slow = Server::local(&base, "m", Duration::from_millis(200)).unwrap();
     assert!(slow.models().await.unwrap_err().is_of_the_server(), "it had its time");
 }
+
+/// A server that answers every request with this head, and then with these bytes for as long as they are
+/// read.
+fn endless(head: &'static str, byte: u8) -> String {
+    let body = vec![byte; 1 << 16];
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        for mut stream in listener.incoming().flatten() {
+            let _ = stream.read(&mut [0; 4096]);
+            let mut written = stream.write_all(format!("HTTP/1.1 {head}\r\n\r\n").as_bytes());
+            while written.is_ok() {
+                written = stream.write_all(&body);
+            }
+        }
+    });
+    url
+}
+
+/// google/go-containerregistry#2204: bodies of answers, and of refusals, were read whole, however long.
+#[tokio::test]
+async fn of_an_answer_without_an_end_no_more_is_read_than_any_has() {
+    let patience = Duration::from_secs(60);
+    let url = endless("200 OK", b' ');
+    let asked = Server::local(&url, "m", patience).unwrap();
+    let told = |error: ApiError| miette::Diagnostic::code(&error).unwrap().to_string();
+    assert_eq!(told(asked.models().await.unwrap_err()), "goatbuild::smoke::too_large");
+    assert_eq!(told(asked.stream("m").await.unwrap_err()), "goatbuild::smoke::too_large");
+    let url = endless("500 Internal Server Error", b'x');
+    let refused = Server::local(&url, "m", patience).unwrap().models().await.unwrap_err();
+    assert!(matches!(&refused, ApiError::Refused { status: 500, body, .. } if body.len() < 400));
+    // Brackets in brackets are no list of models.
+    let nested = answer("200 OK", "", &"[".repeat(100_000));
+    let (url, _seen) = server(vec![nested]);
+    let asked = Server::local(&format!("{url}/v1"), "m", patience).unwrap();
+    assert_eq!(told(asked.models().await.unwrap_err()), "goatbuild::smoke::unexpected");
+}
+
+/// Who sends a byte now and then has as long as any other answer.
+#[tokio::test]
+async fn an_answer_that_drips_is_late() {
+    let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+    let url = format!("http://{}/v1", listener.local_addr().unwrap());
+    std::thread::spawn(move || {
+        let (mut stream, _) = listener.accept().unwrap();
+        let head = b"HTTP/1.1 200 OK\r\nContent-Length: 100000\r\n\r\n";
+        let mut written = stream.write_all(head);
+        while written.is_ok() {
+            std::thread::sleep(Duration::from_millis(50));
+            written = stream.write_all(b" ");
+        }
+    });
+    let server = Server::local(&url, "m", Duration::from_millis(500)).unwrap();
+    assert!(matches!(server.models().await.unwrap_err(), ApiError::Late { .. }));
+}
