@@ -1,6 +1,7 @@
-//! Files that others wrote, read up to a size: what is no file, or larger than any such file is, is an
-//! error rather than a wait or all of the memory.
+//! What others wrote, read up to a size: what is no file, or larger than any such file is, is an error
+//! rather than a wait or all of the memory.
 
+pub mod output;
 pub mod tar;
 
 use std::fs::{File, FileType};
@@ -58,7 +59,8 @@ pub fn rest(file: File, mut known: Vec<u8>, limit: u64) -> io::Result<Vec<u8>> {
             return Ok(known);
         }
     }
-    let reason = format!("it is larger than {} MiB, and no such file is", limit >> 20);
+    let reason =
+        format!("it is larger than {} MiB, the most that such a file may have", limit >> 20);
     Err(io::Error::new(ErrorKind::FileTooLarge, reason))
 }
 
@@ -76,7 +78,7 @@ pub fn special(kind: FileType) -> Option<&'static str> {
 }
 
 fn no_file(what: &str) -> io::Error {
-    io::Error::new(ErrorKind::InvalidInput, format!("it is {what}, and not a file"))
+    io::Error::new(ErrorKind::InvalidInput, format!("it is {what}, not a file"))
 }
 
 #[cfg(test)]
@@ -94,9 +96,9 @@ mod tests {
         std::os::unix::fs::symlink("/dev/zero", path("zero")).unwrap();
         std::fs::write(path("file"), "12345").unwrap();
         let told = |name: &str| read(&path(name), 5).map_err(|error| error.to_string());
-        assert_eq!(told("fifo").unwrap_err(), "it is a FIFO, and not a file");
-        assert_eq!(told("socket").unwrap_err(), "it is a socket, and not a file");
-        assert_eq!(told("zero").unwrap_err(), "it is a device, and not a file");
+        assert_eq!(told("fifo").unwrap_err(), "it is a FIFO, not a file");
+        assert_eq!(told("socket").unwrap_err(), "it is a socket, not a file");
+        assert_eq!(told("zero").unwrap_err(), "it is a device, not a file");
         assert_eq!(told("").unwrap_err(), "Is a directory (os error 21)");
         assert_eq!(told("file").unwrap(), b"12345");
     }
@@ -108,7 +110,10 @@ mod tests {
         File::create(&path).unwrap().set_len(1 << 40).unwrap();
         let error = read(&path, TEXT).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);
-        assert_eq!(error.to_string(), "it is larger than 16 MiB, and no such file is");
+        assert_eq!(
+            error.to_string(),
+            "it is larger than 16 MiB, the most that such a file may have"
+        );
         // The kernel gives no size for these.
         let error = read(Path::new("/proc/self/status"), 4).unwrap_err();
         assert_eq!(error.kind(), ErrorKind::FileTooLarge);

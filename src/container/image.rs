@@ -1,5 +1,6 @@
 //! Hands images over to Docker and Podman.
 
+use std::io::Read as _;
 use std::process::Stdio;
 use std::time::Duration;
 
@@ -132,6 +133,9 @@ fn is_ours(id: &str, image: &Image) -> bool {
     image.manifest.config().digest().digest() == digits || image.digest.hex() == digits
 }
 
+/// Bytes of what an engine says that are read.
+const SAID: u64 = 1 << 20;
+
 /// Streams the image into the engine's `load`; blocks meanwhile.
 fn load(
     kind: ContainerEngine,
@@ -144,7 +148,7 @@ fn load(
     let mut child = command(kind)
         .args(["image", "load", "--quiet"])
         .stdin(Stdio::piped())
-        .stdout(Stdio::piped())
+        .stdout(Stdio::null())
         .stderr(Stdio::piped())
         .spawn()
         .map_err(|error| unstarted(kind, &error))?;
@@ -155,11 +159,15 @@ fn load(
         // An archive that breaks off is no image, but nobody waits for the engine to find that out.
         let _ = child.kill();
     }
-    let output = child.wait_with_output().map_err(|error| unstarted(kind, &error))?;
+    let mut said = Vec::new();
+    if let Some(words) = child.stderr.take() {
+        let _ = words.take(SAID).read_to_end(&mut said);
+    }
+    let status = child.wait().map_err(|error| unstarted(kind, &error))?;
     match written {
         // What the engine has to say is better than that it closed its input.
-        Ok(()) | Err(OciError::Archive { .. }) if !output.status.success() => {
-            let said = last_words(&String::from_utf8_lossy(&output.stderr));
+        Ok(()) | Err(OciError::Archive { .. }) if !status.success() => {
+            let said = last_words(&String::from_utf8_lossy(&said));
             let deed = format!("take over the image {name}");
             let layers = image.manifest.layers();
             let help = if layers

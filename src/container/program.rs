@@ -7,6 +7,7 @@ use std::time::Duration;
 use tokio::process::Command;
 
 use super::{ContainerEngine, ContainerError};
+use crate::bounded::output::output;
 
 /// How long a question may take.
 pub(super) const QUESTION: Duration = Duration::from_secs(15);
@@ -124,7 +125,7 @@ pub(super) async fn ask_with(
     let mut command = Command::from(command(kind));
     command.args(arguments).envs(variables).kill_on_drop(true);
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
-    match tokio::time::timeout(patience, command.output()).await {
+    match tokio::time::timeout(patience, output(&mut command)).await {
         Ok(Ok(output)) => Ok(Said {
             done: output.status.success(),
             stdout: text(&output.stdout),

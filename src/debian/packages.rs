@@ -182,7 +182,7 @@ fn inflated(packed: &[u8], limit: u64) -> io::Result<String> {
     if text.len() as u64 <= limit {
         return Ok(text);
     }
-    Err(io::Error::other(format!("it is larger than {} MiB, and no index is", limit >> 20)))
+    Err(io::Error::other(format!("it is larger than {} MiB, more than any index", limit >> 20)))
 }
 
 /// Fetches all locked packages into a directory, each under its SHA-256, in the lock's order.

@@ -9,6 +9,7 @@ use walkdir::WalkDir;
 
 use super::find::{names, piece, pieces};
 use super::{Garbage, GarbageError, GarbageKind, Needed};
+use crate::bounded;
 use crate::fingerprint::Key;
 use crate::step::StepError;
 use crate::targets::local;
@@ -130,7 +131,7 @@ impl Receipt {
             "warmup" => GarbageKind::CompileCache,
             _ => return None,
         };
-        let text = fs::read(&path).ok();
+        let text = bounded::read(&path, bounded::LOCK).ok();
         let text: Value =
             text.and_then(|text| serde_json::from_slice(&text).ok()).unwrap_or_default();
         let part = |name: &str| text[name].as_str().map(str::to_owned);
@@ -236,7 +237,7 @@ fn dangling(refs: &Path, repository: &str, needed: &Needed) -> Result<Vec<Garbag
             }
         };
         if entry.file_type().is_file() {
-            let commit = fs::read_to_string(entry.path()).unwrap_or_default();
+            let commit = bounded::read_to_string(entry.path(), bounded::TEXT).unwrap_or_default();
             if !needed.needs_weights(repository, commit.trim()) {
                 found.push(piece(GarbageKind::Weights, entry.into_path()));
             }

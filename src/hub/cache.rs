@@ -74,7 +74,7 @@ impl ModelCache {
     /// `None` without a receipt; otherwise the first file of which that isn't so. No byte of a file is read:
     /// that takes minutes, and [`Self::read_all`] does.
     pub fn check(&self, key: &Key) -> Option<Result<String, Lapse>> {
-        let text = std::fs::read_to_string(self.receipt(key)).ok()?;
+        let text = bounded::read_to_string(&self.receipt(key), bounded::LOCK).ok()?;
         let receipt: Receipt = serde_json::from_str(&text).ok()?;
         let directory = self.directory(&receipt);
         for file in &receipt.files {

@@ -16,6 +16,7 @@ use bytes::Bytes;
 
 use super::digest::Hasher;
 use crate::blocking::blocking;
+use crate::bounded;
 use crate::durable;
 use crate::event::{Cancelled, Reporter};
 use crate::lock::hub::{DigestKind, FileDigest, RemoteFile};
@@ -93,7 +94,7 @@ impl Part {
     /// Bytes of a file that are on disk, without taking it up.
     pub(super) fn on_disk(blobs: &Path, file: &RemoteFile) -> u64 {
         let journal = blobs.join(format!("{PARTIAL}{}.blocks", file.digest.hex()));
-        let written = std::fs::read(journal).unwrap_or_default();
+        let written = bounded::read(&journal, bounded::LOCK).unwrap_or_default();
         (written.iter().filter(|byte| **byte != 0).count() as u64 * BLOCK).min(file.size)
     }
 

@@ -280,9 +280,9 @@ fn what_has_no_bytes_is_told_and_not_waited_for() {
     };
     let at = root.join("model/it");
     nix::unistd::mkfifo(&at, nix::sys::stat::Mode::S_IRWXU).unwrap();
-    assert_eq!(told("it"), " FIFO, and not a file");
+    assert_eq!(told("it"), " FIFO, not a file");
     let _socket = std::os::unix::net::UnixListener::bind(&at).unwrap();
-    assert_eq!(told("it"), " socket, and not a file");
+    assert_eq!(told("it"), " socket, not a file");
     std::os::unix::fs::symlink("it", &at).unwrap();
     assert!(told("it").contains("link to it, which can't be read: Too many levels"));
     std::os::unix::fs::symlink("gone", &at).unwrap();

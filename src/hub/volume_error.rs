@@ -65,7 +65,7 @@ pub enum WeightsError {
         source: std::io::Error,
     },
     /// Something that has no bytes of its own.
-    #[error("{} is {what}, and not a file", path.display())]
+    #[error("{} is {what}, not a file", path.display())]
     #[diagnostic(
         code(goatbuild::weights::special),
         help("remove it: a model is made of files and directories")

@@ -61,7 +61,7 @@ impl Blobs {
     pub fn read(&self, digest: Digest) -> Result<Vec<u8>, OciError> {
         let length = self.len(digest)?;
         if length > bounded::TEXT {
-            let reason = format!("it has {length} bytes, and no manifest or configuration has");
+            let reason = format!("it has {length} bytes, more than any manifest or configuration");
             return Err(OciError::Document { what: digest.to_string(), reason });
         }
         let mut bytes = Vec::new();

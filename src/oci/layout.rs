@@ -1,7 +1,7 @@
 //! The layout's `index.json`: which images there are, and what they are called.
 
 use std::collections::BTreeMap;
-use std::fs::{self, File};
+use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::str::FromStr as _;
 
@@ -13,6 +13,7 @@ use oci_spec::image::{
 use super::blob::{self, Blobs};
 use super::document::{canonical, parse};
 use super::error::{OciError, at};
+use crate::bounded;
 use crate::digest::{Digest, NotADigest};
 use crate::event::Reporter;
 
@@ -162,7 +163,7 @@ impl Layout {
 
     fn entries(&self) -> Result<Vec<Descriptor>, OciError> {
         let path = self.index_path();
-        let bytes = fs::read(&path).map_err(at(&path, "read"))?;
+        let bytes = bounded::read(&path, bounded::TEXT).map_err(at(&path, "read"))?;
         let index: ImageIndex = parse("index.json", &bytes)?;
         Ok(index.manifests().clone())
     }

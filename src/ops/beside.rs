@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::path::{Component, Path, PathBuf};
 
+use crate::bounded;
 use crate::import::{Beside, Remark, Script};
 
 /// More files than anybody keeps the settings of a script in.
@@ -44,7 +45,7 @@ pub(super) fn joined(
                 Err("there are more files beside the script than one has its settings in"
                     .to_owned())
             } else {
-                let bytes = std::fs::read(&file).map_err(|error| error.to_string());
+                let bytes = bounded::read(&file, BYTES).map_err(|error| error.to_string());
                 bytes.and_then(|bytes| Script::parse(&name, bytes).map_err(|it| it.to_string()))
             };
             match read {

@@ -7,6 +7,7 @@ use miette::{Diagnostic, Report};
 use thiserror::Error;
 
 use super::beside;
+use crate::bounded;
 use crate::gateways;
 use crate::import::{Files, Importing, Led, Remark, Script, Secrets, drop_field, project};
 use crate::project::{self as files, ProjectError};
@@ -171,7 +172,7 @@ fn led<'a>(
 }
 
 fn read(path: &Path, help: &'static str) -> Result<Vec<u8>, ImportError> {
-    std::fs::read(path).map_err(|source| ImportError::Unreadable {
+    bounded::read(path, bounded::TEXT).map_err(|source| ImportError::Unreadable {
         path: path.to_owned(),
         source,
         help,

@@ -1,6 +1,8 @@
 //! The log of a model's server, or of a step's last run.
 
-use std::io::{Read as _, Seek as _, SeekFrom};
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt as _;
 use std::path::Path;
 use std::time::Duration;
 
@@ -26,10 +28,10 @@ struct NoLog {
 
 /// There is something that can't be read.
 #[derive(Debug, Error, Diagnostic)]
-#[error("the log is `{source}`, expected a readable file")]
-#[diagnostic(code(goatbuild::usage::variable))]
+#[error("the log can't be read: {source}")]
+#[diagnostic(code(goatbuild::logs::unreadable))]
 struct Unreadable {
-    source: std::io::Error,
+    source: io::Error,
 }
 
 /// Which log is wanted, and how much of it.
@@ -103,30 +105,86 @@ async fn pass_on(
     wanted: &Wanted,
     reader: &dyn Reader,
     interrupt: &Interrupt,
-) -> std::io::Result<()> {
-    let mut file = std::fs::File::open(log)?;
-    let mut text = Vec::new();
-    file.read_to_end(&mut text)?;
-    let mut at = text.len() as u64;
-    let shown = match wanted.lines {
-        Some(count) => {
-            let body = text.strip_suffix(b"\n").unwrap_or(&text);
-            let breaks = body.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n');
-            let start =
-                count.checked_sub(1).and_then(|skip| breaks.map(|(at, _)| at + 1).nth(skip));
-            if count == 0 { &[][..] } else { &text[start.unwrap_or(0)..] }
-        }
-        None => &text[..],
-    };
-    reader.take(shown);
+) -> io::Result<()> {
+    let file = std::fs::File::open(log)?;
+    let mut at = wanted.lines.map_or(Ok(0), |count| last_lines(&file, count))?;
+    at = copy(&file, at, reader, interrupt)?;
     while wanted.follow && !interrupt.asked() && !reader.is_gone() {
         tokio::time::sleep(Duration::from_millis(200)).await;
-        let mut file = std::fs::File::open(log)?;
-        file.seek(SeekFrom::Start(at))?;
-        let mut more = Vec::new();
-        file.read_to_end(&mut more)?;
-        at += more.len() as u64;
-        reader.take(&more);
+        at = copy(&std::fs::File::open(log)?, at, reader, interrupt)?;
     }
     Ok(())
+}
+
+/// Bytes of a log that are in memory at a time: it may have any number.
+const BLOCK: usize = 1 << 20;
+
+/// Passes on what a log has from byte `at` on now; gives where it ends.
+fn copy(file: &File, mut at: u64, reader: &dyn Reader, interrupt: &Interrupt) -> io::Result<u64> {
+    let end = file.metadata()?.len();
+    let mut block = vec![0; BLOCK];
+    while at < end && !interrupt.asked() && !reader.is_gone() {
+        let read = file.read_at(&mut block, at)?;
+        if read == 0 {
+            break;
+        }
+        reader.take(&block[..read]);
+        at += read as u64;
+    }
+    Ok(at)
+}
+
+/// Where the last `count` lines of a log begin.
+fn last_lines(file: &File, count: usize) -> io::Result<u64> {
+    let length = file.metadata()?.len();
+    let (mut at, mut left) = (length, count);
+    let mut block = vec![0; BLOCK];
+    while at > 0 && left > 0 {
+        let start = at.saturating_sub(BLOCK as u64);
+        let part = &mut block[..usize::try_from(at - start).unwrap_or(BLOCK)];
+        file.read_exact_at(part, start)?;
+        for (index, _) in part.iter().enumerate().rev().filter(|(_, byte)| **byte == b'\n') {
+            let begins = start + index as u64 + 1;
+            // What ends the last line begins none.
+            left -= usize::from(begins < length);
+            if left == 0 {
+                return Ok(begins);
+            }
+        }
+        at = start;
+    }
+    Ok(at)
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::{Seek as _, Write as _};
+
+    use super::*;
+
+    #[test]
+    fn the_last_lines_are_found_from_the_end_of_a_log_of_any_size() {
+        let mut log = tempfile::tempfile().unwrap();
+        let lines_of = |text: &str, count: usize| {
+            let lines: Vec<&str> = text.split_inclusive('\n').collect();
+            lines[lines.len().saturating_sub(count)..].concat()
+        };
+        let endless = format!("{}\n", "x".repeat(3 * BLOCK));
+        for text in
+            ["", "\n", "a", "a\n", "a\nb", "a\nb\n", "\n\n\n", &format!("a\n{endless}b\n{endless}")]
+        {
+            log.set_len(0).unwrap();
+            log.rewind().unwrap();
+            log.write_all(text.as_bytes()).unwrap();
+            for count in 0..5 {
+                let from = usize::try_from(last_lines(&log, count).unwrap()).unwrap();
+                assert_eq!(text.len() - from, lines_of(text, count).len(), "{count} of {text:.20}");
+            }
+        }
+        // Sparse: nobody reads through so much.
+        log.set_len(1 << 40).unwrap();
+        log.seek(std::io::SeekFrom::End(0)).unwrap();
+        log.write_all(b"\nlast\n").unwrap();
+        assert_eq!(last_lines(&log, 1).unwrap(), (1 << 40) + 1);
+    }
 }

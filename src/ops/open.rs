@@ -176,7 +176,7 @@ pub fn asked(
 /// is as well known without one.
 pub(super) fn tell_forgetful(workspace: &Workspace, frontend: &dyn Frontend) {
     if let Some(unwritable) = workspace.store.unwritable() {
-        frontend.note(&format!("{unwritable}; going on as without a cache"));
+        frontend.note(&format!("{unwritable}; going on without it"));
     }
     if let Some(damaged) = workspace.store.damaged() {
         let then = "the next apply puts it aside and begins a new one";

@@ -8,6 +8,7 @@ use tokio::process::Command;
 use super::PythonError;
 use super::index::Index;
 use super::uv::{Uv, output_of};
+use crate::bounded;
 use crate::fetch::{Fetcher, text_without_credentials, without_credentials};
 use crate::lock::pylock::{
     Pylock, PythonRequest, WheelName, no_wheel_among, normalised, validate_requirement,
@@ -120,7 +121,7 @@ async fn run(
     command.arg(&input).stdin(Stdio::null()).kill_on_drop(true);
     let finished = output_of(&mut command).await.map_err(PythonError::io(&uv.program))?;
     if finished.status.success() {
-        return tokio::fs::read_to_string(&output).await.map_err(PythonError::io(&output));
+        return bounded::read_to_string(&output, bounded::LOCK).map_err(PythonError::io(&output));
     }
     let words = text_without_credentials(String::from_utf8_lossy(&finished.stderr).trim());
     Err(failure(words, fetcher, request).await)

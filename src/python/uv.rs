@@ -10,6 +10,7 @@ use tokio::process::Command;
 use super::PythonError;
 use super::index::Index;
 use crate::blocking::blocking;
+use crate::bounded::output::output;
 use crate::digest::Digest;
 use crate::durable::{TEMPORARY, Unfinished};
 use crate::event::Reporter;
@@ -152,7 +153,7 @@ fn extract(wheel: &Path, program: &Path) -> std::io::Result<()> {
 pub(super) async fn output_of(command: &mut Command) -> std::io::Result<Output> {
     let mut left = 20;
     loop {
-        match command.output().await {
+        match output(command).await {
             Err(error) if error.kind() == ErrorKind::ExecutableFileBusy && left > 0 => {
                 left -= 1;
                 tokio::time::sleep(Duration::from_millis(50)).await;

@@ -7,12 +7,16 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, Stdio};
 use std::time::Duration;
 
-use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, BufReader};
+use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, BufReader};
 
 use super::error::user_namespaces_help;
 use super::messages::{Failure, Launch, Processes, Purpose, SUBCOMMAND, send_launch};
 use super::{Instance, Output, RuntimeError, Sandbox, instance};
+use crate::bounded::output::next_line;
 use crate::event::Reporter;
+
+/// Bytes of a command's output that are kept: at least so many of the last, and not twice as many.
+const KEPT: usize = 1 << 20;
 
 /// How much of a command's output an error shows, in characters.
 const TAIL: usize = 2000;
@@ -132,12 +136,18 @@ async fn run_once(
     let mut told = Vec::new();
     report.read_to_end(&mut told).await.map_err(broken)?;
     let mut line = Vec::new();
-    while output.read_until(b'\n', &mut line).await.map_err(broken)? > 0 {
+    while next_line(&mut output, &mut line).await.map_err(broken)? {
         reporter.check()?;
         let shown = String::from_utf8_lossy(&line);
         reporter.log(shown.trim_end());
         text.push_str(&shown);
-        line.clear();
+        if text.len() > 2 * KEPT {
+            let mut from = text.len() - KEPT;
+            while !text.is_char_boundary(from) {
+                from += 1;
+            }
+            text.drain(..from);
+        }
     }
     let status = child.wait().await.map_err(broken)?;
     if let Some(failure) = parse(&told)? {

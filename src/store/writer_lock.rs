@@ -10,6 +10,8 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use crate::bounded;
+
 /// Who holds the lock.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Holder {
@@ -117,7 +119,7 @@ impl WriterLock {
 
 fn holder(file: &mut File) -> String {
     let mut text = String::new();
-    let read = file.rewind().and_then(|()| file.read_to_string(&mut text));
+    let read = file.rewind().and_then(|()| file.take(bounded::TEXT).read_to_string(&mut text));
     match (read, serde_json::from_str::<Holder>(&text)) {
         (Ok(_), Ok(holder)) => {
             format!("`{}`, process {}, since {}", holder.command, holder.pid, holder.since)

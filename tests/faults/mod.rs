@@ -6,6 +6,8 @@
 mod blobs;
 mod broken;
 mod foreign;
+mod full;
+mod hostile;
 mod interrupts;
 mod kills;
 mod machine;

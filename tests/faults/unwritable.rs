@@ -34,7 +34,7 @@ fn looks(run: &dyn Fn(&str) -> Ran, words: &[&str]) {
         }
         let ran = ran.exits(0);
         if !command.starts_with("show") {
-            ran.tells(words).tells(&["going on as without a cache"]);
+            ran.tells(words).tells(&["going on without it"]);
         }
     }
     for command in ["apply --offline", "destroy tiny --yes"] {

@@ -78,6 +78,15 @@ fn build(
     wheels: &[(&str, &[u8])],
     answer: impl Fn(&[u8]) -> Vec<Answer>,
 ) -> Option<(Project, Ran)> {
+    build_of(wheels, answer, |project| project.run(&["apply", "--only", "image:tiny"]))
+}
+
+/// The same, by this command.
+pub(super) fn build_of(
+    wheels: &[(&str, &[u8])],
+    answer: impl Fn(&[u8]) -> Vec<Answer>,
+    command: impl Fn(&Project) -> Ran,
+) -> Option<(Project, Ran)> {
     let (mut project, server) = (built()?, Server::start());
     project.variable("UV_DEFAULT_INDEX", &server.url("/simple"));
     lock(&project, &server, wheels);
@@ -86,7 +95,7 @@ fn build(
     }
     let bases = || LockFile::parse("", &project.read("goatbuild.lock")).expect("a lock").images;
     let before = bases();
-    let output = project.run(&["apply", "--only", "image:tiny"]);
+    let output = command(&project);
     if output.code != 0 {
         assert_eq!(project.leftovers(), Vec::<std::path::PathBuf>::new());
         assert_eq!(bases(), before);
@@ -94,7 +103,7 @@ fn build(
     Some((project, output))
 }
 
-fn whole(bytes: &[u8]) -> Vec<Answer> {
+pub(super) fn whole(bytes: &[u8]) -> Vec<Answer> {
     vec![Answer::Body(bytes.to_vec())]
 }
 

@@ -10,6 +10,7 @@ use async_trait::async_trait;
 
 use self::seen::Seen;
 use super::error::ReloadError;
+use crate::bounded::output::output;
 use crate::durable::{self, TEMPORARY};
 use crate::fingerprint::{Fingerprint, Key};
 use crate::gateways::litellm::file::File;
@@ -291,14 +292,10 @@ impl Gateway for LiteLlm {
         };
         let (program, arguments) =
             command.split_first().ok_or_else(|| failed("it is empty".to_owned(), String::new()))?;
-        let ran = tokio::process::Command::new(program)
-            .args(arguments)
-            .current_dir(&self.root)
-            .stdin(std::process::Stdio::null())
-            .kill_on_drop(true)
-            .output()
-            .await
-            .map_err(|error| failed(error.to_string(), String::new()))?;
+        let mut command = tokio::process::Command::new(program);
+        command.args(arguments).current_dir(&self.root).stdin(std::process::Stdio::null());
+        let ran =
+            output(&mut command).await.map_err(|error| failed(error.to_string(), String::new()))?;
         if !ran.status.success() {
             let output = [ran.stdout, ran.stderr].concat();
             let output = String::from_utf8_lossy(&output).trim_end().to_owned();

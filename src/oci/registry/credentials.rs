@@ -18,6 +18,7 @@ use tokio::process::Command;
 
 use super::RegistryError;
 use crate::bounded;
+use crate::bounded::output::ended;
 
 /// Helpers may ask a person to unlock a key ring.
 const PATIENCE: Duration = Duration::from_secs(60);
@@ -197,7 +198,7 @@ async fn ask(helper: &str, server: &str) -> Result<Option<Credential>, RegistryE
         // A helper that doesn't read what it is asked fails by itself.
         let _ = input.write_all(server.as_bytes()).await;
     }
-    let output = tokio::time::timeout(PATIENCE, child.wait_with_output())
+    let output = tokio::time::timeout(PATIENCE, ended(child))
         .await
         .map_err(|_| failed(format!("it did not answer within {} s", PATIENCE.as_secs())))?
         .map_err(|error| failed(error.to_string()))?;

@@ -11,6 +11,7 @@ use super::layout;
 use super::manifest::{self, BaseConfig, BaseManifest, BlobRef, Document};
 use super::{RegistryError, RegistrySettings};
 use crate::blocking::blocking;
+use crate::bounded;
 use crate::digest::Digest;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, FileLock};
@@ -288,7 +289,7 @@ pub fn pulled(
 
 /// What a look at an image's layers found, if it was looked at; `work` as for [`Puller::new`].
 pub fn remembered(work: &Path, digest: Digest) -> Option<Content> {
-    serde_json::from_slice(&fs::read(content_path(work, digest)).ok()?).ok()
+    serde_json::from_slice(&bounded::read(&content_path(work, digest), bounded::TEXT).ok()?).ok()
 }
 
 fn content_path(work: &Path, digest: Digest) -> PathBuf {

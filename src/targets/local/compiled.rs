@@ -8,6 +8,7 @@ use serde::{Deserialize, Serialize};
 use walkdir::WalkDir;
 
 use super::super::factors::Factors;
+use crate::bounded;
 use crate::event::Reporter;
 use crate::step::StepError;
 
@@ -52,7 +53,7 @@ impl Cache {
             let files = files_of(directory, reporter)?;
             let tells = |file: &&String| factors.is_some_and(|it| Path::new(file).ends_with(it));
             for file in files.keys().filter(tells) {
-                let text = std::fs::read(directory.join(file)).ok();
+                let text = bounded::read(&directory.join(file), bounded::LOCK).ok();
                 if let Some(factors) = text.and_then(|text| Factors::read(&text)) {
                     cache.factors.insert(file.clone(), factors);
                 } else {

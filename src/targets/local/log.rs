@@ -13,7 +13,8 @@ pub(super) fn end_of(log: &Path, begins: u64) -> String {
     if let Ok(mut file) = std::fs::File::open(log) {
         let start = length(log).saturating_sub(BYTES).max(begins);
         let _ = file.seek(SeekFrom::Start(start));
-        let _ = file.read_to_end(&mut text);
+        // It may be written to meanwhile.
+        let _ = file.take(BYTES).read_to_end(&mut text);
     }
     String::from_utf8_lossy(&text).into_owned()
 }

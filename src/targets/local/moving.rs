@@ -16,6 +16,7 @@ use super::server::{Life, Recipe};
 use super::state::{Served, State};
 use super::{Local, environments_of, tree, volumes_of};
 use crate::blocking::blocking;
+use crate::bounded;
 use crate::disk::available;
 use crate::durable;
 use crate::event::Reporter;
@@ -225,7 +226,8 @@ fn room(path: &Path, needed: u64, available: Option<u64>) -> Result<(), MoveErro
 
 /// Whether a volume was copied from this one, which is still to be removed.
 pub(super) fn is_origin(volume: &Path, old: &Path) -> bool {
-    fs::read(volume.join(ORIGIN)).is_ok_and(|text| text == old.as_os_str().as_encoded_bytes())
+    bounded::read(&volume.join(ORIGIN), bounded::TEXT)
+        .is_ok_and(|text| text == old.as_os_str().as_encoded_bytes())
 }
 
 /// The path without links; as it is where it leads nowhere.

@@ -69,7 +69,7 @@ pub(super) enum SecretError {
     #[diagnostic(
         code(goatbuild::secret::command),
         help(
-            "run it by hand in the project's directory: it has to print the value and end with 0; nothing was stopped"
+            "run it by hand in the project's directory: it has to print the value and to succeed; nothing was stopped"
         )
     )]
     Command { secret: String, command: String, what: String },

@@ -15,6 +15,7 @@ use super::state::Served;
 use super::unserved::explain;
 use super::{Deployment, Local, LocalError, end_of, length};
 use crate::blocking::blocking;
+use crate::bounded;
 use crate::clock::now;
 use crate::durable;
 use crate::fingerprint::Key;
@@ -52,7 +53,7 @@ impl Local {
 
     pub(super) fn warm_receipt(&self, model: &str, key: Option<&Key>) -> Observation {
         let Some(key) = key else { return Observation::Unobserved(None) };
-        let receipt = std::fs::read(self.receipt_file(key))
+        let receipt = bounded::read(&self.receipt_file(key), bounded::LOCK)
             .ok()
             .and_then(|text| serde_json::from_slice::<Receipt>(&text).ok());
         match receipt {

@@ -15,6 +15,7 @@ use super::error::{ModalError, logs_of};
 use super::holder;
 use super::trial::FILES;
 use crate::blocking::blocking;
+use crate::bounded::output::output;
 use crate::digest::hex;
 use crate::durable;
 use crate::event::Reporter;
@@ -218,7 +219,7 @@ fn understand(what: &str, answer: &str, last: &str) -> Result<Value, StepError> 
 /// Runs uv to its end, with the user's index and certificates.
 async fn finish(mut command: Command, reporter: &Reporter) -> Result<(), StepError> {
     isolate(&mut command);
-    let output = command.stdin(Stdio::null()).kill_on_drop(true).output().await;
+    let output = output(command.stdin(Stdio::null())).await;
     let output = output.map_err(|error| client_error("installed", &error.to_string()))?;
     let words = String::from_utf8_lossy(&output.stderr);
     words.lines().for_each(|line| reporter.log(line));

@@ -14,6 +14,7 @@ use tokio::io::{AsyncBufReadExt as _, AsyncReadExt as _, AsyncWriteExt as _, Buf
 use tokio::process::{Child, ChildStderr, ChildStdin, ChildStdout, Command};
 use tokio::sync::oneshot;
 
+use crate::bounded::output::next_line;
 use crate::event::Reporter;
 
 /// How many of its last lines tell why the client failed.
@@ -25,6 +26,9 @@ pub(super) const BUILDER: &str = "2025.06";
 
 /// What the lines of programs begin with that say how far they are.
 const PROGRESS: &str = "goatbuild-progress ";
+
+/// Bytes of an answer: none is so large, of the lists of all that is at Modal either.
+const ANSWER: u64 = 256 << 20;
 
 /// How long what was said may come behind the answer.
 const SAID: Duration = Duration::from_secs(10);
@@ -89,7 +93,7 @@ impl Driver {
         let (tell_answered, is_answered) = oneshot::channel();
         let answered = async {
             let mut answer = String::new();
-            let length = answers.read_line(&mut answer).await?;
+            let length = answers.take(ANSWER).read_line(&mut answer).await?;
             let _ = tell_answered.send(());
             Ok(Some(answer).filter(|_| length > 0))
         };
@@ -162,9 +166,8 @@ fn with_end(request: &Value, end: &str) -> Value {
 async fn tell(said: &mut BufReader<ChildStderr>, end: &str, reporter: &Reporter) -> Vec<String> {
     let mut last = std::collections::VecDeque::new();
     let (mut done, mut bytes) = (0, Vec::new());
-    while said.read_until(b'\n', &mut bytes).await.is_ok_and(|length| length > 0) {
+    while next_line(said, &mut bytes).await.is_ok_and(|is_there| is_there) {
         let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
-        bytes.clear();
         if line.is_empty() {
             continue;
         }
