@@ -11,11 +11,6 @@ pub fn available(directory: &Path) -> Option<u64> {
     Some(found.f_bavail.saturating_mul(found.f_frsize))
 }
 
-/// Whether something can't be written since there is no room, rather than for what it is.
-pub fn is_full(error: &io::Error) -> bool {
-    matches!(error.kind(), io::ErrorKind::StorageFull | io::ErrorKind::QuotaExceeded)
-}
-
 /// Makes `to` the same bytes as `theirs` without copying them, where the file system can.
 pub fn shared(theirs: &Path, to: &Path) -> io::Result<Option<&'static str>> {
     if cloned(theirs, to)? {

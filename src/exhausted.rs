@@ -3,7 +3,7 @@
 
 use std::error::Error;
 use std::fmt;
-use std::io;
+use std::io::{self, ErrorKind};
 
 use rustix::io::Errno;
 
@@ -37,10 +37,10 @@ impl Exhausted {
 
     /// What the system says that there is no more of.
     pub fn of_system(error: &io::Error) -> Option<Self> {
-        if crate::disk::is_full(error) {
-            return Some(Self::Disk);
-        }
         match error.raw_os_error().map(Errno::from_raw_os_error) {
+            _ if matches!(error.kind(), ErrorKind::StorageFull | ErrorKind::QuotaExceeded) => {
+                Some(Self::Disk)
+            }
             Some(Errno::FBIG) => Some(Self::FileSize),
             Some(Errno::MFILE | Errno::NFILE) => Some(Self::Files),
             Some(Errno::NOMEM) => Some(Self::Memory),

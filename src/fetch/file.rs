@@ -12,9 +12,9 @@ use reqwest::{Response, StatusCode};
 use super::file_lock::{FileLock, Waiting};
 use super::{Expected, Failure, FetchError, Fetcher, Pace, answer, sha256_of, without_credentials};
 use crate::blocking::blocking;
-use crate::disk::is_full;
 use crate::durable;
 use crate::event::{Cancelled, Reporter};
+use crate::exhausted::Exhausted;
 
 /// So many new bytes show that a bad connection still leads somewhere.
 const PROGRESS: u64 = 1 << 20;
@@ -335,7 +335,7 @@ fn discarded(error: FetchError, part: &File, resumed: bool) -> Failure {
 
 /// Gives back some of a disk that is full, so that what went wrong can be written down.
 fn make_room(part: &File, error: &std::io::Error) {
-    if is_full(error)
+    if Exhausted::of_system(error) == Some(Exhausted::Disk)
         && let Ok(found) = part.metadata()
     {
         let _ = part.set_len(found.len().saturating_sub(PROGRESS));

@@ -15,8 +15,9 @@ use super::digest::name;
 use super::part::{Part, Run};
 use super::{Hub, HubError, WeightsError};
 use crate::blocking::blocking;
-use crate::disk::{available, is_full};
+use crate::disk::available;
 use crate::event::Reporter;
+use crate::exhausted::Exhausted;
 use crate::fetch::{Failure, Pace};
 use crate::lock::hub::{FileDigest, RemoteFile};
 
@@ -279,7 +280,7 @@ impl Download {
 
 /// The error for a file that can't be written: most often there is no room.
 pub(super) fn full_or(error: std::io::Error, path: &Path, needed: u64) -> HubError {
-    if is_full(&error) {
+    if Exhausted::of_system(&error) == Some(Exhausted::Disk) {
         let directory = path.parent().unwrap_or(path);
         let available = available(directory).unwrap_or_default();
         return HubError::DiskFull { path: directory.to_owned(), needed, available };
