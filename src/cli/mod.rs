@@ -210,7 +210,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
         Ok(runtime) => runtime,
         Err(error) => {
-            crate::ui::tell(&format!("goatbuild can't start: {error}"));
+            let help = Exhausted::of_system(&error).map(|out| format!(": {}", out.help()));
+            crate::ui::tell(&format!("goatbuild can't start: {error}{}", help.unwrap_or_default()));
             return Exit::Failed.code();
         }
     };

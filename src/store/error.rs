@@ -1,10 +1,14 @@
 //! Why the cache could not be used.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 
 use miette::Diagnostic;
 use rusqlite::ErrorCode;
 use thiserror::Error;
+
+use crate::exhausted::Exhausted;
 
 /// Why the cache could not be used.
 #[derive(Debug, Error, Diagnostic)]
@@ -70,7 +74,18 @@ impl StoreError {
             Some(ErrorCode::DatabaseCorrupt | ErrorCode::NotADatabase) => {
                 Self::Damaged { path, source }
             }
+            // Why it can't open one, only the system says.
+            Some(ErrorCode::CannotOpen) => match out_of_files() {
+                Some(source) => Self::Write { path, source },
+                None => Self::Database { path, source },
+            },
             _ => Self::Database { path, source },
         }
     }
+}
+
+/// Why no more files can be opened: a database needs three, with what is written ahead and what is shared.
+fn out_of_files() -> Option<io::Error> {
+    let opened: io::Result<Vec<File>> = (0..3).map(|_| File::open("/")).collect();
+    opened.err().filter(|error| Exhausted::of_system(error).is_some())
 }

@@ -71,7 +71,9 @@ fn limited(limit: &str, words: &[&str]) {
 
 #[test]
 fn a_limit_of_open_files_is_named() {
-    limited("-n 16", &["Too many open files", "ulimit -n"]);
+    for files in [9, 10, 12, 14, 16, 20] {
+        limited(&format!("-n {files}"), &["Too many open files", "ulimit -n"]);
+    }
 }
 
 /// setrlimit(2): who writes beyond `RLIMIT_FSIZE` is sent `SIGXFSZ`, which ends it; CPython ignores that, too.
