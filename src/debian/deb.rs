@@ -264,3 +264,40 @@ enum Refused {
     /// A member is not taken.
     Member(DebianError),
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// nao1215/filesql#513: 28 bytes whose header says a dictionary of 4 GiB had as much taken of memory.
+    #[test]
+    fn a_stream_may_not_ask_for_any_dictionary() {
+        let sum = |bytes: &[u8]| {
+            let mut crc = flate2::Crc::new();
+            crc.update(bytes);
+            crc.sum().to_le_bytes()
+        };
+        // The xz file format, 2.1.1 and 3.1: no check, one filter, LZMA2, and the size of its dictionary.
+        let block = |dictionary: u8| [2, 0, 0x21, 1, dictionary, 0, 0, 0];
+        let read = |dictionary: u8| {
+            let block = block(dictionary);
+            let stream = [
+                &b"\xfd7zXZ\0"[..],
+                &[0, 0],
+                &sum(&[0, 0]),
+                &block,
+                &sum(&block),
+                &[1, 0, 0, b'a', 0],
+            ]
+            .concat();
+            let mut text = String::new();
+            xz(&stream[..]).and_then(|mut it| it.read_to_string(&mut text)).unwrap_err()
+        };
+        // 4 GiB, and 512 MiB.
+        for dictionary in [40, 34] {
+            assert!(read(dictionary).to_string().contains("memory"), "{}", read(dictionary));
+        }
+        // 64 MiB, as `xz -9` has it: what follows is cut off.
+        assert!(!read(28).to_string().contains("memory"), "{}", read(28));
+    }
+}

@@ -179,6 +179,12 @@ impl<'a> Package<'a> {
         conflicts.chain(clauses(self.breaks).into_iter().map(|it| ("breaks", it))).collect()
     }
 
+    /// The names that it provides.
+    pub(super) fn provided(&self) -> Vec<&'a str> {
+        let clauses = clauses(self.provides).into_iter();
+        clauses.flat_map(|clause| clause.alternatives).map(|provided| provided.name).collect()
+    }
+
     /// Whether this package is, or provides, what the relation names.
     pub(super) fn satisfies(&self, relation: &Relation<'_>) -> bool {
         if self.name == relation.name && relation.admits(Some(self.version)) {

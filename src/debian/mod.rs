@@ -8,6 +8,7 @@
 
 mod archive;
 mod certificates;
+mod chosen;
 mod configure;
 mod database;
 mod deb;

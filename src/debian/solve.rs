@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
 use super::DebianError;
+use super::chosen::{Chosen, Exclusion};
 use super::index::{Clause, Package, Suite};
 
 /// What every image has, so that it is a system with a shell, a C library and users.
@@ -20,79 +21,55 @@ pub(super) fn solve<'s, 'a>(
     requested: &[String],
     pinned: &BTreeSet<&str>,
 ) -> Result<BTreeMap<&'a str, &'s Package<'a>>, DebianError> {
-    let mut chosen: BTreeMap<&str, &Package<'_>> = BTreeMap::new();
+    let mut chosen = Chosen::default();
     let mut queue = VecDeque::new();
     let names: BTreeSet<&str> =
         ALWAYS.into_iter().chain(requested.iter().map(String::as_str)).collect();
     for name in names {
         let package = suite.get(name).ok_or_else(|| missing(suite, code_name, name, name, None))?;
-        chosen.insert(package.name, package);
+        chosen.insert(package);
         queue.push_back(package);
     }
     while let Some(package) = queue.pop_front() {
         for clause in package.dependencies() {
-            if is_satisfied(&clause, &chosen) {
+            if clause.alternatives.iter().any(|relation| chosen.satisfies(relation)) {
                 continue;
             }
             let best = choose(suite, &clause, &chosen, pinned).ok_or_else(|| {
                 let name = clause.alternatives[0].name;
                 missing(suite, code_name, clause.text, name, Some(package.name))
             })?;
-            chosen.insert(best.name, best);
+            chosen.insert(best);
             queue.push_back(best);
         }
     }
     check_exclusions(&chosen)?;
-    Ok(chosen)
-}
-
-fn is_satisfied(clause: &Clause<'_>, chosen: &BTreeMap<&str, &Package<'_>>) -> bool {
-    clause.alternatives.iter().any(|relation| {
-        chosen.get(relation.name).is_some_and(|package| package.satisfies(relation))
-            || chosen.values().any(|package| package.satisfies(relation))
-    })
+    Ok(chosen.into_packages())
 }
 
 fn choose<'s, 'a>(
     suite: &'s Suite<'a>,
     clause: &Clause<'_>,
-    chosen: &BTreeMap<&str, &Package<'_>>,
+    chosen: &Chosen<'_, '_>,
     pinned: &BTreeSet<&str>,
 ) -> Option<&'s Package<'a>> {
     let candidates: Vec<_> =
         clause.alternatives.iter().flat_map(|relation| suite.satisfying(relation)).collect();
-    let fits = |package: &&&Package<'_>| {
-        chosen
-            .values()
-            .all(|other| exclusion(package, other).is_none() && exclusion(other, package).is_none())
-    };
     let pinned = candidates.iter().filter(|package| pinned.contains(package.name));
     // One that conflicts is still better than none: its conflict explains more than its absence.
-    pinned.chain(&candidates).find(fits).or(candidates.first()).copied()
+    let mut fitting = pinned.chain(&candidates).filter(|package| chosen.admits(package));
+    fitting.next().or(candidates.first()).copied()
 }
 
-/// Why `package` excludes `other`, if it does. A package never excludes itself.
-fn exclusion(package: &Package<'_>, other: &Package<'_>) -> Option<(&'static str, String)> {
-    if package.name == other.name {
-        return None;
-    }
-    package.exclusions().into_iter().find_map(|(relation, clause)| {
-        let excludes = clause.alternatives.iter().any(|it| other.satisfies(it));
-        excludes.then(|| (relation, clause.text.to_owned()))
-    })
-}
-
-fn check_exclusions(chosen: &BTreeMap<&str, &Package<'_>>) -> Result<(), DebianError> {
+fn check_exclusions(chosen: &Chosen<'_, '_>) -> Result<(), DebianError> {
     for package in chosen.values() {
-        for other in chosen.values() {
-            if let Some((relation, clause)) = exclusion(package, other) {
-                return Err(DebianError::Conflict {
-                    package: package.name.to_owned(),
-                    other: other.name.to_owned(),
-                    relation,
-                    clause,
-                });
-            }
+        if let Some(Exclusion { other, relation, clause }) = chosen.excluded_by(package) {
+            return Err(DebianError::Conflict {
+                package: package.name.to_owned(),
+                other: other.to_owned(),
+                relation,
+                clause: clause.to_owned(),
+            });
         }
     }
     Ok(())
@@ -201,5 +178,25 @@ mod tests {
         let text = base(&[("app", "Depends: nothing (>= 2)")]);
         let error = solved(&text, &["app"], &[]).unwrap_err();
         assert_eq!(error.to_string(), "bookworm has no package nothing (>= 2), which app needs");
+    }
+
+    /// Debian's main has some 68,000 packages for an architecture, and `texlive-full` or a desktop pull in thousands:
+    /// neither may cost a look at every other one for each.
+    #[test]
+    fn an_index_of_300_000_packages_and_a_choice_of_thousands_are_taken_in_stride() {
+        let mut text = base(&[]);
+        for number in 0..300_000 {
+            let next = number + 1;
+            let more = match number {
+                0..5_000 => format!(
+                    "Depends: p{next}, virtual-{number} | p{number}\nBreaks: q{number} (<< 1), old-{number}\nConflicts: other-{number}\nProvides: virtual-{number}, mail"
+                ),
+                _ => "Provides: mail".to_owned(),
+            };
+            text += &stanza(&format!("p{number}"), &more);
+        }
+        assert_eq!(solved(&text, &["p0"], &[]).unwrap().len(), 5_001);
+        let error = solved(&text, &["p299999x"], &[]).unwrap_err();
+        assert!(error.help().unwrap().to_string().contains("p299999"));
     }
 }
