@@ -48,3 +48,30 @@ impl Compression {
         })
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    /// nao1215/filesql#513: 14 bytes of a frame that say a window of 512 MiB had as much taken of memory. 128 MiB are
+    /// the most that zstd's own program takes unless it is told to (`ZSTD_WINDOWLOG_LIMIT_DEFAULT`).
+    #[test]
+    fn a_frame_may_not_ask_for_any_window() {
+        let frame = |exponent: u8| {
+            let block = [0x09, 0, 0, b'a'];
+            [&0xfd2f_b528_u32.to_le_bytes()[..], &[0, (exponent - 10) << 3], &block].concat()
+        };
+        let read = |exponent: u8| {
+            let frame = frame(exponent);
+            let mut text = String::new();
+            let read = Compression::Zstd
+                .reader(&frame[..])
+                .and_then(|mut it| it.read_to_string(&mut text));
+            read.map(|_| text).map_err(|error| error.to_string())
+        };
+        assert_eq!(read(27), Ok("a".to_owned()));
+        for exponent in [28, 29, 41] {
+            assert!(read(exponent).unwrap_err().contains("too much memory"), "{exponent}");
+        }
+    }
+}

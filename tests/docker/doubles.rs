@@ -141,3 +141,18 @@ fn podman_without_its_little_init_goes_without() {
     let with: Vec<bool> = created.lines().map(|line| line.contains("--init")).collect();
     assert_eq!(with, [true, false]);
 }
+
+/// moby/moby#28920, in the words of the daemon there.
+#[test]
+fn a_disk_of_the_daemon_that_is_full_is_called_that() {
+    const FULL: &str = "echo 'Error response from daemon: ApplyLayer exit status 1 stdout:  stderr: write /var/log/lastlog: no space left on device' >&2; exit 1";
+    let Some(mut project) = Project::new() else { return };
+    let load = format!("cat >/dev/null; {FULL}");
+    let absent = ("image inspect", "echo 'Error: No such image: it' >&2; exit 1");
+    double(&mut project, "docker", &[absent, ("image load", &load)]);
+    let words = ["no space left on device", "a disk is full"];
+    project.run("apply").exits(1).says(&words);
+    double(&mut project, "docker", &[("container create", FULL)]);
+    project.run("apply").exits(1).says(&words);
+    assert!(project.served("tiny").is_none());
+}

@@ -162,3 +162,31 @@ fn a_state_directory_of_any_size_is_too_small_in_the_same_words() {
     );
     at_every_size("../small", &sizes, "", &command);
 }
+
+/// Rust ends a program that gets no memory, and says how much it wanted (`handle_alloc_error`); what it was at is
+/// as after a kill.
+#[test]
+fn memory_that_runs_out_is_called_that_and_the_next_command_completes() {
+    let Some(project) = super::built() else { return };
+    let mut failed = 0;
+    for megabytes in [40, 60, 70, 80, 90, 100, 120, 150] {
+        std::fs::remove_dir_all(project.path("cache/oci")).expect("removes");
+        let script = format!(
+            r#"ulimit -c 0; ulimit -v {}; exec "$goatbuild" apply --offline --only image:tiny"#,
+            megabytes << 10
+        );
+        let mut command = std::process::Command::new("sh");
+        project.prepare(command.args(["-ec", &script]));
+        command.env("goatbuild", crate::support::installed::GOATBUILD);
+        let ran = crate::support::project::ran(&mut command);
+        println!("{megabytes} MiB: {}", ran.code);
+        if ran.code != 0 {
+            failed += 1;
+            let told = ["memory", "Cannot allocate"].iter().any(|word| ran.stderr.contains(word));
+            assert!(told, "{megabytes} MiB: {ran:?}");
+        }
+        project.run(&["apply", "--offline", "--only", "image:tiny"]).exits(0);
+        assert_eq!(project.leftovers(), Vec::<std::path::PathBuf>::new());
+    }
+    assert!(failed > 0);
+}
