@@ -207,11 +207,10 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
     cli.global.environment.take_if(|name| name.is_empty());
     crate::ui::set_up_errors();
     let json = cli.command.is_json();
-    let runtime = match tokio::runtime::Builder::new_multi_thread().enable_all().build() {
+    let runtime = match runtime() {
         Ok(runtime) => runtime,
-        Err(error) => {
-            let help = Exhausted::of_system(&error).map(|out| format!(": {}", out.help()));
-            crate::ui::tell(&format!("goatbuild can't start: {error}{}", help.unwrap_or_default()));
+        Err(reason) => {
+            crate::ui::tell(&format!("goatbuild can't start: {reason}"));
             return Exit::Failed.code();
         }
     };
@@ -235,6 +234,25 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             exit.code()
         }
     }
+}
+
+/// What commands run on. Without a thread or a file for it, it panics.
+fn runtime() -> Result<tokio::runtime::Runtime, String> {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(|_| {}));
+    let build = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let built = std::panic::catch_unwind(build);
+    std::panic::set_hook(hook);
+    let reason = match built {
+        Ok(Ok(runtime)) => return Ok(runtime),
+        Ok(Err(error)) => error.to_string(),
+        Err(told) => told.downcast::<String>().map(|told| *told).unwrap_or_default(),
+    };
+    let help = Exhausted::of_words(&reason).map_or(
+        "no thread can be had: there is no more memory, or a limit is reached (`ulimit -u`)",
+        Exhausted::help,
+    );
+    Err(format!("{reason}: {help}"))
 }
 
 /// Waits for a command, or for an interruption that it doesn't answer itself.
