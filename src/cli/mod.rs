@@ -240,8 +240,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
 fn runtime() -> Result<tokio::runtime::Runtime, String> {
     let hook = std::panic::take_hook();
     std::panic::set_hook(Box::new(|_| {}));
-    let build = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
-    let built = std::panic::catch_unwind(build);
+    let start = || tokio::runtime::Builder::new_multi_thread().enable_all().build();
+    let built = std::panic::catch_unwind(start);
     std::panic::set_hook(hook);
     let reason = match built {
         Ok(Ok(runtime)) => return Ok(runtime),

@@ -93,7 +93,8 @@ impl ModelCache {
     /// The receipts of all models that were put here.
     pub(super) fn receipts(&self) -> Vec<Receipt> {
         let entries = std::fs::read_dir(self.root.join(RECEIPTS)).into_iter().flatten().flatten();
-        let texts = entries.filter_map(|entry| std::fs::read_to_string(entry.path()).ok());
+        let texts =
+            entries.filter_map(|entry| bounded::read_to_string(&entry.path(), bounded::LOCK).ok());
         texts.filter_map(|text| serde_json::from_str(&text).ok()).collect()
     }
 

@@ -180,7 +180,7 @@ pub(super) fn tell_forgetful(workspace: &Workspace, frontend: &dyn Frontend) {
     }
     if let Some(damaged) = workspace.store.damaged() {
         let then = "the next apply puts it aside and begins a new one";
-        frontend.note(&format!("{damaged}; going on as without a cache; {then}"));
+        frontend.note(&format!("{damaged}; going on without it; {then}"));
     }
 }
 

@@ -38,7 +38,7 @@ fn a_damaged_state_is_put_aside_and_nothing_is_deployed_twice_or_forgotten() {
         if before == 0 {
             // Who only looks leaves it there.
             let plan = project.run("plan --detailed-exitcode").exits(0);
-            plan.tells(&["state.db is damaged: ", "going on as without a cache"]);
+            plan.tells(&["state.db is damaged: ", "going on without it"]);
             assert_eq!(std::fs::read(&database).expect("reads"), bytes);
         }
         let told = ["cache/state.db was damaged, and is cache/state.db.damaged-"];
