@@ -39,14 +39,14 @@ use tokio::sync::{Mutex, OnceCell};
 use super::{
     Deed, Deployment, Lack, Live, Measured, Moves, PinnedRepository, TakesBack, Target, Weights,
 };
-use crate::container::{Condition, Container, probe};
+use crate::container::{Condition, probe};
 use crate::event::Reporter;
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::hub::{HashCache, ModelRead};
 use crate::oci::Layout;
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::Check;
-use crate::spec::{Model, Takes, Volume};
+use crate::spec::{Model, Takes};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 use answers::Answer;
@@ -60,6 +60,7 @@ use secrets::Secrets;
 use server::Life;
 use spec::RUNTIMES;
 pub use spec::{LocalRuntime, LocalType};
+pub use volumes::Mount;
 use state::{Served, State};
 
 /// Where things of this project are on this machine.
@@ -73,24 +74,6 @@ pub struct Places {
     pub ours: PathBuf,
     /// The executable that supervises servers: this very program.
     pub supervisor: PathBuf,
-}
-
-/// A volume, as the target needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    /// What the project's file calls it.
-    pub called: String,
-    /// The directory's name among the environment's volumes.
-    pub name: String,
-    /// The absolute path inside the image.
-    pub path: String,
-}
-
-impl Mount {
-    /// A volume of a project's file, by its name there.
-    pub fn of(called: &str, Volume { name, mount }: &Volume) -> Self {
-        Self { called: called.to_owned(), name: name.clone(), path: mount.clone() }
-    }
 }
 
 /// This machine.
@@ -149,27 +132,6 @@ impl Local {
         let system = std::env::consts::OS;
         let choose = || runner::choose(self.wish, system, |kind| probe(kind, system == "linux"));
         Ok(self.chosen.get_or_try_init(choose).await?)
-    }
-
-    /// Keeps how a container is.
-    fn saw(&self, container: &Container, condition: Condition) {
-        let mut conditions = self.conditions.write().unwrap_or_else(PoisonError::into_inner);
-        conditions.insert(container.id.clone(), condition);
-    }
-
-    fn condition_of(&self, container: &str) -> Option<Condition> {
-        let conditions = self.conditions.read().unwrap_or_else(PoisonError::into_inner);
-        conditions.get(container).cloned()
-    }
-
-    /// How a container was when it was looked at.
-    fn seen_of(&self, container: &str) -> Life {
-        match self.condition_of(container) {
-            Some(Condition::Runs) => Life::Runs,
-            Some(Condition::Altered(how) | Condition::Ended(how)) => Life::Ended(how),
-            Some(Condition::Gone) => Life::Ended("removed".to_owned()),
-            None => Life::Ended("not looked at".to_owned()),
-        }
     }
 
     fn state_file(&self) -> PathBuf {

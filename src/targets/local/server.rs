@@ -1,6 +1,7 @@
 //! One server on this machine, whatever runs it.
 
 use std::any::Any;
+use std::sync::PoisonError;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
@@ -276,6 +277,27 @@ impl Local {
             }
         }
         Ok(())
+    }
+
+    /// Keeps how a container is.
+    pub(super) fn saw(&self, container: &Container, condition: Condition) {
+        let mut conditions = self.conditions.write().unwrap_or_else(PoisonError::into_inner);
+        conditions.insert(container.id.clone(), condition);
+    }
+
+    pub(super) fn condition_of(&self, container: &str) -> Option<Condition> {
+        let conditions = self.conditions.read().unwrap_or_else(PoisonError::into_inner);
+        conditions.get(container).cloned()
+    }
+
+    /// How a container was when it was looked at.
+    fn seen_of(&self, container: &str) -> Life {
+        match self.condition_of(container) {
+            Some(Condition::Runs) => Life::Runs,
+            Some(Condition::Altered(how) | Condition::Ended(how)) => Life::Ended(how),
+            Some(Condition::Gone) => Life::Ended("removed".to_owned()),
+            None => Life::Ended("not looked at".to_owned()),
+        }
     }
 
     /// Looks at all containers that the state tells of.
