@@ -314,6 +314,12 @@ pub trait Engine: Send + Sync {
         None
     }
 
+    /// The flag that has it hand every request to a middleware first, an ASGI class that is named by
+    /// where Python imports it from.
+    fn middleware(&self) -> Option<&'static str> {
+        None
+    }
+
     /// Whether the value of a variable ends up in its logs, or in the keys or files of its caches.
     fn writes_down(&self, variable: &str) -> bool {
         self.key_variable() == Some(variable)
@@ -375,8 +381,9 @@ pub trait Engine: Send + Sync {
         Api::Chat
     }
 
-    /// Which part of each device's memory a server of it takes as it starts, whatever the model needs.
-    fn memory_share(&self, model: &Model) -> Option<f64> {
+    /// Which part of each device's memory a server of it takes as it starts, whatever the model needs; and
+    /// whether the spec says so.
+    fn memory_share(&self, model: &Model) -> Option<(f64, bool)> {
         let _ = model;
         None
     }

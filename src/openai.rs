@@ -47,8 +47,21 @@ pub struct Streamed {
 impl Server {
     /// A client for the server of one model. Proxies are not used: the server is on this machine.
     pub fn local(base: &str, model: &str, timeout: Duration) -> Result<Self, ApiError> {
-        let builder = client_builder().no_proxy();
-        Self::built(base, model, builder, timeout, Credentials::default())
+        Self::local_with(base, model, timeout, Credentials::default())
+    }
+
+    /// The same for a server that asks for a key. Redirects are followed nowhere: they would take it along.
+    pub fn local_with(
+        base: &str,
+        model: &str,
+        timeout: Duration,
+        credentials: Credentials,
+    ) -> Result<Self, ApiError> {
+        let mut builder = client_builder().no_proxy();
+        if !credentials.is_empty() {
+            builder = builder.redirect(Policy::none()).default_headers(credentials.headers());
+        }
+        Self::built(base, model, builder, timeout, credentials)
     }
 
     /// A client for a server elsewhere, behind the usual proxies. Redirects are followed: whoever
@@ -112,6 +125,12 @@ impl Server {
     pub async fn status(&self, path: &str) -> Option<u16> {
         let root = self.base.trim_end_matches("/v1");
         let sent = self.client.get(format!("{root}{path}")).send().await;
+        sent.ok().map(|response| response.status().as_u16())
+    }
+
+    /// The HTTP status that a request without anything in it is answered with, at this path below the base.
+    pub async fn status_of_nothing(&self, path: &str) -> Option<u16> {
+        let sent = self.client.post(format!("{}/{path}", self.base)).json(&json!({})).send().await;
         sent.ok().map(|response| response.status().as_u16())
     }
 

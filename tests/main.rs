@@ -22,6 +22,7 @@ mod key_sensitivity;
 mod litellm_peer;
 mod local_answers;
 mod local_apis;
+mod local_box;
 mod local_foreseen;
 mod local_trial;
 mod local_volumes;

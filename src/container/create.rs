@@ -1,6 +1,7 @@
 //! What a container is made of, as arguments.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, Ipv4Addr};
 use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
@@ -22,16 +23,16 @@ const SHARED_MEMORY: &str = "16g";
 pub enum Network {
     /// It has this machine's own network, as with the embedded runtime.
     Host,
-    /// Its port is published on loopback, since the container's machine is not quite this one.
+    /// Its port is published here, since the container's machine is not quite this one.
     Published,
 }
 
 impl Network {
-    /// The address that a server in the container has to listen on.
-    pub fn listen(self) -> &'static str {
+    /// The address that a server in the container has to listen on which is reached at this one.
+    pub fn listen(self, host: IpAddr) -> IpAddr {
         match self {
-            Self::Host => "127.0.0.1",
-            Self::Published => "0.0.0.0",
+            Self::Host => host,
+            Self::Published => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
         }
     }
 }
@@ -60,10 +61,16 @@ pub struct Recipe {
     pub log: PathBuf,
     /// How it is reached.
     pub network: Network,
+    /// The address that it is reached at; none on loopback.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<IpAddr>,
     /// The port it listens on.
     pub port: u16,
-    /// All of this machine's graphics processors are visible inside.
+    /// This machine's graphics processors are visible inside.
     pub gpus: bool,
+    /// Which of them, by index or UUID; all where none is named.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub devices: Vec<String>,
     /// User and group, where root in the container would be root here.
     pub user: Option<(u32, u32)>,
 }
@@ -146,7 +153,12 @@ pub(super) fn arguments(
         Network::Host => arguments.words(&["--network", "host"]),
         Network::Published => {
             let port = recipe.port;
-            arguments.words(&["--publish", &format!("127.0.0.1:{port}:{port}")]);
+            let host = match recipe.host {
+                None => "127.0.0.1".to_owned(),
+                Some(IpAddr::V4(host)) => host.to_string(),
+                Some(IpAddr::V6(host)) => format!("[{host}]"),
+            };
+            arguments.words(&["--publish", &format!("{host}:{port}:{port}")]);
         }
     }
     arguments.words(&["--restart", "no", "--ipc", "private", "--shm-size", SHARED_MEMORY]);
@@ -176,10 +188,7 @@ pub(super) fn arguments(
         arguments.words(&["--mount", &mount(bind)]);
     }
     if recipe.gpus {
-        arguments.words(match recipe.engine {
-            ContainerEngine::Docker => &["--gpus", "all"],
-            ContainerEngine::Podman => &["--device", "nvidia.com/gpu=all"],
-        });
+        arguments.gpus(recipe.engine, &recipe.devices);
     }
     arguments.pair("--env", "HOME", "/root");
     if recipe.user.is_some() {
@@ -209,6 +218,22 @@ struct Arguments(Vec<String>);
 impl Arguments {
     fn words(&mut self, words: &[&str]) {
         self.0.extend(words.iter().map(|word| (*word).to_owned()));
+    }
+
+    /// The value of `--gpus` is a line of CSV.
+    fn gpus(&mut self, engine: ContainerEngine, devices: &[String]) {
+        match (engine, devices) {
+            (ContainerEngine::Docker, []) => self.words(&["--gpus", "all"]),
+            (ContainerEngine::Docker, some) => {
+                self.words(&["--gpus", &format!("\"device={}\"", some.join(","))]);
+            }
+            (ContainerEngine::Podman, []) => self.words(&["--device", "nvidia.com/gpu=all"]),
+            (ContainerEngine::Podman, some) => {
+                for device in some {
+                    self.words(&["--device", &format!("nvidia.com/gpu={device}")]);
+                }
+            }
+        }
     }
 
     fn pair(&mut self, option: &str, name: &str, value: &str) {

@@ -1,6 +1,7 @@
 //! What is asked of the two programs and what is read out of what they say, as data.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 
 use serde_json::{Value, json};
 
@@ -33,8 +34,10 @@ fn recipe() -> Recipe {
         workdir: "/srv/goatbuild".to_owned(),
         log: "/l".into(),
         network: Network::Host,
+        host: None,
         port: 4000,
         gpus: false,
+        devices: Vec::new(),
         user: None,
     }
 }
@@ -90,7 +93,29 @@ fn behind_a_virtual_machine_the_port_is_published_on_loopback_and_the_server_lis
     let line = line(&Recipe { network: Network::Published, ..recipe() });
     assert_has(&line, "--publish 127.0.0.1:4000:4000 ");
     assert!(!line.contains("--network"), "{line}");
-    assert_eq!((Network::Host.listen(), Network::Published.listen()), ("127.0.0.1", "0.0.0.0"));
+    let listens = |network: Network| network.listen(address("192.168.1.5")).to_string();
+    assert_eq!(listens(Network::Host), "192.168.1.5");
+    assert_eq!(listens(Network::Published), "0.0.0.0");
+}
+
+fn address(text: &str) -> IpAddr {
+    text.parse().expect("an address")
+}
+
+/// `docker run` takes `ip:hostPort:containerPort`, an address of IPv6 in brackets, and no names: "Published
+/// ports" in Docker's documentation.
+#[test]
+fn a_port_is_published_at_the_address_that_is_asked_for() {
+    for (host, published) in [
+        ("0.0.0.0", "0.0.0.0:4000:4000"),
+        ("192.168.1.5", "192.168.1.5:4000:4000"),
+        ("::1", "[::1]:4000:4000"),
+        ("::", "[::]:4000:4000"),
+    ] {
+        let network = Network::Published;
+        let line = line(&Recipe { network, host: Some(address(host)), ..recipe() });
+        assert_has(&line, &format!("--publish {published} "));
+    }
 }
 
 #[test]
@@ -98,6 +123,13 @@ fn graphics_processors_are_asked_for_in_each_one_s_own_words() {
     assert_has(&line(&Recipe { gpus: true, ..recipe() }), "--gpus all ");
     let podman = Recipe { gpus: true, engine: ContainerEngine::Podman, ..recipe() };
     assert_has(&line(&podman), "--device nvidia.com/gpu=all ");
+    // "Specialized Configurations with Docker" of NVIDIA's container toolkit has `--gpus '"device=2,3"'`: the
+    // inner quotes are part of the word, which is a line of CSV. Podman's words are in "Support for CDI".
+    let devices = ["0", "GPU-45cbf7b3"].map(str::to_owned).to_vec();
+    let some = Recipe { gpus: true, devices, ..recipe() };
+    assert_has(&line(&some), "--gpus \"device=0,GPU-45cbf7b3\" ");
+    let some = Recipe { engine: ContainerEngine::Podman, ..some };
+    assert_has(&line(&some), "--device nvidia.com/gpu=0 --device nvidia.com/gpu=GPU-45cbf7b3 ");
     let refused = |said: &str| ContainerError::Refused {
         kind: ContainerEngine::Podman,
         deed: "create the container".to_owned(),

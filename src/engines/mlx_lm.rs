@@ -44,7 +44,7 @@ const DRAFT: &str = "draft-model";
 
 /// Flags that goatbuild sets itself, and from where.
 const OURS: [(&str, &str); 3] = [
-    ("host", "the target decides where it listens"),
+    ("host", "for a model on this machine, write `[serve] host`"),
     ("model", "write `[model] source`"),
     ("port", "write `[serve] port`"),
 ];

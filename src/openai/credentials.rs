@@ -77,6 +77,12 @@ impl Credentials {
         Ok(Self(headers.into_iter().zip(values.into_iter().flatten()).collect()))
     }
 
+    /// A value that is known; nothing where no header can have it.
+    pub fn known(header: Header, value: String) -> Option<Self> {
+        let is_one = value.bytes().all(|byte| byte.is_ascii_graphic());
+        (is_one && !value.is_empty()).then(|| Self(vec![(header, value)]))
+    }
+
     pub(super) fn is_empty(&self) -> bool {
         self.0.is_empty()
     }

@@ -61,7 +61,7 @@ pub enum ApiError {
     #[diagnostic(
         code(goatbuild::smoke::denied),
         help(
-            "is that the key or token which is valid there now? Modal's dashboard lists the proxy tokens of a workspace. A key, with `auth = \"api-key\"`, is taken out of its Modal secret as a replica starts: count its `generation` up in goatbuild.toml's [secrets] after a change"
+            "is that the key or token which is valid there now? Modal's dashboard lists the proxy tokens of a workspace. A key, with `auth = \"api-key\"`, is taken out of its secret as a server starts: count its `generation` up in goatbuild.toml's [secrets] after a change"
         )
     )]
     Denied {

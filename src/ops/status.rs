@@ -7,7 +7,7 @@ use super::{Frontend, plan};
 use crate::gateways::{Endpoint, Gateway};
 use crate::plan::{Action, Plan, PlannedStep, ReasonKind};
 use crate::served::{Part, Parts, Spending, StatusRow, Verdict};
-use crate::spec::Model;
+use crate::spec::{Auth, Model};
 use crate::step::{Fact, Observation, StepError, StepId, Subject};
 use crate::targets::Target;
 use crate::workspace::{SharedWorkspace, Workspace};
@@ -94,7 +94,8 @@ async fn rows(workspace: &SharedWorkspace) -> Result<Vec<StatusRow>, Report> {
             row.parts = parts(&planned.plan, &row.live.model);
         }
         let Some(model) = workspace.project.models.get(row.live.model.as_str()) else { continue };
-        row.auth = Some(model.serve.auth).filter(|_| model.target.auth().is_ok());
+        let is_open = model.serve.auth == Auth::Open && model.target.auths()[0] == Auth::Open;
+        row.auth = Some(model.serve.auth).filter(|_| !is_open || row.live.auth.is_some());
         if let (Some(gateway), Some(entry)) = (workspace.gateway.as_deref(), &model.gateway) {
             row.alias = Some(entry.alias.value.clone());
             row.parts.gateway = entry_of(workspace, gateway, model, &entry.alias.value);

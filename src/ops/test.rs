@@ -44,9 +44,10 @@ pub async fn test(
     workspace.look().await?;
     let facts = facts(name, workspace.targets.of(model).observe_deployment(name))?;
     let (url, id) = (Fact::URL.text_of(&facts), Fact::SERVED_NAME.text_of(&facts));
-    let headers = workspace.targets.of(model).headers_of_deployed(model);
+    let target = workspace.targets.of(model);
+    let headers = target.headers_of_deployed(model);
     let patience = patience.or_else(|| model.target.is_here().then_some(PATIENCE));
-    let server = steps::server(model, url, headers, patience)?;
+    let server = steps::server(target, model, url, headers, patience).await?;
     tell(Tried::Begins { model: name, url, patience: server.patience() });
     let answered = |call, began: Instant, detail: String| Tried::Answered {
         call,

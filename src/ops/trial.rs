@@ -109,7 +109,8 @@ pub async fn try_out(
                         let (url, id) =
                             (Fact::URL.text_of(&facts), Fact::SERVED_NAME.text_of(&facts));
                         let headers = target.headers_of_deployed(&model);
-                        steps::server(&model, url, headers, None)?.chat(id).await?;
+                        let server = steps::server(target, &model, url, headers, None).await?;
+                        server.chat(id).await?;
                         Ok::<_, Report>(())
                     })
                     .await?;

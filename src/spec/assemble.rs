@@ -51,7 +51,9 @@ pub fn assemble_part(
         let Some(settings) = shared.settings.targets.of(target) else { continue };
         let (file, environment) = (&shared.file, shared.environment.as_ref());
         let (models, images) = (&models_by_name, &images_by_name);
-        errors.extend(target.check(&Whole { file, environment, settings, models, images }));
+        let secrets = &shared.settings.secrets;
+        let whole = Whole { file, environment, settings, models, images, secrets };
+        errors.extend(target.check(&whole));
     }
     errors.extend(conflicts(
         &shared.file,

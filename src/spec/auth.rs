@@ -14,7 +14,7 @@ pub enum Auth {
     /// Who has one of the workspace's proxy tokens: Modal turns everybody else away itself, and no
     /// replica is started, and billed, for them.
     Proxy,
-    /// Who has the key that a Modal secret holds: replicas turn everybody else away.
+    /// Who has the key that a secret holds: servers turn everybody else away.
     ApiKey,
     /// Anybody who reaches it: on this machine its users, on Modal the whole world.
     Open,
@@ -65,27 +65,37 @@ pub(super) fn auth(
     let written = table.every("auth").next();
     let is_said = written.is_some();
     let word = table.optional_choice("auth", &AUTHS);
-    let default = match target.auth() {
-        Ok(default) => default,
-        Err(why) => {
-            let refused = word.filter(|auth| *auth != Auth::Open);
-            // What the defaults say is for the models of which it can be said.
-            let found = written.filter(|found| found.layer.rank != Rank::Defaults);
-            if let (Some(found), Some(auth)) = (found, refused) {
-                let others = shared.kinds.targets.fields(|it| it.auth().is_ok());
-                let expected =
-                    format!("only \"none\" {why}; \"proxy\" and \"api-key\" are for {others}");
-                table.bad("auth", &quoted(&auth.to_string()), &expected, &found.spot());
-            }
-            return (Auth::Open, is_said);
+    let [default, ..] = target.auths() else { panic!("BUG: {target} takes nothing") };
+    let default = *default;
+    let is_default = written.is_some_and(|found| found.layer.rank == Rank::Defaults);
+    let settings = shared.settings.targets.of(target);
+    let lacking = |auth| settings.and_then(|settings| target.lacks(settings, auth));
+    if let Some(auth) = word.filter(|auth| !target.auths().contains(auth)) {
+        // What the defaults say is for the models of which it can be said.
+        if let Some(found) = written.filter(|_| !is_default) {
+            let taken = target.auths().iter().map(|auth| quoted(&auth.to_string()));
+            let taken: Vec<String> = taken.collect();
+            let others = shared.kinds.targets.fields(|it| it.auths().contains(&auth));
+            let expected = format!(
+                "only {} for a model on {}; {} is for {others}",
+                taken.join(" or "),
+                target.title(),
+                quoted(&auth.to_string())
+            );
+            table.bad("auth", &quoted(&auth.to_string()), &expected, &found.spot());
         }
-    };
-    if !is_said {
+        return (default, is_said);
+    }
+    // Where nobody is turned away unless somebody says so, there is nothing to show.
+    if !is_said && default != Auth::Open {
         table.built_in("auth", || quoted(&default.to_string()));
     }
     let auth = word.unwrap_or(default);
-    let settings = shared.settings.targets.of(target);
-    if let Some(problem) = settings.and_then(|settings| target.lacks(settings, auth)) {
+    if let Some(problem) = lacking(auth) {
+        // Where models are open that say nothing, the defaults protect those that they can.
+        if is_default && default == Auth::Open {
+            return (default, is_said);
+        }
         table.context.report(problem, &table.spot_of("auth"));
     }
     (auth, is_said)

@@ -3,6 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 
+use super::auth::Auth;
 use super::model::{Image, Model, Volume};
 use super::name::{ImageName, ModelName, VolumeName};
 use super::problem::{Problem, SpecError};
@@ -108,11 +109,11 @@ fn wrong<'e, 'o>(
 fn written_down(model: &Model, name: &str) -> Problem {
     let engine = model.engine.kind;
     let is_key = engine.key_variable() == Some(name);
-    let help = match (is_key, model.target.auth().is_ok()) {
+    let help = match (is_key, model.target.auths().contains(&Auth::ApiKey)) {
         (true, true) => {
-            "`[serve] auth = \"api-key\"` asks clients for a key, and the engine never has it"
+            "`[serve] auth = \"api-key\"` asks clients for a key, which is in no such variable"
         }
-        (true, false) => "no model on this machine has a key: its port is on loopback",
+        (true, false) => "no model there has a key",
         (false, _) => "remove it from `secret-env`: what isn't secret belongs into `env`",
     };
     let title = engine.title();

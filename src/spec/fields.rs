@@ -8,6 +8,7 @@ use serde_json::{Map, Value};
 use super::context::Text;
 use super::path::inside;
 use super::schema::{self, parts};
+use super::source::Place;
 use super::table::Table;
 use super::value::{VARIABLE, is_variable, quoted};
 
@@ -136,17 +137,16 @@ impl<'f, 'a, 'c> Fields<'f, 'a, 'c> {
         self.field(name, || parts::pattern("^[A-Za-z0-9-]+$", about), read)
     }
 
+    /// The name of an environment variable, if one is named.
+    pub fn named_variable(&mut self, name: &'static str, about: &str) -> Option<String> {
+        let tell = || parts::pattern(schema::VARIABLE, about);
+        self.field(name, tell, |table| variable(table, name))
+    }
+
     /// The name of an environment variable.
     pub fn variable(&mut self, name: &'static str, default: &str, about: &str) -> String {
         let tell = || parts::with_default(default, parts::pattern(schema::VARIABLE, about));
-        let read = |table: &mut Table<'a, 'c>| {
-            let text = table.string(name)?;
-            let is_variable = is_variable(text.value);
-            if !is_variable {
-                table.bad(name, &quoted(text.value), VARIABLE, &text.spot);
-            }
-            is_variable.then(|| text.value.to_owned())
-        };
+        let read = |table: &mut Table<'a, 'c>| variable(table, name);
         self.field(name, tell, read).unwrap_or_else(|| default.to_owned())
     }
 
@@ -193,6 +193,11 @@ impl<'f, 'a, 'c> Fields<'f, 'a, 'c> {
         self.field(name, tell, read).unwrap_or(default)
     }
 
+    /// Where files say a field, if they do.
+    pub fn place(&self, name: &str) -> Option<Place> {
+        Some(self.table.as_ref()?.every(name).next()?.spot().place())
+    }
+
     /// Whether files say anything of a field.
     pub fn says(&self, name: &str) -> bool {
         self.table.as_ref().is_some_and(|table| table.has(name))
@@ -224,6 +229,16 @@ impl<'f, 'a, 'c> Fields<'f, 'a, 'c> {
             table.bad(name, found, expected, &table.spot.clone());
         }
     }
+}
+
+/// The name of an environment variable, or a report.
+fn variable(table: &mut Table<'_, '_>, key: &'static str) -> Option<String> {
+    let text = table.string(key)?;
+    let is_variable = is_variable(text.value);
+    if !is_variable {
+        table.bad(key, &quoted(text.value), VARIABLE, &text.spot);
+    }
+    is_variable.then(|| text.value.to_owned())
 }
 
 /// A path relative to the project that doesn't leave it, or a report.

@@ -1,6 +1,7 @@
 //! Reads `[hardware]`: the GPUs to serve on, and what a replica has of a machine beside them.
 
 use super::context::Rank;
+use super::devices::devices;
 use super::model::{Hardware, Reserved};
 use super::problem::{Problem, nearest};
 use super::read::Shared;
@@ -41,7 +42,7 @@ pub(super) fn hardware(
 /// to be needs none, and what the defaults say of GPUs is for the models that have one.
 pub(super) fn asks_for_none(table: &Table<'_, '_>) -> bool {
     let exact = table.every("exact").next().map(|found| found.layer.rank);
-    let is_said = ["gpu", "count"].into_iter().any(|key| table.has(key))
+    let is_said = ["gpu", "count", "devices"].into_iter().any(|key| table.has(key))
         || exact.is_some_and(|rank| rank != Rank::Defaults);
     let has_others = exact.is_some() || ["cpu", "memory"].into_iter().any(|key| table.has(key));
     !is_said && (has_others || !table.is_present())
@@ -76,15 +77,28 @@ fn gpus(
     } else {
         9
     };
+    let devices = devices(&mut table, (!target.is_here()).then(|| target.title()));
+    let all = i64::try_from(devices.len().max(1)).unwrap_or(i64::MAX);
     let count = table.integer("count", 1..most);
     if !table.has("count") {
-        table.built_in("count", || "1".to_owned());
+        table.built_in("count", || all.to_string());
+    }
+    if let Some((count, spot)) = &count
+        && !devices.is_empty()
+        && *count != all
+    {
+        let expected = format!("{all}, as many as `devices` names; or leave it out");
+        table.bad("count", &count.to_string(), &expected, spot);
+    }
+    if all >= most {
+        let expected = format!("at most {} of them", most - 1);
+        table.bad("devices", &format!("{all} GPUs"), &expected, &table.spot_of("devices"));
     }
     let gpu = gpu.map(|gpu| gpu.value.to_owned());
     let exact = exact(&mut table, gpu.as_deref(), target);
     table.finish();
-    let count = count.and_then(|(count, _)| u32::try_from(count).ok()).unwrap_or(1);
-    Some(Hardware { gpu: gpu?, count, exact })
+    let count = u32::try_from(count.map_or(all, |(count, _)| count)).unwrap_or(1);
+    Some(Hardware { gpu: gpu?, count, exact, devices })
 }
 
 /// Reads `exact`, which is for GPUs that a target gives a better one for unless it is told.

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::devices::Device;
 use super::engine::Engine;
 use super::gateway::GatewaySettings;
 use super::kinds::Kinds;
@@ -242,6 +243,8 @@ pub struct Hardware {
     pub count: u32,
     /// No other one, be it better: where a target gives such unless it is told.
     pub exact: bool,
+    /// Which of this machine's; all that it has where none is named.
+    pub devices: Vec<Device>,
 }
 
 /// What a replica is sure to have of its machine's processor and memory; what isn't said is the

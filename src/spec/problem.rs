@@ -100,6 +100,12 @@ pub enum Problem {
         /// The alias.
         alias: String,
     },
+    /// A model that other machines could reach, and anybody on them ask.
+    #[error("`serve.host` is {host}, and nothing asks who it is that reaches it there")]
+    OpenHost {
+        /// The address.
+        host: String,
+    },
     /// Two local models with one port.
     #[error("two local models have the port {port}")]
     DuplicatePort {
@@ -194,7 +200,8 @@ impl SpecError {
     }
 
     /// Adds where the first of two equal things is written.
-    pub(super) fn with_first(mut self, place: Place) -> Self {
+    #[must_use]
+    pub fn with_first(mut self, place: Place) -> Self {
         self.first = Some(Box::new(Self::new(Problem::First, place)));
         self
     }

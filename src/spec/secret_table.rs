@@ -161,9 +161,10 @@ pub(super) fn unused<'u>(
     settings: &[String],
     whole: bool,
 ) -> Vec<SpecError> {
-    let settings = settings.iter().map(|field| format!("in {field}, for example"));
-    let wheres: Vec<String> = settings.chain(["in a spec's `secret-env`".to_owned()]).collect();
-    let wheres = wheres.join(", or ");
+    let mut wheres = "in a spec's `secret-env`".to_owned();
+    if !settings.is_empty() {
+        wheres = format!("in {}, for example, or {wheres}", settings.join(" or "));
+    }
     let alone = secrets.iter().filter(|(name, secret)| {
         secret.from.is_none() && !used.clone().any(|other| other == name.as_str())
     });

@@ -81,7 +81,7 @@ impl<'a, 'c> Table<'a, 'c> {
         })
     }
 
-    fn find(&mut self, key: &'a str) -> Option<Found<'a>> {
+    pub(super) fn find(&mut self, key: &'a str) -> Option<Found<'a>> {
         self.asked.push(key);
         let found = self.every(key).next()?;
         self.trace(key, &found);

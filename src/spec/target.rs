@@ -14,6 +14,7 @@ use super::model::{Image, Model};
 use super::name::{EnvironmentName, ImageName, ModelName};
 use super::own::Own;
 use super::problem::{Problem, SpecError};
+use super::secret::Secret;
 use super::source::{Place, SourceFile};
 
 /// A kind of target, as far as files speak of it; `targets` has them.
@@ -72,9 +73,10 @@ pub trait TargetType: Send + Sync {
         None
     }
 
-    /// How models are protected that say nothing; what else than `none` is refused with, where
-    /// nothing is protected.
-    fn auth(&self) -> Result<Auth, &'static str>;
+    /// How models can be protected there: first how those are that say nothing.
+    fn auths(&self) -> &'static [Auth] {
+        &[Auth::Open]
+    }
 
     /// What its settings lack for a model that is protected like this.
     fn lacks(&self, settings: &Own, auth: Auth) -> Option<Problem> {
@@ -176,6 +178,8 @@ pub struct Whole<'a> {
     pub models: &'a BTreeMap<ModelName, Arc<Model>>,
     /// All images.
     pub images: &'a BTreeMap<ImageName, Image>,
+    /// The project's secrets.
+    pub secrets: &'a BTreeMap<String, Secret>,
 }
 
 impl fmt::Debug for dyn TargetType {

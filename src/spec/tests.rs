@@ -129,7 +129,10 @@ fn a_whole_project_is_read() {
     assert_eq!(model.serve.max_inputs, 64);
     assert_eq!(model.serve.scaledown_window, Duration::from_secs(300));
     assert_eq!(model.serve.startup_timeout, Duration::from_secs(1800));
-    assert_eq!(model.hardware, Some(Hardware { gpu: "H100".to_owned(), count: 1, exact: false }));
+    assert_eq!(
+        model.hardware,
+        Some(Hardware { gpu: "H100".to_owned(), count: 1, exact: false, devices: vec![] })
+    );
     assert_eq!(project.gpus["H100"], Gpu { vram_gib: 80.0, usd_per_hour: 4.5, is_stated: true });
     let alias = model.gateway.as_ref().map(|gateway| gateway.alias.value.as_str());
     assert_eq!(alias, Some("gpt-oss-20b-local"));
@@ -372,7 +375,7 @@ fn protection_is_for_modal_and_a_key_has_a_secret() {
     let project = format!("{PROJECT}[secrets]\ngoat-hf-tokn = {{ generation = 0 }}\n");
     insta::assert_snapshot!(mistakes(&sources(&project, &[("gpt-oss-20b", &key)])));
     let local = spec_mistakes("[serve]\nauth = \"proxy\"\n");
-    assert!(local.contains("only \"none\" for a model on this machine"), "{local}");
+    assert!(local.contains("only \"none\" or \"api-key\" for a model on"), "{local}");
     let variable = "[target.modal]\napi-key-variable = \"GOAT KEY\"\nproxy-token.key = \"1\"\n";
     let project = format!("project.id = \"a\"\n{variable}");
     let wrong = mistakes(&sources(&project, &[]));

@@ -4,10 +4,10 @@ use std::time::{Duration, Instant};
 
 use super::failed_starts::too_many;
 use crate::event::{Cancelled, Reporter};
-use crate::openai::{ApiError, Credentials, Server, Streamed};
+use crate::openai::{ApiError, Server, Streamed};
 use crate::spec::{Api, Auth, Header, Model};
 use crate::step::{Evidence, StepError};
-use crate::targets::{Measured, Rolling, Starts, Tried};
+use crate::targets::{Measured, Rolling, Starts, Target, Tried};
 
 /// How often an interruption is looked for.
 const GLANCE: Duration = Duration::from_millis(100);
@@ -55,7 +55,8 @@ impl Answered {
 
 /// A client for a deployment that wants these headers, which gives each request as long as this, or as
 /// long as a smoke test does; fails where this shell has not what the headers hold.
-pub fn server(
+pub async fn server(
+    target: &dyn Target,
     model: &Model,
     url: &str,
     headers: Vec<Header>,
@@ -63,10 +64,10 @@ pub fn server(
 ) -> Result<Server, StepError> {
     let (name, serve) = (model.name.as_str(), &model.serve);
     let usual = serve.timeout.min(Duration::from_secs(600));
-    if model.target.is_here() {
-        return Ok(Server::local(url, name, patience.unwrap_or(usual))?);
+    let credentials = target.credentials(model, headers).await?;
+    if target.is_here() {
+        return Ok(Server::local_with(url, name, patience.unwrap_or(usual), credentials)?);
     }
-    let credentials = Credentials::of_environment(name, headers)?;
     // The first request starts a replica.
     let patience = patience.unwrap_or(usual + serve.startup_timeout);
     Ok(Server::remote(url, name, patience, credentials)?)

@@ -36,7 +36,7 @@ pub(super) async fn first(
     let target = serving.target();
     // Where this shell can't ask, nothing is deployed.
     let headers = serving.target().headers(&serving.model);
-    let server = asked::server(&serving.model, "", headers, None)?;
+    let server = asked::server(target, &serving.model, "", headers, None).await?;
     let Some(candidates) = target.candidates() else {
         return target.deploy(deployment, task).await;
     };

@@ -109,7 +109,8 @@ fn check_keys(workspace: &Workspace, plan: &Plan) -> Result<(), NoKey> {
     for step in plan.steps.iter().filter(runs) {
         let name = step.id.name();
         let Some(model) = workspace.project.models.get(name) else { continue };
-        if step.engine.is_some_and(|engine| engine.asks) {
+        // Here, what it lacks is told with the rest.
+        if !model.target.is_here() && step.engine.is_some_and(|engine| engine.asks) {
             Credentials::of_environment(name, workspace.targets.of(model).headers(model))?;
         }
     }

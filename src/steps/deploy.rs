@@ -370,11 +370,7 @@ impl Step for Deploy {
 
     fn predict(&self) -> Facts {
         let serve = &self.serving.model.serve;
-        let name = self.serving.model.name.as_str();
-        let mut facts = self
-            .serving
-            .target()
-            .predict_deployment(name, serve.port.as_ref().map(|port| port.value));
+        let mut facts = self.serving.target().predict_deployment(&self.serving.model);
         facts.extend([Fact::SERVED_NAME.is(serve.served_names.first())]);
         facts
     }

@@ -189,9 +189,10 @@ impl Step for Smoke {
 
     async fn run(&self, task: &Task) -> Result<Outcome, StepError> {
         let fact = |fact| self.fact(&task.inputs, fact);
-        let headers = self.targets.of(&self.model).headers(&self.model);
-        let server = asked::server(&self.model, fact(Fact::URL), headers, None)?;
-        let (target, model) = (self.targets.of(&self.model), self.model.name.as_str());
+        let target = self.targets.of(&self.model);
+        let headers = target.headers(&self.model);
+        let server = asked::server(target, &self.model, fact(Fact::URL), headers, None).await?;
+        let model = self.model.name.as_str();
         let instance = fact(Fact::INSTANCE);
         let rolling = target.rolling();
         let mark = rolling.and_then(|rolling| rolling.mark(model, instance));

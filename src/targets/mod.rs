@@ -21,6 +21,7 @@ use async_trait::async_trait;
 use crate::event::Reporter;
 use crate::fingerprint::{Fingerprint, Key};
 use crate::hub::{HashCache, ModelRead};
+use crate::openai::Credentials;
 use crate::plan::{AlwaysOn, PlannedModel, Unwanted, UsdPerHour};
 use crate::runtime::Check;
 use crate::spec::{Header, Model, ModelSource, Rollout, Takes};
@@ -63,6 +64,15 @@ pub trait Target: Send + Sync {
     /// The headers that requests to what is deployed now have to have.
     fn headers_of_deployed(&self, model: &Model) -> Vec<Header> {
         self.headers(model)
+    }
+
+    /// The values of these headers for requests that goatbuild makes itself.
+    async fn credentials(
+        &self,
+        model: &Model,
+        headers: Vec<Header>,
+    ) -> Result<Credentials, StepError> {
+        Ok(Credentials::of_environment(model.name.as_str(), headers)?)
     }
 
     /// How it will serve a model, as far as that is known before it does.
@@ -172,7 +182,7 @@ pub trait Target: Send + Sync {
     }
 
     /// The facts of a deployment that are known before it is made.
-    fn predict_deployment(&self, model: &str, port: Option<u16>) -> Facts;
+    fn predict_deployment(&self, model: &Model) -> Facts;
 
     /// Serves the model, replacing what served it before.
     async fn deploy(&self, deployment: &Deployment, task: &Task) -> Result<Outcome, StepError>;

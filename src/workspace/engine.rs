@@ -149,7 +149,8 @@ fn unlike_a_commit(source: &HubSource) -> Option<engine::Warning> {
 
 /// What anyone asks of a model that nothing protects starts a replica, which is billed.
 fn open_to_all(model: &Model) -> Option<engine::Warning> {
-    let is_open = model.target.auth().is_ok() && model.serve.auth == Auth::Open;
+    let is_shut = model.target.auths()[0] != Auth::Open;
+    let is_open = is_shut && model.serve.auth == Auth::Open;
     is_open.then(|| engine::Warning {
         message: "open to anyone who knows the URL, and each request keeps a billed replica up"
             .to_owned(),

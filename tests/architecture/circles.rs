@@ -43,10 +43,7 @@ const KNOWN: &[(&str, &[&str])] = &[
     // Both serve the same thing: one for good, one to fill its caches or to go first.
     ("steps", &["candidate", "deploy", "warmup"]),
     // What serves is written down, and what is written down says what serves.
-    (
-        "targets/local",
-        &["caches", "environments", "mounts", "runner", "serve", "server", "spec", "state"],
-    ),
+    ("targets/local", &["environments", "mounts", "runner", "server", "spec", "state"]),
 ];
 
 /// Whom each module's neighbours import: of every module, its children and their imports of each other.

@@ -9,7 +9,7 @@ use goatbuild::fingerprint::{Change, Fingerprint, Key};
 use goatbuild::hub::HashCache;
 use goatbuild::plan::{PlannedModel, Unwanted};
 use goatbuild::runtime::Check;
-use goatbuild::spec::{Auth, Fields, Image, Model, Own, Takes, TargetType};
+use goatbuild::spec::{Fields, Image, Model, Own, Takes, TargetType};
 use goatbuild::step::{Fact, Facts, Observation, Outcome, StepError, StepId, Task};
 use goatbuild::targets::{
     Candidates, Deployment, ImageToBuild, Images, Leases, Live, Measured, Opening, Opens,
@@ -53,10 +53,6 @@ impl TargetType for FolderType {
 
     fn serve(&self, fields: &mut Fields<'_, '_, '_>) -> Own {
         Own::new(Greeting(fields.text_or("greeting", "", "What its file begins with.")))
-    }
-
-    fn auth(&self) -> Result<Auth, &'static str> {
-        Err("for what is only written down")
     }
 
     fn takes(&self, _: &Own, _: &Image) -> Takes {
@@ -234,7 +230,7 @@ impl Target for Folder {
         }
     }
 
-    fn predict_deployment(&self, _: &str, _: Option<u16>) -> Facts {
+    fn predict_deployment(&self, _: &Model) -> Facts {
         Facts::new()
     }
 

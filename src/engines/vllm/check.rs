@@ -17,11 +17,11 @@ const MOVED: [u64; 2] = [0, 16];
 const OURS: [(&str, &str); 12] = [
     (
         "api-key",
-        "for a model on Modal, write `[serve] auth = \"api-key\"`; everybody on the machine can read a \
-         key on a command line, and it gets into the log",
+        "write `[serve] auth = \"api-key\"`; everybody on the machine can read a key on a command line, \
+         and it gets into the log",
     ),
     ("config", "write the flags here, where a plan sees them"),
-    ("host", "the target decides where it listens"),
+    ("host", "for a model on this machine, write `[serve] host`"),
     ("hf-token", "weights are fetched beforehand; the server needs no token"),
     ("model", "write `[model] source`"),
     ("model-tag", "write `[model] source`"),

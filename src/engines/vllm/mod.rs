@@ -145,18 +145,18 @@ impl Engine for Vllm {
         task::api(model, locked)
     }
 
-    /// `gpu_memory_utilization` of `vllm/config/cache.py`, whose default is 0.9 up to 0.13 and a little more
-    /// since; an exact size for the cache is another way to say it.
-    fn memory_share(&self, model: &Model) -> Option<f64> {
+    /// `gpu_memory_utilization` of `vllm/config/cache.py`, whose default is 0.9 up to 0.13, and 0.92 in 0.25 and
+    /// 0.30; an exact size for the cache is another way to say it.
+    fn memory_share(&self, model: &Model) -> Option<(f64, bool)> {
         let flags = &model.engine.flags;
         if flags.contains_key("kv-cache-memory-bytes") {
             return None;
         }
         match flags.get("gpu-memory-utilization").map(|flag| &flag.value) {
-            None => Some(0.9),
-            Some(Value::Float(share)) => Some(*share),
+            None => Some((0.9, false)),
+            Some(Value::Float(share)) => Some((*share, true)),
             #[expect(clippy::cast_precision_loss, reason = "it is 0 or 1")]
-            Some(Value::Integer(share)) => Some(*share as f64),
+            Some(Value::Integer(share)) => Some((*share as f64, true)),
             Some(_) => None,
         }
     }
@@ -215,6 +215,12 @@ impl Engine for Vllm {
 
     fn key_variable(&self) -> Option<&'static str> {
         Some("VLLM_API_KEY")
+    }
+
+    /// `build_app` in `vllm/entrypoints/openai/api_server.py`: each `--middleware` is imported, and the last
+    /// one sees requests first (0.4.1 to 0.13.0).
+    fn middleware(&self) -> Option<&'static str> {
+        Some("--middleware")
     }
 
     /// Of its own variables, most are factors of its compile cache's key, whose values it writes beside

@@ -15,6 +15,7 @@ impl Problem {
             Self::BadName { .. } => "bad_name",
             Self::DuplicateName { .. } => "duplicate_name",
             Self::DuplicateAlias { .. } | Self::DuplicateAdapter { .. } => "duplicate_alias",
+            Self::OpenHost { .. } => "open_host",
             Self::DuplicatePort { .. } => "duplicate_port",
             Self::DuplicateAddress { .. } => "duplicate_address",
             Self::DuplicateMount { .. } => "duplicate_mount",
@@ -40,6 +41,7 @@ impl Problem {
             Self::UnknownField { .. } => "nothing reads this".to_owned(),
             Self::WrongType { expected, .. } => format!("expected {expected}"),
             Self::BadValue { .. } => "this".to_owned(),
+            Self::OpenHost { .. } => "no address of loopback".to_owned(),
             Self::MissingField { field, .. } => format!("`{field}` should be set here"),
             Self::DanglingName { kind, .. } => format!("no such {kind}"),
             Self::BadName { .. } => "not a name".to_owned(),
@@ -88,6 +90,11 @@ impl Problem {
             Self::DuplicateAdapter { .. } => {
                 "the gateway would balance requests between the two; rename the adapter in \
                  `lora-modules`"
+                    .to_owned()
+            }
+            Self::OpenHost { .. } => {
+                "add `auth = \"api-key\"` beside it, and `api-key-secret = \"NAME\"` to [target.local] in \
+                 goatbuild.toml, with that secret in [secrets]; or listen on 127.0.0.1"
                     .to_owned()
             }
             Self::DuplicatePort { .. } => {

@@ -3,7 +3,7 @@
 use serde_json::{Value, json};
 
 use super::super::api::APIS;
-use super::super::auth::AUTHS;
+use super::super::auth::{AUTHS, Auth};
 use super::super::fields::Fields;
 use super::super::hardware::{CORES, GIB};
 use super::super::rollout::ROLLOUTS;
@@ -161,6 +161,20 @@ fn hardware(types: &TargetTypes) -> Value {
                     )),
                 ),
             ),
+            (
+                "devices",
+                filled(json!({
+                    "type": "array",
+                    "items": { "anyOf": [
+                        { "type": "integer", "minimum": 0, "maximum": 1023 },
+                        { "type": "string", "pattern": "^(GPU|MIG)-[A-Za-z0-9/-]+$" },
+                    ] },
+                    "uniqueItems": true,
+                    "maxItems": 8,
+                    "description": "Which of this machine's GPUs it gets, by index or by UUID as \
+                        `nvidia-smi -L` tells them. Default: all of them. This machine only.",
+                })),
+            ),
             ("cpu", part(CORES, "So many physical cores")),
             ("memory", part(GIB, "So much memory, in GiB,")),
         ],
@@ -235,11 +249,24 @@ fn api() -> Value {
     )
 }
 
+fn auth(types: &TargetTypes) -> Value {
+    let guarded = types.titles(|it| it.auths()[0] != Auth::Open);
+    let keyed =
+        types.titles(|it| it.auths()[0] == Auth::Open && it.auths().contains(&Auth::ApiKey));
+    choice(
+        &AUTHS.map(|(word, _)| word),
+        &format!(
+            "Who may ask it. Default on {guarded}: `proxy`, {guarded} lets nobody through \
+                         who has no proxy token. `api-key`: servers answer nobody who has no key. \
+                         `none`: anyone who reaches the URL; the default on {keyed}, which has \
+                         `api-key` besides."
+        ),
+    )
+}
+
 fn serve(engines: Engines, types: &TargetTypes) -> Value {
     let (several, asleep) =
         (engines.titles(|it| it.takes_several_names()), engines.titles(|it| it.can_sleep()));
-    let (guarded, unguarded) =
-        (types.titles(|it| it.auth().is_ok()), types.titles(|it| it.auth().is_err()));
     let (snapshots, candidates) =
         (types.titles(TargetType::has_snapshots), types.titles(TargetType::has_candidates));
     let own = types.iter().flat_map(|target| Fields::told(|fields| target.serve(fields)).0);
@@ -262,17 +289,7 @@ fn serve(engines: Engines, types: &TargetTypes) -> Value {
                 ),
             ),
             ("api", api()),
-            (
-                "auth",
-                choice(
-                    &AUTHS.map(|(word, _)| word),
-                    &format!(
-                        "Who may ask it. Default on {guarded}: `proxy`, {guarded} lets nobody through \
-                         who has no proxy token. `api-key`: replicas answer nobody who has no key. \
-                         `none`: anyone who knows the URL. On {unguarded}: `none`."
-                    ),
-                ),
-            ),
+            ("auth", auth(types)),
             (
                 "max-inputs",
                 with_default(

@@ -6,7 +6,6 @@ use std::time::{Duration, Instant};
 
 use futures_util::future::join_all;
 
-use super::address::url;
 use super::server::Running;
 use super::state::Served;
 use super::{Life, Local};
@@ -82,7 +81,7 @@ impl Local {
         let up = |served: &&Served| served.healthy && !matches!(self.life(served), Life::Ended(_));
         let Some(first) = servers.iter().find(up) else { return Ok(()) };
         // All of them are asked through one client: making one takes longer than an answer.
-        let client = Server::local(&url(first.port), "", DEADLINE)?;
+        let client = Server::local(&first.url(), "", DEADLINE)?;
         let asked = servers.iter().filter(up).map(|served| async {
             let answer = answer(&client, served, PAUSE).await;
             self.answered(served, Some(answer));
@@ -106,7 +105,7 @@ impl Local {
         {
             return Ok(None);
         }
-        let client = Server::local(&url(served.port), model, DEADLINE)?;
+        let client = Server::local(&served.url(), model, DEADLINE)?;
         // It is about to be started anew: one that refuses connections has as long as one that takes them.
         let answer = answer(&client, &served, DEADLINE).await;
         self.answered(&served, Some(answer));
@@ -145,7 +144,7 @@ fn has_stopped_engine(supervisor: i32) -> bool {
 
 /// Asks a server until it answers; `pause` after a try the next one is, if that failed sooner.
 async fn answer(client: &Server, served: &Served, pause: Duration) -> Answer {
-    let api = client.at(&url(served.port));
+    let api = client.at(&served.url());
     for tried in 1..=TRIES {
         let began = Instant::now();
         // What it has started may answer in its place.

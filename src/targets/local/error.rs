@@ -102,6 +102,22 @@ pub enum LocalError {
         /// The log's last lines.
         log: String,
     },
+    /// It would have answered anybody.
+    #[error("{model}: the server answered HTTP {status} to a request without the key{outcome}")]
+    #[diagnostic(
+        code(goatbuild::local::open),
+        help(
+            "with `auth = \"api-key\"` it has to answer 401 or 403 then. The key is in its variable GOATBUILD_API_KEY; a server that reads another one gets it there by `secret-env`"
+        )
+    )]
+    Open {
+        /// The model.
+        model: String,
+        /// What it answered.
+        status: u16,
+        /// What became of the one before.
+        outcome: String,
+    },
     /// The start was interrupted.
     #[error("interrupted{outcome}")]
     #[diagnostic(code(goatbuild::interrupted))]

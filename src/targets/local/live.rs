@@ -1,11 +1,11 @@
 //! What is served on this machine, as it was seen.
 
-use super::address::url;
 use super::answers::Answer;
 use super::server::{Life, Running};
 use super::state::Served;
 use super::{Local, drift};
 use crate::plan::Unwanted;
+use crate::spec::Auth;
 use crate::step::{Fact, Observation, StepId};
 use crate::targets::Live;
 
@@ -55,13 +55,13 @@ impl Local {
                 model: model.clone(),
                 key: Some(served.key),
                 state: match (&life, served.healthy, self.answer_of(served)) {
-                    (Life::Runs, true, Some(Answer::Status(status))) if status >= 300 => "busy",
+                    (Life::Runs, true, Some(answer)) if is_busy(served, answer) => "busy",
                     (Life::Runs, true, _) => "running",
                     (Life::Runs, false, _) => "starting",
                     (Life::Hangs(_), _, Some(Answer::Nothing)) => "silent",
                     (Life::Hangs(_) | Life::Ended(_), ..) => "stopped",
                 },
-                url: url(served.port),
+                url: served.url(),
                 pid: match (&served.instance, &life) {
                     (Some(Running::Embedded(_)), Life::Ended(_)) => None,
                     (Some(Running::Embedded(process)), _) => Some(process.pid),
@@ -70,14 +70,14 @@ impl Local {
                 since: served.since.clone(),
                 version: None,
                 replicas: None,
-                auth: None,
+                auth: served.has_key().then_some(Auth::ApiKey),
                 measured: None,
                 told: None,
                 detail: match (&served.instance, life) {
                     (Some(instance), Life::Runs) => {
                         let mut words = instance.describe();
-                        if let Some(Answer::Status(status)) = self.answer_of(served)
-                            && status >= 300
+                        if let Some(answer @ Answer::Status(status)) = self.answer_of(served)
+                            && is_busy(served, answer)
                         {
                             words = format!("{words} answers {status} to GET {}", served.health);
                         }
@@ -103,10 +103,20 @@ impl Local {
             gone.map(|(model, served)| Unwanted {
                 id: StepId::deploy(model),
                 model: model.clone(),
-                detail: format!("{} on this machine, costs nothing per hour", url(served.port)),
+                detail: format!("{} on this machine, costs nothing per hour", served.url()),
                 absent: false,
             })
             .collect()
         })
+    }
+}
+
+/// Whether a server answers its health path, and does not say that it is up. One that asks for a key may ask
+/// there, too, and nobody has it who only looks.
+fn is_busy(served: &Served, answer: Answer) -> bool {
+    match answer {
+        Answer::Status(401 | 403) if served.has_key() => false,
+        Answer::Status(status) => status >= 300,
+        Answer::Stopped | Answer::Nothing => false,
     }
 }

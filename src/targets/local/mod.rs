@@ -5,11 +5,14 @@ mod address;
 mod answers;
 mod caches;
 mod compiled;
+mod devices;
 mod environments;
 mod error;
 mod foreseen;
+mod guard;
 mod live;
 mod log;
+mod mount;
 mod mounts;
 mod moving;
 mod place;
@@ -44,9 +47,10 @@ use crate::event::Reporter;
 use crate::fingerprint::{Change, Fingerprint, Key};
 use crate::hub::{HashCache, ModelRead};
 use crate::oci::Layout;
+use crate::openai::Credentials;
 use crate::plan::{PlannedModel, Unwanted};
 use crate::runtime::Check;
-use crate::spec::{Model, Takes};
+use crate::spec::{Auth, Header, Model, Takes};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 
 use answers::Answer;
@@ -55,12 +59,12 @@ pub use environments::{
 };
 pub use error::LocalError;
 use log::{end_of, length};
+pub use mount::Mount;
 use runner::Chosen;
 use secrets::Secrets;
 use server::Life;
 use spec::RUNTIMES;
 pub use spec::{LocalRuntime, LocalType};
-pub use volumes::Mount;
 use state::{Served, State};
 
 /// Where things of this project are on this machine.
@@ -89,6 +93,8 @@ pub struct Local {
     caches: Vec<Mount>,
     others: Vec<Mount>,
     secrets: Secrets,
+    /// The variable that others find the key of models in.
+    asked_in: String,
     seen: RwLock<State>,
     /// How containers were when they were looked at, or when they were last started or stopped.
     conditions: RwLock<BTreeMap<String, Condition>>,
@@ -101,15 +107,15 @@ pub struct Local {
 }
 
 impl Local {
-    /// The target of one project and environment.
+    /// The target of one project and environment. `volumes` are that of weights, those of engines, and the
+    /// others.
     fn new(
         project: String,
         wish: LocalRuntime,
         places: Places,
-        model_cache: Mount,
-        caches: Vec<Mount>,
-        others: Vec<Mount>,
+        (model_cache, caches, others): (Mount, Vec<Mount>, Vec<Mount>),
         secrets: Secrets,
+        asked_in: String,
     ) -> Self {
         Self {
             project,
@@ -119,6 +125,7 @@ impl Local {
             caches,
             others,
             secrets,
+            asked_in,
             seen: RwLock::default(),
             conditions: RwLock::default(),
             answers: RwLock::default(),
@@ -178,14 +185,31 @@ impl Target for Local {
         true
     }
 
+    fn headers(&self, model: &Model) -> Vec<Header> {
+        self.headers_where(model.serve.auth == Auth::ApiKey)
+    }
+
+    fn headers_of_deployed(&self, model: &Model) -> Vec<Header> {
+        match self.served(model.name.as_str()) {
+            Some(served) => self.headers_where(served.has_key()),
+            None => self.headers(model),
+        }
+    }
+
+    /// With the key that it was started with.
+    async fn credentials(&self, model: &Model, _: Vec<Header>) -> Result<Credentials, StepError> {
+        let served = self.served(model.name.as_str()).map(|served| served.secrets);
+        let taken = served.unwrap_or_else(|| self.secrets.of(model));
+        self.secrets.credentials(&taken).await
+    }
+
     fn plan_model(&self, model: &Model) -> PlannedModel {
         let hardware = model.hardware.as_ref();
-        let port = model.serve.port.as_ref().map(|port| port.value);
         PlannedModel {
             model: model.name.to_string(),
             target: self.name().to_owned(),
             app: None,
-            url: self.predict_deployment(model.name.as_str(), port).remove("url"),
+            url: self.predict_deployment(model).remove("url"),
             gpu: hardware.map(|hardware| hardware.gpu.clone()),
             gpu_count: hardware.map_or(0, |hardware| hardware.count),
             usd_per_hour: None,
@@ -210,10 +234,17 @@ impl Target for Local {
     }
 
     /// The setting and not what came of it: starting Docker on some machine redeploys nothing there.
-    fn describe(&self, _: &Model, fingerprint: &mut Fingerprint) {
+    fn describe(&self, model: &Model, fingerprint: &mut Fingerprint) {
         let runtime = RUNTIMES.iter().find(|(_, it)| *it == self.wish);
         let runtime = runtime.filter(|(_, it)| *it != LocalRuntime::Auto).map(|(word, _)| word);
         fingerprint.optional("target.local.runtime", runtime);
+        let host = Some(address::host(model)).filter(|host| *host != address::LOOPBACK);
+        fingerprint.optional("serve.host", host);
+        let devices = model.hardware.iter().flat_map(|it| &it.devices).map(ToString::to_string);
+        let devices: Vec<String> = devices.collect();
+        let devices = Some(devices.join(",")).filter(|devices| !devices.is_empty());
+        fingerprint.optional("hardware.devices", devices);
+        self.secrets.describe_key(model, fingerprint);
     }
 
     async fn check(&self, _: &[String]) -> Result<(), StepError> {
@@ -273,10 +304,10 @@ impl Target for Local {
         self.served(model)?.applied
     }
 
-    fn predict_deployment(&self, model: &str, port: Option<u16>) -> Facts {
-        let kept = self.served(model).map(|served| served.port);
-        match port.or(kept) {
-            Some(port) => [Fact::URL.is(address::url(port))].into(),
+    fn predict_deployment(&self, model: &Model) -> Facts {
+        let kept = self.served(model.name.as_str()).map(|served| served.port);
+        match model.serve.port.as_ref().map(|port| port.value).or(kept) {
+            Some(port) => [Fact::URL.is(address::url(address::host(model), port))].into(),
             None => Facts::new(),
         }
     }

@@ -204,15 +204,14 @@ mod tests {
             Mount { name: format!("p-{called}"), called, path }
         };
         let caches = ["vllm-cache", "flashinfer-cache"].map(mount).into();
-        let secrets = Secrets::new(&std::collections::BTreeMap::new(), root, |_| None);
+        let secrets = Secrets::new(&std::collections::BTreeMap::new(), None, root, |_| None);
         Local::new(
             "p".to_owned(),
             LocalRuntime::Auto,
             places,
-            mount("model-cache"),
-            caches,
-            vec![],
+            (mount("model-cache"), caches, vec![]),
             secrets,
+            String::new(),
         )
     }
 

@@ -1,15 +1,18 @@
 //! What a server finds around itself: its image, volumes, environment and command.
 
 use std::fs::{File, Permissions, TryLockError};
+use std::net::IpAddr;
 use std::os::unix::fs::{MetadataExt as _, PermissionsExt as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use super::super::PinnedRepository;
+use super::address::LOOPBACK;
 use super::caches::Writer;
+use super::devices::{self, Gpus};
 use super::runner::Runner;
 use super::server::Recipe;
-use super::{Deployment, Local, LocalError, roots};
+use super::{Deployment, Local, LocalError, guard, roots};
 use crate::blocking::blocking;
 use crate::container::{self, Engine};
 use crate::digest::Digest;
@@ -29,7 +32,7 @@ impl Local {
         &self,
         deployment: &Deployment,
         writer: Writer<'_>,
-        port: u16,
+        (host, port): (IpAddr, u16),
         reporter: &Reporter,
     ) -> Result<Recipe, StepError> {
         self.fill_caches(deployment, writer, reporter).await?;
@@ -38,14 +41,15 @@ impl Local {
             Runner::Embedded => {
                 reporter.message("unpacking the image");
                 let root = self.root(deployment.image.parse()?, reporter).await?;
-                Ok(Recipe::Embedded(self.sandbox(deployment, root, binds, port)?))
+                Ok(Recipe::Embedded(self.sandbox(deployment, root, binds, (host, port))?))
             }
             Runner::Engine(engine) => {
                 reporter.message(format!("handing the image to {}", engine.kind));
                 let image = self.layout()?.image(deployment.image.parse()?)?;
                 let id =
                     self.hand_over(engine.kind, &image, &deployment.image_name, reporter).await?;
-                Ok(Recipe::Container(self.container(deployment, engine, &image, id, binds, port)?))
+                let place = (host, port);
+                Ok(Recipe::Container(self.container(deployment, engine, &image, id, binds, place)?))
             }
         }
     }
@@ -104,15 +108,20 @@ impl Local {
         deployment: &Deployment,
         root: PathBuf,
         binds: Vec<Bind>,
-        port: u16,
+        (host, port): (IpAddr, u16),
     ) -> Result<Sandbox, StepError> {
-        let mut environment = self.layout()?.image(deployment.image.parse()?)?.environment();
-        environment.extend(deployment.environment.clone());
+        let mut env = self.layout()?.image(deployment.image.parse()?)?.environment();
+        env.extend(deployment.environment.clone());
+        let name = &deployment.served_name;
+        let mut command = (deployment.command)(name, &host.to_string(), port, None);
+        guard::stand(deployment, &mut command, &mut env, None);
+        let gpus = Gpus::of(Path::new("/dev"), Path::new("/proc"));
+        devices::show(&deployment.spec, &gpus, &mut env);
         Ok(Sandbox {
             root,
             binds,
-            env: environment,
-            command: (deployment.command)(&deployment.served_name, "127.0.0.1", port, None),
+            env,
+            command,
             workdir: WORK.to_owned(),
             log: self.log_to(deployment)?,
         })
@@ -125,7 +134,7 @@ impl Local {
         image: &oci::Image,
         id: String,
         binds: Vec<Bind>,
-        port: u16,
+        (host, port): (IpAddr, u16),
     ) -> Result<container::Recipe, StepError> {
         let gpus = deployment.gpu && has_gpu(Path::new("/dev"));
         let mut env = deployment.environment.clone();
@@ -133,6 +142,11 @@ impl Local {
             // NVIDIA's toolkit hands on no more than its own tools to an image that does not ask.
             env.entry(CAPABILITIES.to_owned()).or_insert_with(|| "compute,utility".to_owned());
         }
+        let devices = deployment.spec.hardware.iter().flat_map(|it| &it.devices);
+        let listens = engine.network.listen(host).to_string();
+        let mut command = (deployment.command)(&deployment.served_name, &listens, port, None);
+        let of_image = image.environment().remove("PYTHONPATH");
+        guard::stand(deployment, &mut command, &mut env, of_image.as_deref());
         let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
         Ok(container::Recipe {
             engine: engine.kind,
@@ -141,17 +155,14 @@ impl Local {
             digest: image.digest,
             binds,
             env,
-            command: (deployment.command)(
-                &deployment.served_name,
-                engine.network.listen(),
-                port,
-                None,
-            ),
+            command,
             workdir: WORK.to_owned(),
             log: self.log_to(deployment)?,
             network: engine.network,
+            host: Some(host).filter(|host| *host != LOOPBACK),
             port,
             gpus,
+            devices: devices.map(ToString::to_string).collect(),
             // What it writes into the volumes has to be ours.
             user: (engine.rootful && !user.is_root()).then(|| (user.as_raw(), group.as_raw())),
         })
@@ -168,6 +179,7 @@ impl Local {
             binds.push(bind(&self.volume(volume), &volume.path, false)?);
         }
         binds.push(Bind { source: self.work(deployment)?, target: WORK.into(), read_only: true });
+        binds.extend(self.guard(deployment)?);
         Ok(binds)
     }
 

@@ -42,7 +42,7 @@ impl Chosen {
             Runner::Engine(engine) => {
                 let published = match engine.network {
                     Network::Host => "",
-                    Network::Published => ", ports published on loopback",
+                    Network::Published => ", ports published here",
                 };
                 format!("{} {}{published}", engine.kind, engine.version)
             }

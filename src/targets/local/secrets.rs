@@ -1,5 +1,7 @@
 //! Values of secrets on this machine: asked when a server is started, handed to it, and kept nowhere.
 
+mod key;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::io::{self, Read as _};
@@ -16,6 +18,8 @@ use crate::bounded;
 use crate::spec::{HIDDEN, Model, Secret, SecretSource};
 use crate::step::StepError;
 use crate::targets::Lack;
+
+pub(super) use key::KEY;
 
 /// How long a command may take to print a value: some ask a person.
 const PATIENCE: Duration = Duration::from_secs(120);
@@ -83,6 +87,8 @@ pub(super) enum SecretError {
 #[derive(Debug)]
 pub(super) struct Secrets {
     sources: BTreeMap<String, SecretSource>,
+    /// The one that is the key of models which ask for one, and how often it was replaced.
+    key: Option<(String, u32)>,
     /// The project's directory.
     root: PathBuf,
     variable: fn(&str) -> Option<String>,
@@ -93,6 +99,7 @@ pub(super) struct Secrets {
 impl Secrets {
     pub(super) fn new(
         secrets: &BTreeMap<String, Secret>,
+        key: Option<&str>,
         root: &Path,
         variable: fn(&str) -> Option<String>,
     ) -> Self {
@@ -100,6 +107,7 @@ impl Secrets {
             |(name, secret): (&String, &Secret)| Some((name.clone(), secret.from.clone()?));
         Self {
             sources: secrets.iter().filter_map(source).collect(),
+            key: key.map(|it| (it.to_owned(), secrets.get(it).map_or(1, |it| it.generation))),
             root: root.to_owned(),
             variable,
             known: Mutex::default(),
@@ -108,16 +116,18 @@ impl Secrets {
 
     /// What a model's servers find in which variable.
     pub(super) fn of(&self, model: &Model) -> BTreeMap<String, Taken> {
-        let taken = model.secret_env.iter().map(|(variable, secret)| {
-            let from = self.sources.get(&secret.value);
-            let from = from.unwrap_or_else(|| panic!("BUG: {} is found nowhere", secret.value));
+        let key = self.key_of(model).map(|(secret, _)| (KEY, secret.as_str()));
+        let own = model.secret_env.iter().map(|(name, secret)| (&**name, &*secret.value));
+        let taken = own.chain(key).map(|(variable, secret)| {
+            let from = self.sources.get(secret);
+            let from = from.unwrap_or_else(|| panic!("BUG: {secret} is found nowhere"));
             let from = match from {
                 SecretSource::File(path) => {
                     SecretSource::File(self.path(path).to_string_lossy().into_owned())
                 }
                 other => other.clone(),
             };
-            (variable.clone(), Taken { secret: secret.value.clone(), from })
+            (variable.to_owned(), Taken { secret: secret.to_owned(), from })
         });
         taken.collect()
     }
@@ -303,7 +313,7 @@ mod tests {
             "PATH" => Some("/usr/bin:/bin".to_owned()),
             _ => None,
         };
-        Secrets::new(&BTreeMap::new(), root, variable)
+        Secrets::new(&BTreeMap::new(), None, root, variable)
     }
 
     fn taken(from: SecretSource) -> BTreeMap<String, Taken> {

@@ -2,8 +2,9 @@
 
 use std::time::{Duration, Instant};
 
-use super::address::{free_port, is_taken, url};
+use super::address::{LOOPBACK, free_port, host, is_taken, url};
 use super::caches::Writer;
+use super::guard::turns_away;
 use super::log::{end_of, length};
 use super::mounts::written_down;
 use super::server::{Recipe, Started, Stay};
@@ -71,21 +72,22 @@ impl Local {
             Some(served) => self.is_alive(served).await.unwrap_or(true),
             None => false,
         };
+        let host = host(&deployment.spec);
         let port = match deployment.port.or(kept) {
-            Some(port) if ours != Some(port) && is_taken(port) => {
+            Some(port) if ours != Some(port) && is_taken(host, port) => {
                 return Err(LocalError::Port { port }.into());
             }
             Some(port) => port,
-            None => free_port()?,
+            None => free_port(host)?,
         };
         // Of starts that failed or were cut short.
         self.forget_own(model, old.as_ref());
         let instance = random_id();
         let writer = Writer::Deployment(&instance);
-        let recipe = self.recipe(deployment, writer, port, &task.reporter).await?;
+        let recipe = self.recipe(deployment, writer, (host, port), &task.reporter).await?;
         let facts: Facts = [
             Fact::INSTANCE.is(instance),
-            Fact::URL.is(url(port)),
+            Fact::URL.is(url(host, port)),
             Fact::SERVED_NAME.is(&deployment.served_name),
         ]
         .into();
@@ -96,6 +98,7 @@ impl Local {
             applied: Some(task.fingerprint.clone()),
             healthy: false,
             facts: facts.clone(),
+            host: Some(host).filter(|host| *host != LOOPBACK),
             port,
             instance: None,
             recipe,
@@ -162,9 +165,20 @@ impl Local {
         Ok(Some(Start { served, running, timeout, begins: 0, old, ran: false }))
     }
 
+    /// A client for a server, with the key that it asks for.
+    pub(super) async fn asking(
+        &self,
+        model: &str,
+        served: &Served,
+        patience: Duration,
+    ) -> Result<Server, StepError> {
+        let credentials = self.secrets.credentials(&served.secrets).await?;
+        Ok(Server::local_with(&served.url(), model, patience, credentials)?)
+    }
+
     /// Whether a server says that it is up.
     async fn answers(&self, model: &str, served: &Served) -> Result<bool, StepError> {
-        let api = Server::local(&url(served.port), model, Duration::from_secs(5))?;
+        let api = self.asking(model, served, Duration::from_secs(5)).await?;
         let status = api.status(&served.health).await;
         Ok(status.is_some_and(|status| (200..300).contains(&status)))
     }
@@ -183,7 +197,10 @@ impl Local {
         let outcome = match running {
             Ok(running) => {
                 started = running;
-                self.healthy(model, &served, timeout, &task.reporter).await
+                match self.healthy(model, &served, timeout, &task.reporter).await {
+                    Ok(()) => turns_away(deployment, &served).await,
+                    unserved => unserved,
+                }
             }
             Err(error) => Err(Unserved::Other(error)),
         };
@@ -322,8 +339,8 @@ impl Local {
         timeout: Duration,
         reporter: &Reporter,
     ) -> Result<(), Unserved> {
-        let api = Server::local(&url(served.port), model, Duration::from_secs(5))
-            .map_err(|error| Unserved::Other(error.into()))?;
+        let api = self.asking(model, served, Duration::from_secs(5)).await;
+        let api = api.map_err(Unserved::Other)?;
         let pause = match served.recipe {
             Recipe::Embedded(_) => Duration::ZERO,
             // To ask is to run a program.

@@ -231,7 +231,7 @@ impl Local {
             },
             (Some(Running::Container(container)), _) => {
                 let ended = self.end(container, tail).await;
-                unless_silent(ended, served.port)
+                unless_silent(ended, served)
             }
             (None, Some(engine)) => {
                 let found = async {
@@ -241,7 +241,7 @@ impl Local {
                     }
                     Ok(())
                 };
-                unless_silent(found.await, served.port)
+                unless_silent(found.await, served)
             }
         };
         drop(tie);
@@ -333,9 +333,10 @@ impl Local {
 }
 
 /// Who does not answer can't have anything running where nothing listens.
-fn unless_silent(ended: Result<(), ContainerError>, port: u16) -> Result<(), StepError> {
+fn unless_silent(ended: Result<(), ContainerError>, served: &Served) -> Result<(), StepError> {
+    let port = served.port;
     match ended {
-        Err(error) if error.is_silence() && !is_taken(port) => Ok(()),
+        Err(error) if error.is_silence() && !is_taken(served.listens(), port) => Ok(()),
         Err(error) if error.is_silence() => {
             Err(LocalError::Unreachable { port, reason: error.to_string() }.into())
         }

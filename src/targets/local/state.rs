@@ -4,6 +4,7 @@
 //! checkouts of the project see the same deployments.
 
 use std::collections::BTreeMap;
+use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -11,8 +12,9 @@ use miette::Diagnostic;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
+use super::address::{LOOPBACK, url};
 use super::mounts::Mounted;
-use super::secrets::Taken;
+use super::secrets::{KEY, Taken};
 use super::server::{Recipe, Running};
 use super::spec::IGNORED;
 use crate::clock::elapsed_since;
@@ -66,6 +68,9 @@ pub(super) struct Served {
     pub healthy: bool,
     /// The facts of the deploy step.
     pub facts: Facts,
+    /// The address it listens on; none on the usual one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub host: Option<IpAddr>,
     /// The port it listens on.
     pub port: u16,
     /// The process or container, unless there never was one.
@@ -104,6 +109,21 @@ impl Served {
     /// It, and all that is kept behind it.
     pub(super) fn all(&self) -> impl Iterator<Item = &Self> {
         std::iter::successors(Some(self), |served| served.previous.as_deref())
+    }
+
+    /// The address it listens on.
+    pub(super) fn listens(&self) -> IpAddr {
+        self.host.unwrap_or(LOOPBACK)
+    }
+
+    /// Where it is asked.
+    pub(super) fn url(&self) -> String {
+        url(self.listens(), self.port)
+    }
+
+    /// Whether it asks for a key.
+    pub(super) fn has_key(&self) -> bool {
+        self.secrets.contains_key(KEY)
     }
 
     /// How much of its time a start still has that was begun by whoever is gone; none where it has none

@@ -33,6 +33,7 @@ pub(super) fn explain(
             let help = format!("{help}; `goatbuild logs {model}` shows the whole log");
             LocalError::Unhealthy { model, seconds, heard, outcome, log, help }.into()
         }
+        Unserved::Open(status) => LocalError::Open { model, status, outcome }.into(),
         Unserved::Interrupted => LocalError::Interrupted { outcome, source: Cancelled }.into(),
         Unserved::Other(error) => error,
     }
@@ -45,6 +46,8 @@ pub(super) enum Unserved {
     Ended,
     /// It took too long; the last HTTP status it answered, if any.
     Late(Option<u16>),
+    /// It was to ask for a key, and answered this status without one.
+    Open(u16),
     /// The user interrupted the wait.
     Interrupted,
     /// Anything else.

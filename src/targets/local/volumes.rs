@@ -14,28 +14,9 @@ use std::path::{Path, PathBuf};
 use walkdir::WalkDir;
 
 use super::moving::is_origin;
-use super::{Local, environments_of, old_volumes_of, volumes_of};
+use super::{Local, Mount, environments_of, old_volumes_of, volumes_of};
 use crate::hub::ModelCache;
-use crate::spec::Volume;
 use crate::targets::{Move, Way};
-
-/// A volume, as the target needs it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Mount {
-    /// What the project's file calls it.
-    pub called: String,
-    /// The directory's name among the environment's volumes.
-    pub name: String,
-    /// The absolute path inside the image.
-    pub path: String,
-}
-
-impl Mount {
-    /// A volume of a project's file, by its name there.
-    pub fn of(called: &str, Volume { name, mount }: &Volume) -> Self {
-        Self { called: called.to_owned(), name: name.clone(), path: mount.clone() }
-    }
-}
 
 impl Local {
     /// The directory of this environment's volumes.

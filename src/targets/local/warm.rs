@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::address::{free_port, url};
+use super::address::{LOOPBACK, free_port};
 use super::caches::Writer;
 use super::compiled::{Cache, Files};
 use super::serve::random_id;
@@ -19,7 +19,6 @@ use crate::bounded;
 use crate::clock::now;
 use crate::durable;
 use crate::fingerprint::Key;
-use crate::openai::Server;
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, Task};
 use crate::targets::{saved_nothing, still_written};
 
@@ -133,9 +132,9 @@ impl Local {
     /// Starts the engine on a port of its own, asks it something, and stops it.
     async fn try_out(&self, deployment: &Deployment, task: &Task) -> Result<Duration, StepError> {
         self.clear(&deployment.model).await?;
-        let port = free_port()?;
+        let port = free_port(LOOPBACK)?;
         let writer = Writer::WarmUp(&task.key);
-        let recipe = self.recipe(deployment, writer, port, &task.reporter).await?;
+        let recipe = self.recipe(deployment, writer, (LOOPBACK, port), &task.reporter).await?;
         let begins = length(&self.log_file(&deployment.model));
         let began = Instant::now();
         let mut served = Served {
@@ -143,6 +142,7 @@ impl Local {
             applied: None,
             healthy: false,
             facts: [Fact::INSTANCE.is(random_id())].into(),
+            host: None,
             port,
             instance: None,
             recipe,
@@ -171,7 +171,7 @@ impl Local {
         let took = began.elapsed();
         let asked = match healthy {
             Ok(()) => {
-                let api = Server::local(&url(port), &deployment.model, Duration::from_secs(120))?;
+                let api = self.asking(&deployment.model, &served, Duration::from_secs(120)).await?;
                 Ok(api.answer(deployment.api, &deployment.served_name).await.map(drop))
             }
             Err(unserved) => Err(unserved),

@@ -229,8 +229,8 @@ impl TargetType for ModalType {
             .then(|| format!("on Modal, at least {least} and at most {most}"))
     }
 
-    fn auth(&self) -> Result<Auth, &'static str> {
-        Ok(Auth::Proxy)
+    fn auths(&self) -> &'static [Auth] {
+        &[Auth::Proxy, Auth::ApiKey, Auth::Open]
     }
 
     fn lacks(&self, settings: &Own, auth: Auth) -> Option<Problem> {
@@ -306,7 +306,7 @@ impl TargetType for ModalType {
 
     /// The mistakes of a project that doesn't say where images go that models on Modal need.
     fn check(&self, whole: &Whole<'_>) -> Vec<SpecError> {
-        let Whole { file, environment, settings, models, images } = whole;
+        let Whole { file, environment, settings, models, images, .. } = whole;
         if settings.get::<Settings>().registry.is_some() {
             return Vec::new();
         }

@@ -206,7 +206,7 @@ impl Target for Modal {
         self.deployed(model).map(|deployed| deployed.applied)
     }
 
-    fn predict_deployment(&self, _: &str, _: Option<u16>) -> Facts {
+    fn predict_deployment(&self, _: &Model) -> Facts {
         // Somebody else may have taken the label, and then Modal gives another.
         Facts::new()
     }
