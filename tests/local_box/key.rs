@@ -4,6 +4,7 @@ use std::fs;
 
 use walkdir::WalkDir;
 
+use super::support::engines::Engine;
 use super::support::project::Project;
 use super::{KEY, MODELS, SPEC, serve, status, with_key};
 
@@ -117,4 +118,28 @@ fn defaults_ask_for_a_key_where_there_is_one() {
     serve(&project, "");
     project.edit("goatbuild.toml", "api-key-secret = \"key\"", "api-key-secret = \"other\"");
     project.run("plan").exits(65).says(&["secrets.other.from", "where this machine finds it"]);
+}
+
+#[test]
+fn every_runtime_hands_the_key_on_to_warm_up_and_to_serve() {
+    for engine in Engine::all() {
+        let Some(mut project) = keyed() else { return };
+        project.served_by(engine);
+        let spec = project.read(SPEC);
+        project.write(SPEC, &format!("env = {{ COMPILE = \"once\" }}\n{spec}"));
+        project.edit(SPEC, "name = \"command\"", "name = \"command\"\ncompiles = true");
+        let ran = project.apply("").ran();
+        assert!(ran.contains(&"warmup:tiny".to_owned()), "{}: {ran:?}", engine.name);
+        let address = format!("127.0.0.1:{}", project.port("tiny"));
+        for (key, answer) in [(None, 401), (Some(KEY), 200)] {
+            assert_eq!(status(&address, MODELS, key), Some(answer), "{}", engine.name);
+        }
+        assert_nowhere(&project, &[KEY]);
+        // Docker and Podman share this machine's network here, and so its addresses.
+        serve(&project, "auth = \"api-key\"\nhost = \"::\"");
+        project.apply("").ran();
+        let address = format!("[::1]:{}", project.port("tiny"));
+        assert_eq!(status(&address, MODELS, Some(KEY)), Some(200), "{}", engine.name);
+        project.run("status").exits(0).says(&["running", "as specified"]);
+    }
 }

@@ -75,7 +75,7 @@ pub(super) fn is_taken(host: IpAddr, port: u16) -> bool {
 
 /// Whether this machine has no such address to listen on.
 pub(super) fn is_elsewhere(host: IpAddr) -> bool {
-    !host.is_loopback() && TcpListener::bind((host, 0)).is_err_and(|error| is_of_no_address(&error))
+    TcpListener::bind((host, 0)).is_err_and(|error| is_of_no_address(&error))
 }
 
 /// Where the system has no IPv6, it says so in words of its own.

@@ -114,7 +114,7 @@ impl Local {
         env.extend(deployment.environment.clone());
         let name = &deployment.served_name;
         let mut command = (deployment.command)(name, &host.to_string(), port, None);
-        guard::stand(deployment, &mut command, &mut env, None);
+        guard::stand(&deployment.spec, &mut command, &mut env, None);
         let gpus = Gpus::of(Path::new("/dev"), Path::new("/proc"));
         devices::show(&deployment.spec, &gpus, &mut env);
         Ok(Sandbox {
@@ -146,7 +146,7 @@ impl Local {
         let listens = engine.network.listen(host).to_string();
         let mut command = (deployment.command)(&deployment.served_name, &listens, port, None);
         let of_image = image.environment().remove("PYTHONPATH");
-        guard::stand(deployment, &mut command, &mut env, of_image.as_deref());
+        guard::stand(&deployment.spec, &mut command, &mut env, of_image.as_deref());
         let (user, group) = (nix::unistd::geteuid(), nix::unistd::getegid());
         Ok(container::Recipe {
             engine: engine.kind,
