@@ -1,42 +1,29 @@
-//! What a killed command leaves behind: temporary files that nothing will ever finish.
+//! What a killed command leaves behind: temporary files and directories that nothing will ever finish.
 //!
 //! Half-made things have names of their own until they are whole, so they are never taken for the
 //! real thing; but nobody else removes them.
 
 use std::fs::{File, TryLockError};
+use std::io;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
 
-/// `plan` and `check` take no lock: what is younger than this may be theirs.
-const OLD: Duration = Duration::from_secs(3600);
+use tempfile::{Builder, TempDir};
 
-/// Which entries of a directory are leftovers.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Age {
-    /// All that nobody holds: whoever makes such an entry has the lock that the caller has, or has
-    /// the entry itself locked.
-    Any,
-    /// Those that have not been touched for an hour: others may be making some right now.
-    Old,
-}
-
-/// Removes the entries of `directory` whose name begins with `prefix`.
+/// Removes the entries of `directory` whose name begins with `prefix` and that nobody holds: whoever makes
+/// such an entry has it locked, or has the lock that the caller has.
 ///
 /// What can't be removed stays: it takes space, and harms nothing.
-pub fn sweep(directory: &Path, prefix: &str, age: Age) {
+pub fn sweep(directory: &Path, prefix: &str) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
-        let name = entry.file_name();
-        let is_old = || {
-            let touched = entry.metadata().and_then(|metadata| metadata.modified()).ok();
-            let age = touched.and_then(|at| SystemTime::now().duration_since(at).ok());
-            age.is_some_and(|age| age > OLD)
-        };
-        if !name.as_encoded_bytes().starts_with(prefix.as_bytes()) || (age == Age::Old && !is_old())
-        {
+        if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
             continue;
         }
         let path = entry.path();
-        if is_held(&path) {
+        // Held until it is gone: who has just made it and waits for its lock makes another one.
+        let held = File::open(&path);
+        if let Ok(file) = &held
+            && matches!(file.try_lock(), Err(TryLockError::WouldBlock))
+        {
             continue;
         }
         let _ = if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
@@ -47,10 +34,34 @@ pub fn sweep(directory: &Path, prefix: &str, age: Age) {
     }
 }
 
-/// Whether somebody is writing it right now.
-fn is_held(path: &Path) -> bool {
-    let tried = File::open(path).map(|file| file.try_lock());
-    matches!(tried, Ok(Err(TryLockError::WouldBlock)))
+/// A temporary directory of one command, which others know from a leftover. Dropping it removes it.
+#[derive(Debug)]
+pub struct Scratch {
+    directory: TempDir,
+    _held: File,
+}
+
+impl Scratch {
+    /// Makes one, whose name begins with `prefix`.
+    pub fn make(within: &Path, prefix: &str) -> io::Result<Self> {
+        loop {
+            let directory = Builder::new().prefix(prefix).tempdir_in(within)?;
+            // Who took it for a leftover just now has removed it.
+            let held = match File::open(directory.path()) {
+                Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
+                opened => opened?,
+            };
+            // Where nothing can be locked, no other command works either.
+            if held.lock().is_err() || directory.path().exists() {
+                return Ok(Self { directory, _held: held });
+            }
+        }
+    }
+
+    /// Where it is.
+    pub fn path(&self) -> &Path {
+        self.directory.path()
+    }
 }
 
 #[cfg(test)]
@@ -58,19 +69,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn only_leftovers_are_removed_and_only_old_ones_where_others_work() {
+    fn only_leftovers_are_removed_and_only_what_nobody_holds() {
         let directory = tempfile::tempdir().expect("a directory");
         let path = |name: &str| directory.path().join(name);
         std::fs::create_dir_all(path(".part-dir/sub")).expect("a directory");
-        for name in [".part-a", ".part-b", "part-c", ".part"] {
+        for name in [".part-a", "part-c", ".part"] {
             std::fs::write(path(name), "x").expect("a file");
         }
-        let hours_ago = SystemTime::now() - 2 * OLD;
-        std::fs::File::options()
-            .write(true)
-            .open(path(".part-a"))
-            .and_then(|file| file.set_modified(hours_ago))
-            .expect("a time");
         let names = || {
             let mut names: Vec<String> = std::fs::read_dir(directory.path())
                 .expect("lists")
@@ -79,15 +84,36 @@ mod tests {
             names.sort();
             names
         };
-        sweep(directory.path(), ".part-", Age::Old);
-        assert_eq!(names(), [".part", ".part-b", ".part-dir", "part-c"]);
-        let held = std::fs::File::open(path(".part-b")).expect("opens");
+        let held = std::fs::File::open(path(".part-a")).expect("opens");
         held.try_lock().expect("nobody else has it");
-        sweep(directory.path(), ".part-", Age::Any);
-        assert_eq!(names(), [".part", ".part-b", "part-c"]);
+        let scratch = Scratch::make(directory.path(), ".part-scratch-").expect("makes");
+        std::fs::write(scratch.path().join("file"), "x").expect("a file");
+        sweep(directory.path(), ".part-");
+        let name = scratch.path().file_name().expect("a name").to_string_lossy().into_owned();
+        assert_eq!(names(), [".part", ".part-a", &name, "part-c"]);
         drop(held);
-        sweep(directory.path(), ".part-", Age::Any);
+        drop(scratch);
+        std::fs::create_dir(path(&name)).expect("left by a kill");
+        sweep(directory.path(), ".part-");
         assert_eq!(names(), [".part", "part-c"]);
-        sweep(&path("missing"), ".part-", Age::Any);
+        sweep(&path("missing"), ".part-");
+    }
+
+    #[test]
+    fn what_is_being_made_is_made_however_often_others_sweep() {
+        let directory = tempfile::tempdir().expect("a directory");
+        let at = directory.path();
+        std::thread::scope(|scope| {
+            let maker = scope.spawn(|| {
+                for _ in 0..500 {
+                    let scratch = Scratch::make(at, ".part-").expect("makes");
+                    std::fs::write(scratch.path().join("file"), "x").expect("it is there");
+                }
+            });
+            while !maker.is_finished() {
+                sweep(at, ".part-");
+            }
+        });
+        assert_eq!(std::fs::read_dir(at).expect("lists").count(), 0);
     }
 }

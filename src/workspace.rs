@@ -20,7 +20,7 @@ use thiserror::Error;
 use crate::durable::TEMPORARY;
 use crate::fingerprint::Key;
 use crate::gateways::{self, Gateway};
-use crate::leftovers::{Age, sweep};
+use crate::leftovers::sweep;
 use crate::plan::saved::Request;
 use crate::plan::{Plan, PlannedModel, Unwanted, Warning};
 use crate::spec::{Model, ModelSource, Place, Problem, Project, SpecError, SpecErrors};
@@ -217,7 +217,7 @@ impl Workspace {
     pub fn sweep(&self) {
         self.cache.sweep();
         for directory in [self.root.clone(), self.root.join("images")] {
-            sweep(&directory, TEMPORARY, Age::Old);
+            sweep(&directory, TEMPORARY);
         }
         if let Some(gateway) = &self.gateway {
             gateway.sweep();

@@ -10,6 +10,7 @@ use super::index::Index;
 use super::uv::{Uv, output_of};
 use crate::bounded;
 use crate::fetch::{Fetcher, text_without_credentials, without_credentials};
+use crate::leftovers::Scratch;
 use crate::lock::pylock::{
     Pylock, PythonRequest, WheelName, no_wheel_among, normalised, validate_requirement,
 };
@@ -56,10 +57,7 @@ pub async fn resolve(
         Pylock::parse(previous)?;
     }
     tokio::fs::create_dir_all(work).await.map_err(PythonError::io(work))?;
-    let scratch = tempfile::Builder::new()
-        .prefix("resolve-")
-        .tempdir_in(work)
-        .map_err(PythonError::io(work))?;
+    let scratch = Scratch::make(work, "resolve-").map_err(PythonError::io(work))?;
     let scratch_path = scratch.path().canonicalize().map_err(PythonError::io(scratch.path()))?;
     let text = run(uv, fetcher, request, previous, upgrade, &scratch_path).await?;
     let mut lock = Pylock::parse(&text)?;

@@ -4,14 +4,15 @@ use std::path::Path;
 
 use super::error::{PID_NAMESPACE_HELP, user_namespaces_help};
 use super::messages::{Failure, Processes};
-use super::{Check, Report, launch};
+use super::{Check, Report, SCRATCH, launch};
+use crate::leftovers::Scratch;
 
 /// Tries out what a sandbox needs, in a directory of its own under `scratch`.
 ///
 /// Takes some hundredths of a second, needs no network and executes nothing but `supervisor`.
 pub fn check(scratch: &Path, supervisor: &Path) -> Report {
     let probe = |processes| {
-        let root = tempfile::tempdir_in(scratch)
+        let root = Scratch::make(scratch, SCRATCH)
             .map_err(|error| format!("{}: {error}", scratch.display()))?;
         launch::probe(root.path(), processes, supervisor).map_err(|error| error.to_string())
     };

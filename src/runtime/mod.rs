@@ -65,6 +65,9 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
+/// What the names of directories begin with in which a sandbox is only tried out.
+pub const SCRATCH: &str = ".tmp";
+
 /// The environment variable that holds the instance's id in every process of a sandbox.
 pub const INSTANCE_VARIABLE: &str = "GOATBUILD_INSTANCE";
 

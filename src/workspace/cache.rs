@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::durable::TEMPORARY;
-use crate::leftovers::{Age, sweep};
+use crate::leftovers::sweep;
 use crate::oci::Layout;
 use crate::step::{Fact, Facts, StepError, StepId};
 
@@ -79,12 +79,11 @@ impl Cache {
 
     /// Removes what commands that were killed left half-made.
     pub(super) fn sweep(&self) {
-        sweep(&self.root.join("oci/blobs/sha256"), ".part-", Age::Any);
-        sweep(&self.root.join("oci"), ".part-", Age::Any);
-        sweep(&self.temporary(), "resolve-", Age::Old);
+        sweep(&self.root.join("oci/blobs/sha256"), ".part-");
+        sweep(&self.root.join("oci"), ".part-");
+        sweep(&self.temporary(), "resolve-");
         for tool in std::fs::read_dir(self.tools()).into_iter().flatten().flatten() {
-            // Whoever plans may be unpacking one, without the lock.
-            sweep(&tool.path(), TEMPORARY, Age::Old);
+            sweep(&tool.path(), TEMPORARY);
         }
     }
 }

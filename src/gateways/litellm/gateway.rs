@@ -16,7 +16,7 @@ use crate::fingerprint::{Fingerprint, Key};
 use crate::gateways::litellm::file::File;
 use crate::gateways::litellm::{self, Document, Entry, GatewayError, Own, mode};
 use crate::gateways::{Endpoint, Gateway, Problem};
-use crate::leftovers::{Age, sweep};
+use crate::leftovers::sweep;
 use crate::plan::Unwanted;
 use crate::step::{Observation, StepError, StepId};
 
@@ -329,7 +329,7 @@ impl Gateway for LiteLlm {
         for file in std::iter::once(&self.config).chain(&self.mirror) {
             let file = self.root.join(file);
             let beside = std::fs::canonicalize(&file).unwrap_or(file);
-            sweep(beside.parent().unwrap_or(&self.root), TEMPORARY, Age::Any);
+            sweep(beside.parent().unwrap_or(&self.root), TEMPORARY);
         }
     }
 }

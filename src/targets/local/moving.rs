@@ -21,7 +21,7 @@ use crate::disk::available;
 use crate::durable;
 use crate::event::Reporter;
 use crate::hub::{self, HashCache};
-use crate::leftovers::{Age, sweep};
+use crate::leftovers::sweep;
 use crate::step::StepError;
 use crate::targets::{Move, Moves, Way};
 
@@ -209,8 +209,8 @@ impl Local {
 
     /// Removes what moves that were killed left half-made. The caller holds the locks.
     pub(super) fn sweep_moves(&self) {
-        sweep(&self.volumes(), INCOMING, Age::Any);
-        sweep(&self.old_volumes(), OUTGOING, Age::Any);
+        sweep(&self.volumes(), INCOMING);
+        sweep(&self.old_volumes(), OUTGOING);
     }
 }
 
