@@ -5,6 +5,7 @@
 
 mod blobs;
 mod broken;
+mod campaign;
 mod foreign;
 mod full;
 mod hostile;
