@@ -40,6 +40,7 @@ mod saved_plans;
 mod schema_peers;
 mod seams;
 mod secrets;
+mod service;
 mod support;
 mod upgrade;
 mod vllm_cpu;

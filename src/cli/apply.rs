@@ -83,7 +83,8 @@ fn end(trace: &Trace) -> Result<(), TraceError> {
     Ok(())
 }
 
-fn report(applied: Applied, mode: Mode) -> Exit {
+/// Shows what an apply came to.
+pub(super) fn report(applied: Applied, mode: Mode) -> Exit {
     let Applied { plan, report, endpoints, removed, reloaded, undisturbed, took } = applied;
     let summary = ui::Applied {
         endpoints: &endpoints,

@@ -21,6 +21,7 @@ mod release;
 mod render;
 mod rollback;
 mod schema;
+mod service;
 mod show;
 mod status;
 mod test;
@@ -163,6 +164,9 @@ enum Command {
     /// Look at the LiteLLM file
     #[command(subcommand)]
     Gateway(gateway::GatewayCommand),
+    /// Have systemd serve what is locked, from boot to shutdown
+    #[command(subcommand)]
+    Service(service::ServiceCommand),
     /// Remove what no spec, no deployment and no recent run needs
     Gc(gc::GcArgs),
 }
@@ -298,6 +302,7 @@ async fn dispatch(
         Command::Destroy(arguments) => destroy::run(global, &arguments).await,
         Command::Gateway(command) => gateway::run(global, &command).await,
         Command::Image(command) => image::run(global, &command, interrupt).await,
+        Command::Service(command) => service::run(global, &command, interrupt).await,
         Command::Gc(arguments) => gc::run(global, &arguments).await,
     }
 }

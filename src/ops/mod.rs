@@ -27,6 +27,7 @@ pub mod preflight;
 pub mod render;
 pub mod rollback;
 pub mod saved;
+pub mod service;
 pub mod show;
 pub mod status;
 pub mod test;

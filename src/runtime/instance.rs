@@ -68,6 +68,11 @@ pub fn is_alive(instance: &Instance) -> bool {
     runs && boot_id() == instance.boot_id && names(instance)
 }
 
+/// Whether it ran, if it did, since this machine was started last.
+pub fn is_of_this_boot(instance: &Instance) -> bool {
+    boot_id() == instance.boot_id
+}
+
 /// Whether somebody stopped any process of a running instance, and nobody let it go on since: the
 /// kernel goes on taking connections for it, and nothing answers them.
 pub fn is_stopped(instance: &Instance) -> bool {

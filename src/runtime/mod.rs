@@ -45,7 +45,7 @@ mod system;
 #[cfg(target_os = "linux")]
 pub use self::{
     check::check,
-    instance::{find, is_alive, is_stopped, stop},
+    instance::{find, is_alive, is_of_this_boot, is_stopped, stop},
     launch::{Attached, attach, run, spawn},
     mounted::mounted,
     root::prepare_root,
@@ -56,8 +56,8 @@ pub use self::{
 mod unsupported;
 #[cfg(not(target_os = "linux"))]
 pub use unsupported::{
-    Attached, attach, check, find, is_alive, is_stopped, mounted, prepare_root, run, spawn, stop,
-    supervise,
+    Attached, attach, check, find, is_alive, is_of_this_boot, is_stopped, mounted, prepare_root,
+    run, spawn, stop, supervise,
 };
 
 use std::collections::BTreeMap;

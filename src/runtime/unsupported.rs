@@ -40,6 +40,11 @@ pub fn is_alive(_: &Instance) -> bool {
     false
 }
 
+/// Nothing ran here since any start of this machine.
+pub fn is_of_this_boot(_: &Instance) -> bool {
+    true
+}
+
 /// Nothing runs here that could be stopped.
 pub fn is_stopped(_: &Instance) -> bool {
     false

@@ -212,6 +212,13 @@ pub trait Target: Send + Sync {
     /// Stops and forgets the deployment of a model; does nothing when there is none.
     async fn remove(&self, model: &str) -> Result<(), StepError>;
 
+    /// Stops the deployment of a model as the end of this machine would, and forgets nothing: the next apply
+    /// starts it again. Says whether anything ran; what is elsewhere is not stopped.
+    async fn halt(&self, model: &str) -> Result<bool, StepError> {
+        let _ = model;
+        Ok(false)
+    }
+
     /// How the deployments are right now.
     fn live(&self) -> Vec<Live>;
 

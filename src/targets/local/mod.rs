@@ -341,6 +341,10 @@ impl Target for Local {
         self.served_unwanted(wanted)
     }
 
+    async fn halt(&self, model: &str) -> Result<bool, StepError> {
+        self.halt_server(model).await
+    }
+
     async fn remove(&self, model: &str) -> Result<(), StepError> {
         if let Some(served) = self.served(model) {
             // Several may run when a start was cut short.

@@ -202,12 +202,29 @@ impl Local {
             Some(Running::Embedded(instance)) if runtime::is_alive(instance) => {
                 self.life_by_answer(served)
             }
-            Some(Running::Embedded(_)) => Life::Ended("ended".to_owned()),
+            Some(Running::Embedded(instance)) if runtime::is_of_this_boot(instance) => {
+                Life::Ended("ended".to_owned())
+            }
+            Some(Running::Embedded(_)) => {
+                Life::Ended("ended when this machine was restarted".to_owned())
+            }
             Some(Running::Container(container)) => match self.seen_of(&container.id) {
                 Life::Runs => self.life_by_answer(served),
                 other => other,
             },
         }
+    }
+
+    /// Stops what runs for a model, and leaves it as written down.
+    pub(super) async fn halt_server(&self, model: &str) -> Result<bool, StepError> {
+        let Some(served) = self.served(model) else { return Ok(false) };
+        let mut ran = false;
+        // Both may run when a start was cut short.
+        for served in [Some(&served), served.previous.as_deref()].into_iter().flatten() {
+            ran |= self.is_alive(served).await.unwrap_or(true);
+            self.stop(served).await?;
+        }
+        Ok(ran)
     }
 
     /// Stops a server, whatever its state.
