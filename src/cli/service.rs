@@ -1,5 +1,7 @@
 //! `goatbuild service`: install, uninstall, status, and what the unit runs.
 
+use std::path::Path;
+
 use clap::{Args, Subcommand};
 use miette::Report;
 
@@ -59,11 +61,15 @@ pub(crate) async fn run(
             if removed.is_empty() {
                 ui::note(&format!("there is no {name}.service"));
             } else {
-                ui::print_text(
+                let mut text = String::from(
                     "what is served goes on; next:\n  \
-                     goatbuild service stop            only if it should not\n  \
-                     systemctl --user daemon-reload    has systemd forget it\n",
+                     goatbuild service stop            only if it should not\n",
                 );
+                for timer in removed.iter().filter_map(|path| timer_of(path)) {
+                    text = text + "  systemctl --user stop " + &timer + "\n";
+                }
+                text += "  systemctl --user daemon-reload    has systemd forget it\n";
+                ui::print_text(&text);
             }
         }
         ServiceCommand::Status => {
@@ -92,9 +98,18 @@ fn told(installed: &Installed) -> String {
     text = text + "serves " + &models.join(", ") + " as " + user + "; next:\n";
     text += "  systemctl --user daemon-reload\n";
     text = text + "  systemctl --user start " + name + "\n";
+    for timer in files.iter().filter_map(|(path, _)| timer_of(path)) {
+        text = text + "  systemctl --user start " + &timer + "\n";
+    }
     if !lingers {
         let linger = format!("loginctl enable-linger {user}");
         text = text + "  " + &linger + "    at boot, and not only once " + user + " logs in\n";
     }
     text
+}
+
+/// The name of a timer's file.
+fn timer_of(path: &Path) -> Option<String> {
+    let is_timer = path.extension().is_some_and(|extension| extension == "timer");
+    is_timer.then(|| path.file_name().unwrap_or_default().to_string_lossy().into_owned())
 }

@@ -114,6 +114,7 @@ fn what_is_installed_is_told_with_what_comes_next_and_is_removed_again() {
             &format!("serves tiny as {user}"),
             "systemctl --user daemon-reload",
             "systemctl --user start goatbuild-table-4c19d2-",
+            "-again.timer",
             &format!("loginctl enable-linger {user}"),
         ]);
     }
