@@ -319,7 +319,8 @@ fn seq(arguments: &[&str]) -> Result<Answer, Doubt> {
     let mut text = String::new();
     let mut at = from;
     while if step > 0 { at <= to } else { at >= to } && text.len() < 10_000 {
-        text.push_str(&format!("{at}\n"));
+        text.push_str(&at.to_string());
+        text.push('\n');
         at += step;
     }
     Ok(Answer::printed(Value::Is(text)))

@@ -42,7 +42,7 @@ impl System<'_> {
             let mut found = Vec::new();
             for path in paths {
                 let below = &path[place.len()..];
-                let depth = below.iter().filter(|byte| **byte == b'/').count();
+                let depth = below.split(|byte| *byte == b'/').count() - 1;
                 let entry = tree.entries.get(&path)?;
                 let holds = |test: &Test<'_>| match test {
                     Test::Name(pattern) => {
