@@ -7,11 +7,6 @@ const NAMED: &[(&str, &str, &str)] = &[
     ("modal", "cli/mod.rs", "what is leased has an exit code of its own, told by its error's code"),
     (
         "modal",
-        "engines/vllm/check.rs",
-        "a flag that holds a key: the help says what to write instead",
-    ),
-    (
-        "modal",
         "gateways/litellm/access.rs",
         "the headers of proxy tokens are among the entries' fields",
     ),
