@@ -4,6 +4,7 @@ mod error;
 mod place;
 mod unit;
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
 use std::time::Duration;
@@ -83,7 +84,7 @@ pub fn install(
         let file = units.file(&format!("{name}.service"));
         return Err(ServiceError::Other { name, owner: service.owner, file }.into());
     }
-    for (variable, secret) in variables_of_secrets(&workspace.project, &models) {
+    for (variable, secret) in variables_of_secrets(&workspace.project) {
         frontend.note(&format!(
             "systemd has no variable {variable}, where the secret {secret} is found: say `from = {{ file = … }}`, or write a line {variable}=VALUE into {}, which nobody else may read",
             service.variables_file
@@ -260,19 +261,13 @@ fn settings(workspace: &Workspace) -> Result<PathBuf, ServiceError> {
     own.or_else(home).ok_or(ServiceError::NoHome)
 }
 
-/// The variables in which secrets of these models are looked for, each with one of those.
-fn variables_of_secrets(project: &Project, models: &[String]) -> Vec<(String, String)> {
-    let models = models.iter().filter_map(|model| project.models.get(model.as_str()));
-    let taken = models.flat_map(|model| model.secret_env.values());
-    let mut found: Vec<(String, String)> = taken
-        .filter_map(|name| match project.secrets.get(&name.value)?.from.as_ref()? {
-            SecretSource::Env(variable) => Some((variable.clone(), name.value.clone())),
-            SecretSource::File(_) | SecretSource::Command(_) => None,
-        })
-        .collect();
-    found.sort();
-    found.dedup_by(|one, other| one.0 == other.0);
-    found
+/// The variables in which secrets are looked for on this machine, each with one of those.
+fn variables_of_secrets(project: &Project) -> BTreeMap<&str, &str> {
+    let found = project.secrets.iter().filter_map(|(name, secret)| match secret.from.as_ref()? {
+        SecretSource::Env(variable) => Some((variable.as_str(), name.as_str())),
+        SecretSource::File(_) | SecretSource::Command(_) => None,
+    });
+    found.collect()
 }
 
 /// After how many minutes a timer looks again.
