@@ -126,7 +126,7 @@ fn at_every_size(place: &str, sizes: &[&str], before: &str, command: &str) {
             if [ $status != 0 ]; then grep -q 'a disk is full' error || cat error; fi
             ! grep -e panicked -e BUG -e 'broken or hostile' error
             mount -o remount,size=400m {place}
-            {{ {command}; }} 2>error || cat error
+            {{ {command}; }} 2>error || {{ cat error; exit 9; }}
             umount -l {place}
             "#
         );
@@ -158,7 +158,7 @@ fn a_state_directory_of_any_size_is_too_small_in_the_same_words() {
     let sizes = ["4k", "16k", "100k", "1m", "10m", "30m"];
     let command = r#"env GOATBUILD_STATE_DIR="$PWD/../small" "$goatbuild" apply --offline --only deploy:tiny >/dev/null"#;
     let command = format!(
-        "{command} && env GOATBUILD_STATE_DIR=\"$PWD/../small\" \"$goatbuild\" destroy --yes >/dev/null"
+        "{command} && env GOATBUILD_STATE_DIR=\"$PWD/../small\" \"$goatbuild\" destroy tiny --yes >/dev/null"
     );
     at_every_size("../small", &sizes, "", &command);
 }
