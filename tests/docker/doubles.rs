@@ -95,7 +95,8 @@ fn an_image_that_is_not_taken_stops_nothing() {
     let none = ("image inspect", "echo 'Error: No such image' >&2; exit 1");
     let full = "head -c 1000 > /dev/null; echo 'write: no space left on device' >&2; exit 1";
     double(&mut project, "docker", &[none, ("image load", full)]);
-    let words = ["Docker could not take over the image", "no space left on device", "disk full?"];
+    let words =
+        ["Docker could not take over the image", "no space left on device", "a disk is full"];
     project.run("apply").exits(1).says(&words);
     assert_eq!(project.served("tiny"), before);
     assert_serves(&project, Engine::embedded(), "hello");
