@@ -3,8 +3,9 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
+use super::alternatives::{Alternative, choose};
 use super::deb::Unpacked;
-use super::scripts::{self, Alternative, Reviewed, SCRIPTS};
+use super::scripts::{self, Reviewed, SCRIPTS};
 use super::system::System;
 use super::tree::{Node, Tree};
 use super::{DebianError, certificates, loader_cache};
@@ -90,50 +91,6 @@ fn apply(tree: &mut Tree, package: &str, reviewed: &Reviewed) -> Result<(), Debi
         tree.put_file(path, 0o644, content.as_bytes())?;
     }
     Ok(())
-}
-
-/// Links a generic name to its best candidate, and tells `update-alternatives` about all.
-fn choose(
-    tree: &mut Tree,
-    name: &str,
-    mut candidates: Vec<&Alternative>,
-) -> Result<(), DebianError> {
-    candidates.retain(|it| tree.exists(&it.path));
-    candidates.sort_by(|left, right| {
-        right.priority.cmp(&left.priority).then_with(|| left.path.cmp(&right.path))
-    });
-    let Some(best) = candidates.first() else { return Ok(()) };
-    link(tree, &best.link, name, &best.path);
-    let mut slaves = BTreeMap::new();
-    for slave in candidates.iter().flat_map(|candidate| &candidate.slaves) {
-        slaves.entry(slave.name.as_str()).or_insert(slave.link.as_str());
-    }
-    for slave in &best.slaves {
-        if tree.exists(&slave.path) {
-            link(tree, &slave.link, &slave.name, &slave.path);
-        }
-    }
-    let mut state = format!("auto\n{}\n", best.link);
-    for (name, link) in &slaves {
-        let _ = write!(state, "{name}\n{link}\n");
-    }
-    state.push('\n');
-    // update-alternatives keeps them sorted by path.
-    candidates.sort_by(|left, right| left.path.cmp(&right.path));
-    for candidate in candidates {
-        let _ = write!(state, "{}\n{}\n", candidate.path, candidate.priority);
-        for name in slaves.keys() {
-            let slave = candidate.slaves.iter().find(|slave| slave.name == *name);
-            let _ = writeln!(state, "{}", slave.map(|it| it.path.as_str()).unwrap_or_default());
-        }
-    }
-    state.push('\n');
-    tree.put_file(&format!("var/lib/dpkg/alternatives/{name}"), 0o644, state.as_bytes())
-}
-
-fn link(tree: &mut Tree, link: &str, name: &str, path: &str) {
-    tree.put_link(link, &format!("/etc/alternatives/{name}"));
-    tree.put_link(&format!("etc/alternatives/{name}"), path);
 }
 
 /// Users and groups from base-passwd's masters; nobody can log in with a password.

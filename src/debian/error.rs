@@ -9,8 +9,6 @@ use thiserror::Error;
 use crate::event::Cancelled;
 use crate::fetch::FetchError;
 
-use super::scripts::UnknownScript;
-
 /// Why there is no base layer.
 #[derive(Debug, Error, Diagnostic)]
 pub enum DebianError {
@@ -213,6 +211,26 @@ impl DebianError {
     pub(super) fn io(what: impl Into<String>) -> impl FnOnce(std::io::Error) -> Self {
         let what = what.into();
         move |source| Self::Io { what, source }
+    }
+}
+
+/// A script that does what goatbuild doesn't know how to do without running it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct UnknownScript {
+    /// The package.
+    pub package: String,
+    /// `preinst` or `postinst`.
+    pub script: &'static str,
+    /// The line's number, from 1.
+    pub line: usize,
+    /// What stands there.
+    pub text: String,
+}
+
+impl std::fmt::Display for UnknownScript {
+    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Self { package, script, line, text } = self;
+        write!(formatter, "{package}, {script}, line {line}: {text}")
     }
 }
 

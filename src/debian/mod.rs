@@ -6,6 +6,7 @@
 //! followed, and the commands that are known change the tree (`shell`, `system`); those of a few packages
 //! have words of their own, which a person reviewed (`reviewed.toml`). What is neither is an error.
 
+mod alternatives;
 mod archive;
 mod certificates;
 mod chosen;

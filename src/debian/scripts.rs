@@ -5,7 +5,9 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::alternatives::Alternative;
 use super::deb::Control;
+use super::error::UnknownScript;
 use super::shell::{self, Refused};
 use super::system::System;
 use crate::platform::Architecture;
@@ -26,46 +28,6 @@ pub(super) struct Reviewed {
     pub(super) directory: BTreeMap<String, String>,
     /// Path → content, mode 0644.
     pub(super) write: BTreeMap<String, String>,
-}
-
-/// One candidate for a generic name.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Alternative {
-    pub(super) link: String,
-    pub(super) name: String,
-    pub(super) path: String,
-    pub(super) priority: i32,
-    #[serde(default)]
-    pub(super) slaves: Vec<Slave>,
-}
-
-impl Alternative {
-    /// The same with the paths of an architecture.
-    pub(super) fn at(&self, architecture: Architecture) -> Self {
-        let here = |text: &str| text.replace("{multiarch}", architecture.multiarch());
-        let slave = |slave: &Slave| Slave {
-            link: here(&slave.link),
-            name: here(&slave.name),
-            path: here(&slave.path),
-        };
-        Self {
-            link: here(&self.link),
-            name: here(&self.name),
-            path: here(&self.path),
-            priority: self.priority,
-            slaves: self.slaves.iter().map(slave).collect(),
-        }
-    }
-}
-
-/// A link that goes along with an alternative, when its file is there.
-#[derive(Debug, Clone, Deserialize)]
-#[serde(deny_unknown_fields)]
-pub(super) struct Slave {
-    pub(super) link: String,
-    pub(super) name: String,
-    pub(super) path: String,
 }
 
 static REVIEWED: LazyLock<BTreeMap<String, Reviewed>> = LazyLock::new(|| {
@@ -94,26 +56,6 @@ const NOTABLE: [&str; 14] = [
 /// The reviewed work of a package's scripts, if it has any.
 pub(super) fn reviewed(name: &str) -> Option<&'static Reviewed> {
     REVIEWED.get(name)
-}
-
-/// A script that does what goatbuild doesn't know how to do without running it.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct UnknownScript {
-    /// The package.
-    pub package: String,
-    /// `preinst` or `postinst`.
-    pub script: &'static str,
-    /// The line's number, from 1.
-    pub line: usize,
-    /// What stands there.
-    pub text: String,
-}
-
-impl std::fmt::Display for UnknownScript {
-    fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { package, script, line, text } = self;
-        write!(formatter, "{package}, {script}, line {line}: {text}")
-    }
 }
 
 /// The scripts that dpkg runs of a package that is new, in its order.

@@ -6,8 +6,7 @@
 use tree_sitter::{Node, Parser};
 
 use super::Refused;
-use super::syntax::{Block, Command, Kind, Part, PartKind, Redirect, RedirectKind, Word};
-use super::words::text;
+use super::syntax::{Block, Command, Kind, Part, PartKind, Redirect, RedirectKind, Word, text};
 
 /// Reads a script.
 pub(super) fn read(text: &str) -> Result<Block, Refused> {

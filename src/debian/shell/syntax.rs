@@ -71,3 +71,8 @@ pub(super) enum PartKind {
     /// An arithmetic expression, as it stands there.
     Arithmetic,
 }
+
+/// A word that is this text.
+pub(super) fn text(text: &str) -> Word {
+    vec![Part { quoted: true, kind: PartKind::Text(text.to_owned()) }]
+}

@@ -133,11 +133,6 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
-/// A word that is this text.
-pub(super) fn text(text: &str) -> Word {
-    vec![Part { quoted: true, kind: PartKind::Text(text.to_owned()) }]
-}
-
 /// Text with its backslashes resolved; what they protect counts as quoted.
 fn plain(text: &str, quoted: bool, word: &mut Word) {
     let mut open = String::new();

@@ -14,8 +14,8 @@ mod tmpfiles;
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::alternatives::Alternative;
 use super::edit::Failed;
-use super::scripts::Alternative;
 use super::shell::{Answer, Call, Doubt, Status, Value, World, matches};
 use super::tree::{Node, Tree};
 use super::{Architecture, DebianError};

@@ -3,7 +3,7 @@
 use std::collections::BTreeMap;
 
 use super::{Done, System};
-use crate::debian::scripts::{Alternative, Slave};
+use crate::debian::alternatives::{Alternative, Slave};
 use crate::debian::shell::{Answer, Call, Doubt, Status, Value};
 
 /// The defaults of debconf's templates.
