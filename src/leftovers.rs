@@ -3,16 +3,18 @@
 //! Half-made things have names of their own until they are whole, so they are never taken for the
 //! real thing; but nobody else removes them.
 
-use std::fs::{File, TryLockError};
+use std::fs::{File, FileType};
 use std::io;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::Path;
 
+use rustix::fs::OFlags;
 use tempfile::{Builder, TempDir};
 
 /// Removes the entries of `directory` whose name begins with `prefix` and that nobody holds: whoever makes
 /// such an entry has it locked, or has the lock that the caller has.
 ///
-/// What can't be removed stays: it takes space, and harms nothing.
+/// What can't be locked may be held, and stays like what can't be removed: it takes space, and harms nothing.
 pub fn sweep(directory: &Path, prefix: &str) {
     for entry in std::fs::read_dir(directory).into_iter().flatten().flatten() {
         if !entry.file_name().as_encoded_bytes().starts_with(prefix.as_bytes()) {
@@ -20,18 +22,30 @@ pub fn sweep(directory: &Path, prefix: &str) {
         }
         let path = entry.path();
         // Held until it is gone: who has just made it and waits for its lock makes another one.
-        let held = File::open(&path);
-        if let Ok(file) = &held
-            && matches!(file.try_lock(), Err(TryLockError::WouldBlock))
-        {
-            continue;
-        }
-        let _ = if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
-            std::fs::remove_dir_all(path)
-        } else {
-            std::fs::remove_file(path)
-        };
+        let Ok(kind) = entry.file_type() else { continue };
+        let Some(_held) = hold(&path, kind) else { continue };
+        let _ =
+            if kind.is_dir() { std::fs::remove_dir_all(path) } else { std::fs::remove_file(path) };
     }
+}
+
+/// Locks a file or a directory that nobody holds. Links and the like can't be locked: whoever makes such a
+/// one anew takes away what was left.
+fn hold(path: &Path, kind: FileType) -> Option<File> {
+    // What has taken its place meanwhile is neither followed nor waited for.
+    let flags = (OFlags::NOFOLLOW | OFlags::NONBLOCK).bits().cast_signed();
+    let open = |write| File::options().read(true).write(write).custom_flags(flags).open(path);
+    let opened = if kind.is_file() {
+        // NFS locks only what is open for writing. A file's mode may forbid that; then reading has to do.
+        open(true).or_else(|_| open(false))
+    } else if kind.is_dir() {
+        open(false)
+    } else {
+        return None;
+    };
+    let file = opened.ok()?;
+    file.try_lock().ok()?;
+    Some(file)
 }
 
 /// A temporary directory of one command, which others know from a leftover. Dropping it removes it.
@@ -97,6 +111,24 @@ mod tests {
         sweep(directory.path(), ".part-");
         assert_eq!(names(), [".part", "part-c"]);
         sweep(&path("missing"), ".part-");
+    }
+
+    #[test]
+    fn what_cannot_be_locked_stays_and_is_not_waited_for() {
+        use std::os::unix::fs::{PermissionsExt as _, symlink};
+        let directory = tempfile::tempdir().expect("a directory");
+        let path = |name: &str| directory.path().join(name);
+        for name in ["theirs", ".part-read-only"] {
+            std::fs::write(path(name), "x").expect("a file");
+        }
+        let mode = std::fs::Permissions::from_mode(0o400);
+        std::fs::set_permissions(path(".part-read-only"), mode).expect("changes");
+        symlink("theirs", path(".part-link")).expect("a link");
+        nix::unistd::mkfifo(&path(".part-fifo"), nix::sys::stat::Mode::S_IRWXU).expect("a FIFO");
+        sweep(directory.path(), ".part-");
+        assert!(path("theirs").exists());
+        assert!(path(".part-link").is_symlink() && path(".part-fifo").exists());
+        assert!(!path(".part-read-only").exists(), "nobody holds it");
     }
 
     #[test]

@@ -1,6 +1,6 @@
 //! `goatbuild service`: install, uninstall, status, and what the unit runs.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use miette::Report;
@@ -65,9 +65,7 @@ pub(crate) async fn run(
                     "what is served goes on; next:\n  \
                      goatbuild service stop            only if it should not\n",
                 );
-                for timer in removed.iter().filter_map(|path| timer_of(path)) {
-                    text = text + "  systemctl --user stop " + &timer + "\n";
-                }
+                text += &stops(&removed);
                 text += "  systemctl --user daemon-reload    has systemd forget it\n";
                 ui::print_text(&text);
             }
@@ -90,12 +88,16 @@ pub(crate) async fn run(
 
 /// What was written, what it does, and what to do next.
 fn told(installed: &Installed) -> String {
-    let Installed { name, files, user, models, lingers } = installed;
+    let Installed { name, files, removed, user, models, lingers } = installed;
     let mut text = String::new();
     for (path, _) in files {
         text = text + "wrote " + &path.display().to_string() + "\n";
     }
+    for path in removed {
+        text = text + "removed " + &path.display().to_string() + "\n";
+    }
     text = text + "serves " + &models.join(", ") + " as " + user + "; next:\n";
+    text += &stops(removed);
     text += "  systemctl --user daemon-reload\n";
     text = text + "  systemctl --user start " + name + "\n";
     for timer in files.iter().filter_map(|(path, _)| timer_of(path)) {
@@ -104,6 +106,15 @@ fn told(installed: &Installed) -> String {
     if !lingers {
         let linger = format!("loginctl enable-linger {user}");
         text = text + "  " + &linger + "    at boot, and not only once " + user + " logs in\n";
+    }
+    text
+}
+
+/// What ends the timers among files that were removed: systemd goes on with them until it is told.
+fn stops(removed: &[PathBuf]) -> String {
+    let mut text = String::new();
+    for timer in removed.iter().filter_map(|path| timer_of(path)) {
+        text = text + "  systemctl --user stop " + &timer + "\n";
     }
     text
 }

@@ -92,3 +92,32 @@ fn link(tree: &mut Tree, link: &str, name: &str, path: &str) {
     tree.put_link(link, &format!("/etc/alternatives/{name}"));
     tree.put_link(&format!("etc/alternatives/{name}"), path);
 }
+
+/// Links that scripts find of alternatives before all are known.
+#[derive(Debug, Default)]
+pub(super) struct StandIns {
+    places: Vec<Vec<u8>>,
+}
+
+impl StandIns {
+    /// Links a name to the first program that there is of it.
+    pub(super) fn add(&mut self, tree: &mut Tree, alternative: &Alternative) {
+        let Alternative { link, name, path, .. } = alternative;
+        if !tree.exists(path) || tree.make_directory("/etc/alternatives", 0o755, true).is_err() {
+            return;
+        }
+        let chosen = format!("/etc/alternatives/{name}");
+        for (link, target) in [(&chosen, path), (link, &chosen)] {
+            if tree.make_link(link, target, false).is_ok() {
+                self.places.extend(tree.place(link));
+            }
+        }
+    }
+
+    /// Takes them away again.
+    pub(super) fn remove(self, tree: &mut Tree) {
+        for place in self.places {
+            tree.entries.remove(&place);
+        }
+    }
+}

@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::fmt::Write as _;
 
-use super::alternatives::{Alternative, choose};
+use super::alternatives::{Alternative, StandIns, choose};
 use super::deb::Unpacked;
 use super::scripts::{self, Reviewed, SCRIPTS};
 use super::system::System;
@@ -36,21 +36,30 @@ pub(super) fn configure(
     shells(tree)?;
     tree.complete()?;
     let mut left_out = BTreeSet::new();
+    let mut stand_ins = StandIns::default();
+    for alternative in &alternatives {
+        stand_ins.add(tree, alternative);
+    }
     for package in packages {
-        let Unpacked { locked, control, list } = package;
+        let Unpacked { locked, control, .. } = package;
         if scripts::reviewed(&locked.name).is_some() {
             continue;
         }
         let templates = control.get("templates").map(Vec::as_slice).unwrap_or_default();
-        let mut system =
-            System::new(Some(&mut *tree), architecture, &String::from_utf8_lossy(templates));
-        unknown.extend(scripts::follow(&locked.name, control, list, &mut system));
+        let templates = String::from_utf8_lossy(templates);
+        let mut system = System::new(&locked.name, Some(&mut *tree), architecture, &templates);
+        unknown.extend(scripts::follow(&locked.name, control, &mut system));
         if let Some(error) = system.failed {
             return Err(error);
         }
-        alternatives.extend(system.alternatives);
-        left_out.extend(system.left_out);
+        let System { alternatives: more, left_out: leaves, .. } = system;
+        left_out.extend(leaves);
+        for alternative in &more {
+            stand_ins.add(tree, alternative);
+        }
+        alternatives.extend(more);
     }
+    stand_ins.remove(tree);
     if !unknown.is_empty() {
         unknown.sort_by(|one, other| one.package.cmp(&other.package));
         return Err(DebianError::UnknownScripts { scripts: unknown });

@@ -1,7 +1,7 @@
 //! What scripts do to the tree: paths as they spell them, links in the way followed.
 
 use super::DebianError;
-use super::tree::{Entry, Node, Tree};
+use super::tree::{Content, Entry, Node, Tree};
 
 /// Why the tree was not changed, in the system's words.
 pub(super) type Failed = &'static str;
@@ -135,7 +135,7 @@ impl Tree {
 
     /// Copies what stands at one path to another.
     pub(super) fn copy(&mut self, from: &[u8], to: Vec<u8>) -> Result<(), Failed> {
-        if self.is_directory(&to) {
+        if to.is_empty() || self.is_directory(&to) {
             return Err(IS_A_DIRECTORY);
         }
         let entry = self.entries.get(from).cloned().ok_or(MISSING)?;
@@ -143,13 +143,29 @@ impl Tree {
             Node::File { content, .. } => Node::File { content, linked: false },
             node => node,
         };
-        self.insert(to, node, entry.mode);
+        // What is there keeps its permissions.
+        let mode = self.entries.get(&to).map_or(entry.mode & 0o1777, |there| there.mode);
+        self.insert(to, node, mode);
+        Ok(())
+    }
+
+    /// Makes an empty file, in place of what stands there.
+    pub(super) fn make_empty(&mut self, path: &str) -> Result<(), Failed> {
+        let place = self.place(path)?;
+        if place.is_empty() || self.is_directory(&place) {
+            return Err(IS_A_DIRECTORY);
+        }
+        let mode = self.entries.get(&place).map_or(0o644, |there| there.mode);
+        self.insert(place, Node::File { content: Content::EMPTY, linked: false }, mode);
         Ok(())
     }
 
     /// Moves a path, and all that is below it.
     pub(super) fn rename(&mut self, from: &str, to: &str) -> Result<(), Failed> {
         let (from, to) = (self.place(from)?, self.place(to)?);
+        if from.is_empty() || to.is_empty() || to.starts_with(&[&from[..], b"/"].concat()) {
+            return Err(EXISTS);
+        }
         if self.is_directory(&to) && !self.is_directory(&from) {
             return Err(IS_A_DIRECTORY);
         }
@@ -192,7 +208,10 @@ impl Tree {
         let is_directory = entry.node == Node::Directory;
         let lent = if is_directory { 0o2000 } else { 0o6000 };
         let before = entry.mode;
-        entry.mode = (change(before, is_directory) & 0o7777 & !lent) | (before & lent);
+        let after = change(before, is_directory) & 0o7777;
+        // Such a bit that a package ships can only be taken away; a directory's stays, as chmod leaves it.
+        let kept = if is_directory { before & lent } else { before & after & lent };
+        entry.mode = (after & !lent) | kept;
         Ok(())
     }
 

@@ -73,14 +73,17 @@ pub(super) fn grown(
     })
 }
 
-/// Follows a package's scripts, as dpkg runs them of one that is new; `list` has its own paths.
+/// Follows a package's scripts, as dpkg runs them of one that is new.
 pub(super) fn follow(
     package: &str,
     control: &Control,
-    list: &[u8],
     system: &mut System<'_>,
 ) -> Option<UnknownScript> {
     for script in SCRIPTS {
+        // Without a postinst, what a preinst didn't see has to come back, too.
+        if script == "postinst" {
+            system.unpack();
+        }
         let Some(bytes) = control.get(script) else { continue };
         let text = String::from_utf8_lossy(bytes);
         let arguments: &[&str] =
@@ -98,9 +101,7 @@ pub(super) fn follow(
             ("PATH", "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin"),
         ];
         if script == "preinst" {
-            system.hide(list);
-        } else {
-            system.unhide();
+            system.pack();
         }
         if let Err(Refused { line, text }) = shell::follow(&text, arguments, &variables, system) {
             let package = package.to_owned();

@@ -18,6 +18,11 @@ pub(super) struct Content {
     pub(super) size: u64,
 }
 
+impl Content {
+    /// Nothing.
+    pub(super) const EMPTY: Self = Self { offset: 0, size: 0 };
+}
+
 /// What a path is.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Node {

@@ -38,6 +38,27 @@ pub(super) struct Receipt {
     checked: BTreeMap<String, String>,
 }
 
+impl Receipt {
+    /// Reads one; none where there is none, or one that leads elsewhere: whoever can write to the volume can
+    /// write receipts.
+    fn read(path: &Path) -> Option<Self> {
+        let text = bounded::read_to_string(path, bounded::LOCK).ok()?;
+        let receipt: Self = serde_json::from_str(&text).ok()?;
+        receipt.stays_inside().then_some(receipt)
+    }
+
+    /// Whether the paths of its files, as they are written, are paths within the volume. [`RemoteFile::is_path`]
+    /// would ask too much: a directory of the project may have files by names that no hub's repository has.
+    fn stays_inside(&self) -> bool {
+        let commit = &self.commit;
+        is_plain(&folder(&self.repository))
+            && is_plain(commit)
+            && commit.is_ascii()
+            && !commit.contains('/')
+            && self.files.iter().all(|file| file.path.split('/').all(is_plain))
+    }
+}
+
 /// What became of a file of a model that was put here.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum Lapse {
@@ -74,8 +95,7 @@ impl ModelCache {
     /// `None` without a receipt; otherwise the first file of which that isn't so. No byte of a file is read:
     /// that takes minutes, and [`Self::read_all`] does.
     pub fn check(&self, key: &Key) -> Option<Result<String, Lapse>> {
-        let text = bounded::read_to_string(&self.receipt(key), bounded::LOCK).ok()?;
-        let receipt: Receipt = serde_json::from_str(&text).ok()?;
+        let receipt = Receipt::read(&self.receipt(key))?;
         let directory = self.directory(&receipt);
         for file in &receipt.files {
             let found = std::fs::metadata(directory.join(&file.path));
@@ -90,12 +110,10 @@ impl ModelCache {
         Some(Ok(receipt.commit))
     }
 
-    /// The receipts of all models that were put here.
+    /// The receipts of all models that were put here. Links in the volume may still lead out of it.
     pub(super) fn receipts(&self) -> Vec<Receipt> {
         let entries = std::fs::read_dir(self.root.join(RECEIPTS)).into_iter().flatten().flatten();
-        let texts =
-            entries.filter_map(|entry| bounded::read_to_string(&entry.path(), bounded::LOCK).ok());
-        texts.filter_map(|text| serde_json::from_str(&text).ok()).collect()
+        entries.filter_map(|entry| Receipt::read(&entry.path())).collect()
     }
 
     /// Where the files of a model are.
@@ -196,7 +214,6 @@ impl ModelCache {
         reference: &str,
         commit: &str,
     ) -> Result<(), WeightsError> {
-        let is_plain = |part: &str| !["", ".", ".."].contains(&part) && !part.contains('\0');
         if !reference.split('/').all(is_plain) {
             let (repository, reference) = (repository.to_owned(), reference.to_owned());
             return Err(WeightsError::Reference { repository, reference });
@@ -226,6 +243,11 @@ const RECEIPTS: &str = ".goatbuild";
 /// back from a backup.
 fn written(found: &Metadata) -> String {
     format!("{}.{:09}", found.mtime(), found.mtime_nsec())
+}
+
+/// Whether a part of a path is a name, and leads nowhere else.
+fn is_plain(part: &str) -> bool {
+    !["", ".", ".."].contains(&part) && !part.contains('\0')
 }
 
 /// The directory of a repository in a cache of Hugging Face's layout.

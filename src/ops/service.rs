@@ -29,16 +29,12 @@ use crate::workspace::Workspace;
 /// So many digits of a hash tell directories apart.
 const HASH: usize = 8;
 
-/// Variables that say where state and engines are, beside `PATH`: what is served has to be found again.
-const VARIABLES: [&str; 7] = [
-    "PATH",
-    "GOATBUILD_STATE_DIR",
-    "XDG_STATE_HOME",
-    "DOCKER_HOST",
-    "DOCKER_CONTEXT",
-    "DOCKER_CONFIG",
-    "CONTAINER_HOST",
-];
+/// Where state is, for whoever serves: what is served has to be found again.
+const STATE: &str = "GOATBUILD_STATE_DIR";
+
+/// Variables that say where programs and engines are.
+const VARIABLES: [&str; 5] =
+    ["PATH", "DOCKER_HOST", "DOCKER_CONTEXT", "DOCKER_CONFIG", "CONTAINER_HOST"];
 
 /// How long systemd may take to say how a unit is.
 const PATIENCE: Duration = Duration::from_secs(5);
@@ -50,6 +46,8 @@ pub struct Installed {
     pub name: String,
     /// Its files, by path, with what they say.
     pub files: Vec<(PathBuf, String)>,
+    /// Files of an earlier installation that it no longer has.
+    pub removed: Vec<PathBuf>,
     /// Who runs it.
     pub user: String,
     /// What it serves, as far as is known now.
@@ -74,11 +72,7 @@ pub fn install(
     let service = service(&workspace, &settings, every)?;
     let units = Units::within(&settings);
     if !dry_run && !place::is_booted() {
-        let words: Vec<String> = std::iter::once(service.program.clone())
-            .chain(service.words("start"))
-            .map(|word| for_cron(&word))
-            .collect();
-        return Err(ServiceError::NoSystemd { command: words.join(" ") }.into());
+        return Err(ServiceError::NoSystemd { command: line_for_cron(&service) }.into());
     }
     if let Some(name) = units.rival(&service) {
         let file = units.file(&format!("{name}.service"));
@@ -90,13 +84,19 @@ pub fn install(
             service.variables_file
         ));
     }
-    if !dry_run {
-        units.write(&service)?;
-    }
     let user = user();
+    if let Some(usual) = usual_settings(&workspace).filter(|usual| *usual != settings) {
+        frontend.note(&format!(
+            "XDG_CONFIG_HOME is {}, not {}: systemd looks there only if its manager of the services of {user} has that variable too, which no shell's settings give it; `systemctl --user show --property UnitPath` says where it looks",
+            settings.display(),
+            usual.display()
+        ));
+    }
+    let removed = if dry_run { Vec::new() } else { units.write(&service)? };
     let files = service.files().into_iter();
     Ok(Installed {
         files: files.map(|(name, text)| (units.file(&name), text)).collect(),
+        removed,
         name: service.name,
         lingers: place::lingers(&user),
         user,
@@ -126,7 +126,9 @@ pub async fn status(site: &Site) -> Result<Vec<Check>, Report> {
     for (name, text) in service.files() {
         match units.read(&name)? {
             None => missing.push(format!("{name} is not there")),
-            Some(found) if found != text => missing.push(format!("{name} says something else")),
+            Some(found) if without_variables(&found).ne(without_variables(&text)) => {
+                missing.push(format!("{name} says something else"));
+            }
             Some(_) => {}
         }
     }
@@ -150,7 +152,7 @@ pub async fn status(site: &Site) -> Result<Vec<Check>, Report> {
         help: (!lingers).then(|| format!("loginctl enable-linger {user}")),
     };
     let (ok, detail) = match asked(&service.name).await {
-        Ok(state) => (Some(state == "active"), state),
+        Ok(state) => (judged(&state), state),
         Err(why) => (None, why),
     };
     let runs = Check { name: "systemd", ok, detail, help: None };
@@ -240,14 +242,17 @@ fn service(
         let path = workspace.settings.program.clone();
         return Err(ServiceError::Unspeakable { path, why: "systemd runs no program so called" });
     }
+    // Where it is, absolutely: what a variable says of it may hold in this directory alone.
+    let mut variables = vec![(STATE, text(&workspace.settings.state)?)];
     let variable = |name: &'static str| Some((name, (workspace.settings.variable)(name)?));
+    variables.extend(VARIABLES.into_iter().filter_map(variable));
     Ok(Service {
         name,
         owner,
         program,
         root: text(&root)?,
         environment: workspace.project.environment.as_ref().map(ToString::to_string),
-        variables: VARIABLES.into_iter().filter_map(variable).collect(),
+        variables,
         variables_file,
         every,
     })
@@ -255,10 +260,15 @@ fn service(
 
 /// The user's directory of settings.
 fn settings(workspace: &Workspace) -> Result<PathBuf, ServiceError> {
-    let variable = workspace.settings.variable;
-    let own = variable("XDG_CONFIG_HOME").map(PathBuf::from).filter(|path| path.is_absolute());
-    let home = || variable("HOME").map(|home| Path::new(&home).join(".config"));
-    own.or_else(home).ok_or(ServiceError::NoHome)
+    let own = (workspace.settings.variable)("XDG_CONFIG_HOME").map(PathBuf::from);
+    let own = own.filter(|path| path.is_absolute());
+    own.or_else(|| usual_settings(workspace)).ok_or(ServiceError::NoHome)
+}
+
+/// Where that directory is unless a variable says otherwise.
+fn usual_settings(workspace: &Workspace) -> Option<PathBuf> {
+    let home = (workspace.settings.variable)("HOME")?;
+    Some(Path::new(&home).join(".config"))
 }
 
 /// The variables in which secrets are looked for on this machine, each with one of those.
@@ -276,14 +286,39 @@ fn minutes(timer: &str) -> Option<u32> {
     line.strip_suffix("min")?.parse().ok()
 }
 
+/// What a unit says apart from its variables: the shell that asks may have others than the one that
+/// installed it.
+fn without_variables(unit: &str) -> impl Iterator<Item = &str> {
+    unit.lines().filter(|line| !line.starts_with("Environment="))
+}
+
+/// Whether what systemd says of a unit is in order; none while it is at work on it.
+fn judged(state: &str) -> Option<bool> {
+    match state {
+        "active" => Some(true),
+        "activating" | "reloading" => None,
+        _ => Some(false),
+    }
+}
+
 fn user() -> String {
     let found = User::from_uid(geteuid()).ok().flatten();
     found.map_or_else(|| geteuid().to_string(), |user| user.name)
 }
 
+/// What serves at boot without systemd: a command line for cron, which gives it hardly any variables.
+fn line_for_cron(service: &Service) -> String {
+    let mut words = vec!["env".to_owned()];
+    words.extend(service.variables.iter().map(|(name, value)| format!("{name}={value}")));
+    words.push(service.program.clone());
+    words.extend(service.words("start"));
+    let words: Vec<String> = words.iter().map(|word| for_cron(word)).collect();
+    words.join(" ")
+}
+
 /// A word of a line of cron's, where `%` is the end of it.
 fn for_cron(word: &str) -> String {
-    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./".contains(letter);
+    let plain = |letter: char| letter.is_ascii_alphanumeric() || "-_./:=".contains(letter);
     if word.chars().all(plain) {
         word.to_owned()
     } else {
@@ -306,4 +341,43 @@ async fn asked(name: &str) -> Result<String, String> {
         return Err(String::from_utf8_lossy(&output.stderr).trim().to_owned());
     }
     Ok(state)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn cron_gets_the_variables_that_systemd_gets() {
+        let service = Service {
+            name: "goatbuild-goat-7f3a91-0123abcd".to_owned(),
+            owner: "goat-7f3a91".to_owned(),
+            program: "/usr/local/bin/goatbuild".to_owned(),
+            root: "/srv/our goats".to_owned(),
+            environment: None,
+            variables: vec![
+                ("GOATBUILD_STATE_DIR", "/srv/100%".to_owned()),
+                ("PATH", "/usr/local/bin:/usr/bin".to_owned()),
+            ],
+            variables_file: String::new(),
+            every: None,
+        };
+        assert_eq!(
+            line_for_cron(&service),
+            r"env 'GOATBUILD_STATE_DIR=/srv/100\%' PATH=/usr/local/bin:/usr/bin /usr/local/bin/goatbuild -C '/srv/our goats' service start"
+        );
+    }
+
+    #[test]
+    fn what_systemd_is_at_work_on_is_neither_good_nor_bad() {
+        for (state, expected) in [
+            ("active", Some(true)),
+            ("activating", None),
+            ("reloading", None),
+            ("inactive", Some(false)),
+            ("failed", Some(false)),
+        ] {
+            assert_eq!(judged(state), expected, "{state}");
+        }
+    }
 }

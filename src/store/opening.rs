@@ -69,7 +69,8 @@ impl Store {
     }
 
     /// Puts a damaged database aside, under a name that it returns, and begins a new one. Whoever does that
-    /// has the cache's lock: nobody else does, or writes.
+    /// has the cache's lock: nobody else does, or writes. One that can't be opened for another reason stays:
+    /// it is busy, say, or a newer goatbuild made it meanwhile.
     ///
     /// Nothing is deployed twice, or forgotten, by that: deployments, volumes and gateway entries carry marks
     /// of their own, and the lock has what was built. When steps ran, and how they failed, only this file knew.
@@ -81,10 +82,11 @@ impl Store {
         let again = Self::open_there(&self.root, &self.environment);
         let (opened, aside) = match again {
             Ok(opened) if is_whole(&opened.connection()) => (opened, None),
-            _ => {
+            Ok(_) | Err(StoreError::Damaged { .. }) => {
                 let aside = put_aside(&self.root)?;
                 (Self::open_there(&self.root, &self.environment)?, Some(aside))
             }
+            Err(error) => return Err(error),
         };
         let connection = opened.connection.into_inner().unwrap_or_else(PoisonError::into_inner);
         *self.connection() = connection;

@@ -70,6 +70,21 @@ fn a_damaged_database_is_as_none_until_it_is_put_aside() {
 }
 
 #[test]
+fn only_what_is_damaged_is_put_aside() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = directory.path().join("state.db");
+    std::fs::write(&path, "not a database ".repeat(500)).unwrap();
+    let store = Store::open(directory.path(), "").unwrap();
+    assert!(store.damaged().is_some());
+    std::fs::remove_file(&path).unwrap();
+    Connection::open(&path).unwrap().pragma_update(None, "user_version", SCHEMA + 1).unwrap();
+    let before = std::fs::read(&path).unwrap();
+    let error = store.mend().unwrap_err();
+    assert!(matches!(error, StoreError::Newer { .. }), "{error}");
+    assert_eq!(std::fs::read(&path).unwrap(), before);
+}
+
+#[test]
 fn a_page_of_a_database_that_is_damaged_is_found_and_named() {
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("state.db");

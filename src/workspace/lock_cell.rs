@@ -1,5 +1,7 @@
 //! A project's lock while commands are at work: read often, and changed together with its file.
 
+use std::fs::File;
+use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{PoisonError, RwLock};
 
@@ -36,13 +38,7 @@ impl LockCell {
     /// now, and nobody else changes it meanwhile. So `plan` need not wait, and nothing gets lost.
     pub fn change(&self, change: impl FnOnce(&mut LockFile)) -> Result<(), StepError> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let path = self.root.join("cache/lock-file-writer");
-        let failed = |source| FileError { path: path.clone(), verb: "locked", source };
-        // Where the cache can't be written, or is gone, whoever writes beside it locks the project itself.
-        let alone = std::fs::File::create(&path)
-            .or_else(|error| std::fs::File::open(&self.root).map_err(|_| error))
-            .map_err(failed)?;
-        alone.lock().map_err(failed)?;
+        let _alone = self.alone()?;
         let before = read_file(&self.root, self.engines)?;
         let mut lock = before.clone();
         change(&mut lock);
@@ -51,6 +47,22 @@ impl LockCell {
         }
         *known = lock;
         Ok(())
+    }
+
+    /// Waits until nobody else writes the lock's file, and nobody does while what this returns is kept: the
+    /// locks of the project's directory and of a file in its cache.
+    ///
+    /// Where the cache can't be written, or is gone, only the directory can be locked; on some file systems,
+    /// NFS among them, only the file. So whoever can takes both, the directory first, that no two wait for
+    /// each other.
+    fn alone(&self) -> Result<[Option<File>; 2], FileError> {
+        let lock = |opened: io::Result<File>| opened.and_then(|it| it.lock().map(|()| it));
+        let directory = lock(File::open(&self.root)).ok();
+        let path = self.root.join("cache/lock-file-writer");
+        match (directory, lock(File::create(&path))) {
+            (None, Err(source)) => Err(FileError { path, verb: "locked", source }),
+            (directory, file) => Ok([directory, file.ok()]),
+        }
     }
 
     /// The commit that a source on a hub stands for: pinned, or as it is locked, if it is.
@@ -71,7 +83,28 @@ fn read_file(root: &Path, engines: Engines) -> Result<LockFile, StepError> {
             LockFile::check_engines(NAME, &String::from_utf8_lossy(&bytes), engines)?;
             Ok(lock)
         }
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Ok(LockFile::default()),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(LockFile::default()),
         Err(source) => Err(FileError { path, verb: "read", source }.into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn who_has_a_cache_and_who_has_none_lock_the_same() {
+        let project = tempfile::tempdir().expect("a directory");
+        let engines = crate::engines::built_in();
+        let cell = LockCell::open(project.path(), engines).expect("an empty lock");
+        let is_locked = |path: &Path| File::open(path).expect("opens").try_lock().is_err();
+        let alone = cell.alone().expect("nobody else has it");
+        assert!(matches!(alone, [Some(_), None]) && is_locked(project.path()));
+        drop(alone);
+        let cache = project.path().join("cache");
+        std::fs::create_dir(&cache).expect("a directory");
+        let alone = cell.alone().expect("nobody else has it");
+        assert!(matches!(alone, [Some(_), Some(_)]) && is_locked(project.path()));
+        assert!(is_locked(&cache.join("lock-file-writer")));
     }
 }

@@ -104,7 +104,7 @@ fn systemd_finds_nothing_wrong_with_the_units() {
 
 #[test]
 fn what_is_installed_is_told_with_what_comes_next_and_is_removed_again() {
-    let Some(project) = at_home() else { return };
+    let Some(mut project) = at_home() else { return };
     let printed = project.run("service install --dry-run --every 10").done();
     assert_eq!(names(&units(&project)), [""; 0]);
     let user = nix::unistd::User::from_uid(nix::unistd::Uid::from_raw(0)).unwrap().unwrap().name;
@@ -135,8 +135,16 @@ fn what_is_installed_is_told_with_what_comes_next_and_is_removed_again() {
     let state = project.state().display().to_string();
     assert!(text.contains(&format!("Environment=\"GOATBUILD_STATE_DIR={state}\"")), "{text}");
     project.run("service status").says(&[&format!("✓ unit: {name}"), "✗ boot", "· systemd"]);
-    // Without the timer, it is gone.
-    project.run("service install").exits(0);
+    // Another shell may find its programs elsewhere.
+    project.variable("PATH", &installed::path_with(project.directory()));
+    project.run("service status").says(&[&format!("✓ unit: {name}")]);
+    // Without the timer, it is gone, and said to be.
+    project.run("service install").exits(0).says(&[
+        &format!("removed {}", units(&project).join(&expected[2]).display()),
+        &format!("systemctl --user stop {name}-again.timer systemctl --user daemon-reload"),
+    ]);
+    let again = project.run("service install").done();
+    assert!(!again.contains("removed") && !again.contains(".timer"), "{again}");
     assert_eq!(names(&units(&project)), [&expected[0][..], &expected[3][..]]);
     fs::write(units(&project).join(&expected[3]), text.replace("30s", "3s")).expect("written");
     project.run("service status").exits(1).says(&["✗ unit", "says something else"]);
@@ -192,16 +200,35 @@ fn what_would_not_work_at_boot_is_said() {
     assert!(
         unit.contains(&format!("EnvironmentFile=-{}", project.directory().join(file).display()))
     );
+    // The user's manager looks there only where it has the variable, too.
+    project.variable("XDG_CONFIG_HOME", "/srv/settings");
+    project.run("service install --dry-run").exits(0).says(&[
+        &format!("XDG_CONFIG_HOME is /srv/settings, not {}/.config", project.directory().display()),
+        "# /srv/settings/systemd/user/",
+    ]);
+    project.variable("XDG_CONFIG_HOME", "");
+    let said = project.run("service install --dry-run").exits(0).stderr;
+    assert!(!said.contains("XDG_CONFIG_HOME"), "{said}");
     // Elsewhere than on such a machine, something else has to run it.
     project.wrapper = vec![installed::GOATBUILD.to_owned()];
     if !Path::new("/run/systemd/system").exists() {
-        let line = format!(
-            "@reboot {} -C {} service start",
-            installed::GOATBUILD,
-            project.root().display()
-        );
-        project.run("service install").fails(1, &["goatbuild::service::no_systemd", &line]);
+        let state = format!("@reboot env GOATBUILD_STATE_DIR={} ", project.state().display());
+        let line =
+            format!(" {} -C {} service start", installed::GOATBUILD, project.root().display());
+        project
+            .run("service install")
+            .fails(1, &["goatbuild::service::no_systemd", &state, "PATH=", &line]);
     }
+}
+
+#[test]
+fn the_state_is_where_it_was_whatever_directory_systemd_starts_in() {
+    let Some(mut project) = at_home() else { return };
+    project.variable("GOATBUILD_STATE_DIR", "kept/state");
+    let printed = project.run("service install --dry-run").done();
+    let state = project.root().canonicalize().expect("a directory").join("kept/state");
+    let expected = format!("Environment=\"GOATBUILD_STATE_DIR={}\"\n", state.display());
+    assert!(printed.contains(&expected), "{printed}");
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use super::Refused;
 use super::condition::holds;
 use super::run::{Flow, Shell};
+use super::simple::IFS;
 use super::value::{Doubt, Status, Value};
 
 impl Shell<'_> {
@@ -13,8 +14,19 @@ impl Shell<'_> {
         arguments: &[Value],
     ) -> Result<Option<Flow>, Refused> {
         let status = match name {
-            ":" | "true" | "umask" | "trap" | "ulimit" | "hash" | "wait" => Status::OK,
+            ":" | "true" | "ulimit" | "hash" | "wait" => Status::OK,
+            "umask" => match arguments {
+                [Value::Is(mask)] if mask.trim_start_matches('0') == "22" => Status::OK,
+                _ => return Err(self.refused(format!("umask {}", shown(arguments)))),
+            },
+            "trap" => {
+                self.trap(arguments)?;
+                Status::OK
+            }
             "false" => Status::Is(1),
+            "break" | "continue" if !arguments.is_empty() && arguments != [Value::is("1")] => {
+                return Err(self.refused(format!("{name} {}", shown(arguments))));
+            }
             "break" => return Ok(Some(Flow::Break)),
             "continue" => return Ok(Some(Flow::Continue)),
             "exit" => return Ok(Some(Flow::Exit(self.given(arguments)?))),
@@ -86,14 +98,12 @@ impl Shell<'_> {
                     self.state.arguments = rest.cloned().collect();
                     return;
                 }
-                Some("-o" | "+o") => {
-                    rest.next();
-                }
-                Some(flags) if flags.starts_with('-') => {
-                    self.state.exits_on_failure |= flags.contains('e');
-                }
-                Some(flags) if flags.starts_with('+') => {
-                    self.state.exits_on_failure &= !flags.contains('e');
+                Some(flags) if flags.starts_with(['-', '+']) => {
+                    let long = if flags.ends_with('o') { rest.next() } else { None };
+                    let long = long.and_then(Value::known) == Some("errexit");
+                    if flags.contains('e') || long {
+                        self.state.exits_on_failure = flags.starts_with('-');
+                    }
                 }
                 _ => {
                     self.state.arguments = [argument].into_iter().chain(rest).cloned().collect();
@@ -107,17 +117,32 @@ impl Shell<'_> {
     fn read(&mut self, arguments: &[Value]) -> Status {
         let names: Vec<&str> =
             arguments.iter().filter_map(Value::known).filter(|it| !it.starts_with('-')).collect();
+        let raw = arguments.iter().any(|it| it.known() == Some("-r"));
         let unknown = match self.input.take() {
+            // A backslash joins lines and protects blanks, unless told otherwise.
+            Some(Value::Is(text)) if text.contains('\\') && !raw => {
+                Value::Never(format!("read {}", shown(arguments)))
+            }
             Some(Value::Is(text)) => {
                 let (line, rest) = text.split_once('\n').unwrap_or((&text, ""));
-                let mut words = line.split_whitespace();
+                let blanks = [' ', '\t'];
+                let mut left = line.trim_matches(blanks);
+                let splits = self.state.variables.get(IFS).cloned();
                 for (at, name) in names.iter().enumerate() {
-                    let value = if at + 1 == names.len() {
-                        words.by_ref().collect::<Vec<_>>().join(" ")
-                    } else {
-                        words.next().unwrap_or_default().to_owned()
+                    let value = match &splits {
+                        // An empty one splits nothing.
+                        Some(Value::Is(marks)) if marks.is_empty() && names.len() == 1 => {
+                            Value::is(line)
+                        }
+                        Some(_) => Value::Never(format!("read {name}")),
+                        None if at + 1 == names.len() => Value::is(left),
+                        None => {
+                            let (word, rest) = left.split_once(blanks).unwrap_or((left, ""));
+                            left = rest.trim_start_matches(blanks);
+                            Value::is(word)
+                        }
                     };
-                    self.state.variables.insert((*name).to_owned(), Value::Is(value));
+                    self.state.variables.insert((*name).to_owned(), value);
                 }
                 self.input = Some(Value::is(rest));
                 // A last line without an end is read, and is the end.
@@ -130,6 +155,22 @@ impl Shell<'_> {
             self.state.variables.insert(name.to_owned(), unknown.clone());
         }
         unknown.doubt().map_or(Status::OK, Status::Unknown)
+    }
+
+    /// Keeps what is to be followed at the end.
+    fn trap(&mut self, arguments: &[Value]) -> Result<(), Refused> {
+        let Some((handler, signals)) = arguments.split_first() else { return Ok(()) };
+        if !signals.iter().any(|it| matches!(it.known(), Some("EXIT" | "0"))) {
+            return Ok(());
+        }
+        match handler {
+            Value::Is(handler) if handler == "-" || handler.is_empty() => self.at_exit = None,
+            Value::Is(handler) if self.state.doubts().is_none() => {
+                self.at_exit = Some(handler.clone());
+            }
+            _ => return Err(self.refused(format!("trap {}", shown(arguments)))),
+        }
+        Ok(())
     }
 
     /// Answers `command -v` for what the script itself defines.
@@ -145,17 +186,26 @@ impl Shell<'_> {
     }
 }
 
+fn shown(arguments: &[Value]) -> String {
+    Value::joined(arguments).known().unwrap_or("…").to_owned()
+}
+
 fn echoed(mut arguments: &[Value]) -> Value {
-    let mut ends = "\n";
+    let (mut ends, mut escapes) = ("\n", false);
     while let Some((Value::Is(flag), rest)) = arguments.split_first()
         && matches!(flag.as_str(), "-n" | "-e")
     {
-        if flag == "-n" {
-            ends = "";
+        match flag.as_str() {
+            "-n" => ends = "",
+            _ => escapes = true,
         }
         arguments = rest;
     }
     let mut text = Value::joined(arguments);
+    // What a backslash stands for hangs on the shell.
+    if escapes || text.known().is_some_and(|text| text.contains('\\')) {
+        return Value::Never("echo".to_owned());
+    }
     text.push(&Value::is(ends));
     text
 }
@@ -169,11 +219,17 @@ fn formatted(arguments: &[Value]) -> Value {
         return Value::Never("printf".to_owned());
     }
     let mut values = values.iter();
-    let mut pieces = format.split("%s");
-    let mut text = Value::is(pieces.next().unwrap_or_default());
-    for piece in pieces {
-        text.push(values.next().unwrap_or(&Value::is("")));
-        text.push(&Value::is(piece));
+    let mut text = Value::is("");
+    // The format serves as often as there are values left.
+    loop {
+        let mut pieces = format.split("%s");
+        text.push(&Value::is(pieces.next().unwrap_or_default()));
+        for piece in pieces {
+            text.push(values.next().unwrap_or(&Value::is("")));
+            text.push(&Value::is(piece));
+        }
+        if values.len() == 0 || !format.contains("%s") {
+            return text;
+        }
     }
-    text
 }

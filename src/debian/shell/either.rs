@@ -37,24 +37,53 @@ impl<'s> Shell<'s> {
         if first_input != self.input {
             self.input = Some(doubt.value());
         }
+        self.state.doubt.clone_from(&before.doubt);
         match (first, second) {
             (Flow::Next(one), Flow::Next(other)) => {
+                let ends = self.state.ends();
+                let more = after.ends();
                 self.mix(after, doubt);
-                self.state.doubt = before.doubt;
-                let same = one == other;
-                Ok(Flow::Next(if same { one } else { Status::Unknown(doubt.clone()) }))
+                self.state.set_ends(ends, more);
+                Ok(Flow::Next(same(one, &other, doubt)))
             }
             // One of them ends here: whether anything comes after isn't known.
-            (Flow::Next(_), _) => {
-                self.state = State { doubt: Some(inner), ..after };
-                Ok(Flow::Next(Status::Unknown(doubt.clone())))
+            (Flow::Next(_), ended) => {
+                let ends = self.state.ends();
+                self.state = State { doubt: before.doubt, ..after };
+                let more = self.state.ends();
+                self.state.set_ends(ends, more);
+                Ok(self.goes_on(&ended, inner, doubt))
             }
-            (_, Flow::Next(_)) => {
-                self.state.doubt = Some(inner);
-                Ok(Flow::Next(Status::Unknown(doubt.clone())))
+            (ended, Flow::Next(_)) => {
+                let ends = self.state.ends();
+                self.state.set_ends(after.ends(), ends);
+                Ok(self.goes_on(&ended, inner, doubt))
             }
-            (flow, _) => Ok(flow),
+            (Flow::Exit(one), Flow::Exit(other)) => Ok(Flow::Exit(same(one, &other, doubt))),
+            (Flow::Return(one), Flow::Return(other)) => Ok(Flow::Return(same(one, &other, doubt))),
+            (Flow::Break, Flow::Break) => Ok(Flow::Break),
+            (Flow::Continue, Flow::Continue) => Ok(Flow::Continue),
+            _ => Err(self.refused(match doubt {
+                Doubt::Never(why) => format!("ends in one of two ways, which hangs on `{why}`"),
+                Doubt::Later => "ends in one of two ways".to_owned(),
+            })),
         }
+    }
+
+    /// Goes on where it isn't known whether something ends this way.
+    pub(super) fn perhaps_ends(&mut self, ended: &Flow, doubt: &Doubt) -> Flow {
+        self.goes_on(ended, doubt.clone(), doubt)
+    }
+
+    /// Goes on where the other way ended.
+    fn goes_on(&mut self, ended: &Flow, inner: Doubt, doubt: &Doubt) -> Flow {
+        let end = match ended {
+            Flow::Return(_) => &mut self.state.returned,
+            Flow::Break | Flow::Continue => &mut self.state.looped,
+            _ => &mut self.state.exited,
+        };
+        *end = Some(inner);
+        Flow::Next(Status::Unknown(doubt.clone()))
     }
 
     /// Takes in what the other way left.
@@ -76,4 +105,27 @@ impl<'s> Shell<'s> {
             here.arguments = vec![doubt.value()];
         }
     }
+}
+
+/// Why it isn't known whether a script, a function and a loop have ended.
+type Ends = [Option<Doubt>; 3];
+
+impl State {
+    fn ends(&self) -> Ends {
+        [self.exited.clone(), self.returned.clone(), self.looped.clone()]
+    }
+
+    /// Takes either way's.
+    fn set_ends(&mut self, one: Ends, other: Ends) {
+        let [exited, returned, looped] = one;
+        let [also_exited, also_returned, also_looped] = other;
+        self.exited = exited.or(also_exited);
+        self.returned = returned.or(also_returned);
+        self.looped = looped.or(also_looped);
+    }
+}
+
+/// How both ended, where that is the same.
+fn same(one: Status, other: &Status, doubt: &Doubt) -> Status {
+    if one == *other { one } else { Status::Unknown(doubt.clone()) }
 }

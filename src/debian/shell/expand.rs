@@ -2,7 +2,8 @@
 
 use super::Refused;
 use super::pattern::{quote, trimmed};
-use super::run::{Shell, ended};
+use super::run::Shell;
+use super::simple::IFS;
 use super::syntax::{Block, Part, PartKind, Word};
 use super::value::{Doubt, Status, Value};
 
@@ -22,6 +23,7 @@ impl Shell<'_> {
         for part in word {
             match self.part(part)? {
                 Value::Is(text) if part.quoted => pattern.push_str(&quote(&text)),
+                Value::Is(text) if text.contains("[:") => return Ok(Err(Doubt::Never(text))),
                 Value::Is(text) => pattern.push_str(&text),
                 Value::Later => return Ok(Err(Doubt::Later)),
                 Value::Never(why) => return Ok(Err(Doubt::Never(why))),
@@ -41,6 +43,9 @@ impl Shell<'_> {
     /// The arguments that a word becomes.
     fn fields(&mut self, word: &Word) -> Result<Vec<Value>, Refused> {
         let mut fields = Fields::default();
+        if let Some(text) = braces(word) {
+            return Err(self.refused(text));
+        }
         for part in word {
             if matches!(&part.kind, PartKind::Variable(name, None) if name == "@") {
                 let mut arguments = self.state.arguments.clone().into_iter();
@@ -64,6 +69,8 @@ impl Shell<'_> {
                     fields.pattern.push_str(&text);
                     if matches!(part.kind, PartKind::Text(_)) {
                         fields.add(&Value::Is(text));
+                    } else if self.state.variables.contains_key(IFS) {
+                        fields.add(&Value::Never(format!("IFS: {text}")));
                     } else {
                         fields.split(&text);
                     }
@@ -73,6 +80,9 @@ impl Shell<'_> {
         }
         fields.close();
         let Fields { closed, pattern, is_pattern, .. } = fields;
+        if is_pattern && closed.len() > 1 {
+            return Ok(vec![Value::Never(pattern)]);
+        }
         if is_pattern && closed.len() == 1 && closed[0].known().is_some() {
             return Ok(match self.world.finds(&pattern) {
                 Ok(paths) if paths.is_empty() => closed,
@@ -130,12 +140,10 @@ impl Shell<'_> {
 
     /// What a command prints, run in a shell of its own.
     fn substituted(&mut self, block: &Block) -> Result<Value, Refused> {
-        let kept = self.state.clone();
         let outer = std::mem::replace(&mut self.output, Value::is(""));
-        let flow = self.block(block)?;
+        let status = self.within(|shell| shell.block(block));
         let output = std::mem::replace(&mut self.output, outer);
-        self.state = kept;
-        self.substituted = ended(flow);
+        self.substituted = status?;
         Ok(match output {
             Value::Is(text) => Value::is(text.trim_end_matches('\n')),
             unknown => unknown,
@@ -157,7 +165,11 @@ impl Shell<'_> {
             "$" | "!" => Some(Value::Never(format!("${name}"))),
             "-" => Some(Value::is("")),
             _ => match name.parse::<usize>() {
-                Ok(number) if number > 0 => arguments.get(number - 1).cloned(),
+                // An argument that isn't known may have been several.
+                Ok(number) if number > 0 => arguments
+                    .get(number - 1)
+                    .cloned()
+                    .or_else(|| arguments.iter().find_map(Value::doubt).map(|it| it.value())),
                 _ => self.state.variables.get(name).cloned(),
             },
         }
@@ -198,4 +210,16 @@ impl Fields {
             self.close();
         }
     }
+}
+
+/// The plain text of a word of which bash makes several: `{a,b}`.
+fn braces(word: &Word) -> Option<String> {
+    let plain = word.iter().filter(|part| !part.quoted).filter_map(|part| match &part.kind {
+        PartKind::Text(text) => Some(text.as_str()),
+        _ => None,
+    });
+    let text: String = plain.collect();
+    let (_, rest) = text.split_once('{')?;
+    let (_, rest) = rest.split_once(',')?;
+    rest.contains('}').then_some(text)
 }

@@ -8,14 +8,43 @@ use tree_sitter::{Node, Parser};
 use super::Refused;
 use super::syntax::{Block, Command, Kind, Part, PartKind, Redirect, RedirectKind, Word, text};
 
+/// How deep commands and words may stand in each other.
+const DEPTH: usize = 200;
+
+/// No script is longer.
+const LONGEST: usize = 1 << 20;
+
+/// The letters that a backslash protects in a document that stands in a script.
+const HERE: Option<&str> = Some("$`\\");
+
 /// Reads a script.
 pub(super) fn read(text: &str) -> Result<Block, Refused> {
+    if text.len() > LONGEST {
+        return Err(Refused { line: 1, text: "longer than any script".to_owned() });
+    }
     let mut parser = Parser::new();
     parser
         .set_language(&tree_sitter_bash::LANGUAGE.into())
         .unwrap_or_else(|error| panic!("BUG: {error}"));
     let tree = parser.parse(text, None).unwrap_or_else(|| panic!("BUG: no time limit is set"));
-    Reader { text }.block(tree.root_node())
+    let deep = |line: usize| Refused { line, text: "commands in commands without end".to_owned() };
+    let mut cursor = tree.walk();
+    loop {
+        if cursor.depth() as usize > DEPTH {
+            return Err(deep(line(cursor.node())));
+        }
+        if cursor.goto_first_child() || cursor.goto_next_sibling() {
+            continue;
+        }
+        loop {
+            if !cursor.goto_parent() {
+                return Reader { text }.block(tree.root_node());
+            }
+            if cursor.goto_next_sibling() {
+                break;
+            }
+        }
+    }
 }
 
 /// Reads what tree-sitter found in a text.
@@ -118,6 +147,9 @@ impl<'t> Reader<'t> {
             }
             "compound_statement" | "do_group" => Kind::Group(self.block(node)?),
             "subshell" => Kind::Subshell(self.block(node)?),
+            "function_definition" if node.child_by_field_name("redirect").is_some() => {
+                return Err(self.not_read(node));
+            }
             "function_definition" => {
                 let name = node.child_by_field_name("name").ok_or_else(|| self.not_read(node))?;
                 let body = node.child_by_field_name("body").ok_or_else(|| self.not_read(node))?;
@@ -219,15 +251,21 @@ impl<'t> Reader<'t> {
                     let raw = children(child).iter().any(|it| {
                         it.kind() == "heredoc_start" && self.of(*it).contains(['\'', '"', '\\'])
                     });
+                    // tree-sitter leaves out the blanks at a document's beginning.
+                    let start = children(child).into_iter().find(|it| it.kind() == "heredoc_start");
+                    let behind_start = start.map_or(child.start_byte(), |it| it.end_byte());
+                    let begin = self.text[behind_start..]
+                        .find('\n')
+                        .map_or(behind_start, |at| behind_start + at + 1);
                     let tabs = children(child).iter().any(|it| it.kind() == "<<-");
                     for part in children(child) {
                         match part.kind() {
                             "heredoc_body" if raw => word.push(Part {
                                 quoted: true,
-                                kind: PartKind::Text(self.of(part).to_owned()),
+                                kind: PartKind::Text(self.text[begin..part.end_byte()].to_owned()),
                             }),
                             "heredoc_body" => {
-                                word = self.gaps(part, part.start_byte(), part.end_byte(), true)?;
+                                word = self.gaps(part, begin, part.end_byte(), HERE)?;
                             }
                             "pipeline" => behind.extend(self.block(part)?),
                             "file_redirect" => redirects.push(self.redirect(part, &mut more)?),

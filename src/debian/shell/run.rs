@@ -7,8 +7,8 @@ use super::syntax::{Block, Command, Kind};
 use super::value::{Doubt, Status, Value};
 use super::{Refused, World};
 
-/// How often loops are followed in all.
-const ROUNDS: usize = 10_000;
+/// How many commands are followed in all.
+const ROUNDS: usize = 100_000;
 
 /// Where a script goes on after a command.
 pub(super) enum Flow {
@@ -28,10 +28,24 @@ pub(super) struct State {
     pub(super) functions: BTreeMap<String, Rc<Command>>,
     /// `set -e`.
     pub(super) exits_on_failure: bool,
-    /// Why it isn't known whether the script comes here, where that is so.
+    /// Why it isn't known whether this branch is taken, where that is so.
     pub(super) doubt: Option<Doubt>,
+    /// Why it isn't known whether the script has ended before.
+    pub(super) exited: Option<Doubt>,
+    /// Why it isn't known whether the function that is followed has returned before.
+    pub(super) returned: Option<Doubt>,
+    /// Why it isn't known whether the loop that is followed was left, or went on, before.
+    pub(super) looped: Option<Doubt>,
     /// `$?`.
     pub(super) last: Status,
+}
+
+impl State {
+    /// Why it isn't known whether what comes next is done.
+    pub(super) fn doubts(&self) -> Option<Doubt> {
+        let all = [&self.doubt, &self.exited, &self.returned, &self.looped];
+        all.into_iter().flatten().cloned().reduce(|one, other| one.or(Some(other)))
+    }
 }
 
 /// A shell at work.
@@ -48,6 +62,10 @@ pub(super) struct Shell<'w> {
     pub(super) depth: usize,
     /// The line of the command that is followed.
     pub(super) line: usize,
+    /// What is followed at the end: `trap … EXIT`.
+    pub(super) at_exit: Option<String>,
+    /// What names stood for outside of the functions that made them their own.
+    pub(super) outer: Vec<Vec<(String, Option<Value>)>>,
     /// In how many conditions this is, where a failure ends nothing.
     conditions: usize,
     rounds: usize,
@@ -67,19 +85,38 @@ pub(super) fn run(
         functions: BTreeMap::new(),
         exits_on_failure,
         doubt: None,
+        exited: None,
+        returned: None,
+        looped: None,
         last: Status::OK,
     };
     let output = Value::is("");
     let (conditions, rounds, depth, line) = (0, 0, 0, 1);
-    let (input, substituted) = (None, Status::OK);
-    let mut shell =
-        Shell { world, state, output, input, substituted, depth, line, conditions, rounds };
-    match shell.block(block)? {
-        Flow::Exit(Status::Is(code)) if code != 0 && shell.state.doubt.is_none() => {
-            Err(shell.refused(format!("gives up with exit status {code}")))
-        }
-        _ => Ok(()),
+    let (input, substituted, at_exit, outer) = (None, Status::OK, None, Vec::new());
+    let mut shell = Shell {
+        world,
+        state,
+        output,
+        input,
+        substituted,
+        depth,
+        line,
+        at_exit,
+        outer,
+        conditions,
+        rounds,
+    };
+    if let Flow::Exit(Status::Is(code)) = shell.block(block)?
+        && code != 0
+        && shell.state.doubts().is_none()
+    {
+        return Err(shell.refused(format!("gives up with exit status {code}")));
     }
+    if let Some(handler) = shell.at_exit.take() {
+        let block = super::parse::read(&handler).map_err(|it| shell.refused(it.text))?;
+        shell.block(&block)?;
+    }
+    Ok(())
 }
 
 impl Shell<'_> {
@@ -99,7 +136,7 @@ impl Shell<'_> {
             let ends = self.state.exits_on_failure
                 && self.conditions == 0
                 && !matches!(command.kind, Kind::AndOr(..) | Kind::Not(_));
-            if fails && ends && self.state.doubt.is_none() {
+            if fails && ends && self.state.doubts().is_none() {
                 self.line = command.line;
                 return Err(self.refused("a command fails, which ends the script"));
             }
@@ -120,6 +157,7 @@ impl Shell<'_> {
 
     pub(super) fn command(&mut self, command: &Command) -> Result<Flow, Refused> {
         self.line = command.line;
+        self.count()?;
         match &command.kind {
             Kind::Simple { assigned, words } => self.simple(assigned, words),
             Kind::Pipeline(block) => self.pipeline(block),
@@ -158,12 +196,7 @@ impl Shell<'_> {
             }
             Kind::While(until, condition, body) => self.repeat(*until, condition, body),
             Kind::Group(block) => self.block(block),
-            Kind::Subshell(block) => {
-                let kept = self.state.clone();
-                let flow = self.block(block)?;
-                self.state = kept;
-                Ok(Flow::Next(ended(flow)))
-            }
+            Kind::Subshell(block) => Ok(Flow::Next(self.within(|shell| shell.block(block))?)),
             Kind::Function(name, body) => {
                 self.state.functions.insert(name.clone(), Rc::new((**body).clone()));
                 Ok(Flow::Next(Status::OK))
@@ -174,24 +207,63 @@ impl Shell<'_> {
 
     /// Each command reads what the one before it prints, in a shell of its own.
     fn pipeline(&mut self, block: &Block) -> Result<Flow, Refused> {
-        let kept = self.state.clone();
         let input = self.input.take();
         let mut status = Status::OK;
         for (at, part) in block.iter().enumerate() {
             if at + 1 == block.len() {
-                status = ended(self.command(part)?);
+                status = self.within(|shell| shell.command(part))?;
             } else {
                 let before = std::mem::replace(&mut self.output, Value::is(""));
-                self.condition(|shell| shell.command(part))?;
+                self.conditions += 1;
+                let ended = self.within(|shell| shell.command(part));
+                self.conditions -= 1;
+                ended?;
                 self.input = Some(std::mem::replace(&mut self.output, before));
             }
         }
         self.input = input;
-        self.state = kept;
         Ok(Flow::Next(status))
     }
 
+    /// Follows something in a shell of its own. Where that may have ended before its end, neither how it ended
+    /// nor what it printed is known.
+    pub(super) fn within(
+        &mut self,
+        follow: impl FnOnce(&mut Self) -> Result<Flow, Refused>,
+    ) -> Result<Status, Refused> {
+        let kept = self.state.clone();
+        let flow = follow(self)?;
+        let after = std::mem::replace(&mut self.state, kept);
+        if after.doubts() == self.state.doubts() {
+            return Ok(ended(flow));
+        }
+        let doubt = after.doubts().unwrap_or(Doubt::Later);
+        self.output.push(&doubt.value());
+        Ok(Status::Unknown(doubt))
+    }
+
     fn for_each(&mut self, name: &str, values: Vec<Value>, body: &Block) -> Result<Flow, Refused> {
+        let before = self.state.looped.clone();
+        let flow = self.each_value(name, values, body)?;
+        Ok(self.leave(flow, before))
+    }
+
+    /// Goes on behind a loop.
+    fn leave(&mut self, flow: Flow, before: Option<Doubt>) -> Flow {
+        match (flow, std::mem::replace(&mut self.state.looped, before)) {
+            (flow @ (Flow::Exit(_) | Flow::Return(_)), Some(doubt)) => {
+                self.perhaps_ends(&flow, &doubt)
+            }
+            (flow, _) => flow,
+        }
+    }
+
+    fn each_value(
+        &mut self,
+        name: &str,
+        values: Vec<Value>,
+        body: &Block,
+    ) -> Result<Flow, Refused> {
         for value in values {
             self.count()?;
             let doubt = value.doubt();
@@ -211,6 +283,12 @@ impl Shell<'_> {
     }
 
     fn repeat(&mut self, until: bool, condition: &Block, body: &Block) -> Result<Flow, Refused> {
+        let before = self.state.looped.clone();
+        let flow = self.rounds(until, condition, body)?;
+        Ok(self.leave(flow, before))
+    }
+
+    fn rounds(&mut self, until: bool, condition: &Block, body: &Block) -> Result<Flow, Refused> {
         loop {
             self.count()?;
             let status = match self.condition(|shell| shell.block(condition))? {
@@ -220,7 +298,12 @@ impl Shell<'_> {
             let (flow, again) = match status {
                 Status::Is(code) if (code == 0) == until => return Ok(Flow::Next(Status::OK)),
                 Status::Is(_) => (self.block(body)?, true),
-                Status::Unknown(doubt) => (self.perhaps(&doubt, body)?, false),
+                Status::Unknown(doubt) => {
+                    // What a second round would do: by then nothing is known that the first one changed.
+                    self.perhaps(&doubt, body)?;
+                    self.condition(|shell| shell.block(condition))?;
+                    (self.perhaps(&doubt, body)?, false)
+                }
             };
             match flow {
                 Flow::Next(_) | Flow::Continue if again => {}
@@ -235,7 +318,7 @@ impl Shell<'_> {
     fn count(&mut self) -> Result<(), Refused> {
         self.rounds += 1;
         if self.rounds > ROUNDS {
-            return Err(self.refused("a loop that doesn't end"));
+            return Err(self.refused("goes on and on"));
         }
         Ok(())
     }

@@ -8,6 +8,9 @@ use super::{Answer, Call, Refused, parse};
 /// What only gives values to variables.
 const DECLARE: [&str; 5] = ["declare", "export", "local", "readonly", "typeset"];
 
+/// The variable that says where words are split: at blanks, unless it is set.
+pub(super) const IFS: &str = "IFS";
+
 /// How deep functions and files call each other.
 const DEPTH: usize = 60;
 
@@ -23,6 +26,14 @@ impl Shell<'_> {
         for (name, word) in assigned {
             values.push((name.clone(), self.text(word)?));
         }
+        if words.first().and_then(Value::known) == Some("local") {
+            let names = words[1..].iter().filter_map(Value::known).map(str::to_owned);
+            let names: Vec<String> = names.chain(values.iter().map(|it| it.0.clone())).collect();
+            if let Some(outer) = self.outer.last_mut() {
+                let variables = &self.state.variables;
+                outer.extend(names.into_iter().map(|it| (it.clone(), variables.get(&it).cloned())));
+            }
+        }
         let declares = words.first().and_then(Value::known).is_some_and(|it| DECLARE.contains(&it));
         let Some((name, arguments)) = words.split_first().filter(|_| !declares) else {
             self.state.variables.extend(values);
@@ -31,7 +42,20 @@ impl Shell<'_> {
             return Ok(Flow::Next(status));
         };
         match name {
-            Value::Is(name) => self.call(name, arguments),
+            Value::Is(name) => {
+                // `IFS=: read a b` says for one command how words are split.
+                let marks = values.into_iter().find(|(name, _)| name == "IFS").map(|it| it.1);
+                let before = marks.and_then(|marks| self.state.variables.insert(IFS.into(), marks));
+                let split = self.state.variables.contains_key(IFS);
+                let flow = self.call(name, arguments);
+                if split && before.is_none() && assigned.iter().any(|(name, _)| name == IFS) {
+                    self.state.variables.remove(IFS);
+                }
+                if let Some(before) = before {
+                    self.state.variables.insert(IFS.into(), before);
+                }
+                flow
+            }
             Value::Later => Ok(Flow::Next(Status::Unknown(Doubt::Later))),
             Value::Never(why) => Err(self.refused(format!("runs what `{why}` prints"))),
         }
@@ -41,12 +65,16 @@ impl Shell<'_> {
     fn call(&mut self, name: &str, arguments: &[Value]) -> Result<Flow, Refused> {
         if let Some(function) = self.state.functions.get(name).cloned() {
             let outer = std::mem::replace(&mut self.state.arguments, arguments.to_vec());
-            let flow = self.deeper(|shell| shell.command(&function));
+            self.outer.push(Vec::new());
+            let flow = self.returning(|shell| shell.command(&function));
             self.state.arguments = outer;
-            return Ok(match flow? {
-                Flow::Return(status) => Flow::Next(status),
-                flow => flow,
-            });
+            for (name, value) in self.outer.pop().unwrap_or_default().into_iter().rev() {
+                match value {
+                    Some(value) => self.state.variables.insert(name, value),
+                    None => self.state.variables.remove(&name),
+                };
+            }
+            return flow;
         }
         if let Some(flow) = self.builtin(name, arguments)? {
             return Ok(flow);
@@ -70,8 +98,9 @@ impl Shell<'_> {
                 self.call(name, rest)
             }
             _ => {
-                let (input, doubt) = (self.input.as_ref(), self.state.doubt.as_ref());
-                let answer = self.world.runs(&Call { name, arguments, input, doubt });
+                let (input, doubt) = (self.input.as_ref(), self.state.doubts());
+                let answer =
+                    self.world.runs(&Call { name, arguments, input, doubt: doubt.as_ref() });
                 let Answer { status, output, sets } = answer.map_err(|text| self.refused(text))?;
                 self.output.push(&output);
                 if let Some((name, value)) = sets {
@@ -82,7 +111,8 @@ impl Shell<'_> {
         }
     }
 
-    fn deeper(
+    /// Follows what `return` ends. Where that may have been earlier, how it ended isn't known.
+    fn returning(
         &mut self,
         follow: impl FnOnce(&mut Self) -> Result<Flow, Refused>,
     ) -> Result<Flow, Refused> {
@@ -90,9 +120,16 @@ impl Shell<'_> {
             return Err(self.refused("calls that don't end"));
         }
         self.depth += 1;
+        let before = self.state.returned.take();
         let flow = follow(self);
         self.depth -= 1;
-        flow
+        let returned = std::mem::replace(&mut self.state.returned, before);
+        Ok(match (flow?, returned) {
+            (Flow::Next(_) | Flow::Return(_), Some(doubt)) => Flow::Next(Status::Unknown(doubt)),
+            (Flow::Return(status), None) => Flow::Next(status),
+            (flow, Some(doubt)) => self.perhaps_ends(&flow, &doubt),
+            (flow, None) => flow,
+        })
     }
 
     /// Follows another script in this shell.
@@ -101,16 +138,12 @@ impl Shell<'_> {
             Ok(Some(text)) => {
                 let line = self.line;
                 let read = parse::read(&text);
-                let followed = read
-                    .and_then(|block| self.deeper(|shell| shell.block(&block)))
-                    .map_err(|refused| {
+                read.and_then(|block| self.returning(|shell| shell.block(&block))).map_err(
+                    |refused| {
                         let text = format!("{path}, line {}: {}", refused.line, refused.text);
                         Refused { line, text }
-                    })?;
-                Ok(match followed {
-                    Flow::Return(status) => Flow::Next(status),
-                    flow => flow,
-                })
+                    },
+                )
             }
             Ok(None) => Err(self.refused(format!(". {path}"))),
             // All that comes after may hang on it.
@@ -154,7 +187,7 @@ impl Shell<'_> {
             let text = std::mem::replace(&mut self.output, outer);
             if !path.known().is_some_and(is_device) {
                 self.world
-                    .writes(&path, &text, append, self.state.doubt.as_ref())
+                    .writes(&path, &text, append, self.state.doubts().as_ref())
                     .map_err(|text| self.refused(text))?;
             }
         }

@@ -36,6 +36,7 @@ impl World for Bare {
                 Ok(Answer::ok())
             }
             "perhaps" => Ok(Answer::unknown(&Doubt::Never("perhaps".to_owned()))),
+            "change" if call.arguments.iter().any(|it| it.known().is_none()) => Err(call.shown()),
             "change" if call.doubt.is_some() => Err(format!("{} hangs on something", call.shown())),
             "change" => {
                 self.ran.push(call.shown());
@@ -52,6 +53,9 @@ impl World for Bare {
         _: bool,
         _: Option<&Doubt>,
     ) -> Result<(), String> {
+        if text.known().is_none() || path.known().is_none() {
+            return Err("writes what isn't known".to_owned());
+        }
         self.ran.push(format!("> {} {}", path.known().unwrap_or("…"), text.known().unwrap_or("…")));
         Ok(())
     }
@@ -107,6 +111,17 @@ const PRINTS: &[&str] = &[
     "i=1; s=\"--slave \\\n    /x/$i \\\n    ${i}_b\"; out $s; out \"$s\"; a=Z; out \" ${a} \" \" $a\"",
     "case \" p ${X} \" in *\" ${X} \"*) out found ;; esac; case \"$X\" in *\" b\") out b ;; esac",
     "f() { :; }; out \"$(command -v f)\"",
+    "set -eu; out $1; set +u; set -o errexit; out $#",
+    "f() { local d=/a; e=1; out $d$e; }; d=/b; f; out $d$e",
+    "f() { local x y=2; x=1; g; }; g() { out $x$y; }; x=0; f; out \"$x$y\"",
+    "printf '%s\\n' a b c | while read l; do out \"<$l>\"; done",
+    "printf 'p  q   r \\n' | while read a b; do out \"<$a><$b>\"; done",
+    "read -r a <<EOF\n  x   y \\\\\"z\\\"  \nEOF\nout \"<$a>\"",
+    "f() { for i in 1 2; do [ $i = 2 ] && return 5; done; out never; }; f || out $?",
+    "T=1; trap 'out bye $T' EXIT; T=2; out hello",
+    "out_() { out \"$@\"; }; IFS= read -r l <<EOF\n a b \nEOF\nout_ \"$l\"",
+    "for i in 1 2 3; do for j in a b; do [ $j = b ] && break; out $i$j; done; done",
+    "if f=$(false); then out no; else out failed; fi; x=$(exit 4) || out $?",
 ];
 
 #[test]
@@ -152,6 +167,11 @@ fn an_unknown_command_is_refused_where_it_would_be_run() {
     assert!(refused("while true; do :; done").is_some());
     assert!(refused("f() { f; }; f").is_some());
     assert!(refused("if true; then").is_some());
+    let doubled = format!("x=aaaaaaaaaa\n{}change $x", "x=$x$x\n".repeat(40));
+    assert!(refused(&doubled).is_some());
+    assert!(refused("f() { g; g; }; g() { f; f; }; f").is_some());
+    assert!(refused(&format!("{}true{}", "{ ".repeat(5000), "; }".repeat(5000))).is_some());
+    assert!(refused("f() { true; } > /x").is_some());
 }
 
 #[test]
@@ -163,6 +183,22 @@ fn what_hangs_on_what_nobody_knows_is_refused_and_all_else_is_not() {
     assert!(ran("if perhaps; then exit 0; fi; change a").is_err());
     assert!(ran("for i in $(perhaps); do change $i; done").is_err());
     assert!(ran("perhaps | while read l; do change x; done").is_err());
+    assert!(
+        ran("f() { if perhaps; then return 0; fi; return 1; }; if f; then change a; fi").is_err()
+    );
+    assert!(ran("f() { if perhaps; then exit 0; else return 0; fi; }; f; change a").is_err());
+    assert!(ran("V=$(if perhaps; then exit; fi; echo x); change $V").is_err());
+    assert!(ran("( if perhaps; then exit; fi; echo x ) > /etc/f").is_err());
+    assert!(ran("for i in 1 2; do perhaps && continue; change $i; done").is_err());
+    assert!(ran("for i in 1 2; do perhaps && exit 0; done; change a").is_err());
+    assert!(ran("f() { perhaps && return; exit 0; }; f; change a").is_err());
+    assert!(ran("V=; while perhaps; do change $V; V=x; done").is_err());
+    assert!(ran("IFS=,; L=a,b; for x in $L; do change $x; done").is_err());
+    assert!(ran("change /x/{a,b}").is_err());
+    assert!(ran("umask 077; change a").is_err());
+    assert!(ran("case 5 in [[:digit:]]) ;; *) change a ;; esac").is_err());
+    assert_eq!(ran("f() { perhaps && return; true; }; f; change a").unwrap(), ["change a"]);
+    assert_eq!(ran("for i in 1; do perhaps && break; done; change a").unwrap(), ["change a"]);
     assert!(ran("V=1; if perhaps; then V=2; fi; if [ $V = 2 ]; then change a; fi").is_err());
     assert_eq!(ran("if perhaps; then true; fi; change a").unwrap(), ["change a"]);
     assert_eq!(ran("V=$(perhaps); W=1; perhaps || true; change $W").unwrap(), ["change 1"]);

@@ -1,5 +1,8 @@
 //! What is known of texts and endings before anything was run.
 
+/// Longer texts than this many bytes aren't followed.
+const LONGEST: usize = 1 << 20;
+
 /// A text, as far as it is known.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(in crate::debian) enum Value {
@@ -28,6 +31,9 @@ impl Value {
     /// Adds another one behind it.
     pub(in crate::debian) fn push(&mut self, other: &Self) {
         match (&mut *self, other) {
+            (Self::Is(text), Self::Is(more)) if text.len() + more.len() > LONGEST => {
+                *self = Self::Never("a text without end".to_owned());
+            }
             (Self::Is(text), Self::Is(more)) => text.push_str(more),
             (Self::Never(_), _) | (Self::Later, Self::Is(_) | Self::Later) => {}
             (_, unknown) => *self = unknown.clone(),

@@ -26,9 +26,14 @@ impl Reader<'_> {
             | "string_content" => {
                 let inner = children(node);
                 if inner.iter().any(Node::is_named) {
-                    word.extend(self.gaps(node, node.start_byte(), node.end_byte(), quoted)?);
+                    word.extend(self.gaps(
+                        node,
+                        node.start_byte(),
+                        node.end_byte(),
+                        within(quoted),
+                    )?);
                 } else {
-                    plain(self.of(node), quoted, word);
+                    plain(self.of(node), within(quoted), word);
                 }
             }
             "concatenation" => {
@@ -36,7 +41,7 @@ impl Reader<'_> {
                     if child.is_named() {
                         self.parts(child, quoted, word)?;
                     } else {
-                        plain(self.of(child), quoted, word);
+                        plain(self.of(child), within(quoted), word);
                     }
                 }
             }
@@ -47,7 +52,12 @@ impl Reader<'_> {
             }
             "string" => {
                 let before = word.len();
-                word.extend(self.gaps(node, node.start_byte() + 1, node.end_byte() - 1, true)?);
+                word.extend(self.gaps(
+                    node,
+                    node.start_byte() + 1,
+                    node.end_byte() - 1,
+                    within(true),
+                )?);
                 if word.len() == before {
                     word.push(Part { quoted: true, kind: PartKind::Text(String::new()) });
                 }
@@ -75,8 +85,9 @@ impl Reader<'_> {
         node: Node<'_>,
         start: usize,
         end: usize,
-        quoted: bool,
+        protects: Option<&str>,
     ) -> Result<Word, Refused> {
+        let quoted = protects.is_some();
         let mut word = Word::new();
         let mut at = start;
         for child in children(node) {
@@ -90,11 +101,11 @@ impl Reader<'_> {
             if from < at || !(expands || nested) {
                 continue;
             }
-            plain(&self.text[at..from], quoted, &mut word);
+            plain(&self.text[at..from], protects, &mut word);
             self.parts(child, quoted, &mut word)?;
             at = child.end_byte();
         }
-        plain(&self.text[at..end], quoted, &mut word);
+        plain(&self.text[at..end], protects, &mut word);
         Ok(word)
     }
 
@@ -124,7 +135,7 @@ impl Reader<'_> {
             .find(|operator| rest.starts_with(operator))
             .ok_or_else(|| self.not_read(node))?;
         let start = begin + 2 + length + operator.len();
-        let word = self.gaps(node, start, node.end_byte() - 1, false)?;
+        let word = self.gaps(node, start, node.end_byte() - 1, None)?;
         Ok(PartKind::Variable(name.to_owned(), Some((operator.to_owned(), word))))
     }
 }
@@ -133,8 +144,14 @@ fn is_name(text: &str) -> bool {
     !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
 }
 
+/// The letters that a backslash protects within double quotes; all of them outside.
+fn within(quotes: bool) -> Option<&'static str> {
+    quotes.then_some("$`\"\\")
+}
+
 /// Text with its backslashes resolved; what they protect counts as quoted.
-fn plain(text: &str, quoted: bool, word: &mut Word) {
+fn plain(text: &str, protects: Option<&str>, word: &mut Word) {
+    let quoted = protects.is_some();
     let mut open = String::new();
     let mut letters = text.chars().peekable();
     let mut push = |text: &mut String, quoted: bool| {
@@ -146,7 +163,7 @@ fn plain(text: &str, quoted: bool, word: &mut Word) {
         match letter {
             '\\' => match letters.peek().copied() {
                 Some('\n') => drop(letters.next()),
-                Some(next) if !quoted || "$`\"\\".contains(next) => {
+                Some(next) if protects.is_none_or(|letters| letters.contains(next)) => {
                     letters.next();
                     push(&mut open, quoted);
                     push(&mut next.to_string(), true);

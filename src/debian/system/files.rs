@@ -27,6 +27,8 @@ impl<'a> Given<'a> {
                 continue;
             };
             if let Some(name) = name.strip_prefix('-') {
+                // `--preserve` has a value only behind an equals sign.
+                let name = name.strip_prefix("preserve=").map_or(name, |_| "preserve");
                 let (name, value) =
                     name.split_once('=').map_or((name, None), |(name, value)| (name, Some(value)));
                 if valued.contains(&name) {
@@ -179,7 +181,7 @@ impl System<'_> {
             "dereference",
             "remove-destination",
         ];
-        let given = Given::read(arguments, &known, &["preserve"])?;
+        let given = Given::read(arguments, &known, &[])?;
         let Some(tree) = self.tree.as_deref_mut() else { return Some(Ok(())) };
         let [ref sources @ .., to] = given.rest[..] else { return None };
         let keeps = given.has(&["n", "u", "no-clobber", "update"]);
@@ -191,6 +193,10 @@ impl System<'_> {
             let from = from.filter(|from| tree.entries.contains_key(from));
             let name = source.trim_end_matches('/').rsplit('/').next().unwrap_or_default();
             let to = if within { format!("{to}/{name}") } else { to.to_owned() };
+            if *source == "/dev/null" {
+                outcomes.push(tree.make_empty(&to));
+                continue;
+            }
             let (Some(from), Ok(place)) = (from, tree.place(&to)) else {
                 outcomes.push(Err("No such file or directory"));
                 continue;
@@ -250,6 +256,10 @@ impl System<'_> {
             && let Err(failed) = tree.make_directory(above, 0o755, true)
         {
             return Some(Err(failed));
+        }
+        if from == "/dev/null" {
+            let place = tree.make_empty(&to).and_then(|()| tree.place(&to));
+            return Some(place.and_then(|place| tree.change_mode(&place, |_, _| mode)));
         }
         let copied = tree.follow(from.as_bytes()).ok_or("No such file or directory");
         Some(copied.and_then(|from| {
@@ -363,7 +373,8 @@ impl Mode {
                 _ => return None,
             };
         }
-        let whose = if whose == 0 { 0o777 } else { whose };
+        // Nobody named is all, as far as the mask of a new process lets them.
+        let (whose, masked) = if whose == 0 { (0o777, 0o022) } else { (whose, 0) };
         let operator = text[at..].chars().next()?;
         let (mut bits, mut on_directories) = (0, false);
         for letter in text[at + 1..].chars() {
@@ -378,7 +389,7 @@ impl Mode {
                 _ => return None,
             }
         }
-        Some(Self::Symbolic { whose, operator, bits, on_directories })
+        Some(Self::Symbolic { whose, operator, bits: bits & !masked, on_directories })
     }
 
     fn apply(&self, mode: u32, directory: bool) -> u32 {

@@ -7,7 +7,7 @@ use crate::debian::tree::Node;
 /// What is asked of a path.
 enum Test<'a> {
     Name(&'a str),
-    Kind(char),
+    Kind(&'a str),
     Empty,
 }
 
@@ -16,6 +16,9 @@ impl System<'_> {
     pub(super) fn find(&mut self, arguments: &[&str]) -> Option<Result<Answer, Doubt>> {
         let at = arguments.iter().position(|it| it.starts_with('-'))?;
         let (roots, expression) = arguments.split_at(at);
+        if roots.iter().any(|root| matches!(*root, "!" | "(" | ")" | ",")) {
+            return None;
+        }
         let (mut tests, mut deepest, mut shallowest) = (Vec::new(), usize::MAX, 0);
         let mut deletes = false;
         let mut rest = expression.iter().copied();
@@ -24,7 +27,10 @@ impl System<'_> {
                 "-maxdepth" => deepest = rest.next()?.parse().ok()?,
                 "-mindepth" => shallowest = rest.next()?.parse().ok()?,
                 "-name" => tests.push(Test::Name(rest.next()?)),
-                "-type" => tests.push(Test::Kind(rest.next()?.chars().next()?)),
+                "-type" => match rest.next()? {
+                    kind @ ("d" | "f" | "l") => tests.push(Test::Kind(kind)),
+                    _ => return None,
+                },
                 "-empty" => tests.push(Test::Empty),
                 "-delete" => deletes = true,
                 "-print" | "-depth" | "-xdev" => {}
@@ -50,8 +56,8 @@ impl System<'_> {
                         matches(pattern, &String::from_utf8_lossy(name))
                     }
                     Test::Kind(kind) => matches!(
-                        (kind, &entry.node),
-                        ('d', Node::Directory) | ('f', Node::File { .. }) | ('l', Node::Symlink(_))
+                        (*kind, &entry.node),
+                        ("d", Node::Directory) | ("f", Node::File { .. }) | ("l", Node::Symlink(_))
                     ),
                     Test::Empty => match &entry.node {
                         Node::Directory => tree.below(&path).is_empty(),
@@ -61,7 +67,10 @@ impl System<'_> {
                 };
                 if (shallowest..=deepest).contains(&depth) && tests.iter().all(holds) {
                     if deletes {
-                        tree.entries.remove(&path);
+                        // A directory that isn't empty stays.
+                        if tree.below(&path).is_empty() {
+                            tree.entries.remove(&path);
+                        }
                     } else {
                         found.push(format!("{root}{}\n", String::from_utf8_lossy(below)));
                     }

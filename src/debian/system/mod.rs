@@ -1,6 +1,6 @@
 //! The system that maintainer scripts find, and change: the packages' files, before anything ever ran.
 //!
-//! At `lock` there are no files yet. Then it is asked the same things, and tells what it would refuse.
+//! Where there are no files yet, it answers what hangs on none, and tells what it would refuse.
 
 mod accounts;
 mod ask;
@@ -17,7 +17,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::alternatives::Alternative;
 use super::edit::Failed;
 use super::shell::{Answer, Call, Doubt, Status, Value, World, matches};
-use super::tree::{Node, Tree};
+use super::tree::{Entry, Node, Tree};
 use super::{Architecture, DebianError};
 
 /// What one package's scripts are followed in.
@@ -25,8 +25,10 @@ pub(super) struct System<'t> {
     /// The files of all packages; none before they are there.
     tree: Option<&'t mut Tree>,
     pub(super) architecture: Architecture,
-    /// What isn't unpacked yet while a `preinst` is at work: the package's own paths.
-    hidden: BTreeSet<Vec<u8>>,
+    /// The package whose scripts these are.
+    package: String,
+    /// What isn't unpacked yet while a `preinst` is at work.
+    packed: Vec<(Vec<u8>, Entry)>,
     /// Whether a `preinst` is at work.
     new: bool,
     /// How many temporary files were made.
@@ -47,6 +49,7 @@ type Done = Result<Answer, String>;
 impl<'t> System<'t> {
     /// The system in which a package with these templates of debconf's is configured.
     pub(super) fn new(
+        package: &str,
         tree: Option<&'t mut Tree>,
         architecture: Architecture,
         templates: &str,
@@ -54,7 +57,8 @@ impl<'t> System<'t> {
         Self {
             tree,
             architecture,
-            hidden: BTreeSet::new(),
+            package: package.to_owned(),
+            packed: Vec::new(),
             new: false,
             temporary: 0,
             answers: packaging::defaults(templates),
@@ -64,17 +68,26 @@ impl<'t> System<'t> {
         }
     }
 
-    /// Hides a package's own paths, as dpkg lists them.
-    pub(super) fn hide(&mut self, list: &[u8]) {
+    /// Takes the package's own files out: they aren't unpacked while a `preinst` is at work.
+    pub(super) fn pack(&mut self) {
         self.new = true;
-        let paths = list.split(|byte| *byte == b'\n').filter_map(|path| path.strip_prefix(b"/"));
-        self.hidden = paths.map(|path| super::tree::merge(path.to_vec())).collect();
+        let Some(tree) = self.tree.as_deref_mut() else { return };
+        let own = |entry: &Entry| entry.owner == self.package && entry.node != Node::Directory;
+        let paths: Vec<Vec<u8>> =
+            tree.entries.iter().filter(|it| own(it.1)).map(|(path, _)| path.clone()).collect();
+        for path in paths {
+            if let Some(entry) = tree.entries.remove(&path) {
+                self.packed.push((path, entry));
+            }
+        }
     }
 
-    /// Lets all paths be seen.
-    pub(super) fn unhide(&mut self) {
+    /// Unpacks them, over what was made there.
+    pub(super) fn unpack(&mut self) {
         self.new = false;
-        self.hidden.clear();
+        if let Some(tree) = self.tree.as_deref_mut() {
+            tree.entries.extend(self.packed.drain(..));
+        }
     }
 
     /// Whether the package isn't unpacked yet.
@@ -82,21 +95,9 @@ impl<'t> System<'t> {
         self.new
     }
 
-    fn there(&self, path: &str) -> Result<Option<&super::tree::Entry>, Doubt> {
+    fn there(&self, path: &str) -> Result<Option<&Entry>, Doubt> {
         let tree = self.tree.as_deref().ok_or(Doubt::Later)?;
-        if tree.place(path).is_ok_and(|at| self.is_hidden(&at)) {
-            return Ok(None);
-        }
-        let found = tree.follow(path.as_bytes()).filter(|at| !self.is_hidden(at));
-        Ok(found.and_then(|at| tree.entries.get(&at)))
-    }
-
-    /// Whether a path is a file of the package's that isn't there yet.
-    fn is_hidden(&self, at: &[u8]) -> bool {
-        let is_directory = |tree: &&mut Tree| {
-            tree.entries.get(at).is_some_and(|entry| entry.node == Node::Directory)
-        };
-        self.hidden.contains(at) && !self.tree.as_ref().is_some_and(is_directory)
+        Ok(tree.entry(path))
     }
 
     /// Ends a command as the programs of a system end: 1, and a word on standard error.
@@ -116,9 +117,9 @@ impl World for System<'_> {
         }
         if matches!(test, 'L' | 'h') {
             let tree = self.tree.as_deref().ok_or(Doubt::Later)?;
-            let place = tree.place(path).ok().filter(|at| !self.is_hidden(at));
-            let entry = place.and_then(|at| tree.entries.get(&at));
-            return Ok(entry.is_some_and(|entry| matches!(entry.node, Node::Symlink(_))));
+            return Ok(tree
+                .lookup(path)
+                .is_some_and(|entry| matches!(entry.node, Node::Symlink(_))));
         }
         let Some(entry) = self.there(path)? else { return Ok(false) };
         Ok(match (test, &entry.node) {
@@ -154,7 +155,7 @@ impl World for System<'_> {
                 let names = tree.below(&place).into_iter().filter_map(|path| {
                     let skipped = if place.is_empty() { 0 } else { place.len() + 1 };
                     let name = String::from_utf8(path[skipped..].to_vec()).ok()?;
-                    (!name.contains('/') && !self.is_hidden(&path)).then_some(name)
+                    (!name.contains('/')).then_some(name)
                 });
                 // A name that begins with a dot has to be asked for by that.
                 let names = names.filter(|name| !name.starts_with('.') || part.starts_with('.'));

@@ -53,7 +53,7 @@ const LEFT_OUT: &[(&[&str], &str)] = &[
     (&["update-info-dir", "helpztags", "mandb"], "the indices of manuals"),
     (&["update-catalog", "update-xmlcatalog"], "the catalogues of SGML and XML"),
     (&["udevadm", "systemd-hwdb"], "the tables of devices"),
-    (&["apparmor_parser", "aa-enabled", "restorecon", "selinuxenabled"], "AppArmor and SELinux"),
+    (&["apparmor_parser", "restorecon"], "AppArmor and SELinux"),
     (&["setcap"], "capabilities of files"),
     // What libpam-runtime makes is reviewed; systemd's part has no use without it.
     (&["pam-auth-update"], "PAM's profiles of other packages"),

@@ -66,6 +66,18 @@ impl System<'_> {
             }
         }
         let Some((link, name, path, priority)) = installed else { return Err(call.shown()) };
+        let plain = |path: &str| {
+            path.starts_with('/')
+                && !path.contains(['\n', ' '])
+                && path.split('/').all(|part| part != "..")
+        };
+        let named = |name: &str| !name.is_empty() && !name.contains(['/', '\n', ' ', '\t']);
+        let slaves_are_plain = slaves
+            .iter()
+            .all(|Slave { link, name, path }: &Slave| plain(link) && named(name) && plain(path));
+        if !(plain(link) && named(name) && plain(path) && slaves_are_plain) {
+            return Err(call.shown());
+        }
         if let Some(tree) = self.tree.as_deref()
             && !tree.exists(path)
         {
@@ -105,9 +117,8 @@ impl System<'_> {
         }
         let [path] = paths[..] else { return Err(call.shown()) };
         let to = to.map_or_else(|| format!("{path}.distrib"), str::to_owned);
-        let hidden = self.there(path).is_ok_and(|entry| entry.is_none());
         let Some(tree) = self.tree.as_deref_mut() else { return Ok(Answer::ok()) };
-        if renames && !hidden && tree.lookup(path).is_some() {
+        if renames && tree.lookup(path).is_some() {
             return Ok(Self::outcome(tree.rename(path, &to)));
         }
         Ok(Answer::ok())

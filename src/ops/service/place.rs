@@ -49,15 +49,15 @@ impl Units {
         }
     }
 
-    /// Writes a service's files, and has them started by what they say; takes away what it no longer has.
+    /// Writes a service's files, and has them started by what they say; takes away what it no longer
+    /// has, and says what that was.
     pub(super) fn write(&self, service: &Service) -> Result<Vec<PathBuf>, ServiceError> {
         let files = service.files();
         for (name, _) in &files {
             self.read(name)?;
         }
         let wanted: Vec<&str> = files.iter().map(|(name, _)| name.as_str()).collect();
-        self.remove_but(&service.name, &wanted)?;
-        let mut written = Vec::new();
+        let removed = self.remove_but(&service.name, &wanted)?;
         for (name, text) in &files {
             let file = self.file(name);
             let unusable = |source| ServiceError::File { path: file.clone(), source };
@@ -68,9 +68,8 @@ impl Units {
                 std::fs::create_dir_all(&wants).map_err(unusable)?;
                 durable::link(&format!("../{name}"), &wants.join(name)).map_err(unusable)?;
             }
-            written.push(file);
         }
-        Ok(written)
+        Ok(removed)
     }
 
     /// Removes a service's files; says which were there.

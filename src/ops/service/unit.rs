@@ -54,7 +54,8 @@ impl Service {
         }
         let file = self.variables_file.replace('%', "%%");
         let _ = writeln!(text, "EnvironmentFile=-{file}");
-        text += "# A model that doesn't start takes no other with it; `service stop` ends them all.\n\
+        text += "# A model that doesn't start takes no other with it. systemd skips ExecStop= then, and when it\n\
+                 # stops a start or reload: `goatbuild service stop` ends what is left.\n\
                  KillMode=process\n\
                  Restart=on-failure\n\
                  RestartSec=30s\n\

@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use super::address::{LOOPBACK, free_port, host, is_taken, url};
 use super::caches::Writer;
-use super::guard::turns_away;
+use super::guard::is_up;
 use super::log::{end_of, length};
 use super::mounts::written_down;
 use super::server::{Recipe, Started, Stay};
@@ -57,6 +57,8 @@ impl Local {
                 return Ok(Outcome { facts, evidence: Evidence::new() });
             }
             if let Some(start) = self.unfinished(model, task.key).await? {
+                // Where its key can't be had, it goes on.
+                self.secrets.credentials(&start.served.secrets).await?;
                 task.reporter.message("waiting for a start that goes on");
                 return self.finish(deployment, start, task, began).await;
             }
@@ -122,10 +124,10 @@ impl Local {
             _ => old.clone(),
         };
         served.previous = back.clone().map(Box::new);
-        // What can't be had is known before anything is stopped.
-        self.secrets.values(&served.secrets).await?;
+        // What can't be had or used is known before anything is stopped.
+        self.secrets.check(&served.secrets).await?;
         if let Some(back) = &back
-            && let Err(error) = self.secrets.values(&back.secrets).await
+            && let Err(error) = self.secrets.check(&back.secrets).await
         {
             task.reporter.notice(format!("the old server could not be started again: {error}"));
         }
@@ -176,11 +178,11 @@ impl Local {
         Ok(Server::local_with(&served.url(), model, patience, credentials)?)
     }
 
-    /// Whether a server says that it is up.
+    /// Whether a server that runs says that it is up.
     async fn answers(&self, model: &str, served: &Served) -> Result<bool, StepError> {
-        let api = self.asking(model, served, Duration::from_secs(5)).await?;
-        let status = api.status(&served.health).await;
-        Ok(status.is_some_and(|status| (200..300).contains(&status)))
+        let probe = self.probe(model, served).await?;
+        let heard = probe.without_key().await;
+        Ok(is_up(probe.with_key(heard).await))
     }
 
     /// Waits until a server that was started is healthy, and keeps it or puts the old one back.
@@ -198,7 +200,7 @@ impl Local {
             Ok(running) => {
                 started = running;
                 match self.healthy(model, &served, timeout, &task.reporter).await {
-                    Ok(()) => turns_away(deployment, &served).await,
+                    Ok(()) => self.turns_away(deployment, &served, &task.reporter).await,
                     unserved => unserved,
                 }
             }
@@ -331,7 +333,8 @@ impl Local {
         })
     }
 
-    /// Waits until a server that was started answers.
+    /// Waits until a server that was started answers. It gets its key only once it is known to run, and where it
+    /// wants it at its health path.
     pub(super) async fn healthy(
         &self,
         model: &str,
@@ -339,8 +342,7 @@ impl Local {
         timeout: Duration,
         reporter: &Reporter,
     ) -> Result<(), Unserved> {
-        let api = self.asking(model, served, Duration::from_secs(5)).await;
-        let api = api.map_err(Unserved::Other)?;
+        let probe = self.probe(model, served).await.map_err(Unserved::Other)?;
         let pause = match served.recipe {
             Recipe::Embedded(_) => Duration::ZERO,
             // To ask is to run a program.
@@ -352,18 +354,19 @@ impl Local {
         let mut wait = FIRST_WAIT;
         while began.elapsed() < timeout {
             reporter.check().map_err(|_| Unserved::Interrupted)?;
-            last = api.status(&served.health).await.or(last);
-            let answers = last.is_some_and(|status| (200..300).contains(&status));
-            if answers || asked.is_none_or(|asked| asked.elapsed() >= pause) {
+            let mut heard = probe.without_key().await;
+            if is_up(heard) || asked.is_none_or(|asked| asked.elapsed() >= pause) {
                 // Something else may answer there; only our own server counts.
                 if !self.is_alive(served).await.map_err(Unserved::Other)? {
                     return Err(Unserved::Ended);
                 }
-                if answers {
+                heard = probe.with_key(heard).await;
+                if is_up(heard) {
                     return Ok(());
                 }
                 asked = Some(Instant::now());
             }
+            last = heard.or(last);
             reporter.message(format!("{model}: waiting for {}", served.health));
             tokio::time::sleep(wait).await;
             wait = (wait * 3 / 2).min(LONGEST_WAIT);

@@ -132,7 +132,8 @@ impl TargetType for LocalType {
         let here: Vec<&Model> =
             whole.models.values().map(|it| &**it).filter(|it| it.target.is_here()).collect();
         let mut errors: Vec<SpecError> = here.iter().filter_map(|model| open_host(model)).collect();
-        errors.extend(here.iter().filter_map(|model| keyless(model)));
+        errors.extend(here.iter().filter_map(|model| keyless(whole, model)));
+        errors.extend(here.iter().filter_map(|model| sets_key(whole, model)));
         errors.extend(here.iter().filter_map(|model| told_twice(model)));
         errors.extend(shared_ports(&here));
         let settings = whole.settings.get::<Settings>();
@@ -182,7 +183,7 @@ fn open_host(model: &Model) -> Option<SpecError> {
 }
 
 /// A model whose engine asks nobody for a key.
-fn keyless(model: &Model) -> Option<SpecError> {
+fn keyless(whole: &Whole<'_>, model: &Model) -> Option<SpecError> {
     let engine = model.engine.kind;
     let can = engine.middleware().is_some() || engine.is_written_out();
     if model.serve.auth != Auth::ApiKey || can {
@@ -190,10 +191,39 @@ fn keyless(model: &Model) -> Option<SpecError> {
     }
     let problem = Problem::Flag {
         message: format!("{} asks nobody for a key", engine.title()),
-        help: "remove `auth`, and have it listen on loopback".to_owned(),
+        // Right wherever that is said: what the defaults say can't be removed from a spec.
+        help: "set `serve.auth = \"none\"` for this model, and have it listen on loopback"
+            .to_owned(),
     };
-    let place = Place::of_field(model.source_file(), &["serve", "auth"]);
-    Some(SpecError::new(problem, place.unwrap_or_else(|| model.file.place.clone())))
+    Some(SpecError::new(problem, place_of(whole, model, &["serve", "auth"])))
+}
+
+/// A model that sets the variable itself in which servers find the key.
+fn sets_key(whole: &Whole<'_>, model: &Model) -> Option<SpecError> {
+    let (table, place) = if let Some(taken) = model.secret_env.get(KEY) {
+        ("secret-env", taken.place.clone())
+    } else if model.env.contains_key(KEY) {
+        ("env", place_of(whole, model, &["env", KEY]))
+    } else {
+        return None;
+    };
+    let problem = Problem::OwnVariable {
+        name: KEY.to_owned(),
+        help: format!(
+            "with `auth = \"api-key\"` servers get the key in it: remove it from `{table}`"
+        ),
+    };
+    Some(SpecError::new(problem, place))
+}
+
+/// Where a field of a model is written that was found: in an environment's overrides, its spec or `[defaults]`.
+fn place_of(whole: &Whole<'_>, model: &Model, field: &[&str]) -> Place {
+    let environment = whole.environment.map(ToString::to_string).unwrap_or_default();
+    let of_project = |table: &[&str]| Place::of_field(whole.file, &[table, field].concat());
+    of_project(&["environment", &environment, "model", model.name.as_str()])
+        .or_else(|| Place::of_field(model.source_file(), field))
+        .or_else(|| of_project(&["defaults"]))
+        .unwrap_or_else(|| model.file.place.clone())
 }
 
 /// A model whose devices are named, and that is to find others in a variable.

@@ -1,5 +1,7 @@
 //! Why a server that was started does not serve.
 
+use std::time::Duration;
+
 use super::log::quoted;
 use super::{Deployment, LocalError};
 use crate::event::Cancelled;
@@ -33,6 +35,15 @@ pub(super) fn explain(
             let help = format!("{help}; `goatbuild logs {model}` shows the whole log");
             LocalError::Unhealthy { model, seconds, heard, outcome, log, help }.into()
         }
+        Unserved::Mute { tries, each } => {
+            let heard =
+                format!("was up, but {tries} times did not answer a request without the key");
+            let help = format!(
+                "with `auth = \"api-key\"` it has to answer 401 or 403 then; `goatbuild logs {model}` shows the whole log"
+            );
+            let seconds = each.as_secs();
+            LocalError::Unhealthy { model, seconds, heard, outcome, log, help }.into()
+        }
         Unserved::Open(status) => LocalError::Open { model, status, outcome }.into(),
         Unserved::Interrupted => LocalError::Interrupted { outcome, source: Cancelled }.into(),
         Unserved::Other(error) => error,
@@ -46,6 +57,13 @@ pub(super) enum Unserved {
     Ended,
     /// It took too long; the last HTTP status it answered, if any.
     Late(Option<u16>),
+    /// It was up, and gave no answer to whoever has no key.
+    Mute {
+        /// How often it was asked.
+        tries: u32,
+        /// How long each answer had.
+        each: Duration,
+    },
     /// It was to ask for a key, and answered this status without one.
     Open(u16),
     /// The user interrupted the wait.

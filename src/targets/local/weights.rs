@@ -5,24 +5,15 @@ use super::{Local, drift};
 use crate::blocking::blocking;
 use crate::event::Reporter;
 use crate::fingerprint::Key;
-use crate::hub::{HashCache, Lapse, ModelCache, ModelRead, WeightsError};
+use crate::hub::{HashCache, Lapse, ModelRead};
 use crate::step::{Observation, Outcome, StepError, Task};
 
 impl Local {
-    /// Reads every byte of the weights in this environment's volumes, and takes away what is damaged.
+    /// Reads every byte of the weights in this environment's model cache, and takes away what is damaged. Other
+    /// volumes have none that goatbuild put there: what they say of themselves, servers may have written.
     pub(super) async fn read_all(&self, reporter: &Reporter) -> Result<Vec<ModelRead>, StepError> {
-        let (volumes, reporter) = (self.volumes(), reporter.clone());
-        let read = blocking(move || {
-            let volumes = std::fs::read_dir(volumes).into_iter().flatten().flatten();
-            let mut volumes: Vec<_> = volumes.map(|volume| volume.path()).collect();
-            volumes.sort();
-            let mut read = Vec::new();
-            for volume in volumes {
-                read.extend(ModelCache::new(volume).read_all(&reporter)?);
-            }
-            Ok::<_, WeightsError>(read)
-        });
-        Ok(read.await?)
+        let (cache, reporter) = (self.cache(), reporter.clone());
+        Ok(blocking(move || cache.read_all(&reporter)).await?)
     }
 
     pub(super) fn weights_receipt(
