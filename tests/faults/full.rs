@@ -31,7 +31,8 @@ fn with_cache(options: &str, room: &str, words: &[&str]) {
     );
     let Some(output) = unshared(&project, &["--mount"], &script) else { return };
     if output.stdout.contains("refused") {
-        crate::support::peers::skipped("tmpfs", &format!("`mount -o {options}` is refused here"));
+        let name = if options.contains("quota") { "tmpfs-quota" } else { "tmpfs" };
+        crate::support::peers::skipped(name, &format!("`mount -o {options}` is refused here"));
         return;
     }
     let output = output.exits(0).tells(words).ran_nothing();
