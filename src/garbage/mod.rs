@@ -100,8 +100,12 @@ pub fn measure(garbage: &mut [Garbage]) -> Result<(), GarbageError> {
         let unread = |source| GarbageError { path: piece.path.clone(), verb: "read", source };
         piece.bytes = 0;
         for entry in WalkDir::new(&piece.path) {
-            let found = entry.and_then(|entry| entry.metadata());
-            let found = found.map_err(|error| unread(error.into()))?;
+            let found = match entry.and_then(|entry| entry.metadata()) {
+                Ok(found) => found,
+                // Somebody else removed it meanwhile.
+                Err(error) if is_gone(&error) => continue,
+                Err(error) => return Err(unread(error.into())),
+            };
             if found.is_file() {
                 let seen = links.entry((found.dev(), found.ino())).or_default();
                 *seen += 1;
@@ -112,6 +116,10 @@ pub fn measure(garbage: &mut [Garbage]) -> Result<(), GarbageError> {
         }
     }
     Ok(())
+}
+
+fn is_gone(error: &walkdir::Error) -> bool {
+    error.io_error().is_some_and(|error| error.kind() == io::ErrorKind::NotFound)
 }
 
 /// Removes it all, in the order given: what speaks for other files comes before them.

@@ -170,7 +170,7 @@ fn a_state_directory_of_any_size_is_too_small_in_the_same_words() {
 fn memory_that_runs_out_is_called_that_and_the_next_command_completes() {
     let Some(project) = super::built() else { return };
     let mut failed = 0;
-    for megabytes in [60, 70, 80, 90, 100, 120, 150] {
+    for megabytes in [70, 80, 90, 100, 110, 130, 160, 200] {
         std::fs::remove_dir_all(project.path("cache/oci")).expect("removes");
         let script = format!(
             r#"ulimit -c 0; ulimit -v {}; exec "$goatbuild" apply --offline --only image:tiny"#,
@@ -181,6 +181,10 @@ fn memory_that_runs_out_is_called_that_and_the_next_command_completes() {
         command.env("goatbuild", crate::support::installed::GOATBUILD);
         let ran = crate::support::project::ran(&mut command);
         println!("{megabytes} MiB: {}", ran.code);
+        // The program itself isn't loaded.
+        if ran.code == 127 {
+            continue;
+        }
         if ran.code != 0 {
             failed += 1;
             let told = ["memory", "Cannot allocate"].iter().any(|word| ran.stderr.contains(word));
