@@ -6,7 +6,7 @@
 use tree_sitter::{Node, Parser};
 
 use super::Refused;
-use super::syntax::{Block, Command, Kind, Part, PartKind, Redirect, RedirectKind, Word, text};
+use super::syntax::{Block, Command, Kind, PartKind, Redirect, RedirectKind, Word, text};
 
 /// How deep commands and words may stand in each other.
 const DEPTH: usize = 200;
@@ -247,44 +247,15 @@ impl<'t> Reader<'t> {
             match child.kind() {
                 "file_redirect" => redirects.push(self.redirect(child, &mut more)?),
                 "heredoc_redirect" => {
-                    let mut word = Word::new();
-                    let raw = children(child).iter().any(|it| {
-                        it.kind() == "heredoc_start" && self.of(*it).contains(['\'', '"', '\\'])
-                    });
-                    // tree-sitter leaves out the blanks at a document's beginning.
-                    let start = children(child).into_iter().find(|it| it.kind() == "heredoc_start");
-                    let behind_start = start.map_or(child.start_byte(), |it| it.end_byte());
-                    let begin = self.text[behind_start..]
-                        .find('\n')
-                        .map_or(behind_start, |at| behind_start + at + 1);
-                    let tabs = children(child).iter().any(|it| it.kind() == "<<-");
+                    redirects.push(self.document(child)?);
                     for part in children(child) {
                         match part.kind() {
-                            "heredoc_body" if raw => word.push(Part {
-                                quoted: true,
-                                kind: PartKind::Text(self.text[begin..part.end_byte()].to_owned()),
-                            }),
-                            "heredoc_body" => {
-                                word = self.gaps(part, begin, part.end_byte(), HERE)?;
-                            }
                             "pipeline" => behind.extend(self.block(part)?),
                             "file_redirect" => redirects.push(self.redirect(part, &mut more)?),
-                            "<<" | "<<-" | "heredoc_start" | "heredoc_end" => {}
+                            "<<" | "<<-" | "heredoc_start" | "heredoc_body" | "heredoc_end" => {}
                             _ => return Err(self.not_read(part)),
                         }
                     }
-                    if tabs {
-                        for part in &mut word {
-                            if let PartKind::Text(text) = &mut part.kind {
-                                *text = text
-                                    .split('\n')
-                                    .map(|line| line.trim_start_matches('\t'))
-                                    .collect::<Vec<_>>()
-                                    .join("\n");
-                            }
-                        }
-                    }
-                    redirects.push(Redirect { kind: RedirectKind::Here, descriptor: None, word });
                 }
                 "comment" => {}
                 _ if body.is_none() => body = Some(self.command(child)?),
@@ -299,6 +270,30 @@ impl<'t> Reader<'t> {
         }
         behind.insert(0, command);
         Ok(Command { line, kind: Kind::Pipeline(behind) })
+    }
+
+    /// Reads a document that stands in the script: `<<END`.
+    fn document(&self, node: Node<'_>) -> Result<Redirect, Refused> {
+        let parts = children(node);
+        let start = parts.iter().find(|it| it.kind() == "heredoc_start");
+        // tree-sitter leaves out the blanks at its beginning.
+        let behind = start.map_or(node.start_byte(), Node::end_byte);
+        let begin = self.text[behind..].find('\n').map_or(behind, |at| behind + at + 1);
+        let is_raw = start.is_some_and(|it| self.of(*it).contains(['\'', '"', '\\']));
+        let mut word = match parts.iter().find(|it| it.kind() == "heredoc_body") {
+            None => Word::new(),
+            Some(body) if is_raw => text(&self.text[begin..body.end_byte()]),
+            Some(body) => self.gaps(*body, begin, body.end_byte(), HERE)?,
+        };
+        if parts.iter().any(|it| it.kind() == "<<-") {
+            for part in &mut word {
+                if let PartKind::Text(text) = &mut part.kind {
+                    let lines = text.split('\n').map(|line| line.trim_start_matches('\t'));
+                    *text = lines.collect::<Vec<_>>().join("\n");
+                }
+            }
+        }
+        Ok(Redirect { kind: RedirectKind::Here, descriptor: None, word })
     }
 
     /// Reads a redirection. tree-sitter takes the words behind it for parts of it: those go to `more`.

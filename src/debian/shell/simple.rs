@@ -44,7 +44,7 @@ impl Shell<'_> {
         match name {
             Value::Is(name) => {
                 // `IFS=: read a b` says for one command how words are split.
-                let marks = values.into_iter().find(|(name, _)| name == "IFS").map(|it| it.1);
+                let marks = values.into_iter().find(|(name, _)| name == IFS).map(|it| it.1);
                 let before = marks.and_then(|marks| self.state.variables.insert(IFS.into(), marks));
                 let split = self.state.variables.contains_key(IFS);
                 let flow = self.call(name, arguments);

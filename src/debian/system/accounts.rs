@@ -60,7 +60,7 @@ impl System<'_> {
             makes_home: true,
             ..User::default()
         };
-        let (mut is_system, mut own_group, mut is_group) = (false, false, false);
+        let (mut is_system, mut has_group) = (false, false);
         let mut names = Vec::new();
         let mut rest = arguments.iter().copied();
         while let Some(argument) = rest.next() {
@@ -69,7 +69,7 @@ impl System<'_> {
             let mut value = || value.or_else(|| rest.next());
             match flag {
                 "--system" => is_system = true,
-                "--group" => (own_group, is_group) = (true, true),
+                "--group" => has_group = true,
                 "--no-create-home" => user.makes_home = false,
                 "--quiet"
                 | "--force-badname"
@@ -93,13 +93,13 @@ impl System<'_> {
             // `adduser --system --group` makes both, `adduser --group` a group.
             [name] if is_system => {
                 user.name = name;
-                if own_group {
+                if has_group {
                     user.group = None;
                 }
                 user.home = if user.home.is_empty() { "/nonexistent" } else { user.home };
                 Some(self.add_user(&user, Order::Up))
             }
-            [name] if is_group => Some(self.add_group(name, None, Order::Up).map(drop)),
+            [name] if has_group => Some(self.add_group(name, None, Order::Up).map(drop)),
             _ => None,
         }
     }

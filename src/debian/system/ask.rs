@@ -3,6 +3,7 @@
 use std::cmp::Ordering;
 
 use super::System;
+use super::text::{basename, cut, seq};
 use crate::debian::shell::{Answer, Call, Doubt, Status, Value, World as _};
 use crate::debian::tree::Node;
 use crate::debian::version;
@@ -116,7 +117,7 @@ impl System<'_> {
             }
             "grep" | "fgrep" => self.grep(name, &arguments, call),
             // A package that is about to be unpacked isn't one that dpkg knows.
-            "dpkg-query" if self.is_new() => Ok(Answer::ended(Status::Is(1))),
+            "dpkg-query" if self.is_packed => Ok(Answer::ended(Status::Is(1))),
             "cut" | "tr" if call.input.is_some_and(|input| input.known() == Some("")) => {
                 Ok(Answer::ok())
             }
@@ -294,48 +295,6 @@ impl System<'_> {
     }
 }
 
-/// `cut -dX -fN`.
-fn cut(arguments: &[&str], call: &Call<'_>) -> Result<Answer, Doubt> {
-    let unknown = || Doubt::Never(call.shown());
-    let joined = arguments.join(" ").replace("-d ", "-d").replace("-f ", "-f");
-    let mut words = joined.split(' ');
-    let (Some(one), Some(other), None) = (words.next(), words.next(), words.next()) else {
-        return Err(unknown());
-    };
-    let (mark, field) = if one.starts_with("-d") { (one, other) } else { (other, one) };
-    let mark = mark.strip_prefix("-d").filter(|it| it.chars().count() == 1).ok_or_else(unknown)?;
-    let field = field.strip_prefix("-f").and_then(|it| it.parse::<usize>().ok());
-    let field = field.filter(|it| *it > 0).ok_or_else(unknown)?;
-    let text = call.input.and_then(Value::known).unwrap_or_default();
-    let mut output = String::new();
-    for line in text.lines() {
-        let whole = !line.contains(mark);
-        let found = if whole { Some(line) } else { line.split(mark).nth(field - 1) };
-        output.push_str(found.unwrap_or_default());
-        output.push('\n');
-    }
-    Ok(Answer::printed(Value::Is(output)))
-}
-
-/// `seq FIRST [STEP] LAST`.
-fn seq(arguments: &[&str]) -> Result<Answer, Doubt> {
-    let numbers: Option<Vec<i64>> = arguments.iter().map(|it| it.parse().ok()).collect();
-    let (from, step, to) = match numbers.as_deref() {
-        Some(&[to]) => (1, 1, to),
-        Some(&[from, to]) => (from, 1, to),
-        Some(&[from, step, to]) if step != 0 => (from, step, to),
-        _ => return Err(Doubt::Never("seq".to_owned())),
-    };
-    let mut text = String::new();
-    let mut at = from;
-    while if step > 0 { at <= to } else { at >= to } && text.len() < 10_000 {
-        text.push_str(&at.to_string());
-        text.push('\n');
-        at += step;
-    }
-    Ok(Answer::printed(Value::Is(text)))
-}
-
 /// What is answered here, where all arguments are known.
 const ANSWERED: [&str; 13] = [
     "basename",
@@ -362,22 +321,6 @@ fn changes(call: &Call<'_>) -> bool {
 fn in_place(argument: &str) -> bool {
     argument.starts_with("--in-place")
         || (argument.starts_with('-') && !argument.starts_with("--") && argument.contains('i'))
-}
-
-fn basename(name: &str, arguments: &[&str]) -> Result<Answer, Doubt> {
-    let (path, suffix) = match arguments {
-        [path] => (*path, ""),
-        [path, suffix] if name == "basename" => (*path, *suffix),
-        _ => return Err(Doubt::Never(name.to_owned())),
-    };
-    let path = path.trim_end_matches('/');
-    let (above, last) = path.rsplit_once('/').unwrap_or((".", path));
-    let text = if name == "dirname" {
-        if above.is_empty() { "/" } else { above }
-    } else {
-        last.strip_suffix(suffix).unwrap_or(last)
-    };
-    Ok(Answer::printed(Value::Is(format!("{text}\n"))))
 }
 
 /// dpkg's comparison; an empty version is older than all, but for the operators that end in `-nl`.

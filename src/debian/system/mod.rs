@@ -7,9 +7,11 @@ mod ask;
 mod files;
 mod find;
 mod grep;
+mod mode;
 mod nothing;
 mod packaging;
 mod sysusers;
+mod text;
 mod tmpfiles;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -29,8 +31,8 @@ pub(super) struct System<'t> {
     package: String,
     /// What isn't unpacked yet while a `preinst` is at work.
     packed: Vec<(Vec<u8>, Entry)>,
-    /// Whether a `preinst` is at work.
-    new: bool,
+    /// Whether the package is still to be unpacked: a `preinst` is at work.
+    is_packed: bool,
     /// How many temporary files were made.
     temporary: usize,
     /// Answers to debconf's questions: what nobody was asked has its default.
@@ -59,7 +61,7 @@ impl<'t> System<'t> {
             architecture,
             package: package.to_owned(),
             packed: Vec::new(),
-            new: false,
+            is_packed: false,
             temporary: 0,
             answers: packaging::defaults(templates),
             alternatives: Vec::new(),
@@ -70,7 +72,7 @@ impl<'t> System<'t> {
 
     /// Takes the package's own files out: they aren't unpacked while a `preinst` is at work.
     pub(super) fn pack(&mut self) {
-        self.new = true;
+        self.is_packed = true;
         let Some(tree) = self.tree.as_deref_mut() else { return };
         let own = |entry: &Entry| entry.owner == self.package && entry.node != Node::Directory;
         let paths: Vec<Vec<u8>> =
@@ -84,15 +86,10 @@ impl<'t> System<'t> {
 
     /// Unpacks them, over what was made there.
     pub(super) fn unpack(&mut self) {
-        self.new = false;
+        self.is_packed = false;
         if let Some(tree) = self.tree.as_deref_mut() {
             tree.entries.extend(self.packed.drain(..));
         }
-    }
-
-    /// Whether the package isn't unpacked yet.
-    fn is_new(&self) -> bool {
-        self.new
     }
 
     fn there(&self, path: &str) -> Result<Option<&Entry>, Doubt> {
