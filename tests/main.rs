@@ -15,6 +15,7 @@ mod guard;
 mod hub_client;
 mod hub_peer;
 mod hub_weights;
+mod image_alone;
 mod image_peers;
 mod image_tags;
 mod import;

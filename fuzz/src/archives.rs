@@ -130,6 +130,7 @@ fn image(
         cmd: Vec::new(),
         working_dir: String::new(),
         labels: std::collections::BTreeMap::new(),
+        annotations: std::collections::BTreeMap::new(),
     };
     layout.tag(tag, write_image(layout, &spec)?)?;
     layout.tagged(tag)

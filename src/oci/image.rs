@@ -52,8 +52,10 @@ pub struct ImageSpec {
     pub cmd: Vec<String>,
     /// Where it starts; empty means `/`.
     pub working_dir: String,
-    /// Labels.
+    /// Labels, in the configuration.
     pub labels: BTreeMap<String, String>,
+    /// Annotations of the manifest.
+    pub annotations: BTreeMap<String, String>,
 }
 
 /// Stores the image's documents and returns the manifest's digest; the layers must be stored.
@@ -74,7 +76,7 @@ pub fn write_image(layout: &Layout, spec: &ImageSpec) -> Result<Digest, OciError
             json!({"mediaType": media_type, "digest": layer.digest, "size": layer.size})
         })
         .collect();
-    let manifest = canonical(&json!({
+    let mut manifest = json!({
         "schemaVersion": 2,
         "mediaType": MediaType::ImageManifest,
         "config": {
@@ -83,7 +85,11 @@ pub fn write_image(layout: &Layout, spec: &ImageSpec) -> Result<Digest, OciError
             "size": config.len(),
         },
         "layers": layers,
-    }));
+    });
+    if !spec.annotations.is_empty() {
+        manifest["annotations"] = json!(spec.annotations);
+    }
+    let manifest = canonical(&manifest);
     // What is written must be what every other reader of the specification reads.
     parse::<oci_spec::image::ImageManifest>("the manifest", &manifest)?;
     parse::<oci_spec::image::ImageConfiguration>("the image's configuration", &config)?;

@@ -71,6 +71,7 @@ fn spec(layers: Vec<LayerRef>) -> ImageSpec {
         cmd: Vec::new(),
         working_dir: String::new(),
         labels: ["z", "b", "y", "c"].map(|key| (key.to_owned(), "1".to_owned())).into(),
+        annotations: BTreeMap::new(),
     }
 }
 

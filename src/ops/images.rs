@@ -65,16 +65,6 @@ pub enum ImageError {
         #[help]
         help: String,
     },
-    /// No step builds it.
-    #[error("no model is served from image {image}, so it is not built")]
-    #[diagnostic(
-        code(goatbuild::image::unused),
-        help("write `image = \"{image}\"` in the spec of a model")
-    )]
-    Unused {
-        /// The image.
-        image: String,
-    },
 }
 
 /// The image of a name.
@@ -133,7 +123,7 @@ async fn find_in(
     }
     let graph = steps::images(workspace)?;
     let Some(step) = graph.get(&id) else {
-        return Err(ImageError::Unused { image: name.to_owned() }.into());
+        return Err(not_built().into());
     };
     if step.class() == Class::Effect {
         return Err(elsewhere(site, workspace, name).into());

@@ -189,10 +189,22 @@ fn steps_named(graph: &Graph, names: &[String]) -> Result<BTreeSet<StepId>, Unkn
     ids.collect()
 }
 
+/// What a whole project asks for: images that no model is served from are built by name, or where there
+/// are no models at all.
+fn served(workspace: &Workspace, graph: Graph) -> Graph {
+    let project = &workspace.project;
+    let has_models = !project.models.is_empty() || !project.left_out.models.is_empty();
+    if has_models && graph.in_order().any(|step| step.models().is_empty()) {
+        graph.needed_by(|step| !step.models().is_empty())
+    } else {
+        graph
+    }
+}
+
 /// The part of the graph that was asked for, and whether that is all of it.
 fn select(workspace: &Workspace, graph: Graph, request: &Request) -> Result<(Graph, bool), Report> {
     if request.models.is_empty() && request.only.is_empty() {
-        return Ok((graph, true));
+        return Ok((served(workspace, graph), true));
     }
     for name in &request.models {
         workspace.project.known(name)?;

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use super::context::Text;
+use super::labels::labels;
 use super::model::{Base, Builder, Image};
 use super::name::ImageName;
 use super::source::{Located, Place, SourceFile};
@@ -34,6 +35,7 @@ pub(super) fn image(
     let mut table = root.table("env");
     let env = table.string_map(is_variable, VARIABLE);
     table.finish();
+    let (labels, annotations) = (labels(&mut root, "labels"), labels(&mut root, "annotations"));
     let builder = root.optional_choice("builder", &builders(types));
     root.finish();
     let file = Located { value: (), place: Place::new(Arc::clone(file), 0..0) };
@@ -47,6 +49,8 @@ pub(super) fn image(
         requirements,
         overrides,
         env,
+        labels,
+        annotations,
         builder,
     })
 }

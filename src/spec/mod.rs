@@ -18,6 +18,7 @@ mod gateway;
 mod hardware;
 mod image_file;
 mod kinds;
+mod labels;
 mod left_out;
 mod model;
 mod model_file;

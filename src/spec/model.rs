@@ -315,6 +315,10 @@ pub struct Image {
     pub overrides: Vec<Located<String>>,
     /// Environment variables, over the base's.
     pub env: BTreeMap<String, String>,
+    /// Labels of its configuration.
+    pub labels: BTreeMap<String, String>,
+    /// Annotations of its manifest.
+    pub annotations: BTreeMap<String, String>,
     /// Who builds it, when that isn't the target's choice.
     pub builder: Option<Builder>,
 }

@@ -1,6 +1,5 @@
 //! `image:<image>`: layers and a configuration, in the OCI layout.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -139,7 +138,8 @@ impl Image {
             entrypoint: Vec::new(),
             cmd: vec!["python".to_owned()],
             working_dir: String::new(),
-            labels: BTreeMap::new(),
+            labels: self.described.labels.clone(),
+            annotations: self.described.annotations.clone(),
         };
         let tag = self.described.name.to_string();
         let reporter = task.reporter.clone();
@@ -223,6 +223,12 @@ impl Step for Image {
         }
         for (name, value) in &self.described.env {
             fingerprint.field(format!("env.{name}"), value);
+        }
+        for (name, value) in &self.described.labels {
+            fingerprint.field(format!("label.{name}"), value);
+        }
+        for (name, value) in &self.described.annotations {
+            fingerprint.field(format!("annotation.{name}"), value);
         }
         fingerprint
     }

@@ -40,7 +40,7 @@ pub use asked::server;
 pub use check::{check, doubts, lacks};
 use deploy::ImageInput;
 use names::Chain;
-pub use names::{at_targets, is_known, names};
+pub use names::{at_targets, is_known, names, without_models};
 pub use programs::programs;
 pub use pushed::{foreseen_pushes, look_at_pushed};
 pub use smoke::{NotPassed, asking, smoke_key};
@@ -226,6 +226,12 @@ fn compile_images(workspace: &Workspace, steps: &mut Vec<Arc<dyn Step>>) -> Imag
                 }
             };
             images.insert((image.clone(), *target), input);
+        }
+    }
+    // Last, so that what they share with an image that is served keeps that one's name.
+    for image in names::without_models(&workspace.project) {
+        if workspace.images.has(image) {
+            compile_image(workspace, image, &[], &mut shared, steps);
         }
     }
     images

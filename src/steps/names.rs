@@ -3,7 +3,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::{models_of, name_at, users};
+use super::{Users, models_of, name_at, users};
 use crate::engine::Locked;
 use crate::lock::LockFile;
 use crate::plan::saved::Request;
@@ -16,25 +16,28 @@ pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<StepId> {
     let mut names = BTreeSet::new();
     let mut bases: Vec<&Base> = Vec::new();
     let mut built: BTreeSet<&ImageName> = BTreeSet::new();
-    for (name, users) in users(project) {
+    let users = users(project);
+    let is_ours = |users: &Users| !models_of(users, |takes| takes != Takes::Built).is_empty();
+    let served = users.iter().filter(|(_, users)| is_ours(users)).map(|(name, _)| *name);
+    for name in served.chain(without_models(project)) {
         let image = &project.images[name];
-        if !models_of(&users, |takes| takes != Takes::Built).is_empty() {
-            built.insert(name);
-            names.insert(StepId::image(name));
-            // Of images with the same base, the first has the step.
-            if !bases.contains(&&image.base) {
-                bases.push(&image.base);
-                names.insert(StepId::base(name));
-            }
-            if lock.images.get(name.as_str()).is_some_and(|locked| locked.python.is_some()) {
-                names.insert(StepId::python(name));
-            }
+        built.insert(name);
+        names.insert(StepId::image(name));
+        // Of images with the same base, the first has the step.
+        if !bases.contains(&&image.base) {
+            bases.push(&image.base);
+            names.insert(StepId::base(name));
         }
+        if lock.images.get(name.as_str()).is_some_and(|locked| locked.python.is_some()) {
+            names.insert(StepId::python(name));
+        }
+    }
+    for (name, users) in &users {
         for (takes, target) in users.keys() {
             match takes {
                 Takes::Cached => false,
                 Takes::Pushed => names.insert(StepId::push(name)),
-                Takes::Built => names.insert(StepId::image(name_at(*target, name, &users))),
+                Takes::Built => names.insert(StepId::image(name_at(*target, name, users))),
             };
         }
     }
@@ -103,9 +106,16 @@ pub fn at_targets(
     wanted
 }
 
-/// Whether any model of the project has this step, as far as names tell.
+/// The images that no model is served from, sorted: they are built when somebody asks for them.
+pub fn without_models(project: &Project) -> impl Iterator<Item = &ImageName> {
+    let is_used = |image: &ImageName| project.models.values().any(|it| it.image.value == *image);
+    project.images.keys().filter(move |image| !is_used(image))
+}
+
+/// Whether any model of the project has this step, or an image that none has, as far as names tell.
 pub fn is_known(project: &Project, step: &StepId) -> bool {
-    project.models.values().any(|model| uses(model, step))
+    let is_built = |image: &ImageName| step.subject() == Subject::Image(image.as_str());
+    project.models.values().any(|model| uses(model, step)) || without_models(project).any(is_built)
 }
 
 /// Whether a model has this step, as far as names tell.

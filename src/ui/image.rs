@@ -1,5 +1,7 @@
 //! An image's documents, for people and programs.
 
+use std::collections::{BTreeMap, HashMap};
+
 use serde_json::json;
 
 use super::out::outln;
@@ -38,6 +40,7 @@ pub fn print_image(name: &str, image: &Image, as_json: bool) {
             "size": size,
             "layers": layers,
             "config": image.config.config(),
+            "annotations": image.manifest.annotations(),
         });
         outln!("{document}");
         return;
@@ -64,6 +67,16 @@ pub fn print_image(name: &str, image: &Image, as_json: bool) {
         for variable in config.env().iter().flatten() {
             outln!("env: {variable}");
         }
+        tell("label", config.labels().as_ref());
+    }
+    tell("annotation", image.manifest.annotations().as_ref());
+}
+
+/// One line for each, sorted: the documents' own order is none.
+fn tell(kind: &str, texts: Option<&HashMap<String, String>>) {
+    let texts: BTreeMap<_, _> = texts.into_iter().flatten().collect();
+    for (name, text) in texts {
+        outln!("{kind}: {name}={text}");
     }
 }
 

@@ -206,6 +206,7 @@ impl Bases {
             cmd: Vec::new(),
             working_dir: String::new(),
             labels: std::collections::BTreeMap::new(),
+            annotations: std::collections::BTreeMap::new(),
         };
         let digest = write_image(&self.layout, &spec).expect("an image");
         self.layout.tag(tag, digest).expect("a tag");

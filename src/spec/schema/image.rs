@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::image_file::builders;
 use super::super::target::{TargetType, TargetTypes};
 use super::env;
-use super::parts::{choice, closed, pattern, requiring, strings, with_default};
+use super::parts::{choice, closed, map, pattern, requiring, strings, with_default};
 
 pub(super) fn image(types: &TargetTypes) -> Value {
     let settings = types.iter().filter(|it| it.builds_images());
@@ -71,6 +71,14 @@ pub(super) fn image(types: &TargetTypes) -> Value {
             ),
             ("env", env()),
             (
+                "labels",
+                labels("Labels of the image's configuration, as `docker inspect` shows them."),
+            ),
+            (
+                "annotations",
+                labels("Annotations of the image's manifest, as registries show them."),
+            ),
+            (
                 "builder",
                 choice(
                     &builders(types).iter().map(|(word, _)| *word).collect::<Vec<_>>(),
@@ -84,4 +92,15 @@ pub(super) fn image(types: &TargetTypes) -> Value {
     );
     image["required"] = json!(["base"]);
     image
+}
+
+/// Texts by a key, whose unquoted dots make tables of tables.
+fn labels(about: &str) -> Value {
+    let each = json!({
+        "anyOf": [
+            { "type": "string" },
+            { "type": "object" },
+        ],
+    });
+    map(about, "", &each)
 }
