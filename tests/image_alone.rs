@@ -46,6 +46,7 @@ fn an_image_that_no_model_uses_is_built_when_it_is_named_and_handed_on() {
     );
     let refused = project.run("image inspect alone").exits(1);
     refused.says(&["image alone is not built", "`goatbuild apply --only image:alone`"]);
+    project.run("plan alone").fails(64, &["`alone` is an image, which `--only image:alone` names"]);
     // Its base and its wheels are those of the image that is served, under that one's names.
     assert_eq!(project.apply("--only image:alone").ran(), ["image:alone"]);
     assert_eq!(project.apply("--only image:alone").ran(), [""; 0]);

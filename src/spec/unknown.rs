@@ -57,8 +57,16 @@ pub fn some_of(names: &[&str]) -> String {
 impl Project {
     /// The model of this name.
     pub fn model(&self, name: &str) -> Result<&Arc<Model>, Unknown> {
-        let missing = || unknown("model", name, self.models.keys().map(ModelName::as_str));
-        self.models.get(name).ok_or_else(missing)
+        self.models.get(name).ok_or_else(|| self.no_model(name))
+    }
+
+    fn no_model(&self, name: &str) -> Unknown {
+        let missing = unknown("model", name, self.models.keys().map(ModelName::as_str));
+        if !self.images.contains_key(name) {
+            return missing;
+        }
+        let help = format!("`{name}` is an image, which `--only {}` names", StepId::image(name));
+        Unknown { help, ..missing }
     }
 
     /// The model of this name, be it one that is not to be served.
