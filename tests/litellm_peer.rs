@@ -10,7 +10,7 @@ use std::sync::mpsc::{self, Receiver};
 use std::time::Duration;
 
 use goatbuild::gateways::litellm::file::File;
-use goatbuild::gateways::litellm::{Access, Change, Document, Entry, edit, upsert};
+use goatbuild::gateways::litellm::{Access, Change, Document, Entry, edit, observe, upsert};
 use goatbuild::spec::{Api, Header};
 use serde_json::{Value, json};
 use support::litellm::{Proxy, validate};
@@ -312,4 +312,54 @@ fn litellm_checks_the_health_of_models_by_what_they_are_for() {
     let mut wanted = paths.map(|(_, path)| format!("POST /v1/{path} HTTP/1.1"));
     wanted.sort();
     assert_eq!(lines, wanted, "{health}");
+}
+
+/// Which model group is asked for a name, by the function that `LiteLLM` itself resolves it with.
+const RESOLVE: &str = "
+import json, sys, yaml
+from litellm.router_utils.common_utils import resolve_served_model
+name = sys.argv[1]
+for text in json.load(sys.stdin):
+    config = yaml.safe_load(text)
+    settings, router = config.get('litellm_settings') or {}, config.get('router_settings') or {}
+    found = resolve_served_model(
+        name, settings.get('model_alias_map'), None, router.get('model_group_alias'))
+    print(found)
+";
+
+#[test]
+fn alias_maps_lead_where_litellm_says_that_they_lead() {
+    let Some(venv) = support::litellm::venv() else { return };
+    let groups = "router_settings: {model_group_alias: ";
+    let aliases = "litellm_settings: {model_alias_map: ";
+    let texts = [
+        format!("{groups}{{tiny-local: gpt-4o}}}}"),
+        format!("{groups}{{tiny-local: {{model: gpt-4o, hidden: true}}}}}}"),
+        format!("{groups}{{tiny-local: tiny-local}}}}"),
+        format!("{groups}{{gpt-4o: tiny-local}}}}"),
+        format!("{groups}{{tiny-local: ''}}}}"),
+        format!("{groups}{{tiny-local: [a, b]}}}}"),
+        format!("{groups}{{tiny-local: {{hidden: true}}}}}}"),
+        format!("{aliases}{{tiny-local: far}}}}"),
+        format!("{aliases}{{tiny-local: far}}}}\n{groups}{{far: tiny-local}}}}"),
+        format!("{aliases}{{tiny-local: far}}}}\n{groups}{{far: farther, tiny-local: x}}}}"),
+        format!("{aliases}{{far: tiny-local}}}}\n{groups}{{far: x}}}}"),
+    ];
+    let mut command = Command::new(venv.join("bin/python"));
+    command.args(["-c", RESOLVE, "tiny-local"]).env("LITELLM_LOCAL_MODEL_COST_MAP", "True");
+    command.stdin(std::process::Stdio::piped()).stdout(std::process::Stdio::piped());
+    let mut child = command.spawn().unwrap();
+    let asked = serde_json::to_string(&texts).unwrap();
+    child.stdin.take().unwrap().write_all(asked.as_bytes()).unwrap();
+    let output = child.wait_with_output().unwrap();
+    let said = String::from_utf8(output.stdout).unwrap();
+    let theirs: Vec<&str> = said.lines().collect();
+    let ours: Vec<String> = texts
+        .iter()
+        .map(|text| {
+            let document = Document::parse("config.yaml", text).unwrap();
+            observe(&document, &entry(9)).detour.map_or("tiny-local".to_owned(), |it| it.target)
+        })
+        .collect();
+    assert_eq!(ours, theirs);
 }

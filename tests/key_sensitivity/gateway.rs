@@ -109,6 +109,22 @@ fn an_entry_of_an_included_file_is_not_adopted_and_nothing_runs() {
 }
 
 #[test]
+fn an_alias_whose_requests_go_elsewhere_is_a_conflict_before_anything_runs() {
+    let Some(project) = Project::applied() else { return };
+    project.append(FILE, "\nrouter_settings:\n  model_group_alias:\n    tiny-local: gpt-4o\n");
+    let plan = project.plan("");
+    assert_eq!(plan.ids("conflict"), ["gateway:tiny"], "{}", plan.0);
+    let lines = project.read(FILE).lines().count();
+    let place = format!("litellm.yaml:{lines}, router_settings.model_group_alias");
+    let told = ["requests for `tiny-local` go to `gpt-4o`", &*place];
+    project.run("plan").exits(0).says(&told);
+    project.run("apply --adopt tiny").exits(3).says(&told);
+    project.run("gateway check").exits(1).says(&told);
+    project.edit(FILE, "    tiny-local: gpt-4o\n", "    gpt-4o: tiny-local\n");
+    assert_eq!(project.apply("").ran(), [""; 0]);
+}
+
+#[test]
 fn a_plan_with_nothing_but_a_conflict_is_not_called_done() {
     let Some(project) = Project::applied() else { return };
     project.edit(FILE, "model_name: somebody-elses", "model_name: tiny-local");

@@ -8,7 +8,7 @@ use super::Path;
 use crate::spec::{AUTHORIZATION, Header};
 
 /// What stands before a variable's name.
-const VARIABLE: &str = "os.environ/";
+pub(super) const VARIABLE: &str = "os.environ/";
 
 /// The headers besides an `api_key`, and where they stand.
 pub(super) const HEADERS: [Path; 2] = [

@@ -2,18 +2,29 @@
 
 use std::collections::BTreeMap;
 
+use super::access::VARIABLE;
+use super::detour::{Detour, detour};
 use super::document::{Document, Listed};
 use super::tree::{Id, NodeKind};
 use crate::gateways::{Problem, Severity};
 
 /// Checks every entry of a file and of what it includes.
 ///
-/// `is_set` tells whether an environment variable is set where the proxy will run.
+/// `is_set` tells whether an environment variable is set here, where the proxy may run.
 pub fn check(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Problem> {
-    let mut checker = Checker { is_set, problems: Vec::new(), seen: BTreeMap::new() };
+    let mut checker =
+        Checker { is_set, problems: Vec::new(), seen: BTreeMap::new(), unset: BTreeMap::new() };
     checker.document(document);
     let Checker { mut problems, seen, .. } = checker;
     for (alias, places) in seen {
+        if let Some((path, line, marked)) = places.first()
+            && let Some(detour) = detour(document, &alias)
+        {
+            let severity = if *marked { Severity::Error } else { Severity::Warning };
+            let Detour { path: by, line: at, map, target } = detour;
+            let message = format!("requests for `{alias}` go to `{target}` by {by}:{at}, {map}");
+            problems.push(Problem { path: path.clone(), line: *line, severity, message });
+        }
         let [(first, line, _), rest @ ..] = places.as_slice() else { continue };
         for (path, line_of_other, marked) in rest {
             // Entries of one alias share its traffic, which is a feature, unless one is ours.
@@ -29,8 +40,10 @@ pub fn check(document: &Document, is_set: &dyn Fn(&str) -> bool) -> Vec<Problem>
 struct Checker<'a> {
     is_set: &'a dyn Fn(&str) -> bool,
     problems: Vec<Problem>,
-    /// By alias: file, line, and whether the entry has a marker.
+    /// By alias: file, line, and whether the entry has a marker of ours.
     seen: BTreeMap<String, Vec<(String, usize, bool)>>,
+    /// Variables of the file at hand that are not set, with the first line of each.
+    unset: BTreeMap<String, usize>,
 }
 
 impl Checker<'_> {
@@ -38,6 +51,7 @@ impl Checker<'_> {
         for listed in &document.entries {
             self.entry(document, listed);
         }
+        self.tell_unset(document);
         for included in document.included() {
             if let Some((key, value)) = included.list
                 && included.tree.is_null(value)
@@ -48,6 +62,16 @@ impl Checker<'_> {
             }
             self.document(included);
         }
+    }
+
+    /// Says which variables have to be where the proxy runs: that is hardly ever here.
+    fn tell_unset(&mut self, document: &Document) {
+        let unset = std::mem::take(&mut self.unset);
+        let Some(line) = unset.values().min().copied() else { return };
+        let names: Vec<String> = unset.into_keys().collect();
+        let message =
+            format!("has to be set where the proxy runs, and is not here: {}", names.join(", "));
+        self.report(document, line, Severity::Warning, message);
     }
 
     fn report(&mut self, document: &Document, line: usize, severity: Severity, message: String) {
@@ -75,6 +99,12 @@ impl Checker<'_> {
                 self.report(document, listed.line, Severity::Error, message);
             }
             Some(model) => {
+                if let Some(name) = model.strip_prefix(VARIABLE)
+                    && !(self.is_set)(name)
+                {
+                    let message = format!("without the variable {name}, LiteLLM drops the entry");
+                    self.report(document, listed.line, Severity::Warning, message);
+                }
                 let ours = listed.marker.is_some()
                     || listed.alias.as_ref().is_some_and(|alias| alias.ends_with("-local"));
                 if ours && model.starts_with("openai/") && field("api_base").is_none() {
@@ -104,14 +134,11 @@ impl Checker<'_> {
                 }
             }
             NodeKind::Scalar { value, .. } => {
-                if let Some(name) = value.strip_prefix("os.environ/")
+                if let Some(name) = value.strip_prefix(VARIABLE)
                     && !(self.is_set)(name)
                 {
                     let line = document.place().line(document.range(node).start);
-                    let message = format!(
-                        "the environment variable {name} is not set: LiteLLM would drop the entry"
-                    );
-                    self.report(document, line, Severity::Error, message);
+                    self.unset.entry(name.to_owned()).or_insert(line);
                 }
             }
             NodeKind::Alias(_) => (),

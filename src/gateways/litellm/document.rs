@@ -6,6 +6,7 @@ use std::ops::Range;
 use saphyr_parser::ScalarStyle;
 
 use super::access::{is_reference, is_secret};
+use super::detour::detour;
 use super::error::{GatewayError, NamedText};
 use super::tree::{Id, NodeKind, Tree, plain_is_text};
 use super::{Entry, FieldChange, Found, Marker, Own, Owned, Path, Rival, is_ours, verify};
@@ -232,7 +233,7 @@ pub fn observe(document: &Document, wanted: &Entry) -> Found {
     };
     let mut rivals = Vec::new();
     find_rivals(document, wanted, false, &mut rivals);
-    Found { own, rivals }
+    Found { own, rivals, detour: detour(document, &wanted.alias) }
 }
 
 pub(super) fn find_rivals(

@@ -67,6 +67,9 @@ fn intend<'a>(
     intent: &mut Intent<'a>,
 ) -> Result<(), GatewayError> {
     let found = observe(document, entry);
+    if let Some(detour) = found.detour {
+        return Err(GatewayError::Detour { alias: entry.alias.clone(), detour });
+    }
     let adopted = document.strangers(&entry.project, &entry.alias).next();
     match adopted.filter(|_| adopt && found.is_adoptable()) {
         Some(index) => intent.set.push((index, entry)),

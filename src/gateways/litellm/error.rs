@@ -8,6 +8,8 @@ use std::sync::Arc;
 use miette::{Diagnostic, NamedSource, SourceSpan};
 use thiserror::Error;
 
+use super::Detour;
+
 /// The text that a diagnostic points into, with secrets starred out.
 pub type Source = Arc<NamedSource<String>>;
 
@@ -104,6 +106,23 @@ pub enum GatewayError {
         places: String,
         /// What resolves it.
         help: &'static str,
+    },
+    /// An alias map leads requests elsewhere: the entry would get none.
+    #[error(
+        "requests for `{alias}` go to `{}`: {}:{}, {}",
+        detour.target, detour.path, detour.line, detour.map
+    )]
+    #[diagnostic(
+        code(goatbuild::gateway::alias_map),
+        help(
+            "LiteLLM looks there before `model_list`: take the alias out of it, or choose another"
+        )
+    )]
+    Detour {
+        /// The alias wanted.
+        alias: String,
+        /// Where it leads, and what says so.
+        detour: Detour,
     },
     /// The edit would have changed something that is not ours. Nothing was written.
     #[error("editing {path} would change more than goatbuild's own entries: {reason}")]

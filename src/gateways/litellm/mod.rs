@@ -9,6 +9,7 @@
 
 mod access;
 mod check;
+mod detour;
 mod document;
 mod edit;
 mod error;
@@ -31,6 +32,7 @@ use super::Endpoint;
 use crate::spec::Api;
 pub use access::{Access, is_secret};
 pub use check::check;
+pub use detour::Detour;
 pub use document::{Document, observe, owned};
 pub use edit::{Change, edit, remove, upsert};
 pub use error::{GatewayError, ReloadError, Source};
@@ -123,18 +125,23 @@ pub struct Found {
     pub own: Own,
     /// Entries that would share the alias's traffic; each is a conflict.
     pub rivals: Vec<Rival>,
+    /// What leads the alias's traffic elsewhere.
+    pub detour: Option<Detour>,
 }
 
 impl Found {
     /// Whether nothing has to be done: one entry, as wanted, and nobody else has the alias.
     pub fn is_current(&self) -> bool {
         self.rivals.is_empty()
+            && self.detour.is_none()
             && matches!(&self.own, Own::Present { differs, .. } if differs.is_empty())
     }
 
     /// Whether [`upsert`] with `adopt` can take the one other entry over.
     pub fn is_adoptable(&self) -> bool {
-        self.own == Own::Absent && matches!(self.rivals.as_slice(), [only] if !only.included)
+        self.own == Own::Absent
+            && self.detour.is_none()
+            && matches!(self.rivals.as_slice(), [only] if !only.included)
     }
 }
 

@@ -1,6 +1,7 @@
 //! Documents that people really write, and worse ones: what an edit makes of each, byte for byte.
 
 mod access;
+mod detour;
 mod diagnostics;
 mod files;
 mod mode;

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use crate::fingerprint::{Change, Key};
 use crate::gateways::facts;
-use crate::gateways::litellm::{self, Document, Entry, Own};
+use crate::gateways::litellm::{self, Detour, Document, Entry, Own};
 use crate::step::{Adoptable, Observation};
 
 /// What the files showed at the last look.
@@ -24,6 +24,20 @@ impl Seen {
         complete: Option<&Key>,
     ) -> Observation {
         let found = litellm::observe(&self.document, entry);
+        // Plans are saved and compared: where the project lies is no part of one.
+        let shown = |path: &str| {
+            let path = Path::new(path);
+            path.strip_prefix(root).unwrap_or(path).display().to_string()
+        };
+        if let Some(Detour { path, line, map, target }) = &found.detour {
+            let place = format!("{}:{line}, {map}", shown(path));
+            return Observation::Foreign {
+                owner: format!("requests for `{}` go to `{target}` by {place}", entry.alias),
+                adoptable: Adoptable::No,
+                ours: false,
+                differs: Vec::new(),
+            };
+        }
         if let Some(rival) = found.rivals.first() {
             let id = |owner: &str| owner.split('/').next().map(str::to_owned);
             let ours = rival.owner.as_ref().is_some_and(|marker| {
@@ -43,9 +57,7 @@ impl Seen {
                     format!("an entry of project {}, model {}", marker.project, marker.model)
                 }
             };
-            // Plans are saved and compared: where the project lies is no part of one.
-            let file = Path::new(&rival.path);
-            let file = file.strip_prefix(root).unwrap_or(file).display();
+            let file = shown(&rival.path);
             return Observation::Foreign {
                 owner: format!("`{}` at {file}:{}, {owner}", entry.alias, rival.line),
                 // An included file is never edited, and of several entries none is the one.
