@@ -51,7 +51,10 @@ impl Document {
         verify::nesting(place)?;
         let tree = match (Tree::parse(place), verify::values(place)) {
             (Ok(tree), Ok(_)) => tree,
-            (Ok(_), Err(error)) | (Err(error), Err(_)) => return Err(error),
+            (Ok(tree), Err(error)) => {
+                return Err(tree.repeated().map_or(error, |keys| place.repeated(&keys)));
+            }
+            (Err(error), Err(_)) => return Err(error),
             (Err(error), Ok(_)) => return Err(error.strict()),
         };
         let root = tree.root.filter(|root| !tree.is_null(*root));

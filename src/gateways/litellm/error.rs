@@ -16,7 +16,7 @@ pub type Source = Arc<NamedSource<String>>;
 /// Why a gateway file is not read or not written; the file is as it was.
 #[derive(Debug, Error, Diagnostic)]
 pub enum GatewayError {
-    /// The file is not YAML, or uses what `PyYAML` would refuse too (several documents, a key twice).
+    /// The file is not YAML, or has several documents, which `PyYAML` would refuse too.
     #[error("{path}:{line}:{column} is not valid YAML: {reason}")]
     #[diagnostic(code(goatbuild::gateway::syntax), help("correct the file; it was left as it is"))]
     Syntax {
@@ -58,6 +58,30 @@ pub enum GatewayError {
         /// Where the parser stopped.
         #[label("here")]
         span: SourceSpan,
+    },
+    /// A mapping has a key twice. `PyYAML` takes the last of them and says nothing, so that what stands
+    /// under the others counts for nothing.
+    #[error("{path}:{line}: `{key}` is there for the second time")]
+    #[diagnostic(
+        code(goatbuild::gateway::duplicate_key),
+        help("LiteLLM takes what stands last, and nothing of what stands first: keep one of them")
+    )]
+    Duplicate {
+        /// The file, as it was named.
+        path: String,
+        /// Of the second, counted from 1.
+        line: usize,
+        /// The key.
+        key: String,
+        /// The file's text.
+        #[source_code]
+        source_code: Source,
+        /// Where it stands first.
+        #[label("first here")]
+        first: SourceSpan,
+        /// Where it stands again.
+        #[label("and again here")]
+        again: SourceSpan,
     },
     /// The YAML is valid, but not what `LiteLLM` reads.
     #[error("{path}:{line}: expected {expected}")]
@@ -262,6 +286,18 @@ impl NamedText<'_> {
             expected,
             source_code: self.source(),
             span: first_line(self.text, range).into(),
+        }
+    }
+
+    /// For a key's two places.
+    pub(super) fn repeated(self, [first, again]: &[Range<usize>; 2]) -> GatewayError {
+        GatewayError::Duplicate {
+            path: self.name.to_owned(),
+            line: self.line(again.start),
+            key: self.text[again.clone()].to_owned(),
+            source_code: self.source(),
+            first: first.clone().into(),
+            again: again.clone().into(),
         }
     }
 

@@ -91,6 +91,21 @@ impl Tree {
         }
     }
 
+    /// The first key that a mapping has twice: where it stands first, and where it stands again.
+    pub(super) fn repeated(&self) -> Option<[Range<usize>; 2]> {
+        let twice = |pairs: &[(Id, Id)]| {
+            let mut seen: HashMap<&str, Id> = HashMap::new();
+            let keys = pairs.iter().filter_map(|(key, _)| Some((self.text(*key)?, *key)));
+            keys.into_iter().find_map(|(text, key)| Some([seen.insert(text, key)?, key]))
+        };
+        let mappings = self.nodes.iter().filter_map(|node| match &node.kind {
+            NodeKind::Mapping(pairs) => twice(pairs),
+            _ => None,
+        });
+        let again = mappings.min_by_key(|[_, again]| self.node(*again).range.start)?;
+        Some(again.map(|key| self.node(key).range.clone()))
+    }
+
     /// The pair that is written under `key` in this very mapping.
     pub(super) fn pair(&self, mapping: Id, key: &str) -> Option<(Id, Id)> {
         self.pairs(mapping).iter().copied().find(|(name, _)| self.text(*name) == Some(key))

@@ -23,6 +23,10 @@ fn refusals_point_at_the_place() {
         ("syntax", "a: 1\nmodel_list:\n  - model_name: [a\n    api_key: sk-1\n"),
         ("strict", "model_list: [\n]\n"),
         ("twice", "model_list: []\nmodel_list: []\n"),
+        (
+            "twice_within",
+            "a: {b: 1}\nmodel_list:\n- model_name: x\n  litellm_params:\n    model: a\n    api_key: sk-1\n    model: b\n",
+        ),
         ("documents", "a: 1\n---\nb: 1\n"),
         ("root", "- a\n"),
         ("list", "model_list: {a: 1}\n"),
