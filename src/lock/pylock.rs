@@ -5,6 +5,7 @@
 
 mod error;
 mod request;
+mod sources;
 mod tags;
 
 use std::collections::BTreeMap;
@@ -17,6 +18,7 @@ use serde::de::IgnoredAny;
 
 pub use error::PylockError;
 pub use request::{PythonRequest, normalised, validate_requirement};
+pub use sources::{PackageIndex, Sources};
 pub use tags::{Misfit, SupportedTags, WheelName};
 
 use crate::digest::Digest;

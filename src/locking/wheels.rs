@@ -24,6 +24,7 @@ pub(super) async fn settle(
         image: image.name.to_string(),
         requirements: image.requirements.iter().map(|it| it.value.clone()).collect(),
         overrides: image.overrides.iter().map(|it| it.value.clone()).collect(),
+        sources: image.choosing.sources(),
         runtime,
     };
     let found = read_pylock(workspace, &image.name)?;
@@ -71,7 +72,10 @@ pub(super) async fn settle(
             })?;
             let before = found.as_ref().map(|(text, _)| text.as_str());
             let work = workspace.cache.temporary();
-            let lock = python::resolve(&uv, &fetcher, &request, before, &upgrade, &work).await?;
+            let resolved =
+                python::resolve(&uv, &fetcher, &request, before, &upgrade, &work).await?;
+            let python::Resolved { lock, warnings } = resolved;
+            changes.warnings.extend(warnings.iter().map(|it| format!("{}: {it}", image.name)));
             write(&pylock_path(workspace, &image.name), lock.render().as_bytes())?;
             let versions = |lock: &Pylock| {
                 let pinned = lock.packages.iter();

@@ -53,6 +53,47 @@ pub enum PythonError {
         /// What is wrong with it.
         reason: String,
     },
+    /// A package has both an index of its own and an override.
+    #[error(
+        "image {image} overrides {package}, which `index` says is from {index}: uv has no index for overrides"
+    )]
+    #[diagnostic(
+        code(goatbuild::python::overridden_index),
+        help(
+            "write its version into `requirements` (`{package}==VERSION`), or take it out of one of the two"
+        )
+    )]
+    OverriddenIndex {
+        /// The image.
+        image: String,
+        /// The package.
+        package: String,
+        /// Its index.
+        index: String,
+    },
+    /// The index doesn't say what was there when.
+    #[error(
+        "the requirements of image {image} cannot be satisfied as of {as_of}: the index does not say when {file} was uploaded{}\n{explanation}",
+        also(*others)
+    )]
+    #[diagnostic(
+        code(goatbuild::python::no_times),
+        help(
+            "PyPI tells it, and PyTorch's index does not: leave out `as-of` and pin versions instead, or name an index that does (UV_DEFAULT_INDEX)"
+        )
+    )]
+    NoTimes {
+        /// The image.
+        image: String,
+        /// The time.
+        as_of: String,
+        /// One of its files.
+        file: String,
+        /// How many more there are.
+        others: usize,
+        /// uv's own words.
+        explanation: String,
+    },
     /// uv needs some interpreter to start from, and there is none.
     #[error("uv found no Python interpreter on this machine")]
     #[diagnostic(
@@ -152,6 +193,13 @@ impl PythonError {
     pub(super) fn io(path: impl Into<PathBuf>) -> impl FnOnce(std::io::Error) -> Self {
         let path = path.into();
         move |source| Self::Io { path, source }
+    }
+}
+
+fn also(others: usize) -> String {
+    match others {
+        0 => String::new(),
+        others => format!(", nor {others} more"),
     }
 }
 

@@ -19,10 +19,16 @@ pub(super) struct Index {
 }
 
 /// One file on an index's page.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub(super) struct IndexFile {
     pub(super) filename: String,
     pub(super) url: String,
+    /// When it was uploaded, where the index says: RFC 3339.
+    pub(super) uploaded: Option<String>,
+    /// For which versions of Python it is, where the index says.
+    pub(super) requires_python: Option<String>,
+    /// Whether its publisher took it back.
+    pub(super) is_yanked: bool,
 }
 
 impl Index {
@@ -45,6 +51,11 @@ impl Index {
         Self::configured(variable).unwrap_or_else(|| Self {
             url: Url::parse(PYPI).unwrap_or_else(|_| panic!("BUG: {PYPI} is no URL")),
         })
+    }
+
+    /// The index at this URL.
+    pub(super) fn at(url: &str) -> Option<Self> {
+        Url::parse(url).ok().map(|url| Self { url })
     }
 
     /// The index's URL without credentials.
@@ -104,9 +115,15 @@ fn read_page(body: &[u8], base: &Url) -> Vec<IndexFile> {
         files: Vec<File>,
     }
     #[derive(Deserialize)]
+    #[serde(rename_all = "kebab-case")]
     struct File {
         filename: String,
         url: String,
+        upload_time: Option<String>,
+        requires_python: Option<String>,
+        /// No, yes, or why (PEP 691).
+        #[serde(default)]
+        yanked: serde_json::Value,
     }
     let absolute = |url: &str| base.join(url).ok().map(String::from);
     if let Ok(page) = serde_json::from_slice::<Page>(body) {
@@ -114,17 +131,40 @@ fn read_page(body: &[u8], base: &Url) -> Vec<IndexFile> {
             .files
             .into_iter()
             .filter_map(|file| {
-                Some(IndexFile { url: absolute(&file.url)?, filename: file.filename })
+                Some(IndexFile {
+                    url: absolute(&file.url)?,
+                    filename: file.filename,
+                    uploaded: file.upload_time,
+                    requires_python: file.requires_python,
+                    is_yanked: !matches!(
+                        file.yanked,
+                        serde_json::Value::Null | serde_json::Value::Bool(false)
+                    ),
+                })
             })
             .collect();
     }
-    String::from_utf8_lossy(body)
-        .split("href=\"")
-        .skip(1)
-        .filter_map(|rest| rest.split('"').next())
-        .filter_map(|link| absolute(&link.replace("&amp;", "&")))
-        .map(|url| IndexFile { filename: filename_in(&url), url })
+    let text = String::from_utf8_lossy(body);
+    let links = text.split("<a ").skip(1).filter_map(|rest| rest.split_once('>'));
+    links
+        .filter_map(|(attributes, _)| {
+            let url = absolute(&attribute(attributes, "href")?)?;
+            Some(IndexFile {
+                filename: filename_in(&url),
+                url,
+                uploaded: None,
+                requires_python: attribute(attributes, "data-requires-python"),
+                is_yanked: attributes.contains("data-yanked"),
+            })
+        })
         .collect()
+}
+
+/// An attribute of a link, as text.
+fn attribute(attributes: &str, name: &str) -> Option<String> {
+    let (_, rest) = attributes.split_once(&format!("{name}=\""))?;
+    let text = rest.split('"').next()?;
+    Some(text.replace("&gt;", ">").replace("&lt;", "<").replace("&amp;", "&"))
 }
 
 #[cfg(test)]

@@ -12,7 +12,7 @@ mod wheels;
 
 pub use error::PythonError;
 pub use members::WheelReader;
-pub use resolve::{Upgrade, isolate, resolve};
+pub use resolve::{Resolved, Upgrade, isolate, resolve};
 pub use standalone::{archive_of, fetch_standalone, standalone};
 pub use uv::{Uv, ensure_uv};
 pub use wheels::{fetch_wheels, path_of, wheels_there};

@@ -5,7 +5,7 @@ use super::*;
 use crate::event::Reporter;
 use crate::fetch::double::{Answer, Server};
 use crate::fetch::{FetchError, Fetcher, Patience, sha256_of};
-use crate::lock::pylock::{LockedWheel, PythonRequest};
+use crate::lock::pylock::{LockedWheel, PythonRequest, Sources};
 use crate::platform::{Architecture, MajorMinor, Runtime};
 use crate::testing::peers::skipped;
 
@@ -119,6 +119,7 @@ fn request(requirements: &[&str], glibc: u32, python: u32) -> PythonRequest {
         image: "test".to_owned(),
         requirements: requirements.iter().map(|&text| text.to_owned()).collect(),
         overrides: Vec::new(),
+        sources: Sources::default(),
         runtime: Runtime {
             architecture: Architecture::Amd64,
             glibc: MajorMinor { major: 2, minor: glibc },
@@ -165,7 +166,9 @@ async fn a_real_requirement_is_locked_kept_upgraded_and_fetched() {
     let uv = ensure_uv(&fetcher, &tools, &Reporter::silent()).await.unwrap();
     let work = tempfile::tempdir().unwrap();
     let lock = async |request: &PythonRequest, previous: Option<&str>, upgrade: Upgrade| {
-        resolve(&uv, &fetcher, request, previous, &upgrade, work.path()).await
+        let resolved = resolve(&uv, &fetcher, request, previous, &upgrade, work.path()).await?;
+        assert_eq!(resolved.warnings, [""; 0]);
+        Ok::<_, PythonError>(resolved.lock)
     };
 
     let old = lock(&request(&["idna==3.9"], 36, 11), None, Upgrade::None).await.unwrap().render();
@@ -219,7 +222,7 @@ async fn resolve_with(what: &str, previous: Option<&str>) -> (Result<String, Pyt
     let outcome = resolve(&uv, &offline, &request, previous, &upgrade, &work).await;
     assert_eq!(std::fs::read_dir(&work).unwrap().count(), 0, "scratch files are left behind");
     let recorded = std::fs::read_to_string(directory.path().join("recorded")).unwrap_or_default();
-    (outcome.map(|lock| lock.render()), recorded)
+    (outcome.map(|resolved| resolved.lock.render()), recorded)
 }
 
 #[cfg(unix)]

@@ -2,6 +2,7 @@
 
 use std::sync::Arc;
 
+use super::choosing::choosing;
 use super::context::Text;
 use super::labels::labels;
 use super::model::{Base, Builder, Image};
@@ -32,6 +33,7 @@ pub(super) fn image(
     let glibc = glibc(&mut root, base.as_ref());
     let requirements = texts(&mut root, "requirements", "a requirement like \"vllm==0.13.0\"");
     let overrides = texts(&mut root, "overrides", "a requirement like \"torch==2.9.1\"");
+    let choosing = choosing(&mut root);
     let mut table = root.table("env");
     let env = table.string_map(is_variable, VARIABLE);
     table.finish();
@@ -48,6 +50,7 @@ pub(super) fn image(
         glibc,
         requirements,
         overrides,
+        choosing,
         env,
         labels,
         annotations,

@@ -7,6 +7,7 @@
 mod api;
 mod assemble;
 mod auth;
+mod choosing;
 mod context;
 mod devices;
 mod effective;
@@ -48,6 +49,7 @@ mod value;
 pub use api::Api;
 pub use assemble::assemble_part;
 pub use auth::*;
+pub use choosing::{Choosing, Overlap};
 pub use devices::Device;
 pub use effective::*;
 pub use engine::*;

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
 
+use super::choosing::Choosing;
 use super::devices::Device;
 use super::engine::Engine;
 use super::gateway::GatewaySettings;
@@ -313,6 +314,8 @@ pub struct Image {
     pub requirements: Vec<Located<String>>,
     /// Requirements that replace whatever any package asks of the same name, as written.
     pub overrides: Vec<Located<String>>,
+    /// How its wheels are chosen otherwise.
+    pub choosing: Choosing,
     /// Environment variables, over the base's.
     pub env: BTreeMap<String, String>,
     /// Labels of its configuration.

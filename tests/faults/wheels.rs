@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 
 use goatbuild::fetch::sha256_of;
 use goatbuild::lock::LockFile;
-use goatbuild::lock::pylock::{LockedWheel, Pylock, PythonRequest};
+use goatbuild::lock::pylock::{LockedWheel, Pylock, PythonRequest, Sources};
 use zip::write::SimpleFileOptions;
 
 use super::server::{Answer, Server};
@@ -68,8 +68,13 @@ fn lock(project: &Project, server: &Server, wheels: &[(&str, &[u8])]) {
             "base = {{ debian = \"bookworm\", packages = [\"python3\"] }}\nrequirements = {requirements:?}\n"
         ),
     );
-    let request =
-        PythonRequest { image: "tiny".to_owned(), requirements, overrides: Vec::new(), runtime };
+    let request = PythonRequest {
+        image: "tiny".to_owned(),
+        requirements,
+        overrides: Vec::new(),
+        sources: Sources::default(),
+        runtime,
+    };
     project.write("images/tiny.pylock.toml", &Pylock::of(&locked, &request).render());
 }
 

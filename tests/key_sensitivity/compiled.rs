@@ -183,6 +183,7 @@ impl Committed {
             let request = PythonRequest {
                 requirements: values(&image.requirements),
                 overrides: values(&image.overrides),
+                sources: image.choosing.sources(),
                 image: name,
                 runtime: runtime.expect("it is locked"),
             };

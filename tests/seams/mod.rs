@@ -19,7 +19,7 @@ use goatbuild::engines::command::Command;
 use goatbuild::event::Reporter;
 use goatbuild::exec::Interrupt;
 use goatbuild::fetch::Patience;
-use goatbuild::lock::pylock::PythonRequest;
+use goatbuild::lock::pylock::{PythonRequest, Sources};
 use goatbuild::ops::agreed::Agreed;
 use goatbuild::ops::apply::Asked;
 use goatbuild::ops::open::Site;
@@ -116,7 +116,13 @@ fn project(root: &Path) {
         python: version(3, 12),
     };
     let (requirements, overrides) = (Vec::new(), Vec::new());
-    let request = PythonRequest { image: "i".to_owned(), requirements, overrides, runtime };
+    let request = PythonRequest {
+        image: "i".to_owned(),
+        requirements,
+        overrides,
+        sources: Sources::default(),
+        runtime,
+    };
     let digest = request.digest();
     let runtime = toml::Value::try_from(runtime).unwrap();
     write(

@@ -5,6 +5,7 @@ use std::str::FromStr as _;
 
 use pep508_rs::{Requirement, VerbatimUrl, VersionOrUrl};
 
+use super::sources::Sources;
 use crate::platform::Runtime;
 
 /// The question that a pylock file answers.
@@ -16,6 +17,8 @@ pub struct PythonRequest {
     pub requirements: Vec<String>,
     /// Requirements that replace whatever any package asks of the same name.
     pub overrides: Vec<String>,
+    /// Where they are looked for, and as of when.
+    pub sources: Sources,
     /// What the wheels must run on.
     pub runtime: Runtime,
 }
@@ -45,6 +48,7 @@ impl PythonRequest {
                 field(requirement);
             }
         }
+        self.sources.fields().iter().for_each(|text| field(text));
         hasher.finalize().to_hex().to_string()
     }
 }
@@ -108,6 +112,7 @@ fn canonical(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
+    use super::super::sources::PackageIndex;
     use super::*;
     use crate::platform::{Architecture, MajorMinor};
 
@@ -116,6 +121,7 @@ mod tests {
             image: "test".to_owned(),
             requirements: requirements.iter().map(|&text| text.to_owned()).collect(),
             overrides: Vec::new(),
+            sources: Sources::default(),
             runtime: Runtime {
                 architecture: Architecture::Amd64,
                 glibc: MajorMinor { major: 2, minor: 36 },
@@ -138,12 +144,37 @@ mod tests {
         newer.runtime.glibc.minor = 39;
         let mut overridden = base.clone();
         overridden.overrides.push("mlx-lm".to_owned());
-        let digests: BTreeSet<String> =
-            [base, newer, overridden, request(&["mlx-lm>=0.1"]), request(&[])]
-                .iter()
-                .map(PythonRequest::digest)
-                .collect();
-        assert_eq!(digests.len(), 5);
+        let index = |url: &str, packages: &[&str]| PackageIndex {
+            url: url.to_owned(),
+            packages: packages.iter().map(|&it| it.to_owned()).collect(),
+        };
+        let (mut older, mut elsewhere, mut another) = (base.clone(), base.clone(), base.clone());
+        older.sources.as_of = Some("2025-05-11T00:00:00Z".to_owned());
+        elsewhere.sources.indexes = vec![index("https://e.org/a", &["mlx"])];
+        another.sources.indexes = vec![index("https://e.org/a", &["mlx", "mlx-lm"])];
+        let digests: BTreeSet<String> = [
+            base,
+            newer,
+            overridden,
+            older,
+            elsewhere,
+            another,
+            request(&["mlx-lm>=0.1"]),
+            request(&[]),
+        ]
+        .iter()
+        .map(PythonRequest::digest)
+        .collect();
+        assert_eq!(digests.len(), 8);
+    }
+
+    /// Computed by the version before `index` and `as-of`: locks of then answer what they answered.
+    #[test]
+    fn what_sets_neither_index_nor_time_keeps_its_digest() {
+        assert_eq!(
+            request(&["mlx-lm"]).digest(),
+            "bc3d46f66f6b1369889695e4c9864e7bf105fe13505952306103380429715c60"
+        );
     }
 
     #[test]

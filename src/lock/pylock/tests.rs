@@ -18,6 +18,7 @@ fn request(runtime: Runtime) -> PythonRequest {
         image: "test".to_owned(),
         requirements: vec!["mlx".to_owned(), "regex".to_owned()],
         overrides: Vec::new(),
+        sources: Sources::default(),
         runtime,
     }
 }

@@ -1,5 +1,6 @@
 //! Why uv found no answer, in its words and the index's.
 
+use super::words::without_time;
 use crate::fetch::Fetcher;
 use crate::lock::pylock::{PythonRequest, WheelName, no_wheel_among, normalised};
 use crate::python::PythonError;
@@ -17,6 +18,17 @@ pub(super) async fn failure(
     if words.contains("No interpreter found") {
         return PythonError::NoInterpreter;
     }
+    let undated = without_time(&words);
+    if let (Some(as_of), [file, others @ ..]) = (&request.sources.as_of, &undated[..]) {
+        return PythonError::NoTimes {
+            image: request.image.clone(),
+            as_of: as_of.clone(),
+            file: file.clone(),
+            others: others.len(),
+            explanation: without_warnings(&words),
+        };
+    }
+    let words = without_warnings(&words);
     if !words.contains("No solution found") {
         return PythonError::Uv { image: request.image.clone(), output: words };
     }
@@ -56,6 +68,12 @@ pub(super) async fn failure(
             )
         }),
     }
+}
+
+/// The words without what uv was in doubt of: that is not why it failed.
+fn without_warnings(words: &str) -> String {
+    let lines: Vec<&str> = words.lines().filter(|line| !line.starts_with("warning: ")).collect();
+    lines.join("\n")
 }
 
 /// The `(package, version)` pairs that uv says have no wheel for the platform.

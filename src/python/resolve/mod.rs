@@ -2,24 +2,24 @@
 
 mod failure;
 mod isolation;
+mod newest;
+mod question;
+mod words;
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
-use std::process::Stdio;
+use std::str::FromStr as _;
 
-use tokio::process::Command;
+use pep508_rs::{Requirement, VerbatimUrl};
 
 use self::failure::failure;
 pub use self::isolation::isolate;
+use self::question::{Answer, Question};
 use super::PythonError;
-use super::uv::{Uv, output_of};
-use crate::bounded;
-use crate::fetch::{Fetcher, text_without_credentials, without_credentials};
+use super::uv::Uv;
+use crate::fetch::{Fetcher, without_credentials};
 use crate::leftovers::Scratch;
-use crate::lock::pylock::{Pylock, PythonRequest, validate_requirement};
-use crate::platform::Runtime;
-
-/// The glibc minors that uv has a `manylinux_2_N` platform for, as of 0.8.0.
-const UV_GLIBC: [u32; 12] = [17, 28, 31, 32, 33, 34, 35, 36, 37, 38, 39, 40];
+use crate::lock::pylock::{Pylock, PythonRequest, filename_in, normalised, validate_requirement};
 
 /// Which pins of the previous lock are let go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -30,6 +30,15 @@ pub enum Upgrade {
     All,
     /// Those of these packages.
     Packages(Vec<String>),
+}
+
+/// What came of a request.
+#[derive(Debug)]
+pub struct Resolved {
+    /// One wheel per package.
+    pub lock: Pylock,
+    /// What whoever wrote the requirements should know of it, a sentence each.
+    pub warnings: Vec<String>,
 }
 
 /// Resolves a request to exactly one wheel per package, `pip` among them.
@@ -45,21 +54,19 @@ pub async fn resolve(
     previous: Option<&str>,
     upgrade: &Upgrade,
     work: &Path,
-) -> Result<Pylock, PythonError> {
-    for requirement in request.requirements.iter().chain(&request.overrides) {
-        validate_requirement(requirement).map_err(|reason| PythonError::Requirement {
-            image: request.image.clone(),
-            requirement: requirement.clone(),
-            reason,
-        })?;
-    }
-    if let Some(previous) = previous {
-        Pylock::parse(previous)?;
-    }
+) -> Result<Resolved, PythonError> {
+    check(request)?;
+    let before = match previous {
+        Some(previous) if *upgrade != Upgrade::All => versions(&Pylock::parse(previous)?),
+        Some(previous) => Pylock::parse(previous).map(|_| BTreeMap::new())?,
+        None => BTreeMap::new(),
+    };
     tokio::fs::create_dir_all(work).await.map_err(PythonError::io(work))?;
     let scratch = Scratch::make(work, "resolve-").map_err(PythonError::io(work))?;
     let scratch_path = scratch.path().canonicalize().map_err(PythonError::io(scratch.path()))?;
-    let text = run(uv, fetcher, request, previous, upgrade, &scratch_path).await?;
+    let (scratch, is_offline) = (scratch_path.as_path(), fetcher.is_offline());
+    let question = Question { uv, request, previous, upgrade, is_offline, scratch };
+    let (text, words) = answer(&question, fetcher).await?;
     let mut lock = Pylock::parse(&text)?;
     for package in &mut lock.packages {
         for wheel in package.wheels.iter_mut().chain(&mut package.archive) {
@@ -67,87 +74,114 @@ pub async fn resolve(
         }
     }
     let wheels = lock.choose(&request.runtime)?;
-    Ok(Pylock::of(&wheels, request))
+    let mut warnings = words::warnings(&words);
+    warnings.extend(undated(&words, request));
+    warnings.extend(unneeded(request, &lock));
+    warnings.extend(newest::doubts(fetcher, request, &wheels, &before).await);
+    Ok(Resolved { lock: Pylock::of(&wheels, request), warnings })
 }
 
-/// Runs uv in `scratch` and returns the `pylock.toml` that it wrote.
-async fn run(
-    uv: &Uv,
+/// Refuses what uv isn't asked.
+fn check(request: &PythonRequest) -> Result<(), PythonError> {
+    for requirement in request.requirements.iter().chain(&request.overrides) {
+        validate_requirement(requirement).map_err(|reason| PythonError::Requirement {
+            image: request.image.clone(),
+            requirement: requirement.clone(),
+            reason,
+        })?;
+    }
+    let overridden = request.overrides.iter().filter_map(|it| name_of(it));
+    for package in overridden {
+        if let Some(index) = request.sources.index_of(&package) {
+            let (image, index) = (request.image.clone(), index.to_owned());
+            return Err(PythonError::OverriddenIndex { image, package, index });
+        }
+    }
+    Ok(())
+}
+
+/// uv's lock, and what it said.
+///
+/// uv takes the index of a package from where it is required by name, and from nowhere else. So what
+/// only others require is required as well, once it turns up in an answer, or in why there is none.
+async fn answer(
+    question: &Question<'_>,
     fetcher: &Fetcher,
-    request: &PythonRequest,
-    previous: Option<&str>,
-    upgrade: &Upgrade,
-    scratch: &Path,
-) -> Result<String, PythonError> {
-    let input = scratch.join("requirements.in");
-    let output = scratch.join("pylock.toml");
-    let write = async |path: &Path, text: &str| {
-        tokio::fs::write(path, text).await.map_err(PythonError::io(path))
-    };
-    write(&input, &(request.requirements.join("\n") + "\npip\n")).await?;
-    if let Some(previous) = previous {
-        write(&output, previous).await?;
-    }
-    let mut command = Command::new(&uv.program);
-    command
-        .args(["pip", "compile", "--quiet", "--color", "never", "--format", "pylock.toml"])
-        .args(["--no-header", "--only-binary", ":all:"])
-        .args(["--python-version", &request.runtime.python.to_string()])
-        .args(["--python-platform", &platform(&request.runtime)])
-        .arg("--output-file")
-        .arg(&output);
-    if !request.overrides.is_empty() {
-        let overrides = scratch.join("overrides.txt");
-        write(&overrides, &(request.overrides.join("\n") + "\n")).await?;
-        command.arg("--overrides").arg(overrides);
-    }
-    match upgrade {
-        Upgrade::None => {}
-        Upgrade::All => {
-            command.arg("--upgrade");
-        }
-        Upgrade::Packages(names) => {
-            for name in names {
-                command.arg(format!("--upgrade-package={name}"));
+) -> Result<(String, String), PythonError> {
+    let request = question.request;
+    let required: BTreeSet<String> =
+        request.requirements.iter().filter_map(|it| name_of(it)).collect();
+    let listed = request.sources.indexes.iter().flat_map(|index| &index.packages);
+    let mut others: BTreeSet<&str> =
+        listed.map(String::as_str).filter(|it| !required.contains(*it) && *it != "pip").collect();
+    let mut added = BTreeSet::new();
+    loop {
+        let Answer { lock, words } = question.ask(&added).await?;
+        let turned_up: BTreeSet<&str> = match &lock {
+            Some(text) => {
+                let packages: BTreeSet<String> =
+                    versions(&Pylock::parse(text)?).into_keys().collect();
+                others.iter().copied().filter(|it| packages.contains(*it)).collect()
             }
-        }
-    }
-    if fetcher.is_offline() {
-        command.arg("--offline");
-    }
-    isolate(&mut command);
-    command.arg(&input).stdin(Stdio::null()).kill_on_drop(true);
-    let finished = output_of(&mut command).await.map_err(PythonError::io(&uv.program))?;
-    if finished.status.success() {
-        return bounded::read_to_string(&output, bounded::LOCK).map_err(PythonError::io(&output));
-    }
-    let words = text_without_credentials(String::from_utf8_lossy(&finished.stderr).trim());
-    Err(failure(words, fetcher, request).await)
-}
-
-/// uv's name of the platform: the newest that is not newer than the runtime's glibc.
-fn platform(runtime: &Runtime) -> String {
-    let minor =
-        UV_GLIBC.iter().rev().find(|&&minor| minor <= runtime.glibc.minor).unwrap_or(&UV_GLIBC[0]);
-    format!("{}-manylinux_2_{minor}", runtime.architecture.machine())
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::platform::{Architecture, MajorMinor};
-
-    #[test]
-    fn the_platform_is_never_newer_than_the_base() {
-        let of = |glibc| {
-            platform(&Runtime {
-                architecture: Architecture::Arm64,
-                glibc: MajorMinor { major: 2, minor: glibc },
-                python: MajorMinor { major: 3, minor: 12 },
-            })
+            None => others.iter().copied().filter(|it| names(&words, it)).collect(),
         };
-        assert_eq!(of(36), "aarch64-manylinux_2_36");
-        assert_eq!(of(30), "aarch64-manylinux_2_28");
-        assert_eq!(of(43), "aarch64-manylinux_2_40");
+        if turned_up.is_empty() {
+            return match lock {
+                Some(text) => Ok((text, words)),
+                None => Err(failure(words, fetcher, request).await),
+            };
+        }
+        others.retain(|it| !turned_up.contains(it));
+        added.extend(turned_up);
     }
+}
+
+/// Whether uv's words are about a package.
+fn names(words: &str, package: &str) -> bool {
+    let is_part = |letter: char| letter.is_ascii_alphanumeric() || "-_.".contains(letter);
+    words.split(|letter| !is_part(letter)).any(|word| normalised(word) == package)
+}
+
+/// The name that a requirement is about.
+fn name_of(requirement: &str) -> Option<String> {
+    let read = Requirement::<VerbatimUrl>::from_str(requirement).ok()?;
+    Some(normalised(read.name.as_ref()))
+}
+
+fn versions(lock: &Pylock) -> BTreeMap<String, String> {
+    let packages = lock.packages.iter();
+    packages.map(|it| (normalised(&it.name), it.version.clone().unwrap_or_default())).collect()
+}
+
+/// Says that files were left out of which nobody knows the time.
+fn undated(words: &str, request: &PythonRequest) -> Option<String> {
+    let files = words::without_time(words);
+    let (first, as_of) = (files.first()?, request.sources.as_of.as_deref()?);
+    let others = match files.len() - 1 {
+        0 => String::new(),
+        others => format!(" and of {others} more"),
+    };
+    Some(format!(
+        "as of {as_of}, files count only where the index says when they were uploaded, which it does \
+         not of {}{others}",
+        filename_in(first)
+    ))
+}
+
+/// Says that nothing needs what an index is named for, which may be a name misspelt.
+fn unneeded(request: &PythonRequest, lock: &Pylock) -> Vec<String> {
+    let locked = versions(lock);
+    let listed = request
+        .sources
+        .indexes
+        .iter()
+        .flat_map(|it| it.packages.iter().map(move |name| (it, name)));
+    let unneeded = listed.filter(|(_, name)| !locked.contains_key(*name));
+    unneeded
+        .map(|(index, name)| {
+            let near = crate::spec::nearest(name, locked.keys());
+            let near = near.map(|near| format!("; did you mean `{near}`?")).unwrap_or_default();
+            format!("nothing needs {name}, which `index` says is from {}{near}", index.url)
+        })
+        .collect()
 }

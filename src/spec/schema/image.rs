@@ -5,7 +5,7 @@ use serde_json::{Value, json};
 use super::super::image_file::builders;
 use super::super::target::{TargetType, TargetTypes};
 use super::env;
-use super::parts::{choice, closed, map, pattern, requiring, strings, with_default};
+use super::parts::{choice, closed, filled, map, pattern, requiring, strings, with_default};
 
 pub(super) fn image(types: &TargetTypes) -> Value {
     let settings = types.iter().filter(|it| it.builds_images());
@@ -69,6 +69,9 @@ pub(super) fn image(types: &TargetTypes) -> Value {
                 "overrides",
                 strings("Requirements that replace whatever any package asks of the same name."),
             ),
+            ("index", indexes()),
+            ("as-of", as_of()),
+            ("overlap", overlap()),
             ("env", env()),
             (
                 "labels",
@@ -103,4 +106,43 @@ fn labels(about: &str) -> Value {
         ],
     });
     map(about, "", &each)
+}
+
+fn indexes() -> Value {
+    let index = closed(
+        "An index, and the packages that come from it alone.",
+        [
+            (
+                "url",
+                pattern(
+                    "^https?://[^@ ?#/]+(/[^ ?#]*)?$",
+                    "Its URL, without credentials: `https://download.pytorch.org/whl/cu128`.",
+                ),
+            ),
+            ("packages", filled(strings("The packages that come from it, and from nowhere else."))),
+        ],
+    );
+    json!({
+        "description": "Other indexes than the user's own, for some packages.",
+        "type": "array",
+        "items": requiring(index, &["url", "packages"]),
+    })
+}
+
+fn as_of() -> Value {
+    let written = pattern(
+        "^[0-9]{4}-[0-9]{2}-[0-9]{2}([Tt ].*)?$",
+        "Resolves as the index was at the end of this day (UTC), or at this time: `2025-05-10`.",
+    );
+    // As text; TOML's own dates are taken as well, and JSON Schema has no type for them.
+    json!({ "description": written["description"], "anyOf": [written] })
+}
+
+fn overlap() -> Value {
+    map(
+        "Which wheel a path is from where several own it with different contents: by path or shell \
+         pattern, as seen from `site-packages` or absolute in the image.",
+        "",
+        &pattern("^[A-Za-z0-9._-]+$", "The package whose file it is."),
+    )
 }

@@ -124,6 +124,7 @@ fn differences(files: &Files, path: &[&str], schema: &Value, wrong: &mut Vec<Str
         (Some("number"), _) => "a number",
         (Some("boolean"), _) => "a boolean",
         (Some("array"), _) if schema["items"]["anyOf"].is_array() => "a list of indices or UUIDs",
+        (Some("array"), _) if schema["items"]["type"] == "object" => "a list of tables",
         (Some("array"), _) => "a list of strings",
         (Some("object"), _) => "a table",
         // Values of flags, and what is one of several things.
