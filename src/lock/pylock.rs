@@ -4,12 +4,12 @@
 //! file, and stays a file that uv and pip can install from.
 
 mod error;
+mod render;
 mod request;
 mod sources;
 mod tags;
 
 use std::collections::BTreeMap;
-use std::fmt::Write as _;
 use std::str::FromStr as _;
 
 use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder, MarkerTree};
@@ -65,8 +65,25 @@ pub struct Package {
     pub wheels: Vec<Wheel>,
     /// A direct URL: of a wheel, or of sources.
     pub archive: Option<Wheel>,
+    /// The index that it comes from, where that isn't the user's own.
+    pub index: Option<String>,
+    #[serde(default)]
+    tool: PackageTool,
     vcs: Option<IgnoredAny>,
     directory: Option<IgnoredAny>,
+}
+
+/// What goatbuild keeps with a package.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+struct PackageTool {
+    #[serde(default)]
+    goatbuild: Further,
+}
+
+#[derive(Debug, Clone, Default, PartialEq, Eq, Deserialize)]
+struct Further {
+    #[serde(default)]
+    scripts: Vec<String>,
 }
 
 /// One wheel, as the file lists it.
@@ -98,6 +115,8 @@ pub struct LockedWheel {
     pub size: Option<u64>,
     /// Of its bytes.
     pub sha256: Digest,
+    /// Scripts that it gets beside those that it names; older locks say none.
+    pub scripts: Vec<String>,
 }
 
 impl Pylock {
@@ -148,57 +167,12 @@ impl Pylock {
     /// The file that holds just these wheels, as the answer to `request`.
     pub fn of(wheels: &[LockedWheel], request: &PythonRequest) -> Self {
         let mut packages: Vec<Package> = wheels.iter().map(Package::of).collect();
+        for package in &mut packages {
+            package.index = request.sources.index_of(&package.name).map(str::to_owned);
+        }
         packages.sort_by(|one, other| one.name.cmp(&other.name));
         let answered = Answered { request: request.digest(), runtime: request.runtime };
         Self { lock_version: "1.0".to_owned(), packages, tool: Tool { goatbuild: Some(answered) } }
-    }
-
-    /// The text to commit, of what [`Pylock::of`] made: the same for the same packages, whoever resolved them and when.
-    pub fn render(&self) -> String {
-        let mut text = String::from(
-            "# Written by `goatbuild lock`: exactly one wheel per package. \
-             Edit the image's requirements instead.\n",
-        );
-        let mut line = |text_line: String| {
-            let _ = writeln!(text, "{text_line}");
-        };
-        line(format!("lock-version = {}", quoted(&self.lock_version)));
-        if let Some(Answered { runtime, .. }) = self.answered() {
-            let marker = format!(
-                "platform_machine == '{}' and python_version == '{}' and sys_platform == 'linux'",
-                runtime.architecture.machine(),
-                runtime.python
-            );
-            line(format!("environments = [{}]", quoted(&marker)));
-        }
-        line("created-by = \"goatbuild\"".to_owned());
-        if let Some(Answered { runtime, .. }) = self.answered() {
-            line(format!("requires-python = {}", quoted(&format!("=={}.*", runtime.python))));
-        }
-        for package in &self.packages {
-            line(format!("\n[[packages]]\nname = {}", quoted(&package.name)));
-            if let Some(version) = &package.version {
-                line(format!("version = {}", quoted(version)));
-            }
-            if let Some(marker) = &package.marker {
-                line(format!("marker = {}", quoted(marker)));
-            }
-            line("wheels = [".to_owned());
-            for wheel in &package.wheels {
-                line(format!("    {},", wheel.render()));
-            }
-            line("]".to_owned());
-        }
-        if let Some(Answered { request, runtime }) = self.answered() {
-            line(format!("\n[tool.goatbuild]\nrequest = {}", quoted(request)));
-            line(format!(
-                "runtime = {{ architecture = {}, glibc = {}, python = {} }}",
-                quoted(runtime.architecture.name()),
-                quoted(&runtime.glibc.to_string()),
-                quoted(&runtime.python.to_string())
-            ));
-        }
-        text
     }
 }
 
@@ -216,6 +190,8 @@ impl Package {
                 hashes: BTreeMap::from([("sha256".to_owned(), wheel.sha256.hex())]),
             }],
             archive: None,
+            index: None,
+            tool: PackageTool { goatbuild: Further { scripts: wheel.scripts.clone() } },
             vcs: None,
             directory: None,
         }
@@ -286,6 +262,7 @@ impl Package {
             url,
             size: wheel.size,
             sha256,
+            scripts: self.tool.goatbuild.scripts.clone(),
         })
     }
 }
@@ -298,26 +275,6 @@ impl Wheel {
             (None, Some(url)) => filename_in(url),
             (None, None) => String::new(),
         }
-    }
-
-    fn render(&self) -> String {
-        let mut fields = Vec::new();
-        if let Some(name) = &self.name {
-            fields.push(format!("name = {}", quoted(name)));
-        }
-        if let Some(url) = &self.url {
-            fields.push(format!("url = {}", quoted(url)));
-        }
-        if let Some(size) = self.size {
-            fields.push(format!("size = {size}"));
-        }
-        let hashes: Vec<String> = self
-            .hashes
-            .iter()
-            .map(|(algorithm, digest)| format!("{algorithm} = {}", quoted(digest)))
-            .collect();
-        fields.push(format!("hashes = {{ {} }}", hashes.join(", ")));
-        format!("{{ {} }}", fields.join(", "))
     }
 }
 
@@ -382,10 +339,6 @@ fn marker_environment(runtime: &Runtime) -> MarkerEnvironment {
         sys_platform: "linux",
     })
     .unwrap_or_else(|error| panic!("BUG: {version} is no Python version: {error}"))
-}
-
-fn quoted(text: &str) -> String {
-    toml::Value::from(text).to_string()
 }
 
 #[cfg(test)]

@@ -5,10 +5,10 @@ use std::path::PathBuf;
 use super::{Changes, LockOptions, LockingError, Renew};
 use crate::bounded;
 use crate::event::Reporter;
-use crate::lock::pylock::{Pylock, PylockError, PythonRequest};
+use crate::lock::pylock::{LockedWheel, Pylock, PylockError, PythonRequest};
 use crate::platform::Runtime;
 use crate::python::{self, PythonError, Upgrade};
-use crate::spec::{Image, ImageName};
+use crate::spec::{Image, ImageName, Located, Problem, SpecError, SpecErrors, nearest};
 use crate::step::StepError;
 use crate::workspace::{LockedParts, Workspace, unreadable, write};
 
@@ -87,8 +87,23 @@ pub(super) async fn settle(
         }
     };
     let wheels = lock.choose(&runtime)?;
+    check_winners(image, &wheels)?;
     workspace.images.settle(image.name.clone(), LockedParts { runtime, wheels });
     Ok(())
+}
+
+/// Refuses an `overlap` that names a wheel which isn't there.
+fn check_winners(image: &Image, wheels: &[LockedWheel]) -> Result<(), SpecErrors> {
+    let overlap = image.choosing.overlap.iter();
+    let unknown = overlap.filter(|it| !wheels.iter().any(|wheel| wheel.name == it.value.winner));
+    let errors = unknown.map(|Located { value, place }| {
+        let name = value.winner.clone();
+        let nearest = nearest(&name, wheels.iter().map(|it| &it.name)).map(str::to_owned);
+        let make =
+            format!("see images/{}.pylock.toml for the wheels that the image has", image.name);
+        SpecError::new(Problem::DanglingName { kind: "wheel", name, nearest, make }, place.clone())
+    });
+    SpecErrors::collect(errors.collect())
 }
 
 fn pylock_path(workspace: &Workspace, image: &ImageName) -> PathBuf {

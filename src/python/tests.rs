@@ -16,6 +16,7 @@ fn fetcher() -> Fetcher {
 
 fn wheel(name: &str, url: String, bytes: &[u8]) -> LockedWheel {
     LockedWheel {
+        scripts: Vec::new(),
         name: name.to_owned(),
         version: "1".to_owned(),
         filename: format!("{name}-1-py3-none-any.whl"),

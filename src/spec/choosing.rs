@@ -8,6 +8,7 @@ use jiff::civil::Date;
 use toml::de::DeValue;
 
 use super::context::{Layer, Spot};
+use super::patterns::matches;
 use super::problem::Problem;
 use super::source::Located;
 use super::table::Table;
@@ -34,6 +35,13 @@ pub struct Overlap {
     pub winner: String,
 }
 
+impl Overlap {
+    /// Whether it is about this path. `*` also crosses `/`, as in `allow` and `ignore` of weights.
+    pub fn covers(&self, path: &str) -> bool {
+        matches(&self.pattern, path)
+    }
+}
+
 impl Choosing {
     /// The part that decides which wheels are locked.
     pub fn sources(&self) -> Sources {
@@ -41,6 +49,13 @@ impl Choosing {
             as_of: self.as_of.as_ref().map(|it| it.value.clone()),
             indexes: self.indexes.iter().map(|it| it.value.clone()).collect(),
         }
+    }
+
+    /// Which wheel wins where, by path.
+    pub fn overlap(&self) -> Vec<Overlap> {
+        let mut overlap: Vec<Overlap> = self.overlap.iter().map(|it| it.value.clone()).collect();
+        overlap.sort();
+        overlap
     }
 }
 

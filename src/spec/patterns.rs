@@ -45,7 +45,8 @@ impl FilePatterns {
     }
 }
 
-fn matches(pattern: &str, path: &str) -> bool {
+/// Whether a pattern stands for a path.
+pub(super) fn matches(pattern: &str, path: &str) -> bool {
     let mut pattern: Vec<char> = pattern.chars().collect();
     if pattern.last() == Some(&'/') {
         pattern.push('*');

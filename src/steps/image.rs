@@ -124,7 +124,8 @@ impl Image {
             .iter()
             .take_while(|it| it.step.kind() == Some(StepKind::Python))
             .count();
-        let (at, count) = (below + added, layers.len() + 1);
+        let overlap = self.described.choosing.overlap();
+        let (at, count) = (below + added, layers.len() + 1 + usize::from(!overlap.is_empty()));
         if count > wheels::LAYERS {
             let image = self.described.name.to_string();
             return Err(ImageError::TooManyLayers { image, layers: count, base: below }.into());
@@ -145,18 +146,26 @@ impl Image {
         let reporter = task.reporter.clone();
         blocking(move || {
             reporter.message("checking that no two wheels own one path");
-            wheel::collisions(&files, &scheme, &reporter)?;
+            if overlap.is_empty() {
+                wheel::collisions(&files, &scheme, &reporter)?;
+            } else {
+                let mut blob = layout.blobs().layer_writer()?;
+                let made = wheel::overlap_layer(&files, &overlap, &scheme, &mut blob, &reporter)?;
+                for unused in made.unused {
+                    let pattern = unused.pattern;
+                    reporter.notice(format!(
+                        "{tag}: no two wheels own what `overlap` calls {pattern:?}"
+                    ));
+                }
+                if let Some(layer) = made.layer {
+                    blob.commit(&layer)?;
+                    layers.push(own_layer(&layer, "overlap"));
+                }
+            }
             let mut blob = layout.blobs().layer_writer()?;
             let environment = wheel::venv_layer(&scheme, &base.interpreter, &mut blob)?;
             blob.commit(&environment)?;
-            let environment = LayerRef {
-                digest: environment.digest,
-                size: environment.size,
-                diff_id: environment.diff_id,
-                compression: Compression::Gzip,
-                created_by: "environment".to_owned(),
-            };
-            layers.insert(at, environment);
+            layers.insert(at, own_layer(&environment, "environment"));
             let spec = ImageSpec { layers: layers.clone(), ..spec };
             let digest = oci::write_image(&layout, &spec)?;
             layout.tag(&tag, digest)?;
@@ -168,6 +177,17 @@ impl Image {
             Ok(Outcome { facts: [Fact::DIGEST.is(digest)].into(), evidence: evidence.into() })
         })
         .await
+    }
+}
+
+/// A layer that this step made itself.
+fn own_layer(layer: &wheel::Layer, created_by: &str) -> LayerRef {
+    LayerRef {
+        digest: layer.digest,
+        size: layer.size,
+        diff_id: layer.diff_id,
+        compression: Compression::Gzip,
+        created_by: created_by.to_owned(),
     }
 }
 
@@ -230,6 +250,7 @@ impl Step for Image {
         for (name, value) in &self.described.annotations {
             fingerprint.field(format!("annotation.{name}"), value);
         }
+        wheels::describe_overlap(&mut fingerprint, &self.described.choosing.overlap());
         fingerprint
     }
 

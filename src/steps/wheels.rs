@@ -12,7 +12,7 @@ use crate::fetch::Expected;
 use crate::fingerprint::Fingerprint;
 use crate::lock::pylock::LockedWheel;
 use crate::python;
-use crate::spec::ImageName;
+use crate::spec::{ImageName, Overlap};
 use crate::step::{Facts, Head, Inputs, Outcome, Resource, Step, StepError, StepId, Task};
 use crate::wheel::{self, Scheme, WheelError, WheelFile};
 use crate::workspace::{Cache, Network, Workspace};
@@ -26,8 +26,9 @@ const BASE_LAYERS: usize = 31;
 
 /// The layers that are left for wheels.
 fn free_layers(workspace: &Workspace, image: &ImageName) -> usize {
-    // The environment has one of its own.
-    let free = LAYERS - 1;
+    // The environment has one of its own, and so has what several wheels own.
+    let is_overlaid = !workspace.project.images[image].choosing.overlap.is_empty();
+    let free = LAYERS - 1 - usize::from(is_overlaid);
     if workspace.registries.origin(&workspace.project.images[image]).is_none() {
         return free - 1;
     }
@@ -51,12 +52,15 @@ pub(super) struct Wheels {
     head: Head,
     downloaded: Downloaded,
     scheme: Scheme,
+    /// Which of the image's wheels win where; nothing for a layer of one.
+    overlap: Vec<Overlap>,
 }
 
 /// The steps of an image's wheels, one per layer.
 pub(super) fn slots(workspace: &Workspace, image: &ImageName, models: &[String]) -> Vec<Wheels> {
     let parts = workspace.images.parts(image);
     let scheme = Scheme { python: parts.runtime.python, epoch: workspace.settings.epoch };
+    let overlap = workspace.project.images[image].choosing.overlap();
     let sized: Vec<wheel::WheelRef> = parts
         .wheels
         .iter()
@@ -71,8 +75,16 @@ pub(super) fn slots(workspace: &Workspace, image: &ImageName, models: &[String])
                 slot.wheels.iter().map(|at| parts.wheels[*at].clone()).collect(),
             ),
             scheme,
+            overlap: if slot.wheels.len() > 1 { overlap.clone() } else { Vec::new() },
         })
         .collect()
+}
+
+/// Adds which wheels win, where that is said.
+pub(super) fn describe_overlap(fingerprint: &mut Fingerprint, overlap: &[Overlap]) {
+    for Overlap { pattern, winner } in overlap {
+        fingerprint.field(format!("overlap.{pattern}"), winner);
+    }
 }
 
 impl Downloaded {
@@ -90,6 +102,7 @@ impl Downloaded {
             path,
             filename: wheel.filename.clone(),
             adds: self.engines.first_import(&wheel.name, &wheel.version),
+            scripts: wheel.scripts.clone(),
         });
         Ok(named.collect())
     }
@@ -120,11 +133,11 @@ impl Wheels {
         task.reporter.reused(python::wheels_there(locked, &cache.wheels()));
         let files = self.downloaded.fetch(task).await?;
         task.reporter.message("splicing");
-        let (layout, scheme) = (cache.layout()?, self.scheme);
+        let (layout, scheme, overlap) = (cache.layout()?, self.scheme, self.overlap.clone());
         let reporter = task.reporter.clone();
         blocking(move || {
             let mut blob = layout.blobs().layer_writer()?;
-            let layer = wheel::build_layer(&files, &scheme, &mut blob, &reporter)?;
+            let layer = wheel::build_slot(&files, &overlap, &scheme, &mut blob, &reporter)?;
             blob.commit(&layer)?;
             Ok(Outcome { facts: layer_facts(&layer), evidence: Facts::new() })
         })
@@ -149,7 +162,11 @@ impl Step for Wheels {
             if !self.downloaded.engines.first_import(&wheel.name, &wheel.version).is_empty() {
                 fingerprint.field(format!("wheel.{}.adds", wheel.name), 1);
             }
+            if !wheel.scripts.is_empty() {
+                fingerprint.field(format!("wheel.{}.scripts", wheel.name), wheel.scripts.join(" "));
+            }
         }
+        describe_overlap(&mut fingerprint, &self.overlap);
         fingerprint
     }
 

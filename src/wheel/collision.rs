@@ -1,14 +1,16 @@
 //! Several wheels in one tree: who owns which path.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use sha2::{Digest as _, Sha256};
 
-use super::error::WheelError;
+use super::error::{Clash, WheelError};
 use super::inflate::{Inflater, Piece};
 use super::install::{self, Installed, Plan, Source};
-use super::{Scheme, WheelFile};
+use super::name::WheelName;
+use super::{PREFIX, Scheme, WheelFile};
 use crate::event::Reporter;
+use crate::spec::Overlap;
 
 /// One file of a merged tree.
 #[derive(Debug, Clone, Copy)]
@@ -36,44 +38,138 @@ pub(super) fn plans(
     Ok(plans)
 }
 
-/// Every path with its owner; the first one where several have identical bytes.
-pub(super) fn merged<'plan>(
-    plans: &'plan [Plan],
-    inflater: &mut Inflater,
-) -> Result<BTreeMap<&'plan str, Owned>, WheelError> {
-    let mut owners: BTreeMap<&str, Owned> = BTreeMap::new();
-    for (index, plan) in plans.iter().enumerate() {
-        for (path, file) in &plan.files {
-            let new = Owned { plan: index, executable: file.executable };
-            let Some(owner) = owners.get_mut(&**path) else {
-                owners.insert(path, new);
-                continue;
-            };
-            if !identical(&plans[owner.plan], plan, path, inflater)? {
-                let difference = "the contents differ";
-                return Err(collision(&plans[owner.plan], plan, path, difference));
-            }
-            owner.executable |= file.executable;
-        }
-    }
-    for (path, owner) in &owners {
-        for (slash, _) in path.match_indices('/') {
-            let Some(other) = owners.get(&path[..slash]) else { continue };
-            let difference = "one has a file where the other has a directory";
-            let (first, second) = (&plans[other.plan], &plans[owner.plan]);
-            return Err(collision(first, second, &path[..slash], difference));
-        }
-    }
-    Ok(owners)
+/// What is said of paths that several wheels own.
+pub(super) struct Rules<'rules> {
+    pub(super) overlap: &'rules [Overlap],
+    pub(super) scheme: &'rules Scheme,
+    /// Whether these are all wheels of an image, and not those of one layer.
+    pub(super) is_whole: bool,
 }
 
-fn collision(first: &Plan, second: &Plan, path: &str, difference: &'static str) -> WheelError {
-    WheelError::Collision {
-        first: first.archive.wheel.clone(),
-        second: second.archive.wheel.clone(),
-        path: format!("/{path}"),
-        difference,
+/// The files of several wheels.
+#[derive(Debug, Default)]
+pub(super) struct Merged<'plan> {
+    /// Every path with its owner; the first one where several have identical bytes.
+    pub(super) files: BTreeMap<&'plan str, Owned>,
+    /// Those that a rule decided.
+    pub(super) settled: BTreeMap<&'plan str, Owned>,
+    /// The rules that did.
+    pub(super) used: BTreeSet<Overlap>,
+}
+
+impl Rules<'_> {
+    /// The rule for a path: the one that names it, or else the longest pattern.
+    fn of(&self, path: &str) -> Option<&Overlap> {
+        let shown = shown(path, self.scheme);
+        let rules =
+            self.overlap.iter().filter(|it| it.covers(&shown) || it.covers(&absolute(path)));
+        rules.max_by_key(|it| (it.pattern == shown, it.pattern.len(), &it.pattern))
     }
+}
+
+/// Every path with its owner.
+pub(super) fn merged<'plan>(
+    plans: &'plan [Plan],
+    rules: &Rules<'_>,
+    inflater: &mut Inflater,
+) -> Result<Merged<'plan>, WheelError> {
+    let mut owners: BTreeMap<&str, Vec<usize>> = BTreeMap::new();
+    for (index, plan) in plans.iter().enumerate() {
+        for path in plan.files.keys() {
+            owners.entry(path).or_default().push(index);
+        }
+    }
+    let mut merged = Merged::default();
+    let mut clashes: BTreeMap<Vec<usize>, Vec<&str>> = BTreeMap::new();
+    for (path, all) in &owners {
+        let owned = |plan: usize| {
+            let executable = plans[plan].files[*path].executable;
+            Owned { plan, executable }
+        };
+        let mut first = owned(all[0]);
+        let mut differ = false;
+        for &other in &all[1..] {
+            differ |= !identical(&plans[first.plan], &plans[other], path, inflater)?;
+        }
+        if !differ {
+            first.executable = all.iter().any(|&plan| owned(plan).executable);
+            merged.files.insert(path, first);
+            continue;
+        }
+        let rule = rules.of(path);
+        let winner = rule
+            .and_then(|rule| all.iter().copied().find(|&plan| is_of(&plans[plan], &rule.winner)));
+        match (rule, winner) {
+            (Some(rule), Some(winner)) => {
+                merged.files.insert(path, owned(winner));
+                merged.settled.insert(path, owned(winner));
+                merged.used.insert(rule.clone());
+            }
+            // Its winner is in another layer.
+            (Some(_), None) if !rules.is_whole => drop(merged.files.insert(path, first)),
+            _ => clashes.entry(all.clone()).or_default().push(path),
+        }
+    }
+    let mut told: Vec<Clash> = Vec::new();
+    for (owners, paths) in clashes {
+        let wheels: Vec<&Plan> = owners.into_iter().map(|index| &plans[index]).collect();
+        told.push(clash(&wheels, &paths, rules.scheme));
+    }
+    for (path, all) in &owners {
+        for (slash, _) in path.match_indices('/') {
+            let Some(others) = owners.get(&path[..slash]) else { continue };
+            let wheels = [&plans[others[0]], &plans[all[0]]];
+            let names: Vec<String> = wheels.map(|it| it.archive.wheel.clone()).into();
+            let paths = vec![absolute(&path[..slash])];
+            let difference = "one has a file where the other has a directory";
+            let clash = Clash { wheels: names, paths, difference, entry: None };
+            if !told.contains(&clash) {
+                told.push(clash);
+            }
+        }
+    }
+    if told.is_empty() { Ok(merged) } else { Err(WheelError::Collision { clashes: told }) }
+}
+
+fn is_of(plan: &Plan, package: &str) -> bool {
+    WheelName::parse(&plan.archive.wheel).is_ok_and(|name| name.distribution == package)
+}
+
+/// A path as the files of images name it: as seen from `site-packages`, or absolute.
+fn shown(path: &str, scheme: &Scheme) -> String {
+    let site = format!("{PREFIX}/lib/python{}/site-packages/", scheme.python);
+    path.strip_prefix(&site).map_or_else(|| absolute(path), str::to_owned)
+}
+
+fn absolute(path: &str) -> String {
+    format!("/{path}")
+}
+
+fn clash(wheels: &[&Plan], paths: &[&str], scheme: &Scheme) -> Clash {
+    let names: Vec<String> = wheels.iter().map(|it| it.archive.wheel.clone()).collect();
+    let name = names.first().and_then(|first| WheelName::parse(first).ok());
+    Clash {
+        entry: name.map(|name| {
+            let all: Vec<String> = paths.iter().map(|path| shown(path, scheme)).collect();
+            let quoted = |text: &str| toml::Value::from(text).to_string();
+            format!("{} = {}", quoted(&pattern(&all)), quoted(&name.distribution))
+        }),
+        wheels: names,
+        paths: paths.iter().map(|path| absolute(path)).collect(),
+        difference: "the contents differ",
+    }
+}
+
+/// One pattern for these paths: of several, all below the directory that they share.
+fn pattern(paths: &[String]) -> String {
+    let (Some(first), Some(last)) = (paths.first(), paths.last()) else { return "*".to_owned() };
+    if paths.len() == 1 {
+        return first.clone();
+    }
+    let same = first.bytes().zip(last.bytes()).take_while(|(one, other)| one == other).count();
+    let directory =
+        first.get(..same).and_then(|same| same.rfind('/')).map_or("", |at| &first[..=at]);
+    format!("{directory}*")
 }
 
 fn identical(

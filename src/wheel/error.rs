@@ -1,5 +1,6 @@
 //! Why a wheel cannot become a layer.
 
+use std::fmt::Write as _;
 use std::io;
 use std::path::PathBuf;
 
@@ -7,6 +8,9 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use crate::event::Cancelled;
+
+/// How many paths of one clash an error lists.
+const LISTED: usize = 12;
 
 const BROKEN: &str = "the wheel is broken or was tampered with: nothing of it is used. Report it to its publisher, or require another version";
 
@@ -212,25 +216,61 @@ pub enum WheelError {
         reason: String,
     },
     /// Two wheels own one path and would put different things there.
-    #[error("{first} and {second} both own `{path}`, and {difference}")]
-    #[diagnostic(
-        code(goatbuild::wheel::collision),
-        help(
-            "which one wins would depend on the order of installation: require versions that don't overlap, or only one of the two"
-        )
-    )]
+    #[error("{}", told(clashes))]
+    #[diagnostic(code(goatbuild::wheel::collision), help("{}", way_out(clashes)))]
     Collision {
-        /// The file name of the one.
-        first: String,
-        /// The file name of the other, which may be the same.
-        second: String,
-        /// The path in the layer.
-        path: String,
-        /// How the two differ.
-        difference: &'static str,
+        /// All of them, by wheels.
+        clashes: Vec<Clash>,
     },
     /// The work was asked to stop.
     #[error("interrupted")]
     #[diagnostic(code(goatbuild::interrupted))]
     Cancelled(#[from] Cancelled),
+}
+
+/// What some wheels own together, and differ in.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Clash {
+    /// Their file names.
+    pub wheels: Vec<String>,
+    /// The paths in the image, in order.
+    pub paths: Vec<String>,
+    /// How they differ.
+    pub difference: &'static str,
+    /// What to write so that the first wheel wins; nothing where that can't be said.
+    pub entry: Option<String>,
+}
+
+fn told(clashes: &[Clash]) -> String {
+    let each = clashes.iter().map(|Clash { wheels, paths, difference, .. }| {
+        let wheels = match &wheels[..] {
+            [first, second] => format!("{first} and {second} both own"),
+            [first @ .., last] => format!("{} and {last} all own", first.join(", ")),
+            [] => String::new(),
+        };
+        if let [path] = &paths[..] {
+            return format!("{wheels} `{path}`, and {difference}");
+        }
+        let mut text = format!("{wheels} {} paths, and {difference}:", paths.len());
+        for path in paths.iter().take(LISTED) {
+            let _ = write!(text, "\n  {path}");
+        }
+        if let Some(more) = paths.len().checked_sub(LISTED).filter(|more| *more > 0) {
+            let _ = write!(text, "\n  … and {more} more");
+        }
+        text
+    });
+    each.collect::<Vec<_>>().join("\n")
+}
+
+fn way_out(clashes: &[Clash]) -> String {
+    let advice = "which one wins would depend on the order of installation: require versions that don't overlap, or only one of the two";
+    let entries: Vec<&str> = clashes.iter().filter_map(|it| it.entry.as_deref()).collect();
+    if entries.is_empty() {
+        return advice.to_owned();
+    }
+    format!(
+        "{advice}; or say in the image's file whose files they are, by the wheel that shall win:\noverlap = {{ {} }}",
+        entries.join(", ")
+    )
 }

@@ -46,13 +46,13 @@ pub(super) fn plan(
     scheme: &Scheme,
     inflater: &mut Inflater,
 ) -> Result<Plan, WheelError> {
-    let WheelFile { path, filename, adds } = wheel;
+    let WheelFile { path, filename, adds, scripts: further } = wheel;
     let name = WheelName::parse(filename)?;
     let archive = Archive::open(path, filename)?;
     let stem = dist_info(&archive, &name)?;
     let layout = Layout::new(&archive, scheme, &stem, &name);
     check_metadata(&layout, &name, inflater)?;
-    let scripts = layout.entry_points(inflater)?;
+    let scripts = scripts::with_further(layout.entry_points(inflater)?, further);
     let mut files: BTreeMap<String, (Installed, Option<Entry>)> = BTreeMap::new();
     let mut recorded = layout.record(inflater)?;
     let mut unproven = HashMap::new();

@@ -19,6 +19,8 @@ mod interpreter;
 mod layer;
 mod name;
 #[cfg(test)]
+mod overlap_tests;
+#[cfg(test)]
 mod peer_tests;
 mod record;
 mod scripts;
@@ -35,12 +37,14 @@ use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
-pub use self::error::WheelError;
+use self::collision::Rules;
+pub use self::error::{Clash, WheelError};
 pub use self::interpreter::interpreter_layer;
 pub use self::slot::{Slot, WheelRef, slots};
 use crate::event::Reporter;
 pub use crate::oci::Layer;
 use crate::platform::MajorMinor;
+use crate::spec::Overlap;
 
 /// Changes whenever the same wheels give other bytes; part of a layer's key.
 pub const LAYOUT_VERSION: u32 = 1;
@@ -74,6 +78,8 @@ pub struct WheelFile {
     /// Files that it writes when it is first imported, by their path in `site-packages`: done as
     /// data, since an image's environment can't be written to.
     pub adds: Vec<(&'static str, String)>,
+    /// Scripts that installers make beside those that it names: `pip3.11` of pip's.
+    pub scripts: Vec<String>,
 }
 
 /// Writes the layer of `wheels` to `out`.
@@ -87,10 +93,24 @@ pub fn build_layer(
     out: &mut impl Write,
     reporter: &Reporter,
 ) -> Result<Layer, WheelError> {
+    build_slot(wheels, &[], scheme, out, reporter)
+}
+
+/// The same of some wheels of an image, for which `overlap` says which of all its wheels wins where
+/// several own a path. Whose winner is none of them has the first one's file, which a layer further
+/// up covers: see [`overlap_layer`].
+pub fn build_slot(
+    wheels: &[WheelFile],
+    overlap: &[Overlap],
+    scheme: &Scheme,
+    out: &mut impl Write,
+    reporter: &Reporter,
+) -> Result<Layer, WheelError> {
     let mut inflater = inflate::Inflater::new();
     let plans = collision::plans(wheels, scheme, &mut inflater, reporter)?;
-    let files = collision::merged(&plans, &mut inflater)?;
-    layer::write(&plans, &files, scheme, &mut inflater, out, reporter)
+    let rules = Rules { overlap, scheme, is_whole: false };
+    let merged = collision::merged(&plans, &rules, &mut inflater)?;
+    layer::write(&plans, &merged.files, scheme, &mut inflater, out, reporter)
 }
 
 /// Fails when two wheels, whatever their slots, own one path and would put different bytes there,
@@ -104,7 +124,40 @@ pub fn collisions(
 ) -> Result<(), WheelError> {
     let mut inflater = inflate::Inflater::new();
     let plans = collision::plans(wheels, scheme, &mut inflater, reporter)?;
-    collision::merged(&plans, &mut inflater).map(drop)
+    let rules = Rules { overlap: &[], scheme, is_whole: true };
+    collision::merged(&plans, &rules, &mut inflater).map(drop)
+}
+
+/// What came of the paths that several wheels own.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overlaid {
+    /// A layer that covers all others with the winners' files; none where there are no such.
+    pub layer: Option<Layer>,
+    /// The entries that no such path matches.
+    pub unused: Vec<Overlap>,
+}
+
+/// Like [`collisions`], but where `overlap` says whose a path is, writes that wheel's file to `out`.
+///
+/// The layers of the wheels stay as they are, with all that each installs: which wheel wins at one path
+/// may be another one than at the next, so no order of layers would do.
+pub fn overlap_layer(
+    wheels: &[WheelFile],
+    overlap: &[Overlap],
+    scheme: &Scheme,
+    out: &mut impl Write,
+    reporter: &Reporter,
+) -> Result<Overlaid, WheelError> {
+    let mut inflater = inflate::Inflater::new();
+    let plans = collision::plans(wheels, scheme, &mut inflater, reporter)?;
+    let rules = Rules { overlap, scheme, is_whole: true };
+    let merged = collision::merged(&plans, &rules, &mut inflater)?;
+    let unused = overlap.iter().filter(|it| !merged.used.contains(it)).cloned().collect();
+    if merged.settled.is_empty() {
+        return Ok(Overlaid { layer: None, unused });
+    }
+    let layer = layer::write(&plans, &merged.settled, scheme, &mut inflater, out, reporter)?;
+    Ok(Overlaid { layer: Some(layer), unused })
 }
 
 /// Writes the layer that makes `/opt/goatbuild` a virtual environment of `interpreter`, an absolute

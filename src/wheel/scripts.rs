@@ -81,6 +81,26 @@ pub(super) fn entry_points(wheel: &str, text: &str) -> Result<Vec<EntryPoint>, W
     Ok(found)
 }
 
+/// The scripts with these beside them, which start what the one of the same name without its version
+/// starts: of pip's wheel, `pip3.11` is what `pip` is.
+///
+/// pip and uv name such a script after the Python that they install for, whatever the wheel says of
+/// another one (`get_console_script_specs` in pip's `operations/install/wheel.py`; astral-sh/uv#1593).
+pub(super) fn with_further(mut scripts: Vec<EntryPoint>, further: &[String]) -> Vec<EntryPoint> {
+    let stem = |name: &str| {
+        let is_version = |letter: char| letter.is_ascii_digit() || letter == '.';
+        name.contains('.').then(|| name.trim_end_matches(is_version).to_owned())
+    };
+    for name in further {
+        let Some(stem_of) = stem(name) else { continue };
+        let Some(like) = scripts.iter().find(|it| it.name == stem_of).cloned() else { continue };
+        scripts.retain(|it| stem(&it.name).is_none_or(|other| other != stem_of));
+        scripts.push(EntryPoint { name: name.clone(), ..like });
+    }
+    scripts.sort_by(|left, right| left.name.cmp(&right.name));
+    scripts
+}
+
 fn is_identifier(text: &str) -> bool {
     let letter = |byte: char| byte == '_' || byte.is_alphabetic();
     text.starts_with(letter) && text.chars().all(|byte| letter(byte) || byte.is_numeric())
@@ -105,6 +125,25 @@ mod tests {
         if __name__ == "__main__":
             sys.exit(App.run())
         "#);
+    }
+
+    /// pip 23.3.1's own wheel names `pip3.11`, and pip 26.1's none with a minor version; uv 0.8.0,
+    /// uv 0.13.9 and pip make one for the Python that they install for.
+    #[test]
+    fn a_further_script_takes_the_place_of_that_for_another_python() {
+        let names = |text: &str, further: &[&str]| -> Vec<String> {
+            let further: Vec<String> = further.iter().map(|&it| it.to_owned()).collect();
+            let all = entry_points("w", &format!("[console_scripts]\n{text}")).unwrap();
+            with_further(all, &further).into_iter().map(|it| it.name).collect()
+        };
+        let pip = "pip=pip:main\npip3=pip:main\n";
+        assert_eq!(names(pip, &["pip3.12"]), ["pip", "pip3", "pip3.12"]);
+        assert_eq!(
+            names(&format!("{pip}pip3.11=pip:main"), &["pip3.12"]),
+            ["pip", "pip3", "pip3.12"]
+        );
+        assert_eq!(names(pip, &[]), ["pip", "pip3"]);
+        assert_eq!(names("other=x:y", &["pip3.12"]), ["other"]);
     }
 
     #[test]

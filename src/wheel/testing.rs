@@ -168,7 +168,7 @@ pub(super) fn save_bytes(directory: &Path, filename: &str, bytes: &[u8]) -> Whee
     let (name, version) = (words.next().unwrap(), words.next().unwrap_or_default());
     let engines = crate::engines::built_in().iter();
     let adds = engines.flat_map(|engine| engine.first_import(name, version)).collect();
-    WheelFile { path, filename: filename.to_owned(), adds }
+    WheelFile { path, filename: filename.to_owned(), adds, scripts: Vec::new() }
 }
 
 /// Text that compresses, but not to nothing.

@@ -53,6 +53,7 @@ fn lock(project: &Project, server: &Server, wheels: &[(&str, &[u8])]) {
     for (name, bytes) in wheels {
         let filename = format!("{name}-1.0-py3-none-any.whl");
         locked.push(LockedWheel {
+            scripts: Vec::new(),
             name: (*name).to_owned(),
             version: "1.0".to_owned(),
             url: server.url(&format!("/{filename}")),

@@ -20,6 +20,7 @@ use crate::support::peers::skipped;
 /// A wheel as the index lists it.
 fn wheel(name: &str, version: &str, url: &str, sha256: &str) -> LockedWheel {
     LockedWheel {
+        scripts: Vec::new(),
         name: name.to_owned(),
         version: version.to_owned(),
         filename: url.rsplit('/').next().unwrap().to_owned(),

@@ -89,7 +89,9 @@ pub enum PylockError {
     #[error("the lock gives no SHA-256 for {filename}")]
     #[diagnostic(
         code(goatbuild::lock::unverifiable),
-        help("the index must publish SHA-256 digests; lock again with one that does")
+        help(
+            "its index publishes none: lock with uv 0.13.9 or newer, which hashes such wheels as it fetches them, or with an index that publishes SHA-256 digests"
+        )
     )]
     Unverifiable {
         /// The wheel.

@@ -19,7 +19,9 @@ use super::PythonError;
 use super::uv::Uv;
 use crate::fetch::{Fetcher, without_credentials};
 use crate::leftovers::Scratch;
-use crate::lock::pylock::{Pylock, PythonRequest, filename_in, normalised, validate_requirement};
+use crate::lock::pylock::{
+    LockedWheel, Pylock, PythonRequest, filename_in, normalised, validate_requirement,
+};
 
 /// Which pins of the previous lock are let go.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -73,12 +75,38 @@ pub async fn resolve(
             wheel.url = wheel.url.take().map(|url| without_credentials(&url));
         }
     }
-    let wheels = lock.choose(&request.runtime)?;
+    let mut wheels = lock.choose(&request.runtime)?;
+    name_scripts(&mut wheels, request, previous, upgrade)?;
     let mut warnings = words::warnings(&words);
     warnings.extend(undated(&words, request));
     warnings.extend(unneeded(request, &lock));
     warnings.extend(newest::doubts(fetcher, request, &wheels, &before).await);
     Ok(Resolved { lock: Pylock::of(&wheels, request), warnings })
+}
+
+/// Has pip's wheel get the script that installers name after the Python: `pip3.11`. One that was locked
+/// without it stays as it was until it moves, or is asked to.
+fn name_scripts(
+    wheels: &mut [LockedWheel],
+    request: &PythonRequest,
+    previous: Option<&str>,
+    upgrade: &Upgrade,
+) -> Result<(), PythonError> {
+    let Some(pip) = wheels.iter_mut().find(|wheel| wheel.name == "pip") else { return Ok(()) };
+    let is_renewed = match upgrade {
+        Upgrade::None => false,
+        Upgrade::All => true,
+        Upgrade::Packages(names) => names.iter().any(|name| name == "pip"),
+    };
+    if let (Some(previous), false) = (previous, is_renewed) {
+        let locked = Pylock::parse(previous)?.choose(&request.runtime).unwrap_or_default();
+        let same = locked.iter().find(|it| it.name == pip.name && it.sha256 == pip.sha256);
+        if same.is_some_and(|it| it.scripts.is_empty()) {
+            return Ok(());
+        }
+    }
+    pip.scripts = vec![format!("pip{}", request.runtime.python)];
+    Ok(())
 }
 
 /// Refuses what uv isn't asked.
