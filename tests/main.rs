@@ -36,6 +36,7 @@ mod quickstart;
 mod registry;
 mod registry_project;
 mod reproducible;
+mod requirement_sets;
 mod runtime;
 mod saved_plans;
 mod schema_peers;

@@ -95,6 +95,8 @@ impl Exit {
             "weights::no_directory"
             | "weights::empty"
             | "python::requirement"
+            | "python::no_times"
+            | "python::overridden_index"
             | "python::unsatisfiable"
             | "python::no_build"
             | "debian::no_package" => Self::Data,

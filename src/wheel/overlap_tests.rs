@@ -41,7 +41,10 @@ fn add(tree: &mut Tree, layer: &[u8]) {
 }
 
 /// What an image has whose wheels lie in these layers.
-fn image(slots: &[&[WheelFile]], overlap: &[Overlap]) -> Result<(Tree, Vec<Overlap>), WheelError> {
+fn image(
+    slots: &[Vec<WheelFile>],
+    overlap: &[Overlap],
+) -> Result<(Tree, Vec<Overlap>), WheelError> {
     let mut tree = Tree::new();
     for slot in slots {
         let mut layer = Vec::new();
@@ -113,10 +116,9 @@ fn the_named_wheel_wins_as_if_it_were_installed_last() {
     for (winner, loser) in [(&one, &other), (&other, &one)] {
         let name = winner.filename.split('-').next().unwrap();
         let overlap = [entry("LICENSE", name)];
-        let (apart, unused) =
-            image(&[std::slice::from_ref(&one), std::slice::from_ref(&other)], &overlap).unwrap();
+        let (apart, unused) = image(&[vec![one.clone()], vec![other.clone()]], &overlap).unwrap();
         assert_eq!(unused, []);
-        let (together, _) = image(&[&[one.clone(), other.clone()]], &overlap).unwrap();
+        let (together, _) = image(&[vec![one.clone(), other.clone()]], &overlap).unwrap();
         assert_eq!(apart, together);
         let prefix = directory.path().join(name);
         for wheel in [loser, winner] {
@@ -158,17 +160,17 @@ fn each_may_win_somewhere_whatever_shares_a_layer() {
     let (one, two, three) = (wheel("one", false), wheel("two", false), wheel("three", true));
     // The longer pattern is the narrower one.
     let overlap = [entry("x/*", "one"), entry("x/b*", "two"), entry("y/*", "two")];
-    let layouts: [&[&[WheelFile]]; 3] = [
-        &[&[one.clone()], &[two.clone()], &[three.clone()]],
-        &[&[two.clone(), three.clone()], &[one.clone()]],
-        &[&[one, two, three]],
+    let layouts: [Vec<Vec<WheelFile>>; 3] = [
+        vec![vec![one.clone()], vec![two.clone()], vec![three.clone()]],
+        vec![vec![two.clone(), three.clone()], vec![one.clone()]],
+        vec![vec![one, two, three]],
     ];
     let trees = layouts.map(|slots| {
-        let (tree, unused) = image(slots, &overlap).unwrap();
+        let (files, unused) = image(&slots, &overlap).unwrap();
         assert_eq!(unused, [entry("y/*", "two")]);
-        assert_eq!(tree[&format!("{SITE}/x/a.py")].1, b"a of one");
-        assert_eq!(tree[&format!("{SITE}/x/b.py")], (false, b"b of two".to_vec()));
-        tree
+        assert_eq!(files[&format!("{SITE}/x/a.py")].1, b"a of one");
+        assert_eq!(files[&format!("{SITE}/x/b.py")], (false, b"b of two".to_vec()));
+        files
     });
     assert_eq!(trees[0], trees[1]);
     assert_eq!(trees[0], trees[2]);

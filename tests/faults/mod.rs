@@ -9,6 +9,7 @@ mod campaign;
 mod foreign;
 mod full;
 mod hostile;
+mod indexes;
 mod interrupts;
 mod kills;
 mod machine;

@@ -17,7 +17,7 @@ pub(crate) enum Member {
     Link(&'static str, &'static str),
 }
 
-fn wheel(name: &str, members: &[Member]) -> Vec<u8> {
+pub(super) fn wheel(name: &str, members: &[Member]) -> Vec<u8> {
     wheel_of(name, "1.0", members)
 }
 

@@ -124,30 +124,28 @@ fn doubt(
             && specifiers.is_none_or(|all| all.contains(version))
             && files.iter().any(|file| is_eligible(file, request))
     });
-    let what = match locked.any_prerelease() && !is_asked {
-        true => format!("{package} {ours} is locked, a pre-release that nothing asks for"),
-        false => format!("{package} {ours} is locked"),
-    };
+    let is_unasked = locked.any_prerelease() && !is_asked;
+    let note = if is_unasked { ", a pre-release that nothing asks for" } else { "" };
+    let what = format!("{package} {ours} is locked{note}");
     let Some((newest, files)) = could.filter(|(version, _)| *version > locked) else {
         // Where there is nothing else, whoever required it by name may not know.
-        let says = specifiers.is_some() && locked.any_prerelease() && !is_asked && could.is_none();
+        let says = specifiers.is_some() && is_unasked && could.is_none();
         return says.then(|| format!("{what}: it has no other release"));
     };
     let theirs = with_date(newest, Some(files));
     let names: Vec<String> = files.iter().map(|file| file.filename.clone()).collect();
     if let Some(error) = no_wheel_among(package, &newest.to_string(), &request.runtime, &names) {
         let has_wheels = names.iter().any(|name| WheelName::parse(name).is_some());
-        let why = match has_wheels {
-            true => {
-                let said = error.to_string();
-                said.lines().next().unwrap_or_default().trim_end_matches(':').to_owned()
-            }
-            false => "that has no wheel, only a source archive".to_owned(),
+        let why = if has_wheels {
+            let said = error.to_string();
+            said.lines().next().unwrap_or_default().trim_end_matches(':').to_owned()
+        } else {
+            "that has no wheel, only a source archive".to_owned()
         };
         return Some(format!("{what}, and not {theirs}: {why}"));
     }
     let days = days_between(uploaded(releases.get(locked)?)?, uploaded(files)?)?;
-    (days > OLD || locked.any_prerelease() && !is_asked)
+    (days > OLD || is_unasked)
         .then(|| format!("{what}, and not {theirs}: what else is required doesn't go with that"))
 }
 
