@@ -7,12 +7,11 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::base::LAYER_FACTS;
+use super::bottom::{Wanted, layer};
 use super::wheels::{self, Downloaded};
 use crate::blocking::blocking;
-use crate::digest::{Digest, NotADigest};
 use crate::fingerprint::Fingerprint;
-use crate::oci::registry::{self, BlobRef};
-use crate::oci::{self, Compression, ImageSpec, LayerRef, Layout};
+use crate::oci::{self, Compression, ImageSpec, LayerRef};
 use crate::platform::Runtime;
 use crate::spec::{self, ImageName};
 use crate::step::{
@@ -54,70 +53,18 @@ impl Image {
         }
     }
 
-    /// The layer that an input made.
-    fn layer(input: &Input, inputs: &Inputs) -> Result<LayerRef, NotADigest> {
-        Ok(LayerRef {
-            digest: inputs.digest(&input.step, Fact::DIGEST)?,
-            diff_id: inputs.digest(&input.step, Fact::DIFF_ID)?,
-            size: inputs.fact(&input.step, Fact::SIZE).parse().unwrap_or(0),
-            compression: Compression::Gzip,
-            created_by: label(&input.step),
-        })
-    }
-
-    /// What lies at the bottom, checked against what the wheels were chosen for.
-    fn base(&self, layout: &Layout, inputs: &Inputs) -> Result<Bottom, StepError> {
-        let base = &self.inputs()[0];
-        let python = self.runtime.python;
-        if let spec::Base::Debian { .. } = self.described.base {
-            return Ok(Bottom {
-                layers: vec![Self::layer(base, inputs)?],
-                env: Vec::new(),
-                interpreter: format!("/usr/bin/python{python}"),
-            });
-        }
-        let digest = inputs.digest(&base.step, Fact::DIGEST)?;
-        let pulled = registry::pulled(layout, digest, self.described.architecture)?;
-        let content = registry::remembered(&self.cache.bases(), digest)
-            .unwrap_or_else(|| panic!("BUG: the base {digest} was not looked through"));
-        let image = self.described.name.to_string();
-        let wanted = self.runtime.glibc;
-        if content.glibc.is_some_and(|found| found < wanted) || content.musl {
-            let found = content.glibc.map_or("none".to_owned(), |found| found.to_string());
-            let wanted = wanted.to_string();
-            return Err(ImageError::OldGlibc { image, wanted, found }.into());
-        }
-        let interpreter = match (self.described.python, content.python) {
-            (Some(added), _) => format!("/{}/bin/python{added}", wheel::INTERPRETER),
-            (None, Some(own)) if own.version == python => own.path,
-            (None, own) => {
-                let found = own.map_or("none".to_owned(), |own| own.version.to_string());
-                let wanted = python.to_string();
-                return Err(ImageError::OtherPython { image, wanted, found }.into());
-            }
-        };
-        let layers = pulled.manifest.layers.into_iter().zip(pulled.config.diff_ids);
-        let layer = |((blob, compression), diff_id): ((BlobRef, Compression), Digest)| LayerRef {
-            digest: blob.digest,
-            size: blob.size,
-            diff_id,
-            compression,
-            created_by: "base".to_owned(),
-        };
-        Ok(Bottom { layers: layers.map(layer).collect(), env: pulled.config.env, interpreter })
-    }
-
     /// Puts the layers together, and adds the environment.
     async fn make(&self, task: &Task) -> Result<Outcome, StepError> {
         let files = self.wheels.fetch(task).await?;
         let scheme = Scheme { python: self.runtime.python, epoch: self.epoch };
         let layout = self.cache.layout()?;
-        let base = self.base(&layout, &task.inputs)?;
+        let wanted = Wanted { image: &self.described, runtime: self.runtime };
+        let base = wanted.of(&self.cache, &self.inputs()[0], &layout, &task.inputs)?;
         let below = base.layers.len();
         let mut layers = base.layers;
         let others = self.inputs()[1..].iter();
         for input in others {
-            layers.push(Self::layer(input, &task.inputs)?);
+            layers.push(layer(input, label(&input.step), &task.inputs)?);
         }
         // The environment comes right above what its interpreter is in.
         let added = self.inputs()[1..]
@@ -191,33 +138,9 @@ fn own_layer(layer: &wheel::Layer, created_by: &str) -> LayerRef {
     }
 }
 
-/// What lies at the bottom of an image.
-struct Bottom {
-    layers: Vec<LayerRef>,
-    env: Vec<String>,
-    /// The Python, in the base or in a layer right above it.
-    interpreter: String,
-}
-
 /// Why an image can't be put together.
 #[derive(Debug, Error, Diagnostic)]
 enum ImageError {
-    #[error("the base of image {image} has glibc {found}, and its wheels were chosen for {wanted}")]
-    #[diagnostic(
-        code(goatbuild::image::old_glibc),
-        help("write `glibc = \"{found}\"` in images/{image}.toml, or choose another base")
-    )]
-    OldGlibc { image: String, wanted: String, found: String },
-    #[error(
-        "the base of image {image} has Python {found}, and its wheels were chosen for {wanted}"
-    )]
-    #[diagnostic(
-        code(goatbuild::image::other_python),
-        help(
-            "run `goatbuild lock --upgrade {image}`; or write `python = \"{wanted}\"` in images/{image}.toml to add one"
-        )
-    )]
-    OtherPython { image: String, wanted: String, found: String },
     #[error(
         "image {image} would have {layers} layers, {base} of them its base's, and may have 127"
     )]

@@ -4,6 +4,7 @@
 
 mod asked;
 mod base;
+mod bottom;
 mod candidate;
 mod check;
 mod deploy;

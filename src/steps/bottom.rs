@@ -1,0 +1,112 @@
+//! What lies at the bottom of an image: its base, and the Python that its environment is made of.
+
+use miette::Diagnostic;
+use thiserror::Error;
+
+use crate::digest::{Digest, NotADigest};
+use crate::oci::registry::{self, BlobRef};
+use crate::oci::{Compression, LayerRef, Layout};
+use crate::platform::Runtime;
+use crate::spec::{self, ImageName};
+use crate::step::{Fact, Input, Inputs, StepError};
+use crate::wheel;
+use crate::workspace::Cache;
+
+/// What lies at the bottom of an image.
+pub(super) struct Bottom {
+    pub(super) layers: Vec<LayerRef>,
+    pub(super) env: Vec<String>,
+    /// The Python, in the base or in a layer right above it.
+    pub(super) interpreter: String,
+}
+
+/// What an image asks of its base.
+pub(super) struct Wanted<'a> {
+    pub(super) image: &'a spec::Image,
+    pub(super) runtime: Runtime,
+}
+
+/// The layer that an input made.
+pub(super) fn layer(
+    input: &Input,
+    created_by: String,
+    inputs: &Inputs,
+) -> Result<LayerRef, NotADigest> {
+    Ok(LayerRef {
+        digest: inputs.digest(&input.step, Fact::DIGEST)?,
+        diff_id: inputs.digest(&input.step, Fact::DIFF_ID)?,
+        size: inputs.fact(&input.step, Fact::SIZE).parse().unwrap_or(0),
+        compression: Compression::Gzip,
+        created_by,
+    })
+}
+
+impl Wanted<'_> {
+    /// What lies at the bottom, checked against what the wheels were chosen for.
+    pub(super) fn of(
+        &self,
+        cache: &Cache,
+        base: &Input,
+        layout: &Layout,
+        inputs: &Inputs,
+    ) -> Result<Bottom, StepError> {
+        let python = self.runtime.python;
+        if let spec::Base::Debian { .. } = self.image.base {
+            return Ok(Bottom {
+                layers: vec![layer(base, "base".to_owned(), inputs)?],
+                env: Vec::new(),
+                interpreter: format!("/usr/bin/python{python}"),
+            });
+        }
+        let digest = inputs.digest(&base.step, Fact::DIGEST)?;
+        let pulled = registry::pulled(layout, digest, self.image.architecture)?;
+        let content = registry::remembered(&cache.bases(), digest)
+            .unwrap_or_else(|| panic!("BUG: the base {digest} was not looked through"));
+        let image = &self.image.name;
+        let wanted = self.runtime.glibc;
+        if content.glibc.is_some_and(|found| found < wanted) || content.musl {
+            let found = content.glibc.map_or("none".to_owned(), |found| found.to_string());
+            let (image, wanted) = (image.clone(), wanted.to_string());
+            return Err(BottomError::OldGlibc { image, wanted, found }.into());
+        }
+        let interpreter = match (self.image.python, content.python) {
+            (Some(added), _) => format!("/{}/bin/python{added}", wheel::INTERPRETER),
+            (None, Some(own)) if own.version == python => own.path,
+            (None, own) => {
+                let found = own.map_or("none".to_owned(), |own| own.version.to_string());
+                let (image, wanted) = (image.clone(), python.to_string());
+                return Err(BottomError::OtherPython { image, wanted, found }.into());
+            }
+        };
+        let layers = pulled.manifest.layers.into_iter().zip(pulled.config.diff_ids);
+        let layer = |((blob, compression), diff_id): ((BlobRef, Compression), Digest)| LayerRef {
+            digest: blob.digest,
+            size: blob.size,
+            diff_id,
+            compression,
+            created_by: "base".to_owned(),
+        };
+        Ok(Bottom { layers: layers.map(layer).collect(), env: pulled.config.env, interpreter })
+    }
+}
+
+/// Why a base is not what an image was locked for.
+#[derive(Debug, Error, Diagnostic)]
+enum BottomError {
+    #[error("the base of image {image} has glibc {found}, and its wheels were chosen for {wanted}")]
+    #[diagnostic(
+        code(goatbuild::image::old_glibc),
+        help("write `glibc = \"{found}\"` in images/{image}.toml, or choose another base")
+    )]
+    OldGlibc { image: ImageName, wanted: String, found: String },
+    #[error(
+        "the base of image {image} has Python {found}, and its wheels were chosen for {wanted}"
+    )]
+    #[diagnostic(
+        code(goatbuild::image::other_python),
+        help(
+            "run `goatbuild lock --upgrade {image}`; or write `python = \"{wanted}\"` in images/{image}.toml to add one"
+        )
+    )]
+    OtherPython { image: ImageName, wanted: String, found: String },
+}
