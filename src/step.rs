@@ -287,6 +287,12 @@ pub trait Step: Send + Sync {
         None
     }
 
+    /// Whether what it does is up to others, so that it may come out otherwise another time: then
+    /// whoever asks for the step by name may have what comes of it. Pure steps only.
+    fn may_differ(&self) -> bool {
+        false
+    }
+
     /// Whether the files behind `facts` are in the cache. Pure steps only.
     fn has_blobs(&self, facts: &Facts) -> bool {
         let _ = facts;

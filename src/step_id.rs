@@ -44,6 +44,11 @@ impl StepId {
         Self::of(StepKind::Wheels, format_args!("{image}/{slot}"))
     }
 
+    /// A package of the project's own, for an image.
+    pub fn build(image: impl fmt::Display, package: impl fmt::Display) -> Self {
+        Self::of(StepKind::Build, format_args!("{image}/{package}"))
+    }
+
     /// An image.
     pub fn image(image: impl fmt::Display) -> Self {
         Self::of(StepKind::Image, image)
@@ -115,6 +120,7 @@ impl StepId {
                 StepKind::Base
                 | StepKind::Python
                 | StepKind::Wheels
+                | StepKind::Build
                 | StepKind::Image
                 | StepKind::Push,
             ) => Subject::Image(name.split('/').next().unwrap_or_default()),

@@ -7,6 +7,7 @@ mod images;
 mod lock_cell;
 mod manifests;
 mod network;
+mod packages;
 mod registries;
 mod settings;
 
@@ -28,12 +29,13 @@ use crate::step::{Facts, Removal, StepError, StepId, StepKind};
 use crate::store::{Remembered, Store, StoreError};
 use crate::targets::{Opening, Target, Targets};
 
-pub use cache::Cache;
+pub use cache::{BUILDS, Cache};
 pub use files::{FileError, make_directory, unreadable, write, write_private};
-pub use images::{LockedImages, LockedParts};
+pub use images::{LockedImages, LockedPackage, LockedParts};
 pub use lock_cell::LockCell;
 pub use manifests::Manifests;
 pub use network::Network;
+pub use packages::packages_of;
 pub use registries::Registries;
 pub use settings::{Settings, WrongVariable};
 
@@ -194,14 +196,21 @@ impl Workspace {
         Ok(())
     }
 
-    /// Fails when a directory of weights is not there, or holds nothing.
+    /// Fails when a directory of weights is not there, or holds nothing, or an own package can't be read.
     pub fn check_sources(&self, asked: &[String]) -> Result<(), SpecErrors> {
         // Models that share their weights share the mistake, which is told once.
         let mut told = std::collections::BTreeSet::new();
         let first =
             |model: &&Arc<Model>| is_asked(model, asked) && told.insert(model.source.clone());
         let wrong = |model| weights_mistake(&self.root, model);
-        SpecErrors::collect(self.project.models.values().filter(first).filter_map(wrong).collect())
+        let mut mistakes: Vec<SpecError> =
+            self.project.models.values().filter(first).filter_map(wrong).collect();
+        let models = self.project.models.values().filter(|model| is_asked(model, asked));
+        for image in models.map(|model| self.project.image_of(model)) {
+            let packages = packages_of(&self.root, image);
+            mistakes.extend(packages.err().iter().flat_map(|wrong| wrong.errors().to_vec()));
+        }
+        SpecErrors::collect(mistakes)
     }
 
     /// Where a model is to be served, or, as far as the last look showed, was when no spec tells.

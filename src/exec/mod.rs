@@ -2,6 +2,7 @@
 //!
 //! It knows `dyn Step`, never a step's kind.
 
+mod differing;
 mod interrupt;
 mod report;
 mod schedule;
@@ -12,8 +13,6 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
-use miette::Diagnostic;
-use thiserror::Error;
 use tokio::task::{Id, JoinSet};
 
 use crate::event::{Cancelled, Ending, Event, Progress, Reporter, Traffic};
@@ -23,6 +22,7 @@ use crate::plan::{Memory, Plan, Wishes};
 use crate::step::{Class, Facts, Outcome, Resource, Step, StepError, StepId, Task, Unproven};
 use crate::store::{Store, StoreError};
 
+pub use differing::{BuiltOtherwise, NotReproducible};
 pub use interrupt::{Attended, Interrupt};
 pub use report::{FailedStep, Report};
 use schedule::{Ready, Schedule};
@@ -242,15 +242,20 @@ impl Executor<'_> {
                 "BUG: {id} was predicted to make {name} = {predicted} and made {made:?}"
             );
         }
+        let is_wanted = step.may_differ() && self.wishes.replace.contains(id);
         if step.class() == Class::Pure
+            && !is_wanted
             && let Some(known) = self.memory.record(id, key)
             && let Some(fact) =
                 known.keys().chain(made.keys()).find(|name| known.get(*name) != made.get(*name))
         {
             let text = |facts: &Facts| facts.get(fact).cloned().unwrap_or_default();
             let (known, built) = (text(&known), text(made));
-            let error = NotReproducible { step: id.clone(), fact: fact.clone(), known, built };
-            return Err(error.into());
+            let (step_id, fact) = (id.clone(), fact.clone());
+            if step.may_differ() {
+                return Err(BuiltOtherwise { step: step_id, fact, known, built }.into());
+            }
+            return Err(NotReproducible { step: step_id, fact, known, built }.into());
         }
         Ok(outcome)
     }
@@ -320,26 +325,6 @@ impl Executor<'_> {
         }
         Ok(())
     }
-}
-
-/// What a build made twice and differently.
-#[derive(Debug, Error, Diagnostic)]
-#[error("{step} was built again and differs: {fact} was {known} and is {built}")]
-#[diagnostic(
-    code(goatbuild::build::not_reproducible),
-    help(
-        "the same inputs must give the same bytes: this is a bug in goatbuild, or a damaged cache. What was known before was kept"
-    )
-)]
-pub struct NotReproducible {
-    /// The step.
-    pub step: StepId,
-    /// The first fact that differs.
-    pub fact: String,
-    /// Its value in the cache or in the lock.
-    pub known: String,
-    /// Its value now.
-    pub built: String,
 }
 
 /// An outcome that also tells what was moved to get there.

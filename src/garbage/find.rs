@@ -41,6 +41,11 @@ pub fn roots(state: &Path, needed: &Needed) -> Result<Vec<Garbage>, GarbageError
     pieces(GarbageKind::Root, &state.join("roots"), unneeded)
 }
 
+/// What packages were built in: unpacked again where one is built again.
+pub fn build_roots(roots: &Path) -> Result<Vec<Garbage>, GarbageError> {
+    pieces(GarbageKind::Root, roots, |name| name.starts_with("sha256-"))
+}
+
 /// Logs of runs before the last ones.
 pub fn logs(cache: &Path, runs: &BTreeSet<i64>) -> Result<Vec<Garbage>, GarbageError> {
     let past = |name: &str| name.parse().is_ok_and(|run: i64| !runs.contains(&run));

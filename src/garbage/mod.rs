@@ -19,7 +19,7 @@ use walkdir::WalkDir;
 
 use crate::oci::{Layout, OciError};
 
-pub use find::{blobs, downloads, logs, roots};
+pub use find::{blobs, build_roots, downloads, logs, roots};
 pub use needed::Needed;
 pub use volumes::all_volumes;
 

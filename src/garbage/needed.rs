@@ -13,7 +13,7 @@ use crate::oci::{Layout, OciError};
 use crate::plan::Plan;
 use crate::step::{Fact, Facts, Subject};
 use crate::store::Recent;
-use crate::workspace::Workspace;
+use crate::workspace::{LockedParts, Workspace};
 
 /// No index, manifest or configuration is larger; most layers are.
 const LARGEST_DOCUMENT: u64 = 4 << 20;
@@ -53,8 +53,9 @@ impl Needed {
             self.add_facts(&step.facts, step.key.filter(|_| is_weights));
         }
         for (name, image) in &project.images {
-            let wheels = workspace.images.parts(name).wheels;
-            self.downloads.extend(wheels.iter().map(|wheel| format!("{}.whl", wheel.sha256.hex())));
+            let LockedParts { wheels, local, .. } = workspace.images.parts(name);
+            let all = wheels.iter().chain(local.iter().flat_map(|package| &package.wheels));
+            self.downloads.extend(all.map(|wheel| format!("{}.whl", wheel.sha256.hex())));
             // One that a killed pull began with is not in the lock.
             let origin = workspace.registries.origin(image);
             self.digests.extend(origin.and_then(|origin| origin.pinned()));

@@ -3,6 +3,7 @@
 mod base;
 mod engine;
 mod hub;
+mod local;
 mod pulled;
 mod scope;
 mod wheels;
@@ -286,7 +287,7 @@ fn check_names(workspace: &Workspace, options: &LockOptions) -> Result<(), StepE
     let mut known: Vec<String> = workspace.project.images.keys().map(ToString::to_string).collect();
     known.extend(hub::names(&workspace.project));
     for image in workspace.project.images.values() {
-        if let Some(lock) = wheels::read_pylock(workspace, &image.name)?.map(|(_, lock)| lock) {
+        for lock in wheels::all(workspace, image)? {
             known.extend(lock.packages.into_iter().map(|package| package.name));
         }
     }

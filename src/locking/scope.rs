@@ -142,7 +142,7 @@ fn is_named(workspace: &Workspace, image: &Image, names: &[String]) -> Result<bo
     if base || names.iter().any(|named| named == name) {
         return Ok(true);
     }
-    let locked = wheels::read_pylock(workspace, &image.name)?;
-    let mut packages = locked.iter().flat_map(|(_, lock)| &lock.packages);
+    let locked = wheels::all(workspace, image)?;
+    let mut packages = locked.iter().flat_map(|lock| &lock.packages);
     Ok(packages.any(|package| names.contains(&package.name)))
 }

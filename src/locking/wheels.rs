@@ -2,15 +2,15 @@
 
 use std::path::PathBuf;
 
-use super::{Changes, LockOptions, LockingError, Renew};
+use super::{Changes, LockOptions, LockingError, Renew, local};
 use crate::bounded;
 use crate::event::Reporter;
-use crate::lock::pylock::{LockedWheel, Pylock, PylockError, PythonRequest};
+use crate::lock::pylock::{LockedWheel, Pylock, PylockError, PythonRequest, normalised};
 use crate::platform::Runtime;
 use crate::python::{self, PythonError, Upgrade};
 use crate::spec::{Image, ImageName, Located, Problem, SpecError, SpecErrors, nearest};
 use crate::step::StepError;
-use crate::workspace::{LockedParts, Workspace, unreadable, write};
+use crate::workspace::{LockedParts, Workspace, packages_of, unreadable, write};
 
 pub(super) async fn settle(
     workspace: &Workspace,
@@ -20,15 +20,47 @@ pub(super) async fn settle(
     reporter: &Reporter,
     changes: &mut Changes,
 ) -> Result<(), StepError> {
+    let packages = packages_of(&workspace.root, image)?;
+    let requirements = image.requirements.iter().map(|it| it.value.clone());
+    let needed = local::dependencies(&packages, runtime.python)?;
     let request = PythonRequest {
         image: image.name.to_string(),
-        requirements: image.requirements.iter().map(|it| it.value.clone()).collect(),
+        requirements: requirements.chain(needed).collect(),
         overrides: image.overrides.iter().map(|it| it.value.clone()).collect(),
         sources: image.choosing.sources(),
         runtime,
     };
-    let found = read_pylock(workspace, &image.name)?;
-    let answered = found.as_ref().is_some_and(|(_, lock)| lock.answers(&request));
+    let file = File { stem: image.name.to_string(), noun: "wheel" };
+    let lock = answer(workspace, image, &file, &request, options, reporter, changes).await?;
+    let wheels = lock.choose(&runtime)?;
+    check_winners(image, &wheels)?;
+    let asked = (&request, &*wheels);
+    let local =
+        local::settle(workspace, image, packages, asked, options, reporter, changes).await?;
+    workspace.images.settle(image.name.clone(), LockedParts { runtime, wheels, local });
+    Ok(())
+}
+
+/// One of an image's locks of wheels.
+pub(super) struct File {
+    /// Its name below `images`, without its ending.
+    pub(super) stem: String,
+    /// What it locks, for people: one of it.
+    pub(super) noun: &'static str,
+}
+
+/// The lock that answers a request: the one that is there, or else a new one.
+pub(super) async fn answer(
+    workspace: &Workspace,
+    image: &Image,
+    file: &File,
+    request: &PythonRequest,
+    options: &LockOptions,
+    reporter: &Reporter,
+    changes: &mut Changes,
+) -> Result<Pylock, StepError> {
+    let found = read(workspace, &file.stem)?;
+    let answered = found.as_ref().is_some_and(|(_, lock)| lock.answers(request));
     let upgrade = match &options.upgrade {
         Renew::Nothing => Upgrade::None,
         Renew::Everything => Upgrade::All,
@@ -49,11 +81,11 @@ pub(super) async fn settle(
             if names.is_empty() { Upgrade::None } else { Upgrade::Packages(names) }
         }
     };
-    let lock = match found {
+    Ok(match found {
         Some((_, lock)) if answered && upgrade == Upgrade::None => lock,
         found => {
             if options.locked {
-                let what = format!("images/{}.pylock.toml", image.name);
+                let what = format!("images/{}.pylock.toml", file.stem);
                 return Err(LockingError::Locked { what }.into());
             }
             reporter.message(format!("{}: choosing wheels", image.name));
@@ -63,7 +95,7 @@ pub(super) async fn settle(
             let uv = uv.map_err(|error| match error {
                 PythonError::UvOffline { version } => {
                     StepError::from(LockingError::OfflineWheels {
-                        image: image.name.to_string(),
+                        image: file.stem.clone(),
                         is_there: found.is_some(),
                         uv: version,
                     })
@@ -73,23 +105,19 @@ pub(super) async fn settle(
             let before = found.as_ref().map(|(text, _)| text.as_str());
             let work = workspace.cache.temporary();
             let resolved =
-                python::resolve(&uv, &fetcher, &request, before, &upgrade, &work).await?;
+                python::resolve(&uv, &fetcher, request, before, &upgrade, &work).await?;
             let python::Resolved { lock, warnings } = resolved;
-            changes.warnings.extend(warnings.iter().map(|it| format!("{}: {it}", image.name)));
-            write(&pylock_path(workspace, &image.name), lock.render().as_bytes())?;
+            changes.warnings.extend(warnings.iter().map(|it| format!("{}: {it}", request.image)));
+            write(&pylock_path(workspace, &file.stem), lock.render().as_bytes())?;
             let versions = |lock: &Pylock| {
                 let pinned = lock.packages.iter();
                 pinned.map(|it| (it.name.clone(), it.version.clone().unwrap_or_default())).collect()
             };
             let old = found.map(|(_, lock)| versions(&lock)).unwrap_or_default();
-            changes.add(&image.name, &old, &versions(&lock), "wheel");
+            changes.add(&image.name, &old, &versions(&lock), file.noun);
             lock
         }
-    };
-    let wheels = lock.choose(&runtime)?;
-    check_winners(image, &wheels)?;
-    workspace.images.settle(image.name.clone(), LockedParts { runtime, wheels });
-    Ok(())
+    })
 }
 
 /// Refuses an `overlap` that names a wheel which isn't there.
@@ -106,16 +134,31 @@ fn check_winners(image: &Image, wheels: &[LockedWheel]) -> Result<(), SpecErrors
     SpecErrors::collect(errors.collect())
 }
 
-fn pylock_path(workspace: &Workspace, image: &ImageName) -> PathBuf {
-    workspace.root.join("images").join(format!("{image}.pylock.toml"))
+fn pylock_path(workspace: &Workspace, stem: &str) -> PathBuf {
+    workspace.root.join("images").join(format!("{stem}.pylock.toml"))
+}
+
+/// All locks of an image that are there: of its wheels, and of what builds its own packages.
+pub(super) fn all(workspace: &Workspace, image: &Image) -> Result<Vec<Pylock>, StepError> {
+    // What is wrong with a package is told where it is needed.
+    let packages = packages_of(&workspace.root, image).unwrap_or_default();
+    let names = packages.iter().map(|package| normalised(&package.name.value));
+    let stems = names.map(|name| local::stem(image, &name));
+    let all = std::iter::once(image.name.to_string()).chain(stems);
+    let read = all.filter_map(|stem| read(workspace, &stem).transpose());
+    read.map(|found| found.map(|(_, lock)| lock)).collect()
 }
 
 pub(super) fn read_pylock(
     workspace: &Workspace,
     image: &ImageName,
 ) -> Result<Option<(String, Pylock)>, StepError> {
-    let path = pylock_path(workspace, image);
-    let malformed = |error| LockingError::Pylock { image: image.to_string(), error };
+    read(workspace, image.as_str())
+}
+
+fn read(workspace: &Workspace, stem: &str) -> Result<Option<(String, Pylock)>, StepError> {
+    let path = pylock_path(workspace, stem);
+    let malformed = |error| LockingError::Pylock { image: stem.to_owned(), error };
     match bounded::read(&path, bounded::LOCK) {
         Ok(bytes) => {
             let not_text = |_| PylockError::Malformed { reason: "it is not UTF-8 text".to_owned() };

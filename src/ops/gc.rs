@@ -80,6 +80,7 @@ pub async fn clean(
     let mut found = garbage::all_volumes(&workspace, &needed)?;
     found.extend(garbage::blobs(&layout, &needed)?);
     found.extend(garbage::downloads(cache, &needed)?);
+    found.extend(garbage::build_roots(&workspace.cache.roots())?);
     found.extend(garbage::logs(cache, &recent.runs)?);
     // Other projects' servers run from unpacked images too, and one may be starting.
     let others = lock_all(frontend, &others, Duration::ZERO).await;

@@ -98,7 +98,8 @@ pub(super) fn enter(launch: &Launch) -> Result<i32, Failure> {
 /// Everything to be bound, with the host's name resolution first.
 fn sources(launch: &Launch) -> Result<Vec<Source>, Failure> {
     let mut sources = Vec::new();
-    for file in root::FILES {
+    let files = if launch.sandbox.alone { &[][..] } else { &root::FILES };
+    for file in files {
         // A host without the file, or with a dangling link, has nothing to offer.
         if let Ok(path) = Path::new("/").join(file).canonicalize() {
             sources.push(Source { path, target: Path::new("/").join(file), read_only: true });

@@ -170,6 +170,7 @@ pub(super) fn probe(
             command: Vec::new(),
             workdir: "/".to_owned(),
             log: PathBuf::new(),
+            alone: false,
         },
         id: random_id(),
         processes,

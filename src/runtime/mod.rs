@@ -87,6 +87,14 @@ pub struct Sandbox {
     pub workdir: String,
     /// Standard output and error are appended here.
     pub log: PathBuf,
+    /// It has no network, and nothing that says where it runs.
+    #[serde(default, skip_serializing_if = "is_false")]
+    pub alone: bool,
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands out references")]
+fn is_false(value: &bool) -> bool {
+    !*value
 }
 
 /// A directory or file of the host that is visible inside a sandbox.

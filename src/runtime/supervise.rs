@@ -81,6 +81,11 @@ fn start() -> Result<i32, Failure> {
     }
     unshare(CloneFlags::CLONE_NEWIPC | CloneFlags::CLONE_NEWUTS)
         .map_err(Failure::setup("creating the ipc and uts namespaces"))?;
+    if launch.sandbox.alone {
+        unshare(CloneFlags::CLONE_NEWNET)
+            .map_err(Failure::setup("creating the network namespace"))?;
+        unistd::sethostname("localhost").map_err(Failure::setup("taking a name"))?;
+    }
     let patience = Patience { terminate: GRACE + Duration::from_secs(2), now: GRACE / 5 };
     start_next("init", &launch, patience, launch.purpose == Purpose::Once)
 }

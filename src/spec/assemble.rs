@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use super::environment::conflicts;
 use super::left_out::{FileMistakes, leave_out};
+use super::local::unseen;
 use super::model::{Image, Model, Project, State};
 use super::name::{EnvironmentName, ModelName};
 use super::problem::{Problem, SpecError, SpecErrors};
@@ -55,6 +56,7 @@ pub fn assemble_part(
         let whole = Whole { file, environment, settings, models, images, secrets };
         errors.extend(target.check(&whole));
     }
+    errors.extend(unseen(&models_by_name, &images_by_name, &shared.settings.targets));
     errors.extend(conflicts(
         &shared.file,
         shared.environment.as_ref().map(EnvironmentName::as_str),

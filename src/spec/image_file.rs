@@ -34,6 +34,7 @@ pub(super) fn image(
     let requirements = texts(&mut root, "requirements", "a requirement like \"vllm==0.13.0\"");
     let overrides = texts(&mut root, "overrides", "a requirement like \"torch==2.9.1\"");
     let choosing = choosing(&mut root);
+    let local = super::local::local(&mut root);
     let mut table = root.table("env");
     let env = table.string_map(is_variable, VARIABLE);
     table.finish();
@@ -51,6 +52,7 @@ pub(super) fn image(
         requirements,
         overrides,
         choosing,
+        local,
         env,
         labels,
         annotations,

@@ -316,6 +316,8 @@ pub struct Image {
     pub overrides: Vec<Located<String>>,
     /// How its wheels are chosen otherwise.
     pub choosing: Choosing,
+    /// Directories of packages of the project's own, relative to it, with `/` between parts.
+    pub local: Vec<Located<String>>,
     /// Environment variables, over the base's.
     pub env: BTreeMap<String, String>,
     /// Labels of its configuration.

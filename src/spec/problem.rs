@@ -1,5 +1,6 @@
 //! What can be wrong with a project's files.
 
+mod package;
 mod told;
 
 use std::fmt;
@@ -8,6 +9,7 @@ use miette::{Diagnostic, LabeledSpan, Severity, SourceCode};
 use thiserror::Error;
 
 use super::source::Place;
+pub use package::PackageProblem;
 
 /// One mistake, without its place.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord, Error)]
@@ -169,6 +171,9 @@ pub enum Problem {
         /// Their directory.
         directory: String,
     },
+    /// An own package that can't be built as it is.
+    #[error(transparent)]
+    Package(PackageProblem),
     /// Where the first of two equal things is written; only ever a companion.
     #[error("the first one is here")]
     First,

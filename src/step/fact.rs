@@ -16,6 +16,10 @@ impl Fact {
     pub const DIFF_ID: Self = Self("diff-id");
     /// The size of a layer, in bytes.
     pub const SIZE: Self = Self("size");
+    /// What a wheel that was built is called.
+    pub const WHEEL: Self = Self("wheel");
+    /// The digest of its content, as it is kept.
+    pub const WHEEL_DIGEST: Self = Self("wheel-digest");
     /// An image in a registry, by digest.
     pub const REFERENCE: Self = Self("reference");
     /// What a target calls an image that it built.
@@ -39,7 +43,7 @@ impl Fact {
 
     /// Whether the value of the fact of this name is a digest.
     pub fn is_digest(name: &str) -> bool {
-        [Self::DIGEST, Self::DIFF_ID].iter().any(|fact| fact.0 == name)
+        [Self::DIGEST, Self::DIFF_ID, Self::WHEEL_DIGEST].iter().any(|fact| fact.0 == name)
     }
 
     #[cfg(test)]

@@ -16,6 +16,8 @@ pub enum StepKind {
     Python,
     /// Wheels in a layer.
     Wheels,
+    /// A package of the project's own, built and in a layer.
+    Build,
     /// An image, built here or by a target.
     Image,
     /// An image in a registry.
@@ -45,10 +47,11 @@ pub enum Removal {
 
 impl StepKind {
     /// All of them, from the base to the gateway.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Base,
         Self::Python,
         Self::Wheels,
+        Self::Build,
         Self::Image,
         Self::Push,
         Self::Weights,
@@ -64,6 +67,7 @@ impl StepKind {
             Self::Base => "base",
             Self::Python => "python",
             Self::Wheels => "wheels",
+            Self::Build => "build",
             Self::Image => "image",
             Self::Push => "push",
             Self::Weights => "weights",
@@ -82,6 +86,7 @@ impl StepKind {
             Self::Base
             | Self::Python
             | Self::Wheels
+            | Self::Build
             | Self::Image
             | Self::Push
             | Self::Weights

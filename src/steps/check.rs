@@ -3,6 +3,7 @@
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
+use super::build::place;
 use crate::lock::hub::Access;
 use crate::openai::{Credentials, NoKey};
 use crate::plan::{Action, Plan, PlannedStep};
@@ -35,6 +36,7 @@ struct Lacking {
 /// running.
 pub fn lacks<'p>(workspace: &Workspace, plan: &'p Plan) -> Vec<(&'p PlannedStep, Lack)> {
     let mut lacks: Vec<(&PlannedStep, Lack)> = Vec::new();
+    lacks.extend(place::lacks(workspace, plan));
     for step in &plan.steps {
         let deed = match step.kind {
             _ if !matches!(step.action, Action::Run | Action::Pending) => continue,

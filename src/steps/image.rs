@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use super::base::LAYER_FACTS;
 use super::bottom::{Wanted, layer};
+use super::build;
 use super::wheels::{self, Downloaded};
 use crate::blocking::blocking;
 use crate::fingerprint::Fingerprint;
@@ -39,10 +40,12 @@ impl Image {
         models: &[String],
         base: Input,
         layers: Vec<StepId>,
+        own: Vec<StepId>,
     ) -> Self {
         let layers = layers.into_iter().map(|step| Input::blobs(step, LAYER_FACTS));
-        let inputs = std::iter::once(base).chain(layers).collect();
-        let LockedParts { runtime, wheels } = workspace.images.parts(image);
+        let own = own.into_iter().map(|step| Input::blobs(step, build::FACTS));
+        let inputs = std::iter::once(base).chain(layers).chain(own).collect();
+        let LockedParts { runtime, wheels, .. } = workspace.images.parts(image);
         Self {
             cache: Arc::clone(&workspace.cache),
             head: Head::pure(StepId::image(image), Resource::Disk, models).taking(inputs),
@@ -55,7 +58,10 @@ impl Image {
 
     /// Puts the layers together, and adds the environment.
     async fn make(&self, task: &Task) -> Result<Outcome, StepError> {
-        let files = self.wheels.fetch(task).await?;
+        let mut files = self.wheels.fetch(task).await?;
+        for input in self.inputs().iter().filter(|it| it.step.kind() == Some(StepKind::Build)) {
+            files.push(build::wheel_of(&self.cache, &input.step, &task.inputs)?);
+        }
         let scheme = Scheme { python: self.runtime.python, epoch: self.epoch };
         let layout = self.cache.layout()?;
         let wanted = Wanted { image: &self.described, runtime: self.runtime };
@@ -196,8 +202,10 @@ impl Step for Image {
 
 /// A layer's name without the image's: the same layers make the same image, whatever it is called.
 fn label(step: &StepId) -> String {
+    let last = step.name().rsplit('/').next().unwrap_or_default();
     match step.kind() {
         Some(kind @ (StepKind::Base | StepKind::Python)) => kind.to_string(),
-        _ => step.name().rsplit('/').next().unwrap_or_default().to_owned(),
+        Some(kind @ StepKind::Build) => format!("{kind}.{last}"),
+        _ => last.to_owned(),
     }
 }

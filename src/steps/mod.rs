@@ -5,6 +5,7 @@
 mod asked;
 mod base;
 mod bottom;
+mod build;
 mod candidate;
 mod check;
 mod deploy;
@@ -252,14 +253,18 @@ fn compile_image(
         let step = base::Base::new(workspace, image, models);
         Input::blobs(share(step, shared, steps), base::LAYER_FACTS)
     };
-    let mut layers = Vec::new();
-    if let Some(step) = python::Python::new(workspace, image, models) {
-        layers.push(share(step, shared, steps));
-    }
+    let python = python::Python::new(workspace, image, models);
+    let python = python.map(|step| share(step, shared, steps));
+    let mut layers: Vec<StepId> = python.iter().cloned().collect();
     for step in wheels::slots(workspace, image, models) {
         layers.push(share(step, shared, steps));
     }
-    let step = image::Image::new(workspace, image, models, base, layers);
+    let mut own = Vec::new();
+    for step in build::packages(workspace, image, models, &base, python.as_ref()) {
+        own.push(step.id().clone());
+        steps.push(Arc::new(step));
+    }
+    let step = image::Image::new(workspace, image, models, base, layers, own);
     let id = step.id().clone();
     steps.push(Arc::new(step));
     id

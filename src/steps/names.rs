@@ -42,7 +42,7 @@ pub fn names(project: &Project, lock: &LockFile) -> BTreeSet<StepId> {
         }
     }
     let is_layer = |id: &&StepId| {
-        id.kind() == Some(StepKind::Wheels)
+        matches!(id.kind(), Some(StepKind::Wheels | StepKind::Build))
             && id
                 .name()
                 .split_once('/')
@@ -135,7 +135,7 @@ fn uses(model: &Model, step: &StepId) -> bool {
 fn is_at_target(project: &Project, model: &Model, step: &StepId) -> bool {
     let elsewhere = !model.target.is_here();
     match step.kind() {
-        Some(StepKind::Base | StepKind::Python | StepKind::Wheels) => false,
+        Some(StepKind::Base | StepKind::Python | StepKind::Wheels | StepKind::Build) => false,
         // Where both build one, each has a step.
         Some(StepKind::Image) => elsewhere && image_there(project, model).as_ref() == Some(step),
         Some(StepKind::Push) => elsewhere,

@@ -66,7 +66,8 @@ pub(super) fn slots(workspace: &Workspace, image: &ImageName, models: &[String])
         .iter()
         .map(|wheel| wheel::WheelRef { name: wheel.name.clone(), size: wheel.size.unwrap_or(0) })
         .collect();
-    wheel::slots(&sized, free_layers(workspace, image))
+    let free = free_layers(workspace, image).saturating_sub(parts.local.len()).max(1);
+    wheel::slots(&sized, free)
         .into_iter()
         .map(|slot| Wheels {
             head: Head::pure(StepId::wheels(image, &slot.name), Resource::Cpu, models),

@@ -23,6 +23,7 @@ mod overlap_tests;
 #[cfg(test)]
 mod peer_tests;
 mod record;
+mod repack;
 mod scripts;
 mod slot;
 mod tar;
@@ -40,6 +41,7 @@ use serde::{Deserialize, Serialize};
 use self::collision::Rules;
 pub use self::error::{Clash, WheelError};
 pub use self::interpreter::interpreter_layer;
+pub use self::repack::{Content, differing, repack};
 pub use self::slot::{Slot, WheelRef, slots};
 use crate::event::Reporter;
 pub use crate::oci::Layer;

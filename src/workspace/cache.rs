@@ -7,6 +7,9 @@ use crate::leftovers::sweep;
 use crate::oci::Layout;
 use crate::step::{Fact, Facts, StepError, StepId};
 
+/// What the names begin with of directories that something is built in.
+pub const BUILDS: &str = "build-";
+
 /// A project's cache.
 #[derive(Debug)]
 pub struct Cache {
@@ -67,6 +70,11 @@ impl Cache {
         self.root.join("wheels")
     }
 
+    /// What packages of the project's own are built in: bases with what builds them, unpacked.
+    pub fn roots(&self) -> PathBuf {
+        self.root.join("roots")
+    }
+
     /// Programs that goatbuild runs itself.
     pub fn tools(&self) -> PathBuf {
         self.root.join("tools")
@@ -82,6 +90,8 @@ impl Cache {
         sweep(&self.root.join("oci/blobs/sha256"), ".part-");
         sweep(&self.root.join("oci"), ".part-");
         sweep(&self.temporary(), "resolve-");
+        sweep(&self.temporary(), BUILDS);
+        sweep(&self.roots(), BUILDS);
         for tool in std::fs::read_dir(self.tools()).into_iter().flatten().flatten() {
             sweep(&tool.path(), TEMPORARY);
         }

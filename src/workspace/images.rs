@@ -5,7 +5,21 @@ use std::sync::{Arc, PoisonError, RwLock};
 
 use crate::lock::pylock::LockedWheel;
 use crate::platform::Runtime;
-use crate::spec::ImageName;
+use crate::python::PackageSources;
+use crate::spec::{ImageName, Package};
+
+/// A package of the project's own, and what it is built with.
+#[derive(Debug, Clone)]
+pub struct LockedPackage {
+    /// What its file says.
+    pub package: Arc<Package>,
+    /// Its normalised name.
+    pub name: String,
+    /// Its files.
+    pub sources: Arc<PackageSources>,
+    /// What builds it.
+    pub wheels: Vec<LockedWheel>,
+}
 
 /// What an image is made of, all locked.
 #[derive(Debug, Clone)]
@@ -14,6 +28,8 @@ pub struct LockedParts {
     pub runtime: Runtime,
     /// The wheels.
     pub wheels: Vec<LockedWheel>,
+    /// The project's own packages.
+    pub local: Vec<LockedPackage>,
 }
 
 /// What the images of a project are made of, as far as a command has settled it.

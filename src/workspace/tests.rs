@@ -130,7 +130,9 @@ fn flags_for_an_engine_that_only_the_base_can_bring_are_warned_about() {
         let (glibc, python) = (version(2, 35), version(3, 12));
         let runtime = Runtime { architecture, glibc, python };
         let name = workspace.project.images.keys().next().expect("an image").clone();
-        workspace.images.settle(name, LockedParts { runtime, wheels: Vec::new() });
+        workspace
+            .images
+            .settle(name, LockedParts { runtime, wheels: Vec::new(), local: Vec::new() });
     });
     assert!(
         found.len() == 1 && found[0].starts_with("m: the flags of m can't be checked"),

@@ -88,6 +88,7 @@ impl Fixture {
 
     pub(crate) fn sandbox(&self, arguments: &[&str]) -> Sandbox {
         Sandbox {
+            alone: false,
             root: self.path("root"),
             binds: vec![Bind {
                 source: self.path("volume"),

@@ -24,6 +24,7 @@ impl Problem {
             Self::NotText => "not_text",
             Self::NoWeights { .. } => "no_weights",
             Self::Pointers { .. } => "lfs_pointers",
+            Self::Package(_) => "package",
             Self::First => "first",
         }
     }
@@ -37,6 +38,7 @@ impl Problem {
             | Self::NoWeights { .. }
             | Self::Pointers { .. }
             | Self::First => "here".to_owned(),
+            Self::Package(problem) => problem.label(),
             Self::NotText => "this byte".to_owned(),
             Self::UnknownField { .. } => "nothing reads this".to_owned(),
             Self::WrongType { expected, .. } => format!("expected {expected}"),
@@ -103,6 +105,7 @@ impl Problem {
             }
             Self::DuplicateMount { .. } => "set another `mount` for one of them".to_owned(),
             Self::Flag { help, .. } | Self::OwnVariable { help, .. } => help.clone(),
+            Self::Package(problem) => problem.help(),
             Self::NotText => "save the file as UTF-8".to_owned(),
             Self::Pointers { directory, .. } => format!(
                 "have Git fetch what they stand for: `git lfs install && git lfs pull --include \"{directory}/**\"`, in their repository"

@@ -72,6 +72,14 @@ pub(super) fn image(types: &TargetTypes) -> Value {
             ("index", indexes()),
             ("as-of", as_of()),
             ("overlap", overlap()),
+            (
+                "local",
+                strings(
+                    "Directories of the project's own Python packages, relative to the project: each is \
+                     built from locked build requirements, without network, and becomes a layer of its \
+                     own on top.",
+                ),
+            ),
             ("env", env()),
             (
                 "labels",

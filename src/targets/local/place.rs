@@ -124,6 +124,7 @@ impl Local {
             command,
             workdir: WORK.to_owned(),
             log: self.log_to(deployment)?,
+            alone: false,
         })
     }
 
