@@ -30,6 +30,7 @@ mod local_volumes;
 mod modal;
 mod newcomer;
 mod own_ci;
+mod own_code;
 mod pipes;
 mod pull_request;
 mod quickstart;

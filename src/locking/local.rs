@@ -23,9 +23,18 @@ pub(super) fn dependencies(
     let own: Vec<String> = packages.iter().map(|it| normalised(&it.name.value)).collect();
     let mut mistakes: Vec<SpecError> =
         packages.iter().filter_map(|package| unfit(package, python)).collect();
-    let all = packages.iter();
-    let every = all.flat_map(|it| it.dependencies.iter().chain(&it.build_requires));
-    mistakes.extend(every.filter_map(|it| not_lockable(it, &own)));
+    for (package, name) in packages.iter().zip(&own) {
+        let needed = package.dependencies.iter().filter(|it| !is_own(&it.value, &own));
+        mistakes.extend(needed.chain(&package.build_requires).filter_map(not_lockable));
+        // One that has the same name in an index would be another one.
+        let others: Vec<String> = own.iter().filter(|it| *it != name).cloned().collect();
+        let unbuilt = package.build_requires.iter().filter(|it| is_own(&it.value, &others));
+        mistakes.extend(unbuilt.map(|it| {
+            let reason = "it is one of the project's own packages, and none of them is built before \
+                          the others";
+            refused(it, reason.to_owned())
+        }));
+    }
     SpecErrors::collect(mistakes)?;
     let needed = packages.iter().flat_map(|package| &package.dependencies);
     let needed = needed.filter(|it| !is_own(&it.value, &own));
@@ -38,13 +47,14 @@ fn is_own(requirement: &str, own: &[String]) -> bool {
         .is_ok_and(|it| own.contains(&normalised(it.name.as_ref())))
 }
 
-fn not_lockable(requirement: &Located<String>, own: &[String]) -> Option<SpecError> {
-    if is_own(&requirement.value, own) {
-        return None;
-    }
+fn not_lockable(requirement: &Located<String>) -> Option<SpecError> {
     let reason = validate_requirement(&requirement.value).err()?;
+    Some(refused(requirement, reason))
+}
+
+fn refused(requirement: &Located<String>, reason: String) -> SpecError {
     let problem = PackageProblem::Requirement { requirement: requirement.value.clone(), reason };
-    Some(SpecError::new(Problem::Package(problem), requirement.place.clone()))
+    SpecError::new(Problem::Package(problem), requirement.place.clone())
 }
 
 /// What a package says of the Pythons that it runs on, where the image's isn't one of them.
@@ -90,7 +100,7 @@ pub(super) async fn settle(
             image: format!("{} (to build {name})", image.name),
             ..asked.clone()
         };
-        let file = wheels::File { stem: stem(image, &name), noun: "build requirement" };
+        let file = wheels::File { stem: wheels::stem(image, &name), noun: "build requirement" };
         let lock =
             wheels::answer(workspace, image, &file, &request, options, reporter, changes).await?;
         settled.push(LockedPackage {
@@ -103,8 +113,59 @@ pub(super) async fn settle(
     Ok(settled)
 }
 
-/// What the file is called that locks what builds a package, without its ending: no image has such a
-/// name.
-pub(super) fn stem(image: &Image, package: &str) -> String {
-    format!("{}.build_{package}", image.name)
+#[cfg(test)]
+mod tests {
+    use crate::spec::{SourceFile, read_package};
+
+    use super::*;
+
+    /// What packages with these names, dependencies and build requirements ask an index for.
+    fn asked(packages: &[(&str, &str, &str)]) -> Result<Vec<String>, Vec<String>> {
+        let read = packages.iter().map(|(name, needs, built_by)| {
+            let text = format!(
+                "[project]\nname = \"{name}\"\nversion = \"1\"\nrequires-python = \">=3.9,<3.13\"\n\
+                 dependencies = [\"{needs}\"]\n[build-system]\nrequires = [\"{built_by}\"]\n"
+            );
+            let file =
+                SourceFile { path: format!("{name}/pyproject.toml").into(), text: text.into() };
+            read_package(&Arc::new(file)).expect("a package")
+        });
+        let packages: Vec<Package> = read.collect();
+        let found = dependencies(&packages, MajorMinor { major: 3, minor: 11 });
+        found.map_err(|wrong| wrong.errors().iter().map(ToString::to_string).collect())
+    }
+
+    #[test]
+    fn own_packages_meet_each_others_dependencies_and_build_none_of_them() {
+        let both = [("one", "idna>=3", "flit_core"), ("Two_x", "one==1", "flit_core")];
+        assert_eq!(asked(&both), Ok(vec!["idna>=3".to_owned()]));
+        // What builds itself has to begin with one that an index has.
+        assert_eq!(asked(&[("hatchling", "idna", "hatchling")]), Ok(vec!["idna".to_owned()]));
+        let told =
+            asked(&[("one", "idna", "two-x>=1"), ("Two_x", "idna", "flit_core")]).unwrap_err();
+        assert_eq!(told.len(), 1, "{told:?}");
+        assert!(told[0].starts_with("`two-x>=1` can't be required: it is one of"), "{told:?}");
+    }
+
+    #[test]
+    fn a_python_that_a_package_is_not_for_is_refused() {
+        let file = |wanted: &str| SourceFile {
+            path: "a/pyproject.toml".into(),
+            text: format!(
+                "[project]\nname = \"a\"\nversion = \"1\"\nrequires-python = \"{wanted}\"\n"
+            )
+            .into(),
+        };
+        let python = MajorMinor { major: 3, minor: 11 };
+        for (wanted, fits) in [
+            (">=3.9", true),
+            (">=3.11.4", true),
+            ("<3.11.5", true),
+            (">=3.12", false),
+            ("<3.11", false),
+        ] {
+            let package = read_package(&Arc::new(file(wanted))).expect("a package");
+            assert_eq!(dependencies(&[package], python).is_ok(), fits, "{wanted}");
+        }
+    }
 }

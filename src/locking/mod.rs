@@ -20,7 +20,7 @@ use crate::lock::LockFile;
 use crate::lock::pylock::PylockError;
 use crate::spec::{Image, ImageName, nearest};
 use crate::step::StepError;
-use crate::workspace::Workspace;
+use crate::workspace::{LockedParts, Workspace, packages_of};
 
 pub use scope::Scope;
 
@@ -312,7 +312,15 @@ async fn settle_image(
     changes: &mut Changes,
 ) -> Result<(), StepError> {
     let base = base::settle(workspace, image, options, reporter, changes).await?;
-    wheels::settle(workspace, image, base.runtime, options, reporter, changes).await?;
+    let (name, runtime) = (image.name.clone(), base.runtime);
+    let packages = packages_of(&workspace.root, image)?;
+    let needed = local::dependencies(&packages, runtime.python)?;
+    let (asked, wheels) =
+        wheels::settle(workspace, image, runtime, needed, options, reporter, changes).await?;
+    let asked = (&asked, &*wheels);
+    let local =
+        local::settle(workspace, image, packages, asked, options, reporter, changes).await?;
+    workspace.images.settle(name, LockedParts { runtime, wheels, local });
     engine::settle(workspace, image, options, reporter, changes).await
 }
 

@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use super::{Changes, LockOptions, LockingError, Renew, local};
+use super::{Changes, LockOptions, LockingError, Renew};
 use crate::bounded;
 use crate::event::Reporter;
 use crate::lock::pylock::{LockedWheel, Pylock, PylockError, PythonRequest, normalised};
@@ -10,19 +10,19 @@ use crate::platform::Runtime;
 use crate::python::{self, PythonError, Upgrade};
 use crate::spec::{Image, ImageName, Located, Problem, SpecError, SpecErrors, nearest};
 use crate::step::StepError;
-use crate::workspace::{LockedParts, Workspace, packages_of, unreadable, write};
+use crate::workspace::{Workspace, packages_of, unreadable, write};
 
+/// Settles an image's wheels; `needed` are requirements beside those in its file. Gives what it asks for.
 pub(super) async fn settle(
     workspace: &Workspace,
     image: &Image,
     runtime: Runtime,
+    needed: Vec<String>,
     options: &LockOptions,
     reporter: &Reporter,
     changes: &mut Changes,
-) -> Result<(), StepError> {
-    let packages = packages_of(&workspace.root, image)?;
+) -> Result<(PythonRequest, Vec<LockedWheel>), StepError> {
     let requirements = image.requirements.iter().map(|it| it.value.clone());
-    let needed = local::dependencies(&packages, runtime.python)?;
     let request = PythonRequest {
         image: image.name.to_string(),
         requirements: requirements.chain(needed).collect(),
@@ -34,11 +34,7 @@ pub(super) async fn settle(
     let lock = answer(workspace, image, &file, &request, options, reporter, changes).await?;
     let wheels = lock.choose(&runtime)?;
     check_winners(image, &wheels)?;
-    let asked = (&request, &*wheels);
-    let local =
-        local::settle(workspace, image, packages, asked, options, reporter, changes).await?;
-    workspace.images.settle(image.name.clone(), LockedParts { runtime, wheels, local });
-    Ok(())
+    Ok((request, wheels))
 }
 
 /// One of an image's locks of wheels.
@@ -138,12 +134,18 @@ fn pylock_path(workspace: &Workspace, stem: &str) -> PathBuf {
     workspace.root.join("images").join(format!("{stem}.pylock.toml"))
 }
 
+/// What the file is called that locks what builds a package, without its ending: no image has such a
+/// name.
+pub(super) fn stem(image: &Image, package: &str) -> String {
+    format!("{}.build_{package}", image.name)
+}
+
 /// All locks of an image that are there: of its wheels, and of what builds its own packages.
 pub(super) fn all(workspace: &Workspace, image: &Image) -> Result<Vec<Pylock>, StepError> {
     // What is wrong with a package is told where it is needed.
     let packages = packages_of(&workspace.root, image).unwrap_or_default();
     let names = packages.iter().map(|package| normalised(&package.name.value));
-    let stems = names.map(|name| local::stem(image, &name));
+    let stems = names.map(|name| stem(image, &name));
     let all = std::iter::once(image.name.to_string()).chain(stems);
     let read = all.filter_map(|stem| read(workspace, &stem).transpose());
     read.map(|found| found.map(|(_, lock)| lock)).collect()

@@ -2,6 +2,7 @@
 //! network, kept as a wheel and as a layer.
 
 mod backend;
+mod error;
 pub(super) mod place;
 mod root;
 
@@ -27,7 +28,8 @@ use crate::step::{
 };
 use crate::wheel::{self, Content, Scheme, WheelFile};
 use crate::workspace::{BUILDS, Cache, LockedPackage, LockedParts, Workspace};
-use backend::{BuildError, Built};
+use backend::Built;
+use error::BuildError;
 use root::Root;
 
 /// Raise when the same sources come to make another layer.

@@ -27,6 +27,7 @@ const KNOWN: &[(&str, &[&str])] = &[
             "image_file",
             "kinds",
             "left_out",
+            "local",
             "model",
             "model_file",
             "named",

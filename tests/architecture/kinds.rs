@@ -12,7 +12,8 @@ const OTHERS: &[(&str, &str)] = &[
 ];
 
 const KINDS: &[&str] = &[
-    "base", "python", "wheels", "image", "push", "weights", "warmup", "deploy", "smoke", "gateway",
+    "base", "python", "wheels", "build", "image", "push", "weights", "warmup", "deploy", "smoke",
+    "gateway",
 ];
 
 fn others() -> impl Iterator<Item = Source> {

@@ -73,7 +73,13 @@ const STEPS: &[(&str, &[&str])] = &[
     // What was fetched may be damaged by the time it is used.
     ("base", &["downloads"]),
     // A layer of an image is fetched and described as in the steps that make layers.
-    ("image", &["base", "wheels"]),
+    ("image", &["base", "bottom", "build", "wheels"]),
+    // What a package is built in is the bottom of its image with wheels.
+    ("build", &["base", "bottom", "wheels"]),
+    ("root", &["bottom"]),
+    ("backend", &["root"]),
+    // Whether a package can be built here is known before it is.
+    ("check", &["build"]),
 ];
 
 /// What the core must not touch, and the one place where it may.

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use super::super::bottom::Bottom;
-use super::backend::BuildError;
+use super::error::BuildError;
 use crate::durable;
 use crate::event::Reporter;
 use crate::oci::{self, Compression, ImageSpec, Layer, LayerRef, Layout};
