@@ -263,6 +263,7 @@ fn write_deployments(
             let port = facts["url"].split([':', '/']).nth(4).and_then(|port| port.parse().ok());
             let port: u16 = port.expect("a port");
             let sandbox = Sandbox {
+                alone: false,
                 root: workspace.settings.state.join("roots/sha256-0"),
                 binds: Vec::new(),
                 env: [("PYTHONUNBUFFERED".to_owned(), "1".to_owned())].into(),

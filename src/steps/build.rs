@@ -9,11 +9,12 @@ mod root;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
 use super::base::{LAYER_FACTS, has_layer, layer_facts};
-use super::bottom::Wanted;
+use super::bottom::{Wanted, layer};
 use super::wheels::Downloaded;
 use crate::blocking::blocking;
 use crate::digest::hex;
@@ -21,7 +22,7 @@ use crate::fingerprint::Fingerprint;
 use crate::leftovers::Scratch;
 use crate::platform::Runtime;
 use crate::python::SourceEntry;
-use crate::runtime::RuntimeError;
+use crate::runtime;
 use crate::spec::{self, ImageName};
 use crate::step::{
     Fact, Facts, Head, Input, Inputs, Outcome, Resource, Step, StepError, StepId, StepKind, Task,
@@ -145,9 +146,9 @@ impl Build {
         let [base, python @ ..] = self.inputs() else { panic!("BUG: built on nothing") };
         let wanted = Wanted { image: &self.image, runtime: self.runtime };
         let bottom = wanted.of(&self.cache, base, &layout, &task.inputs)?;
-        let python = python.iter().map(|input| {
-            super::bottom::layer(input, "python".to_owned(), &task.inputs).map_err(StepError::from)
-        });
+        let python = python
+            .iter()
+            .map(|input| layer(input, "python".to_owned(), &task.inputs).map_err(StepError::from));
         let python = python.collect::<Result<Vec<_>, _>>()?;
         let (architecture, scheme) = (self.image.architecture, self.scheme());
         let (roots, reporter) = (self.cache.roots(), task.reporter.clone());
@@ -176,8 +177,9 @@ impl Build {
         .await?;
         let step = self.id().clone();
         let sandbox = backend::sandbox(root, place.path(), &self.package, time);
-        let ended = backend::run(&sandbox, &self.supervisor, &task.reporter).await;
-        let output = ended.map_err(|error: RuntimeError| StepError::from(error))?;
+        // However long that takes: nobody knows better than who waits for it.
+        let output =
+            runtime::run(&sandbox, Duration::MAX, &self.supervisor, &task.reporter).await?;
         let package = self.package.clone();
         blocking(move || backend::built(place, &package, &step, &output)).await
     }

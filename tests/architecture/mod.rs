@@ -76,8 +76,8 @@ const STEPS: &[(&str, &[&str])] = &[
     ("image", &["base", "bottom", "build", "wheels"]),
     // What a package is built in is the bottom of its image with wheels.
     ("build", &["base", "bottom", "wheels"]),
-    ("root", &["bottom"]),
-    ("backend", &["root"]),
+    ("root", &["bottom", "error"]),
+    ("backend", &["error", "root"]),
     // Whether a package can be built here is known before it is.
     ("check", &["build"]),
 ];

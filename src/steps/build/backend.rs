@@ -2,16 +2,14 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::time::Duration;
 
 use serde_json::json;
 
 use super::error::BuildError;
 use super::root::Root;
-use crate::event::Reporter;
 use crate::leftovers::Scratch;
 use crate::lock::pylock::{WheelName, normalised};
-use crate::runtime::{self, Bind, Output, RuntimeError, Sandbox};
+use crate::runtime::{Bind, Output, Sandbox};
 use crate::step::{StepError, StepId};
 use crate::wheel::{self, Content};
 use crate::workspace::LockedPackage;
@@ -65,15 +63,6 @@ pub(super) fn sandbox(root: &Root, place: &Path, package: &LockedPackage, time: 
         log: place.join("log"),
         alone: true,
     }
-}
-
-/// Builds, for as long as that takes.
-pub(super) async fn run(
-    sandbox: &Sandbox,
-    supervisor: &Path,
-    reporter: &Reporter,
-) -> Result<Output, RuntimeError> {
-    runtime::run(sandbox, Duration::MAX, supervisor, reporter).await
 }
 
 /// What a run made, packed anew.
