@@ -20,6 +20,7 @@ mod image_peers;
 mod image_tags;
 mod import;
 mod key_sensitivity;
+mod layers;
 mod litellm_peer;
 mod local_answers;
 mod local_apis;

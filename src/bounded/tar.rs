@@ -1,13 +1,28 @@
 //! Tar archives of whatever origin: what is kept of one in memory is bounded, however large it says
 //! that its names are, and however well they are compressed.
+//!
+//! All that decides what a file is called and what is in it is understood or refused: long names of GNU's
+//! and of PAX headers, times before 1970, and the four ways in which GNU tar writes a file with holes.
+//! Where readers differ, Go's counts, with which Docker, containerd and Podman unpack layers.
 
-use std::cell::Cell;
-use std::io::{self, Read};
-use std::rc::Rc;
+mod header;
+mod pax;
+mod sparse;
+#[cfg(test)]
+mod tests;
 
-use tar::{Archive, Entry};
+use std::fs::File;
+use std::io::{self, Read, Seek as _, SeekFrom};
 
-/// What may precede a member's content: its header, and its long names, attributes and list of holes.
+use tar::EntryType;
+
+use self::header::Header;
+use self::pax::Pax;
+use self::sparse::Extent;
+
+pub use self::header::Time;
+
+/// What may precede a member's content: its long names, attributes and list of holes.
 const HEADERS: u64 = 4 << 20;
 
 /// What an archive is made of: contents are filled up to it.
@@ -19,27 +34,98 @@ const MEMBERS: u64 = 2_000_000;
 /// Bytes of all names and links' targets together.
 const NAMES: u64 = 512 << 20;
 
+/// What Solaris calls a PAX header, as it did before there was a standard.
+const SOLARIS: u8 = b'X';
+
 /// A component of a path, and a path, are no longer on any file system that Linux has.
 const COMPONENT: usize = 255;
 const PATH: usize = 4095;
 
-/// A tar archive that is being read: what is read between two members is counted.
-pub struct Metered<R> {
-    content: R,
-    left: Rc<Cell<u64>>,
+/// A member of an archive; reading it gives its content, and zeros for holes.
+pub struct Member<'a, R> {
+    /// Its name, as it is written.
+    pub path: Vec<u8>,
+    /// What it links to, as it is written; empty for what is no link.
+    pub link: Vec<u8>,
+    /// What it is.
+    pub kind: EntryType,
+    /// Bytes that its content has, holes among them.
+    pub size: u64,
+    header: Header,
+    mtime: Option<Time>,
+    owner: (Option<u64>, Option<u64>),
+    /// What of the content is in the archive, in order.
+    extents: Vec<Extent>,
+    /// The first extent that isn't read to its end.
+    extent: usize,
+    /// How far the content is read.
+    at: u64,
+    /// Bytes of it that the archive still holds.
+    stored: u64,
+    archive: &'a mut R,
 }
 
-impl<R: Read> Read for Metered<R> {
+impl<R: Read> Member<'_, R> {
+    /// Its permissions and what goes with them.
+    pub fn mode(&self) -> io::Result<u32> {
+        self.header.number(header::MODE).map(|mode| (mode & 0o7777) as u32)
+    }
+
+    /// Who owns it.
+    pub fn uid(&self) -> io::Result<u64> {
+        self.owner.0.map_or_else(|| self.header.number(header::UID), Ok)
+    }
+
+    /// Which group owns it.
+    pub fn gid(&self) -> io::Result<u64> {
+        self.owner.1.map_or_else(|| self.header.number(header::GID), Ok)
+    }
+
+    /// When it was last changed.
+    pub fn mtime(&self) -> io::Result<Time> {
+        self.mtime.map_or_else(|| self.header.mtime(), Ok)
+    }
+
+    /// Writes the content into an empty file, and leaves its holes: 300 GB of them are a few bytes of the
+    /// archive.
+    pub fn write_to(&mut self, file: &mut File) -> io::Result<()> {
+        for extent in std::mem::take(&mut self.extents) {
+            file.seek(SeekFrom::Start(extent.at))?;
+            let copied = io::copy(&mut self.archive.by_ref().take(extent.length), file)?;
+            self.stored -= copied;
+            if copied < extent.length {
+                return Err(io::ErrorKind::UnexpectedEof.into());
+            }
+        }
+        self.at = self.size;
+        file.set_len(self.size)
+    }
+}
+
+impl<R: Read> Read for Member<'_, R> {
     fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
-        let left = self.left.get();
-        if left == 0 && !buffer.is_empty() {
-            return Err(io::Error::other("a member's header and names are larger than 4 MiB"));
+        while self.extents.get(self.extent).is_some_and(|extent| self.at >= extent.end()) {
+            self.extent += 1;
         }
-        let length = usize::try_from(left).map_or(buffer.len(), |left| left.min(buffer.len()));
-        let read = self.content.read(&mut buffer[..length])?;
-        if left != u64::MAX {
-            self.left.set(left - read as u64);
+        let extent = self.extents.get(self.extent);
+        let (is_hole, end) = match extent {
+            Some(extent) if self.at >= extent.at => (false, extent.end()),
+            Some(extent) => (true, extent.at),
+            None => (true, self.size),
+        };
+        let left = usize::try_from(end - self.at).unwrap_or(usize::MAX).min(buffer.len());
+        let buffer = &mut buffer[..left];
+        let read = if is_hole {
+            buffer.fill(0);
+            left
+        } else {
+            self.archive.read(buffer)?
+        };
+        if read == 0 && left > 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
         }
+        self.stored -= if is_hole { 0 } else { read as u64 };
+        self.at += read as u64;
         Ok(read)
     }
 }
@@ -47,50 +133,129 @@ impl<R: Read> Read for Metered<R> {
 /// Gives each member of an archive to `each`, and returns what follows it. `failed` tells of an archive
 /// that can't be read.
 pub fn members<R: Read, E>(
-    content: R,
+    mut content: R,
     failed: impl Fn(io::Error) -> E,
-    mut each: impl FnMut(&mut Entry<'_, Metered<R>>) -> Result<(), E>,
+    mut each: impl FnMut(&mut Member<'_, R>) -> Result<(), E>,
 ) -> Result<R, E> {
-    let left = Rc::new(Cell::new(u64::MAX));
-    let mut archive = Archive::new(Metered { content, left: Rc::clone(&left) });
-    let (mut count, mut names, mut unread) = (0, 0, 0_u64);
-    let mut entries = archive.entries().map_err(&failed)?;
-    loop {
-        left.set(unread.saturating_add(HEADERS));
-        let Some(entry) = entries.next() else { break };
-        let mut entry = entry.map_err(&failed)?;
-        left.set(u64::MAX);
+    let (mut count, mut names) = (0, 0);
+    while let Some(mut member) = next(&mut content).map_err(&failed)? {
         count += 1;
-        names += named(&entry).map_err(|reason| failed(io::Error::other(reason)))?;
+        names += named(&member).map_err(|reason| failed(io::Error::other(reason)))?;
         if count > MEMBERS || names > NAMES {
             return Err(failed(io::Error::other("it has more members than any image")));
         }
-        each(&mut entry)?;
-        // What is left of it is read with the next header. Holes of a sparse file take no bytes of the archive,
-        // and there may be any number.
-        unread = 0;
-        if entry.header().entry_type().is_gnu_sparse() {
-            unread = entry.header().entry_size().map_err(&failed)?.saturating_add(BLOCK);
-        } else {
-            io::copy(&mut entry, &mut io::sink()).map_err(&failed)?;
+        let stored = member.stored;
+        each(&mut member)?;
+        let left = member.stored + stored.next_multiple_of(BLOCK) - stored;
+        skip(&mut content, left).map_err(&failed)?;
+    }
+    Ok(content)
+}
+
+/// The next member, with all that the headers before it say of it.
+fn next<R: Read>(archive: &mut R) -> io::Result<Option<Member<'_, R>>> {
+    let (mut long_name, mut long_link, mut pax) = (None, None, Pax::default());
+    let (mut budget, mut is_first) = (HEADERS, true);
+    loop {
+        let Some(header) = Header::read(archive)? else {
+            return if is_first { Ok(None) } else { Err(other("it ends in a member's headers")) };
+        };
+        is_first = false;
+        let kind = header.kind();
+        let size = header.size()?;
+        let twice = || other("a member has two headers of one kind");
+        match kind {
+            EntryType::GNULongName | EntryType::GNULongLink => {
+                let mut text = headers(archive, size, &mut budget)?;
+                text.truncate(text.iter().position(|byte| *byte == 0).unwrap_or(text.len()));
+                let slot = if kind.is_gnu_longname() { &mut long_name } else { &mut long_link };
+                if slot.replace(text).is_some() {
+                    return Err(twice());
+                }
+            }
+            _ if kind.is_pax_local_extensions() || kind.as_byte() == SOLARIS => {
+                if !pax.is_empty() {
+                    return Err(twice());
+                }
+                pax = Pax::parse(&headers(archive, size, &mut budget)?)?;
+            }
+            EntryType::XGlobalHeader => {
+                // Go's reader doesn't apply it, and GNU tar does: nothing in it may matter.
+                Pax::parse(&headers(archive, size, &mut budget)?)?.is_harmless_to_all()?;
+            }
+            _ => {
+                let size = pax.size.unwrap_or(size);
+                // These have none, whatever they say.
+                let has_content = !(kind.is_hard_link()
+                    || kind.is_symlink()
+                    || kind.is_dir()
+                    || kind.is_character_special()
+                    || kind.is_block_special()
+                    || kind.is_fifo());
+                let stored = if has_content { size } else { 0 };
+                let is_file = kind.is_file() || kind.is_contiguous();
+                let holes = if kind.is_gnu_sparse() {
+                    Some(sparse::of_gnu(&header, stored, archive, &mut budget)?)
+                } else if is_file {
+                    sparse::of_pax(&mut pax, stored, archive, &mut budget)?
+                } else {
+                    None
+                };
+                let holes = holes.unwrap_or_else(|| sparse::whole(stored));
+                let name = long_name.or(pax.path).unwrap_or_else(|| header.name());
+                return Ok(Some(Member {
+                    path: holes.name.unwrap_or(name),
+                    link: long_link.or(pax.link).unwrap_or_else(|| header.link()),
+                    kind,
+                    size: holes.size,
+                    header,
+                    mtime: pax.mtime,
+                    owner: (pax.uid, pax.gid),
+                    extents: holes.extents,
+                    extent: 0,
+                    at: 0,
+                    stored: holes.stored,
+                    archive,
+                }));
+            }
         }
     }
-    left.set(u64::MAX);
-    Ok(archive.into_inner().content)
+}
+
+/// What belongs to a header; `budget` is what all of a member's may have.
+fn headers(archive: &mut impl Read, size: u64, budget: &mut u64) -> io::Result<Vec<u8>> {
+    let whole = size.checked_next_multiple_of(BLOCK).filter(|whole| whole <= budget);
+    let whole = whole.ok_or_else(|| other("a member's header and names are larger than 4 MiB"))?;
+    *budget -= whole;
+    let mut text = Vec::new();
+    archive.by_ref().take(whole).read_to_end(&mut text)?;
+    if (text.len() as u64) < whole {
+        return Err(io::ErrorKind::UnexpectedEof.into());
+    }
+    text.truncate(usize::try_from(size).unwrap_or(usize::MAX));
+    Ok(text)
+}
+
+fn skip(archive: &mut impl Read, length: u64) -> io::Result<()> {
+    let skipped = io::copy(&mut archive.by_ref().take(length), &mut io::sink())?;
+    if skipped == length { Ok(()) } else { Err(io::ErrorKind::UnexpectedEof.into()) }
+}
+
+fn other(reason: &str) -> io::Error {
+    io::Error::other(reason.to_owned())
 }
 
 /// Bytes of a member's names, all of which a file system can hold.
-fn named<R: Read>(entry: &Entry<'_, R>) -> Result<u64, String> {
-    let path = entry.path_bytes();
-    let target = entry.link_name_bytes().unwrap_or_default();
-    if let Some(why) = unnameable(&path) {
-        return Err(format!("the name `{}` {why}", shortened(&String::from_utf8_lossy(&path))));
+fn named<R: Read>(member: &Member<'_, R>) -> Result<u64, String> {
+    let Member { path, link, .. } = member;
+    if let Some(why) = unnameable(path) {
+        return Err(format!("the name `{}` {why}", shortened(&String::from_utf8_lossy(path))));
     }
-    if target.len() > PATH {
-        let target = String::from_utf8_lossy(&target);
+    if link.len() > PATH {
+        let target = String::from_utf8_lossy(link);
         return Err(format!("the link to `{}` is longer than {PATH} bytes", shortened(&target)));
     }
-    Ok((path.len() + target.len()) as u64)
+    Ok((path.len() + link.len()) as u64)
 }
 
 /// Why no file system holds a name.
@@ -99,6 +264,9 @@ pub fn unnameable(path: &[u8]) -> Option<&'static str> {
         return Some("is longer than 4095 bytes");
     }
     let is_long = path.split(|byte| *byte == b'/').any(|part| part.len() > COMPONENT);
+    if path.contains(&0) {
+        return Some("has a NUL in it");
+    }
     is_long.then_some("has a component of more than 255 bytes")
 }
 
@@ -108,90 +276,5 @@ pub fn shortened(name: &str) -> String {
     match name.char_indices().nth(SHOWN) {
         Some((end, _)) => format!("{}… ({} bytes)", &name[..end], name.len()),
         None => name.to_owned(),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use tar::{EntryType, Header};
-
-    use super::*;
-
-    /// A header that says so much of its content, which need not come.
-    fn header(name: &str, kind: EntryType, size: u64) -> Vec<u8> {
-        let mut header = Header::new_gnu();
-        header.set_path(name).unwrap();
-        header.set_entry_type(kind);
-        header.set_size(size);
-        header.set_mode(0o644);
-        header.set_cksum();
-        header.as_bytes().to_vec()
-    }
-
-    fn read(content: impl Read) -> Result<Vec<String>, String> {
-        let mut names = Vec::new();
-        members(
-            content,
-            |error| error.to_string(),
-            |entry| {
-                names.push(String::from_utf8_lossy(&entry.path_bytes()).into_owned());
-                Ok(())
-            },
-        )
-        .map(|_| names)
-    }
-
-    /// python/cpython#151497: a header of 512 bytes says that a name has a gigabyte, which need not come. Here
-    /// it comes, as it does out of a few megabytes of gzip.
-    #[test]
-    fn names_are_as_long_as_what_arrives_and_not_longer_than_any_name() {
-        for kind in [EntryType::GNULongName, EntryType::GNULongLink, EntryType::XHeader] {
-            let claims = header("././@LongLink", kind, 3 << 30);
-            let error = read(claims.chain(io::repeat(b'a').take(3 << 30))).unwrap_err();
-            assert!(error.contains("larger than 4 MiB"), "{kind:?}: {error}");
-            let cut = read(header("././@LongLink", kind, 3 << 30).as_slice()).unwrap_err();
-            assert!(!cut.is_empty(), "{kind:?}");
-        }
-        let long = |name: &str| {
-            let mut archive = tar::Builder::new(Vec::new());
-            let mut header = Header::new_gnu();
-            header.set_size(2);
-            archive.append_data(&mut header, name, &b"ab"[..]).unwrap();
-            archive.into_inner().unwrap()
-        };
-        let good = format!("{}/{}", "d".repeat(255), "f".repeat(255));
-        assert_eq!(read(&long(&good)[..]).unwrap(), [good]);
-        let error = read(&long(&"f".repeat(256))[..]).unwrap_err();
-        assert!(error.contains("component of more than 255 bytes"), "{error}");
-        assert!(error.contains("fff… (256 bytes)") && error.len() < 300, "{error}");
-        let error = read(&long(&"d/".repeat(3000))[..]).unwrap_err();
-        assert!(error.contains("longer than 4095 bytes"), "{error}");
-    }
-
-    /// moby/moby#5419: `useradd` with a large UID makes a `lastlog` of hundreds of gigabytes, all hole.
-    #[test]
-    fn holes_are_skipped_however_large_they_say_that_they_are() {
-        let mut header = Header::new_gnu();
-        header.set_path("var/log/lastlog").unwrap();
-        header.set_entry_type(EntryType::GNUSparse);
-        header.set_size(512);
-        header.set_mode(0o644);
-        let gnu = header.as_gnu_mut().unwrap();
-        gnu.set_real_size(1 << 60);
-        gnu.sparse[0].set_offset(0);
-        gnu.sparse[0].set_length(512);
-        gnu.sparse[1].set_offset(1 << 60);
-        gnu.sparse[1].set_length(0);
-        header.set_cksum();
-        let next = self::header("next", EntryType::Regular, 0);
-        let archive = [header.as_bytes(), &[7; 512][..], &next, &[0; 1024]].concat();
-        assert_eq!(read(&archive[..]).unwrap(), ["var/log/lastlog", "next"]);
-    }
-
-    #[test]
-    fn contents_are_as_large_as_they_like() {
-        let large = header("large", EntryType::Regular, 16 << 20);
-        let archive = large.chain(io::repeat(0).take(16 << 20)).chain(&[0; 1024][..]);
-        assert_eq!(read(archive).unwrap(), ["large"]);
     }
 }

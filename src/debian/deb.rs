@@ -203,8 +203,8 @@ pub(super) fn xz<R: Read>(packed: R) -> io::Result<liblzma::read::XzDecoder<R>> 
 fn control_files(tar: impl Read) -> io::Result<Control> {
     let mut files = Control::new();
     let mut rest = members(tar, std::convert::identity, |entry| {
-        if entry.header().entry_type().is_file() {
-            let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
+        if entry.kind.is_file() {
+            let name = String::from_utf8_lossy(&entry.path).into_owned();
             let mut content = Vec::new();
             entry.read_to_end(&mut content)?;
             files.insert(name.trim_start_matches("./").to_owned(), content);
@@ -223,10 +223,9 @@ fn data(
     each: &mut dyn FnMut(Member, &mut dyn Read) -> Result<(), DebianError>,
 ) -> io::Result<Result<(), DebianError>> {
     let taken = members(tar, Refused::Archive, |entry| {
-        let header = entry.header();
-        let path = entry.path_bytes().into_owned();
-        let link = || entry.link_name_bytes().map(std::borrow::Cow::into_owned).unwrap_or_default();
-        let kind = match header.entry_type() {
+        let path = entry.path.clone();
+        let link = || entry.link.clone();
+        let kind = match entry.kind {
             tar::EntryType::Directory => MemberKind::Directory,
             tar::EntryType::Regular | tar::EntryType::Continuous => MemberKind::File,
             tar::EntryType::Symlink => MemberKind::Symlink(link()),
@@ -239,12 +238,12 @@ fn data(
                 }));
             }
         };
-        let mut mode = header.mode().map_err(Refused::Archive)? & 0o7777;
+        let mut mode = entry.mode().map_err(Refused::Archive)?;
         // All becomes root's, so a bit that lends another owner's rights must not lend root's.
-        if header.uid().map_err(Refused::Archive)? != 0 {
+        if entry.uid().map_err(Refused::Archive)? != 0 {
             mode &= !0o4000;
         }
-        if header.gid().map_err(Refused::Archive)? != 0 {
+        if entry.gid().map_err(Refused::Archive)? != 0 {
             mode &= !0o2000;
         }
         reporter.check().map_err(|cancelled| Refused::Member(cancelled.into()))?;

@@ -1,5 +1,6 @@
 //! The forms that a layer's blob may have.
 
+use std::fmt;
 use std::io::{self, BufRead, Read};
 
 use flate2::bufread::MultiGzDecoder;
@@ -39,12 +40,39 @@ impl Compression {
         }
     }
 
-    /// Reads what the blob is made of.
-    pub(super) fn reader<'a>(self, blob: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
-        Ok(match self {
+    /// The form that a blob has by its first bytes, whatever it is called: registries hold layers with the
+    /// wrong media type, and Docker, containerd and Podman look at the bytes, too.
+    pub(super) fn of_bytes(start: &[u8]) -> Result<Self, &'static str> {
+        match start {
+            [0x1f, 0x8b, ..] => Ok(Self::Gzip),
+            // A frame, or one to be skipped.
+            [0x28, 0xb5, 0x2f, 0xfd, ..] | [0x50..=0x5f, 0x2a, 0x4d, 0x18, ..] => Ok(Self::Zstd),
+            [b'B', b'Z', b'h', b'1'..=b'9', ..] => Err("bzip2"),
+            [0xfd, b'7', b'z', b'X', b'Z', 0, ..] => Err("xz"),
+            [b'P', b'K', 3, 4, ..] => Err("a zip file"),
+            // Whether it is a tar, its reader finds out.
+            _ => Ok(Self::None),
+        }
+    }
+
+    /// Reads what the blob is made of, in the form that it really has.
+    pub(super) fn reader<'a>(mut blob: impl BufRead + 'a) -> io::Result<Box<dyn Read + 'a>> {
+        let form = Self::of_bytes(blob.fill_buf()?);
+        let form = form.map_err(|what| io::Error::other(format!("it is {what}, and no tar")))?;
+        Ok(match form {
             Self::Gzip => Box::new(MultiGzDecoder::new(blob)),
             Self::Zstd => Box::new(zstd::stream::read::Decoder::with_buffer(blob)?),
             Self::None => Box::new(blob),
+        })
+    }
+}
+
+impl fmt::Display for Compression {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        formatter.write_str(match self {
+            Self::Gzip => "gzip",
+            Self::Zstd => "zstd",
+            Self::None => "a plain tar",
         })
     }
 }
@@ -64,9 +92,8 @@ mod tests {
         let read = |exponent: u8| {
             let frame = frame(exponent);
             let mut text = String::new();
-            let read = Compression::Zstd
-                .reader(&frame[..])
-                .and_then(|mut it| it.read_to_string(&mut text));
+            let read =
+                Compression::reader(&frame[..]).and_then(|mut it| it.read_to_string(&mut text));
             read.map(|_| text).map_err(|error| error.to_string())
         };
         assert_eq!(read(27), Ok("a".to_owned()));

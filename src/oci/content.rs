@@ -1,5 +1,6 @@
 //! What is in a base: its C library and its Python, read from its layers without unpacking them.
 
+mod held;
 mod tree;
 
 use std::fs::File;
@@ -13,11 +14,12 @@ use tar::EntryType;
 
 use super::compression::Compression;
 use super::error::OciError;
-use crate::bounded::tar::members;
+use crate::bounded::tar::{Member, members};
 use crate::digest::Digest;
 use crate::event::Reporter;
 use crate::platform::{Architecture, MajorMinor};
 
+use held::Held;
 use tree::{Change, Node, Tree, joined, plain};
 
 /// Where programs are looked for when the configuration doesn't say.
@@ -25,9 +27,6 @@ const USUAL_PATH: &str = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbi
 
 /// Where goatbuild's own layers put things; a base must leave these alone.
 const OURS: [&str; 2] = ["opt/goatbuild", "opt/goatbuild-python"];
-
-/// A C library is smaller; a larger file of that name is none.
-const LARGEST_LIBRARY: u64 = 64 << 20;
 
 /// Bytes of memory for the names of all layers: large images have half a million, of a hundred bytes.
 const LARGEST_TREE: u64 = 1 << 30;
@@ -39,8 +38,10 @@ pub struct Content {
     pub glibc: Option<MajorMinor>,
     /// Whether its C library is musl, which no wheel for glibc runs with.
     pub musl: bool,
-    /// The first `python3` on its PATH.
+    /// The first `python3` on its PATH that is one.
     pub python: Option<Interpreter>,
+    /// What is called `python3` before it on its PATH, and why that is none.
+    pub passed: Vec<String>,
     /// A path that goatbuild's own layers need, and that is taken.
     pub taken: Option<String>,
 }
@@ -61,8 +62,6 @@ pub(super) struct LayerFile {
     pub(super) digest: Digest,
     /// What the uncompressed bytes must be.
     pub(super) diff_id: Digest,
-    /// The blob's form.
-    pub(super) compression: Compression,
     /// The blob.
     pub(super) file: File,
 }
@@ -132,7 +131,7 @@ fn read_layer(
         },
     };
     let buffered = BufReader::with_capacity(1 << 18, layer.file);
-    let content = layer.compression.reader(buffered).map_err(failed)?;
+    let content = Compression::reader(buffered).map_err(failed)?;
     let hashed = Hashed { content, hasher: Sha256::new(), reporter: reporter.clone() };
     let mut changes = Vec::new();
     let mut rest = members(hashed, failed, |entry| {
@@ -170,56 +169,26 @@ impl Read for Hashed<'_> {
     }
 }
 
-fn change(entry: &mut tar::Entry<'_, impl Read>) -> io::Result<Option<Change>> {
-    let bytes = entry.path_bytes().into_owned();
-    let path = String::from_utf8_lossy(&bytes).into_owned();
-    let Some(path) = plain(&path) else { return Ok(None) };
+fn change(entry: &mut Member<'_, impl Read>) -> io::Result<Option<Change>> {
+    let Some(path) = plain(&String::from_utf8_lossy(&entry.path)) else { return Ok(None) };
     let (parent, name) = path.rsplit_once('/').unwrap_or(("", &path));
-    if let Some(hidden) = name.strip_prefix(".wh.") {
-        return Ok(Some(if hidden == ".wh..opq" {
-            Change::HideAll(parent.to_owned())
-        } else {
-            Change::Hide(joined(parent, hidden))
-        }));
+    if let Some(hidden) = name.strip_prefix(".wh.").filter(|it| !it.starts_with(".wh.")) {
+        return Ok(Some(Change::Hide(joined(parent, hidden))));
     }
-    let link = |entry: &tar::Entry<'_, _>| {
-        let target = entry.link_name_bytes().map(std::borrow::Cow::into_owned);
-        String::from_utf8_lossy(&target.unwrap_or_default()).into_owned()
-    };
-    Ok(match entry.header().entry_type() {
+    if name == ".wh..wh..opq" {
+        return Ok(Some(Change::HideAll(parent.to_owned())));
+    }
+    let link = String::from_utf8_lossy(&entry.link).into_owned();
+    Ok(match entry.kind {
         EntryType::Directory => Some(Change::Put(path, Node::Directory)),
-        EntryType::Symlink => Some(Change::Put(path, Node::Link(link(entry)))),
-        EntryType::Link => plain(&link(entry)).map(|target| Change::Hardlink(path, target)),
+        EntryType::Symlink => Some(Change::Put(path, Node::Link(link))),
+        EntryType::Link => plain(&link).map(|target| Change::Hardlink(path, target)),
         EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-            let version = if is_libc(name) && entry.size() <= LARGEST_LIBRARY {
-                let mut library = Vec::new();
-                entry.read_to_end(&mut library)?;
-                glibc_version(&library)
-            } else {
-                None
-            };
-            Some(Change::Put(path, Node::File(version)))
+            let held = Held::of(name, entry)?;
+            Some(Change::Put(path, Node::File(held)))
         }
         _ => None,
     })
-}
-
-fn is_libc(name: &str) -> bool {
-    name == "libc.so.6" || (name.starts_with("libc-2.") && name.strip_suffix(".so").is_some())
-}
-
-/// The version in glibc's banner, which is what it says when it is run.
-fn glibc_version(library: &[u8]) -> Option<MajorMinor> {
-    const BANNER: &[u8] = b"GNU C Library ";
-    let at = library.windows(BANNER.len()).position(|window| window == BANNER)?;
-    let banner = &library[at..library.len().min(at + 200)];
-    let text = String::from_utf8_lossy(banner);
-    let version = text.split_once("release version ")?.1;
-    let end = version.find(|letter: char| !letter.is_ascii_digit() && letter != '.');
-    // It ends in a dot, which ends the sentence; some have a third number.
-    let numbers = version[..end.unwrap_or(version.len())].trim_end_matches('.');
-    let mut parts = numbers.split('.');
-    format!("{}.{}", parts.next()?, parts.next()?).parse().ok()
 }
 
 #[cfg(test)]

@@ -7,25 +7,30 @@
 //! link never leads out. That assumes that nobody else changes the target meanwhile.
 //! gzip's CRC-32 is checked; blobs that may have been tampered with want [`super::Layout::verify`].
 
-use std::collections::HashSet;
+use std::collections::{BTreeMap, HashSet};
+use std::ffi::{OsStr, OsString};
 use std::fs::{self, File, OpenOptions, Permissions};
 use std::io::{self, BufReader, Read};
+use std::os::unix::ffi::OsStrExt as _;
 use std::os::unix::fs::{OpenOptionsExt as _, PermissionsExt as _, symlink};
 use std::path::{Component, Path, PathBuf};
-use std::time::{Duration, UNIX_EPOCH};
 
-use tar::{Entry, EntryType};
+use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
+use tar::EntryType;
 
 use super::Compression;
 use super::error::{OciError, at};
 use super::layout::{Image, Layout, digest_of};
-use crate::bounded::tar::members;
+use crate::bounded::tar::{Member, Time, members};
 use crate::digest::Digest;
 use crate::event::Reporter;
 use crate::exhausted::Exhausted;
 
 /// As many links as Linux follows in one path.
 const LINKS: usize = 40;
+
+/// The name of a whole archive, which GNU tar writes where it is told to.
+const VOLUME: u8 = b'V';
 
 /// Unpacks all layers of `image`, the lowest first, into the directory `into`, which must be empty.
 pub fn unpack_layers(
@@ -36,20 +41,50 @@ pub fn unpack_layers(
 ) -> Result<(), OciError> {
     fs::create_dir_all(into).map_err(at(into, "created"))?;
     let into = fs::canonicalize(into).map_err(at(into, "read"))?;
+    let mut times = DirectoryTimes::new();
     for layer in image.manifest.layers() {
         let digest = digest_of(layer)?;
         let file = layout.blobs().open_blob(digest)?;
         let counted = Counted { file, reporter: reporter.clone() };
         let buffered = BufReader::with_capacity(1 << 18, counted);
         let media_type = layer.media_type().to_string();
-        let compression = Compression::of(&media_type).ok_or_else(|| OciError::Document {
-            what: format!("layer {digest}"),
-            reason: format!("the media type {media_type} can't be unpacked"),
-        })?;
-        let content = compression.reader(buffered).map_err(at(&into, "written"))?;
-        unpack(content, digest, &into, reporter)?;
+        if Compression::of(&media_type).is_none() {
+            return Err(OciError::Document {
+                what: format!("layer {digest}"),
+                reason: format!("the media type {media_type} can't be unpacked"),
+            });
+        }
+        let content = Compression::reader(buffered).map_err(|error| unread(digest, &error))?;
+        unpack(content, digest, &into, &mut times, reporter)?;
     }
+    set_times(&into, &times);
     Ok(())
+}
+
+/// When directories were changed, as the uppermost layer says.
+type DirectoryTimes = BTreeMap<PathBuf, Time>;
+
+/// Gives directories their times, once nothing is made in them any more.
+fn set_times(root: &Path, times: &DirectoryTimes) {
+    for (path, time) in times.iter().rev() {
+        let relative = path.strip_prefix(root).unwrap_or(path);
+        // What a higher layer removed or replaced is not there, or leads elsewhere inside the root.
+        if resolve(root, relative, false).is_ok_and(|found| found == *path) {
+            set_time(path, *time);
+        }
+    }
+}
+
+/// Sets when something was changed, where the file system can keep such a time; links are not followed.
+fn set_time(path: &Path, time: Time) {
+    let time = Timespec { tv_sec: time.seconds, tv_nsec: time.nanoseconds.into() };
+    let times = Timestamps { last_access: time, last_modification: time };
+    let _ = utimensat(CWD, path, &times, AtFlags::SYMLINK_NOFOLLOW);
+}
+
+fn unread(digest: Digest, error: &io::Error) -> OciError {
+    let (entry, reason) = ("(archive)".to_owned(), error.to_string());
+    OciError::Unpack { digest, entry, reason }
 }
 
 /// Counts what is read, and stops when asked to.
@@ -67,10 +102,11 @@ impl Read for Counted {
 }
 
 /// Applies one layer to the tree in `root`.
-pub(super) fn unpack(
+fn unpack(
     content: impl Read,
     digest: Digest,
     root: &Path,
+    times: &mut DirectoryTimes,
     reporter: &Reporter,
 ) -> Result<(), OciError> {
     let wrong =
@@ -78,90 +114,138 @@ pub(super) fn unpack(
     // A failed read may be the answer to a request to stop.
     let failed = |error: io::Error| match reporter.check() {
         Err(stop) => stop.into(),
-        Ok(()) => wrong("(archive)", error.to_string()),
+        Ok(()) => unread(digest, &error),
     };
     let mut own: HashSet<PathBuf> = HashSet::new();
     let mut rest = members(content, failed, |entry| {
-        let name = String::from_utf8_lossy(&entry.path_bytes()).into_owned();
-        let path = entry.path().map_err(failed)?.into_owned();
-        let outcome = apply(entry, &path, root, &mut own);
+        let outcome = apply(entry, root, &mut own, times);
         outcome.map_err(|error| match reporter.check() {
             Err(stop) => stop.into(),
             Ok(()) if Exhausted::of_system(&error).is_some() => at(root, "written")(error),
-            Ok(()) => wrong(&name, error.to_string()),
+            Ok(()) => wrong(&String::from_utf8_lossy(&entry.path), error.to_string()),
         })
     })?;
     // What follows the archive is read too, so that the last checksum is verified.
     io::copy(&mut rest, &mut io::sink()).map_err(failed)?;
+    remove_unions(root, &own).map_err(at(root, "written"))
+}
+
+/// Removes what AUFS keeps for itself beside files (`.wh..wh.plnk`, `.wh..wh.aufs`), to which a layer's own
+/// hard links may lead.
+fn remove_unions(root: &Path, own: &HashSet<PathBuf>) -> io::Result<()> {
+    let top = own.iter().filter(|path| path.parent() == Some(root));
+    for path in top.filter(|path| path.file_name().is_some_and(is_of_union)) {
+        match fs::symlink_metadata(path) {
+            Ok(data) if data.is_dir() => fs::remove_dir_all(path)?,
+            Ok(_) => fs::remove_file(path)?,
+            Err(_) => {}
+        }
+    }
     Ok(())
 }
 
+fn is_of_union(name: &OsStr) -> bool {
+    name.as_encoded_bytes().starts_with(b".wh..wh.") && name != ".wh..wh..opq"
+}
+
 fn apply(
-    entry: &mut Entry<'_, impl Read>,
-    path: &Path,
+    entry: &mut Member<'_, impl Read>,
     root: &Path,
     own: &mut HashSet<PathBuf>,
+    times: &mut DirectoryTimes,
 ) -> io::Result<()> {
-    let Some((parent, name)) = split(path)? else { return Ok(()) };
-    let parent = resolve(root, &parent, true)?;
-    if let Some(hidden) = name.to_str().and_then(|name| name.strip_prefix(".wh.")) {
-        return if hidden == ".wh..opq" {
+    let Some((parent, name)) = split(Path::new(OsStr::from_bytes(&entry.path)))? else {
+        if entry.kind.is_dir() {
+            times.insert(root.to_owned(), entry.mtime()?);
+        }
+        return Ok(());
+    };
+    let hidden = name.as_encoded_bytes().strip_prefix(b".wh.").filter(|_| !is_of_union(&name));
+    if let Some(hidden) = hidden {
+        if matches!(hidden, b"" | b"." | b"..") {
+            return Err(io::Error::other("is a whiteout of nothing"));
+        }
+        // Where nothing is, there is nothing to hide, and nothing to make.
+        let parent = match resolve(root, &parent, false) {
+            Ok(parent) => parent,
+            Err(error) if is_absent(&error) => return Ok(()),
+            Err(error) => return Err(error),
+        };
+        return if hidden == b".wh..opq" {
             clear(&parent, own)
-        } else if matches!(hidden, "" | "." | "..") || hidden.contains('/') {
-            Err(io::Error::other("is a whiteout of nothing"))
         } else {
-            remove_lower(&parent.join(hidden), own)
+            remove_lower(&parent.join(OsStr::from_bytes(hidden)), own)
         };
     }
-    let target = parent.join(name);
-    let kind = entry.header().entry_type();
-    let mode = entry.header().mode()? & 0o1777;
+    let kind = entry.kind;
+    match kind {
+        _ if kind.as_byte() == VOLUME => return Ok(()),
+        EntryType::Directory
+        | EntryType::Regular
+        | EntryType::Continuous
+        | EntryType::GNUSparse
+        | EntryType::Symlink
+        | EntryType::Link
+        | EntryType::Block
+        | EntryType::Char
+        | EntryType::Fifo => {}
+        _ => {
+            let kind = char::from(kind.as_byte());
+            return Err(io::Error::other(format!(
+                "is of the kind `{kind}`, which can't be unpacked"
+            )));
+        }
+    }
+    let target = resolve(root, &parent, true)?.join(name);
+    let mode = entry.mode()? & 0o1777;
     match fs::symlink_metadata(&target) {
         Ok(old) if kind.is_dir() && old.is_dir() => (),
         Ok(old) if old.is_dir() => fs::remove_dir_all(&target)?,
         Ok(_) => fs::remove_file(&target)?,
         Err(_) => (),
     }
+    let link = |link: &[u8]| match link {
+        [] => Err(io::Error::other("links to nothing")),
+        link => Ok(PathBuf::from(OsStr::from_bytes(link))),
+    };
     match kind {
+        // Devices need privileges, and the runtime has its own.
+        EntryType::Block | EntryType::Char | EntryType::Fifo => return Ok(()),
         EntryType::Directory => {
             if !target.is_dir() {
                 fs::create_dir(&target)?;
             }
             fs::set_permissions(&target, Permissions::from_mode(mode | 0o700))?;
-        }
-        EntryType::Regular | EntryType::Continuous | EntryType::GNUSparse => {
-            let file = if kind.is_gnu_sparse() {
-                // With its holes: 300 GB of them are a few bytes of the archive.
-                entry.unpack(&target)?;
-                File::open(&target)?
-            } else {
-                let mut file =
-                    OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
-                io::copy(entry, &mut file)?;
-                file
-            };
-            file.set_permissions(Permissions::from_mode(mode))?;
-            file.set_modified(UNIX_EPOCH + Duration::from_secs(entry.header().mtime()?))?;
+            times.insert(target.clone(), entry.mtime()?);
         }
         EntryType::Symlink => {
-            let link = entry.link_name()?.ok_or_else(|| io::Error::other("links to nothing"))?;
-            symlink(link, &target)?;
+            symlink(link(&entry.link)?, &target)?;
+            set_time(&target, entry.mtime()?);
         }
         EntryType::Link => {
-            let link = entry.link_name()?.ok_or_else(|| io::Error::other("links to nothing"))?;
             let (parent, name) =
-                split(&link)?.ok_or_else(|| io::Error::other("links to the root"))?;
+                split(&link(&entry.link)?)?.ok_or_else(|| io::Error::other("links to the root"))?;
             fs::hard_link(resolve(root, &parent, false)?.join(name), &target)?;
         }
-        // Devices need privileges, and the runtime has its own.
-        _ => return Ok(()),
+        _ => {
+            let mut file =
+                OpenOptions::new().write(true).create_new(true).mode(0o600).open(&target)?;
+            entry.write_to(&mut file)?;
+            file.set_permissions(Permissions::from_mode(mode))?;
+            set_time(&target, entry.mtime()?);
+        }
     }
     own.extend(target.ancestors().take_while(|path| *path != root).map(Path::to_owned));
     Ok(())
 }
 
+/// Whether a path leads nowhere, as below a directory that is missing, or is none.
+fn is_absent(error: &io::Error) -> bool {
+    matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory)
+}
+
 /// The parent's components and the last one; nothing for the root itself.
-fn split(path: &Path) -> io::Result<Option<(PathBuf, std::ffi::OsString)>> {
+fn split(path: &Path) -> io::Result<Option<(PathBuf, OsString)>> {
     let mut plain = PathBuf::new();
     for component in path.components() {
         match component {
@@ -177,8 +261,7 @@ fn split(path: &Path) -> io::Result<Option<(PathBuf, std::ffi::OsString)>> {
 
 /// Follows `path` inside `root` as if `root` were `/`; makes missing directories if `make`.
 fn resolve(root: &Path, path: &Path, make: bool) -> io::Result<PathBuf> {
-    let mut todo: Vec<std::ffi::OsString> =
-        path.iter().rev().map(std::ffi::OsStr::to_owned).collect();
+    let mut todo: Vec<OsString> = path.iter().rev().map(OsStr::to_owned).collect();
     let mut found = root.to_owned();
     let mut links = 0;
     while let Some(name) = todo.pop() {
@@ -204,7 +287,7 @@ fn resolve(root: &Path, path: &Path, make: bool) -> io::Result<PathBuf> {
                 }
                 let link = fs::read_link(&found)?;
                 found.pop();
-                todo.extend(link.iter().rev().map(std::ffi::OsStr::to_owned));
+                todo.extend(link.iter().rev().map(OsStr::to_owned));
             }
             Ok(data) if data.is_dir() => (),
             Ok(_) if make => {

@@ -1,9 +1,14 @@
 use super::*;
 
+/// A C library where it is called so, and a program elsewhere.
 fn put(path: &str) -> Change {
-    let version =
-        is_libc(path.rsplit('/').next().unwrap()).then_some(MajorMinor { major: 2, minor: 36 });
-    Change::Put(path.to_owned(), Node::File(version))
+    let program = Held::Program { architecture: Some(Architecture::Amd64), musl: false };
+    let glibc = Held::Glibc(MajorMinor { major: 2, minor: 36 });
+    file(path, if path.ends_with("/libc.so.6") { glibc } else { program })
+}
+
+fn file(path: &str, held: Held) -> Change {
+    Change::Put(path.to_owned(), Node::File(held))
 }
 
 fn link(path: &str, target: &str) -> Change {
@@ -90,12 +95,43 @@ fn links_in_circles_end() {
     assert_eq!(python(&found(vec![circle], &[])), None);
 }
 
+/// pyenv's shims and wrappers are scripts; conda's and Debian's are programs behind links.
 #[test]
-fn glibc_says_its_version_in_a_banner() {
-    let banner = |text: &str| glibc_version(format!("\0junk{text}\0").as_bytes());
-    let ubuntu = "GNU C Library (Ubuntu GLIBC 2.35-0ubuntu3.8) stable release version 2.35.\nC";
-    assert_eq!(banner(ubuntu).map(|version| version.to_string()).as_deref(), Some("2.35"));
-    let old = "GNU C Library (GNU libc) development release version 2.28.9000, by R";
-    assert_eq!(banner(old).map(|version| version.to_string()).as_deref(), Some("2.28"));
-    assert_eq!(banner("GNU C Library of sorts"), None);
+fn what_is_called_python_and_is_none_is_passed_over_and_told() {
+    let arm = Held::Program { architecture: Some(Architecture::Arm64), musl: false };
+    let musl = Held::Program { architecture: Some(Architecture::Amd64), musl: true };
+    let layer = || {
+        vec![
+            file("pyenv/shims/python3", Held::Script),
+            put("usr/local/lib/python3.12/os.py"),
+            file("usr/local/bin/python3", Held::Script),
+            file("arm/python3.12", arm),
+            link("arm/python3", "python3.12"),
+            file("musl/python3", musl),
+            link("gone/python3", "/etc/alternatives/python3"),
+            file("empty/python3", Held::Other),
+            put("nameless/python3"),
+            link("usr/bin/python3", "../../etc/alternatives/py"),
+            link("etc/alternatives/py", "/usr/bin/python3.11"),
+            put("usr/bin/python3.11"),
+        ]
+    };
+    let places = "/pyenv/shims:/usr/local/bin:/arm:/musl:/gone:/empty:/nameless:/none";
+    let path = |end: &str| format!("PATH={places}{end}");
+    let content = found(vec![layer()], &[&path(":/usr/bin")]);
+    assert_eq!(python(&content), Some(("/usr/bin/python3.11", "3.11".to_owned())));
+    assert_eq!(
+        content.passed,
+        [
+            "`/pyenv/shims/python3` is a script",
+            "`/usr/local/bin/python3` is a script",
+            "`/arm/python3` is a program for another processor",
+            "`/musl/python3` is linked to musl",
+            "`/gone/python3` is a link that leads nowhere",
+            "`/empty/python3` is no program",
+            "`/nameless/python3` doesn't tell its version",
+        ]
+    );
+    assert_eq!(python(&found(vec![layer()], &[&path("")])), None);
+    assert!(found(vec![layer()], &["PATH=/usr/bin"]).passed.is_empty());
 }

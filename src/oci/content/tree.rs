@@ -2,6 +2,7 @@
 
 use std::collections::BTreeMap;
 
+use super::held::Held;
 use super::{Content, Interpreter, OURS, USUAL_PATH};
 use crate::platform::{Architecture, MajorMinor};
 
@@ -12,8 +13,7 @@ const LINKS: usize = 40;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub(super) enum Node {
     Directory,
-    /// With the version of glibc that it says it is.
-    File(Option<MajorMinor>),
+    File(Held),
     Link(String),
 }
 
@@ -78,7 +78,7 @@ impl Tree {
                 Change::Hardlink(path, target) => {
                     let target = self.real(&target);
                     let node = self.nodes.get(&target).cloned();
-                    self.put(&path, node.unwrap_or(Node::File(None)));
+                    self.put(&path, node.unwrap_or(Node::File(Held::Other)));
                 }
                 Change::Hide(_) | Change::HideAll(_) => {}
             }
@@ -166,14 +166,22 @@ impl Tree {
         ];
         let mut libraries = directories.iter().map(|place| self.at(&format!("{place}/libc.so.6")));
         let glibc = libraries.find_map(|found| match found?.1 {
-            Node::File(version) => *version,
+            Node::File(Held::Glibc(version)) => Some(*version),
             _ => None,
         });
         let is_musl = |path: &String| path.starts_with("lib/ld-musl-");
         let variables = env.iter().filter_map(|line| line.split_once('='));
         let path = variables.filter(|(name, _)| *name == "PATH").map(|(_, path)| path).next_back();
-        let places = path.unwrap_or(USUAL_PATH).split(':');
-        let mut pythons = places.filter_map(|place| self.python(place));
+        let mut passed = Vec::new();
+        let python = path.unwrap_or(USUAL_PATH).split(':').find_map(|place| {
+            match self.python(place, architecture)? {
+                Ok(found) => Some(found),
+                Err(why) => {
+                    passed.push(format!("`/{}` {why}", joined(place.trim_matches('/'), "python3")));
+                    None
+                }
+            }
+        });
         let link = matches!(self.nodes.get("opt"), Some(Node::Link(_) | Node::File(_)));
         let taken = OURS.into_iter().find(|path| {
             let below = format!("{path}/");
@@ -184,16 +192,26 @@ impl Tree {
         Content {
             glibc,
             musl: glibc.is_none() && self.nodes.keys().any(is_musl),
-            python: pythons.next(),
+            python,
+            passed,
             taken: if link { Some("opt") } else { taken }.map(|path| format!("/{path}")),
         }
     }
 
-    /// The interpreter in one directory of the PATH.
-    fn python(&self, place: &str) -> Option<Interpreter> {
-        let (path, node) = self.at(&format!("{place}/python3"))?;
-        if !matches!(node, Node::File(_)) {
-            return None;
+    /// The interpreter in one directory of the PATH, or why what is called so is none.
+    fn python(
+        &self,
+        place: &str,
+        architecture: Architecture,
+    ) -> Option<Result<Interpreter, &'static str>> {
+        let called = format!("{place}/python3");
+        let Some((path, node)) = self.at(&called) else {
+            let is_link = self.nodes.contains_key(&self.real(called.trim_start_matches('/')));
+            return is_link.then_some(Err("is a link that leads nowhere"));
+        };
+        let Node::File(held) = node else { return Some(Err("is no program")) };
+        if let Some(why) = held.not_python(architecture) {
+            return Some(Err(why));
         }
         let (directory, name) = path.rsplit_once('/').unwrap_or(("", &path));
         let version = name.strip_prefix("python").and_then(|version| version.parse().ok());
@@ -210,6 +228,7 @@ impl Tree {
             let first = names.next()?;
             names.all(|other| other == first).then_some(first)
         });
-        Some(Interpreter { path: format!("/{path}"), version: version? })
+        let found = version.map(|version| Interpreter { path: format!("/{path}"), version });
+        Some(found.ok_or("doesn't tell its version"))
     }
 }

@@ -225,11 +225,10 @@ impl Puller {
         reporter: &Reporter,
     ) -> Result<Content, RegistryError> {
         let layers = resolved.manifest.layers.iter().zip(&resolved.config.diff_ids).take(count);
-        let open = |((blob, compression), diff_id): (&(BlobRef, Compression), &Digest)| {
+        let open = |((blob, _), diff_id): (&(BlobRef, Compression), &Digest)| {
             Ok(LayerFile {
                 digest: blob.digest,
                 diff_id: *diff_id,
-                compression: *compression,
                 file: self.into.blobs().open_blob(blob.digest)?,
             })
         };
