@@ -132,8 +132,7 @@ fn image(
         env: std::collections::BTreeMap::new(),
         entrypoint: Vec::new(),
         cmd: Vec::new(),
-        working_dir: String::new(),
-        labels: std::collections::BTreeMap::new(),
+        settings: goatbuild::lock::BaseSettings::default(),
         annotations: std::collections::BTreeMap::new(),
     };
     layout.tag(tag, write_image(layout, &spec)?)?;

@@ -203,7 +203,8 @@ pub(super) fn arguments(
         arguments.words(&["--env", name]);
     }
     arguments.pair("--env", crate::runtime::INSTANCE_VARIABLE, &labels.instance);
-    arguments.words(&["--workdir", &recipe.workdir]);
+    // An image keeps these of its base, for whose own program they were meant.
+    arguments.words(&["--workdir", &recipe.workdir, "--stop-signal", "SIGTERM"]);
     let (program, rest) = match recipe.command.split_first() {
         Some((program, rest)) => (program.as_str(), rest),
         None => ("", &[][..]),

@@ -78,7 +78,7 @@ fn a_container_has_a_read_only_root_no_rights_and_the_host_s_network() {
         "--mount type=bind,source=/p/models,target=/root/.cache/huggingface,readonly ",
         "--mount type=bind,\"source=/p/a, \"\"b\"\"\",target=/data ",
         "--env LEVEL=a b=c ",
-        "--env GOATBUILD_INSTANCE=0123456789 --workdir /srv/goatbuild ",
+        "--env GOATBUILD_INSTANCE=0123456789 --workdir /srv/goatbuild --stop-signal SIGTERM ",
     ] {
         assert_has(&line, part);
     }

@@ -72,6 +72,7 @@ fn base(digest: Digest, layers: &[Digest]) -> LockedBase {
         index: None,
         python: None,
         layers: layers.iter().map(layer).collect(),
+        settings: None,
     }
 }
 

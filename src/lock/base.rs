@@ -1,5 +1,7 @@
 //! What the lock keeps of a base that is pulled, and of a Python that is added to it.
 
+use std::collections::{BTreeMap, BTreeSet};
+
 use serde::{Deserialize, Serialize};
 
 use crate::digest::{self, Digest};
@@ -20,6 +22,49 @@ pub struct LockedBase {
     pub python: Option<String>,
     /// From the bottom up.
     pub layers: Vec<LockedLayer>,
+    /// What its configuration sets; none in locks of before images kept any of it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub settings: Option<BaseSettings>,
+}
+
+/// What a base's configuration sets for those that run it, besides its environment.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, rename_all = "kebab-case")]
+pub struct BaseSettings {
+    /// Whom it runs as, when that isn't root. No image keeps it: what goatbuild mounts is root's.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub user: Option<String>,
+    /// Where it starts, when that isn't `/`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub working_dir: Option<String>,
+    /// What it is asked to stop by: `SIGQUIT`.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub stop_signal: Option<String>,
+    /// The ports that it says it listens on: `8000/tcp`.
+    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
+    pub exposed_ports: BTreeSet<String>,
+    /// Its labels.
+    #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
+    pub labels: BTreeMap<String, String>,
+}
+
+impl BaseSettings {
+    /// What an image keeps of it, each with the name that keys know it by.
+    pub fn kept(&self) -> Vec<(String, String)> {
+        let one = |name: &str, value: &Option<String>| {
+            value.as_ref().map(|value| (name.to_owned(), value.clone()))
+        };
+        let ports = self.exposed_ports.iter().cloned().collect::<Vec<_>>().join(" ");
+        let ports = Some(ports).filter(|ports| !ports.is_empty());
+        let labels = self.labels.iter();
+        let labels = labels.map(|(name, value)| (format!("label.{name}"), value.clone()));
+        let all = [
+            one("working-dir", &self.working_dir),
+            one("stop-signal", &self.stop_signal),
+            one("exposed-ports", &ports),
+        ];
+        all.into_iter().flatten().chain(labels).collect()
+    }
 }
 
 /// One layer of a base.

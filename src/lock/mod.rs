@@ -9,7 +9,7 @@ mod prices;
 pub mod pylock;
 mod repository;
 
-pub use base::{LockedBase, LockedLayer, LockedPython};
+pub use base::{BaseSettings, LockedBase, LockedLayer, LockedPython};
 pub use config::{ConfigFacts, Quantization};
 pub use debian::{LockedDebian, LockedPackage};
 pub use file::{Built, LockFile, LockFileError, LockedImage};

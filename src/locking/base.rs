@@ -61,6 +61,7 @@ pub(super) async fn settle(
     .await?;
     let found = debian.python.ok_or_else(|| LockingError::NoPython {
         image: image.name.to_string(),
+        passed: Vec::new(),
         help: format!("add \"python3\" to `base.packages` in images/{}.toml", image.name),
     })?;
     if let Some(wanted) = image.python

@@ -107,14 +107,28 @@ pub enum LockingError {
         uv: &'static str,
     },
     /// The base has no Python.
-    #[error("the base of image {image} has no Python")]
+    #[error("the base of image {image} has no Python{}", said(passed))]
     #[diagnostic(code(goatbuild::lock::no_python))]
     NoPython {
         /// The image.
         image: String,
+        /// What is called so, and why it is none.
+        passed: Vec<String>,
         /// How it gets one.
         #[help]
         help: String,
+    },
+    /// Something in the base is where goatbuild's own layers go.
+    #[error("the base of image {image} has something at {path}, where goatbuild's own layers go")]
+    #[diagnostic(
+        code(goatbuild::lock::taken),
+        help("choose another base: one that goatbuild built itself can't be built on again")
+    )]
+    Taken {
+        /// The image.
+        image: String,
+        /// What is there.
+        path: String,
     },
     /// The base's C library is not one that wheels can be chosen for.
     #[error("the base of image {image} {}", if *musl { "is built on musl, not on glibc" } else { "has no glibc that can be found" })]
@@ -199,6 +213,11 @@ pub enum LockingError {
         /// The nearest name there is.
         hint: Option<String>,
     },
+}
+
+/// More about something, after a colon; nothing where there is nothing.
+fn said(parts: &[String]) -> String {
+    if parts.is_empty() { String::new() } else { format!(": {}", parts.join(", ")) }
 }
 
 /// What locking changed, for people.

@@ -52,6 +52,8 @@ pub(super) async fn settle(
     };
     // Wheels say nothing of a base that another one has replaced.
     let known = known(workspace, image, &origin, previous.is_none() && !renew)?;
+    // Who asks anew wants to know what the base sets, even where nothing else is open.
+    let known = known.filter(|_| !renew);
     if options.locked && (known.is_none() || build.is_some()) {
         let what = format!("the base of image {}", image.name);
         return Err(LockingError::Locked { what }.into());
@@ -63,6 +65,7 @@ pub(super) async fn settle(
         let puller = workspace.registries.puller(origin.clone(), image.architecture, reporter)?;
         let resolved = puller.resolve(reporter).await?;
         let (runtime, found) = look(image, &puller, &resolved, reporter).await?;
+        changes.lines.extend(told(image, &resolved, found.as_ref()));
         (runtime, Some(locked_base(&origin, &resolved, found)), true)
     };
     if let Some(base) = base.as_ref().filter(|_| is_news) {
@@ -139,6 +142,9 @@ async fn look(
             puller.content(resolved, reporter).await?
         }
     };
+    if let Some(path) = content.taken {
+        return Err(LockingError::Taken { image: name(), path }.into());
+    }
     let glibc = match (image.glibc, content.glibc) {
         (Some(stated), Some(found)) if found < stated => {
             let (stated, found) = (stated.to_string(), found.to_string());
@@ -156,11 +162,30 @@ async fn look(
         (None, None) => {
             let help =
                 format!("write `python = \"3.12\"` in images/{}.toml to add one", image.name);
-            return Err(LockingError::NoPython { image: name(), help }.into());
+            let passed = content.passed;
+            return Err(LockingError::NoPython { image: name(), passed, help }.into());
         }
     };
     let own = image.python.is_none().then_some(content);
     Ok((Runtime { architecture, glibc, python }, own))
+}
+
+/// What people should know of a base that was looked at.
+fn told(image: &Image, resolved: &Resolved, content: Option<&Content>) -> Vec<String> {
+    let mut lines = Vec::new();
+    let name = &image.name;
+    if let Some((python, passed)) = content.and_then(|it| Some((it.python.as_ref()?, &it.passed)))
+        && !passed.is_empty()
+    {
+        lines.push(format!("{name}: {}; its Python is {}", passed.join(", "), python.path));
+    }
+    let user = resolved.config.settings.user.as_ref().map(|user| format!("user {user}"));
+    let left_out = resolved.config.left_out.iter().map(|what| (*what).to_owned());
+    let left_out: Vec<String> = user.into_iter().chain(left_out).collect();
+    if !left_out.is_empty() {
+        lines.push(format!("{name}: leaves out its base's {}", left_out.join(", ")));
+    }
+    lines
 }
 
 fn locked_base(origin: &BaseOrigin, resolved: &Resolved, content: Option<Content>) -> LockedBase {
@@ -177,6 +202,7 @@ fn locked_base(origin: &BaseOrigin, resolved: &Resolved, content: Option<Content
                 diff_id: *diff_id,
             })
             .collect(),
+        settings: Some(resolved.config.settings.clone()),
     }
 }
 

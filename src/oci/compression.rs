@@ -6,6 +6,10 @@ use std::io::{self, BufRead, Read};
 use flate2::bufread::MultiGzDecoder;
 use oci_spec::image::MediaType;
 
+use super::error::{OciError, at};
+use super::layout::Layout;
+use crate::digest::Digest;
+
 /// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Compression {
@@ -53,6 +57,18 @@ impl Compression {
             // Whether it is a tar, its reader finds out.
             _ => Ok(Self::None),
         }
+    }
+
+    /// The form that a stored blob has.
+    pub fn of_blob(layout: &Layout, digest: Digest) -> Result<Self, OciError> {
+        let mut start = Vec::new();
+        let read = layout.blobs().open_blob(digest)?.take(8).read_to_end(&mut start);
+        read.map_err(at(layout.root(), "read"))?;
+        Self::of_bytes(&start).map_err(|what| OciError::Unpack {
+            digest,
+            entry: "(archive)".to_owned(),
+            reason: format!("it is {what}, and no tar"),
+        })
     }
 
     /// Reads what the blob is made of, in the form that it really has.

@@ -10,7 +10,9 @@ use super::document::{canonical, parse};
 use super::error::OciError;
 use super::layout::Layout;
 use crate::digest::Digest;
+use crate::lock::BaseSettings;
 use crate::platform::Architecture;
+use crate::spec;
 
 /// Where an image's own programs come first.
 const OWN_PATH: &str = "/opt/goatbuild/bin";
@@ -50,10 +52,8 @@ pub struct ImageSpec {
     pub entrypoint: Vec<String>,
     /// Further arguments that a run may replace.
     pub cmd: Vec<String>,
-    /// Where it starts; empty means `/`.
-    pub working_dir: String,
-    /// Labels, in the configuration.
-    pub labels: BTreeMap<String, String>,
+    /// What it keeps of its base, and labels of its own.
+    pub settings: BaseSettings,
     /// Annotations of the manifest.
     pub annotations: BTreeMap<String, String>,
 }
@@ -109,10 +109,17 @@ fn config(spec: &ImageSpec) -> Result<Value, OciError> {
         "Env": environment(&spec.base_env, &spec.env),
         "Entrypoint": spec.entrypoint,
         "Cmd": spec.cmd,
-        "WorkingDir": if spec.working_dir.is_empty() { "/" } else { &spec.working_dir },
+        "WorkingDir": spec.settings.working_dir.as_deref().unwrap_or("/"),
     });
-    if !spec.labels.is_empty() {
-        run["Labels"] = json!(spec.labels);
+    let BaseSettings { labels, exposed_ports, stop_signal, .. } = &spec.settings;
+    if !labels.is_empty() {
+        run["Labels"] = json!(labels);
+    }
+    if !exposed_ports.is_empty() {
+        run["ExposedPorts"] = exposed_ports.iter().map(|port| (port.clone(), json!({}))).collect();
+    }
+    if let Some(signal) = stop_signal {
+        run["StopSignal"] = json!(signal);
     }
     let history: Vec<Value> = spec
         .layers
@@ -130,16 +137,22 @@ fn config(spec: &ImageSpec) -> Result<Value, OciError> {
     }))
 }
 
-/// The base's variables in their order, overridden, then the new ones, sorted; `PATH` begins with
-/// the environment's own programs.
+/// The base's variables in their order, overridden or extended, then the new ones, sorted; `PATH` begins
+/// with the environment's own programs.
 fn environment(base: &[String], own: &BTreeMap<String, String>) -> Vec<String> {
     let mut variables: Vec<(String, String)> = Vec::new();
-    let base = base.iter().map(|line| line.split_once('=').unwrap_or((line, "")));
-    let own = own.iter().map(|(name, value)| (&**name, &**value));
-    for (name, value) in base.chain(own) {
+    for line in base {
+        let (name, value) = line.split_once('=').unwrap_or((line, ""));
         match variables.iter_mut().find(|(known, _)| known == name) {
             Some((_, old)) => value.clone_into(old),
             None => variables.push((name.to_owned(), value.to_owned())),
+        }
+    }
+    for (name, value) in own {
+        let usual = if name == "PATH" { USUAL_PATH } else { "" };
+        match variables.iter_mut().find(|(known, _)| known == name) {
+            Some((_, old)) => *old = spec::extended(name, value, old),
+            None => variables.push((name.clone(), spec::extended(name, value, usual))),
         }
     }
     if !variables.iter().any(|(name, _)| name == "PATH") {

@@ -69,8 +69,10 @@ fn spec(layers: Vec<LayerRef>) -> ImageSpec {
         env: BTreeMap::from([("A".to_owned(), "own".to_owned()), ("B".to_owned(), String::new())]),
         entrypoint: vec!["/opt/goatbuild/bin/python".to_owned()],
         cmd: Vec::new(),
-        working_dir: String::new(),
-        labels: ["z", "b", "y", "c"].map(|key| (key.to_owned(), "1".to_owned())).into(),
+        settings: crate::lock::BaseSettings {
+            labels: ["z", "b", "y", "c"].map(|key| (key.to_owned(), "1".to_owned())).into(),
+            ..crate::lock::BaseSettings::default()
+        },
         annotations: BTreeMap::new(),
     }
 }

@@ -131,7 +131,12 @@ pub async fn plan(
             message: doubt.what,
             help: doubt.help,
         });
-        let told: Vec<Warning> = lacks.chain(doubts).collect();
+        let bases = steps::told(workspace, &plan).into_iter().map(|(model, told)| Warning {
+            model,
+            message: told.what,
+            help: told.help,
+        });
+        let told: Vec<Warning> = lacks.chain(doubts).chain(bases).collect();
         plan.warnings.extend(told);
     }
     Ok(Planned { graph, wishes, plan })

@@ -3,9 +3,9 @@
 use miette::Diagnostic;
 use thiserror::Error;
 
-use crate::digest::{Digest, NotADigest};
-use crate::oci::registry::{self, BlobRef};
-use crate::oci::{Compression, LayerRef, Layout};
+use crate::digest::NotADigest;
+use crate::oci::registry;
+use crate::oci::{Compression, Content, LayerRef, Layout};
 use crate::platform::Runtime;
 use crate::spec::{self, ImageName};
 use crate::step::{Fact, Input, Inputs, StepError};
@@ -62,37 +62,52 @@ impl Wanted<'_> {
         let pulled = registry::pulled(layout, digest, self.image.architecture)?;
         let content = registry::remembered(&cache.bases(), digest)
             .unwrap_or_else(|| panic!("BUG: the base {digest} was not looked through"));
-        let image = &self.image.name;
-        let wanted = self.runtime.glibc;
-        if content.glibc.is_some_and(|found| found < wanted) || content.musl {
-            let found = content.glibc.map_or("none".to_owned(), |found| found.to_string());
-            let (image, wanted) = (image.clone(), wanted.to_string());
-            return Err(BottomError::OldGlibc { image, wanted, found }.into());
+        let interpreter = interpreter(self.image, self.runtime, content)?;
+        let mut layers = Vec::with_capacity(pulled.manifest.layers.len());
+        for ((blob, _), diff_id) in pulled.manifest.layers.into_iter().zip(pulled.config.diff_ids) {
+            layers.push(LayerRef {
+                digest: blob.digest,
+                size: blob.size,
+                diff_id,
+                // Whatever the base's manifest calls it.
+                compression: Compression::of_blob(layout, blob.digest)?,
+                created_by: "base".to_owned(),
+            });
         }
-        let interpreter = match (self.image.python, content.python) {
-            (Some(added), _) => format!("/{}/bin/python{added}", wheel::INTERPRETER),
-            (None, Some(own)) if own.version == python => own.path,
-            (None, own) => {
-                let found = own.map_or("none".to_owned(), |own| own.version.to_string());
-                let (image, wanted) = (image.clone(), python.to_string());
-                return Err(BottomError::OtherPython { image, wanted, found }.into());
-            }
-        };
-        let layers = pulled.manifest.layers.into_iter().zip(pulled.config.diff_ids);
-        let layer = |((blob, compression), diff_id): ((BlobRef, Compression), Digest)| LayerRef {
-            digest: blob.digest,
-            size: blob.size,
-            diff_id,
-            compression,
-            created_by: "base".to_owned(),
-        };
-        Ok(Bottom { layers: layers.map(layer).collect(), env: pulled.config.env, interpreter })
+        Ok(Bottom { layers, env: pulled.config.env, interpreter })
+    }
+}
+
+/// The Python that an image's environment is made for, if its base is one that the wheels were chosen for.
+pub(super) fn interpreter(
+    image: &spec::Image,
+    runtime: Runtime,
+    content: Content,
+) -> Result<String, BottomError> {
+    let name = image.name.clone();
+    let (python, wanted) = (runtime.python, runtime.glibc);
+    if content.glibc.is_some_and(|found| found < wanted) || content.musl {
+        let found = content.glibc.map_or("none".to_owned(), |found| found.to_string());
+        return Err(BottomError::OldGlibc { image: name, wanted: wanted.to_string(), found });
+    }
+    match (image.python, content.python) {
+        (Some(added), _) => Ok(format!("/{}/bin/python{added}", wheel::INTERPRETER)),
+        (None, Some(own)) if own.version == python => Ok(own.path),
+        (None, own) => {
+            let passed = if content.passed.is_empty() {
+                "none".to_owned()
+            } else {
+                format!("none ({})", content.passed.join(", "))
+            };
+            let found = own.map_or(passed, |own| own.version.to_string());
+            Err(BottomError::OtherPython { image: name, wanted: python.to_string(), found })
+        }
     }
 }
 
 /// Why a base is not what an image was locked for.
 #[derive(Debug, Error, Diagnostic)]
-enum BottomError {
+pub(super) enum BottomError {
     #[error("the base of image {image} has glibc {found}, and its wheels were chosen for {wanted}")]
     #[diagnostic(
         code(goatbuild::image::old_glibc),

@@ -3,6 +3,7 @@
 use miette::{Diagnostic, Report};
 use thiserror::Error;
 
+use super::based::ruled_out;
 use super::build::place;
 use crate::lock::hub::Access;
 use crate::openai::{Credentials, NoKey};
@@ -40,6 +41,10 @@ pub fn lacks<'p>(workspace: &Workspace, plan: &'p Plan) -> Vec<(&'p PlannedStep,
     for step in &plan.steps {
         let deed = match step.kind {
             _ if !matches!(step.action, Action::Run | Action::Pending) => continue,
+            StepKind::Image => {
+                lacks.extend(ruled_out(workspace, step).map(|lack| (step, lack)));
+                continue;
+            }
             StepKind::Weights => Deed::Fetch { access: access(workspace, step) },
             StepKind::Warmup => Deed::Start,
             StepKind::Deploy => Deed::Serve,

@@ -12,9 +12,10 @@ use super::build;
 use super::wheels::{self, Downloaded};
 use crate::blocking::blocking;
 use crate::fingerprint::Fingerprint;
+use crate::lock::BaseSettings;
 use crate::oci::{self, Compression, ImageSpec, LayerRef};
 use crate::platform::Runtime;
-use crate::spec::{self, ImageName};
+use crate::spec::{self, ImageName, extends};
 use crate::step::{
     Fact, Facts, Head, Input, Inputs, Outcome, Resource, Step, StepError, StepId, StepKind, Task,
 };
@@ -31,6 +32,8 @@ pub(super) struct Image {
     runtime: Runtime,
     wheels: Downloaded,
     epoch: u64,
+    /// What the lock says that its base sets, and that it keeps.
+    settings: BaseSettings,
 }
 
 impl Image {
@@ -53,7 +56,18 @@ impl Image {
             runtime,
             wheels: Downloaded::new(workspace, wheels),
             epoch: workspace.settings.epoch,
+            settings: workspace
+                .lock
+                .read(|lock| lock.images.get(image.as_str())?.base.as_ref()?.settings.clone())
+                .unwrap_or_default(),
         }
+    }
+
+    /// What it keeps of its base, with labels of its own over the base's.
+    fn with_labels(&self) -> BaseSettings {
+        let mut settings = self.settings.clone();
+        settings.labels.extend(self.described.labels.clone());
+        settings
     }
 
     /// Puts the layers together, and adds the environment.
@@ -80,8 +94,7 @@ impl Image {
         let overlap = self.described.choosing.overlap();
         let (at, count) = (below + added, layers.len() + 1 + usize::from(!overlap.is_empty()));
         if count > wheels::LAYERS {
-            let image = self.described.name.to_string();
-            return Err(ImageError::TooManyLayers { image, layers: count, base: below }.into());
+            return Err(too_many(&self.described, count, below).into());
         }
         let spec = ImageSpec {
             architecture: self.described.architecture,
@@ -91,8 +104,7 @@ impl Image {
             env: self.described.env.clone(),
             entrypoint: Vec::new(),
             cmd: vec!["python".to_owned()],
-            working_dir: String::new(),
-            labels: self.described.labels.clone(),
+            settings: self.with_labels(),
             annotations: self.described.annotations.clone(),
         };
         let tag = self.described.name.to_string();
@@ -144,9 +156,14 @@ fn own_layer(layer: &wheel::Layer, created_by: &str) -> LayerRef {
     }
 }
 
+/// An image that would have more layers than any may have.
+pub(super) fn too_many(image: &spec::Image, layers: usize, base: usize) -> ImageError {
+    ImageError::TooManyLayers { image: image.name.to_string(), layers, base }
+}
+
 /// Why an image can't be put together.
 #[derive(Debug, Error, Diagnostic)]
-enum ImageError {
+pub(super) enum ImageError {
     #[error(
         "image {image} would have {layers} layers, {base} of them its base's, and may have 127"
     )]
@@ -172,6 +189,13 @@ impl Step for Image {
         }
         for (name, value) in &self.described.env {
             fingerprint.field(format!("env.{name}"), value);
+            // Images of before had the value as it is written.
+            if extends(name, value) {
+                fingerprint.field(format!("env.{name}.extends"), "base");
+            }
+        }
+        for (name, value) in self.settings.kept() {
+            fingerprint.field(format!("base.{name}"), value);
         }
         for (name, value) in &self.described.labels {
             fingerprint.field(format!("label.{name}"), value);

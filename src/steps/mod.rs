@@ -4,6 +4,7 @@
 
 mod asked;
 mod base;
+mod based;
 mod bottom;
 mod build;
 mod candidate;
@@ -39,6 +40,7 @@ use crate::step::{Fact, Input, Inputs, Resource, Step, StepError, StepId};
 use crate::targets::PinnedRepository;
 use crate::workspace::Workspace;
 pub use asked::server;
+pub use based::told;
 pub use check::{check, doubts, lacks};
 use deploy::ImageInput;
 use names::Chain;

@@ -8,6 +8,7 @@ use thiserror::Error;
 
 use crate::digest::Digest;
 use crate::fingerprint::Fingerprint;
+use crate::oci::Compression;
 use crate::oci::registry::{self, BaseOrigin};
 use crate::platform::Architecture;
 use crate::spec::ImageName;
@@ -107,6 +108,14 @@ impl Step for Pulled {
         let puller = self.registries.puller(self.origin.at(digest), self.architecture, reporter)?;
         let resolved = puller.resolve(reporter).await?;
         puller.layers(&resolved, reporter).await?;
+        let layout = self.cache.layout()?;
+        for (blob, called) in &resolved.manifest.layers {
+            let found = Compression::of_blob(&layout, blob.digest)?;
+            if found != *called {
+                let layer = blob.digest.short();
+                reporter.notice(format!("its layer {layer} is called {called}, and is {found}"));
+            }
+        }
         reporter.message("looking through its layers");
         let content = puller.content(&resolved, reporter).await?;
         if let Some(path) = content.taken {

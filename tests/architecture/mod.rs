@@ -78,8 +78,10 @@ const STEPS: &[(&str, &[&str])] = &[
     ("build", &["base", "bottom", "wheels"]),
     ("root", &["bottom", "error"]),
     ("backend", &["error", "root"]),
+    // What fails when an image is put together is told before, where it is known.
+    ("based", &["bottom", "image", "wheels"]),
     // Whether a package can be built here is known before it is.
-    ("check", &["build"]),
+    ("check", &["based", "build"]),
 ];
 
 /// What the core must not touch, and the one place where it may.

@@ -64,6 +64,7 @@ pub(super) static PULLED: Place = Place {
             index: None,
             python: None,
             layers: Vec::new(),
+            settings: None,
         };
         pulled.change_lock(|lock| {
             lock.images.get_mut("gpt-oss").expect("it is locked").base = Some(base);

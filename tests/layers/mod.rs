@@ -71,8 +71,7 @@ fn layout(at: &Path, blobs: &[Blob]) -> (Layout, goatbuild::oci::Image) {
         env: [].into(),
         entrypoint: Vec::new(),
         cmd: Vec::new(),
-        working_dir: String::new(),
-        labels: [].into(),
+        settings: goatbuild::lock::BaseSettings::default(),
     };
     let digest = write_image(&layout, &spec).expect("an image");
     layout.tag("image", digest).expect("tagged");

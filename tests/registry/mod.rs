@@ -12,6 +12,7 @@ mod pull;
 mod push;
 mod python;
 mod secrets;
+mod settings;
 
 use crate::support;
 

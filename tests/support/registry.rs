@@ -204,8 +204,7 @@ impl Bases {
             env: std::collections::BTreeMap::new(),
             entrypoint: vec!["/entry".to_owned()],
             cmd: Vec::new(),
-            working_dir: String::new(),
-            labels: std::collections::BTreeMap::new(),
+            settings: goatbuild::lock::BaseSettings::default(),
             annotations: std::collections::BTreeMap::new(),
         };
         let digest = write_image(&self.layout, &spec).expect("an image");

@@ -1,7 +1,7 @@
 use super::*;
 use crate::digest::Digest;
 use crate::fingerprint::Fingerprint;
-use crate::lock::{LockedLayer, LockedPackage};
+use crate::lock::{BaseSettings, LockedLayer, LockedPackage};
 use crate::platform::{Architecture, MajorMinor};
 use crate::step::Fact;
 
@@ -46,6 +46,13 @@ fn sample() -> LockFile {
                 size: 5,
                 diff_id: digest("its tar"),
             }],
+            settings: Some(BaseSettings {
+                user: Some("1000:1000".to_owned()),
+                working_dir: Some("/app".to_owned()),
+                exposed_ports: ["8000/tcp".to_owned()].into(),
+                labels: [("maintainer".to_owned(), "a \"b\"".to_owned())].into(),
+                ..BaseSettings::default()
+            }),
         }),
         python: Some(LockedPython {
             version: "3.12.14".to_owned(),

@@ -1,9 +1,13 @@
 //! Manifests, indexes and configurations, as registries have them: OCI's and Docker's.
 
+use std::collections::BTreeMap;
+
 use serde::Deserialize;
+use serde::de::IgnoredAny;
 
 use super::RegistryError;
 use crate::digest::Digest;
+use crate::lock::BaseSettings;
 use crate::oci::{Compression, OciError};
 use crate::platform::Architecture;
 
@@ -36,6 +40,10 @@ pub struct BaseConfig {
     pub env: Vec<String>,
     /// Of the uncompressed layers.
     pub diff_ids: Vec<Digest>,
+    /// What else it sets for those that run it.
+    pub settings: BaseSettings,
+    /// What it sets that no image on it keeps and no setting tells, in words.
+    pub left_out: Vec<&'static str>,
 }
 
 /// A blob, by name.
@@ -200,10 +208,46 @@ struct RawConfig {
     rootfs: RawRoot,
 }
 
-#[derive(Deserialize)]
+#[derive(Default, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct RawRun {
     env: Option<Vec<String>>,
+    user: Option<String>,
+    working_dir: Option<String>,
+    stop_signal: Option<String>,
+    exposed_ports: Option<BTreeMap<String, IgnoredAny>>,
+    labels: Option<BTreeMap<String, String>>,
+    entrypoint: Option<Vec<String>>,
+    volumes: Option<BTreeMap<String, IgnoredAny>>,
+    on_build: Option<Vec<String>>,
+    healthcheck: Option<IgnoredAny>,
+}
+
+impl RawRun {
+    /// What counts of it; what is as it would be without being said isn't there.
+    fn settings(&mut self) -> BaseSettings {
+        let said = |text: Option<String>, usual: &[&str]| {
+            text.filter(|text| !text.is_empty() && !usual.contains(&&**text))
+        };
+        BaseSettings {
+            user: said(self.user.take(), &["root", "0", "root:root", "0:0"]),
+            working_dir: said(self.working_dir.take(), &["/"]),
+            stop_signal: said(self.stop_signal.take(), &["SIGTERM", "15"]),
+            exposed_ports: self.exposed_ports.take().unwrap_or_default().into_keys().collect(),
+            labels: self.labels.take().unwrap_or_default(),
+        }
+    }
+
+    fn left_out(&self) -> Vec<&'static str> {
+        let is_set = |list: &Option<Vec<String>>| list.as_ref().is_some_and(|it| !it.is_empty());
+        let all = [
+            (is_set(&self.entrypoint), "entrypoint"),
+            (self.volumes.as_ref().is_some_and(|it| !it.is_empty()), "volumes"),
+            (self.healthcheck.is_some(), "health check"),
+            (is_set(&self.on_build), "triggers of later builds"),
+        ];
+        all.into_iter().filter_map(|(is_set, what)| is_set.then_some(what)).collect()
+    }
 }
 
 #[derive(Deserialize)]
@@ -230,8 +274,13 @@ pub(super) fn read_config(
     if raw.rootfs.diff_ids.len() != layers {
         return Err(wrong("it and the manifest differ in the number of layers".to_owned()).into());
     }
-    let env = raw.config.and_then(|config| config.env).unwrap_or_default();
-    Ok(BaseConfig { env, diff_ids: raw.rootfs.diff_ids })
+    let mut run = raw.config.unwrap_or_default();
+    Ok(BaseConfig {
+        left_out: run.left_out(),
+        settings: run.settings(),
+        env: run.env.unwrap_or_default(),
+        diff_ids: raw.rootfs.diff_ids,
+    })
 }
 
 #[cfg(test)]

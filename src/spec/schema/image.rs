@@ -80,7 +80,10 @@ pub(super) fn image(types: &TargetTypes) -> Value {
                      own on top.",
                 ),
             ),
-            ("env", env()),
+            (
+                "env",
+                env("A variable's own name, as in \"/x:$PATH\", stands for what the base has."),
+            ),
             (
                 "labels",
                 labels("Labels of the image's configuration, as `docker inspect` shows them."),

@@ -65,11 +65,11 @@ pub(super) const VARIABLE: &str = "^[A-Za-z_][A-Za-z0-9_]*$";
 const WORD: &str = "^[A-Za-z0-9_./:@+-]+$";
 const SERVED_NAME: &str = "^[A-Za-z0-9_./:@+][A-Za-z0-9_./:@+-]*$";
 
-fn env() -> Value {
+fn env(value: &str) -> Value {
     map(
         "Environment variables, by name. They are part of keys and files: no secrets.",
         VARIABLE,
-        &string("The value."),
+        &string(value),
     )
 }
 

@@ -43,7 +43,7 @@ pub(super) fn spec(engines: Engines, types: &TargetTypes) -> Value {
                     choice(&names, &format!("Where it is served: {}.", places.join(", or "))),
                 ),
             ),
-            ("env", env()),
+            ("env", env("The value.")),
             (
                 "secret-env",
                 map(

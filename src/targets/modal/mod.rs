@@ -15,6 +15,7 @@ mod discard;
 mod driver;
 mod earlier;
 mod error;
+mod extended;
 mod holder;
 mod image;
 mod import;

@@ -304,11 +304,13 @@ impl TargetType for ModalType {
         labels.map(|label| (problem(label), place.clone())).collect()
     }
 
-    /// The mistakes of a project that doesn't say where images go that models on Modal need.
+    /// The mistakes of a project that doesn't say where images go that models on Modal need, and of images
+    /// that Modal can't build.
     fn check(&self, whole: &Whole<'_>) -> Vec<SpecError> {
         let Whole { file, environment, settings, models, images, .. } = whole;
+        let mut mistakes = super::extended::mistakes(self, whole);
         if settings.get::<Settings>().registry.is_some() {
-            return Vec::new();
+            return mistakes;
         }
         let served = models
             .values()
@@ -322,7 +324,7 @@ impl TargetType for ModalType {
         // What is written and none can be used was told where it was read.
         let written = of_project(&["target", "modal", "registry"]);
         if written.or_else(|| of_environment("registry")).is_some() {
-            return Vec::new();
+            return mistakes;
         }
         let wrong = |image: &Image| {
             let own = Place::of_field(image.file.place.file(), &["builder"]);
@@ -339,7 +341,8 @@ impl TargetType for ModalType {
             };
             SpecError::new(problem, place)
         };
-        pushed.map(wrong).collect()
+        mistakes.extend(pushed.map(wrong));
+        mistakes
     }
 }
 
