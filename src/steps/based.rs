@@ -52,15 +52,15 @@ fn left_out(workspace: &Workspace, image: &Image) -> Option<Lack> {
     }
     let BaseSettings { working_dir, stop_signal, exposed_ports, .. } = seen(workspace, image)?;
     let ports = exposed_ports.into_iter().collect::<Vec<_>>().join(", ");
-    let parts = [
+    let all = [
         working_dir.map(|directory| format!("working directory {directory}")),
         stop_signal.map(|signal| format!("stop signal {signal}")),
         (!ports.is_empty()).then(|| format!("exposed ports {ports}")),
     ];
-    let parts: Vec<String> = parts.into_iter().flatten().collect();
+    let all: Vec<String> = all.into_iter().flatten().collect();
     let name = &image.name;
-    (!parts.is_empty()).then(|| Lack {
-        what: format!("image {name} leaves out what its base sets: {}", parts.join(", ")),
+    (!all.is_empty()).then(|| Lack {
+        what: format!("image {name} leaves out what its base sets: {}", all.join(", ")),
         help: format!("`goatbuild lock --upgrade {name}` keeps it, which makes another image"),
     })
 }

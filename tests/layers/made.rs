@@ -1,7 +1,7 @@
 //! Archives that GNU tar, bsdtar and Python make, and what these tars make of them.
 
 use std::fs::{self, File};
-use std::os::unix::fs::{FileExt as _, symlink};
+use std::os::unix::fs::{FileExt as _, MetadataExt as _, symlink};
 use std::path::Path;
 use std::process::Command;
 
@@ -186,7 +186,6 @@ for name, format in [("gnu", tarfile.GNU_FORMAT), ("pax", tarfile.PAX_FORMAT)]:
     }
     let (_directory, root, outcome) = unpacked(&[Blob::of("neg-mtime-layer")]);
     outcome.expect("unpacked");
-    use std::os::unix::fs::MetadataExt as _;
     assert_eq!(fs::metadata(root.join("data/a")).expect("a file").mtime(), -86400);
 }
 

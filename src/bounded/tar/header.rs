@@ -5,7 +5,10 @@ use std::ops::Range;
 
 use tar::EntryType;
 
-use super::{BLOCK, other};
+use super::other;
+
+/// Bytes of a header, and of any block.
+const WIDTH: usize = 512;
 
 pub(super) const MODE: Range<usize> = 100..108;
 pub(super) const UID: Range<usize> = 108..116;
@@ -32,7 +35,7 @@ pub struct Time {
 }
 
 /// One block that says what follows it.
-pub(super) struct Header(pub(super) Box<[u8; BLOCK as usize]>);
+pub(super) struct Header(pub(super) Box<[u8; WIDTH]>);
 
 impl Header {
     /// The next header; none at the archive's end, which is a block of zeros if anything.
@@ -116,8 +119,8 @@ impl Header {
 }
 
 /// The next block; none where the archive ends.
-pub(super) fn block(archive: &mut impl Read) -> io::Result<Option<Box<[u8; BLOCK as usize]>>> {
-    let mut block = Box::new([0; BLOCK as usize]);
+pub(super) fn block(archive: &mut impl Read) -> io::Result<Option<Box<[u8; WIDTH]>>> {
+    let mut block = Box::new([0; WIDTH]);
     let mut filled = 0;
     while filled < block.len() {
         match archive.read(&mut block[filled..]) {

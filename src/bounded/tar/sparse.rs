@@ -96,8 +96,8 @@ pub(super) fn of_pax(
     let size = pax::number("GNU.sparse.size", size)?;
     let (extents, stored) = match version {
         [Some(b"1"), Some(b"0")] => {
-            let (extents, list) = leading(stored, archive, budget)?;
-            (extents, stored - list)
+            let (extents, leading) = leading(stored, archive, budget)?;
+            (extents, stored - leading)
         }
         [None, None] | [Some(b"0"), Some(b"0" | b"1")] => (listed(&records)?, stored),
         _ => {
@@ -133,7 +133,8 @@ fn listed(records: &[(String, Vec<u8>)]) -> io::Result<Vec<(u64, u64)>> {
     };
     let said = records.iter().rev().find(|(key, _)| key == "numblocks");
     let said = said.map(|(key, value)| pax::number(key, value)).transpose()?;
-    if numbers.len() % 2 != 0 || said.is_some_and(|said| said != numbers.len() as u64 / 2) {
+    if !numbers.len().is_multiple_of(2) || said.is_some_and(|said| said != numbers.len() as u64 / 2)
+    {
         return Err(other("a list of holes is cut short"));
     }
     Ok(numbers.chunks_exact(2).map(|pair| (pair[0], pair[1])).collect())
@@ -183,7 +184,7 @@ fn checked(
     let (mut end, mut sum) = (0_u64, 0_u64);
     for &(at, length) in &extents {
         // Whether the next one begins at a block or in the midst of one, readers don't agree.
-        if length > 0 && sum % BLOCK != 0 {
+        if length > 0 && !sum.is_multiple_of(BLOCK) {
             return Err(other(
                 "previous block in sparse file was not aligned to 512-byte boundary",
             ));

@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
+use serde_json::Value;
 
 use super::RegistryError;
 use crate::digest::Digest;
@@ -215,10 +216,10 @@ struct RawRun {
     user: Option<String>,
     working_dir: Option<String>,
     stop_signal: Option<String>,
-    exposed_ports: Option<BTreeMap<String, IgnoredAny>>,
+    exposed_ports: Option<BTreeMap<String, Value>>,
     labels: Option<BTreeMap<String, String>>,
     entrypoint: Option<Vec<String>>,
-    volumes: Option<BTreeMap<String, IgnoredAny>>,
+    volumes: Option<BTreeMap<String, Value>>,
     on_build: Option<Vec<String>>,
     healthcheck: Option<IgnoredAny>,
 }
