@@ -14,7 +14,7 @@ fn sha256(mut bytes: &[u8]) -> String {
     sha256_of(&mut bytes).expect("a digest").hex()
 }
 
-/// Serves a wheel from the host `files`, and gives its link as PyTorch's index writes it: absolute, with
+/// Serves a wheel from the host `files`, and gives its link as the index of `PyTorch` writes it: absolute, with
 /// `%2B`, digests of the file and of its metadata, and no time (`s3_management/manage_v2.py` of
 /// pytorch/test-infra).
 fn link(files: &Server, name: &str, version: &str, requires: &str) -> String {

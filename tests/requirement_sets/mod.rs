@@ -119,9 +119,9 @@ async fn layers_have_the_files_that_uv_installs_from_the_same_lock() {
         fs::write(&lock, resolved.lock.render()).expect("writes");
         let wheels = resolved.lock.choose(&runtime).expect("wheels");
         let (into, silent) = (path.join("wheels"), Reporter::silent());
-        let fetched = python::fetch_wheels(&fetcher, &wheels, &into, &silent);
-        let fetched = fetched.await.expect("wheels");
-        let files: Vec<WheelFile> = fetched
+        let paths = python::fetch_wheels(&fetcher, &wheels, &into, &silent);
+        let paths = paths.await.expect("wheels");
+        let files: Vec<WheelFile> = paths
             .into_iter()
             .zip(&wheels)
             .map(|(path, wheel)| WheelFile {
