@@ -3,7 +3,7 @@
 use std::fs;
 use std::path::Path;
 
-use goatbuild::debian::{LockedDebian, LockedPackage, write_layer};
+use goatbuild::debian::{BaseLayout, LockedDebian, LockedPackage, write_layer};
 use goatbuild::digest::Digest;
 use goatbuild::event::Reporter;
 use goatbuild::oci::{
@@ -67,6 +67,7 @@ pub fn deb(bytes: &[u8], scratch: &Path) {
         });
         let locked = LockedDebian {
             suite: "bookworm".to_owned(),
+            layout: BaseLayout::NEWEST,
             architecture: Architecture::Amd64,
             snapshot: "20261123T000000Z".to_owned(),
             glibc: "2.36".parse().expect("a version"),

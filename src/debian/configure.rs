@@ -8,8 +8,7 @@ use super::deb::Unpacked;
 use super::scripts::{self, Reviewed, SCRIPTS};
 use super::system::System;
 use super::tree::{Node, Tree};
-use super::{DebianError, certificates, loader_cache};
-use crate::platform::Architecture;
+use super::{BaseLayout, DebianError, LockedDebian, certificates, loader_cache};
 
 /// Adds users, configuration, alternatives, certificates and the loader's cache; gives what was left out.
 ///
@@ -17,8 +16,9 @@ use crate::platform::Architecture;
 pub(super) fn configure(
     tree: &mut Tree,
     packages: &[Unpacked<'_>],
-    architecture: Architecture,
+    locked: &LockedDebian,
 ) -> Result<BTreeSet<&'static str>, DebianError> {
+    let LockedDebian { architecture, layout, .. } = *locked;
     let mut alternatives: Vec<Alternative> = Vec::new();
     let mut unknown = Vec::new();
     let mut by_name: Vec<&Unpacked<'_>> = packages.iter().collect();
@@ -29,7 +29,7 @@ pub(super) fn configure(
             continue;
         }
         unknown.extend(scripts::grown(&package.locked.name, &package.control, reviewed));
-        apply(tree, &package.locked.name, reviewed)?;
+        apply(tree, &package.locked.name, reviewed, layout)?;
         alternatives.extend(reviewed.alternatives.iter().map(|it| it.at(architecture)));
     }
     users(tree)?;
@@ -82,13 +82,24 @@ pub(super) fn configure(
     Ok(left_out)
 }
 
-fn apply(tree: &mut Tree, package: &str, reviewed: &Reviewed) -> Result<(), DebianError> {
+fn apply(
+    tree: &mut Tree,
+    package: &str,
+    reviewed: &Reviewed,
+    layout: BaseLayout,
+) -> Result<(), DebianError> {
     let failed = |reason: String| DebianError::Configure { package: package.to_owned(), reason };
     for (to, from) in &reviewed.copy {
         let bytes = tree.read(from).ok_or_else(|| failed(format!("{from} is missing")))?;
         tree.put_file(to, 0o644, &bytes)?;
     }
     for (path, target) in &reviewed.link {
+        tree.put_link(path, target);
+    }
+    for (path, target) in &reviewed.migrate {
+        if layout >= BaseLayout::Essential {
+            tree.migrate(path, target);
+        }
         tree.put_link(path, target);
     }
     for (path, mode) in &reviewed.directory {

@@ -179,6 +179,20 @@ impl Tree {
         Ok(())
     }
 
+    /// Takes a directory away for a link to `target`. What packages ship in it is then there, as dpkg
+    /// unpacks it through that link; what is there already stays.
+    pub(super) fn migrate(&mut self, path: &str, target: &str) {
+        let (Ok(from), Ok(to)) = (self.place(path), self.place(target)) else { return };
+        if !self.is_directory(&from) {
+            return;
+        }
+        for path in self.below(&from).into_iter().chain([from.clone()]) {
+            if let Some(entry) = self.entries.remove(&path) {
+                self.entries.entry([&to, &path[from.len()..]].concat()).or_insert(entry);
+            }
+        }
+    }
+
     /// Removes a path; with `all`, what is below it, too.
     pub(super) fn remove(&mut self, path: &str, all: bool) -> Result<(), Failed> {
         let place = self.place(path)?;

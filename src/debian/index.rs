@@ -15,6 +15,8 @@ pub(super) struct Package<'a> {
     pub(super) path: &'a str,
     pub(super) size: u64,
     pub(super) sha256: Digest,
+    /// Whether no system may be without it.
+    pub(super) essential: bool,
     /// 0 is `required`, 4 is `extra` or unknown.
     priority: u8,
     depends: &'a str,
@@ -82,6 +84,11 @@ impl<'a> Suite<'a> {
         self.packages.get(name)
     }
 
+    /// The packages that no system may be without.
+    pub(super) fn essential(&self) -> impl Iterator<Item = &Package<'a>> {
+        self.packages.values().filter(|package| package.essential)
+    }
+
     /// The packages that satisfy a relation, the best first: the one of that name, then providers.
     pub(super) fn satisfying(&self, relation: &Relation<'_>) -> Vec<&Package<'a>> {
         let real = self.packages.get(relation.name);
@@ -123,6 +130,7 @@ impl<'a> Package<'a> {
             path: "",
             size: 0,
             sha256: sha256.ok_or_else(lacking)?,
+            essential: false,
             priority: 4,
             depends: "",
             pre_depends: "",
@@ -142,6 +150,7 @@ impl<'a> Package<'a> {
                 "Size" => size = value.parse().ok(),
                 "Depends" => package.depends = value,
                 "Pre-Depends" => package.pre_depends = value,
+                "Essential" => package.essential = value == "yes",
                 "Provides" => package.provides = value,
                 "Conflicts" => package.conflicts = value,
                 "Breaks" => package.breaks = value,

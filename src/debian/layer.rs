@@ -45,7 +45,7 @@ pub fn write_layer(
     reporter.message("configuring");
     tree.complete()?;
     let mut packages = configured(packages);
-    let left_out = configure::configure(&mut tree, &packages, locked.architecture)?;
+    let left_out = configure::configure(&mut tree, &packages, locked)?;
     if !left_out.is_empty() {
         let left_out: Vec<&str> = left_out.into_iter().collect();
         reporter.log(format!("left out of what scripts do: {}", left_out.join("; ")));

@@ -33,7 +33,7 @@ mod version;
 pub use self::error::DebianError;
 pub use self::layer::write_layer;
 pub use self::packages::{fetch_packages, resolve};
-pub use crate::lock::{LockedDebian, LockedPackage};
+pub use crate::lock::{BaseLayout, LockedDebian, LockedPackage};
 use crate::platform::Architecture;
 
 /// What an image asks for.
@@ -45,6 +45,8 @@ pub struct DebianRequest {
     pub packages: Vec<String>,
     /// The image's processor.
     pub architecture: Architecture,
+    /// What else the base has.
+    pub layout: BaseLayout,
 }
 
 /// Where packages come from; every source serves the same bytes, which the lock knows.

@@ -55,7 +55,7 @@ pub async fn resolve(
         .into_iter()
         .flat_map(|previous| previous.packages.iter().map(|package| package.name.as_str()))
         .collect();
-    let chosen = solve::solve(&packages, suite, &request.packages, &pinned)?;
+    let chosen = solve::solve(&packages, request, &pinned)?;
     let major_minor = |name: &str| {
         let version = version::upstream(chosen.get(name)?.version);
         let mut parts = version.split(|c: char| !c.is_ascii_digit());
@@ -64,6 +64,7 @@ pub async fn resolve(
     };
     Ok(LockedDebian {
         suite: release.codename,
+        layout: request.layout,
         architecture: request.architecture,
         snapshot: release::snapshot_after(release.date),
         glibc: major_minor("libc6")

@@ -22,8 +22,10 @@ pub(super) struct Reviewed {
     pub(super) alternatives: Vec<Alternative>,
     /// Path → the shipped file that it is a copy of.
     pub(super) copy: BTreeMap<String, String>,
-    /// Path → target.
+    /// Path → target; what a package ships there stays.
     pub(super) link: BTreeMap<String, String>,
+    /// Path → target, in place of a directory that a package ships there.
+    pub(super) migrate: BTreeMap<String, String>,
     /// Path → octal mode.
     pub(super) directory: BTreeMap<String, String>,
     /// Path → content, mode 0644.

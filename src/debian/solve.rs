@@ -2,11 +2,12 @@
 
 use std::collections::{BTreeMap, BTreeSet, VecDeque};
 
-use super::DebianError;
 use super::chosen::{Chosen, Exclusion};
 use super::index::{Clause, Package, Suite};
+use super::{BaseLayout, DebianError, DebianRequest};
 
-/// What every image has, so that it is a system with a shell, a C library and users.
+/// What every image has, so that it is a system with a shell, a C library and users. Not all of it is
+/// essential to Debian.
 pub(super) const ALWAYS: [&str; 6] =
     ["base-files", "base-passwd", "coreutils", "dash", "libc-bin", "libc6"];
 
@@ -17,14 +18,17 @@ pub(super) const ALWAYS: [&str; 6] =
 /// then the first by name. So one index and one request always give one answer.
 pub(super) fn solve<'s, 'a>(
     suite: &'s Suite<'a>,
-    code_name: &str,
-    requested: &[String],
+    request: &DebianRequest,
     pinned: &BTreeSet<&str>,
 ) -> Result<BTreeMap<&'a str, &'s Package<'a>>, DebianError> {
     let mut chosen = Chosen::default();
     let mut queue = VecDeque::new();
-    let names: BTreeSet<&str> =
-        ALWAYS.into_iter().chain(requested.iter().map(String::as_str)).collect();
+    let code_name = &request.suite;
+    let requested = request.packages.iter().map(String::as_str);
+    let mut names: BTreeSet<&str> = ALWAYS.into_iter().chain(requested).collect();
+    if request.layout >= BaseLayout::Essential {
+        names.extend(suite.essential().map(|package| package.name));
+    }
     for name in names {
         let package = suite.get(name).ok_or_else(|| missing(suite, code_name, name, name, None))?;
         chosen.insert(package);
@@ -106,6 +110,7 @@ mod tests {
     use miette::Diagnostic as _;
 
     use super::*;
+    use crate::platform::Architecture;
 
     fn stanza(name: &str, fields: &str) -> String {
         format!(
@@ -120,9 +125,23 @@ mod tests {
     }
 
     fn solved(text: &str, ask: &[&str], pinned: &[&str]) -> Result<Vec<String>, DebianError> {
+        solved_in(BaseLayout::NEWEST, text, ask, pinned)
+    }
+
+    fn solved_in(
+        layout: BaseLayout,
+        text: &str,
+        ask: &[&str],
+        pinned: &[&str],
+    ) -> Result<Vec<String>, DebianError> {
         let suite = Suite::parse(text, "amd64").unwrap();
-        let ask: Vec<_> = ask.iter().map(|name| (*name).to_owned()).collect();
-        let chosen = solve(&suite, "bookworm", &ask, &pinned.iter().copied().collect())?;
+        let request = DebianRequest {
+            suite: "bookworm".to_owned(),
+            packages: ask.iter().map(|name| (*name).to_owned()).collect(),
+            architecture: Architecture::Amd64,
+            layout,
+        };
+        let chosen = solve(&suite, &request, &pinned.iter().copied().collect())?;
         Ok(chosen.into_keys().filter(|it| !ALWAYS.contains(it)).map(str::to_owned).collect())
     }
 
@@ -136,6 +155,23 @@ mod tests {
         assert_eq!(solved(&text, &["app"], &[]).unwrap(), ["app", "mawk"]);
         assert_eq!(solved(&text, &["app", "gawk"], &[]).unwrap(), ["app", "gawk"]);
         assert_eq!(solved(&text, &["app"], &["gawk"]).unwrap(), ["app", "gawk"]);
+    }
+
+    #[test]
+    fn a_new_base_has_what_is_essential_with_what_that_needs_and_an_older_one_has_not() {
+        let text = base(&[
+            ("app", "Depends: sed | busybox"),
+            ("busybox", "Priority: required"),
+            ("sed", "Essential: yes\nPre-Depends: libacl1"),
+            ("grep", "Essential: no"),
+            ("libacl1", ""),
+        ]);
+        let solved = |layout, ask: &[&str], pinned: &[&str]| {
+            solved_in(layout, &text, ask, pinned).unwrap().join(" ")
+        };
+        assert_eq!(solved(BaseLayout::Essential, &["app"], &["busybox"]), "app libacl1 sed");
+        assert_eq!(solved(BaseLayout::Essential, &[], &[]), "libacl1 sed");
+        assert_eq!(solved(BaseLayout::First, &["app"], &["busybox"]), "app busybox");
     }
 
     #[test]

@@ -120,7 +120,11 @@ fn base() -> Vec<Deb> {
     ]
 }
 
-fn locked(debs: &[(&str, Vec<u8>)], directory: &std::path::Path) -> (LockedDebian, Vec<PathBuf>) {
+fn locked(
+    layout: BaseLayout,
+    debs: &[(&str, Vec<u8>)],
+    directory: &std::path::Path,
+) -> (LockedDebian, Vec<PathBuf>) {
     let mut packages = Vec::new();
     let mut paths = Vec::new();
     for (name, bytes) in debs {
@@ -137,6 +141,7 @@ fn locked(debs: &[(&str, Vec<u8>)], directory: &std::path::Path) -> (LockedDebia
     }
     let locked = LockedDebian {
         suite: "bookworm".to_owned(),
+        layout,
         architecture: Architecture::Amd64,
         snapshot: "20261123T000000Z".to_owned(),
         glibc: "2.36".parse().unwrap(),
@@ -146,16 +151,20 @@ fn locked(debs: &[(&str, Vec<u8>)], directory: &std::path::Path) -> (LockedDebia
     (locked, paths)
 }
 
-fn layer_of(debs: &[(&str, Vec<u8>)]) -> Result<Vec<u8>, DebianError> {
+fn layer_of(layout: BaseLayout, debs: &[(&str, Vec<u8>)]) -> Result<Vec<u8>, DebianError> {
     let directory = tempfile::tempdir().unwrap();
-    let (locked, paths) = locked(debs, directory.path());
+    let (locked, paths) = locked(layout, debs, directory.path());
     let mut out = Vec::new();
     write_layer(&locked, &paths, 7, &mut out, &Reporter::silent()).map(|()| out)
 }
 
 fn layer(more: Vec<Deb>) -> Result<Vec<u8>, DebianError> {
+    layer_in(BaseLayout::NEWEST, more)
+}
+
+fn layer_in(layout: BaseLayout, more: Vec<Deb>) -> Result<Vec<u8>, DebianError> {
     let all = base().into_iter().chain(more);
-    layer_of(&all.map(|deb| (deb.name, deb.bytes())).collect::<Vec<_>>())
+    layer_of(layout, &all.map(|deb| (deb.name, deb.bytes())).collect::<Vec<_>>())
 }
 
 /// Path → kind, mode and what the link or file holds; checks owner, time and order on the way.
@@ -260,13 +269,14 @@ fn members_that_climb_out_are_refused() {
 #[test]
 fn damaged_packages_are_refused() {
     let whole = Deb::new("base-passwd").file("./a", "a").bytes();
-    let broken = |bytes: &[u8]| code(layer_of(&[("base-passwd", bytes.to_vec())]));
+    let broken =
+        |bytes: &[u8]| code(layer_of(BaseLayout::NEWEST, &[("base-passwd", bytes.to_vec())]));
     for end in (0..whole.len() - 1).step_by(7) {
         assert_eq!(broken(&whole[..end]), "goatbuild::debian::malformed", "cut at {end}");
     }
     assert_eq!(broken(&[b"!<arch>X", &whole[8..]].concat()), "goatbuild::debian::malformed");
     let directory = tempfile::tempdir().unwrap();
-    let (locked, paths) = locked(&[("a", whole)], directory.path());
+    let (locked, paths) = locked(BaseLayout::NEWEST, &[("a", whole)], directory.path());
     std::fs::write(&paths[0], b"other").unwrap();
     let outcome = write_layer(&locked, &paths, 0, &mut Vec::new(), &Reporter::silent());
     assert!(outcome.unwrap_err().to_string().contains("SHA-256 is not the locked one"));
@@ -312,6 +322,58 @@ fn alternatives_come_from_the_table_and_unknown_scripts_are_named() {
          other, postinst, line 1: #!/usr/bin/perl\n  server, postinst, line 3: serve --now"
     );
     assert_eq!(code(Err(error)), "goatbuild::debian::unknown_script");
+}
+
+/// As base-files' postinst leaves them, and dpkg what another package ships behind such a link.
+#[test]
+fn run_and_lock_are_links_but_for_bases_that_were_locked_without() {
+    let debs = || {
+        let base_files = Deb::new("base-files")
+            .script("#!/bin/sh\nmigrate_directory /var/run /run\n")
+            .file("./usr/share/base-files/motd", "")
+            .file("./usr/share/base-files/profile", "")
+            .file("./usr/share/base-files/dot.bashrc", "")
+            .file("./usr/share/base-files/dot.profile", "")
+            .file("./usr/share/base-files/info.dir", "")
+            .has("./run/", Directory, 0o755, "")
+            .has("./var/lock/", Directory, 0o1777, "")
+            .has("./var/run/", Directory, 0o755, "");
+        let server = Deb::new("server")
+            .has("./var/run/server/", Directory, 0o750, "")
+            .file("./var/run/server/pid", "1")
+            .file("./run/server/pid", "2")
+            .file("./var/running", "yes");
+        vec![base_files, server]
+    };
+    let below = |all: &BTreeMap<String, String>, at: &[&str]| -> Vec<String> {
+        let within = |path: &str| at.iter().any(|at| path.starts_with(at));
+        let all = all.iter().filter(|(path, _)| within(path));
+        all.map(|(path, what)| format!("{path} {what}")).collect()
+    };
+    let all = listed(&layer(debs()).unwrap());
+    assert_eq!(
+        below(&all, &["run", "var/lock", "var/run"]),
+        [
+            "run 5 755 ",
+            "run/lock 5 1777 ",
+            "run/server 5 755 ",
+            "run/server/pid 0 644 2",
+            "var/lock 2 777 /run/lock",
+            "var/run 2 777 /run",
+            "var/running 0 644 yes",
+        ]
+    );
+    let all = listed(&layer_in(BaseLayout::First, debs()).unwrap());
+    assert_eq!(
+        below(&all, &["run/lock", "var/lock", "var/run"]),
+        [
+            "var/lock 5 1777 ",
+            "var/run 5 755 ",
+            "var/run/server 5 750 ",
+            "var/run/server/pid 0 644 1",
+            "var/running 0 644 yes",
+        ]
+    );
 }
 
 #[test]

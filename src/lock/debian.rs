@@ -14,6 +14,9 @@ use crate::platform::{Architecture, MajorMinor};
 pub struct LockedDebian {
     /// The suite's code name.
     pub suite: String,
+    /// What a base has beside what was asked for, and how its packages make a layer.
+    #[serde(default, skip_serializing_if = "BaseLayout::is_first")]
+    pub layout: BaseLayout,
     /// The image's processor.
     pub architecture: Architecture,
     /// A time at which a snapshot archive has these packages, such as `20261123T000000Z`.
@@ -26,6 +29,49 @@ pub struct LockedDebian {
     /// All packages, by name, each once.
     #[serde(deserialize_with = "packages")]
     pub packages: Vec<LockedPackage>,
+}
+
+/// How bases are made of packages, by a number in the lock: one that is locked stays as it was made.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(try_from = "u32", into = "u32")]
+pub enum BaseLayout {
+    /// Of locks that don't say any: a shell and a C library come with what was asked for, and `/var/run`
+    /// and `/var/lock` are directories, as packages ship them.
+    #[default]
+    First = 1,
+    /// All packages come with it that Debian calls essential, and those two are links, as base-files'
+    /// script leaves them.
+    Essential = 2,
+}
+
+impl BaseLayout {
+    /// The layout of what is locked now.
+    pub const NEWEST: Self = Self::Essential;
+
+    fn is_first(&self) -> bool {
+        *self == Self::First
+    }
+}
+
+impl From<BaseLayout> for u32 {
+    fn from(layout: BaseLayout) -> Self {
+        layout as Self
+    }
+}
+
+impl TryFrom<u32> for BaseLayout {
+    type Error = String;
+
+    fn try_from(number: u32) -> Result<Self, Self::Error> {
+        [Self::First, Self::Essential].into_iter().find(|it| u32::from(*it) == number).ok_or_else(
+            || {
+                let newest = u32::from(Self::NEWEST);
+                format!(
+                    "this goatbuild knows layouts of Debian bases up to {newest}, and not {number}"
+                )
+            },
+        )
+    }
 }
 
 /// Packages, none of which is there twice, as after a merge: which of the two is meant is not known.

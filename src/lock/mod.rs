@@ -11,7 +11,7 @@ mod repository;
 
 pub use base::{BaseSettings, LockedBase, LockedLayer, LockedPython};
 pub use config::{ConfigFacts, Quantization};
-pub use debian::{LockedDebian, LockedPackage};
+pub use debian::{BaseLayout, LockedDebian, LockedPackage};
 pub use file::{Built, LockFile, LockFileError, LockedImage};
 pub use prices::LockedPrices;
 pub use repository::LockedRepository;

@@ -3,11 +3,11 @@
 use std::collections::BTreeMap;
 
 use super::{Changes, LockOptions, LockingError, Renew, digest};
-use crate::debian::{self, DebianRequest};
+use crate::debian::{self, BaseLayout, DebianRequest};
 use crate::event::Reporter;
-use crate::lock::LockedImage;
+use crate::lock::{LockedDebian, LockedImage};
 use crate::platform::Runtime;
-use crate::spec::{Base, Image, Located};
+use crate::spec::{Base, Image, ImageName, Located};
 use crate::step::StepError;
 use crate::workspace::Workspace;
 
@@ -32,11 +32,8 @@ pub(super) async fn settle(
     };
     let gone = matches!(&options.upgrade, Renew::Gone { image: of, package }
         if of == image.name.as_str() && previous.as_ref().is_some_and(|locked| locked.has(package)));
-    if let Some(locked) = &previous
-        && locked.request == request
-        && !renew
-        && !gone
-    {
+    let answer = previous.as_ref().filter(|locked| locked.request == request && !renew);
+    if let Some(locked) = answer.filter(|_| !gone) {
         return Ok(locked.clone());
     }
     if options.locked {
@@ -45,12 +42,16 @@ pub(super) async fn settle(
         );
     }
     reporter.message(format!("{}: choosing Debian packages", image.name));
+    let old = previous.as_ref().and_then(|locked| locked.debian.as_ref());
+    // Who only needs other versions, since some are gone, didn't ask for more packages.
+    let kept = answer.and_then(|locked| locked.debian.as_ref());
+    let layout = kept.map_or(BaseLayout::NEWEST, |kept| kept.layout);
     let wanted = DebianRequest {
         suite: suite.clone(),
         packages: packages.iter().map(|package| package.value.clone()).collect(),
         architecture: image.architecture,
+        layout,
     };
-    let old = previous.as_ref().and_then(|locked| locked.debian.as_ref());
     let debian = debian::resolve(
         &workspace.network.fetcher.telling(reporter),
         &workspace.network.mirrors,
@@ -90,6 +91,31 @@ pub(super) async fn settle(
         lock.images.insert(image.name.to_string(), locked.clone());
     })?;
     Ok(locked)
+}
+
+/// What a base lacks that was locked before bases had it, and how it gets that.
+pub(super) fn lacking(workspace: &Workspace, image: &ImageName) -> Option<String> {
+    let base = |locked: &LockedImage| locked.debian.as_ref().and_then(|base| lacks(base, image));
+    workspace.lock.read(|lock| lock.images.get(image.as_str()).and_then(base))
+}
+
+fn lacks(base: &LockedDebian, image: &ImageName) -> Option<String> {
+    /// Of what bookworm and trixie call essential, what is missed first.
+    const MISSED: [&str; 9] =
+        ["bash", "sed", "grep", "findutils", "gzip", "tar", "diffutils", "hostname", "perl-base"];
+    if base.layout == BaseLayout::NEWEST {
+        return None;
+    }
+    let is_missed = |name: &&str| base.packages.iter().all(|package| package.name != **name);
+    let missed: Vec<&str> = MISSED.into_iter().filter(is_missed).take(5).collect();
+    let packages = match missed.is_empty() {
+        true => String::new(),
+        false => format!("{} and others that are essential to Debian, and ", missed.join(", ")),
+    };
+    Some(format!(
+        "{image}: its base was locked without {packages}the links /var/run and /var/lock: \
+         `goatbuild lock --upgrade {image}` adds them"
+    ))
 }
 
 /// Digest of everything that the answer for a base depends on.

@@ -229,6 +229,8 @@ pub struct Changes {
     pub resolved: Vec<String>,
     /// What could not be had, and is not needed yet.
     pub warnings: Vec<String>,
+    /// What locks lack that goatbuild made before it knew of it, and how they get it.
+    pub lacking: Vec<String>,
 }
 
 /// Settles every image, and every revision that a model needs; or those that `options` are about.
@@ -265,7 +267,10 @@ pub async fn settle_into(
     let as_it_is = LockOptions::as_it_is();
     for image in images.values() {
         if options.scope.has_image(&image.name) {
+            // A command that settles again has told it.
+            let is_told = workspace.images.has(&image.name);
             settle_image(workspace, image, options, reporter, changes).await?;
+            changes.lacking.extend(base::lacking(workspace, &image.name).filter(|_| !is_told));
         } else {
             // What keeps it from being used is told to who needs it.
             let _ = settle_image(workspace, image, &as_it_is, reporter, changes).await;

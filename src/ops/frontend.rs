@@ -53,10 +53,11 @@ impl dyn Frontend + '_ {
         self.note(&format!("waiting for another goatbuild: {holder}"));
     }
 
-    /// Tells what locking changed.
+    /// Tells what locking changed, and what it left as it was.
     pub(super) fn tell_changes(&self, changes: &Changes) {
         for line in &changes.lines {
             self.note(&format!("lock: {line}"));
         }
+        changes.lacking.iter().for_each(|line| self.note(line));
     }
 }

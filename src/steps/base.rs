@@ -7,7 +7,7 @@ use async_trait::async_trait;
 
 use super::downloads::were_damaged;
 use crate::blocking::blocking;
-use crate::debian;
+use crate::debian::{self, BaseLayout};
 use crate::fetch::Expected;
 use crate::fingerprint::Fingerprint;
 use crate::oci::{GzipBlocks, OciError};
@@ -81,6 +81,10 @@ impl Step for Base {
         fingerprint
             .field("architecture", self.locked.architecture.name())
             .field("source-date-epoch", self.epoch);
+        // Locks that don't say any are of the first, whose key says none either.
+        if self.locked.layout != BaseLayout::First {
+            fingerprint.field("layout", u32::from(self.locked.layout));
+        }
         for package in &self.locked.packages {
             let version = format!("{} {}", package.version, package.sha256.hex());
             fingerprint.field(format!("package.{}", package.name), version);

@@ -5,7 +5,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use goatbuild::debian::{DebianRequest, Mirrors, fetch_packages, resolve};
+use goatbuild::debian::{BaseLayout, DebianRequest, Mirrors, fetch_packages, resolve};
 use goatbuild::event::Reporter;
 use goatbuild::fetch::{Fetcher, Patience};
 use goatbuild::platform::Architecture;
@@ -78,6 +78,8 @@ fn try_root(package: &str) -> Result<DebianRoot, String> {
         suite: "bookworm".to_owned(),
         packages: vec![package.to_owned()],
         architecture: host(),
+        // A program needs no system around it.
+        layout: BaseLayout::First,
     };
     let runtime =
         tokio::runtime::Builder::new_current_thread().enable_all().build().map_err(word)?;

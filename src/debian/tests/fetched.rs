@@ -25,7 +25,7 @@ async fn a_package_gone_from_every_source_says_so() {
     let patience = Patience { attempts: 1, first_wait: Duration::ZERO, ..Patience::default() };
     let fetcher = Fetcher::new(false, patience);
     let directory = tempfile::tempdir().unwrap();
-    let (locked, paths) = locked(&[("a", b"a".to_vec())], directory.path());
+    let (locked, paths) = locked(BaseLayout::NEWEST, &[("a", b"a".to_vec())], directory.path());
     let reporter = Reporter::silent();
     let mirrors = Mirrors { pool: root.clone(), snapshot: Some(root), mirror: None };
     // What is there already is not asked for.
@@ -57,6 +57,7 @@ async fn a_python_base_is_locked_fetched_and_built_the_same_twice() {
         suite: variable("GOATBUILD_TEST_SUITE").unwrap_or_else(|| "bookworm".to_owned()),
         packages: words.split_whitespace().map(str::to_owned).collect(),
         architecture,
+        layout: BaseLayout::NEWEST,
     };
     let fetcher = Fetcher::new(false, Patience::default());
     let mirrors = Mirrors::default();

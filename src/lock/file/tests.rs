@@ -1,7 +1,7 @@
 use super::*;
 use crate::digest::Digest;
 use crate::fingerprint::Fingerprint;
-use crate::lock::{BaseSettings, LockedLayer, LockedPackage};
+use crate::lock::{BaseLayout, BaseSettings, LockedLayer, LockedPackage};
 use crate::platform::{Architecture, MajorMinor};
 use crate::step::Fact;
 
@@ -30,6 +30,7 @@ fn sample() -> LockFile {
         },
         debian: Some(LockedDebian {
             suite: "bookworm".to_owned(),
+            layout: BaseLayout::First,
             architecture: Architecture::Amd64,
             snapshot: "20261123T000000Z".to_owned(),
             glibc: version(2, 36),
