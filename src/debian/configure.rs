@@ -29,11 +29,16 @@ pub(super) fn configure(
             continue;
         }
         unknown.extend(scripts::grown(&package.locked.name, &package.control, reviewed));
-        apply(tree, &package.locked.name, reviewed, layout)?;
+        if let Some(essential) = reviewed.essential.as_deref()
+            && layout >= BaseLayout::Essential
+        {
+            apply(tree, &package.locked.name, essential)?;
+        }
+        apply(tree, &package.locked.name, reviewed)?;
         alternatives.extend(reviewed.alternatives.iter().map(|it| it.at(architecture)));
     }
     users(tree)?;
-    shells(tree)?;
+    shells(tree, layout)?;
     tree.complete()?;
     let mut left_out = BTreeSet::new();
     let mut stand_ins = StandIns::default();
@@ -82,12 +87,10 @@ pub(super) fn configure(
     Ok(left_out)
 }
 
-fn apply(
-    tree: &mut Tree,
-    package: &str,
-    reviewed: &Reviewed,
-    layout: BaseLayout,
-) -> Result<(), DebianError> {
+fn apply(tree: &mut Tree, package: &str, reviewed: &Reviewed) -> Result<(), DebianError> {
+    for (from, to) in &reviewed.moves {
+        tree.move_directory(from, to);
+    }
     let failed = |reason: String| DebianError::Configure { package: package.to_owned(), reason };
     for (to, from) in &reviewed.copy {
         let bytes = tree.read(from).ok_or_else(|| failed(format!("{from} is missing")))?;
@@ -96,21 +99,22 @@ fn apply(
     for (path, target) in &reviewed.link {
         tree.put_link(path, target);
     }
-    for (path, target) in &reviewed.migrate {
-        if layout >= BaseLayout::Essential {
-            tree.migrate(path, target);
-        }
-        tree.put_link(path, target);
-    }
     for (path, mode) in &reviewed.directory {
-        let mode = u32::from_str_radix(mode, 8)
-            .unwrap_or_else(|_| panic!("BUG: {mode} in reviewed.toml is no octal mode"));
-        tree.put_directory(path, mode);
+        tree.put_directory(path, octal(mode));
     }
     for (path, content) in &reviewed.write {
         tree.put_file(path, 0o644, content.as_bytes())?;
     }
+    for (path, mode) in &reviewed.mode {
+        let changed = tree.change_mode(path.as_bytes(), |_, _| octal(mode));
+        changed.map_err(|reason| failed(format!("{path}: {reason}")))?;
+    }
     Ok(())
+}
+
+fn octal(mode: &str) -> u32 {
+    u32::from_str_radix(mode, 8)
+        .unwrap_or_else(|_| panic!("BUG: {mode} in reviewed.toml is no octal mode"))
 }
 
 /// Users and groups from base-passwd's masters; nobody can log in with a password.
@@ -143,8 +147,9 @@ fn users(tree: &mut Tree) -> Result<(), DebianError> {
     Ok(())
 }
 
-/// `/etc/shells` as `update-shells` makes it: each shell under both names of a merged `/usr`.
-fn shells(tree: &mut Tree) -> Result<(), DebianError> {
+/// `/etc/shells` as `update-shells` makes it: each shell of `/bin` under its name in `/usr`, too. Bases
+/// that were locked before have no `/usr/bin/sh`, and each shell of `/usr/bin` in `/bin`, too.
+fn shells(tree: &mut Tree, layout: BaseLayout) -> Result<(), DebianError> {
     let Some(first) = tree.read("usr/share/debianutils/shells") else { return Ok(()) };
     let mut text = String::from_utf8_lossy(&first).into_owned();
     let prefix = b"usr/share/debianutils/shells.d/";
@@ -158,12 +163,17 @@ fn shells(tree: &mut Tree) -> Result<(), DebianError> {
         })
         .collect();
     let mut shells: Vec<String> = text.lines().map(str::to_owned).collect();
+    let is_first = layout == BaseLayout::First;
+    let mut lists = if is_first { Vec::new() } else { vec![first] };
     for content in parts {
-        let bytes = tree.content(content).map_err(DebianError::io("reading shells"))?;
-        for shell in String::from_utf8_lossy(&bytes).lines().filter(|it| it.starts_with('/')) {
+        lists.push(tree.content(content).map_err(DebianError::io("reading shells"))?);
+    }
+    for list in lists {
+        for shell in String::from_utf8_lossy(&list).lines().filter(|it| it.starts_with('/')) {
             let other = match shell.strip_prefix("/usr/bin/") {
-                Some(name) => format!("/bin/{name}"),
-                None => format!("/usr{shell}"),
+                Some(name) if is_first => format!("/bin/{name}"),
+                None if is_first || shell.starts_with("/bin/") => format!("/usr{shell}"),
+                _ => shell.to_owned(),
             };
             for shell in [shell.to_owned(), other] {
                 if !shells.contains(&shell) {

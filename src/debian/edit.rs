@@ -179,10 +179,10 @@ impl Tree {
         Ok(())
     }
 
-    /// Takes a directory away for a link to `target`. What packages ship in it is then there, as dpkg
-    /// unpacks it through that link; what is there already stays.
-    pub(super) fn migrate(&mut self, path: &str, target: &str) {
-        let (Ok(from), Ok(to)) = (self.place(path), self.place(target)) else { return };
+    /// Moves a directory for a link to stand in its place: what packages ship in it is where dpkg unpacks
+    /// it through that link. What is there already stays.
+    pub(super) fn move_directory(&mut self, from: &str, to: &str) {
+        let (Ok(from), Ok(to)) = (self.place(from), self.place(to)) else { return };
         if !self.is_directory(&from) {
             return;
         }

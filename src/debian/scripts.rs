@@ -24,12 +24,16 @@ pub(super) struct Reviewed {
     pub(super) copy: BTreeMap<String, String>,
     /// Path → target; what a package ships there stays.
     pub(super) link: BTreeMap<String, String>,
-    /// Path → target, in place of a directory that a package ships there.
-    pub(super) migrate: BTreeMap<String, String>,
+    /// Path → where a directory that a package ships there moves, for a link to stand in its place.
+    pub(super) moves: BTreeMap<String, String>,
     /// Path → octal mode.
     pub(super) directory: BTreeMap<String, String>,
     /// Path → content, mode 0644.
     pub(super) write: BTreeMap<String, String>,
+    /// Path → octal mode of what stands there then.
+    pub(super) mode: BTreeMap<String, String>,
+    /// What comes before all of that in a base that has what is essential.
+    pub(super) essential: Option<Box<Reviewed>>,
 }
 
 static REVIEWED: LazyLock<BTreeMap<String, Reviewed>> = LazyLock::new(|| {

@@ -11,6 +11,10 @@ use super::{BaseLayout, DebianError, DebianRequest};
 pub(super) const ALWAYS: [&str; 6] =
     ["base-files", "base-passwd", "coreutils", "dash", "libc-bin", "libc6"];
 
+/// What says that `/usr` is merged, as it is in every layer, and has nothing to do for that. Debian names
+/// usrmerge first, which brings Perl to do it.
+const MERGED: &str = "usr-is-merged";
+
 /// Chooses packages, breadth first, without ever taking a choice back.
 ///
 /// Where a dependency leaves a choice, a chosen package wins, then one of `pinned`, then the first
@@ -23,11 +27,12 @@ pub(super) fn solve<'s, 'a>(
 ) -> Result<BTreeMap<&'a str, &'s Package<'a>>, DebianError> {
     let mut chosen = Chosen::default();
     let mut queue = VecDeque::new();
-    let code_name = &request.suite;
+    let (code_name, mut pinned) = (&request.suite, pinned.clone());
     let requested = request.packages.iter().map(String::as_str);
     let mut names: BTreeSet<&str> = ALWAYS.into_iter().chain(requested).collect();
     if request.layout >= BaseLayout::Essential {
         names.extend(suite.essential().map(|package| package.name));
+        pinned.insert(MERGED);
     }
     for name in names {
         let package = suite.get(name).ok_or_else(|| missing(suite, code_name, name, name, None))?;
@@ -39,7 +44,7 @@ pub(super) fn solve<'s, 'a>(
             if clause.alternatives.iter().any(|relation| chosen.satisfies(relation)) {
                 continue;
             }
-            let best = choose(suite, &clause, &chosen, pinned).ok_or_else(|| {
+            let best = choose(suite, &clause, &chosen, &pinned).ok_or_else(|| {
                 let name = clause.alternatives[0].name;
                 missing(suite, code_name, clause.text, name, Some(package.name))
             })?;
@@ -162,15 +167,20 @@ mod tests {
         let text = base(&[
             ("app", "Depends: sed | busybox"),
             ("busybox", "Priority: required"),
-            ("sed", "Essential: yes\nPre-Depends: libacl1"),
+            ("sed", "Essential: yes\nPre-Depends: libacl1, usrmerge | usr-is-merged"),
+            ("usr-is-merged", ""),
+            ("usrmerge", "Provides: usr-is-merged\nPriority: required"),
             ("grep", "Essential: no"),
             ("libacl1", ""),
         ]);
         let solved = |layout, ask: &[&str], pinned: &[&str]| {
             solved_in(layout, &text, ask, pinned).unwrap().join(" ")
         };
-        assert_eq!(solved(BaseLayout::Essential, &["app"], &["busybox"]), "app libacl1 sed");
-        assert_eq!(solved(BaseLayout::Essential, &[], &[]), "libacl1 sed");
+        assert_eq!(
+            solved(BaseLayout::Essential, &["app"], &["busybox"]),
+            "app libacl1 sed usr-is-merged"
+        );
+        assert_eq!(solved(BaseLayout::Essential, &[], &[]), "libacl1 sed usr-is-merged");
         assert_eq!(solved(BaseLayout::First, &["app"], &["busybox"]), "app busybox");
     }
 

@@ -326,7 +326,7 @@ fn alternatives_come_from_the_table_and_unknown_scripts_are_named() {
 
 /// As base-files' postinst leaves them, and dpkg what another package ships behind such a link.
 #[test]
-fn run_and_lock_are_links_but_for_bases_that_were_locked_without() {
+fn run_and_lock_are_links_but_for_bases_that_were_locked_before() {
     let debs = || {
         let base_files = Deb::new("base-files")
             .script("#!/bin/sh\nmigrate_directory /var/run /run\n")
