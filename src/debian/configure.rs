@@ -24,7 +24,7 @@ pub(super) fn configure(
     let mut by_name: Vec<&Unpacked<'_>> = packages.iter().collect();
     by_name.sort_by_key(|package| &package.locked.name);
     for package in by_name {
-        let Some(reviewed) = scripts::reviewed(&package.locked.name) else { continue };
+        let Some(reviewed) = scripts::reviewed(&package.locked.name, layout) else { continue };
         if SCRIPTS.iter().all(|script| !package.control.contains_key(*script)) {
             continue;
         }
@@ -47,7 +47,7 @@ pub(super) fn configure(
     }
     for package in packages {
         let Unpacked { locked, control, .. } = package;
-        if scripts::reviewed(&locked.name).is_some() {
+        if scripts::reviewed(&locked.name, layout).is_some() {
             continue;
         }
         let templates = control.get("templates").map(Vec::as_slice).unwrap_or_default();

@@ -5,6 +5,7 @@ use std::sync::LazyLock;
 
 use serde::Deserialize;
 
+use super::BaseLayout;
 use super::alternatives::Alternative;
 use super::deb::Control;
 use super::error::UnknownScript;
@@ -34,6 +35,8 @@ pub(super) struct Reviewed {
     pub(super) mode: BTreeMap<String, String>,
     /// What comes before all of that in a base that has what is essential.
     pub(super) essential: Option<Box<Reviewed>>,
+    /// Whether only bases that were locked before are made by this: in others, its scripts are followed.
+    until_essential: bool,
 }
 
 static REVIEWED: LazyLock<BTreeMap<String, Reviewed>> = LazyLock::new(|| {
@@ -59,9 +62,11 @@ const NOTABLE: [&str; 14] = [
     "usermod",
 ];
 
-/// The reviewed work of a package's scripts, if it has any.
-pub(super) fn reviewed(name: &str) -> Option<&'static Reviewed> {
-    REVIEWED.get(name)
+/// The reviewed work of a package's scripts in such a base, if it has any.
+pub(super) fn reviewed(name: &str, layout: BaseLayout) -> Option<&'static Reviewed> {
+    let is_followed =
+        |reviewed: &Reviewed| reviewed.until_essential && layout >= BaseLayout::Essential;
+    REVIEWED.get(name).filter(|reviewed| !is_followed(reviewed))
 }
 
 /// The scripts that dpkg runs of a package that is new, in its order.
@@ -173,7 +178,7 @@ mod tests {
 
     #[test]
     fn a_reviewed_package_may_not_grow_alternatives_or_users() {
-        let known = reviewed("gcc").unwrap();
+        let known = reviewed("gcc", BaseLayout::NEWEST).unwrap();
         let script = |line: &str| format!("#!/bin/sh\n{line}\n").into_bytes();
         let old =
             script("update-alternatives --quiet \\\n    --install /usr/bin/cc cc /usr/bin/gcc 20");
@@ -189,7 +194,10 @@ mod tests {
             "update-alternatives --install /usr/lib/aarch64-linux-gnu/libblas.so.3 \
              libblas.so.3-aarch64-linux-gnu /usr/lib/aarch64-linux-gnu/blas/libblas.so.3 10",
         );
-        assert_eq!(unknown_in_reviewed(&blas, reviewed("libblas3").unwrap()), None);
+        assert_eq!(
+            unknown_in_reviewed(&blas, reviewed("libblas3", BaseLayout::NEWEST).unwrap()),
+            None
+        );
         assert!(unknown_in_reviewed(&script("useradd x"), known).is_some());
     }
 }
