@@ -70,6 +70,12 @@ impl Left {
     /// What a command says.
     #[track_caller]
     fn said(&self, arguments: &str) -> String {
+        self.told(arguments).0
+    }
+
+    /// What a command says, and what it tells besides.
+    #[track_caller]
+    fn told(&self, arguments: &str) -> (String, String) {
         let output = Command::new(installed::GOATBUILD)
             .env_clear()
             .envs([("CI", "true"), ("MODAL_SERVER_URL", "http://127.0.0.1:9")])
@@ -82,7 +88,7 @@ impl Left {
             .expect("the binary runs");
         let stderr = String::from_utf8_lossy(&output.stderr);
         assert!(output.status.success(), "{arguments}: {stderr}");
-        String::from_utf8(output.stdout).expect("UTF-8")
+        (String::from_utf8(output.stdout).expect("UTF-8"), stderr.into_owned())
     }
 
     /// Changes what is remembered.
@@ -269,6 +275,31 @@ fn a_lock_that_says_where_xet_keeps_files_is_the_same_lock() {
             assert_eq!(plan, before, "{name}: {arguments}");
         }
         assert_eq!(fs::read_to_string(&path).expect("a lock"), old, "nothing to write");
+    }
+}
+
+/// Bases came to have all that Debian calls essential; those that are locked stay what they are.
+#[test]
+fn a_base_without_what_is_essential_is_told_of_in_a_line_and_stays_as_it_is() {
+    // What base-files, python3 and their like depended on in these locks; `modal` has another builder.
+    let lacks = "its base was locked without bash, sed, grep, findutils, gzip and others that are \
+                 essential to Debian, and the links /var/run and /var/lock: `goatbuild lock --upgrade";
+    for (name, arguments, image) in [
+        ("local", "plan --no-refresh", "tiny"),
+        ("local", "plan --no-refresh --locked third", "tiny"),
+        ("local", "plan --no-refresh --json --env staging", "tiny"),
+        ("modal", "plan --no-refresh", ""),
+        ("modal", "plan --no-refresh --env oci llama-3-1-8b", "standard"),
+    ] {
+        let left = Left::new(name);
+        let lock = || fs::read_to_string(left.root().join("goatbuild.lock")).expect("a lock");
+        let before = lock();
+        let told = left.told(arguments).1;
+        let told: Vec<&str> = told.lines().filter(|line| line.contains("essential")).collect();
+        let line = format!("· {image}: {lacks} {image}` adds them");
+        let wanted = if image.is_empty() { Vec::new() } else { vec![line.as_str()] };
+        assert_eq!(told, wanted, "{name}: {arguments}");
+        assert_eq!(lock(), before, "{name}: {arguments}");
     }
 }
 

@@ -7,7 +7,7 @@ use crate::debian::{self, BaseLayout, DebianRequest};
 use crate::event::Reporter;
 use crate::lock::{LockedDebian, LockedImage};
 use crate::platform::Runtime;
-use crate::spec::{Base, Image, ImageName, Located};
+use crate::spec::{Base, Image, ImageName, Located, Takes};
 use crate::step::StepError;
 use crate::workspace::Workspace;
 
@@ -93,8 +93,14 @@ pub(super) async fn settle(
     Ok(locked)
 }
 
-/// What a base lacks that was locked before bases had it, and how it gets that.
+/// What a base lacks that was locked before bases had it, and how it gets that. Who builds an image
+/// without goatbuild has a Debian that is whole.
 pub(super) fn lacking(workspace: &Workspace, image: &ImageName) -> Option<String> {
+    let project = &workspace.project;
+    let mut users = project.models.values().filter(|model| model.image.value == *image).peekable();
+    if users.peek().is_some() && users.all(|model| project.takes(model) == Takes::Built) {
+        return None;
+    }
     let base = |locked: &LockedImage| locked.debian.as_ref().and_then(|base| lacks(base, image));
     workspace.lock.read(|lock| lock.images.get(image.as_str()).and_then(base))
 }

@@ -1,5 +1,6 @@
 //! Packages that are fetched: from where nothing is, and from Debian.
 
+use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -91,4 +92,42 @@ async fn a_python_base_is_locked_fetched_and_built_the_same_twice() {
     let mut second = Vec::new();
     write_layer(&locked, &debs, 0, &mut second, &reporter).unwrap();
     assert!(layer == second, "two builds differ");
+}
+
+/// For each line of the file `GOATBUILD_TEST_SETS`, a name and packages: writes `NAME.tar` beside it, and
+/// how that went into a file of its own.
+#[tokio::test]
+#[ignore = "part of tests/debian_table.py, which says how"]
+async fn sets_of_packages_are_locked_and_built() {
+    let sets = PathBuf::from(std::env::var("GOATBUILD_TEST_SETS").unwrap());
+    let debs = PathBuf::from(std::env::var("GOATBUILD_TEST_DEBS").unwrap());
+    let (fetcher, mirrors) = (Fetcher::new(false, Patience::default()), Mirrors::default());
+    let reporter = Reporter::silent();
+    let mut told = std::fs::File::create(sets.with_extension("told")).unwrap();
+    for line in std::fs::read_to_string(&sets).unwrap().lines() {
+        let mut words = line.split_whitespace().map(str::to_owned);
+        let name = words.next().unwrap();
+        let request = DebianRequest {
+            suite: "bookworm".to_owned(),
+            packages: words.collect(),
+            architecture: Architecture::Amd64,
+            layout: BaseLayout::NEWEST,
+        };
+        let made = async {
+            let locked = resolve(&fetcher, &mirrors, &request, None, &reporter).await;
+            let locked = locked.map_err(|error| error.to_string())?;
+            let count = format!("locked {}", locked.packages.len());
+            let failed = |error: DebianError| format!("{count}; {error}");
+            let debs = fetch_packages(&fetcher, &mirrors, &locked, &debs, &reporter);
+            let debs = debs.await.map_err(failed)?;
+            let mut layer = Vec::new();
+            write_layer(&locked, &debs, 0, &mut layer, &reporter).map_err(failed)?;
+            if !name.ends_with("-alone") {
+                std::fs::write(sets.with_file_name(format!("{name}.tar")), layer).unwrap();
+            }
+            Ok::<_, String>(format!("{count}; built"))
+        };
+        let outcome = made.await.unwrap_or_else(|error| error).replace('\n', "; ");
+        writeln!(told, "{name} {outcome}").unwrap();
+    }
 }

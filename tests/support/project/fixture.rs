@@ -31,7 +31,7 @@ fn fixture() -> Result<&'static Path, &'static str> {
     static FIXTURE: OnceLock<Result<PathBuf, String>> = OnceLock::new();
     let fixture = FIXTURE.get_or_init(|| {
         let image = include_str!("../fixture/images/tiny.toml");
-        let name = format!("fixture-2-{}", &blake3::hash(image.as_bytes()).to_hex()[..12]);
+        let name = format!("fixture-3-{}", &blake3::hash(image.as_bytes()).to_hex()[..12]);
         let directory = peers::directory().join(&name);
         fs::create_dir_all(&directory).map_err(|error| error.to_string())?;
         let lock = File::create(directory.with_extension("lock")).expect("a lock file");
