@@ -63,14 +63,14 @@ impl TryFrom<u32> for BaseLayout {
     type Error = String;
 
     fn try_from(number: u32) -> Result<Self, Self::Error> {
-        [Self::First, Self::Essential].into_iter().find(|it| u32::from(*it) == number).ok_or_else(
-            || {
-                let newest = u32::from(Self::NEWEST);
-                format!(
-                    "this goatbuild knows layouts of Debian bases up to {newest}, and not {number}"
-                )
-            },
-        )
+        let newest = u32::from(Self::NEWEST);
+        let mut known = [Self::First, Self::Essential].into_iter();
+        known.find(|layout| u32::from(*layout) == number).ok_or_else(|| {
+            format!(
+                "this goatbuild knows layouts of Debian bases up to {newest}, and not {number}: \
+                 use a newer goatbuild"
+            )
+        })
     }
 }
 
@@ -99,4 +99,31 @@ pub struct LockedPackage {
     /// Of its bytes.
     #[serde(with = "digest::bare")]
     pub sha256: Digest,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_layout_is_a_number_that_older_locks_lack_and_newer_ones_may_have_more_of() {
+        let base = |layout: &str| {
+            let text = format!(
+                "suite = \"bookworm\"\n{layout}architecture = \"amd64\"\nsnapshot = \"20261123T000000Z\"\n\
+                 glibc = \"2.36\"\npackages = []\n"
+            );
+            toml::from_str::<LockedDebian>(&text).map(|base| (base, text))
+        };
+        for (written, layout) in [("", BaseLayout::First), ("layout = 2\n", BaseLayout::Essential)]
+        {
+            let (base, text) = base(written).unwrap();
+            assert_eq!(base.layout, layout);
+            assert_eq!(toml::to_string(&base).unwrap(), text);
+        }
+        let error = base("layout = 3\n").unwrap_err();
+        assert_eq!(
+            error.message(),
+            "this goatbuild knows layouts of Debian bases up to 2, and not 3: use a newer goatbuild"
+        );
+    }
 }
