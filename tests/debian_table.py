@@ -155,14 +155,14 @@ def compared(ours, apts):
 
 def table(work):
     built = dict(line.rstrip("\n").split(" ", 1) for line in open(work / "sets.told"))
-    base, totals = None, collections.Counter()
+    totals = collections.Counter()
     print("| package | locked | built | paths | equal | else |\n|---|---|---|---|---|---|")
     for name in packages():
-        alone = built.get(f"{name}-alone", "?")
-        locked = re.match(r"locked (\d+)", alone)
+        alone, whole = built.get(f"{name}-alone", "?"), built.get(name, "apt does not install it")
+        locked = re.fullmatch(r"locked (\d+)", alone)
         over, tar = work / "over" / name, work / f"{name}.tar"
-        refused = "" if "built" in alone else alone.split("; ", 1)[-1]
-        row = [name, locked[1] if locked else "no", "yes" if not refused else f"no: {refused}", "–", "–", "–"]
+        refused = "" if whole.endswith("; built") else whole.split("; ", 1)[-1]
+        row = [name, locked[1] if locked else alone, f"no: {refused}" if refused else "yes", "–", "–", "–"]
         if tar.exists():
             layers = f"lowerdir={over / 'change'}:{work / 'mini'}"
             run("mount", "-t", "overlay", "overlay", "-o", layers, over / "root")
@@ -172,8 +172,6 @@ def table(work):
                 run("umount", over / "root")
             causes, rest = compared(ours, apts)
             totals += causes
-            if base is None:
-                base = set()
             paths = len(ours.keys() | apts.keys())
             row[3:] = str(paths), str(paths - causes.total()), "; ".join(rest)
         print("| " + " | ".join(row) + " |", flush=True)

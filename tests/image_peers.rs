@@ -90,7 +90,8 @@ fn tree(root: &Path) -> BTreeMap<String, Node> {
     let mut nodes = BTreeMap::new();
     for entry in walkdir::WalkDir::new(root).min_depth(1) {
         let entry = entry.unwrap();
-        let mode = || entry.metadata().unwrap().permissions().mode() & 0o7777;
+        // Bits that lend an owner's rights, as `su` has them, aren't unpacked here.
+        let mode = || entry.metadata().unwrap().permissions().mode() & 0o1777;
         let node = if entry.path_is_symlink() {
             Node::Link(fs::read_link(entry.path()).unwrap())
         } else if entry.file_type().is_dir() {

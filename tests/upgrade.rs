@@ -308,6 +308,33 @@ fn a_base_without_what_is_essential_is_told_of_in_a_line_and_stays_as_it_is() {
     }
 }
 
+/// And nothing else moves with it: not the wheels, for the name of a package of the base.
+#[test]
+fn a_base_gets_what_is_essential_when_it_is_locked_anew_or_edited() {
+    for (arguments, edit) in [
+        ("lock --upgrade base-files", ["", ""]),
+        ("lock", ["[\"python3\"", "[\"libgomp1\", \"python3\""]),
+    ] {
+        let left = Left::new("local");
+        let read = |path: &str| fs::read_to_string(left.root().join(path)).expect("text");
+        let image = read("images/tiny.toml").replacen(edit[0], edit[1], 1);
+        fs::write(left.root().join("images/tiny.toml"), image).expect("written");
+        let wheels = read("images/tiny.pylock.toml");
+        let locked = ran(&mut left.command(arguments));
+        if locked.code != 0 && wants_network(&locked.stderr) {
+            peers::skipped("Debian's archive", &locked.stderr);
+            return;
+        }
+        let told = locked.exits(0).stderr;
+        assert!(told.contains(": + bash ") && !told.contains("essential"), "{arguments}: {told}");
+        let lock = read("goatbuild.lock");
+        assert!(lock.contains("\nlayout = 2\n"), "{arguments}: {lock}");
+        assert_eq!(read("images/tiny.pylock.toml"), wheels, "{arguments}");
+        let told = left.told("plan --no-refresh").1;
+        assert!(!told.contains("essential"), "{arguments}: {told}");
+    }
+}
+
 #[test]
 fn a_base_that_was_locked_then_is_built_to_the_same_bytes() {
     let left = Left::new("local");

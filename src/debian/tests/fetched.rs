@@ -94,8 +94,8 @@ async fn a_python_base_is_locked_fetched_and_built_the_same_twice() {
     assert!(layer == second, "two builds differ");
 }
 
-/// For each line of the file `GOATBUILD_TEST_SETS`, a name and packages: writes `NAME.tar` beside it, and
-/// how that went into a file of its own.
+/// For each line of the file `GOATBUILD_TEST_SETS`, a name and packages: writes `NAME.tar` beside it, or, for a
+/// name with `-alone`, locks them only; and how that went into a file of its own.
 #[tokio::test]
 #[ignore = "part of tests/debian_table.py, which says how"]
 async fn sets_of_packages_are_locked_and_built() {
@@ -117,14 +117,15 @@ async fn sets_of_packages_are_locked_and_built() {
             let locked = resolve(&fetcher, &mirrors, &request, None, &reporter).await;
             let locked = locked.map_err(|error| error.to_string())?;
             let count = format!("locked {}", locked.packages.len());
+            if name.ends_with("-alone") {
+                return Ok(count);
+            }
             let failed = |error: DebianError| format!("{count}; {error}");
             let debs = fetch_packages(&fetcher, &mirrors, &locked, &debs, &reporter);
             let debs = debs.await.map_err(failed)?;
             let mut layer = Vec::new();
             write_layer(&locked, &debs, 0, &mut layer, &reporter).map_err(failed)?;
-            if !name.ends_with("-alone") {
-                std::fs::write(sets.with_file_name(format!("{name}.tar")), layer).unwrap();
-            }
+            std::fs::write(sets.with_file_name(format!("{name}.tar")), layer).unwrap();
             Ok::<_, String>(format!("{count}; built"))
         };
         let outcome = made.await.unwrap_or_else(|error| error).replace('\n', "; ");
