@@ -48,6 +48,7 @@ impl BaseLayout {
     /// The layout of what is locked now.
     pub const NEWEST: Self = Self::Essential;
 
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde asks it this way")]
     fn is_first(&self) -> bool {
         *self == Self::First
     }

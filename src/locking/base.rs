@@ -114,9 +114,10 @@ fn lacks(base: &LockedDebian, image: &ImageName) -> Option<String> {
     }
     let is_missed = |name: &&str| base.packages.iter().all(|package| package.name != **name);
     let missed: Vec<&str> = MISSED.into_iter().filter(is_missed).take(5).collect();
-    let packages = match missed.is_empty() {
-        true => String::new(),
-        false => format!("{} and others that are essential to Debian, and ", missed.join(", ")),
+    let packages = if missed.is_empty() {
+        String::new()
+    } else {
+        format!("{} and others that are essential to Debian, and ", missed.join(", "))
     };
     Some(format!(
         "{image}: its base was locked without {packages}the links /var/run and /var/lock: \
