@@ -60,6 +60,13 @@ impl Fetcher {
         Self { reporter: reporter.clone(), ..self.clone() }
     }
 
+    /// The same fetcher for what nothing fails without: it asks once more, and not again.
+    #[must_use]
+    pub fn hurried(&self) -> Self {
+        let attempts = self.patience.attempts.min(2);
+        Self { patience: Patience { attempts, ..self.patience.clone() }, ..self.clone() }
+    }
+
     /// The same fetcher, sending this `Authorization` to the host that it asks, and to no other one
     /// that a redirect leads to.
     #[must_use]

@@ -99,7 +99,8 @@ impl Exit {
             | "python::overridden_index"
             | "python::unsatisfiable"
             | "python::no_build"
-            | "debian::no_package" => Self::Data,
+            | "debian::no_package"
+            | "debian::unknown_script" => Self::Data,
             code => match code.split("::").next() {
                 Some("spec" | "lock" | "graph" | "plan_file" | "import") => Self::Data,
                 _ => Self::Failed,

@@ -5,6 +5,7 @@ use std::fmt::Write as _;
 
 use super::alternatives::{Alternative, StandIns, choose};
 use super::deb::Unpacked;
+use super::needed::Needs;
 use super::scripts::{self, Reviewed, SCRIPTS};
 use super::system::System;
 use super::tree::{Node, Tree};
@@ -67,6 +68,7 @@ pub(super) fn configure(
     stand_ins.remove(tree);
     if !unknown.is_empty() {
         unknown.sort_by(|one, other| one.package.cmp(&other.package));
+        Needs::read(packages.iter().map(|it| (it.locked, &it.control))).tell(&mut unknown, None);
         return Err(DebianError::UnknownScripts { scripts: unknown });
     }
     let mut by_name: BTreeMap<&str, Vec<&Alternative>> = BTreeMap::new();

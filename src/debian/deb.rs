@@ -45,10 +45,10 @@ pub(super) struct Member {
 pub(super) type Control = BTreeMap<String, Vec<u8>>;
 
 /// A package file, read up to its data.
-pub(super) struct Deb<'a> {
+pub(super) struct Deb<'a, R = BufReader<File>> {
     path: &'a Path,
     package: &'a LockedPackage,
-    archive: BufReader<File>,
+    archive: R,
     /// The files of the control tar.
     pub(super) control: Control,
 }
@@ -76,8 +76,18 @@ impl<'a> Deb<'a> {
     pub(super) fn open(path: &'a Path, package: &'a LockedPackage) -> Result<Self, DebianError> {
         let file =
             File::open(path).map_err(DebianError::io(format!("opening {}", path.display())))?;
-        let mut deb =
-            Self { path, package, archive: BufReader::new(file), control: Control::new() };
+        Self::read(path, package, BufReader::new(file))
+    }
+}
+
+impl<'a, R: Read> Deb<'a, R> {
+    /// Reads a package's control files from the beginning of its file, which may be all there is of it.
+    pub(super) fn read(
+        path: &'a Path,
+        package: &'a LockedPackage,
+        archive: R,
+    ) -> Result<Self, DebianError> {
+        let mut deb = Self { path, package, archive, control: Control::new() };
         let mut magic = [0; AR_MAGIC.len()];
         deb.archive.read_exact(&mut magic).map_err(|error| damaged(path, package, &error))?;
         if magic != AR_MAGIC {
@@ -165,6 +175,23 @@ fn malformed(path: &Path, package: &LockedPackage, reason: impl Into<String>) ->
 
 fn damaged(path: &Path, package: &LockedPackage, error: &io::Error) -> DebianError {
     malformed(path, package, format!("it is cut short or damaged: {error}"))
+}
+
+/// How many bytes of a package file are needed for its control files, as far as its beginning tells.
+pub(super) fn needs(beginning: &[u8]) -> u64 {
+    const HEADER: u64 = 60;
+    let mut at = AR_MAGIC.len() as u64;
+    for member in 0..2 {
+        let start = usize::try_from(at).unwrap_or(usize::MAX);
+        let Some(mut header) = beginning.get(start..start.saturating_add(60)) else {
+            return at + HEADER;
+        };
+        // What isn't a package needs no more.
+        let Ok((_, size)) = ar_header(&mut header) else { return beginning.len() as u64 };
+        let padding = if member == 0 { size % 2 } else { 0 };
+        at = at.saturating_add(HEADER + padding).saturating_add(size);
+    }
+    at
 }
 
 /// The next member's name and size.

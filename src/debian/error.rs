@@ -168,7 +168,7 @@ pub enum DebianError {
     #[diagnostic(
         code(goatbuild::debian::unknown_script),
         help(
-            "goatbuild runs no maintainer scripts: it follows them, and does what the commands that it knows stand for. Leave these packages out, or use an OCI image as the base; report a package that many images need"
+            "goatbuild runs no maintainer scripts: it follows them, and does what the commands that it knows stand for. Leave out these packages, or those that need them; ask for another one in their place where Debian offers a choice; or use an OCI image as the base. Report a package that many images need"
         )
     )]
     UnknownScripts {
@@ -225,12 +225,19 @@ pub struct UnknownScript {
     pub line: usize,
     /// What stands there.
     pub text: String,
+    /// For whose sake the package is there: a package that was asked for, one that this needs, and so on to
+    /// the package itself. Empty where that isn't known.
+    pub needed: Vec<String>,
 }
 
 impl std::fmt::Display for UnknownScript {
     fn fmt(&self, formatter: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Self { package, script, line, text } = self;
-        write!(formatter, "{package}, {script}, line {line}: {text}")
+        let Self { package, script, line, text, needed } = self;
+        write!(formatter, "{package}, {script}, line {line}: {text}")?;
+        if needed.len() > 1 {
+            write!(formatter, "\n    needed by {}", needed.join(" → "))?;
+        }
+        Ok(())
     }
 }
 

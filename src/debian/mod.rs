@@ -1,7 +1,7 @@
 //! A base layer from locked Debian packages: no root, no Docker, no dpkg, no script ever run.
 //!
 //! [`resolve`] asks a mirror for a suite's signed index and chooses packages; [`fetch_packages`]
-//! fetches exactly those; [`write_layer`] merges them into one tar whose bytes depend on nothing
+//! fetches exactly those, after [`foresee`] looked whether their scripts can be followed; [`write_layer`] merges them into one tar whose bytes depend on nothing
 //! but the lock and the epoch. What the packages' maintainer scripts would do is done as data: a script is
 //! followed, and the commands that are known change the tree (`shell`, `system`); those of a few packages
 //! have words of their own, which a person reviewed (`reviewed.toml`). What is neither is an error.
@@ -16,9 +16,16 @@ mod deb;
 mod edit;
 mod elf;
 mod error;
+#[cfg(test)]
+mod fixture;
+mod foreseen;
+#[cfg(test)]
+mod foreseen_tests;
+mod heads;
 mod index;
 mod layer;
 mod loader_cache;
+mod needed;
 mod packages;
 mod release;
 mod scripts;
@@ -31,6 +38,7 @@ mod tree;
 mod version;
 
 pub use self::error::DebianError;
+pub use self::foreseen::foresee;
 pub use self::layer::write_layer;
 pub use self::packages::{fetch_packages, resolve};
 pub use crate::lock::{BaseLayout, LockedDebian, LockedPackage};

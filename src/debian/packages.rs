@@ -213,7 +213,12 @@ pub async fn fetch_packages(
     stream::iter(downloads).buffered(PARALLEL).try_collect().await
 }
 
-fn sources(mirrors: &Mirrors, locked: &LockedDebian, package: &LockedPackage) -> Vec<String> {
+/// The URLs of a locked package, the first to be asked first.
+pub(super) fn sources(
+    mirrors: &Mirrors,
+    locked: &LockedDebian,
+    package: &LockedPackage,
+) -> Vec<String> {
     let path = &package.path;
     let mut sources = vec![format!("{}/{path}", trimmed(&mirrors.pool))];
     if let Some(snapshot) = &mirrors.snapshot {

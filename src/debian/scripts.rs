@@ -80,7 +80,8 @@ pub(super) fn grown(
 ) -> Option<UnknownScript> {
     SCRIPTS.into_iter().find_map(|script| {
         let (line, text) = unknown_in_reviewed(control.get(script)?, reviewed)?;
-        Some(UnknownScript { package: package.to_owned(), script, line, text })
+        let (package, needed) = (package.to_owned(), Vec::new());
+        Some(UnknownScript { package, script, line, text, needed })
     })
 }
 
@@ -114,9 +115,10 @@ pub(super) fn follow(
         if script == "preinst" {
             system.pack();
         }
-        if let Err(Refused { line, text }) = shell::follow(&text, arguments, &variables, system) {
-            let package = package.to_owned();
-            return Some(UnknownScript { package, script, line, text });
+        if let Err(Refused { line, text, .. }) = shell::follow(&text, arguments, &variables, system)
+        {
+            let (package, needed) = (package.to_owned(), Vec::new());
+            return Some(UnknownScript { package, script, line, text, needed });
         }
     }
     None

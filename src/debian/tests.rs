@@ -3,113 +3,15 @@
 mod fetched;
 
 use std::collections::BTreeMap;
-use std::io::{Read as _, Write as _};
+use std::io::Read as _;
 use std::path::PathBuf;
-
-use super::*;
-use crate::event::Reporter;
-use crate::fetch::sha256_of;
-
-/// A package under construction: control files, and tar entries (path, kind, mode, content).
-struct Deb {
-    name: &'static str,
-    control: Vec<(&'static str, String)>,
-    entries: Vec<(&'static str, tar::EntryType, u32, &'static str)>,
-}
 
 use tar::EntryType::{Directory, Link, Regular, Symlink};
 
-impl Deb {
-    fn new(name: &'static str) -> Self {
-        let control = format!(
-            "Package: {name}\nVersion: 1.0-1\nArchitecture: amd64\nMaintainer: a <a@b>\nDescription: x\n"
-        );
-        Self { name, control: vec![("./control", control)], entries: Vec::new() }
-    }
-
-    fn field(mut self, line: &str) -> Self {
-        self.control[0].1.push_str(line);
-        self.control[0].1.push('\n');
-        self
-    }
-
-    fn script(mut self, text: &str) -> Self {
-        self.control.push(("./postinst", text.to_owned()));
-        self
-    }
-
-    fn has(
-        mut self,
-        path: &'static str,
-        kind: tar::EntryType,
-        mode: u32,
-        content: &'static str,
-    ) -> Self {
-        self.entries.push((path, kind, mode, content));
-        self
-    }
-
-    fn file(self, path: &'static str, content: &'static str) -> Self {
-        self.has(path, Regular, 0o644, content)
-    }
-
-    fn bytes(&self) -> Vec<u8> {
-        let control = self.control.iter();
-        let control = tarred(control.map(|(path, text)| (*path, Regular, 0o755, text.as_str())));
-        let data = tarred(self.entries.iter().copied());
-        let mut deb = b"!<arch>\n".to_vec();
-        for (name, content) in [
-            ("debian-binary", b"2.0\n".to_vec()),
-            ("control.tar.xz", xz(&control)),
-            ("data.tar.xz", xz(&data)),
-        ] {
-            deb.extend(
-                format!(
-                    "{name:<16}{:<12}{:<6}{:<6}{:<8}{:<10}`\n",
-                    0,
-                    0,
-                    0,
-                    100_644,
-                    content.len()
-                )
-                .bytes(),
-            );
-            deb.extend(&content);
-            deb.extend(if content.len() % 2 == 1 { b"\n".as_slice() } else { b"" });
-        }
-        deb
-    }
-}
-
-fn xz(bytes: &[u8]) -> Vec<u8> {
-    let mut encoder = liblzma::write::XzEncoder::new(Vec::new(), 1);
-    encoder.write_all(bytes).unwrap();
-    encoder.finish().unwrap()
-}
-
-/// A tar whose names are taken as they are, however wicked.
-fn tarred<'a>(entries: impl Iterator<Item = (&'a str, tar::EntryType, u32, &'a str)>) -> Vec<u8> {
-    let mut builder = tar::Builder::new(Vec::new());
-    for (path, kind, mode, content) in entries {
-        let mut header = tar::Header::new_gnu();
-        let raw = header.as_old_mut();
-        raw.name[..path.len()].copy_from_slice(path.as_bytes());
-        let is_link = matches!(kind, Symlink | Link);
-        if is_link {
-            raw.linkname[..content.len()].copy_from_slice(content.as_bytes());
-        }
-        let content = if is_link { "" } else { content };
-        header.set_entry_type(kind);
-        header.set_mode(mode);
-        // Group 42 is Debian's shadow.
-        header.set_uid(0);
-        header.set_gid(if mode & 0o2000 == 0 { 0 } else { 42 });
-        header.set_size(content.len() as u64);
-        header.set_cksum();
-        builder.append(&header, content.as_bytes()).unwrap();
-    }
-    builder.into_inner().unwrap()
-}
+use super::fixture::{Deb, locked};
+use super::*;
+use crate::event::Reporter;
+use crate::fetch::{Fetcher, Patience};
 
 /// The packages that every layer here has.
 fn base() -> Vec<Deb> {
@@ -120,38 +22,6 @@ fn base() -> Vec<Deb> {
     ]
 }
 
-fn locked(
-    layout: BaseLayout,
-    debs: &[(&str, Vec<u8>)],
-    directory: &std::path::Path,
-) -> (LockedDebian, Vec<PathBuf>) {
-    let mut packages = Vec::new();
-    let mut paths = Vec::new();
-    for (name, bytes) in debs {
-        let sha256 = sha256_of(&mut bytes.as_slice()).unwrap();
-        paths.push(directory.join(sha256.hex()));
-        std::fs::write(directory.join(sha256.hex()), bytes).unwrap();
-        packages.push(LockedPackage {
-            name: (*name).to_owned(),
-            version: "1.0-1".to_owned(),
-            path: format!("pool/{name}.deb"),
-            size: bytes.len() as u64,
-            sha256,
-        });
-    }
-    let locked = LockedDebian {
-        suite: "bookworm".to_owned(),
-        layout,
-        architecture: Architecture::Amd64,
-        snapshot: "20261123T000000Z".to_owned(),
-        glibc: "2.36".parse().unwrap(),
-        python: None,
-        packages,
-    };
-    (locked, paths)
-}
-
-fn layer_of(layout: BaseLayout, debs: &[(&str, Vec<u8>)]) -> Result<Vec<u8>, DebianError> {
     let directory = tempfile::tempdir().unwrap();
     let (locked, paths) = locked(layout, debs, directory.path());
     let mut out = Vec::new();

@@ -32,6 +32,8 @@ struct State {
     answers: HashMap<String, Vec<Answer>>,
     /// Each request: its path and `Range`.
     requests: Vec<(String, Option<String>)>,
+    /// How many bytes of bodies went out.
+    sent: HashMap<String, usize>,
 }
 
 /// A running server on loopback.
@@ -74,6 +76,13 @@ impl Server {
     }
 }
 
+impl Server {
+    /// How many bytes of the bodies of a path went out.
+    pub(crate) fn sent(&self, path: &str) -> usize {
+        self.state.lock().unwrap().sent.get(path).copied().unwrap_or(0)
+    }
+}
+
 async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<()> {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
@@ -85,9 +94,10 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<(
         let (name, value) = line.split_once(": ")?;
         name.eq_ignore_ascii_case("range").then(|| value.to_owned())
     });
-    let from = range
-        .as_deref()
-        .and_then(|range| range.strip_prefix("bytes=")?.strip_suffix('-')?.parse::<usize>().ok());
+    let from = range.as_deref().and_then(|range| {
+        let (from, to) = range.strip_prefix("bytes=")?.split_once('-')?;
+        Some((from.parse::<usize>().ok()?, to.parse::<usize>().ok()))
+    });
     let answer = {
         let mut state = state.lock().unwrap();
         state.requests.push((path.clone(), range));
@@ -100,11 +110,11 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<(
     match answer {
         Answer::Whole(body) => {
             let body = ranged_head(&mut stream, &body, from).await?;
-            stream.write_all(&body).await?;
+            write_body(&mut stream, &path, &body, state).await?;
         }
         Answer::NoRanges(body) => {
             ranged_head(&mut stream, &body, None).await?;
-            stream.write_all(&body).await?;
+            write_body(&mut stream, &path, &body, state).await?;
         }
         Answer::Truncated(body, sent) => {
             let body = ranged_head(&mut stream, &body, from).await?;
@@ -140,20 +150,35 @@ async fn serve(mut stream: TcpStream, state: &Mutex<State>) -> std::io::Result<(
     stream.shutdown().await
 }
 
+async fn write_body(
+    stream: &mut TcpStream,
+    path: &str,
+    body: &[u8],
+    state: &Mutex<State>,
+) -> std::io::Result<()> {
+    for piece in body.chunks(1 << 14) {
+        stream.write_all(piece).await?;
+        // Whoever has enough can say so, before the network has taken all of it.
+        tokio::time::sleep(Duration::from_millis(1)).await;
+        *state.lock().unwrap().sent.entry(path.to_owned()).or_default() += piece.len();
+    }
+    Ok(())
+}
+
 /// Writes the head for a body, or for its part from `from`; returns what has to follow.
 async fn ranged_head(
     stream: &mut TcpStream,
     body: &[u8],
-    from: Option<usize>,
+    from: Option<(usize, Option<usize>)>,
 ) -> std::io::Result<Vec<u8>> {
     let total = body.len();
     let (status, range, rest) = match from {
         None => ("200 OK", String::new(), body),
-        Some(from) if from < total => (
-            "206 Partial Content",
-            format!("content-range: bytes {from}-{}/{total}\r\n", total - 1),
-            &body[from..],
-        ),
+        Some((from, to)) if from < total => {
+            let end = to.map_or(total, |to| total.min(to + 1));
+            let range = format!("content-range: bytes {from}-{}/{total}\r\n", end - 1);
+            ("206 Partial Content", range, &body[from..end])
+        }
         Some(_) => ("416 Range Not Satisfiable", String::new(), &body[..0]),
     };
     let length = rest.len();

@@ -1,7 +1,7 @@
 //! A part of a remote file, in memory.
 
-use reqwest::StatusCode;
 use reqwest::header::{CONTENT_RANGE, RANGE};
+use reqwest::{Response, StatusCode};
 
 use super::{Failure, FetchError, Fetcher, Pace, answer, without_credentials};
 
@@ -26,6 +26,73 @@ pub struct Bytes {
 }
 
 impl Fetcher {
+    /// Fetches the beginning of a file: `first` bytes, and more as long as `needs` says so of what has come,
+    /// though not more than `limit`. From a server that gives whole files only, no more than that is read.
+    ///
+    /// Nothing says that the bytes are right, or that they are all: the caller has to know.
+    pub async fn beginning(
+        &self,
+        url: &str,
+        first: u64,
+        limit: u64,
+        needs: fn(&[u8]) -> u64,
+    ) -> Result<Vec<u8>, FetchError> {
+        let mut retry = self.retry(url)?;
+        loop {
+            match self.begun(url, first, limit, needs).await {
+                Ok(bytes) => return Ok(bytes),
+                Err(failure) => retry.pause(failure).await?,
+            }
+        }
+    }
+
+    async fn begun(
+        &self,
+        url: &str,
+        first: u64,
+        limit: u64,
+        needs: fn(&[u8]) -> u64,
+    ) -> Result<Vec<u8>, Failure> {
+        let mut bytes = Vec::new();
+        let mut end = first;
+        let mut pace = Pace::of_document(self.patience.stall);
+        loop {
+            let from = bytes.len() as u64;
+            let request =
+                self.client()?.get(url).header(RANGE, format!("bytes={from}-{}", end - 1));
+            let mut response = self.answered(url, answer(request, self.patience.stall).await)?;
+            let is_part = response.status() == StatusCode::PARTIAL_CONTENT;
+            if is_part && said_range(&response).is_none_or(|(start, _)| start != from) {
+                let reason = "another part than was asked for".to_owned();
+                return Err(Failure::Final(self.network(url, reason)));
+            }
+            if !is_part {
+                bytes.clear();
+            }
+            while let Some(chunk) =
+                response.chunk().await.map_err(|error| self.broken(url, &error))?
+            {
+                bytes.extend_from_slice(&chunk);
+                let come = bytes.len() as u64;
+                end = needs(&bytes);
+                if end > limit {
+                    let url = without_credentials(url);
+                    return Err(Failure::Final(FetchError::TooLarge { url, limit }));
+                }
+                if come >= end {
+                    bytes.truncate(usize::try_from(end).unwrap_or(usize::MAX));
+                    return Ok(bytes);
+                }
+                pace.check(come)
+                    .map_err(|reason| Failure::Transient(self.network(url, reason), None))?;
+            }
+            // There is no more of it.
+            if !is_part || bytes.len() as u64 == from {
+                return Ok(bytes);
+            }
+        }
+    }
+
     /// Fetches a part of a file; `None` when the server gives whole files only.
     ///
     /// Nothing says that the bytes are right: the caller has to know.
@@ -49,12 +116,7 @@ impl Fetcher {
         if response.status() != StatusCode::PARTIAL_CONTENT {
             return Ok(None);
         }
-        // `bytes 0-99/1234`
-        let said = response.headers().get(CONTENT_RANGE).and_then(|value| value.to_str().ok());
-        let said = said.and_then(|said| {
-            let (range, length) = said.strip_prefix("bytes ")?.split_once('/')?;
-            Some((range.split_once('-')?.0.parse().ok()?, length.parse().ok()?))
-        });
+        let said = said_range(&response);
         let Some((start, length)) = said else { return Ok(None) };
         let mut bytes = Vec::new();
         let mut pace = Pace::of_document(self.patience.stall);
@@ -69,4 +131,11 @@ impl Fetcher {
         }
         Ok(Some(Bytes { start, bytes, length }))
     }
+}
+
+/// Where a part begins, and how long the whole is: `bytes 0-99/1234`.
+fn said_range(response: &Response) -> Option<(u64, u64)> {
+    let said = response.headers().get(CONTENT_RANGE)?.to_str().ok()?;
+    let (range, length) = said.strip_prefix("bytes ")?.split_once('/')?;
+    Some((range.split_once('-')?.0.parse().ok()?, length.parse().ok()?))
 }

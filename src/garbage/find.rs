@@ -24,7 +24,7 @@ pub fn downloads(cache: &Path, needed: &Needed) -> Result<Vec<Garbage>, GarbageE
         Digest::from_hex(digits).is_ok() && !needed.needs_download(whole)
     };
     let mut found = Vec::new();
-    for directory in ["wheels", "debs", "pythons"] {
+    for directory in ["wheels", "debs", "scripts", "pythons"] {
         found.extend(pieces(GarbageKind::Download, &cache.join(directory), unneeded)?);
     }
     // Blobs on their way into the layout, the locks of those who bring them, and what was found in

@@ -27,7 +27,7 @@ pub struct Needed {
     planned: BTreeSet<Key>,
     /// Steps of the specs, each with its environment: what stands for them counts.
     steps: BTreeSet<(String, String)>,
-    /// File names below `cache/wheels`, `cache/debs` and `cache/pythons`.
+    /// File names below `cache/wheels`, `cache/debs`, `cache/scripts` and `cache/pythons`.
     downloads: BTreeSet<String>,
     /// Repositories with a commit, or with none where all may be needed; and the keys of the steps of
     /// the specs that put it into a volume.

@@ -46,7 +46,7 @@ pub(super) async fn settle(
     // Who only needs other versions, since some are gone, didn't ask for more packages.
     let kept = answer.and_then(|locked| locked.debian.as_ref());
     let layout = kept.map_or(BaseLayout::NEWEST, |kept| kept.layout);
-    let wanted = DebianRequest {
+    let base = DebianRequest {
         suite: suite.clone(),
         packages: packages.iter().map(|package| package.value.clone()).collect(),
         architecture: image.architecture,
@@ -55,7 +55,7 @@ pub(super) async fn settle(
     let debian = debian::resolve(
         &workspace.network.fetcher.telling(reporter),
         &workspace.network.mirrors,
-        &wanted,
+        &base,
         old.filter(|_| !renew),
         reporter,
     )
@@ -75,6 +75,16 @@ pub(super) async fn settle(
         }
         .into());
     }
+    debian::foresee(
+        &workspace.network.fetcher.telling(reporter),
+        &workspace.network.mirrors,
+        &base,
+        &debian,
+        &workspace.cache.packages(),
+        &workspace.cache.scripts(),
+        reporter,
+    )
+    .await?;
     let versions = |debian: &debian::LockedDebian| -> BTreeMap<String, String> {
         debian.packages.iter().map(|it| (it.name.clone(), it.version.clone())).collect()
     };

@@ -60,6 +60,11 @@ impl Cache {
         self.root.join("debs")
     }
 
+    /// The beginnings of Debian packages, with their scripts.
+    pub fn scripts(&self) -> PathBuf {
+        self.root.join("scripts")
+    }
+
     /// Standalone Pythons.
     pub fn pythons(&self) -> PathBuf {
         self.root.join("pythons")

@@ -100,7 +100,7 @@ fn what_a_suite_lacks_is_said_with_the_nearest_name_and_nothing_is_locked() {
     let Some(project) = downloaded() else { return };
     let image = project.read("images/tiny.toml");
     let lock = project.read("goatbuild.lock");
-    let cases: [(&str, &str, &[&str]); 3] = [
+    let cases: [(&str, &str, &[&str]); 4] = [
         (
             "\"python3\"",
             "\"python3\", \"pyhton3-dev\"",
@@ -108,12 +108,24 @@ fn what_a_suite_lacks_is_said_with_the_nearest_name_and_nothing_is_locked() {
         ),
         ("\"python3\"", "\"coreutils\"", &["the base of image tiny has no Python", "\"python3\""]),
         ("base =", "python = \"3.12\"\nbase =", &["asks for Python 3.12, and its base has 3.11"]),
+        (
+            "\"python3\"",
+            "\"python3\", \"mono-mcs\"",
+            &[
+                "mono-mcs, postinst, line",
+                "libmono-corlib4.5-cil, postinst, line",
+                "needed by mono-mcs → ",
+            ],
+        ),
     ];
+    let packages = || std::fs::read_dir(project.path("cache/debs")).map_or(0, Iterator::count);
+    let before = packages();
     for (from, to, words) in cases {
         project.write("images/tiny.toml", &image.replace(from, to));
         project.run(&["apply"]).fails(65, words);
     }
     assert_eq!(project.read("goatbuild.lock"), lock);
+    assert_eq!(packages(), before);
 }
 
 #[test]

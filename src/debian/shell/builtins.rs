@@ -2,8 +2,9 @@
 
 use super::Refused;
 use super::condition::holds;
-use super::run::{Flow, Shell};
+use super::run::Shell;
 use super::simple::IFS;
+use super::state::{Flow, Function};
 use super::value::{Doubt, Status, Value};
 
 impl Shell<'_> {
@@ -17,7 +18,7 @@ impl Shell<'_> {
             ":" | "true" | "ulimit" | "hash" | "wait" => Status::OK,
             "umask" => match arguments {
                 [Value::Is(mask)] if mask.trim_start_matches('0') == "22" => Status::OK,
-                _ => return Err(self.refused(format!("umask {}", shown(arguments)))),
+                _ => return Err(self.refused_as(name, arguments)),
             },
             "trap" => {
                 self.trap(arguments)?;
@@ -25,31 +26,34 @@ impl Shell<'_> {
             }
             "false" => Status::Is(1),
             "break" | "continue" if !arguments.is_empty() && arguments != [Value::is("1")] => {
-                return Err(self.refused(format!("{name} {}", shown(arguments))));
+                return Err(self.refused_as(name, arguments));
+            }
+            "break" | "continue" if self.loops + self.outer_loops == 0 => Status::OK,
+            // Shells differ on whether a function, or a shell of its own, leaves a loop that it stands in.
+            "break" | "continue" if self.loops == 0 => {
+                return Err(self.refused_as(name, arguments));
             }
             "break" => return Ok(Some(Flow::Break)),
             "continue" => return Ok(Some(Flow::Continue)),
             "exit" => return Ok(Some(Flow::Exit(self.given(arguments)?))),
+            // dash ends a script here, bash doesn't.
+            "return" if self.depth == 0 => return Err(self.refused_as(name, arguments)),
             "return" => return Ok(Some(Flow::Return(self.given(arguments)?))),
             "set" => {
-                self.set(arguments);
+                self.set(arguments)?;
                 Status::OK
             }
-            "shift" => {
-                let many = arguments.first().and_then(Value::known).and_then(|it| it.parse().ok());
-                let many = self.state.arguments.len().min(many.unwrap_or(1));
-                self.state.arguments.drain(..many);
-                Status::OK
-            }
+            "shift" => self.shift(arguments)?,
             "unset" => {
-                for name in arguments.iter().filter_map(Value::known) {
-                    self.state.variables.remove(name);
-                }
+                self.unset(arguments)?;
                 Status::OK
             }
             "echo" => {
                 self.output.push(&echoed(arguments));
                 Status::OK
+            }
+            "printf" if arguments.first().and_then(Value::known) == Some("-v") => {
+                return Err(self.refused_as(name, arguments));
             }
             "printf" => {
                 self.output.push(&formatted(arguments));
@@ -68,8 +72,8 @@ impl Shell<'_> {
                     Err(doubt) => Status::Unknown(doubt),
                 }
             }
-            "command" | "type" | "which" => match self.own_command(name, arguments) {
-                Some(()) => Status::OK,
+            "command" | "type" => match self.own_command(name, arguments) {
+                Some(status) => status,
                 None => return Ok(None),
             },
             "eval" => return Err(self.refused("eval")),
@@ -90,27 +94,77 @@ impl Shell<'_> {
         })
     }
 
-    fn set(&mut self, arguments: &[Value]) {
+    fn set(&mut self, arguments: &[Value]) -> Result<(), Refused> {
         let mut rest = arguments.iter();
         while let Some(argument) = rest.next() {
             match argument.known() {
                 Some("--") => {
                     self.state.arguments = rest.cloned().collect();
-                    return;
+                    return Ok(());
                 }
-                Some(flags) if flags.starts_with(['-', '+']) => {
+                Some(flags) if flags.starts_with(['-', '+']) && flags.len() > 1 => {
                     let long = if flags.ends_with('o') { rest.next() } else { None };
-                    let long = long.and_then(Value::known) == Some("errexit");
-                    if flags.contains('e') || long {
-                        self.state.exits_on_failure = flags.starts_with('-');
+                    let long = long.and_then(Value::known).unwrap_or_default();
+                    // The others change what words become, or how lists end.
+                    let fine = flags[1..].chars().all(|it| "euxvho".contains(it))
+                        && matches!(
+                            long,
+                            "" | "errexit" | "nounset" | "xtrace" | "verbose" | "posix"
+                        );
+                    if !fine {
+                        return Err(self.refused_as("set", arguments));
+                    }
+                    if flags.contains('e') || long == "errexit" {
+                        self.state.exits_on_failure = Ok(flags.starts_with('-'));
                     }
                 }
-                _ => {
+                Some(first) if !first.starts_with(['-', '+']) => {
                     self.state.arguments = [argument].into_iter().chain(rest).cloned().collect();
-                    return;
+                    return Ok(());
                 }
+                // What isn't known may be a flag.
+                _ => return Err(self.refused_as("set", arguments)),
             }
         }
+        Ok(())
+    }
+
+    fn shift(&mut self, arguments: &[Value]) -> Result<Status, Refused> {
+        let many = arguments.first().map_or(Some(1), |it| it.known()?.parse().ok());
+        let there = &self.state.arguments;
+        if let Some(doubt) = there.iter().find_map(Value::doubt) {
+            // One that isn't known may have been several, or none.
+            self.state.arguments = vec![doubt.value()];
+            return Ok(Status::Unknown(doubt));
+        }
+        match many {
+            Some(many) if many <= there.len() => drop(self.state.arguments.drain(..many)),
+            _ => return Err(self.refused_as("shift", arguments)),
+        }
+        Ok(Status::OK)
+    }
+
+    fn unset(&mut self, arguments: &[Value]) -> Result<(), Refused> {
+        let mut functions = false;
+        for argument in arguments {
+            match argument.known() {
+                Some("-f") => functions = true,
+                Some("-v") => functions = false,
+                Some(name) if !name.starts_with('-') => {
+                    if functions {
+                        self.state.functions.remove(name);
+                    } else {
+                        self.state.variables.remove(name);
+                    }
+                }
+                _ => return Err(self.refused_as("unset", arguments)),
+            }
+        }
+        Ok(())
+    }
+
+    fn refused_as(&self, name: &str, arguments: &[Value]) -> Refused {
+        self.refused_with(arguments, format!("{name} {}", shown(arguments)).trim_end())
     }
 
     /// Takes a line of what is there to be read.
@@ -118,9 +172,13 @@ impl Shell<'_> {
         let names: Vec<&str> =
             arguments.iter().filter_map(Value::known).filter(|it| !it.starts_with('-')).collect();
         let raw = arguments.iter().any(|it| it.known() == Some("-r"));
+        let flagged = arguments.iter().any(|it| match it.known() {
+            Some(text) => text.starts_with('-') && text != "-r",
+            None => true,
+        });
         let unknown = match self.input.take() {
-            // A backslash joins lines and protects blanks, unless told otherwise.
-            Some(Value::Is(text)) if text.contains('\\') && !raw => {
+            // A backslash joins lines and protects blanks, unless told otherwise; other flags change what is read.
+            Some(Value::Is(text)) if (text.contains('\\') && !raw) || flagged => {
                 Value::Never(format!("read {}", shown(arguments)))
             }
             Some(Value::Is(text)) => {
@@ -134,6 +192,7 @@ impl Shell<'_> {
                         Some(Value::Is(marks)) if marks.is_empty() && names.len() == 1 => {
                             Value::is(line)
                         }
+                        Some(Value::Later) => Value::Later,
                         Some(_) => Value::Never(format!("read {name}")),
                         None if at + 1 == names.len() => Value::is(left),
                         None => {
@@ -163,26 +222,31 @@ impl Shell<'_> {
         if !signals.iter().any(|it| matches!(it.known(), Some("EXIT" | "0"))) {
             return Ok(());
         }
+        if self.state.doubts().is_some() || self.subshells > 0 {
+            return Err(self.refused_as("trap", arguments));
+        }
         match handler {
             Value::Is(handler) if handler == "-" || handler.is_empty() => self.at_exit = None,
-            Value::Is(handler) if self.state.doubts().is_none() => {
-                self.at_exit = Some(handler.clone());
-            }
-            _ => return Err(self.refused(format!("trap {}", shown(arguments)))),
+            Value::Is(handler) => self.at_exit = Some(handler.clone()),
+            _ => return Err(self.refused_as("trap", arguments)),
         }
         Ok(())
     }
 
     /// Answers `command -v` for what the script itself defines.
-    fn own_command(&mut self, name: &str, arguments: &[Value]) -> Option<()> {
+    fn own_command(&mut self, name: &str, arguments: &[Value]) -> Option<Status> {
         let asked = match arguments {
             [Value::Is(flag), Value::Is(asked)] if flag == "-v" && name == "command" => asked,
-            [Value::Is(asked)] if name != "command" => asked,
+            [Value::Is(asked)] if name == "type" => asked,
             _ => return None,
         };
-        self.state.functions.contains_key(asked).then(|| {
-            self.output.push(&Value::Is(format!("{asked}\n")));
-        })
+        let (text, status) = match self.state.functions.get(asked)? {
+            Function::Is(_) if name == "type" => (Value::Never(name.to_owned()), Status::OK),
+            Function::Is(_) => (Value::Is(format!("{asked}\n")), Status::OK),
+            Function::Perhaps(doubt) => (doubt.value(), Status::Unknown(doubt.clone())),
+        };
+        self.output.push(&text);
+        Some(status)
     }
 }
 
@@ -191,19 +255,16 @@ fn shown(arguments: &[Value]) -> String {
 }
 
 fn echoed(mut arguments: &[Value]) -> Value {
-    let (mut ends, mut escapes) = ("\n", false);
-    while let Some((Value::Is(flag), rest)) = arguments.split_first()
-        && matches!(flag.as_str(), "-n" | "-e")
+    let mut ends = "\n";
+    if let Some((Value::Is(flag), rest)) = arguments.split_first()
+        && flag == "-n"
     {
-        match flag.as_str() {
-            "-n" => ends = "",
-            _ => escapes = true,
-        }
-        arguments = rest;
+        (ends, arguments) = ("", rest);
     }
+    let flags = arguments.first().is_some_and(|it| it.known().is_none_or(|it| it.starts_with('-')));
     let mut text = Value::joined(arguments);
-    // What a backslash stands for hangs on the shell.
-    if escapes || text.known().is_some_and(|text| text.contains('\\')) {
+    // What flags and backslashes stand for hangs on the shell.
+    if text.known().is_some() && flags || text.known().is_some_and(|text| text.contains('\\')) {
         return Value::Never("echo".to_owned());
     }
     text.push(&Value::is(ends));
@@ -214,6 +275,9 @@ fn formatted(arguments: &[Value]) -> Value {
     let Some((Value::Is(format), values)) = arguments.split_first() else {
         return Value::Never("printf".to_owned());
     };
+    if format.starts_with('-') {
+        return Value::Never("printf".to_owned());
+    }
     let format = format.replace("\\n", "\n").replace("\\t", "\t");
     if format.replace("%s", "").contains(['%', '\\']) {
         return Value::Never("printf".to_owned());

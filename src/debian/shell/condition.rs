@@ -30,6 +30,7 @@ pub(super) fn holds(words: &[Value], patterns: bool, world: &mut dyn World) -> R
         [left, Value::Is(operator), right] => {
             binary(known(left)?, operator, known(right)?, patterns)
         }
+        _ if words.contains(&Value::Later) => Err(Doubt::Later),
         _ => Err(Doubt::Never("test".to_owned())),
     }
 }

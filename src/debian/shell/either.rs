@@ -1,131 +1,145 @@
 //! Both ways, where it isn't known which one a script takes.
 
 use super::Refused;
-use super::run::{Flow, Shell, State};
-use super::syntax::Block;
-use super::value::{Doubt, Status};
+use super::run::Shell;
+use super::state::{Flow, State, either_end};
+use super::value::{Doubt, Status, Value};
 
 /// One way to go.
 pub(super) type Way<'w, 's> = &'w mut dyn FnMut(&mut Shell<'s>) -> Result<Flow, Refused>;
 
+/// What one way left.
+struct Left {
+    state: State,
+    output: Value,
+    input: Option<Value>,
+}
+
 impl<'s> Shell<'s> {
-    /// Follows what is perhaps done.
-    pub(super) fn perhaps(&mut self, doubt: &Doubt, body: &Block) -> Result<Flow, Refused> {
-        self.either(doubt, &mut |shell| shell.block(body), &mut |_| Ok(Flow::Next(Status::OK)))
+    /// Follows what is perhaps done any number of times, until that changes nothing of what is known.
+    pub(super) fn again_and_again(
+        &mut self,
+        doubt: &Doubt,
+        body: Way<'_, 's>,
+    ) -> Result<(), Refused> {
+        loop {
+            let (state, output) = (self.state.clone(), self.output.clone());
+            let input = self.input.clone();
+            self.either(doubt, body, &mut |_| Ok(Flow::Next(Status::OK)))?;
+            let same = self.state.knows_what(&state);
+            if same && self.output == output && self.input == input {
+                return Ok(());
+            }
+        }
     }
 
     /// Follows both; what they leave different isn't known from there on.
+    ///
+    /// Before all files are there, a way that is refused is one that a script must not take in the end: all that
+    /// is followed is the other one.
     pub(super) fn either(
         &mut self,
         doubt: &Doubt,
         one: Way<'_, 's>,
         other: Way<'_, 's>,
     ) -> Result<Flow, Refused> {
-        let before = self.state.clone();
-        let inner = doubt.clone().or(before.doubt.clone());
-        let (output, input) = (self.output.clone(), self.input.clone());
+        self.later |= *doubt == Doubt::Later;
+        let before = self.state.doubt.clone();
+        let inner = doubt.clone().or(before.clone());
+        let begun = State { doubt: Some(inner.clone()), ..self.state.clone() };
+        let begun = Left { state: begun, output: self.output.clone(), input: self.input.clone() };
+        let place = self.place();
         self.state.doubt = Some(inner.clone());
-        let first = one(self)?;
-        let begun = State { doubt: Some(inner.clone()), ..before.clone() };
-        let after = std::mem::replace(&mut self.state, begun);
-        let first_output = std::mem::replace(&mut self.output, output);
-        let first_input = std::mem::replace(&mut self.input, input);
-        let second = other(self)?;
-        if first_output != self.output {
-            self.output = doubt.value();
-        }
-        if first_input != self.input {
-            self.input = Some(doubt.value());
-        }
-        self.state.doubt.clone_from(&before.doubt);
-        match (first, second) {
-            (Flow::Next(one), Flow::Next(other)) => {
-                let ends = self.state.ends();
-                let more = after.ends();
-                self.mix(after, doubt);
-                self.state.set_ends(ends, more);
-                Ok(Flow::Next(same(one, &other, doubt)))
+        let first = match one(self) {
+            Err(refused) if refused.undecided => {
+                self.put_back(begun);
+                self.go_to(place);
+                self.state.doubt = before;
+                // Where no way is left, the first one tells more: the other one is often there to say so.
+                self.instead.get_or_insert_with(|| refused.clone());
+                return other(self)
+                    .map_err(|also| Refused { undecided: also.undecided, ..refused });
             }
-            // One of them ends here: whether anything comes after isn't known.
-            (Flow::Next(_), ended) => {
-                let ends = self.state.ends();
-                self.state = State { doubt: before.doubt, ..after };
-                let more = self.state.ends();
-                self.state.set_ends(ends, more);
-                Ok(self.goes_on(&ended, inner, doubt))
-            }
-            (ended, Flow::Next(_)) => {
-                let ends = self.state.ends();
-                self.state.set_ends(after.ends(), ends);
-                Ok(self.goes_on(&ended, inner, doubt))
-            }
-            (Flow::Exit(one), Flow::Exit(other)) => Ok(Flow::Exit(same(one, &other, doubt))),
-            (Flow::Return(one), Flow::Return(other)) => Ok(Flow::Return(same(one, &other, doubt))),
-            (Flow::Break, Flow::Break) => Ok(Flow::Break),
-            (Flow::Continue, Flow::Continue) => Ok(Flow::Continue),
-            _ => Err(self.refused(match doubt {
-                Doubt::Never(why) => format!("ends in one of two ways, which hangs on `{why}`"),
-                Doubt::Later => "ends in one of two ways".to_owned(),
-            })),
-        }
-    }
-
-    /// Goes on where it isn't known whether something ends this way.
-    pub(super) fn perhaps_ends(&mut self, ended: &Flow, doubt: &Doubt) -> Flow {
-        self.goes_on(ended, doubt.clone(), doubt)
-    }
-
-    /// Goes on where the other way ended.
-    fn goes_on(&mut self, ended: &Flow, inner: Doubt, doubt: &Doubt) -> Flow {
-        let end = match ended {
-            Flow::Return(_) => &mut self.state.returned,
-            Flow::Break | Flow::Continue => &mut self.state.looped,
-            _ => &mut self.state.exited,
+            flow => flow?,
         };
-        *end = Some(inner);
-        Flow::Next(Status::Unknown(doubt.clone()))
+        let left = self.put_back(begun);
+        let second = match other(self) {
+            Err(refused) if refused.undecided => {
+                self.put_back(left);
+                self.go_to(place);
+                self.state.doubt = before;
+                return Ok(first);
+            }
+            flow => flow?,
+        };
+        // The one that goes on for longer; the other one's end is noted.
+        let (goes_on, ended) = match (&first, &second) {
+            (first, second) if finality(first) == finality(second) => {
+                let right = self.put_back(left);
+                self.join_ends(&right.state);
+                self.state.mix(&right.state, doubt);
+                if self.output != right.output {
+                    self.output = doubt.value();
+                }
+                if self.input != right.input {
+                    self.input = Some(doubt.value());
+                }
+                self.state.doubt = before;
+                return Ok(match (first, second) {
+                    (Flow::Next(one), Flow::Next(other)) => Flow::Next(same(one, other, doubt)),
+                    (Flow::Exit(one), Flow::Exit(other)) => Flow::Exit(same(one, other, doubt)),
+                    (Flow::Return(one), Flow::Return(other)) => {
+                        Flow::Return(same(one, other, doubt))
+                    }
+                    _ => first.clone(),
+                });
+            }
+            (first, second) if finality(first) > finality(second) => {
+                let right = self.put_back(left);
+                self.perhaps_ended(first, &inner);
+                let ended = self.put_back(right);
+                (second.clone(), ended)
+            }
+            (first, second) => {
+                self.perhaps_ended(second, &inner);
+                (first.clone(), self.put_back(left))
+            }
+        };
+        self.join_ends(&ended.state);
+        self.state.doubt = before;
+        Ok(goes_on)
     }
 
-    /// Takes in what the other way left.
-    fn mix(&mut self, other: State, doubt: &Doubt) {
-        let here = &mut self.state;
-        let names: Vec<&String> = other.variables.keys().collect();
-        for name in names {
-            if here.variables.get(name) != other.variables.get(name) {
-                here.variables.insert(name.clone(), doubt.value());
-            }
+    /// Puts something in the place of what is there, and gives that.
+    fn put_back(&mut self, left: Left) -> Left {
+        Left {
+            state: std::mem::replace(&mut self.state, left.state),
+            output: std::mem::replace(&mut self.output, left.output),
+            input: std::mem::replace(&mut self.input, left.input),
         }
-        for (name, value) in &mut here.variables {
-            if !other.variables.contains_key(name) {
-                *value = doubt.value();
-            }
-        }
-        here.functions.extend(other.functions);
-        if here.arguments != other.arguments {
-            here.arguments = vec![doubt.value()];
-        }
+    }
+
+    /// Takes either way's ends.
+    fn join_ends(&mut self, other: &State) {
+        let State { exited, returned, looped, .. } = &mut self.state;
+        *exited = either_end(exited.take(), other.exited.clone());
+        *returned = either_end(returned.take(), other.returned.clone());
+        *looped = either_end(looped.take(), other.looped.clone());
     }
 }
 
-/// Why it isn't known whether a script, a function and a loop have ended.
-type Ends = [Option<Doubt>; 3];
-
-impl State {
-    fn ends(&self) -> Ends {
-        [self.exited.clone(), self.returned.clone(), self.looped.clone()]
-    }
-
-    /// Takes either way's.
-    fn set_ends(&mut self, one: Ends, other: Ends) {
-        let [exited, returned, looped] = one;
-        let [also_exited, also_returned, also_looped] = other;
-        self.exited = exited.or(also_exited);
-        self.returned = returned.or(also_returned);
-        self.looped = looped.or(also_looped);
+/// How much an end ends.
+fn finality(flow: &Flow) -> usize {
+    match flow {
+        Flow::Next(_) => 0,
+        Flow::Continue => 1,
+        Flow::Break => 2,
+        Flow::Return(_) => 3,
+        Flow::Exit(_) => 4,
     }
 }
 
 /// How both ended, where that is the same.
-fn same(one: Status, other: &Status, doubt: &Doubt) -> Status {
-    if one == *other { one } else { Status::Unknown(doubt.clone()) }
+fn same(one: &Status, other: &Status, doubt: &Doubt) -> Status {
+    if one == other { one.clone() } else { Status::Unknown(doubt.clone()) }
 }

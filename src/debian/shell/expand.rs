@@ -48,38 +48,22 @@ impl Shell<'_> {
         }
         for part in word {
             if matches!(&part.kind, PartKind::Variable(name, None) if name == "@") {
-                let mut arguments = self.state.arguments.clone().into_iter();
-                if let Some(first) = arguments.next() {
-                    fields.add(&first);
-                }
-                for next in arguments {
-                    fields.close();
-                    fields.add(&next);
+                for (at, argument) in self.state.arguments.clone().into_iter().enumerate() {
+                    if at > 0 {
+                        fields.close();
+                    }
+                    self.field(&mut fields, part, argument);
                 }
                 continue;
             }
-            match self.part(part)? {
-                Value::Is(text) if part.quoted => {
-                    fields.pattern.push_str(&quote(&text));
-                    fields.add(&Value::Is(text));
-                }
-                Value::Is(text) => {
-                    fields.is_pattern |= text.contains(['*', '?'])
-                        || text.find('[').is_some_and(|at| text[at..].contains(']'));
-                    fields.pattern.push_str(&text);
-                    if matches!(part.kind, PartKind::Text(_)) {
-                        fields.add(&Value::Is(text));
-                    } else if self.state.variables.contains_key(IFS) {
-                        fields.add(&Value::Never(format!("IFS: {text}")));
-                    } else {
-                        fields.split(&text);
-                    }
-                }
-                unknown => fields.add(&unknown),
-            }
+            let value = self.part(part)?;
+            self.field(&mut fields, part, value);
         }
         fields.close();
         let Fields { closed, pattern, is_pattern, .. } = fields;
+        if is_pattern && closed.contains(&Value::Later) {
+            return Ok(vec![Value::Later]);
+        }
         if is_pattern && closed.len() > 1 {
             return Ok(vec![Value::Never(pattern)]);
         }
@@ -93,12 +77,39 @@ impl Shell<'_> {
         Ok(closed)
     }
 
+    /// Adds what a part of a word stands for.
+    fn field(&self, fields: &mut Fields, part: &Part, value: Value) {
+        match value {
+            Value::Is(text) if part.quoted => {
+                fields.pattern.push_str(&quote(&text));
+                fields.add(&Value::Is(text));
+            }
+            Value::Is(text) => {
+                fields.is_pattern |= text.contains(['*', '?'])
+                    || text.find('[').is_some_and(|at| text[at..].contains(']'));
+                fields.pattern.push_str(&text);
+                if matches!(part.kind, PartKind::Text(_)) {
+                    fields.add(&Value::Is(text));
+                } else if let Some(marks) = self.state.variables.get(IFS) {
+                    let is_later = *marks == Value::Later;
+                    let split = Value::Never(format!("IFS: {text}"));
+                    fields.add(if is_later { &Value::Later } else { &split });
+                } else {
+                    fields.split(&text);
+                }
+            }
+            unknown => fields.add(&unknown),
+        }
+    }
+
     fn part(&mut self, part: &Part) -> Result<Value, Refused> {
         Ok(match &part.kind {
             PartKind::Text(text) => Value::is(text),
             PartKind::Arithmetic => Value::Never("$((…))".to_owned()),
             PartKind::Length(name) => match self.variable(name) {
-                Some(Value::Is(text)) => Value::Is(text.chars().count().to_string()),
+                // dash counts bytes, bash letters.
+                Some(Value::Is(text)) if !text.is_ascii() => Value::Never(format!("${{#{name}}}")),
+                Some(Value::Is(text)) => Value::Is(text.len().to_string()),
                 Some(unknown) => unknown,
                 None => Value::is("0"),
             },
@@ -129,6 +140,7 @@ impl Shell<'_> {
                 Ok(text)
             }
             ("+", true) => Ok(Value::is("")),
+            ("?", true) => Err(self.refused(format!("{name} is not set"))),
             ("-" | "=" | "?", _) => Ok(value),
             (operator, _) => match (value, self.pattern(word)?) {
                 (Value::Is(text), Ok(pattern)) => Ok(Value::is(trimmed(&text, operator, &pattern))),
@@ -143,7 +155,18 @@ impl Shell<'_> {
         let outer = std::mem::replace(&mut self.output, Value::is(""));
         let status = self.within(|shell| shell.block(block));
         let output = std::mem::replace(&mut self.output, outer);
-        self.substituted = status?;
+        let status = status?;
+        // Shells differ on what `$?` is for what stands behind it.
+        if self.state.last != status {
+            let doubts = [&status, &self.state.last].map(|it| match it {
+                Status::Unknown(doubt) => Some(doubt.clone()),
+                Status::Is(_) => None,
+            });
+            let doubt = Doubt::Never("$?".to_owned());
+            let doubt = doubts.into_iter().fold(doubt, Doubt::or);
+            self.state.last = Status::Unknown(doubt);
+        }
+        self.substituted = status;
         Ok(match output {
             Value::Is(text) => Value::is(text.trim_end_matches('\n')),
             unknown => unknown,
@@ -162,14 +185,14 @@ impl Shell<'_> {
                 Status::Is(code) => Value::Is(code.to_string()),
                 Status::Unknown(doubt) => doubt.value(),
             }),
-            "$" | "!" => Some(Value::Never(format!("${name}"))),
-            "-" => Some(Value::is("")),
+            "$" | "!" | "-" => Some(Value::Never(format!("${name}"))),
             _ => match name.parse::<usize>() {
                 // An argument that isn't known may have been several.
-                Ok(number) if number > 0 => arguments
-                    .get(number - 1)
-                    .cloned()
-                    .or_else(|| arguments.iter().find_map(Value::doubt).map(|it| it.value())),
+                Ok(number) if number > 0 => {
+                    let before = arguments.iter().take(number);
+                    let doubt = before.clone().find_map(Value::doubt);
+                    doubt.map(|it| it.value()).or_else(|| arguments.get(number - 1).cloned())
+                }
                 _ => self.state.variables.get(name).cloned(),
             },
         }

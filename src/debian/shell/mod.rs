@@ -8,11 +8,18 @@
 mod builtins;
 mod condition;
 mod either;
+mod ends;
 mod expand;
+mod loops;
 mod parse;
 mod pattern;
+#[cfg(test)]
+mod random_scripts;
+#[cfg(test)]
+mod random_tests;
 mod run;
 mod simple;
+mod state;
 mod syntax;
 #[cfg(test)]
 mod tests;
@@ -111,9 +118,17 @@ pub(super) struct Refused {
     pub(super) line: usize,
     /// What stands there, or what is wrong with it.
     pub(super) text: String,
+    /// Whether that hangs on files that aren't there yet.
+    undecided: bool,
 }
 
-/// Follows a script with these arguments and variables.
+impl Refused {
+    fn at(line: usize, text: impl Into<String>) -> Self {
+        Self { line, text: text.into(), undecided: false }
+    }
+}
+
+/// Follows a script with these arguments and variables, as far as the files that are there let it.
 pub(super) fn follow(
     script: &str,
     arguments: &[&str],
@@ -124,11 +139,14 @@ pub(super) fn follow(
     let mut program = first.trim_start_matches("#!").split_whitespace();
     let shell = program.next().and_then(|path| path.rsplit('/').next()).unwrap_or_default();
     if !first.starts_with("#!") || !["sh", "dash", "bash"].contains(&shell) {
-        return Err(Refused { line: 1, text: first.chars().take(80).collect() });
+        return Err(Refused::at(1, first.chars().take(80).collect::<String>()));
     }
     let exits_on_failure = program.any(|flags| flags.starts_with('-') && flags.contains('e'));
     let block = parse::read(script)?;
     let variables: BTreeMap<String, Value> =
         variables.iter().map(|(name, value)| ((*name).to_owned(), Value::is(*value))).collect();
-    run::run(&block, arguments, exits_on_failure, variables, world)
+    match run::run(&block, arguments, exits_on_failure, variables, world) {
+        Err(Refused { undecided: true, .. }) => Ok(()),
+        followed => followed,
+    }
 }

@@ -20,14 +20,14 @@ const HERE: Option<&str> = Some("$`\\");
 /// Reads a script.
 pub(super) fn read(text: &str) -> Result<Block, Refused> {
     if text.len() > LONGEST {
-        return Err(Refused { line: 1, text: "longer than any script".to_owned() });
+        return Err(Refused::at(1, "longer than any script"));
     }
     let mut parser = Parser::new();
     parser
         .set_language(&tree_sitter_bash::LANGUAGE.into())
         .unwrap_or_else(|error| panic!("BUG: {error}"));
     let tree = parser.parse(text, None).unwrap_or_else(|| panic!("BUG: no time limit is set"));
-    let deep = |line: usize| Refused { line, text: "commands in commands without end".to_owned() };
+    let deep = |line: usize| Refused::at(line, "commands in commands without end");
     let mut cursor = tree.walk();
     loop {
         if cursor.depth() as usize > DEPTH {
@@ -72,8 +72,7 @@ impl<'t> Reader<'t> {
     }
 
     pub(super) fn not_read(&self, node: Node<'_>) -> Refused {
-        let text = self.of(node).lines().next().unwrap_or_default().to_owned();
-        Refused { line: line(node), text }
+        Refused::at(line(node), self.of(node).lines().next().unwrap_or_default())
     }
 
     /// The commands among the children of a node.
@@ -87,6 +86,14 @@ impl<'t> Reader<'t> {
             if node.is_error() || node.is_missing() {
                 return Err(self.not_read(node));
             }
+            // What runs beside the script has a shell of its own; nobody asks how it ends.
+            if node.kind() == "&"
+                && let Some(command) = block.pop()
+            {
+                let line = command.line;
+                let inner = vec![command, nothing(line)];
+                block.push(Command { line, kind: Kind::Subshell(inner) });
+            }
             if node.is_named() && !matches!(node.kind(), "comment" | "heredoc_body" | "heredoc_end")
             {
                 block.push(self.command(node)?);
@@ -97,6 +104,8 @@ impl<'t> Reader<'t> {
 
     fn command(&self, node: Node<'_>) -> Result<Command, Refused> {
         let kind = match node.kind() {
+            // tree-sitter takes several assignments, and the command on the next line, for one.
+            "command" if self.is_broken(node) => return Err(self.not_read(node)),
             "command"
             | "variable_assignment"
             | "variable_assignments"
@@ -159,6 +168,16 @@ impl<'t> Reader<'t> {
             _ => return Err(self.not_read(node)),
         };
         Ok(Command { line: line(node), kind })
+    }
+
+    /// Whether a line ends between the words of a command.
+    fn is_broken(&self, node: Node<'_>) -> bool {
+        let children = children(node);
+        children.windows(2).any(|pair| {
+            let between =
+                &self.text[pair[0].end_byte()..pair[1].start_byte().max(pair[0].end_byte())];
+            pair[0].kind() == "variable_assignment" && between.replace("\\\n", "").contains('\n')
+        })
     }
 
     fn simple(&self, node: Node<'_>) -> Result<Command, Refused> {
@@ -305,7 +324,7 @@ impl<'t> Reader<'t> {
                 "<" => kind = Some(RedirectKind::Read),
                 ">" | ">|" | "&>" => kind = Some(RedirectKind::Write),
                 ">>" | "&>>" => kind = Some(RedirectKind::Append),
-                ">&" | "<&" => kind = Some(RedirectKind::Duplicate),
+                ">&" => kind = Some(RedirectKind::Duplicate),
                 ">&-" | "<&-" => {
                     kind = Some(RedirectKind::Duplicate);
                     word = Some(Word::new());

@@ -3,49 +3,24 @@
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
-use super::syntax::{Block, Command, Kind};
+use super::state::{Flow, Function, Own, State, either_end, ended};
+use super::syntax::{Block, Command, Kind, Part, PartKind, Word};
 use super::value::{Doubt, Status, Value};
 use super::{Refused, World};
 
 /// How many commands are followed in all.
 const ROUNDS: usize = 100_000;
 
-/// Where a script goes on after a command.
-pub(super) enum Flow {
-    Next(Status),
-    Exit(Status),
-    Return(Status),
-    Break,
-    Continue,
-}
-
-/// What a subshell has a copy of.
-#[derive(Clone)]
-pub(super) struct State {
-    pub(super) variables: BTreeMap<String, Value>,
-    /// `$1` and those after it.
-    pub(super) arguments: Vec<Value>,
-    pub(super) functions: BTreeMap<String, Rc<Command>>,
-    /// `set -e`.
-    pub(super) exits_on_failure: bool,
-    /// Why it isn't known whether this branch is taken, where that is so.
-    pub(super) doubt: Option<Doubt>,
-    /// Why it isn't known whether the script has ended before.
-    pub(super) exited: Option<Doubt>,
-    /// Why it isn't known whether the function that is followed has returned before.
-    pub(super) returned: Option<Doubt>,
-    /// Why it isn't known whether the loop that is followed was left, or went on, before.
-    pub(super) looped: Option<Doubt>,
-    /// `$?`.
-    pub(super) last: Status,
-}
-
-impl State {
-    /// Why it isn't known whether what comes next is done.
-    pub(super) fn doubts(&self) -> Option<Doubt> {
-        let all = [&self.doubt, &self.exited, &self.returned, &self.looped];
-        all.into_iter().flatten().cloned().reduce(|one, other| one.or(Some(other)))
-    }
+/// How deep in commands a shell is.
+#[derive(Clone, Copy)]
+pub(super) struct Place {
+    depth: usize,
+    conditions: usize,
+    loops: usize,
+    outer_loops: usize,
+    frames: usize,
+    subshells: usize,
+    outer: usize,
 }
 
 /// A shell at work.
@@ -65,9 +40,21 @@ pub(super) struct Shell<'w> {
     /// What is followed at the end: `trap … EXIT`.
     pub(super) at_exit: Option<String>,
     /// What names stood for outside of the functions that made them their own.
-    pub(super) outer: Vec<Vec<(String, Option<Value>)>>,
+    pub(super) outer: Vec<Vec<Own>>,
+    /// In how many loops of the function or script this is.
+    pub(super) loops: usize,
+    /// In how many outside of that.
+    pub(super) outer_loops: usize,
+    /// In how many redirections of what is printed or read.
+    pub(super) frames: usize,
+    /// In how many shells of their own.
+    pub(super) subshells: usize,
+    /// Whether anything hung on files that aren't there yet.
+    pub(super) later: bool,
+    /// What was refused on the first of two ways, where the other one was followed instead.
+    pub(super) instead: Option<Refused>,
     /// In how many conditions this is, where a failure ends nothing.
-    conditions: usize,
+    pub(super) conditions: usize,
     rounds: usize,
 }
 
@@ -83,7 +70,7 @@ pub(super) fn run(
         variables,
         arguments: arguments.iter().map(|it| Value::is(*it)).collect(),
         functions: BTreeMap::new(),
-        exits_on_failure,
+        exits_on_failure: Ok(exits_on_failure),
         doubt: None,
         exited: None,
         returned: None,
@@ -103,14 +90,30 @@ pub(super) fn run(
         line,
         at_exit,
         outer,
+        loops: 0,
+        outer_loops: 0,
+        frames: 0,
+        subshells: 0,
+        later: false,
+        instead: None,
         conditions,
         rounds,
     };
-    if let Flow::Exit(Status::Is(code)) = shell.block(block)?
-        && code != 0
-        && shell.state.doubts().is_none()
-    {
-        return Err(shell.refused(format!("gives up with exit status {code}")));
+    if let Flow::Exit(status) = shell.block(block)? {
+        if let Status::Is(code) = status
+            && code != 0
+            && shell.state.doubts().is_none()
+        {
+            let gives_up = shell.refused(format!("gives up with exit status {code}"));
+            return Err(match shell.instead {
+                Some(refused) => Refused { undecided: false, ..refused },
+                None => gives_up,
+            });
+        }
+        shell.state.last = status;
+    }
+    if let Some(end) = shell.state.exited.clone() {
+        shell.take_in(&end);
     }
     if let Some(handler) = shell.at_exit.take() {
         let block = super::parse::read(&handler).map_err(|it| shell.refused(it.text))?;
@@ -120,8 +123,37 @@ pub(super) fn run(
 }
 
 impl Shell<'_> {
+    /// Refuses what stands here, unless that hangs on files that aren't there yet.
     pub(super) fn refused(&self, text: impl Into<String>) -> Refused {
-        Refused { line: self.line, text: text.into() }
+        let undecided = self.state.doubts() == Some(Doubt::Later);
+        Refused { line: self.line, text: text.into(), undecided }
+    }
+
+    /// Refuses a command, unless that hangs on what its arguments will be.
+    pub(super) fn refused_with(&self, arguments: &[Value], text: impl Into<String>) -> Refused {
+        let undecided = arguments.contains(&Value::Later);
+        let refused = self.refused(text);
+        Refused { undecided: undecided || refused.undecided, ..refused }
+    }
+
+    pub(super) fn place(&self) -> Place {
+        let Self { depth, conditions, loops, outer_loops, frames, subshells, .. } = *self;
+        let outer = self.outer.len();
+        Place { depth, conditions, loops, outer_loops, frames, subshells, outer }
+    }
+
+    /// Goes back to where something was refused within.
+    pub(super) fn go_to(&mut self, place: Place) {
+        self.outer.truncate(place.outer);
+        Place {
+            depth: self.depth,
+            conditions: self.conditions,
+            loops: self.loops,
+            outer_loops: self.outer_loops,
+            frames: self.frames,
+            subshells: self.subshells,
+            ..
+        } = place;
     }
 
     pub(super) fn block(&mut self, block: &Block) -> Result<Flow, Refused> {
@@ -132,20 +164,37 @@ impl Shell<'_> {
                 flow => return Ok(flow),
             }
             self.state.last = status.clone();
-            let fails = matches!(status, Status::Is(code) if code != 0);
-            let ends = self.state.exits_on_failure
-                && self.conditions == 0
-                && !matches!(command.kind, Kind::AndOr(..) | Kind::Not(_));
-            if fails && ends && self.state.doubts().is_none() {
-                self.line = command.line;
-                return Err(self.refused("a command fails, which ends the script"));
-            }
+            self.failing(command, &status)?;
         }
         Ok(Flow::Next(status))
     }
 
+    /// What comes of it that a command failed, or perhaps did.
+    fn failing(&mut self, command: &Command, status: &Status) -> Result<(), Refused> {
+        let is_list = matches!(command.kind, Kind::AndOr(..) | Kind::Not(_));
+        if is_list || self.conditions > 0 {
+            return Ok(());
+        }
+        match (status, self.state.exits_on_failure.clone()) {
+            (Status::Is(0), _) | (_, Ok(false)) => {}
+            (Status::Is(_), Ok(true)) if self.state.doubts().is_none() => {
+                self.line = command.line;
+                return Err(self.refused("a command fails, which ends the script"));
+            }
+            (Status::Is(_), Err(doubt)) => {
+                self.perhaps_ended(&Flow::Exit(status.clone()), &doubt);
+            }
+            // The script itself would fail, and nothing would be installed; a shell of its own just ends.
+            (Status::Unknown(doubt), _) if self.subshells > 0 => {
+                self.perhaps_ended(&Flow::Exit(status.clone()), doubt);
+            }
+            _ => {}
+        }
+        Ok(())
+    }
+
     /// Follows something whose failure ends nothing.
-    fn condition(
+    pub(super) fn condition(
         &mut self,
         follow: impl FnOnce(&mut Self) -> Result<Flow, Refused>,
     ) -> Result<Flow, Refused> {
@@ -180,6 +229,10 @@ impl Shell<'_> {
             }
             Kind::Not(inner) => Ok(match self.condition(|shell| shell.command(inner))? {
                 Flow::Next(Status::Is(code)) => Flow::Next(Status::of(code != 0)),
+                // Shells differ on what `! break` leaves in `$?`.
+                Flow::Break | Flow::Continue | Flow::Return(_) => {
+                    return Err(self.refused("! before what ends a loop or function"));
+                }
                 flow => flow,
             }),
             Kind::If(arms, otherwise) => self.choice(arms, otherwise),
@@ -198,7 +251,8 @@ impl Shell<'_> {
             Kind::Group(block) => self.block(block),
             Kind::Subshell(block) => Ok(Flow::Next(self.within(|shell| shell.block(block))?)),
             Kind::Function(name, body) => {
-                self.state.functions.insert(name.clone(), Rc::new((**body).clone()));
+                let function = Function::Is(Rc::new((**body).clone()));
+                self.state.functions.insert(name.clone(), function);
                 Ok(Flow::Next(Status::OK))
             }
             Kind::Redirected(inner, redirects) => self.redirected(inner, redirects),
@@ -231,94 +285,34 @@ impl Shell<'_> {
         &mut self,
         follow: impl FnOnce(&mut Self) -> Result<Flow, Refused>,
     ) -> Result<Status, Refused> {
-        let kept = self.state.clone();
+        let begun = self.state.within();
+        let kept = std::mem::replace(&mut self.state, begun);
+        let own = self.outer.last().map(Vec::len);
+        let loops = std::mem::take(&mut self.loops);
+        self.outer_loops += loops;
+        self.subshells += 1;
         let flow = follow(self)?;
+        self.subshells -= 1;
+        self.outer_loops -= loops;
+        self.loops = loops;
+        if let (Some(names), Some(own)) = (self.outer.last_mut(), own) {
+            names.truncate(own);
+        }
         let after = std::mem::replace(&mut self.state, kept);
-        if after.doubts() == self.state.doubts() {
+        let ends = [after.exited, after.returned, after.looped].into_iter().flatten();
+        let Some(end) = ends.map(Some).reduce(either_end).flatten() else {
             return Ok(ended(flow));
-        }
-        let doubt = after.doubts().unwrap_or(Doubt::Later);
-        self.output.push(&doubt.value());
-        Ok(Status::Unknown(doubt))
+        };
+        self.take_in_streams(&end);
+        Ok(Status::Unknown(end.doubt))
     }
 
-    fn for_each(&mut self, name: &str, values: Vec<Value>, body: &Block) -> Result<Flow, Refused> {
-        let before = self.state.looped.clone();
-        let flow = self.each_value(name, values, body)?;
-        Ok(self.leave(flow, before))
-    }
-
-    /// Goes on behind a loop.
-    fn leave(&mut self, flow: Flow, before: Option<Doubt>) -> Flow {
-        match (flow, std::mem::replace(&mut self.state.looped, before)) {
-            (flow @ (Flow::Exit(_) | Flow::Return(_)), Some(doubt)) => {
-                self.perhaps_ends(&flow, &doubt)
-            }
-            (flow, _) => flow,
-        }
-    }
-
-    fn each_value(
-        &mut self,
-        name: &str,
-        values: Vec<Value>,
-        body: &Block,
-    ) -> Result<Flow, Refused> {
-        for value in values {
-            self.count()?;
-            let doubt = value.doubt();
-            self.state.variables.insert(name.to_owned(), value);
-            let flow = match doubt {
-                None => self.block(body)?,
-                // How many there are isn't known.
-                Some(doubt) => self.perhaps(&doubt, body)?,
-            };
-            match flow {
-                Flow::Next(_) | Flow::Continue => {}
-                Flow::Break => break,
-                flow => return Ok(flow),
-            }
-        }
-        Ok(Flow::Next(Status::OK))
-    }
-
-    fn repeat(&mut self, until: bool, condition: &Block, body: &Block) -> Result<Flow, Refused> {
-        let before = self.state.looped.clone();
-        let flow = self.rounds(until, condition, body)?;
-        Ok(self.leave(flow, before))
-    }
-
-    fn rounds(&mut self, until: bool, condition: &Block, body: &Block) -> Result<Flow, Refused> {
-        loop {
-            self.count()?;
-            let status = match self.condition(|shell| shell.block(condition))? {
-                Flow::Next(status) => status,
-                flow => return Ok(flow),
-            };
-            let (flow, again) = match status {
-                Status::Is(code) if (code == 0) == until => return Ok(Flow::Next(Status::OK)),
-                Status::Is(_) => (self.block(body)?, true),
-                Status::Unknown(doubt) => {
-                    // What a second round would do: by then nothing is known that the first one changed.
-                    self.perhaps(&doubt, body)?;
-                    self.condition(|shell| shell.block(condition))?;
-                    (self.perhaps(&doubt, body)?, false)
-                }
-            };
-            match flow {
-                Flow::Next(_) | Flow::Continue if again => {}
-                Flow::Next(_) | Flow::Continue | Flow::Break => {
-                    return Ok(Flow::Next(Status::OK));
-                }
-                flow => return Ok(flow),
-            }
-        }
-    }
-
-    fn count(&mut self) -> Result<(), Refused> {
+    pub(super) fn count(&mut self) -> Result<(), Refused> {
         self.rounds += 1;
         if self.rounds > ROUNDS {
-            return Err(self.refused("goes on and on"));
+            let refused = self.refused("goes on and on");
+            // One of two ways may come to an end.
+            return Err(Refused { undecided: refused.undecided || self.later, ..refused });
         }
         Ok(())
     }
@@ -342,15 +336,14 @@ impl Shell<'_> {
         }
     }
 
-    fn case(
-        &mut self,
-        value: &Value,
-        items: &[(Vec<super::syntax::Word>, Block)],
-    ) -> Result<Flow, Refused> {
+    fn case(&mut self, value: &Value, items: &[(Vec<Word>, Block)]) -> Result<Flow, Refused> {
         let Some(((patterns, body), rest)) = items.split_first() else {
             return Ok(Flow::Next(Status::OK));
         };
         let mut doubt = value.doubt();
+        if patterns.iter().any(is_star) {
+            return self.block(body);
+        }
         if let Some(text) = value.known() {
             for pattern in patterns {
                 match self.pattern(pattern)? {
@@ -369,10 +362,7 @@ impl Shell<'_> {
     }
 }
 
-/// How a shell of its own ended.
-pub(super) fn ended(flow: Flow) -> Status {
-    match flow {
-        Flow::Next(status) | Flow::Exit(status) | Flow::Return(status) => status,
-        Flow::Break | Flow::Continue => Status::OK,
-    }
+/// Whether a pattern matches whatever there is.
+fn is_star(pattern: &Word) -> bool {
+    matches!(&pattern[..], [Part { quoted: false, kind: PartKind::Text(text) }] if text == "*")
 }

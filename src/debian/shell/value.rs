@@ -35,7 +35,7 @@ impl Value {
                 *self = Self::Never("a text without end".to_owned());
             }
             (Self::Is(text), Self::Is(more)) => text.push_str(more),
-            (Self::Never(_), _) | (Self::Later, Self::Is(_) | Self::Later) => {}
+            (Self::Never(_), Self::Is(_) | Self::Never(_)) | (Self::Later, _) => {}
             (_, unknown) => *self = unknown.clone(),
         }
     }
@@ -80,10 +80,10 @@ impl Doubt {
         }
     }
 
-    /// The graver one of both.
+    /// Both: as long as files are missing, nothing that hangs on them is settled.
     pub(super) fn or(self, other: Option<Self>) -> Self {
         match (self, other) {
-            (Self::Later, Some(other)) => other,
+            (_, Some(Self::Later)) => Self::Later,
             (this, _) => this,
         }
     }

@@ -74,7 +74,8 @@ impl System<'_> {
                     let doubt = unknown.doubt().unwrap_or(Doubt::Later);
                     // `find … -exec` changes something.
                     let asks = asks && !(name == "find" && changes(call));
-                    return Ok(asks.then(|| Answer::unknown(&doubt)));
+                    let sets = name.starts_with("db_").then(|| ("RET", doubt.value()));
+                    return Ok(asks.then(|| Answer { sets, ..Answer::unknown(&doubt) }));
                 }
             }
         }
@@ -278,6 +279,9 @@ impl System<'_> {
     }
 
     fn debconf(&mut self, name: &str, arguments: &[&str]) -> Result<Answer, Doubt> {
+        if self.answers_later {
+            return Ok(self.later(name));
+        }
         let value = match (name, arguments) {
             ("db_get", [question]) => {
                 let Some(value) = self.answers.get(*question) else {
@@ -311,6 +315,27 @@ const ANSWERED: [&str; 13] = [
     "type",
     "which",
 ];
+
+/// Commands that are answered here for some of their arguments.
+const ANSWERED_SOMETIMES: [&str; 12] = [
+    ".",
+    "aa-enabled",
+    "cd",
+    "dpkg",
+    "ischroot",
+    "sed",
+    "selinuxenabled",
+    "source",
+    "sort",
+    "uniq",
+    "awk",
+    "mountpoint",
+];
+
+/// Whether a command is one that may be answered here.
+pub(super) fn asks(name: &str) -> bool {
+    TELL.contains(&name) || ANSWERED.contains(&name) || ANSWERED_SOMETIMES.contains(&name)
+}
 
 /// Whether a `find` does something with what it finds.
 fn changes(call: &Call<'_>) -> bool {

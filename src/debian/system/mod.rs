@@ -37,6 +37,8 @@ pub(super) struct System<'t> {
     temporary: usize,
     /// Answers to debconf's questions: what nobody was asked has its default.
     answers: BTreeMap<String, String>,
+    /// Whether one was perhaps given that isn't known yet.
+    answers_later: bool,
     /// What was told to update-alternatives.
     pub(super) alternatives: Vec<Alternative>,
     /// What was left undone, for people.
@@ -64,6 +66,7 @@ impl<'t> System<'t> {
             is_packed: false,
             temporary: 0,
             answers: packaging::defaults(templates),
+            answers_later: false,
             alternatives: Vec::new(),
             left_out: BTreeSet::new(),
             failed: None,
@@ -171,6 +174,9 @@ impl World for System<'_> {
             self.left_out.insert(what);
             return Ok(Answer::ok());
         }
+        if hangs_on_files(call) && (CHANGES.contains(&name) || ask::asks(name)) {
+            return Ok(self.later(name));
+        }
         if let Some(answer) = self.asked(name, call)? {
             return Ok(answer);
         }
@@ -181,21 +187,19 @@ impl World for System<'_> {
             return Ok(Answer::ok());
         }
         let mut arguments = Vec::new();
-        let mut later = matches!(call.doubt, Some(Doubt::Later));
         for argument in call.arguments {
-            match argument {
-                Value::Is(text) => arguments.push(text.as_str()),
-                Value::Later => later = true,
-                Value::Never(why) => return Err(hangs_on(&call.shown(), why)),
+            match argument.known() {
+                Some(text) => arguments.push(text),
+                None => return Err(hangs_on(&call.shown(), argument.doubt())),
             }
         }
-        if let Some(Doubt::Never(why)) = call.doubt {
-            return Err(hangs_on(&call.shown(), why));
+        if let Some(doubt) = call.doubt {
+            return Err(hangs_on(&call.shown(), Some(doubt.clone())));
         }
-        if later {
-            return Ok(Answer::unknown(&Doubt::Later));
-        }
-        self.changed(name, &arguments, call)
+        let answer = self.changed(name, &arguments, call)?;
+        // Whether a change goes well hangs on what is there.
+        let told = self.tree.is_some() || name == "db_set";
+        Ok(if told { answer } else { Answer::unknown(&Doubt::Later) })
     }
 
     fn writes(
@@ -207,15 +211,13 @@ impl World for System<'_> {
     ) -> Result<(), String> {
         let shown = format!("writes {}", path.known().unwrap_or("a file"));
         let doubts = [path.doubt(), text.doubt(), doubt.cloned()];
-        for doubt in doubts.iter().flatten() {
-            if let Doubt::Never(why) = doubt {
-                return Err(hangs_on(&shown, why));
-            }
-        }
-        let (Value::Is(path), Value::Is(text)) = (path, text) else { return Ok(()) };
-        if doubt.is_some() || self.tree.is_none() {
+        if doubts.contains(&Some(Doubt::Later)) {
             return Ok(());
         }
+        if let Some(doubt) = doubts.into_iter().flatten().next() {
+            return Err(hangs_on(&shown, Some(doubt)));
+        }
+        let (Value::Is(path), Value::Is(text)) = (path, text) else { return Ok(()) };
         let before = if append { self.reads(path).ok().flatten() } else { None };
         let text = before.unwrap_or_default() + text;
         match self.write(path, text.as_bytes(), 0o644) {
@@ -259,6 +261,15 @@ const CHANGES: [&str; 29] = [
 ];
 
 impl System<'_> {
+    /// Leaves open what a command comes to.
+    fn later(&mut self, name: &str) -> Answer {
+        if name == "db_set" {
+            self.answers_later = true;
+        }
+        let sets = name.starts_with("db_").then_some(("RET", Value::Later));
+        Answer { sets, ..Answer::unknown(&Doubt::Later) }
+    }
+
     fn changed(&mut self, name: &str, arguments: &[&str], call: &Call<'_>) -> Done {
         match name {
             "update-alternatives" => self.update_alternatives(arguments, call),
@@ -297,6 +308,16 @@ impl System<'_> {
     }
 }
 
-fn hangs_on(what: &str, why: &str) -> String {
-    format!("{what}, which hangs on `{why}`")
+/// Whether it isn't known yet what a command is told, or whether it is run.
+fn hangs_on_files(call: &Call<'_>) -> bool {
+    call.arguments.contains(&Value::Later)
+        || call.input == Some(&Value::Later)
+        || call.doubt == Some(&Doubt::Later)
+}
+
+fn hangs_on(what: &str, doubt: Option<Doubt>) -> String {
+    match doubt {
+        Some(Doubt::Never(why)) => format!("{what}, which hangs on `{why}`"),
+        _ => what.to_owned(),
+    }
 }
