@@ -11,7 +11,6 @@ use super::{DebianError, DebianRequest, LockedDebian, LockedPackage, Mirrors, sc
 use crate::blocking::blocking;
 use crate::event::Reporter;
 use crate::fetch::Fetcher;
-use crate::platform::Architecture;
 
 /// How many packages are named that weren't looked at.
 const NAMED: usize = 5;
@@ -45,8 +44,7 @@ pub async fn foresee(
     blocking(move || {
         let seen = locked.packages.iter().zip(&controls);
         let seen = seen.filter_map(|(package, control)| Some((package, control.as_ref()?)));
-        let refused =
-            seen.clone().filter_map(|(it, control)| refused(it, control, locked.architecture));
+        let refused = seen.clone().filter_map(|(it, control)| refused(it, control, &locked));
         let mut scripts: Vec<UnknownScript> = refused.collect();
         if scripts.is_empty() {
             return Ok(());
@@ -61,14 +59,14 @@ pub async fn foresee(
 fn refused(
     package: &LockedPackage,
     control: &Control,
-    architecture: Architecture,
+    locked: &LockedDebian,
 ) -> Option<UnknownScript> {
-    if let Some(reviewed) = scripts::reviewed(&package.name) {
+    if let Some(reviewed) = scripts::reviewed(&package.name, locked.layout) {
         return scripts::grown(&package.name, control, reviewed);
     }
     let templates = control.get("templates").map(Vec::as_slice).unwrap_or_default();
     let templates = String::from_utf8_lossy(templates);
-    let mut system = System::new(&package.name, None, architecture, &templates);
+    let mut system = System::new(&package.name, None, locked.architecture, &templates);
     scripts::follow(&package.name, control, &mut system)
 }
 

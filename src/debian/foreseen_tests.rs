@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::fixture::{Deb, locked};
-use super::{DebianError, DebianRequest, LockedDebian, Mirrors, foresee};
+use super::{BaseLayout, DebianError, DebianRequest, LockedDebian, Mirrors, foresee};
 use crate::event::{Progress, Reporter};
 use crate::fetch::double::{Answer, Server};
 use crate::fetch::{Fetcher, Patience};
@@ -43,6 +43,7 @@ impl Mirror {
         let fetcher = Fetcher::new(offline, patience);
         let mirrors = Mirrors { pool: self.server.url.clone(), snapshot: None, mirror: None };
         let request = DebianRequest {
+            layout: BaseLayout::NEWEST,
             suite: "bookworm".to_owned(),
             packages: vec!["app".to_owned(), "other".to_owned()],
             architecture: Architecture::Amd64,

@@ -4,14 +4,12 @@ mod fetched;
 
 use std::collections::BTreeMap;
 use std::io::Read as _;
-use std::path::PathBuf;
 
 use tar::EntryType::{Directory, Link, Regular, Symlink};
 
 use super::fixture::{Deb, locked};
 use super::*;
 use crate::event::Reporter;
-use crate::fetch::{Fetcher, Patience};
 
 /// The packages that every layer here has.
 fn base() -> Vec<Deb> {
@@ -22,6 +20,7 @@ fn base() -> Vec<Deb> {
     ]
 }
 
+fn layer_of(layout: BaseLayout, debs: &[(&str, Vec<u8>)]) -> Result<Vec<u8>, DebianError> {
     let directory = tempfile::tempdir().unwrap();
     let (locked, paths) = locked(layout, debs, directory.path());
     let mut out = Vec::new();

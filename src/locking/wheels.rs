@@ -100,8 +100,7 @@ pub(super) async fn answer(
             })?;
             let before = found.as_ref().map(|(text, _)| text.as_str());
             let work = workspace.cache.temporary();
-            let resolved =
-                python::resolve(&uv, &fetcher, request, before, &upgrade, &work).await?;
+            let resolved = python::resolve(&uv, &fetcher, request, before, &upgrade, &work).await?;
             let python::Resolved { lock, warnings } = resolved;
             changes.warnings.extend(warnings.iter().map(|it| format!("{}: {it}", request.image)));
             write(&pylock_path(workspace, &file.stem), lock.render().as_bytes())?;

@@ -97,6 +97,7 @@ pub(super) fn wheel_of(
         path: cache.layout()?.blobs().path(digest),
         filename: inputs.fact(step, Fact::WHEEL).to_owned(),
         adds: Vec::new(),
+        scripts: Vec::new(),
     })
 }
 
@@ -124,8 +125,12 @@ impl Build {
             std::io::copy(&mut packed, &mut kept).map_err(BuildError::file(&first.packed))?;
             let (digest, _) = kept.commit()?;
             let filename = first.filename.clone();
-            let path = layout.blobs().path(digest);
-            let wheel = WheelFile { path, filename: filename.clone(), adds: Vec::new() };
+            let wheel = WheelFile {
+                path: layout.blobs().path(digest),
+                filename: filename.clone(),
+                adds: Vec::new(),
+                scripts: Vec::new(),
+            };
             let mut blob = layout.blobs().layer_writer()?;
             let layer = wheel::build_layer(&[wheel], &scheme, &mut blob, &reporter)?;
             blob.commit(&layer)?;

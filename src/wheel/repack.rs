@@ -121,8 +121,12 @@ mod tests {
         };
         let built = wheel(false).save(directory.path());
         let filename = built.filename.clone();
-        let packed =
-            WheelFile { path: directory.path().join("packed"), filename, adds: Vec::new() };
+        let packed = WheelFile {
+            path: directory.path().join("packed"),
+            filename,
+            adds: Vec::new(),
+            scripts: Vec::new(),
+        };
         assert_eq!(layer(built), layer(packed));
     }
 

@@ -72,6 +72,7 @@ fn layout(at: &Path, blobs: &[Blob]) -> (Layout, goatbuild::oci::Image) {
         entrypoint: Vec::new(),
         cmd: Vec::new(),
         settings: goatbuild::lock::BaseSettings::default(),
+        annotations: std::collections::BTreeMap::new(),
     };
     let digest = write_image(&layout, &spec).expect("an image");
     layout.tag("image", digest).expect("tagged");

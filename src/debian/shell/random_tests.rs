@@ -133,7 +133,9 @@ fn judged(seed: u64) -> (bool, Option<String>) {
             .output()
             .unwrap();
         // What fails isn't installed.
-        if !judge.status.success() {
+        // bash 5.2 can't read some documents within substitutions again.
+        let unread = String::from_utf8_lossy(&judge.stderr).contains("syntax error");
+        if unread || !judge.status.success() {
             continue;
         }
         let said = std::fs::read_to_string(directory.path().join("log")).unwrap();
@@ -192,7 +194,7 @@ fn contradicted(world: &Watched, said: &str, directory: &std::path::Path) -> Opt
 fn what_is_known_of_random_scripts_holds_in_shells_whatever_is_unknown() {
     let variable = |name: &str| std::env::var(name).ok().and_then(|it| it.parse::<u64>().ok());
     let first = variable("GOATBUILD_TEST_SEED").unwrap_or(0);
-    let many = variable("GOATBUILD_TEST_SCRIPTS").unwrap_or(200);
+    let many = variable("GOATBUILD_TEST_SCRIPTS").unwrap_or(150);
     let (mut followed, mut wrong) = (0, Vec::new());
     for seed in first..first + many {
         let (whole, fault) = judged(seed);

@@ -127,10 +127,14 @@ impl Shell<'_> {
         let keeps = SPECIAL.contains(&name) && !self.state.functions.contains_key(name);
         for (name, value) in values {
             let value = if keeps { Value::Never(format!("{name}=…")) } else { value };
-            before.push((name.clone(), self.state.variables.insert(name, value)));
+            let outer = self.state.variables.insert(name.clone(), value.clone());
+            before.push((name, value, outer));
         }
         let flow = self.call(name, arguments)?;
-        for (name, value) in before.into_iter().rev().filter(|_| !keeps) {
+        for (name, own, outer) in before.into_iter().rev().filter(|_| !keeps) {
+            // Shells differ on what is left where a function unsets it.
+            let stays = self.state.variables.get(&name) == Some(&own);
+            let value = if stays { outer } else { Some(Value::Never(format!("{name}=…"))) };
             match value {
                 Some(value) => self.state.variables.insert(name, value),
                 None => self.state.variables.remove(&name),

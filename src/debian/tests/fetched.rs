@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::locked;
+use super::super::fixture::locked;
 use crate::debian::*;
 use crate::event::Reporter;
 use crate::fetch::{Fetcher, Patience};

@@ -45,8 +45,8 @@ pub(super) fn detour(document: &Document, alias: &str) -> Option<Detour> {
 
 /// The settings of a section that count: those of an included file replace all of the including one's.
 fn setting<'d>(document: &'d Document, section: &str) -> Option<(&'d Document, Id)> {
-    let included = document.included().iter().rev();
-    included.filter_map(|it| setting(it, section)).next().or_else(|| {
+    let mut included = document.included().iter().rev();
+    included.find_map(|it| setting(it, section)).or_else(|| {
         let value = document.tree.get(document.tree.root?, section)?;
         Some((document, value))
     })

@@ -8,6 +8,7 @@ use super::super::bottom::Bottom;
 use super::error::BuildError;
 use crate::durable;
 use crate::event::Reporter;
+use crate::lock::BaseSettings;
 use crate::oci::{self, Compression, ImageSpec, Layer, LayerRef, Layout};
 use crate::platform::Architecture;
 use crate::runtime;
@@ -51,8 +52,8 @@ pub(super) fn unpack(
         env: BTreeMap::new(),
         entrypoint: Vec::new(),
         cmd: Vec::new(),
-        working_dir: String::new(),
-        labels: BTreeMap::new(),
+        settings: BaseSettings::default(),
+        annotations: BTreeMap::new(),
     };
     let digest = oci::write_image(layout, &spec)?;
     let image = layout.image(digest)?;

@@ -7,8 +7,8 @@ fn led(text: &str) -> Option<(usize, String, String)> {
     Some((found.line, found.map, found.target))
 }
 
-fn to(line: usize, map: &str, target: &str) -> Option<(usize, String, String)> {
-    Some((line, map.to_owned(), target.to_owned()))
+fn to(line: usize, map: &str, target: &str) -> (usize, String, String) {
+    (line, map.to_owned(), target.to_owned())
 }
 
 /// The forms are those of `docs/proxy/load_balancing.md` and `model_management.md` of LiteLLM: a name, or a
@@ -18,13 +18,13 @@ fn an_alias_map_that_leads_our_alias_elsewhere_is_found_with_its_place() {
     let alias = entry().alias;
     let router = "router_settings.model_group_alias";
     let text = format!("router_settings:\n  model_group_alias: {{\"{alias}\": \"gpt-4o\"}}\n");
-    assert_eq!(led(&text), to(2, router, "gpt-4o"));
+    assert_eq!(led(&text), Some(to(2, router, "gpt-4o")));
     let text = format!(
         "router_settings:\n  model_group_alias:\n    other: x\n    {alias}:\n      model: gpt-4o\n      hidden: true\n"
     );
     assert_eq!(led(&text).map(|it| it.2), Some("gpt-4o".to_owned()));
     let text = format!("litellm_settings:\n  model_alias_map:\n    {alias}: gpt-4o\n");
-    assert_eq!(led(&text), to(3, "litellm_settings.model_alias_map", "gpt-4o"));
+    assert_eq!(led(&text), Some(to(3, "litellm_settings.model_alias_map", "gpt-4o")));
 }
 
 #[test]
