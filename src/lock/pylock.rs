@@ -16,9 +16,10 @@ use pep508_rs::{MarkerEnvironment, MarkerEnvironmentBuilder, MarkerTree};
 use serde::Deserialize;
 use serde::de::IgnoredAny;
 
+pub use crate::spec::{PackageIndex, normalised};
 pub use error::PylockError;
-pub use request::{PythonRequest, normalised, validate_requirement};
-pub use sources::{PackageIndex, Sources};
+pub use request::{PythonRequest, validate_requirement};
+pub use sources::Sources;
 pub use tags::{Misfit, SupportedTags, WheelName};
 
 use crate::digest::Digest;

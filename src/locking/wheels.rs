@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use super::{Changes, LockOptions, LockingError, Renew};
 use crate::bounded;
 use crate::event::Reporter;
-use crate::lock::pylock::{LockedWheel, Pylock, PylockError, PythonRequest, normalised};
+use crate::lock::pylock::{LockedWheel, Pylock, PylockError, PythonRequest, Sources, normalised};
 use crate::platform::Runtime;
 use crate::python::{self, PythonError, Upgrade};
 use crate::spec::{Image, ImageName, Located, Problem, SpecError, SpecErrors, nearest};
@@ -27,7 +27,7 @@ pub(super) async fn settle(
         image: image.name.to_string(),
         requirements: requirements.chain(needed).collect(),
         overrides: image.overrides.iter().map(|it| it.value.clone()).collect(),
-        sources: image.choosing.sources(),
+        sources: Sources::of(&image.choosing),
         runtime,
     };
     let file = File { stem: image.name.to_string(), noun: "wheel" };

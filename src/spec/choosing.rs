@@ -13,7 +13,6 @@ use super::problem::Problem;
 use super::source::Located;
 use super::table::Table;
 use super::value::{quoted, toml_text, type_name};
-use crate::lock::pylock::{PackageIndex, Sources, normalised, validate_requirement};
 
 /// What an image's file says of how its wheels are chosen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -24,6 +23,15 @@ pub struct Choosing {
     pub as_of: Option<Located<String>>,
     /// Which wheel wins where several own a path, as written.
     pub overlap: Vec<Located<Overlap>>,
+}
+
+/// An index that some packages come from, and nothing else.
+#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
+pub struct PackageIndex {
+    /// Its URL, without credentials and without a slash at the end.
+    pub url: String,
+    /// Its packages, normalised.
+    pub packages: BTreeSet<String>,
 }
 
 /// Which wheel a path is from, where several own it with different contents.
@@ -43,14 +51,6 @@ impl Overlap {
 }
 
 impl Choosing {
-    /// The part that decides which wheels are locked.
-    pub fn sources(&self) -> Sources {
-        Sources {
-            as_of: self.as_of.as_ref().map(|it| it.value.clone()),
-            indexes: self.indexes.iter().map(|it| it.value.clone()).collect(),
-        }
-    }
-
     /// Which wheel wins where, by path.
     pub fn overlap(&self) -> Vec<Overlap> {
         let mut overlap: Vec<Overlap> = self.overlap.iter().map(|it| it.value.clone()).collect();
@@ -190,7 +190,23 @@ fn overlap(root: &mut Table<'_, '_>) -> Vec<Located<Overlap>> {
 
 fn is_name(text: &str) -> bool {
     let is_plain = text.bytes().all(|it| it.is_ascii_alphanumeric() || b"-_.".contains(&it));
-    is_plain && validate_requirement(text).is_ok()
+    let is_end = |at: Option<u8>| at.is_some_and(|it| it.is_ascii_alphanumeric());
+    is_plain && is_end(text.bytes().next()) && is_end(text.bytes().last())
+}
+
+/// The name as indexes and locks spell it (PEP 503): lower case, runs of `-_.` as one `-`.
+pub fn normalised(name: &str) -> String {
+    let mut normal = String::with_capacity(name.len());
+    for character in name.chars() {
+        if matches!(character, '-' | '_' | '.') {
+            if !normal.ends_with('-') {
+                normal.push('-');
+            }
+        } else {
+            normal.extend(character.to_lowercase());
+        }
+    }
+    normal
 }
 
 #[cfg(test)]

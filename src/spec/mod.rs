@@ -52,7 +52,7 @@ mod value;
 pub use api::Api;
 pub use assemble::assemble_part;
 pub use auth::*;
-pub use choosing::{Choosing, Overlap};
+pub use choosing::{Choosing, Overlap, PackageIndex, normalised};
 pub use devices::Device;
 pub use effective::*;
 pub use engine::*;

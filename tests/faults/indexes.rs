@@ -7,7 +7,7 @@ use goatbuild::fetch::sha256_of;
 use super::server::{Answer, Server};
 use super::wheels::{Member, build_of, wheel, wheel_of, whole};
 use super::{built, downloaded};
-use crate::support::project::Project;
+use crate::support::project::{Project, Ran};
 use crate::support::{installed, peers};
 
 fn sha256(mut bytes: &[u8]) -> String {
@@ -141,24 +141,24 @@ fn what_was_taken_back_and_what_falls_back_is_told_with_its_reason() {
     assert!(!told.contains("goats"), "{told}");
 }
 
-#[test]
-fn who_is_named_wins_and_who_is_not_there_is_told_in_place() {
+/// An image of two wheels that own one path, with this `overlap`.
+fn applied(overlap: &str) -> Option<(Project, Ran)> {
     let one = wheel("one", &[Member::File("shared/x.py", "x = 1\n")]);
     let two = wheel("two", &[Member::File("shared/x.py", "x = 2\n")]);
-    let wheels: [(&str, &[u8]); 2] = [("one", &one), ("two", &two)];
-    let apply = |overlap: &str| {
-        build_of(&wheels, whole, |project| {
-            let image = project.read("images/tiny.toml");
-            project.write("images/tiny.toml", &format!("{image}overlap = {overlap}\n"));
-            project.run(&["apply", "--only", "image:tiny"])
-        })
-    };
-    let Some((_, output)) = apply("{ \"shared/*\" = \"Two\", \"other/*\" = \"one\" }") else {
-        return;
-    };
+    build_of(&[("one", &one), ("two", &two)], whole, |project| {
+        let image = project.read("images/tiny.toml");
+        project.write("images/tiny.toml", &format!("{image}overlap = {overlap}\n"));
+        project.run(&["apply", "--only", "image:tiny"])
+    })
+}
+
+#[test]
+fn who_is_named_wins_and_who_is_not_there_is_told_in_place() {
+    let overlap = "{ \"shared/*\" = \"Two\", \"other/*\" = \"one\" }";
+    let Some((_, output)) = applied(overlap) else { return };
     let output = output.exits(0);
     let unused = "no two wheels own what `overlap` calls \"other/*\"";
     assert!(output.stderr.contains(unused), "{output:?}");
-    let Some((_, output)) = apply("{ \"shared/*\" = \"tow\" }") else { return };
+    let Some((_, output)) = applied("{ \"shared/*\" = \"tow\" }") else { return };
     output.fails(65, &["there is no wheel `tow`", "images/tiny.toml", "did you mean `two`"]);
 }

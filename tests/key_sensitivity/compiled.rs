@@ -4,7 +4,7 @@ use std::cell::OnceCell;
 use std::collections::{BTreeMap, BTreeSet};
 
 use goatbuild::digest::Digest;
-use goatbuild::lock::pylock::{Pylock, PythonRequest};
+use goatbuild::lock::pylock::{Pylock, PythonRequest, Sources};
 use goatbuild::lock::{LockFile, LockedBase};
 use goatbuild::platform::MajorMinor;
 use goatbuild::project;
@@ -184,7 +184,7 @@ impl Committed {
             let request = PythonRequest {
                 requirements: values(&image.requirements),
                 overrides: values(&image.overrides),
-                sources: image.choosing.sources(),
+                sources: Sources::of(&image.choosing),
                 image: name,
                 runtime: runtime.expect("it is locked"),
             };

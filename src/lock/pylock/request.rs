@@ -7,6 +7,7 @@ use pep508_rs::{Requirement, VerbatimUrl, VersionOrUrl};
 
 use super::sources::Sources;
 use crate::platform::Runtime;
+use crate::spec::normalised;
 
 /// The question that a pylock file answers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -75,21 +76,6 @@ pub fn validate_requirement(text: &str) -> Result<(), String> {
     ))
 }
 
-/// The name as indexes and locks spell it (PEP 503): lower case, runs of `-_.` as one `-`.
-pub fn normalised(name: &str) -> String {
-    let mut normal = String::with_capacity(name.len());
-    for character in name.chars() {
-        if matches!(character, '-' | '_' | '.') {
-            if !normal.ends_with('-') {
-                normal.push('-');
-            }
-        } else {
-            normal.extend(character.to_lowercase());
-        }
-    }
-    normal
-}
-
 /// One requirement in the form that is hashed. What cannot be read stands for itself.
 fn canonical(text: &str) -> String {
     let Ok(requirement) = Requirement::<VerbatimUrl>::from_str(text) else {
@@ -112,9 +98,9 @@ fn canonical(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::super::sources::PackageIndex;
     use super::*;
     use crate::platform::{Architecture, MajorMinor};
+    use crate::spec::PackageIndex;
 
     fn request(requirements: &[&str]) -> PythonRequest {
         PythonRequest {

@@ -2,6 +2,8 @@
 
 use std::collections::BTreeSet;
 
+use crate::spec::{Choosing, PackageIndex};
+
 /// What narrows down which of all published wheels may be chosen.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Sources {
@@ -11,16 +13,15 @@ pub struct Sources {
     pub indexes: Vec<PackageIndex>,
 }
 
-/// An index that some packages come from, and nothing else.
-#[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
-pub struct PackageIndex {
-    /// Its URL, without credentials and without a slash at the end.
-    pub url: String,
-    /// Its packages, normalised.
-    pub packages: BTreeSet<String>,
-}
-
 impl Sources {
+    /// As an image's file says it.
+    pub fn of(choosing: &Choosing) -> Self {
+        Self {
+            as_of: choosing.as_of.as_ref().map(|it| it.value.clone()),
+            indexes: choosing.indexes.iter().map(|it| it.value.clone()).collect(),
+        }
+    }
+
     /// The index that a package comes from alone, if there is one.
     pub fn index_of(&self, package: &str) -> Option<&str> {
         let found = self.indexes.iter().find(|index| index.packages.contains(package));
