@@ -221,6 +221,7 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> u8 {
             return Exit::Failed.code();
         }
     };
+    tell_of_threads();
     let interrupt = Interrupt::default();
     let command = dispatch(cli.command, &cli.global, &interrupt);
     let ended = runtime.block_on(until_interrupted(command, &interrupt));
@@ -255,11 +256,23 @@ fn runtime() -> Result<tokio::runtime::Runtime, String> {
         Ok(Err(error)) => error.to_string(),
         Err(told) => told.downcast::<String>().map(|told| *told).unwrap_or_default(),
     };
-    let help = Exhausted::of_words(&reason).map_or(
-        "no thread can be had: there is no more memory, or a limit is reached (`ulimit -u`)",
-        Exhausted::help,
-    );
+    let help = Exhausted::of_words(&reason).map_or(NO_THREAD, Exhausted::help);
     Err(format!("{reason}: {help}"))
+}
+
+/// Why the system starts no thread.
+const NO_THREAD: &str =
+    "no thread can be had: there is no more memory, or a limit is reached (`ulimit -u`)";
+
+/// Has a panic of the runtime's for want of a thread say what to do, in place of where it happened.
+fn tell_of_threads() {
+    let hook = std::panic::take_hook();
+    std::panic::set_hook(Box::new(move |panic| match panic.payload_as_str() {
+        Some(told) if told.starts_with("OS can't spawn") => {
+            crate::ui::tell(&format!("goatbuild can't go on: {told}: {NO_THREAD}"));
+        }
+        _ => hook(panic),
+    }));
 }
 
 /// Waits for a command, or for an interruption that it doesn't answer itself.

@@ -9,6 +9,7 @@ use oci_spec::image::MediaType;
 use super::error::{OciError, at};
 use super::layout::Layout;
 use crate::digest::Digest;
+use crate::event::Reporter;
 
 /// How a layer is compressed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -59,8 +60,18 @@ impl Compression {
         }
     }
 
-    /// The form that a stored blob has.
-    pub fn of_blob(layout: &Layout, digest: Digest) -> Result<Self, OciError> {
+    /// The form that a stored blob has, which is `called` another one perhaps.
+    ///
+    /// Where it is, all of its bytes are verified first: most likely something has damaged it.
+    pub fn of_blob(layout: &Layout, digest: Digest, called: Self) -> Result<Self, OciError> {
+        let found = Self::found(layout, digest);
+        if !matches!(found, Ok(found) if found == called) {
+            layout.blobs().verify(digest, &Reporter::silent())?;
+        }
+        found
+    }
+
+    fn found(layout: &Layout, digest: Digest) -> Result<Self, OciError> {
         let mut start = Vec::new();
         let read = layout.blobs().open_blob(digest)?.take(8).read_to_end(&mut start);
         read.map_err(at(layout.root(), "read"))?;

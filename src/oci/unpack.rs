@@ -5,7 +5,7 @@
 //! to whoever unpacks, so that a program of root's would make anybody that user.
 //! Every parent is resolved component by component inside the target, as if it were the root, so a
 //! link never leads out. That assumes that nobody else changes the target meanwhile.
-//! gzip's CRC-32 is checked; blobs that may have been tampered with want [`super::Layout::verify`].
+//! gzip's CRC-32 is checked, and each blob's size and form; blobs that may have been tampered with want [`super::Layout::verify`].
 
 use std::collections::{BTreeMap, HashSet};
 use std::ffi::{OsStr, OsString};
@@ -44,16 +44,19 @@ pub fn unpack_layers(
     let mut times = DirectoryTimes::new();
     for layer in image.manifest.layers() {
         let digest = digest_of(layer)?;
+        let media_type = layer.media_type().to_string();
+        let called = Compression::of(&media_type).ok_or_else(|| OciError::Document {
+            what: format!("layer {digest}"),
+            reason: format!("the media type {media_type} can't be unpacked"),
+        })?;
+        Compression::of_blob(layout, digest, called)?;
+        // An archive that lost all of its bytes would be an empty one.
+        if layout.blobs().len(digest)? != layer.size() {
+            layout.blobs().verify(digest, reporter)?;
+        }
         let file = layout.blobs().open_blob(digest)?;
         let counted = Counted { file, reporter: reporter.clone() };
         let buffered = BufReader::with_capacity(1 << 18, counted);
-        let media_type = layer.media_type().to_string();
-        if Compression::of(&media_type).is_none() {
-            return Err(OciError::Document {
-                what: format!("layer {digest}"),
-                reason: format!("the media type {media_type} can't be unpacked"),
-            });
-        }
         let content = Compression::reader(buffered).map_err(|error| unread(digest, &error))?;
         unpack(content, digest, &into, &mut times, reporter)?;
     }

@@ -198,7 +198,9 @@ fn steps_named(graph: &Graph, names: &[String]) -> Result<BTreeSet<StepId>, Unkn
 /// are no models at all.
 fn served(workspace: &Workspace, graph: Graph) -> Graph {
     let project = &workspace.project;
-    let has_models = !project.models.is_empty() || !project.left_out.models.is_empty();
+    let has_models = !project.models.is_empty()
+        || !project.absent.is_empty()
+        || !project.left_out.models.is_empty();
     if has_models && graph.in_order().any(|step| step.models().is_empty()) {
         graph.needed_by(|step| !step.models().is_empty())
     } else {

@@ -64,13 +64,13 @@ impl Wanted<'_> {
             .unwrap_or_else(|| panic!("BUG: the base {digest} was not looked through"));
         let interpreter = interpreter(self.image, self.runtime, content)?;
         let mut layers = Vec::with_capacity(pulled.manifest.layers.len());
-        for ((blob, _), diff_id) in pulled.manifest.layers.into_iter().zip(pulled.config.diff_ids) {
+        for ((blob, called), diff_id) in pulled.manifest.layers.into_iter().zip(pulled.config.diff_ids) {
             layers.push(LayerRef {
                 digest: blob.digest,
                 size: blob.size,
                 diff_id,
                 // Whatever the base's manifest calls it.
-                compression: Compression::of_blob(layout, blob.digest)?,
+                compression: Compression::of_blob(layout, blob.digest, called)?,
                 created_by: "base".to_owned(),
             });
         }

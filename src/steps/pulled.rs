@@ -110,7 +110,7 @@ impl Step for Pulled {
         puller.layers(&resolved, reporter).await?;
         let layout = self.cache.layout()?;
         for (blob, called) in &resolved.manifest.layers {
-            let found = Compression::of_blob(&layout, blob.digest)?;
+            let found = Compression::of_blob(&layout, blob.digest, *called)?;
             if found != *called {
                 let layer = blob.digest.short();
                 reporter.notice(format!("its layer {layer} is called {called}, and is {found}"));

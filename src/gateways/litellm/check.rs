@@ -2,8 +2,9 @@
 
 use std::collections::BTreeMap;
 
+use super::Detour;
 use super::access::VARIABLE;
-use super::detour::{Detour, detour};
+use super::detour::detour;
 use super::document::{Document, Listed};
 use super::tree::{Id, NodeKind};
 use crate::gateways::{Problem, Severity};

@@ -4,25 +4,13 @@
 //! proxy first replaces the name by `litellm_settings.model_alias_map`, then by
 //! `router_settings.model_group_alias`, each once. An entry of that name gets no request then.
 
+use super::Detour;
 use super::document::Document;
 use super::tree::Id;
 
 /// The maps, in the order in which they are looked at.
 const MAPS: [(&str, &str); 2] =
     [("litellm_settings", "model_alias_map"), ("router_settings", "model_group_alias")];
-
-/// Where requests for an alias go instead of to its entry.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Detour {
-    /// The file that says so.
-    pub path: String,
-    /// Counted from 1.
-    pub line: usize,
-    /// The map, such as `router_settings.model_group_alias`.
-    pub map: String,
-    /// What is asked in place of the alias.
-    pub target: String,
-}
 
 /// Follows an alias through the maps of a file and of what it includes.
 pub(super) fn detour(document: &Document, alias: &str) -> Option<Detour> {

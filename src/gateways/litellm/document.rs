@@ -6,10 +6,9 @@ use std::ops::Range;
 use saphyr_parser::ScalarStyle;
 
 use super::access::{is_reference, is_secret};
-use super::detour::detour;
 use super::error::{GatewayError, NamedText};
 use super::tree::{Id, NodeKind, Tree, plain_is_text};
-use super::{Entry, FieldChange, Found, Marker, Own, Owned, Path, Rival, is_ours, verify};
+use super::{Entry, FieldChange, Marker, Path, is_ours, verify};
 
 /// A parsed gateway file and what it includes.
 #[derive(Debug)]
@@ -221,56 +220,6 @@ impl Document {
             None => "(not a string)".to_owned(),
         }
     }
-}
-
-/// Looks up one entry: what of it is there, and who else has its alias.
-pub fn observe(document: &Document, wanted: &Entry) -> Found {
-    let own = document.own(&wanted.project, &wanted.model);
-    let line = |index: usize| document.entries[index].line;
-    let own = match own {
-        [] => Own::Absent,
-        [index] => {
-            Own::Present { line: line(*index), differs: document.differences(*index, wanted) }
-        }
-        several => Own::Duplicated { lines: several.iter().map(|index| line(*index)).collect() },
-    };
-    let mut rivals = Vec::new();
-    find_rivals(document, wanted, false, &mut rivals);
-    Found { own, rivals, detour: detour(document, &wanted.alias) }
-}
-
-pub(super) fn find_rivals(
-    document: &Document,
-    wanted: &Entry,
-    included: bool,
-    rivals: &mut Vec<Rival>,
-) {
-    let mut indexes: Vec<_> = document.strangers(&wanted.project, &wanted.alias).collect();
-    if included {
-        // An entry of ours that moved into an included file would be served beside a new one.
-        indexes.extend(document.own(&wanted.project, &wanted.model));
-    }
-    rivals.extend(indexes.into_iter().map(|index| {
-        let Listed { line, marker, .. } = &document.entries[index];
-        Rival { path: document.name.clone(), line: *line, included, owner: marker.clone() }
-    }));
-    for document in &document.included {
-        find_rivals(document, wanted, true, rivals);
-    }
-}
-
-/// All entries of a project, in the file's order: those that no spec wants are to be removed.
-pub fn owned(document: &Document, project: &str) -> Vec<Owned> {
-    let ours = document.entries.iter().filter_map(|listed| {
-        let marker = listed.marker.as_ref().filter(|marker| marker.project == project)?;
-        Some(Owned {
-            model: marker.model.clone(),
-            alias: listed.alias.clone().unwrap_or_default(),
-            key: marker.key.clone(),
-            line: listed.line,
-        })
-    });
-    ours.collect()
 }
 
 /// The line break a text uses, by its first one.

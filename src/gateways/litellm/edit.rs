@@ -1,7 +1,8 @@
 //! Decides which entries an edit touches, makes it, and checks it.
 
-use super::document::{Document, find_rivals};
+use super::document::Document;
 use super::error::GatewayError;
+use super::observe::find_rivals;
 use super::splice::Splices;
 use super::verify::{self, Intent};
 use super::{Entry, Found, Own, Rival, observe, place};

@@ -19,6 +19,7 @@ mod import;
 mod keys;
 mod mirror;
 mod mode;
+mod observe;
 mod place;
 mod spec;
 mod splice;
@@ -32,12 +33,12 @@ use super::Endpoint;
 use crate::spec::Api;
 pub use access::{Access, is_secret};
 pub use check::check;
-pub use detour::Detour;
-pub use document::{Document, observe, owned};
+pub use document::Document;
 pub use edit::{Change, edit, remove, upsert};
 pub use error::{GatewayError, ReloadError, Source};
 pub use gateway::{LiteLlm, Settings};
 pub(super) use import::entries;
+pub use observe::{observe, owned};
 pub use mirror::{mirror_is_current, mirror_remove, mirror_upsert, mirrored};
 pub use spec::LiteLlmType;
 
@@ -175,6 +176,19 @@ pub struct Rival {
     pub included: bool,
     /// `None` for an entry made by hand.
     pub owner: Option<Marker>,
+}
+
+/// Where requests for an alias go instead of to its entry.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Detour {
+    /// The file that says so.
+    pub path: String,
+    /// Counted from 1.
+    pub line: usize,
+    /// The map, such as `router_settings.model_group_alias`.
+    pub map: String,
+    /// What is asked in place of the alias.
+    pub target: String,
 }
 
 /// A key of ours that is not as wanted.
