@@ -129,6 +129,8 @@ pub struct Wishes {
     pub replace: BTreeSet<StepId>,
     /// Steps that were named: what they make has to be there, whether anything needs it or not.
     pub only: BTreeSet<StepId>,
+    /// Images are wanted for themselves: their files have to be there.
+    pub images: bool,
     /// Models whose foreign resources are taken over.
     pub adopt: BTreeSet<String>,
     /// Trust the rows instead of looking at the world.
@@ -299,13 +301,15 @@ fn evict(
 ) {
     for (place, step) in graph.in_order().enumerate().rev() {
         let named = &mut steps[place];
-        if wishes.only.contains(step.id())
+        let is_named = wishes.only.contains(step.id());
+        if (is_named || wishes.images && step.kind().makes_image())
             && named.action == Action::Fresh
             && step.class() == Class::Pure
             && !step.has_blobs(&named.facts)
         {
             named.action = Action::Run;
-            named.reasons = vec![Reason::about(ReasonKind::Evicted, "--only")];
+            let by = if is_named { "--only" } else { "the project" };
+            named.reasons = vec![Reason::about(ReasonKind::Evicted, by)];
         }
         let needed = steps[place].action;
         if !matches!(needed, Action::Run | Action::Pending) {

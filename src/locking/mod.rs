@@ -344,6 +344,8 @@ async fn settle_image(
     let asked = (&asked, &*wheels);
     let local =
         local::settle(workspace, image, packages, asked, options, reporter, changes).await?;
+    let names = wheels.iter().map(|it| &it.name).chain(local.iter().map(|it| &it.name));
+    wheels::check_winners(image, &names.collect::<Vec<_>>())?;
     workspace.images.settle(name, LockedParts { runtime, wheels, local });
     engine::settle(workspace, image, options, reporter, changes).await
 }

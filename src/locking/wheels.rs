@@ -33,7 +33,6 @@ pub(super) async fn settle(
     let file = File { stem: image.name.to_string(), noun: "wheel" };
     let lock = answer(workspace, image, &file, &request, options, reporter, changes).await?;
     let wheels = lock.choose(&runtime)?;
-    check_winners(image, &wheels)?;
     Ok((request, wheels))
 }
 
@@ -115,13 +114,13 @@ pub(super) async fn answer(
     })
 }
 
-/// Refuses an `overlap` that names a wheel which isn't there.
-fn check_winners(image: &Image, wheels: &[LockedWheel]) -> Result<(), SpecErrors> {
+/// Refuses an `overlap` that names what is none of an image's wheels.
+pub(super) fn check_winners(image: &Image, wheels: &[&String]) -> Result<(), SpecErrors> {
     let overlap = image.choosing.overlap.iter();
-    let unknown = overlap.filter(|it| !wheels.iter().any(|wheel| wheel.name == it.value.winner));
+    let unknown = overlap.filter(|it| !wheels.contains(&&it.value.winner));
     let errors = unknown.map(|Located { value, place }| {
         let name = value.winner.clone();
-        let nearest = nearest(&name, wheels.iter().map(|it| &it.name)).map(str::to_owned);
+        let nearest = nearest(&name, wheels.iter().copied()).map(str::to_owned);
         let make =
             format!("see images/{}.pylock.toml for the wheels that the image has", image.name);
         SpecError::new(Problem::DanglingName { kind: "wheel", name, nearest, make }, place.clone())

@@ -11,7 +11,7 @@ use crate::graph::Graph;
 use crate::locking::{self, Changes, LockOptions, Scope};
 use crate::plan::saved::Request;
 use crate::plan::{self, Plan, Warning, Wishes};
-use crate::spec::{Unknown, unknown};
+use crate::spec::{Project, Unknown, unknown};
 use crate::step::{Observation, StepId};
 use crate::steps;
 use crate::workspace::{SharedWorkspace, Workspace};
@@ -122,7 +122,7 @@ pub async fn plan(
     if refresh {
         plan.warnings.extend(workspace.unseen_absent(request));
         let lacks = steps::lacks(workspace, &plan).into_iter().map(|(step, lack)| Warning {
-            model: step.models.first().cloned().unwrap_or_default(),
+            model: step.models.first().cloned().unwrap_or_else(|| step.id.to_string()),
             message: lack.what,
             help: lack.help,
         });
@@ -178,6 +178,7 @@ fn wishes(graph: &Graph, workspace: &Workspace, asked: &Request) -> Result<Wishe
     Ok(Wishes {
         replace,
         only: steps_named(graph, &asked.only)?,
+        images: asked.only.is_empty() && !has_models(workspace),
         adopt: asked.adopt.iter().cloned().collect(),
         no_refresh: asked.no_refresh,
         prune: asked.prune,
@@ -197,15 +198,16 @@ fn steps_named(graph: &Graph, names: &[String]) -> Result<BTreeSet<StepId>, Unkn
 /// What a whole project asks for: images that no model is served from are built by name, or where there
 /// are no models at all.
 fn served(workspace: &Workspace, graph: Graph) -> Graph {
-    let project = &workspace.project;
-    let has_models = !project.models.is_empty()
-        || !project.absent.is_empty()
-        || !project.left_out.models.is_empty();
-    if has_models && graph.in_order().any(|step| step.models().is_empty()) {
+    if has_models(workspace) && graph.in_order().any(|step| step.models().is_empty()) {
         graph.needed_by(|step| !step.models().is_empty())
     } else {
         graph
     }
+}
+
+fn has_models(workspace: &Workspace) -> bool {
+    let Project { models, absent, left_out, .. } = &*workspace.project;
+    !models.is_empty() || !absent.is_empty() || !left_out.models.is_empty()
 }
 
 /// The part of the graph that was asked for, and whether that is all of it.

@@ -23,7 +23,10 @@ fn collect(mut table: Table<'_, '_>, above: &str, labels: &mut BTreeMap<String, 
             "" => key.value.to_owned(),
             _ => format!("{above}.{}", key.value),
         };
-        if table.holds_table(key.value) {
+        if labels.contains_key(&name) {
+            table.bad(key.value, "a second one", "each name once", &key.spot);
+            table.find(key.value);
+        } else if table.holds_table(key.value) {
             collect(table.table(key.value), &name, labels);
         } else if !is_key(&name) {
             let kind = "a label";

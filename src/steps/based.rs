@@ -36,7 +36,7 @@ pub(super) fn ruled_out(workspace: &Workspace, step: &PlannedStep) -> Option<Lac
 pub fn told(workspace: &Workspace, plan: &Plan) -> Vec<(String, Lack)> {
     let told = plan.steps.iter().filter_map(|step| {
         let image = image_of(workspace, step)?;
-        let model = step.models.first().cloned().unwrap_or_default();
+        let model = step.models.first().cloned().unwrap_or_else(|| step.id.to_string());
         let runs = matches!(step.action, Action::Run | Action::Pending);
         let about = [left_out(workspace, image), user(workspace, image).filter(|_| runs)];
         Some(about.into_iter().flatten().map(move |lack| (model.clone(), lack)))
