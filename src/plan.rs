@@ -302,7 +302,7 @@ fn evict(
     for (place, step) in graph.in_order().enumerate().rev() {
         let named = &mut steps[place];
         let is_named = wishes.only.contains(step.id());
-        if (is_named || wishes.images && step.kind().makes_image())
+        if (is_named || wishes.images && named.kind.makes_image())
             && named.action == Action::Fresh
             && step.class() == Class::Pure
             && !step.has_blobs(&named.facts)

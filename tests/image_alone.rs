@@ -76,7 +76,7 @@ fn an_image_that_no_model_uses_is_built_when_it_is_named_and_handed_on() {
 fn a_project_without_models_builds_all_of_its_images() {
     let Some(project) = with_another() else { return };
     std::fs::remove_file(project.root().join("specs/tiny.toml")).expect("removed");
-    assert_eq!(project.apply("--locked").ran(), ["image:alone"]);
+    assert_eq!(project.apply("").ran(), ["image:alone"]);
     assert_eq!(project.plan("--locked").ids("fresh").len(), 4);
     // As on a machine that has the lock and no cache: whoever hands them on needs their files.
     for path in ["cache/oci", "cache/state.db"] {

@@ -267,7 +267,7 @@ const NO_THREAD: &str =
 /// Has a panic of the runtime's for want of a thread say what to do, in place of where it happened.
 fn tell_of_threads() {
     let hook = std::panic::take_hook();
-    std::panic::set_hook(Box::new(move |panic| match panic.payload_as_str() {
+    std::panic::set_hook(Box::new(move |panic| match panic.payload().downcast_ref::<String>() {
         Some(told) if told.starts_with("OS can't spawn") => {
             crate::ui::tell(&format!("goatbuild can't go on: {told}: {NO_THREAD}"));
         }

@@ -23,17 +23,16 @@ fn collect(mut table: Table<'_, '_>, above: &str, labels: &mut BTreeMap<String, 
             "" => key.value.to_owned(),
             _ => format!("{above}.{}", key.value),
         };
-        if labels.contains_key(&name) {
-            table.bad(key.value, "a second one", "each name once", &key.spot);
-            table.find(key.value);
-        } else if table.holds_table(key.value) {
+        if table.holds_table(key.value) {
             collect(table.table(key.value), &name, labels);
         } else if !is_key(&name) {
             let kind = "a label";
             table.report(Problem::BadName { kind, name, expected: KEY }, &key.spot);
             table.find(key.value);
-        } else if let Some(text) = table.string(key.value) {
-            labels.insert(name, text.value.to_owned());
+        } else if let Some(text) = table.string(key.value)
+            && labels.insert(name, text.value.to_owned()).is_some()
+        {
+            table.bad(key.value, "a second one", "each name once", &key.spot);
         }
     }
     table.finish();

@@ -64,7 +64,9 @@ impl Wanted<'_> {
             .unwrap_or_else(|| panic!("BUG: the base {digest} was not looked through"));
         let interpreter = interpreter(self.image, self.runtime, content)?;
         let mut layers = Vec::with_capacity(pulled.manifest.layers.len());
-        for ((blob, called), diff_id) in pulled.manifest.layers.into_iter().zip(pulled.config.diff_ids) {
+        for ((blob, called), diff_id) in
+            pulled.manifest.layers.into_iter().zip(pulled.config.diff_ids)
+        {
             layers.push(LayerRef {
                 digest: blob.digest,
                 size: blob.size,

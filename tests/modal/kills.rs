@@ -74,7 +74,10 @@ fn world(remote: &Remote) -> BTreeMap<String, Value> {
     let mut world = BTreeMap::new();
     let volumes = remote.modal.volume("");
     for entry in walkdir::WalkDir::new(&volumes).into_iter().flatten() {
-        if entry.file_type().is_file() {
+        // What its own client leaves of a download when its container is killed: a name of its own each
+        // time (huggingface_hub 2.4), which nobody takes up.
+        let is_left = entry.path().extension().is_some_and(|ending| ending == "incomplete");
+        if entry.file_type().is_file() && !is_left {
             let path = entry.path().strip_prefix(&volumes).unwrap().display().to_string();
             world.insert(path, content(entry.path()));
         }

@@ -38,8 +38,8 @@ pub use edit::{Change, edit, remove, upsert};
 pub use error::{GatewayError, ReloadError, Source};
 pub use gateway::{LiteLlm, Settings};
 pub(super) use import::entries;
-pub use observe::{observe, owned};
 pub use mirror::{mirror_is_current, mirror_remove, mirror_upsert, mirrored};
+pub use observe::{observe, owned};
 pub use spec::LiteLlmType;
 
 /// One endpoint as `LiteLLM` should serve it.
