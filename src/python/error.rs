@@ -79,7 +79,7 @@ pub enum PythonError {
     #[diagnostic(
         code(goatbuild::python::no_times),
         help(
-            "PyPI tells it, and PyTorch's index does not: leave out `as-of` and pin versions instead, or name an index that does (UV_DEFAULT_INDEX)"
+            "PyPI tells it, and PyTorch's index does not: leave out `as-of` and pin versions instead; an `index` without times has no packages as of a day"
         )
     )]
     NoTimes {

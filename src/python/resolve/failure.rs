@@ -1,7 +1,7 @@
 //! Why uv found no answer, in its words and the index's.
 
 use super::words::without_time;
-use crate::fetch::Fetcher;
+use crate::fetch::{Fetcher, without_credentials};
 use crate::lock::pylock::{PythonRequest, WheelName, no_wheel_among, normalised};
 use crate::python::PythonError;
 use crate::python::index::Index;
@@ -62,12 +62,27 @@ pub(super) async fn failure(
                 return "with --offline only what uv has cached is known: run once without it"
                     .to_owned();
             }
-            format!(
-                "change the requirements in the image's file, or its Python ({}) or base (glibc {})",
-                request.runtime.python, request.runtime.glibc
-            )
+            what_to_change(request)
         }),
     }
+}
+
+/// What of a request may be why there is no answer.
+fn what_to_change(request: &PythonRequest) -> String {
+    let (runtime, sources) = (request.runtime, &request.sources);
+    let as_of = sources.as_of.iter();
+    let as_of = as_of.map(|time| format!("; `as-of` leaves out what came at {time} or later"));
+    let indexes = sources.indexes.iter().map(|index| {
+        let packages: Vec<&str> = index.packages.iter().map(String::as_str).collect();
+        let url = without_credentials(&index.url);
+        format!("; {} come from {url} alone, which has to have a page for each", packages.join(", "))
+    });
+    format!(
+        "change the requirements in the image's file, or its Python ({}) or base (glibc {}){}",
+        runtime.python,
+        runtime.glibc,
+        as_of.chain(indexes).collect::<String>()
+    )
 }
 
 /// The words without what uv was in doubt of: that is not why it failed.
