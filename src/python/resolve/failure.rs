@@ -75,7 +75,10 @@ fn what_to_change(request: &PythonRequest) -> String {
     let indexes = sources.indexes.iter().map(|index| {
         let packages: Vec<&str> = index.packages.iter().map(String::as_str).collect();
         let url = without_credentials(&index.url);
-        format!("; {} come from {url} alone, which has to have a page for each", packages.join(", "))
+        format!(
+            "; {} come from {url} alone, which has to have a page for each",
+            packages.join(", ")
+        )
     });
     format!(
         "change the requirements in the image's file, or its Python ({}) or base (glibc {}){}",
