@@ -41,6 +41,7 @@ pub async fn foresee(
         ));
     }
     let (locked, wanted) = (locked.clone(), request.packages.clone());
+    let beginnings = beginnings.to_owned();
     blocking(move || {
         let seen = locked.packages.iter().zip(&controls);
         let seen = seen.filter_map(|(package, control)| Some((package, control.as_ref()?)));
@@ -50,6 +51,11 @@ pub async fn foresee(
             return Ok(());
         }
         Needs::read(seen).tell(&mut scripts, Some(&wanted));
+        // Nobody verified it: whoever asks again shall not be told the same of what only came wrong.
+        let told = |it: &&LockedPackage| scripts.iter().any(|script| script.package == it.name);
+        for package in locked.packages.iter().filter(told) {
+            let _ = std::fs::remove_file(beginnings.join(package.sha256.hex()));
+        }
         Err(DebianError::UnknownScripts { scripts })
     })
     .await

@@ -75,16 +75,18 @@ pub(super) async fn settle(
         }
         .into());
     }
-    debian::foresee(
-        &workspace.network.fetcher.telling(reporter),
-        &workspace.network.mirrors,
-        &base,
-        &debian,
-        &workspace.cache.packages(),
-        &workspace.cache.scripts(),
-        reporter,
-    )
-    .await?;
+    if !is_built_elsewhere(workspace, &image.name) {
+        debian::foresee(
+            &workspace.network.fetcher.telling(reporter),
+            &workspace.network.mirrors,
+            &base,
+            &debian,
+            &workspace.cache.packages(),
+            &workspace.cache.scripts(),
+            reporter,
+        )
+        .await?;
+    }
     let versions = |debian: &debian::LockedDebian| -> BTreeMap<String, String> {
         debian.packages.iter().map(|it| (it.name.clone(), it.version.clone())).collect()
     };
@@ -106,13 +108,18 @@ pub(super) async fn settle(
 /// What a base lacks that was locked before bases had it, and how it gets that. Who builds an image
 /// without goatbuild has a Debian that is whole.
 pub(super) fn lacking(workspace: &Workspace, image: &ImageName) -> Option<String> {
-    let project = &workspace.project;
-    let mut users = project.models.values().filter(|model| model.image.value == *image).peekable();
-    if users.peek().is_some() && users.all(|model| project.takes(model) == Takes::Built) {
+    if is_built_elsewhere(workspace, image) {
         return None;
     }
     let base = |locked: &LockedImage| locked.debian.as_ref().and_then(|base| lacks(base, image));
     workspace.lock.read(|lock| lock.images.get(image.as_str()).and_then(base))
+}
+
+/// Whether all who use an image have their targets build it, of a Debian that is whole.
+fn is_built_elsewhere(workspace: &Workspace, image: &ImageName) -> bool {
+    let project = &workspace.project;
+    let mut users = project.models.values().filter(|model| model.image.value == *image).peekable();
+    users.peek().is_some() && users.all(|model| project.takes(model) == Takes::Built)
 }
 
 fn lacks(base: &LockedDebian, image: &ImageName) -> Option<String> {

@@ -63,8 +63,8 @@ fn refused(requirement: &Located<String>, reason: String) -> SpecError {
 fn unfit(package: &Package, python: MajorMinor) -> Option<SpecError> {
     let wanted = package.requires_python.as_ref()?;
     let is_fit = VersionSpecifiers::from_str(&wanted.value).is_ok_and(|specifiers| {
-        [0, 999].iter().any(|patch| {
-            let version = Version::new([u64::from(python.major), u64::from(python.minor), *patch]);
+        (0..1000).any(|patch| {
+            let version = Version::new([u64::from(python.major), u64::from(python.minor), patch]);
             specifiers.contains(&version)
         })
     });

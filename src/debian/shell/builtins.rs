@@ -15,6 +15,9 @@ impl Shell<'_> {
         arguments: &[Value],
     ) -> Result<Option<Flow>, Refused> {
         let status = match name {
+            "ulimit" | "wait" if !arguments.is_empty() => {
+                return Err(self.refused_as(name, arguments));
+            }
             ":" | "true" | "ulimit" | "hash" | "wait" => Status::OK,
             "umask" => match arguments {
                 [Value::Is(mask)] if mask.trim_start_matches('0') == "22" => Status::OK,

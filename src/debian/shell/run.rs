@@ -181,6 +181,12 @@ impl Shell<'_> {
                 self.line = command.line;
                 return Err(self.refused("a command fails, which ends the script"));
             }
+            // So it does only perhaps, and only that shell.
+            (Status::Is(_), Ok(true)) if self.subshells > 0 => {
+                let doubt =
+                    self.state.doubts().unwrap_or_else(|| Doubt::Never("set -e".to_owned()));
+                self.perhaps_ended(&Flow::Exit(status.clone()), &doubt);
+            }
             (Status::Is(_), Err(doubt)) => {
                 self.perhaps_ended(&Flow::Exit(status.clone()), &doubt);
             }
