@@ -185,6 +185,9 @@ fn next<R: Read>(archive: &mut R) -> io::Result<Option<Member<'_, R>>> {
             }
             _ => {
                 let size = pax.size.unwrap_or(size);
+                if size > i64::MAX.cast_unsigned() {
+                    return Err(other("a member has more bytes than any file"));
+                }
                 // These have none, whatever they say.
                 let has_content = !(kind.is_hard_link()
                     || kind.is_symlink()

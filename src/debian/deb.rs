@@ -228,9 +228,14 @@ pub(super) fn xz<R: Read>(packed: R) -> io::Result<liblzma::read::XzDecoder<R>> 
 }
 
 fn control_files(tar: impl Read) -> io::Result<Control> {
-    let mut files = Control::new();
+    let (mut files, mut total) = (Control::new(), 0_u64);
     let mut rest = members(tar, std::convert::identity, |entry| {
         if entry.kind.is_file() {
+            // Holes are made here, however few bytes say how large they are.
+            total = total.saturating_add(entry.size);
+            if total > CONTROL_LIMIT {
+                return Err(io::Error::other("its control files are larger than any"));
+            }
             let name = String::from_utf8_lossy(&entry.path).into_owned();
             let mut content = Vec::new();
             entry.read_to_end(&mut content)?;

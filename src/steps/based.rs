@@ -23,7 +23,8 @@ pub(super) fn ruled_out(workspace: &Workspace, step: &PlannedStep) -> Option<Lac
         help: error.help().map(|help| help.to_string()).unwrap_or_default(),
     };
     // Besides the base there are the other inputs' layers, and the environment.
-    let count = base.layers.len() + step.inputs.len();
+    let overlap = usize::from(!image.choosing.overlap().is_empty());
+    let count = base.layers.len() + step.inputs.len() + overlap;
     if count > wheels::LAYERS {
         return Some(lack(&too_many(image, count, base.layers.len())));
     }

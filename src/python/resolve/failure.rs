@@ -35,8 +35,12 @@ pub(super) async fn failure(
     let mut found = Vec::new();
     let mut help = None;
     if !fetcher.is_offline() {
-        let index = Index::configured_or_public(|name| std::env::var(name).ok());
         for (package, version) in unusable(&words).into_iter().take(LOOK_UP) {
+            let index = match request.sources.index_of(&package) {
+                Some(url) => Index::at(url),
+                None => Some(Index::configured_or_public(|name| std::env::var(name).ok())),
+            };
+            let Some(index) = index else { continue };
             let Ok(files) = index.files(fetcher, &package).await else { continue };
             let names: Vec<String> = files
                 .into_iter()

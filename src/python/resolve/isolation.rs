@@ -4,10 +4,13 @@ use tokio::process::Command;
 
 /// What the host has, or asks of all its own projects, says nothing about what is installed
 /// elsewhere.
-const NOT_THE_HOST: [&str; 9] = [
+const NOT_THE_HOST: [&str; 11] = [
     "CONDA_PREFIX",
     "UV_CONSTRAINT",
     "UV_EXCLUDE",
+    // Without sources, packages of `index` would come from any index.
+    "UV_NO_SOURCES",
+    "UV_NO_SOURCES_PACKAGE",
     "UV_OVERRIDE",
     "UV_PROJECT_ENVIRONMENT",
     "UV_PYTHON",

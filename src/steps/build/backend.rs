@@ -7,6 +7,7 @@ use serde_json::json;
 
 use super::error::BuildError;
 use super::root::Root;
+use crate::bounded;
 use crate::leftovers::Scratch;
 use crate::lock::pylock::{WheelName, normalised};
 use crate::runtime::{Bind, Output, Sandbox};
@@ -75,7 +76,10 @@ pub(super) fn built(
     let name = package.name.clone();
     let made = place.path().join("wheel");
     if output.status != 0 {
-        if let Ok(missing) = std::fs::read_to_string(made.join("missing")) {
+        let told = made.join("missing");
+        if is_file(&told)
+            && let Ok(missing) = bounded::read_to_string(&told, bounded::TEXT)
+        {
             let missing = missing.lines().map(str::to_owned).collect();
             let backend = package.package.backend.clone();
             return Err(BuildError::Missing { package: name, backend, missing }.into());
@@ -95,10 +99,19 @@ pub(super) fn built(
     if WheelName::parse(filename).is_none_or(|wheel| normalised(&wheel.name) != name) {
         return Err(BuildError::Wheel { package: name, found: filename.clone() }.into());
     }
+    if !is_file(&made.join(filename)) {
+        let found = format!("{filename}, which is no file");
+        return Err(BuildError::Wheel { package: name, found }.into());
+    }
     let packed = place.path().join("packed");
     let out = File::create(&packed).map_err(BuildError::file(&packed))?;
     let content = wheel::repack(&made.join(filename), filename, out)?;
     Ok(Built { filename: filename.clone(), packed, content, _place: place })
+}
+
+/// Whether a build left a file there, and no link: that would lead elsewhere outside of the sandbox.
+fn is_file(path: &Path) -> bool {
+    path.symlink_metadata().is_ok_and(|found| found.is_file())
 }
 
 /// The end of what was printed.

@@ -12,7 +12,7 @@ use super::Modal;
 use super::app::Program;
 use crate::digest::Digest;
 use crate::fingerprint::{Fingerprint, Key};
-use crate::lock::pylock::LockedWheel;
+use crate::lock::pylock::{LockedWheel, Sources};
 use crate::spec::{Base, Image, ImageReference, Model};
 use crate::step::{Fact, Facts, Observation, Outcome, StepError, StepId, Task};
 use crate::targets::{Deployment, ImageToBuild, Images, Programs, Target};
@@ -72,8 +72,11 @@ impl ImageDescription {
             Some(version) => format!("{name}={version}"),
             None => name.to_owned(),
         });
-        let requirement = |wheel: &&LockedWheel| {
-            format!("{}=={} --hash={}", wheel.name, wheel.version, wheel.sha256)
+        let sources = Sources::of(&image.choosing);
+        let requirement = |wheel: &&LockedWheel| match sources.index_of(&wheel.name) {
+            // Modal's installer knows the default index alone.
+            Some(_) => format!("{} @ {} --hash={}", wheel.name, wheel.url, wheel.sha256),
+            None => format!("{}=={} --hash={}", wheel.name, wheel.version, wheel.sha256),
         };
         let (large, small): (Vec<_>, Vec<_>) =
             wheels.iter().partition(|wheel| wheel.size.is_some_and(|size| size >= LARGE));
