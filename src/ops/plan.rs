@@ -102,8 +102,11 @@ pub async fn plan(
     let warnings = workspace.check_engines(&request.models)?;
     let mut unwanted = if refresh { workspace.unwanted() } else { workspace.unwanted_by(&memory) };
     let whole = steps::compile(workspace, &Reporter::silent())?;
-    let wishes = wishes(&whole, workspace, request)?;
-    let (graph, all) = select(workspace, whole, request)?;
+    // Whose last spec is gone wants no images, but to have what it led to away.
+    let for_images = !has_models(workspace) && unwanted.is_empty();
+    let mut wishes = wishes(&whole, workspace, request)?;
+    wishes.images = for_images && request.only.is_empty();
+    let (graph, all) = select(workspace, whole, request, for_images)?;
     if refresh {
         steps::look_at_pushed(workspace, &graph, &memory).await;
     }
@@ -178,7 +181,7 @@ fn wishes(graph: &Graph, workspace: &Workspace, asked: &Request) -> Result<Wishe
     Ok(Wishes {
         replace,
         only: steps_named(graph, &asked.only)?,
-        images: asked.only.is_empty() && !has_models(workspace),
+        images: false,
         adopt: asked.adopt.iter().cloned().collect(),
         no_refresh: asked.no_refresh,
         prune: asked.prune,
@@ -197,8 +200,8 @@ fn steps_named(graph: &Graph, names: &[String]) -> Result<BTreeSet<StepId>, Unkn
 
 /// What a whole project asks for: images that no model is served from are built by name, or where there
 /// are no models at all.
-fn served(workspace: &Workspace, graph: Graph) -> Graph {
-    if has_models(workspace) && graph.in_order().any(|step| step.models().is_empty()) {
+fn served(graph: Graph) -> Graph {
+    if graph.in_order().any(|step| step.models().is_empty()) {
         graph.needed_by(|step| !step.models().is_empty())
     } else {
         graph
@@ -211,9 +214,14 @@ fn has_models(workspace: &Workspace) -> bool {
 }
 
 /// The part of the graph that was asked for, and whether that is all of it.
-fn select(workspace: &Workspace, graph: Graph, request: &Request) -> Result<(Graph, bool), Report> {
+fn select(
+    workspace: &Workspace,
+    graph: Graph,
+    request: &Request,
+    for_images: bool,
+) -> Result<(Graph, bool), Report> {
     if request.models.is_empty() && request.only.is_empty() {
-        return Ok((served(workspace, graph), true));
+        return Ok((if for_images { graph } else { served(graph) }, true));
     }
     for name in &request.models {
         workspace.project.known(name)?;
