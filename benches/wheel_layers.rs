@@ -141,12 +141,7 @@ fn splice(wheels: &Path, out: &Path) {
         }
         let name = filename.split('-').next().unwrap_or_default().to_owned();
         references.push(WheelRef { name, size: entry.metadata().expect("a file").len() });
-        files.push(WheelFile {
-            path: entry.path(),
-            filename,
-            adds: Vec::new(),
-            scripts: Vec::new(),
-        });
+        files.push(WheelFile::alone(entry.path(), filename));
     }
     let size = |slot: &[usize]| slot.iter().map(|index| references[*index].size).sum::<u64>();
     let mut queue = slots(&references, 120);

@@ -1,10 +1,21 @@
-//! Numbers as people read them.
+//! Numbers, and lists of names, as people read them.
 
 use std::time::Duration;
 
 /// `1 step`, `2 steps`.
 pub fn count(number: usize, thing: &str) -> String {
     format!("{number} {thing}{}", if number == 1 { "" } else { "s" })
+}
+
+/// `a, b, c, d, e and 3 more`: the first of some names.
+pub fn some(names: &[impl AsRef<str>]) -> String {
+    const TOLD: usize = 5;
+    let first: Vec<&str> = names.iter().take(TOLD).map(AsRef::as_ref).collect();
+    let first = first.join(", ");
+    match names.len().saturating_sub(TOLD) {
+        0 => first,
+        more => format!("{first} and {more} more"),
+    }
 }
 
 /// Bytes in decimal units, as registries and disks count them.
@@ -44,6 +55,12 @@ pub fn not_locked(sources: usize) -> String {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn of_many_names_the_first_are_told() {
+        assert_eq!(some(&["a"; 5]), "a, a, a, a, a");
+        assert_eq!(some(&["a"; 7]), "a, a, a, a, a and 2 more");
+    }
 
     #[test]
     fn bytes_keep_two_digits_at_least() {

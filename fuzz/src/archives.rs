@@ -31,12 +31,7 @@ pub fn wheel(bytes: &[u8], scratch: &Path) {
     let scheme = Scheme { python: "3.12".parse().expect("a version"), epoch: 0 };
     both(bytes, mended::zip, |bytes| {
         fs::write(&path, bytes).expect("a wheel");
-        let file = WheelFile {
-            path: path.clone(),
-            filename: filename.to_owned(),
-            adds: Vec::new(),
-            scripts: Vec::new(),
-        };
+        let file = WheelFile::alone(path.clone(), filename);
         let layer = |file: &WheelFile| {
             let mut out = Vec::new();
             build_layer(std::slice::from_ref(file), &scheme, &mut out, &Reporter::silent())

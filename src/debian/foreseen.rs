@@ -11,9 +11,7 @@ use super::{DebianError, DebianRequest, LockedDebian, LockedPackage, Mirrors, sc
 use crate::blocking::blocking;
 use crate::event::Reporter;
 use crate::fetch::Fetcher;
-
-/// How many packages are named that weren't looked at.
-const NAMED: usize = 5;
+use crate::words;
 
 /// Follows the scripts of all locked packages as far as that goes without their files; fails with all that a build
 /// would refuse whatever these are.
@@ -37,7 +35,7 @@ pub async fn foresee(
     if !unseen.is_empty() {
         reporter.notice(format!(
             "the scripts of {} weren't looked at; a build will do that",
-            some(&unseen)
+            words::some(&unseen)
         ));
     }
     let (locked, wanted) = (locked.clone(), request.packages.clone());
@@ -74,13 +72,4 @@ fn refused(
     let templates = String::from_utf8_lossy(templates);
     let mut system = System::new(&package.name, None, locked.architecture, &templates);
     scripts::follow(&package.name, control, &mut system)
-}
-
-/// The first of some names, and how many more there are.
-fn some(names: &[&str]) -> String {
-    let shown = names[..names.len().min(NAMED)].join(", ");
-    match names.len().saturating_sub(NAMED) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
 }

@@ -87,13 +87,12 @@ pub(super) async fn settle(
     let mut settled = Vec::with_capacity(packages.len());
     for (package, directory) in packages.into_iter().zip(&image.local) {
         let name = normalised(&package.name.value);
-        if let Some(wheel) = locked.iter().find(|wheel| wheel.name == name) {
-            let version = wheel.version.clone();
+        let required = locked.iter().find(|wheel| wheel.name == name).map(|wheel| {
+            let (name, version) = (name.clone(), wheel.version.clone());
             let problem = Problem::Package(PackageProblem::Required { name, version });
-            let mistake = SpecError::new(problem, package.name.place.clone());
-            return Err(SpecErrors::collect(vec![mistake])
-                .map_or_else(Into::into, |()| panic!("BUG: one mistake is none")));
-        }
+            SpecError::new(problem, package.name.place.clone())
+        });
+        SpecErrors::collect(required.into_iter().collect())?;
         let request = PythonRequest {
             requirements: package.build_requires.iter().map(|it| it.value.clone()).collect(),
             overrides: Vec::new(),

@@ -41,6 +41,17 @@ pub(super) fn layer(
     })
 }
 
+/// A layer that a step makes along with what else it does.
+pub(super) fn made_here(layer: &wheel::Layer, created_by: &str) -> LayerRef {
+    LayerRef {
+        digest: layer.digest,
+        size: layer.size,
+        diff_id: layer.diff_id,
+        compression: Compression::Gzip,
+        created_by: created_by.to_owned(),
+    }
+}
+
 impl Wanted<'_> {
     /// What lies at the bottom, checked against what the wheels were chosen for.
     pub(super) fn of(

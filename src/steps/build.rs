@@ -28,6 +28,7 @@ use crate::step::{
     Fact, Facts, Head, Input, Inputs, Outcome, Resource, Step, StepError, StepId, StepKind, Task,
 };
 use crate::wheel::{self, Content, Scheme, WheelFile};
+use crate::words;
 use crate::workspace::{BUILDS, Cache, LockedPackage, LockedParts, Workspace};
 use backend::Built;
 use error::BuildError;
@@ -42,9 +43,6 @@ pub(super) const FACTS: &[Fact] =
 
 /// So many files are told apart when one of them changes.
 const TOLD_APART: usize = 500;
-
-/// Of how many files that differ between two builds the names are told.
-const NAMED: usize = 5;
 
 /// The earliest time that a zip archive can hold, and so the earliest for sources: 1980.
 const ZIP_EPOCH: u64 = 315_532_800;
@@ -93,12 +91,8 @@ pub(super) fn wheel_of(
     inputs: &Inputs,
 ) -> Result<WheelFile, StepError> {
     let digest = inputs.digest(step, Fact::WHEEL_DIGEST)?;
-    Ok(WheelFile {
-        path: cache.layout()?.blobs().path(digest),
-        filename: inputs.fact(step, Fact::WHEEL).to_owned(),
-        adds: Vec::new(),
-        scripts: Vec::new(),
-    })
+    let path = cache.layout()?.blobs().path(digest);
+    Ok(WheelFile::alone(path, inputs.fact(step, Fact::WHEEL)))
 }
 
 impl Build {
@@ -125,12 +119,7 @@ impl Build {
             std::io::copy(&mut packed, &mut kept).map_err(BuildError::file(&first.packed))?;
             let (digest, _) = kept.commit()?;
             let filename = first.filename.clone();
-            let wheel = WheelFile {
-                path: layout.blobs().path(digest),
-                filename: filename.clone(),
-                adds: Vec::new(),
-                scripts: Vec::new(),
-            };
+            let wheel = WheelFile::alone(layout.blobs().path(digest), &filename);
             let mut blob = layout.blobs().layer_writer()?;
             let layer = wheel::build_layer(&[wheel], &scheme, &mut blob, &reporter)?;
             blob.commit(&layer)?;
@@ -200,16 +189,9 @@ impl Build {
 /// What is told of two builds of the same sources that are not the same.
 fn unlike(package: &str, first: &Content, second: &Content) -> Option<String> {
     let differing = wheel::differing(first, second);
-    let named: Vec<&str> = differing.iter().take(NAMED).map(String::as_str).collect();
-    let more = match differing.len().saturating_sub(NAMED) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    (!named.is_empty()).then(|| {
-        let named = named.join(", ");
-        format!(
-            "{package} is not reproducible: two builds differ in {named}{more}; the first is kept"
-        )
+    (!differing.is_empty()).then(|| {
+        let named = words::some(&differing);
+        format!("{package} is not reproducible: two builds differ in {named}; the first is kept")
     })
 }
 

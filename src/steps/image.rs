@@ -7,13 +7,13 @@ use miette::Diagnostic;
 use thiserror::Error;
 
 use super::base::LAYER_FACTS;
-use super::bottom::{Wanted, layer};
+use super::bottom::{Wanted, layer, made_here};
 use super::build;
 use super::wheels::{self, Downloaded};
 use crate::blocking::blocking;
 use crate::fingerprint::Fingerprint;
 use crate::lock::BaseSettings;
-use crate::oci::{self, Compression, ImageSpec, LayerRef};
+use crate::oci::{self, ImageSpec};
 use crate::platform::Runtime;
 use crate::spec::{self, ImageName, extends};
 use crate::step::{
@@ -124,13 +124,13 @@ impl Image {
                 }
                 if let Some(layer) = made.layer {
                     blob.commit(&layer)?;
-                    layers.push(own_layer(&layer, "overlap"));
+                    layers.push(made_here(&layer, "overlap"));
                 }
             }
             let mut blob = layout.blobs().layer_writer()?;
             let environment = wheel::venv_layer(&scheme, &base.interpreter, &mut blob)?;
             blob.commit(&environment)?;
-            layers.insert(at, own_layer(&environment, "environment"));
+            layers.insert(at, made_here(&environment, "environment"));
             let spec = ImageSpec { layers: layers.clone(), ..spec };
             let digest = oci::write_image(&layout, &spec)?;
             layout.tag(&tag, digest)?;
@@ -142,17 +142,6 @@ impl Image {
             Ok(Outcome { facts: [Fact::DIGEST.is(digest)].into(), evidence: evidence.into() })
         })
         .await
-    }
-}
-
-/// A layer that this step made itself.
-fn own_layer(layer: &wheel::Layer, created_by: &str) -> LayerRef {
-    LayerRef {
-        digest: layer.digest,
-        size: layer.size,
-        diff_id: layer.diff_id,
-        compression: Compression::Gzip,
-        created_by: created_by.to_owned(),
     }
 }
 

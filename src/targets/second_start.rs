@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use crate::words;
+
 /// What to do where it did.
 pub const WAY_OUT: &str = "two equal starts, and so every replica would compile: have what is named the same at each start; `[serve] warmup = \"never\"` deploys all the same";
 
@@ -19,16 +21,8 @@ pub fn saved_nothing(first: Duration, second: Duration) -> bool {
 
 /// Words for what a second start wrote that was quick all the same.
 pub fn still_written(model: &str, files: &[String]) -> String {
-    /// How many names a line holds.
-    const SHOWN: usize = 5;
-    let shown = files.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-    let more = match files.len().saturating_sub(SHOWN) {
-        0 => String::new(),
-        more => format!(" and {more} more"),
-    };
-    format!(
-        "the second start of {model} was quick, and still wrote {shown}{more}: each replica may, too"
-    )
+    let some = words::some(files);
+    format!("the second start of {model} was quick, and still wrote {some}: each replica may, too")
 }
 
 #[cfg(test)]

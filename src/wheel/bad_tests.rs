@@ -263,12 +263,7 @@ fn a_future_wheel_format_is_refused() {
 
 #[test]
 fn a_file_that_is_not_there_names_its_path() {
-    let file = WheelFile {
-        scripts: Vec::new(),
-        path: "/nowhere/x".into(),
-        filename: "a-1-py3-none-any.whl".to_owned(),
-        adds: Vec::new(),
-    };
+    let file = WheelFile::alone("/nowhere/x".into(), "a-1-py3-none-any.whl");
     let error =
         build_layer(&[file], &SCHEME, &mut std::io::sink(), &Reporter::silent()).unwrap_err();
     assert!(matches!(error, WheelError::Read { .. }), "{error}");

@@ -84,6 +84,13 @@ pub struct WheelFile {
     pub scripts: Vec<String>,
 }
 
+impl WheelFile {
+    /// One that is installed as it is.
+    pub fn alone(path: PathBuf, filename: impl Into<String>) -> Self {
+        Self { path, filename: filename.into(), adds: Vec::new(), scripts: Vec::new() }
+    }
+}
+
 /// Writes the layer of `wheels` to `out`.
 ///
 /// The order of `wheels` doesn't matter. Announces the bytes it will read to `reporter` and counts

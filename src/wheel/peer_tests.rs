@@ -47,12 +47,7 @@ fn the_tree_is_the_one_that_pip_installs() {
     for entry in std::fs::read_dir(wheels).unwrap() {
         let entry = entry.unwrap();
         let filename = entry.file_name().into_string().unwrap();
-        let file = WheelFile {
-            path: entry.path(),
-            filename: filename.clone(),
-            adds: Vec::new(),
-            scripts: Vec::new(),
-        };
+        let file = WheelFile::alone(entry.path(), filename.clone());
         let mut layer = Vec::new();
         build_layer(&[file], &scheme, &mut layer, &Reporter::silent()).unwrap();
         let prefix = directory.path().join(&filename);

@@ -121,12 +121,7 @@ mod tests {
         };
         let built = wheel(false).save(directory.path());
         let filename = built.filename.clone();
-        let packed = WheelFile {
-            path: directory.path().join("packed"),
-            filename,
-            adds: Vec::new(),
-            scripts: Vec::new(),
-        };
+        let packed = WheelFile::alone(directory.path().join("packed"), filename);
         assert_eq!(layer(built), layer(packed));
     }
 

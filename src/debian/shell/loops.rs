@@ -80,11 +80,9 @@ impl Shell<'_> {
                     Flow::Next(Status::Unknown(doubt))
                 }
             };
-            last = match flow {
-                Flow::Next(status) => status,
-                Flow::Continue => Status::OK,
-                Flow::Break => return Ok(Flow::Next(Status::OK)),
-                flow => return Ok(flow),
+            last = match round(flow) {
+                Ok(status) => status,
+                Err(flow) => return Ok(flow),
             };
             self.next_round();
         }
@@ -122,13 +120,21 @@ impl Shell<'_> {
                     return Ok(Flow::Next(Status::Unknown(doubt)));
                 }
             };
-            last = match flow {
-                Flow::Next(status) => status,
-                Flow::Continue => Status::OK,
-                Flow::Break => return Ok(Flow::Next(Status::OK)),
-                flow => return Ok(flow),
+            last = match round(flow) {
+                Ok(status) => status,
+                Err(flow) => return Ok(flow),
             };
             self.next_round();
         }
+    }
+}
+
+/// How a round ended, or how the loop did in it.
+fn round(flow: Flow) -> Result<Status, Flow> {
+    match flow {
+        Flow::Next(status) => Ok(status),
+        Flow::Continue => Ok(Status::OK),
+        Flow::Break => Err(Flow::Next(Status::OK)),
+        flow => Err(flow),
     }
 }

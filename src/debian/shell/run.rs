@@ -175,26 +175,22 @@ impl Shell<'_> {
         if is_list || self.conditions > 0 {
             return Ok(());
         }
-        match (status, self.state.exits_on_failure.clone()) {
-            (Status::Is(0), _) | (_, Ok(false)) => {}
-            (Status::Is(_), Ok(true)) if self.state.doubts().is_none() => {
-                self.line = command.line;
-                return Err(self.refused("a command fails, which ends the script"));
-            }
-            // So it does only perhaps, and only that shell.
-            (Status::Is(_), Ok(true)) if self.subshells > 0 => {
-                let doubt =
-                    self.state.doubts().unwrap_or_else(|| Doubt::Never("set -e".to_owned()));
-                self.perhaps_ended(&Flow::Exit(status.clone()), &doubt);
-            }
-            (Status::Is(_), Err(doubt)) => {
-                self.perhaps_ended(&Flow::Exit(status.clone()), &doubt);
-            }
-            // The script itself would fail, and nothing would be installed; a shell of its own just ends.
-            (Status::Unknown(doubt), _) if self.subshells > 0 => {
-                self.perhaps_ended(&Flow::Exit(status.clone()), doubt);
-            }
-            _ => {}
+        // Of the script itself nothing would be installed then; a shell of its own just ends.
+        let ends_alone = self.subshells > 0;
+        let doubt = match (status, self.state.exits_on_failure.clone()) {
+            (Status::Is(0), _) | (_, Ok(false)) => None,
+            (Status::Is(_), Ok(true)) => match self.state.doubts() {
+                None => {
+                    self.line = command.line;
+                    return Err(self.refused("a command fails, which ends the script"));
+                }
+                doubt => doubt.filter(|_| ends_alone),
+            },
+            (Status::Is(_), Err(doubt)) => Some(doubt),
+            (Status::Unknown(doubt), _) => Some(doubt.clone()).filter(|_| ends_alone),
+        };
+        if let Some(doubt) = doubt {
+            self.perhaps_ended(&Flow::Exit(status.clone()), &doubt);
         }
         Ok(())
     }

@@ -4,12 +4,12 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use super::super::bottom::Bottom;
+use super::super::bottom::{Bottom, made_here};
 use super::error::BuildError;
 use crate::durable;
 use crate::event::Reporter;
 use crate::lock::BaseSettings;
-use crate::oci::{self, Compression, ImageSpec, Layer, LayerRef, Layout};
+use crate::oci::{self, ImageSpec, LayerRef, Layout};
 use crate::platform::Architecture;
 use crate::runtime;
 use crate::step::StepError;
@@ -39,11 +39,7 @@ pub(super) fn unpack(
     let mut installed = layout.blobs().layer_writer()?;
     let requirements = wheel::build_layer(files, &scheme, &mut installed, reporter)?;
     installed.commit(&requirements)?;
-    let own = [(venv, "environment"), (requirements, "requirements")].map(|(layer, name)| {
-        let Layer { digest, diff_id, size, .. } = layer;
-        let created_by = name.to_owned();
-        LayerRef { digest, size, diff_id, compression: Compression::Gzip, created_by }
-    });
+    let own = [made_here(&venv, "environment"), made_here(&requirements, "requirements")];
     let spec = ImageSpec {
         architecture,
         epoch: scheme.epoch,

@@ -11,6 +11,7 @@ use super::super::factors::Factors;
 use crate::bounded;
 use crate::event::Reporter;
 use crate::step::StepError;
+use crate::words;
 
 /// A file, by its bytes: engines touch what they read.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -119,18 +120,11 @@ impl Cache {
 
 impl fmt::Display for Again {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
-        /// How many names a message holds.
-        const SHOWN: usize = 5;
         let (what, names) = match self {
             Self::Factors(names) => ("its cache key differs in", names),
             Self::Files(names) => ("it wrote", names),
         };
-        let shown = names.iter().take(SHOWN).map(String::as_str).collect::<Vec<_>>().join(", ");
-        write!(formatter, "{what} {shown}")?;
-        match names.len().saturating_sub(SHOWN) {
-            0 => Ok(()),
-            more => write!(formatter, " and {more} more"),
-        }
+        write!(formatter, "{what} {}", words::some(names))
     }
 }
 
