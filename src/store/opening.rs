@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, PoisonError};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
-use rusqlite::Connection;
+use rusqlite::{Connection, ErrorCode};
 
 use super::{DATABASE, Store, StoreError, Unwritable};
 use crate::clock::now;
@@ -12,6 +12,9 @@ use crate::durable;
 
 /// The layout of the database that this version reads and writes.
 pub(super) const SCHEMA: i64 = 1;
+
+/// How long others are waited for that have the database.
+const PATIENCE: Duration = Duration::from_secs(10);
 
 /// Makes the database its owner's alone, which holds for what SQLite puts beside it from then on. One that
 /// is there is kept from others; its group stays as it is, since groups share projects.
@@ -108,7 +111,7 @@ impl Store {
         let failed = |source| StoreError::of_database(&path, source);
         keep_private(&path);
         let connection = Connection::open(&path).map_err(failed)?;
-        connection.busy_timeout(Duration::from_secs(10)).map_err(failed)?;
+        connection.busy_timeout(PATIENCE).map_err(failed)?;
         // Looked at first: a layout that isn't ours is left exactly as it is.
         let found: i64 = connection
             .pragma_query_value(None, "user_version", |row| row.get(0))
@@ -116,7 +119,7 @@ impl Store {
         if found > SCHEMA {
             return Err(StoreError::Newer { path, found, known: SCHEMA });
         }
-        connection.pragma_update(None, "journal_mode", "WAL").map_err(failed)?;
+        write_ahead(&connection).map_err(failed)?;
         connection.pragma_update(None, "synchronous", "NORMAL").map_err(failed)?;
         // A plan reads every row: from the page cache, without a copy of each page.
         connection.pragma_update(None, "mmap_size", 1_i64 << 30).map_err(failed)?;
@@ -130,6 +133,23 @@ impl Store {
             unwritable: None,
             damaged: Mutex::default(),
         })
+    }
+}
+
+/// Has the database keep what is written in a log of its own. For that SQLite waits for nobody, whatever its
+/// timeout: several that open a new one at once find each other there.
+fn write_ahead(connection: &Connection) -> rusqlite::Result<()> {
+    let until = Instant::now() + PATIENCE;
+    loop {
+        match connection.pragma_update(None, "journal_mode", "WAL") {
+            Err(error)
+                if error.sqlite_error_code() == Some(ErrorCode::DatabaseBusy)
+                    && Instant::now() < until =>
+            {
+                std::thread::sleep(Duration::from_millis(10));
+            }
+            done => return done,
+        }
     }
 }
 
